@@ -1,0 +1,242 @@
+"""What a DSU-Net is made of: sizes, encoders, injection.  No PyTorch here.
+
+The defaults of every class are the paper's network, so `DSUNetConfig()` is the preset `large`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+
+from dsunet.errors import ConfigError
+
+
+class Injection(enum.StrEnum):
+    """Which DINOv2 maps meet which Hiera maps (paper, section IV.E)."""
+
+    LAST = "last"
+    """The last DINOv2 map into the fourth Hiera map: the paper's network."""
+    NONE = "none"
+    """No DINOv2 at all: ablation A."""
+    LEVELS = "levels"
+    """Four DINOv2 levels into the four Hiera maps, one each: ablation B."""
+    ALL = "all"
+    """The last DINOv2 map into all four Hiera maps: ablation C."""
+
+    @property
+    def hiera_levels(self) -> tuple[int, ...]:
+        """Indices (0 is the finest) of the Hiera maps that receive a DINOv2 map."""
+        return {Injection.LAST: (3,), Injection.NONE: ()}.get(self, (0, 1, 2, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class HieraConfig:
+    """SAM2's Hiera (sam2.modeling.backbones.hieradet) and the adapters before its blocks."""
+
+    image_size: int = 352
+    embed_dim: int = 144
+    num_heads: int = 2
+    stages: tuple[int, int, int, int] = (2, 6, 36, 4)
+    global_attention_blocks: tuple[int, ...] = (23, 33, 43)
+    window_sizes: tuple[int, int, int, int] = (8, 4, 16, 8)
+    background_size: tuple[int, int] = (7, 7)
+    adapter_dim: int = 32
+
+    PATCH_STRIDE = 4
+
+    @property
+    def channels(self) -> tuple[int, int, int, int]:
+        """Channels of the four maps, finest first: they double at every stage."""
+        c = self.embed_dim
+        return (c, 2 * c, 4 * c, 8 * c)
+
+    @property
+    def map_sizes(self) -> tuple[int, int, int, int]:
+        """Height (and width) of the four maps, finest first."""
+        s = self.image_size // self.PATCH_STRIDE
+        return (s, s // 2, s // 4, s // 8)
+
+    def validate(self) -> None:
+        """Raise ConfigError if SAM2's Hiera could not be built or run with these numbers."""
+        if self.image_size % 32:
+            raise ConfigError(
+                f"hiera.image_size is {self.image_size}: it must be a multiple of 32, "
+                "because the four maps have strides 4, 8, 16 and 32"
+            )
+        if self.map_sizes[0] % self.window_sizes[0]:
+            raise ConfigError(
+                f"hiera.image_size {self.image_size} gives a first map of {self.map_sizes[0]}, "
+                f"which is no multiple of the first window, {self.window_sizes[0]}: choose a "
+                f"multiple of {math.lcm(32, 4 * self.window_sizes[0])}"
+            )
+        if self.embed_dim % self.num_heads:
+            raise ConfigError(
+                f"hiera.embed_dim {self.embed_dim} does not divide into {self.num_heads} heads"
+            )
+        depth = sum(self.stages)
+        outside = [b for b in self.global_attention_blocks if not 0 <= b < depth]
+        if outside:
+            raise ConfigError(
+                f"hiera.global_attention_blocks {outside} lie outside its {depth} blocks"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class DinoConfig:
+    """DINOv2's vision transformer without registers (timm's VisionTransformer)."""
+
+    image_size: int = 518
+    patch_size: int = 14
+    embed_dim: int = 1024
+    depth: int = 24
+    num_heads: int = 16
+
+    @property
+    def map_size(self) -> int:
+        """Height (and width) of the patch grid."""
+        return self.image_size // self.patch_size
+
+    @property
+    def quarter_blocks(self) -> tuple[int, int, int, int]:
+        """The blocks whose outputs ablation B takes: the ends of the four quarters."""
+        first, second, third = (self.depth * k // 4 - 1 for k in (1, 2, 3))
+        return (first, second, third, self.depth - 1)
+
+    def validate(self) -> None:
+        """Raise ConfigError if the transformer could not be built or run with these numbers."""
+        if self.image_size % self.patch_size:
+            raise ConfigError(
+                f"dino.image_size {self.image_size} is no multiple of the patch size "
+                f"{self.patch_size}"
+            )
+        if self.embed_dim % self.num_heads:
+            raise ConfigError(
+                f"dino.embed_dim {self.embed_dim} does not divide into {self.num_heads} heads"
+            )
+        if self.depth < 4:
+            raise ConfigError(f"dino.depth is {self.depth}: ablation B needs four levels")
+
+
+@dataclass(frozen=True, slots=True)
+class DSUNetConfig:
+    """A whole DSU-Net.  Raises ConfigError where the parts do not fit each other."""
+
+    hiera: HieraConfig = field(default_factory=HieraConfig)
+    dino: DinoConfig = field(default_factory=DinoConfig)
+    injection: Injection = Injection.LAST
+    decoder_channels: int = 64
+    attention_channels: int = 32
+
+    def __post_init__(self) -> None:
+        self.hiera.validate()
+        self.dino.validate()
+        if self.hiera.embed_dim % 8:
+            raise ConfigError(
+                f"hiera.embed_dim {self.hiera.embed_dim} is no multiple of 8, which CGA's channel "
+                "attention divides by"
+            )
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """A preset by name: one of `PRESETS`."""
+        try:
+            parts = PRESETS[name]
+        except KeyError:
+            known = ", ".join(PRESETS)
+            raise ConfigError(f"there is no preset {name!r}: choose one of {known}") from None
+        return cls(**parts)
+
+    def replace(self, **changes: Any) -> Self:
+        """The same configuration with other values for some top-level fields."""
+        return dataclasses.replace(self, **changes)
+
+    def preset_name(self) -> str | None:
+        """The preset that this configuration is, whatever its injection, or None."""
+        for name in PRESETS:
+            if type(self).preset(name).replace(injection=self.injection) == self:
+                return name
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_dict` reads them back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The configuration that `to_dict` wrote.  Raises ConfigError on anything else."""
+        try:
+            return cls(
+                hiera=_from_dict(HieraConfig, values["hiera"]),
+                dino=_from_dict(DinoConfig, values["dino"]),
+                injection=Injection(values["injection"]),
+                decoder_channels=values["decoder_channels"],
+                attention_channels=values["attention_channels"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"not a DSU-Net configuration: {error}") from error
+
+
+_Part = TypeVar("_Part")
+
+
+def _from_dict(cls: type[_Part], values: dict[str, Any]) -> _Part:
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+_VIT_B = DinoConfig(embed_dim=768, depth=12, num_heads=12)
+_VIT_S = DinoConfig(embed_dim=384, depth=12, num_heads=6)
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "large": {},
+    "base_plus": {
+        "hiera": HieraConfig(
+            embed_dim=112,
+            num_heads=2,
+            stages=(2, 3, 16, 3),
+            global_attention_blocks=(12, 16, 20),
+            window_sizes=(8, 4, 14, 7),
+            background_size=(14, 14),
+        ),
+        "dino": _VIT_B,
+    },
+    "small": {
+        "hiera": HieraConfig(
+            embed_dim=96,
+            num_heads=1,
+            stages=(1, 2, 11, 2),
+            global_attention_blocks=(7, 10, 13),
+            window_sizes=(8, 4, 14, 7),
+        ),
+        "dino": _VIT_B,
+    },
+    "tiny": {
+        "hiera": HieraConfig(
+            embed_dim=96,
+            num_heads=1,
+            stages=(1, 2, 7, 2),
+            global_attention_blocks=(5, 7, 9),
+            window_sizes=(8, 4, 14, 7),
+        ),
+        "dino": _VIT_S,
+    },
+    "nano": {
+        "hiera": HieraConfig(
+            image_size=160,
+            embed_dim=24,
+            num_heads=1,
+            stages=(1, 1, 3, 1),
+            global_attention_blocks=(4,),
+            window_sizes=(8, 4, 8, 4),
+            adapter_dim=8,
+        ),
+        "dino": DinoConfig(image_size=224, embed_dim=96, depth=4, num_heads=3),
+        "decoder_channels": 32,
+        "attention_channels": 16,
+    },
+}
+"""`large` is the paper's.  The others keep its shape with the official smaller Hiera and DINOv2;
+`nano` is for tests and demonstrations: all the awkward cases of `large` (padded windows, an
+odd-sized wavelet map, a non-integer resampling) in seconds on a CPU."""

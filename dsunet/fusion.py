@@ -1,0 +1,115 @@
+"""The modules between the encoders and the mask: CGA, RFB and SFF."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution without bias and its batch norm; same size out as in."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int | tuple[int, int], dilation: int = 1
+    ) -> None:
+        super().__init__(
+            nn.Conv2d(
+                in_channels, out_channels, kernel, padding="same", dilation=dilation, bias=False
+            ),
+            nn.BatchNorm2d(out_channels),
+        )
+
+
+class ConvNormReLU(nn.Sequential):
+    """`ConvNorm`, then ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1) -> None:
+        super().__init__(ConvNorm(in_channels, out_channels, kernel), nn.ReLU())
+
+
+class CGA(nn.Module):
+    """Content-guided attention (DEA-Net, TIP 2024): blends two maps of one shape, pixel by pixel."""
+
+    def __init__(self, channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        self.channel_attention = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, channels // reduction, 1),
+            nn.ReLU(),
+            nn.Conv2d(channels // reduction, channels, 1),
+        )
+        self.spatial_attention = nn.Conv2d(2, 1, 7, padding=3, padding_mode="reflect")
+        self.pixel_attention = nn.Conv2d(
+            2 * channels, channels, 7, padding=3, padding_mode="reflect", groups=channels
+        )
+        self.project = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Two N×C×H×W maps (Hiera's, the wavelet path's) to one."""
+        total = x + y
+        pooled = torch.cat((total.mean(1, keepdim=True), total.amax(1, keepdim=True)), 1)
+        coarse = self.channel_attention(total) + self.spatial_attention(pooled)
+        # Channel k of `total` and of `coarse` side by side: one group of the convolution.
+        pairs = torch.stack((total, coarse), 2).flatten(1, 2)
+        # The published code applies the sigmoid twice, and its weights are trained so.
+        weight = self.pixel_attention(pairs).sigmoid().sigmoid()
+        return self.project(total + weight * x + (1 - weight) * y)
+
+
+class RFB(nn.Module):
+    """Receptive field block (SINet's modified form): many receptive fields, few channels."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        c = out_channels
+        self.branches = nn.ModuleList([ConvNorm(in_channels, c, 1)])
+        for k in (3, 5, 7):
+            self.branches.append(
+                nn.Sequential(
+                    ConvNorm(in_channels, c, 1),
+                    ConvNorm(c, c, (1, k)),
+                    ConvNorm(c, c, (k, 1)),
+                    ConvNorm(c, c, 3, dilation=k),
+                )
+            )
+        self.merge = ConvNorm(4 * c, c, 3)
+        self.shortcut = ConvNorm(in_channels, c, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×in_channels×H×W to N×out_channels×H×W, not negative."""
+        branches = torch.cat([branch(x) for branch in self.branches], 1)
+        return F.relu(self.merge(branches) + self.shortcut(x))
+
+
+class SFF(nn.Module):
+    """Spatial feature fusion: a coarse map guides a finer one by attention over all positions."""
+
+    def __init__(self, channels: int, attention_channels: int) -> None:
+        super().__init__()
+        c, a = channels, attention_channels
+        self.small = ConvNormReLU(c, c)
+        self.big = ConvNormReLU(c, c)
+        self.query = nn.Sequential(ConvNormReLU(c, a), ConvNormReLU(a, a))
+        self.key = nn.Sequential(ConvNormReLU(c, a), ConvNormReLU(a, a))
+        self.value = ConvNormReLU(c, a)
+        self.out = ConvNormReLU(a, c)
+        self.merge = ConvNormReLU(2 * c, c, 3)
+
+    def forward(self, small: Tensor, big: Tensor) -> Tensor:
+        """N×C×h×w and N×C×H×W to N×C×H×W, not negative."""
+        size = big.shape[2:]
+        small = self.small(F.interpolate(small, size, mode="bilinear"))
+        big = self.big(big)
+        guide = small + big
+        query, key, value = (
+            tokens(m) for m in (self.query(guide), self.key(guide), self.value(big))
+        )
+        attended = F.scaled_dot_product_attention(query, key, value)
+        attended = attended.squeeze(1).transpose(1, 2).unflatten(2, size)
+        return self.merge(torch.cat((self.out(attended), big), 1))
+
+
+def tokens(x: Tensor) -> Tensor:
+    """N×C×H×W to N×1×HW×C: one attention head over all positions."""
+    return x.flatten(2).transpose(1, 2).unsqueeze(1)

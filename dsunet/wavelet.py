@@ -1,0 +1,77 @@
+"""Wavelet convolution, and the path that brings a DINOv2 map to a Hiera map's shape."""
+
+from __future__ import annotations
+
+import pywt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SUBBANDS = 4
+
+
+def analysis_filters(wavelet: str = "db1") -> Tensor:
+    """The four 2-D analysis filters of an orthogonal wavelet from PyWavelets, 4×k×k.
+
+    In the order of the paper's checkpoints: mean, difference of rows, difference of columns, both.
+    Written as correlation kernels, as `conv2d` wants them.
+    """
+    bank = pywt.Wavelet(wavelet)
+    low = torch.tensor(bank.dec_lo[::-1], dtype=torch.float32, device="cpu")
+    high = torch.tensor(bank.dec_hi[::-1], dtype=torch.float32, device="cpu")
+    pairs = ((low, low), (high, low), (low, high), (high, high))
+    return torch.stack([torch.outer(rows, columns) for rows, columns in pairs])
+
+
+class WTConv(nn.Module):
+    """Depthwise convolution in the Haar domain plus one in the image domain (WTConv, ECCV 2024).
+
+    One level of Haar analysis, a 3×3 depthwise convolution of the sub-bands, a scale for each,
+    synthesis; added to a scaled 3×3 depthwise convolution of the input itself.
+    """
+
+    filters: Tensor
+
+    def __init__(self, channels: int, kernel_size: int = 3) -> None:
+        super().__init__()
+        subbands = channels * SUBBANDS
+        filters = analysis_filters().repeat(channels, 1, 1).unsqueeze(1)
+        self.register_buffer("filters", filters, persistent=False)
+        self.subband_conv = nn.Conv2d(
+            subbands, subbands, kernel_size, padding="same", groups=subbands, bias=False
+        )
+        self.subband_scale = nn.Parameter(torch.full((1, subbands, 1, 1), 0.1))
+        self.base_conv = nn.Conv2d(channels, channels, kernel_size, padding="same", groups=channels)
+        self.base_scale = nn.Parameter(torch.ones(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×C×H×W to the same shape, any H and W: odd sizes are padded at the end and cropped."""
+        channels, (height, width) = x.shape[1], x.shape[2:]
+        padded = F.pad(x, (0, width % 2, 0, height % 2))
+        subbands = F.conv2d(padded, self.filters, stride=2, groups=channels)
+        subbands = self.subband_scale * self.subband_conv(subbands)
+        detail = F.conv_transpose2d(subbands, self.filters, stride=2, groups=channels)
+        return self.base_scale * self.base_conv(x) + detail[:, :, :height, :width]
+
+
+class WaveletPath(nn.Module):
+    """The paper's channel modulation (section III): a DINOv2 map in a Hiera map's shape.
+
+    Bilinear resampling (half-pixel centres, no antialias), a depthwise wavelet convolution, a 1×1
+    convolution, batch norm, ReLU.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, map_size: int) -> None:
+        super().__init__()
+        self.map_size = map_size
+        self.depthwise = WTConv(in_channels)
+        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def resample(self, x: Tensor) -> Tensor:
+        """N×C×h×w to N×C×map_size×map_size."""
+        return F.interpolate(x, (self.map_size, self.map_size), mode="bilinear")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×in_channels×h×w to N×out_channels×map_size×map_size, not negative."""
+        return F.relu(self.norm(self.pointwise(self.depthwise(self.resample(x)))))

@@ -1,0 +1,209 @@
+"""The contract between export and runtime: one JSON document that describes an artifact.
+
+It is stored in the metadata of an ONNX file under `METADATA_KEY`, and beside an engine as
+`NAME.engine.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from dsunet_runtime.errors import ArtifactError
+
+METADATA_KEY = "dsunet_manifest"
+FORMAT_VERSION = 1
+
+
+class InputForm(enum.StrEnum):
+    """What goes in and what comes out."""
+
+    FRAMES = "frames"
+    """`image`, uint8 N×H×W×3 RGB, to `mask`, uint8 N×H×W; all image arithmetic in the graph."""
+    TENSORS = "tensors"
+    """`hiera` N×3×S×S and `dino` N×3×T×T, normalised float32, to `logits` N×1×S×S, float32."""
+
+
+class MaskForm(enum.StrEnum):
+    """How logits become an 8-bit mask, after resampling to the image's size and the sigmoid."""
+
+    STRETCHED = "stretched"
+    """The paper's: each mask stretched to span 0 to 255, then truncated to 8 bits."""
+    PROBABILITY = "probability"
+    """The probability itself, times 255, rounded half up to 8 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output.  A dimension is a number, or the name of a dynamic axis."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    layout: str
+    range: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """From an RGB image to the encoders' inputs.
+
+    The image is resampled to each encoder's square size with Pillow's antialiased bilinear filter
+    on 8-bit values, divided by 255, and normalised with `mean` and `std` per channel.
+    """
+
+    in_graph: bool
+    sizes: dict[str, int]
+    """Side of each encoder's input by the name of its tensor: `hiera`, and `dino` if there is one."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """The element type of the weights and matrix products, and the layers kept in float32."""
+
+    compute: str = "float32"
+    kept_in_float32: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """For an engine: the range of one input's shape."""
+
+    input: str
+    minimum: tuple[int, ...]
+    optimum: tuple[int, ...]
+    maximum: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """One exact rewrite of the graph, and the network's multiply-adds before and after it."""
+
+    name: str
+    macs_before: int
+    macs_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """One file that belongs to the artifact, beside the one that holds the manifest."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What one comparison of the artifact with the PyTorch model measured."""
+
+    inputs: str
+    """What was put in: for example `random 352, 518` or `photograph astronaut 512x512`."""
+    output: str
+    max_abs_error: float
+    mean_abs_error: float
+    tolerance: float
+    """The bound on `max_abs_error`; what it is relative to is said in `tolerance_unit`."""
+    tolerance_unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything a runtime or a reader needs to know about an artifact."""
+
+    model: dict[str, Any]
+    """DSUNetConfig as plain values."""
+    input_form: InputForm
+    mask_form: MaskForm
+    """For `tensors`: what the runtime makes of the logits unless told otherwise."""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocessing: Preprocessing
+    weights_origin: str
+    """Where the weights come from: a file's name, or `random (seed N)`."""
+    checkpoint_sha256: str | None
+    macs: int
+    """Multiply-adds of the network for one image, resampling not counted."""
+    built_with: dict[str, str]
+    precision: Precision = field(default_factory=Precision)
+    rewrites: tuple[Rewrite, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    files: tuple[FileDigest, ...] = ()
+    verification: tuple[Verification, ...] = ()
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether nobody has trained these weights, so that masks mean nothing."""
+        return self.checkpoint_sha256 is None
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The document; `from_json` reads it back to an equal manifest."""
+        return json.dumps(dataclasses.asdict(self), indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the document.  Raises ArtifactError if it is not one of this format version."""
+        try:
+            values = json.loads(text)
+            version = values["format_version"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ArtifactError(f"the manifest is not readable: {error}") from error
+        if version != FORMAT_VERSION:
+            raise ArtifactError(
+                f"the manifest has format version {version} and this dsunet_runtime reads "
+                f"{FORMAT_VERSION}: install the version that wrote it, or export again"
+            )
+        try:
+            manifest = _decode(cls, values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"the manifest is not complete: {error}") from error
+        return typing.cast(Self, manifest)
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    """Plain JSON values as the type that an annotation names; raises on what does not fit."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        unknown = set(value) - set(hints)
+        if unknown:
+            raise ValueError(f"unknown field {min(unknown)!r}")
+        return typing.cast(Any, kind)(**{k: _decode(hints[k], v) for k, v in value.items()})
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise TypeError(f"{value!r} is not a list")
+        if arguments[-1] is Ellipsis:
+            return tuple(_decode(arguments[0], v) for v in value)
+        return tuple(_decode(a, v) for a, v in zip(arguments, value, strict=True))
+    if origin is dict:
+        return {str(k): _decode(arguments[1], v) for k, v in value.items()}
+    if origin is types.UnionType:
+        if not any(a is type(value) for a in arguments):
+            raise TypeError(f"{value!r} is none of {kind}")
+        return value
+    if kind is Any:
+        return value
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return kind(value)
+    if kind is float and isinstance(value, int):
+        return float(value)
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def digest(path: Path) -> FileDigest:
+    """Name, size in bytes and SHA-256 of a file."""
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileDigest(path.name, path.stat().st_size, sha256)
