@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from dsunet.config import DinoConfig, HieraConfig
 from dsunet.errors import MissingExtraError
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-INSTALL_TORCH_EXTRA = "install it with: pip install 'dsunet[torch]'"
-
 
 class Adapter(nn.Module):
-    """The paper's adapter: a residual two-layer bottleneck, GELU after each layer."""
+    """The paper's adapter: a residual bottleneck of two layers, GELU after each."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -41,14 +37,87 @@ class HieraEncoder(nn.Module):
         self.adapters = adapters
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """N×3×S×S, normalised, to four maps N×C×H×W with strides 4, 8, 16, 32."""
+        """N×3×S×S, normalised, to four maps N×C×H×W with strides 4, 8, 16 and 32."""
         x = self.trunk.patch_embed(image)
-        x = x + self.position_embedding()
+        x = x + self.trunk._get_pos_embed(x.shape[1:3])
         maps = []
-        for index, (adapter, block) in enumerate(
-            zip(self.adapters, self.trunk.blocks, strict=True)
-        ):
+        blocks = zip(self.adapters, self.trunk.blocks, strict=True)
+        for index, (adapter, block) in enumerate(blocks):
             x = block(adapter(x))
             if index in self.trunk.stage_ends:
                 maps.append(x.permute(0, 3, 1, 2))
         return tuple(maps)
+
+
+class DinoEncoder(nn.Module):
+    """DINOv2's ViT; gives the normalised patch tokens after the blocks asked for, as maps."""
+
+    def __init__(self, vit: VisionTransformer, output_blocks: tuple[int, ...]) -> None:
+        super().__init__()
+        self.vit: Any = vit
+        self.output_blocks = output_blocks
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """N×3×T×T, normalised, to one map N×C×H×W for each of `output_blocks`."""
+        x = self.vit._pos_embed(self.vit.patch_embed(image))
+        maps = []
+        for index, block in enumerate(self.vit.blocks):
+            x = block(x)
+            if index in self.output_blocks:
+                patches = self.vit.norm(x)[:, self.vit.num_prefix_tokens :]
+                grid = self.vit.patch_embed.grid_size
+                maps.append(patches.transpose(1, 2).unflatten(2, grid))
+        return tuple(maps)
+
+
+def build_hiera_encoder(config: HieraConfig) -> HieraEncoder:
+    """Hiera and its adapters with fresh weights."""
+    trunk = _hiera_class()(
+        embed_dim=config.embed_dim,
+        num_heads=config.num_heads,
+        stages=config.stages,
+        global_att_blocks=config.global_attention_blocks,
+        window_spec=config.window_sizes,
+        window_pos_embed_bkg_spatial_size=config.background_size,
+    )
+    adapters = nn.ModuleList(Adapter(block.dim, config.adapter_dim) for block in trunk.blocks)
+    return HieraEncoder(trunk, adapters)
+
+
+def build_dino_encoder(config: DinoConfig, output_blocks: tuple[int, ...]) -> DinoEncoder:
+    """DINOv2's ViT with fresh weights."""
+    vit = VisionTransformer(
+        img_size=config.image_size,
+        patch_size=config.patch_size,
+        embed_dim=config.embed_dim,
+        depth=config.depth,
+        num_heads=config.num_heads,
+        init_values=1e-5,  # DINOv2 scales its layers; the value only matters before loading
+        num_classes=0,
+        global_pool="",
+    )
+    return DinoEncoder(vit, output_blocks)
+
+
+def _hiera_class() -> Any:
+    """SAM2's Hiera, imported without running sam2's own `__init__`.
+
+    That one sets up hydra for the whole process, which is the business of programs that use hydra,
+    not of an import.  So an empty package stands in while the module loads, and whoever imports
+    sam2 later gets the real one.
+    """
+    if "sam2" not in sys.modules:
+        spec = importlib.util.find_spec("sam2")
+        if spec is None or spec.submodule_search_locations is None:
+            raise MissingExtraError("sam2 is not installed: pip install 'dsunet[torch]'")
+        stand_in = ModuleType("sam2")
+        stand_in.__path__ = list(spec.submodule_search_locations)
+        sys.modules["sam2"] = stand_in
+        try:
+            return _hiera_class()
+        finally:
+            for name in [n for n in sys.modules if n == "sam2" or n.startswith("sam2.")]:
+                del sys.modules[name]
+    from sam2.modeling.backbones.hieradet import Hiera
+
+    return Hiera

@@ -1,0 +1,130 @@
+"""DSU-Net, assembled: one image from pixels to logits can be followed in `DSUNet.forward`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from dsunet.config import DSUNetConfig, Injection
+from dsunet.encoders import DinoEncoder, HieraEncoder, build_dino_encoder, build_hiera_encoder
+from dsunet.fusion import CGA, RFB, SFF
+from dsunet.wavelet import WaveletPath
+
+
+class SegmentationLogits(NamedTuple):
+    """What the three decoder stages say, each N×1×S×S logits at Hiera's input size."""
+
+    coarse: Tensor
+    middle: Tensor
+    fine: Tensor
+    """The one that masks are made of."""
+
+
+class Inject(nn.Module):
+    """Brings a DINOv2 map into a Hiera map: the wavelet path, then content-guided attention."""
+
+    def __init__(self, wavelet: WaveletPath, cga: CGA) -> None:
+        super().__init__()
+        self.wavelet = wavelet
+        self.cga = cga
+
+    def forward(self, hiera_map: Tensor, dino_map: Tensor) -> Tensor:
+        """N×C×H×W and N×D×h×w to N×C×H×W."""
+        fused: Tensor = self.cga(hiera_map, self.wavelet(dino_map))
+        return fused
+
+
+class DSUNet(nn.Module):
+    """Two frozen encoders joined into a U-Net (arXiv:2503.21187, section III).
+
+    Only what the paper trains requires gradients: everything but the two encoders' own weights.
+    """
+
+    def __init__(self, config: DSUNetConfig) -> None:
+        super().__init__()
+        channels, sizes = config.hiera.channels, config.hiera.map_sizes
+        width, attention = config.decoder_channels, config.attention_channels
+        levels = config.injection.hiera_levels
+
+        self.config = config
+        self.hiera: HieraEncoder = build_hiera_encoder(config.hiera)
+        self.dino: DinoEncoder | None = None
+        if levels:
+            blocks = (config.dino.depth - 1,)
+            if config.injection is Injection.LEVELS:
+                blocks = config.dino.quarter_blocks
+            self.dino = build_dino_encoder(config.dino, blocks)
+        self.inject = nn.ModuleDict(
+            {
+                str(level): Inject(
+                    WaveletPath(config.dino.embed_dim, channels[level], sizes[level]),
+                    CGA(channels[level]),
+                )
+                for level in levels
+            }
+        )
+        self.rfb = nn.ModuleList(RFB(c, width) for c in channels)
+        self.sff = nn.ModuleList(SFF(width, attention) for _ in range(3))
+        self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in range(3))
+        freeze_encoders(self)
+
+    def forward(self, hiera: Tensor, dino: Tensor | None = None) -> SegmentationLogits:
+        """Normalised images, N×3×S×S and N×3×T×T, to logits.
+
+        `dino` is not used, and may be left out, where the configuration injects nothing.
+        """
+        maps = self.encode(hiera, dino)
+        finest, fine, middle, coarse = (
+            rfb(level_map) for rfb, level_map in zip(self.rfb, maps, strict=True)
+        )
+        stage1 = self.sff[0](coarse, middle)
+        stage2 = self.sff[1](stage1, fine)
+        stage3 = self.sff[2](stage2, finest)
+        return SegmentationLogits(
+            *(
+                F.interpolate(head(stage), hiera.shape[2:], mode="bilinear")
+                for head, stage in zip(self.heads, (stage1, stage2, stage3), strict=True)
+            )
+        )
+
+    def encode(self, hiera: Tensor, dino: Tensor | None) -> list[Tensor]:
+        """Hiera's four maps, finest first, with DINOv2's injected where the configuration says."""
+        maps = list(self.hiera(hiera))
+        if self.dino is None:
+            return maps
+        dino_maps = self.dino(dino)
+        for level, inject in self.inject.items():
+            # One DINOv2 map serves every level, unless there are as many as levels (ablation B).
+            dino_map = dino_maps[int(level)] if len(dino_maps) > 1 else dino_maps[0]
+            maps[int(level)] = inject(maps[int(level)], dino_map)
+        return maps
+
+
+def freeze_encoders(model: DSUNet) -> None:
+    """Let gradients reach only what the paper trains: adapters, fusion and decoder."""
+    model.hiera.trunk.requires_grad_(False)
+    if model.dino is not None:
+        model.dino.requires_grad_(False)
+
+
+def build_empty(config: DSUNetConfig) -> DSUNet:
+    """A model whose parameters hold no memory yet: load a state with `assign=True`.
+
+    Spares the two seconds and two gigabytes that random numbers would cost `large`.
+    """
+    with torch.device("meta"), _LinspaceOnCPU():
+        return DSUNet(config)
+
+
+class _LinspaceOnCPU(TorchFunctionMode):
+    """Hiera reads its drop-path rates from a linspace, and meta tensors hold no numbers."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        kwargs = dict(kwargs or {})
+        if func is torch.linspace:
+            kwargs["device"] = "cpu"
+        return func(*args, **kwargs)

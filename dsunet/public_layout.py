@@ -1,0 +1,60 @@
+"""The key names of the paper's published code, and ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_PARTS: tuple[tuple[str, str], ...] = (
+    (r"hiera\.trunk\.blocks\.(\d+)\.", r"backbone_sam.sam_encoder.blocks.\1.block."),
+    (r"hiera\.trunk\.", r"backbone_sam.sam_encoder."),
+    (r"hiera\.adapters\.(\d+)\.down\.", r"backbone_sam.sam_encoder.blocks.\1.prompt_learn.0."),
+    (r"hiera\.adapters\.(\d+)\.up\.", r"backbone_sam.sam_encoder.blocks.\1.prompt_learn.2."),
+    (r"dino\.vit\.", r"backbone_dino.dino_encoder."),
+    (r"inject\.3\.wavelet\.depthwise\.base_scale", r"dino2sam_down14.depthwise.base_scale.weight"),
+    (
+        r"inject\.3\.wavelet\.depthwise\.subband_scale",
+        r"dino2sam_down14.depthwise.wavelet_scale.0.weight",
+    ),
+    (r"inject\.3\.wavelet\.depthwise\.subband_conv\.", r"dino2sam_down14.depthwise.wavelet_convs.0."),
+    (r"inject\.3\.wavelet\.norm\.", r"dino2sam_down14.bn."),
+    (r"inject\.3\.wavelet\.", r"dino2sam_down14."),
+    (r"inject\.3\.cga\.channel_attention\.1\.", r"fusion4.ca.ca.0."),
+    (r"inject\.3\.cga\.channel_attention\.3\.", r"fusion4.ca.ca.2."),
+    (r"inject\.3\.cga\.spatial_attention\.", r"fusion4.sa.sa."),
+    (r"inject\.3\.cga\.pixel_attention\.", r"fusion4.pa.pa2."),
+    (r"inject\.3\.cga\.project\.", r"fusion4.conv."),
+    (r"rfb\.(\d)\.branches\.0\.(\d)\.", r"rfb<\1>.branch0.0.[\2]."),
+    (r"rfb\.(\d)\.branches\.(\d)\.(\d)\.(\d)\.", r"rfb<\1>.branch\2.\3.[\4]."),
+    (r"rfb\.(\d)\.merge\.(\d)\.", r"rfb<\1>.conv_cat.[\2]."),
+    (r"rfb\.(\d)\.shortcut\.(\d)\.", r"rfb<\1>.conv_res.[\2]."),
+    (r"sff\.(\d)\.(small|big)\.0\.", r"decoder<\1>.conv_\2."),
+    (r"sff\.(\d)\.merge\.0\.", r"decoder<\1>.catconv."),
+    (r"sff\.(\d)\.(value|out)\.0\.", r"decoder<\1>.attention.\2_project."),
+    (r"sff\.(\d)\.(query|key)\.0\.0\.", r"decoder<\1>.attention.\2_project."),
+    (r"sff\.(\d)\.(query|key)\.1\.0\.", r"decoder<\1>.attention.\2_project.3."),
+    (r"heads\.0\.", r"side1."),
+    (r"heads\.1\.", r"side2."),
+    (r"heads\.2\.", r"head."),
+)
+"""Our prefix and theirs, the first match counts.  `<n>` counts from one there, from zero here; `[n]`
+is the position in a pair of convolution and batch norm, which have names there."""
+
+IGNORED_SUFFIXES = ("wt_filter", "iwt_filter", "mask_token")
+"""Keys of theirs that hold nothing learned by DSU-Net: Haar's filters, which are checked, and the
+token that stands for masked patches in DINOv2's own training."""
+
+
+def is_public_layout(keys: Iterable[str]) -> bool:
+    """Whether these are keys of the paper's published code."""
+    return any(key.startswith("backbone_sam.") for key in keys)
+
+
+def public_key(key: str) -> str:
+    """The published code's name for one of our keys.  Raises KeyError if it has none."""
+    for ours, theirs in _PARTS:
+        renamed, count = re.subn("^" + ours, theirs, key)
+        if count:
+            renamed = re.sub(r"<(\d)>", lambda m: str(int(m[1]) + 1), renamed)
+            return re.sub(r"\[(\d)\]", lambda m: ("conv", "bn")[int(m[1])], renamed)
+    raise KeyError(key)
