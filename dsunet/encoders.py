@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from types import ModuleType
 from typing import Any
@@ -65,8 +66,8 @@ class DinoEncoder(nn.Module):
             x = block(x)
             if index in self.output_blocks:
                 patches = self.vit.norm(x)[:, self.vit.num_prefix_tokens :]
-                grid = self.vit.patch_embed.grid_size
-                maps.append(patches.transpose(1, 2).unflatten(2, grid))
+                side = math.isqrt(patches.shape[1])
+                maps.append(patches.transpose(1, 2).unflatten(2, (side, side)))
         return tuple(maps)
 
 

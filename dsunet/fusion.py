@@ -100,7 +100,9 @@ class SFF(nn.Module):
         """N×C×h×w and N×C×H×W to N×C×H×W, not negative."""
         size = big.shape[2:]
         guide = self.small(F.interpolate(small, size, mode="bilinear")) + self.big(big)
-        query, key, value = (tokens(m) for m in (self.query(guide), self.key(guide), self.value(big)))
+        query, key, value = (
+            tokens(m) for m in (self.query(guide), self.key(guide), self.value(big))
+        )
         attended = F.scaled_dot_product_attention(query, key, value)
         attended = attended.squeeze(1).transpose(1, 2).unflatten(2, size)
         return self.merge(torch.cat((self.out(attended), big), 1))

@@ -11,12 +11,14 @@ _PARTS: tuple[tuple[str, str], ...] = (
     (r"hiera\.adapters\.(\d+)\.down\.", r"backbone_sam.sam_encoder.blocks.\1.prompt_learn.0."),
     (r"hiera\.adapters\.(\d+)\.up\.", r"backbone_sam.sam_encoder.blocks.\1.prompt_learn.2."),
     (r"dino\.vit\.", r"backbone_dino.dino_encoder."),
-    (r"inject\.3\.wavelet\.depthwise\.base_scale", r"dino2sam_down14.depthwise.base_scale.weight"),
     (
-        r"inject\.3\.wavelet\.depthwise\.subband_scale",
-        r"dino2sam_down14.depthwise.wavelet_scale.0.weight",
+        r"inject\.3\.wavelet\.depthwise\.subband_scale\.",
+        r"dino2sam_down14.depthwise.wavelet_scale.0.",
     ),
-    (r"inject\.3\.wavelet\.depthwise\.subband_conv\.", r"dino2sam_down14.depthwise.wavelet_convs.0."),
+    (
+        r"inject\.3\.wavelet\.depthwise\.subband_conv\.",
+        r"dino2sam_down14.depthwise.wavelet_convs.0.",
+    ),
     (r"inject\.3\.wavelet\.norm\.", r"dino2sam_down14.bn."),
     (r"inject\.3\.wavelet\.", r"dino2sam_down14."),
     (r"inject\.3\.cga\.channel_attention\.1\.", r"fusion4.ca.ca.0."),

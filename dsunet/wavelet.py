@@ -23,6 +23,30 @@ def analysis_filters(wavelet: str = "db1") -> Tensor:
     return torch.stack([torch.outer(rows, columns) for rows, columns in pairs])
 
 
+class Scale(nn.Module):
+    """A learned factor for every channel."""
+
+    def __init__(self, channels: int, initial: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((1, channels, 1, 1), initial))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×C×H×W to the same shape."""
+        return self.weight * x
+
+
+class Resample(nn.Module):
+    """Bilinear resampling to a square map: half-pixel centres, no antialias."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×C×h×w to N×C×size×size."""
+        return F.interpolate(x, (self.size, self.size), mode="bilinear")
+
+
 class WTConv(nn.Module):
     """Depthwise convolution in the Haar domain plus one in the image domain (WTConv, ECCV 2024).
 
@@ -40,37 +64,33 @@ class WTConv(nn.Module):
         self.subband_conv = nn.Conv2d(
             subbands, subbands, kernel_size, padding="same", groups=subbands, bias=False
         )
-        self.subband_scale = nn.Parameter(torch.full((1, subbands, 1, 1), 0.1))
+        self.subband_scale = Scale(subbands, 0.1)
         self.base_conv = nn.Conv2d(channels, channels, kernel_size, padding="same", groups=channels)
-        self.base_scale = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.base_scale = Scale(channels, 1.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """N×C×H×W to the same shape, any H and W: odd sizes are padded at the end and cropped."""
         channels, (height, width) = x.shape[1], x.shape[2:]
         padded = F.pad(x, (0, width % 2, 0, height % 2))
         subbands = F.conv2d(padded, self.filters, stride=2, groups=channels)
-        subbands = self.subband_scale * self.subband_conv(subbands)
+        subbands = self.subband_scale(self.subband_conv(subbands))
         detail = F.conv_transpose2d(subbands, self.filters, stride=2, groups=channels)
-        return self.base_scale * self.base_conv(x) + detail[:, :, :height, :width]
+        base: Tensor = self.base_scale(self.base_conv(x))
+        return base + detail[:, :, :height, :width]
 
 
 class WaveletPath(nn.Module):
     """The paper's channel modulation (section III): a DINOv2 map in a Hiera map's shape.
 
-    Bilinear resampling (half-pixel centres, no antialias), a depthwise wavelet convolution, a 1×1
-    convolution, batch norm, ReLU.
+    Bilinear resampling, a depthwise wavelet convolution, a 1×1 convolution, batch norm, ReLU.
     """
 
     def __init__(self, in_channels: int, out_channels: int, map_size: int) -> None:
         super().__init__()
-        self.map_size = map_size
+        self.resample = Resample(map_size)
         self.depthwise = WTConv(in_channels)
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
-
-    def resample(self, x: Tensor) -> Tensor:
-        """N×C×h×w to N×C×map_size×map_size."""
-        return F.interpolate(x, (self.map_size, self.map_size), mode="bilinear")
 
     def forward(self, x: Tensor) -> Tensor:
         """N×in_channels×h×w to N×out_channels×map_size×map_size, not negative."""
