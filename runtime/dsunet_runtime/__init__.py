@@ -1,1 +1,45 @@
-"""Run an exported DSU-Net: from an artifact and an image to a mask.  No PyTorch."""
+"""Run an exported DSU-Net: from an artifact and an image to a mask.  No PyTorch.
+
+    with dsunet_runtime.load("dsunet.onnx") as segmenter:
+        mask = segmenter("photo.jpg")  # uint8 H×W
+
+NumPy and Pillow are imported when `load` or `Segmenter` is first used, ONNX Runtime when an
+artifact is loaded: importing this package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.errors import (
+    ArtifactError,
+    BackendError,
+    ImageError,
+    OutputError,
+    RuntimeFault,
+)
+from dsunet_runtime.manifest import Manifest
+
+if TYPE_CHECKING:
+    from dsunet_runtime.segmenter import Segmenter, load
+
+__all__ = [
+    "ArtifactError",
+    "BackendError",
+    "ImageError",
+    "Manifest",
+    "OutputError",
+    "RuntimeFault",
+    "Segmenter",
+    "load",
+    "read_manifest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Segmenter", "load"):
+        from dsunet_runtime import segmenter
+
+        return getattr(segmenter, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

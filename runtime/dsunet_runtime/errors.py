@@ -10,7 +10,7 @@ RuntimeFault
 from __future__ import annotations
 
 
-class RuntimeFault(Exception):
+class RuntimeFault(Exception):  # noqa: N818 - the base of the errors, not one itself
     """Base of every error this package raises on purpose; the message names the remedy."""
 
 

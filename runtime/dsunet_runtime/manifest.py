@@ -61,7 +61,7 @@ class Preprocessing:
 
     in_graph: bool
     sizes: dict[str, int]
-    """Side of each encoder's input by the name of its tensor: `hiera`, and `dino` if there is one."""
+    """Side of each encoder's input by its tensor's name: `hiera`, and `dino` if there is one."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 

@@ -26,11 +26,11 @@ def read_metadata(path: Path) -> dict[str, str]:
             return dict(_entries(file, end))
     except OSError as error:
         raise ArtifactError(f"{path}: {error.strerror}") from error
-    except (_NotProtobuf, UnicodeDecodeError) as error:
+    except (_NotProtobufError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path}: not an ONNX file, or cut short") from error
 
 
-class _NotProtobuf(Exception):
+class _NotProtobufError(Exception):
     pass
 
 
@@ -64,9 +64,9 @@ def _next_field(file: BinaryIO, end: int) -> tuple[int, int]:
     elif wire in (_FIXED64, _FIXED32):
         length = 8 if wire == _FIXED64 else 4
     else:
-        raise _NotProtobuf
+        raise _NotProtobufError
     if field == 0 or file.tell() + length > end:
-        raise _NotProtobuf
+        raise _NotProtobufError
     return field, length
 
 
@@ -75,8 +75,8 @@ def _varint(file: BinaryIO) -> int:
     for shift in range(0, 64, 7):
         byte = file.read(1)
         if not byte:
-            raise _NotProtobuf
+            raise _NotProtobufError
         value |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
             return value
-    raise _NotProtobuf
+    raise _NotProtobufError

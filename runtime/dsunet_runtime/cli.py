@@ -1,0 +1,128 @@
+"""The command `dsunet-run`.  NumPy, Pillow and ONNX Runtime are imported inside commands."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsunet_runtime.errors import RuntimeFault
+from dsunet_runtime.provider import Provider
+
+if TYPE_CHECKING:
+    from dsunet_runtime.jobs import Job
+    from dsunet_runtime.segmenter import Segmenter
+
+_FAILED = 1
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Run an exported DSU-Net: images in, masks out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"dsunet-run {version('dsunet')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Run an exported DSU-Net: images in, masks out."""
+
+
+@app.command()
+def predict(
+    artifact: Annotated[Path, typer.Argument(help="What dsunet-export wrote: NAME.onnx.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Image files, or folders of them (without their subfolders)."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the masks, NAME.png; made if needed.")
+    ],
+    overlay: Annotated[
+        bool,
+        typer.Option("--overlay", help="Also draw each mask over its image: NAME_overlay.jpg."),
+    ] = False,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images computed at once.  [default: the artifact's, or 1]"),
+    ] = None,
+    provider: Annotated[
+        Provider, typer.Option(help="What ONNX Runtime computes with.")
+    ] = Provider.CPU,
+) -> None:
+    """Write an 8-bit grey mask for every image, of the size of the upright image.
+
+    Existing masks are overwritten.  An image that fails is reported and the rest goes on.
+
+    Exit codes: 0 all masks are written, 1 something failed, 2 wrong usage, 130 interrupted.
+    """
+    with _faults_as_lines():
+        import dsunet_runtime
+        from dsunet_runtime.jobs import make_folder, plan
+
+        jobs = plan(images, output, overlays=overlay)
+        with dsunet_runtime.load(artifact, provider=provider) as segmenter:
+            if segmenter.manifest.has_random_weights:
+                _complain(f"{artifact} has random weights: its masks mean nothing")
+            make_folder(output)
+            failed = _run(segmenter, jobs, batch or segmenter.fixed_batch or 1)
+    if failed:
+        raise typer.Exit(_FAILED)
+
+
+def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:
+    """Carry out the jobs, report on them, and say how many failed."""
+    from dsunet_runtime.prediction import predict as predict_jobs
+    from dsunet_runtime.progress import Progress
+
+    failed = 0
+    start = time.perf_counter()
+    with Progress(len(jobs), sys.stderr) as progress:
+        for outcome in predict_jobs(segmenter, jobs, batch):
+            if outcome.fault is not None:
+                failed += 1
+                progress.say(f"dsunet-run: {outcome.fault}")
+            progress.advance()
+    seconds = time.perf_counter() - start
+    masks = f"{len(jobs) - failed} mask{'' if len(jobs) - failed == 1 else 's'}"
+    print(f"{masks}, {failed} failed, {seconds:.1f} s, {len(jobs) / seconds:.1f} images/s")
+    return failed
+
+
+@contextmanager
+def _faults_as_lines() -> Iterator[None]:
+    """A fault becomes one line and exit code 1; an interruption exit code 130."""
+    try:
+        yield
+    except RuntimeFault as fault:
+        _complain(str(fault))
+        raise typer.Exit(_FAILED) from fault
+    except KeyboardInterrupt as interruption:
+        _complain("interrupted")
+        raise typer.Exit(_INTERRUPTED) from interruption
+
+
+def _complain(line: str) -> None:
+    print(f"dsunet-run: {line}", file=sys.stderr)

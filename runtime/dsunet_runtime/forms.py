@@ -1,0 +1,113 @@
+"""The two forms of an artifact's inputs, and what is left for the runtime to do in each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
+from dsunet_runtime.images import encoder_input
+from dsunet_runtime.manifest import InputForm, Manifest, TensorSpec
+from dsunet_runtime.masks import mask_from_logits
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One image, ready for the network."""
+
+    rgb: NDArray[np.uint8]
+    """The upright image, H×W×3, 0 to 255."""
+    inputs: Tensors
+    """The network's inputs for this image, without the batch axis."""
+
+
+class Form(ABC):
+    """What happens to one image before and after the network.  Safe to use from any thread."""
+
+    @abstractmethod
+    def prepare(self, rgb: NDArray[np.uint8]) -> Prepared:
+        """The inputs for an image H×W×3.  Raises ImageError if the artifact does not take it."""
+
+    @abstractmethod
+    def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
+        """The mask H×W, 0 to 255, from this image's outputs, which have no batch axis."""
+
+
+def form_of(manifest: Manifest) -> Form:
+    """The form that a manifest says.  Raises ArtifactError if its tensors are not that form's."""
+    match manifest.input_form:
+        case InputForm.FRAMES:
+            return Frames(manifest)
+        case InputForm.TENSORS:
+            return EncoderTensors(manifest)
+
+
+class Frames(Form):
+    """`image` to `mask`: the graph does all image arithmetic."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        _check_names(manifest.inputs, {"image"})
+        _check_names(manifest.outputs, {"mask"})
+        (image,) = manifest.inputs
+        if len(image.shape) != 4:
+            raise ArtifactError(f"the manifest's input has shape {image.shape}, not N×H×W×3")
+        self._height, self._width = image.shape[1:3]
+
+    def prepare(self, rgb: NDArray[np.uint8]) -> Prepared:
+        height, width, _ = rgb.shape
+        if not (_takes(self._height, height) and _takes(self._width, width)):
+            raise ImageError(
+                f"the image is {width}×{height} (width×height) and this artifact takes "
+                f"{_side(self._width)}×{_side(self._height)}: resize the image, or export with "
+                f"`--size dynamic`"
+            )
+        return Prepared(rgb, {"image": rgb})
+
+    def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
+        return outputs["mask"]
+
+
+class EncoderTensors(Form):
+    """`hiera`, and `dino` if there is one, to `logits`: the runtime does the image arithmetic."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        _check_names(manifest.inputs, set(manifest.preprocessing.sizes))
+        _check_names(manifest.outputs, {"logits"})
+        self._preprocessing = manifest.preprocessing
+        self._mask_form = manifest.mask_form
+
+    def prepare(self, rgb: NDArray[np.uint8]) -> Prepared:
+        mean, std = self._preprocessing.mean, self._preprocessing.std
+        sizes = self._preprocessing.sizes.items()
+        return Prepared(rgb, {name: encoder_input(rgb, side, mean, std) for name, side in sizes})
+
+    def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
+        logits: NDArray[Any] = outputs["logits"][0]
+        if not np.isfinite(logits).all():
+            raise BackendError(
+                "the network gave values that are not finite: export it with more of it in float32"
+            )
+        height, width, _ = prepared.rgb.shape
+        return mask_from_logits(logits.astype(np.float32), (height, width), self._mask_form)
+
+
+def _check_names(specs: tuple[TensorSpec, ...], expected: set[str]) -> None:
+    names = {spec.name for spec in specs}
+    if names != expected:
+        raise ArtifactError(
+            f"the manifest names tensors {', '.join(sorted(names))} where its form has "
+            f"{', '.join(sorted(expected))}: export again"
+        )
+
+
+def _takes(dimension: int | str, size: int) -> bool:
+    return isinstance(dimension, str) or dimension == size
+
+
+def _side(dimension: int | str) -> str:
+    return "any" if isinstance(dimension, str) else str(dimension)

@@ -1,0 +1,108 @@
+"""Which images to read and which files to write, settled before any work starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsunet_runtime.errors import ImageError, OutputError
+
+# fmt: off
+SUFFIXES = frozenset({
+    ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif",
+    ".tiff", ".webp",
+})
+# fmt: on
+"""What an image in a folder is known by, in lower or upper case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One image to read and the files to write for it."""
+
+    image: Path
+    mask: Path
+    overlay: Path | None
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The files this job writes."""
+        return [self.mask] if self.overlay is None else [self.mask, self.overlay]
+
+
+def plan(sources: Sequence[Path], folder: Path, *, overlays: bool) -> list[Job]:
+    """One job for each image, in the order given; an image named twice is taken once.
+
+    A file is taken as it is; of a folder, the files with a known suffix, sorted by name, hidden
+    ones and subfolders left out.  `NAME.jpg` becomes `NAME.png`, and `NAME_overlay.jpg`.
+
+    Raises ImageError if a source does not exist or a folder has no images, and OutputError if two
+    images would be written to one file, or a result over an image.
+    """
+    images = {_entry(path): path for source in sources for path in _images(source)}
+    jobs = [_job(path, folder, overlays=overlays) for path in images.values()]
+    _check_collisions(jobs)
+    return jobs
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder for the results.  Raises OutputError if it is none that can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"{folder}: is a file: name a folder for the masks") from error
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be created: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder}: cannot be written to: name another folder for the masks")
+
+
+def _images(source: Path) -> list[Path]:
+    try:
+        if source.is_dir():
+            found = sorted(path for path in source.iterdir() if _is_image(path))
+        else:
+            source.stat()
+            return [source]
+    except OSError as error:
+        raise ImageError(f"{source}: {error.strerror}") from error
+    if not found:
+        known = " ".join(sorted(SUFFIXES))
+        raise ImageError(f"{source}: no images in this folder (looked for {known})")
+    return found
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _job(image: Path, folder: Path, *, overlays: bool) -> Job:
+    overlay = folder / f"{image.stem}_overlay.jpg" if overlays else None
+    return Job(image, folder / f"{image.stem}.png", overlay)
+
+
+def _check_collisions(jobs: Sequence[Job]) -> None:
+    # What a link points to is an image to keep, as much as the link itself.
+    images = {key: job.image for job in jobs for key in (_entry(job.image), job.image.resolve())}
+    written: dict[Path, Job] = {}
+    for job in jobs:
+        for output in job.outputs:
+            key = _entry(output)
+            if key in images:
+                raise OutputError(
+                    f"{output}: would be written over the image {images[key]}: "
+                    f"name another folder for the masks"
+                )
+            if key in written:
+                raise OutputError(
+                    f"{output}: would be written for {written[key].image} and for {job.image}: "
+                    f"rename one, or run them into two folders"
+                )
+            written[key] = job
+
+
+def _entry(path: Path) -> Path:
+    """The entry of its folder that a path names: links among the folders resolved, itself not."""
+    return path.parent.resolve() / path.name

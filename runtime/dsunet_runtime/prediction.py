@@ -1,0 +1,119 @@
+"""Many images to masks: decoding, the network and writing, each overlapping the others.
+
+At most as many images are in memory as there are reader and writer threads, plus two batches.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.errors import BackendError, OutputError, RuntimeFault
+from dsunet_runtime.forms import Prepared
+from dsunet_runtime.jobs import Job
+from dsunet_runtime.segmenter import Segmenter
+from dsunet_runtime.writing import write_mask, write_overlay
+
+_MOST_THREADS = 8
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one job: `fault` is None if its files are written."""
+
+    job: Job
+    fault: RuntimeFault | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    job: Job
+    result: Prepared | RuntimeFault
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    job: Job
+    result: tuple[Prepared, Tensors | BackendError] | RuntimeFault
+
+
+def predict(segmenter: Segmenter, jobs: Iterable[Job], batch: int) -> Iterator[Outcome]:
+    """Carry out the jobs, `batch` images at a time, and say of each what became of it, in order.
+
+    A job that fails does not keep the others from going on.  Closing the iterator, or an exception
+    in who consumes it, stops the work; files are then whole or not there.
+    """
+    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    readers, writers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
+    try:
+        read = _ahead(readers, lambda job: _read(segmenter, job), jobs, threads + batch)
+        computed = _compute(segmenter, read, batch)
+        yield from _ahead(writers, lambda item: _finish(segmenter, item), computed, threads)
+    finally:
+        readers.shutdown(cancel_futures=True)
+        writers.shutdown(cancel_futures=True)
+
+
+def _read(segmenter: Segmenter, job: Job) -> _Read:
+    try:
+        return _Read(job, segmenter.prepare(job.image))
+    except RuntimeFault as fault:
+        return _Read(job, fault)
+
+
+def _compute(segmenter: Segmenter, read: Iterator[_Read], batch: int) -> Iterator[_Computed]:
+    while group := list(islice(read, batch)):
+        whole = [item.result for item in group if isinstance(item.result, Prepared)]
+        outputs = iter(_infer(segmenter, whole))
+        for item in group:
+            if isinstance(item.result, Prepared):
+                yield _Computed(item.job, (item.result, next(outputs)))
+            else:
+                yield _Computed(item.job, item.result)
+
+
+def _infer(segmenter: Segmenter, whole: list[Prepared]) -> Sequence[Tensors | BackendError]:
+    try:
+        return segmenter.infer(whole)
+    except BackendError as fault:
+        return [fault] * len(whole)
+
+
+def _finish(segmenter: Segmenter, item: _Computed) -> Outcome:
+    if isinstance(item.result, RuntimeFault):
+        return Outcome(item.job, item.result)
+    prepared, outputs = item.result
+    try:
+        if isinstance(outputs, BackendError):
+            raise outputs
+        mask = segmenter.finish(outputs, prepared)
+        write_mask(mask, item.job.mask)
+        if item.job.overlay is not None:
+            write_overlay(prepared.rgb, mask, item.job.overlay)
+    except BackendError as fault:
+        return Outcome(item.job, BackendError(f"{item.job.image}: {fault}"))
+    except OutputError as fault:
+        return Outcome(item.job, fault)
+    return Outcome(item.job, None)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], limit: int
+) -> Iterator[R]:
+    """`map` in threads, in order, that starts at most `limit` items before they are asked for."""
+    pending: deque[Future[R]] = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        while pending and (len(pending) >= limit or pending[0].done()):
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
