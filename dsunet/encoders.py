@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import sys
@@ -100,6 +101,7 @@ def build_dino_encoder(config: DinoConfig, output_blocks: tuple[int, ...]) -> Di
     return DinoEncoder(vit, output_blocks)
 
 
+@functools.cache
 def _hiera_class() -> Any:
     """SAM2's Hiera, imported without running sam2's own `__init__`.
 
@@ -107,18 +109,22 @@ def _hiera_class() -> Any:
     not of an import.  So an empty package stands in while the module loads, and whoever imports
     sam2 later gets the real one.
     """
-    if "sam2" not in sys.modules:
-        spec = importlib.util.find_spec("sam2")
-        if spec is None or spec.submodule_search_locations is None:
-            raise MissingExtraError("sam2 is not installed: pip install 'dsunet[torch]'")
-        stand_in = ModuleType("sam2")
-        stand_in.__path__ = list(spec.submodule_search_locations)
-        sys.modules["sam2"] = stand_in
-        try:
-            return _hiera_class()
-        finally:
-            for name in [n for n in sys.modules if n == "sam2" or n.startswith("sam2.")]:
-                del sys.modules[name]
+    if "sam2" in sys.modules:
+        return _import_hiera()
+    spec = importlib.util.find_spec("sam2")
+    if spec is None or spec.submodule_search_locations is None:
+        raise MissingExtraError("sam2 is not installed: pip install 'dsunet[torch]'")
+    stand_in = ModuleType("sam2")
+    stand_in.__path__ = list(spec.submodule_search_locations)
+    sys.modules["sam2"] = stand_in
+    try:
+        return _import_hiera()
+    finally:
+        for name in [n for n in sys.modules if n == "sam2" or n.startswith("sam2.")]:
+            del sys.modules[name]
+
+
+def _import_hiera() -> Any:
     from sam2.modeling.backbones.hieradet import Hiera
 
     return Hiera

@@ -29,7 +29,7 @@ class ConvNormReLU(nn.Sequential):
 
 
 class CGA(nn.Module):
-    """Content-guided attention (DEA-Net, TIP 2024): blends two maps of one shape, pixel by pixel."""
+    """Content-guided attention (DEA-Net, TIP 2024): blends two maps, pixel by pixel."""
 
     def __init__(self, channels: int, reduction: int = 8) -> None:
         super().__init__()
@@ -54,7 +54,8 @@ class CGA(nn.Module):
         pairs = torch.stack((total, coarse), 2).flatten(1, 2)
         # The published code applies the sigmoid twice, and its weights are trained so.
         weight = self.pixel_attention(pairs).sigmoid().sigmoid()
-        return self.project(total + weight * x + (1 - weight) * y)
+        blended: Tensor = self.project(total + weight * x + (1 - weight) * y)
+        return blended
 
 
 class RFB(nn.Module):
@@ -82,6 +83,16 @@ class RFB(nn.Module):
         return F.relu(self.merge(branches) + self.shortcut(x))
 
 
+class MapAttention(nn.Module):
+    """Scaled dot-product attention, one head, between all positions of a map."""
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Three N×C×H×W to one."""
+        q, k, v = (x.flatten(2).transpose(1, 2).unsqueeze(1) for x in (query, key, value))
+        attended = F.scaled_dot_product_attention(q, k, v)
+        return attended.squeeze(1).transpose(1, 2).reshape(query.shape)
+
+
 class SFF(nn.Module):
     """Spatial feature fusion: a coarse map guides a finer one by attention over all positions."""
 
@@ -93,6 +104,7 @@ class SFF(nn.Module):
         self.query = nn.Sequential(ConvNormReLU(c, a), ConvNormReLU(a, a))
         self.key = nn.Sequential(ConvNormReLU(c, a), ConvNormReLU(a, a))
         self.value = ConvNormReLU(c, a)
+        self.attention = MapAttention()
         self.out = ConvNormReLU(a, c)
         self.merge = ConvNormReLU(2 * c, c, 3)
 
@@ -100,14 +112,6 @@ class SFF(nn.Module):
         """N×C×h×w and N×C×H×W to N×C×H×W, not negative."""
         size = big.shape[2:]
         guide = self.small(F.interpolate(small, size, mode="bilinear")) + self.big(big)
-        query, key, value = (
-            tokens(m) for m in (self.query(guide), self.key(guide), self.value(big))
-        )
-        attended = F.scaled_dot_product_attention(query, key, value)
-        attended = attended.squeeze(1).transpose(1, 2).unflatten(2, size)
-        return self.merge(torch.cat((self.out(attended), big), 1))
-
-
-def tokens(x: Tensor) -> Tensor:
-    """N×C×H×W to N×1×HW×C: one attention head over all positions."""
-    return x.flatten(2).transpose(1, 2).unsqueeze(1)
+        attended = self.attention(self.query(guide), self.key(guide), self.value(big))
+        fused: Tensor = self.merge(torch.cat((self.out(attended), big), 1))
+        return fused

@@ -54,9 +54,9 @@ class DSUNet(nn.Module):
         self.hiera: HieraEncoder = build_hiera_encoder(config.hiera)
         self.dino: DinoEncoder | None = None
         if levels:
-            blocks = (config.dino.depth - 1,)
-            if config.injection is Injection.LEVELS:
-                blocks = config.dino.quarter_blocks
+            last = (config.dino.depth - 1,)
+            by_levels = config.injection is Injection.LEVELS
+            blocks = config.dino.quarter_blocks if by_levels else last
             self.dino = build_dino_encoder(config.dino, blocks)
         self.inject = nn.ModuleDict(
             {

@@ -39,12 +39,14 @@ _PARTS: tuple[tuple[str, str], ...] = (
     (r"heads\.1\.", r"side2."),
     (r"heads\.2\.", r"head."),
 )
-"""Our prefix and theirs, the first match counts.  `<n>` counts from one there, from zero here; `[n]`
-is the position in a pair of convolution and batch norm, which have names there."""
+"""Our prefix and theirs, the first match counts.  `<n>` counts from one there, from zero here;
+`[n]` is the position in a pair of convolution and batch norm, which have names there."""
 
-IGNORED_SUFFIXES = ("wt_filter", "iwt_filter", "mask_token")
-"""Keys of theirs that hold nothing learned by DSU-Net: Haar's filters, which are checked, and the
-token that stands for masked patches in DINOv2's own training."""
+HAAR_KEYS = ("dino2sam_down14.depthwise.wt_filter", "dino2sam_down14.depthwise.iwt_filter")
+"""Haar's filters, which are constants here: a file's are compared with `WTConv.filters`."""
+
+MASK_TOKEN_KEY = "backbone_dino.dino_encoder.mask_token"
+"""Stands for masked patches in DINOv2's own training; DSU-Net never uses it."""
 
 
 def is_public_layout(keys: Iterable[str]) -> bool:

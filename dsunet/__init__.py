@@ -1,0 +1,73 @@
+"""DSU-Net: SAM2 and DINOv2 joined into a U-Net for segmentation.
+
+Importing this package does not import PyTorch; the names that need it load when first used, and
+raise MissingExtraError if it is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from dsunet.config import DSUNetConfig, Injection
+from dsunet.errors import CheckpointError, ConfigError, DSUNetError, MissingExtraError
+
+if TYPE_CHECKING:
+    from dsunet.checkpoint import load_model, save_model
+    from dsunet.inspection import CheckpointInfo, inspect_checkpoint
+    from dsunet.model import DSUNet, SegmentationLogits
+    from dsunet.pretrained import load_encoders
+    from dsunet.random_weights import random_model
+    from dsunet.weight_files import checkpoint_sha256
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "CheckpointInfo",
+    "ConfigError",
+    "DSUNet",
+    "DSUNetConfig",
+    "DSUNetError",
+    "Injection",
+    "MissingExtraError",
+    "SegmentationLogits",
+    "checkpoint_sha256",
+    "inspect_checkpoint",
+    "load_encoders",
+    "load_model",
+    "random_model",
+    "save_model",
+]
+
+_NEED_TORCH = {
+    "CheckpointInfo": "dsunet.inspection",
+    "DSUNet": "dsunet.model",
+    "SegmentationLogits": "dsunet.model",
+    "checkpoint_sha256": "dsunet.weight_files",
+    "inspect_checkpoint": "dsunet.inspection",
+    "load_encoders": "dsunet.pretrained",
+    "load_model": "dsunet.checkpoint",
+    "random_model": "dsunet.random_weights",
+    "save_model": "dsunet.checkpoint",
+}
+
+
+if not TYPE_CHECKING:  # type checkers read the imports above, and miss no misspelt name
+
+    def __getattr__(name):
+        if name not in _NEED_TORCH:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            value = getattr(importlib.import_module(_NEED_TORCH[name]), name)
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").split(".")[0]
+            raise MissingExtraError(
+                f"{missing} is not installed: pip install 'dsunet[torch]'"
+            ) from error
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_NEED_TORCH])

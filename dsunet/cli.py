@@ -1,0 +1,112 @@
+"""The command `dsunet`.  PyTorch is imported inside the commands, so `--help` is instant."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from dsunet import __version__
+from dsunet.errors import DSUNetError
+
+if TYPE_CHECKING:
+    from dsunet.inspection import CheckpointInfo
+
+
+class OneLineErrors(TyperGroup):
+    """Shows this package's errors as one line on stderr, exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except DSUNetError as error:
+            typer.echo(f"dsunet: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="DSU-Net's checkpoints: what they are, and their conversion.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dsunet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def inspect(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead.")] = False,
+) -> None:
+    """Say what a checkpoint holds: of whose format, which preset, how many parameters, which
+    encoders.
+    """
+    from dsunet import inspect_checkpoint
+
+    info = inspect_checkpoint(checkpoint)
+    typer.echo(json.dumps(dataclasses.asdict(info), indent=2) if as_json else _in_words(info))
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="OUT.safetensors", help="Where to write.")
+    ],
+    only_trained: Annotated[
+        bool, typer.Option("--only-trained", help="Leave the frozen encoders out.")
+    ] = False,
+    sam2: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="SAM2's file, if CHECKPOINT lacks the encoders."),
+    ] = None,
+    dinov2: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, in the same case."),
+    ] = None,
+) -> None:
+    """Write a checkpoint in dsunet's own format: safetensors, with its configuration."""
+    from dsunet import load_model, save_model
+
+    model = load_model(checkpoint, sam2=sam2, dinov2=dinov2)
+    save_model(model, out, only_trained=only_trained)
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:,.1f} MB")
+
+
+def _in_words(info: CheckpointInfo) -> str:
+    layout = {"dsunet": "dsunet", "public": "the paper's published code"}[info.layout]
+    content = {"whole": "whole model", "trained": "only what was trained"}[info.content]
+    share = info.trained_parameters / info.parameters
+    lines = {
+        "format": f"{layout}, {content}",
+        "preset": info.preset or "none",
+        "injection": info.injection,
+        "parameters": f"{info.parameters:,}, trained {info.trained_parameters:,} ({share:.2%})",
+        "dtype": info.dtype,
+        **{f"{encoder} sha256": digest for encoder, digest in info.encoders.items()},
+        "file sha256": info.sha256,
+        "file size": f"{info.size / 1e6:,.1f} MB",
+    }
+    width = max(map(len, lines)) + 2
+    return "\n".join(f"{name:{width}}{value}" for name, value in lines.items())

@@ -1,0 +1,77 @@
+"""A file's tensors against those that a model has, key by key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dsunet.weight_files import shorten
+
+COUNTER = "num_batches_tracked"
+"""Batch norm's counter of training steps: files may hold it or not, and nothing here reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The keys in which a file and a model differ; false when they fit."""
+
+    missing: list[str]
+    unexpected: list[str]
+    unlike: list[str]
+    """Keys of another shape or kind of number, each with what it is and what it should be."""
+
+    def __len__(self) -> int:
+        return len(self.missing) + len(self.unexpected) + len(self.unlike)
+
+    def __str__(self) -> str:
+        groups = {
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "of another shape or type": self.unlike,
+        }
+        return "; ".join(
+            f"{len(keys):,} {'key' if len(keys) == 1 else 'keys'} {what} ({shorten(keys)})"
+            for what, keys in groups.items()
+            if keys
+        )
+
+
+def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mismatch:
+    """What separates the tensors of a file from those of a model.
+
+    Any floating-point type stands for any other; counters (`COUNTER`) may be missing.
+    """
+    return Mismatch(
+        missing=[k for k in expected if k not in found and not k.endswith(COUNTER)],
+        unexpected=[k for k in found if k not in expected],
+        unlike=[
+            f"{k}: {_describe(found[k])} in the file, {_describe(expected[k])} in the model"
+            for k in expected
+            if k in found and not _alike(found[k], expected[k])
+        ],
+    )
+
+
+def to_float32(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file that `compare` found to fit, as a model holds them.
+
+    Contiguous float32; what is so already is not copied, and stays mapped from its file.
+    """
+    return {
+        key: found[key].to(torch.float32 if like.is_floating_point() else like.dtype).contiguous()
+        if key in found
+        else torch.zeros(like.shape, dtype=like.dtype)
+        for key, like in expected.items()
+    }
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.is_floating_point() == b.is_floating_point()
+
+
+def _describe(tensor: Tensor) -> str:
+    shape = "×".join(map(str, tensor.shape)) or "scalar"
+    return shape if tensor.is_floating_point() else f"{shape} {tensor.dtype}"

@@ -1,0 +1,169 @@
+"""The official encoder files, SAM2's and DINOv2's, put into a DSU-Net."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import timm
+import torch
+from timm.layers.pos_embed import resample_abs_pos_embed
+from torch import Tensor, nn
+
+from dsunet.config import PRESETS, DinoConfig, DSUNetConfig
+from dsunet.errors import CheckpointError
+from dsunet.matching import compare, to_float32
+from dsunet.model import DSUNet
+from dsunet.weight_files import read_weights
+
+ENCODER_PREFIXES = {"hiera": "hiera.trunk.", "dino": "dino.vit."}
+"""Where the frozen encoders' tensors are in a DSUNet's state."""
+
+TIMM_PREFIX = "timm:"
+SAM2_TRUNK_PREFIX = "image_encoder.trunk."
+REGISTER_KEYS = ("register_tokens", "reg_token")
+"""DINOv2's own name for registers, and timm's."""
+
+
+def load_encoders(
+    model: DSUNet, *, sam2: str | Path | None, dinov2: str | Path | None = None
+) -> None:
+    """Put official encoder weights into a model on the CPU; nothing else of it is touched.
+
+    `sam2` is a SAM2 or SAM2.1 file, of which only the image encoder's trunk is read, or the trunk
+    alone.  `dinov2` is a DINOv2 file without registers, or `timm:NAME` for one of timm's hub (needs
+    a network, or timm's cache); None for a model without DINOv2 (ablation A).  Position embeddings
+    of another grid are resampled.
+
+    Raises CheckpointError if a file is missing, does not fit the model, or cannot be read.
+    """
+    if sam2 is None:
+        raise CheckpointError("the model needs SAM2's image encoder: give its file as sam2")
+    if model.dino is None and dinov2 is not None:
+        raise CheckpointError("the model has no DINOv2 (injection none): leave dinov2 out")
+    if model.dino is not None and dinov2 is None:
+        raise CheckpointError("the model needs DINOv2: give its file, or timm:NAME, as dinov2")
+    # Read both before changing anything.
+    trunk = _fit(_read_sam2(sam2), model.hiera.trunk, sam2)
+    if model.dino is not None and dinov2 is not None:
+        vit = _read_dinov2(dinov2, model.config.dino)
+        vit = _fit(vit, model.dino.vit, dinov2)
+        model.dino.vit.load_state_dict(vit, assign=True)
+    model.hiera.trunk.load_state_dict(trunk, assign=True)
+
+
+def encoder_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """SHA-256 of each encoder's content, by the names of `ENCODER_PREFIXES`.
+
+    Of a DSUNet's state.  Over the encoder's tensors sorted by key: for each one line,
+    say `hiera.trunk.pos_embed float32 1x144x7x7`, with its newline, then its bytes, row-major and
+    little-endian.  So it depends on the numbers alone, not on the file that they came in.
+    An encoder that the model lacks has no entry.
+    """
+    hashes = {}
+    for encoder, prefix in ENCODER_PREFIXES.items():
+        keys = sorted(key for key in state if key.startswith(prefix))
+        if not keys:
+            continue
+        digest = hashlib.sha256()
+        for key in keys:
+            tensor = state[key].detach().cpu().contiguous()
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            digest.update(f"{key} {dtype} {'x'.join(map(str, tensor.shape))}\n".encode())
+            digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+        hashes[encoder] = digest.hexdigest()
+    return hashes
+
+
+def recognize_encoder(keys: Mapping[str, Tensor]) -> str | None:
+    """Which encoder's official file has these keys: "sam2", "dinov2", or None."""
+    if any(key.startswith(SAM2_TRUNK_PREFIX) for key in keys) or "pos_embed_window" in keys:
+        return "sam2"
+    if "cls_token" in keys and "blocks.0.attn.qkv.weight" in keys:
+        return "dinov2"
+    return None
+
+
+def _read_sam2(source: str | Path) -> dict[str, Tensor]:
+    """The trunk's tensors, named as in SAM2's Hiera."""
+    if str(source).startswith(TIMM_PREFIX):
+        raise CheckpointError(f"{source}: timm's names are for DINOv2; give sam2 an official file")
+    tensors = read_weights(source).tensors
+    if recognize_encoder(tensors) != "sam2":
+        raise CheckpointError(
+            f"{source} is no SAM2 file: it has no keys {SAM2_TRUNK_PREFIX}*, nor a bare trunk's"
+        )
+    trunk = {
+        key.removeprefix(SAM2_TRUNK_PREFIX): value
+        for key, value in tensors.items()
+        if key.startswith(SAM2_TRUNK_PREFIX)
+    }
+    return trunk or tensors
+
+
+def _read_dinov2(source: str | Path, config: DinoConfig) -> dict[str, Tensor]:
+    """The transformer's tensors, named as in timm, with position embeddings for `config`."""
+    name = str(source)
+    if name.startswith(TIMM_PREFIX):
+        tensors = _download(name.removeprefix(TIMM_PREFIX))
+    else:
+        tensors = read_weights(source).tensors
+    if recognize_encoder(tensors) != "dinov2":
+        raise CheckpointError(f"{source} is no DINOv2 file: it lacks a vision transformer's keys")
+    if any(key in tensors for key in REGISTER_KEYS):
+        raise CheckpointError(
+            f"{source} is a DINOv2 with registers, and DSU-Net's is without: take the file "
+            "without reg4 in its name"
+        )
+    tensors = {key: value for key, value in tensors.items() if key != "mask_token"}
+    position = tensors.get("pos_embed")
+    if position is not None and position.dim() == 3:
+        old, new = math.isqrt(position.shape[1] - 1), config.map_size
+        if old != new and old * old + 1 == position.shape[1]:
+            tensors["pos_embed"] = resample_abs_pos_embed(position.float(), [new, new], [old, old])
+    return tensors
+
+
+def _download(name: str) -> dict[str, Tensor]:
+    """The weights that timm has under a name."""
+    if not (timm.is_model(name.split(".")[0]) and "dinov2" in name):
+        known = ", ".join(timm.list_models("*patch14_dinov2*", pretrained=True))
+        raise CheckpointError(f"timm has no DINOv2 named {name!r}; it has {known}")
+    try:
+        state: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
+    except Exception as error:  # timm, its hub and their HTTP client raise types of their own
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(
+            f"timm cannot download {name} ({reason}): give a DINOv2 file instead"
+        ) from error
+    return state
+
+
+def _fit(tensors: dict[str, Tensor], encoder: nn.Module, source: str | Path) -> dict[str, Tensor]:
+    """The tensors as the encoder holds them, or CheckpointError with the presets that would fit."""
+    expected = encoder.state_dict()
+    mismatch = compare(tensors, expected)
+    if mismatch:
+        presets = " and ".join(_presets_with(tensors))
+        hint = f"; it is the encoder of preset {presets}" if presets else ""
+        raise CheckpointError(f"{source} does not fit the model: {mismatch}{hint}")
+    return to_float32(tensors, expected)
+
+
+def _presets_with(tensors: dict[str, Tensor]) -> list[str]:
+    """The presets with an encoder as wide and as deep as this one."""
+    depth = len({key.split(".")[1] for key in tensors if key.startswith("blocks.")})
+    embedding = tensors.get("patch_embed.proj.bias")
+    size = (0 if embedding is None else embedding.numel(), depth)
+    presets = {name: DSUNetConfig.preset(name) for name in PRESETS}
+    return [
+        name
+        for name, config in presets.items()
+        if size
+        in (
+            (config.hiera.embed_dim, sum(config.hiera.stages)),
+            (config.dino.embed_dim, config.dino.depth),
+        )
+    ]

@@ -1,0 +1,57 @@
+"""A DSU-Net with numbers that mean nothing, but let every branch matter."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from dsunet.config import DSUNetConfig
+from dsunet.model import DSUNet, build_empty
+
+
+def random_model(config: DSUNetConfig, seed: int = 0) -> DSUNet:
+    """A model whose output depends on all of its parts, for comparing one form of it to another.
+
+    Fresh weights would not do: DINOv2's layers would be scaled by 1e-5, position embeddings would
+    be zero, attention would be flat, and batch norm would do nothing.  The same configuration and
+    seed give the same numbers.  Float32, on the CPU, in evaluation mode.
+    """
+    model = build_empty(config)
+    generator = torch.Generator().manual_seed(seed)
+    state = {key: _draw(key, like, generator) for key, like in model.state_dict().items()}
+    model.load_state_dict(state, assign=True)
+    return model.eval()
+
+
+def _draw(key: str, like: Tensor, generator: torch.Generator) -> Tensor:
+    """The tensor for one key of a DSUNet's state, in the shape of `like`."""
+    if not like.is_floating_point():
+        return torch.zeros(like.shape, dtype=like.dtype)
+    mean, deviation = _distribution(key, like.shape)
+    tensor = torch.empty(like.shape).normal_(mean, deviation, generator=generator)
+    return tensor.abs_() if key.endswith("running_var") else tensor
+
+
+def _distribution(key: str, shape: torch.Size) -> tuple[float, float]:
+    """Mean and standard deviation of what a parameter holds."""
+    name = key.rsplit(".", 1)[-1]
+    if name == "running_mean":
+        return 0.0, 0.1
+    if name == "gamma":  # DINOv2's layer scale
+        return 0.3, 0.05
+    if name in ("pos_embed", "pos_embed_window", "cls_token"):
+        return 0.0, 0.3
+    if "_scale." in key:  # of the wavelet convolution
+        return 0.5, 0.2
+    if name == "bias":
+        return 0.0, 0.01 if ".adapters." in key else 0.1
+    if len(shape) == 1:  # batch and layer norm: weight, running_var
+        return 1.0, 0.1
+    gain = 1.0
+    if ".adapters." in key:  # they add to the residual stream before every block: keep them small
+        gain = 0.2
+    elif ".query." in key or ".key." in key:  # peaked attention, so that it matters
+        gain = 6.0
+    return 0.0, gain / math.sqrt(math.prod(shape[1:]))
