@@ -63,7 +63,7 @@ def check_hashes(path: Path, manifest: Manifest) -> None:
 
 
 def _beside(path: Path, file: FileDigest) -> Path:
-    if file.name != Path(file.name).name:
+    if file.name in ("", "..") or file.name != Path(file.name).name:
         raise ArtifactError(
             f"{path}: its manifest names {file.name!r}, which is no plain file name"
         )

@@ -52,10 +52,13 @@ def main(
 
 @app.command()
 def predict(
-    artifact: Annotated[Path, typer.Argument(help="What dsunet-export wrote: NAME.onnx.")],
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="What dsunet-export wrote.")],
     images: Annotated[
         list[Path],
-        typer.Argument(help="Image files, or folders of them (without their subfolders)."),
+        typer.Argument(
+            metavar="PHOTO_OR_FOLDER...",
+            help="Image files, or folders of them (without their subfolders).",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the masks, NAME.png; made if needed.")
@@ -72,9 +75,10 @@ def predict(
         Provider, typer.Option(help="What ONNX Runtime computes with.")
     ] = Provider.CPU,
 ) -> None:
-    """Write an 8-bit grey mask for every image, of the size of the upright image.
+    """Write a mask for every image.
 
-    Existing masks are overwritten.  An image that fails is reported and the rest goes on.
+    A mask is an 8-bit grey PNG of the size of the upright image.  An older one of the same name is
+    overwritten.  An image that fails is reported and the rest goes on.
 
     Exit codes: 0 all masks are written, 1 something failed, 2 wrong usage, 130 interrupted.
     """

@@ -21,6 +21,10 @@ from dsunet_runtime.errors import ArtifactError
 METADATA_KEY = "dsunet_manifest"
 FORMAT_VERSION = 1
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""How both encoders' images are normalised, RGB with values from 0 to 1."""
+
 
 class InputForm(enum.StrEnum):
     """What goes in and what comes out."""
@@ -175,7 +179,7 @@ def _decode(kind: Any, value: Any) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        unknown = set(value) - set(hints)
+        unknown = _items(value).keys() - hints.keys()
         if unknown:
             raise ValueError(f"unknown field {min(unknown)!r}")
         return typing.cast(Any, kind)(**{k: _decode(hints[k], v) for k, v in value.items()})
@@ -186,7 +190,7 @@ def _decode(kind: Any, value: Any) -> Any:
             return tuple(_decode(arguments[0], v) for v in value)
         return tuple(_decode(a, v) for a, v in zip(arguments, value, strict=True))
     if origin is dict:
-        return {str(k): _decode(arguments[1], v) for k, v in value.items()}
+        return {str(k): _decode(arguments[1], v) for k, v in _items(value).items()}
     if origin is types.UnionType:
         if not any(a is type(value) for a in arguments):
             raise TypeError(f"{value!r} is none of {kind}")
@@ -199,6 +203,12 @@ def _decode(kind: Any, value: Any) -> Any:
         return float(value)
     if not isinstance(value, kind):
         raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _items(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} is no object")
     return value
 
 

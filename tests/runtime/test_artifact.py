@@ -1,0 +1,200 @@
+"""What is read from an artifact's files, and what is said of broken ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+import dsunet_runtime
+from dsunet_runtime import ArtifactError, BackendError, artifact, segmenter
+from dsunet_runtime.manifest import METADATA_KEY, FileDigest, Manifest
+from dsunet_runtime.onnx_metadata import read_metadata
+from tests.runtime import artifacts
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    """An artifact with its weights beside it, in a folder of its own."""
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    return artifacts.frames(folder / "model.onnx", external=True)
+
+
+def weights_of(path: Path) -> Path:
+    return path.with_name(path.name + ".data")
+
+
+def change_metadata(path: Path, key: str, value: str) -> None:
+    model = onnx.load(path, load_external_data=False)
+    onnx.helper.set_model_props(model, {key: value})
+    path.write_bytes(model.SerializeToString())
+
+
+def change_manifest(path: Path, **changes: Any) -> None:
+    document = json.loads(dsunet_runtime.read_manifest(path).to_json())
+    change_metadata(path, METADATA_KEY, json.dumps(document | changes))
+
+
+def fails_to_load(path: Path, match: str) -> None:
+    with pytest.raises(ArtifactError, match=match) as caught:
+        dsunet_runtime.load(path)
+    assert "\n" not in str(caught.value)
+    assert path.name in str(caught.value)
+
+
+class TestMetadata:
+    @pytest.mark.parametrize("external", [False, True])
+    def test_is_what_the_onnx_package_reads(self, tmp_path: Path, external: bool) -> None:
+        path = artifacts.frames(tmp_path / "model.onnx", external=external)
+        model = onnx.load(path, load_external_data=False)
+        assert read_metadata(path) == {p.key: p.value for p in model.metadata_props}
+
+    def test_with_long_and_foreign_text(self, frames_artifact: Path) -> None:
+        change_metadata(frames_artifact, "schlüssel", "värde " * 100_000)
+        assert read_metadata(frames_artifact) == {"schlüssel": "värde " * 100_000}
+
+    def test_manifest_comes_back_equal(self, frames_artifact: Path) -> None:
+        manifest = dsunet_runtime.read_manifest(frames_artifact)
+        assert Manifest.from_json(manifest.to_json()) == manifest
+        assert manifest.inputs[0].shape == ("batch", "height", "width", 3)
+
+
+class TestBrokenGraphFile:
+    def test_missing(self, tmp_path: Path) -> None:
+        fails_to_load(tmp_path / "absent.onnx", "No such file")
+
+    def test_a_folder(self, tmp_path: Path) -> None:
+        fails_to_load(tmp_path, "directory")
+
+    @pytest.mark.parametrize("content", [b"hello, this is text\n" * 50, b"\x89PNG\r\n\x1a\n" * 9])
+    def test_not_onnx(self, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "other.onnx"
+        path.write_bytes(content)
+        fails_to_load(path, "not an ONNX file")
+
+    def test_cut_short_anywhere(self, frames_artifact: Path) -> None:
+        whole = frames_artifact.read_bytes()
+        for length in range(0, len(whole), 7):
+            frames_artifact.write_bytes(whole[:length])
+            with pytest.raises(ArtifactError, match="cut short|not exported by dsunet-export"):
+                dsunet_runtime.load(frames_artifact)
+
+    def test_no_manifest(self, frames_artifact: Path) -> None:
+        change_metadata(frames_artifact, "author", "somebody")
+        fails_to_load(frames_artifact, "not exported by dsunet-export; .*`dsunet-export onnx`")
+
+    def test_graph_that_is_no_model(self, frames_artifact: Path) -> None:
+        model = onnx.load(frames_artifact)
+        model.graph.node[0].op_type = "NoSuchOperation"
+        frames_artifact.write_bytes(model.SerializeToString())
+        with pytest.raises((ArtifactError, BackendError), match="NoSuchOperation") as caught:
+            dsunet_runtime.load(frames_artifact)
+        assert "\n" not in str(caught.value)
+
+
+class TestBrokenManifest:
+    def test_other_version(self, frames_artifact: Path) -> None:
+        change_manifest(frames_artifact, format_version=99)
+        fails_to_load(frames_artifact, "format version 99 .* reads 1")
+
+    @pytest.mark.parametrize("document", ["", "{", "[]", '"text"', "{}", "null"])
+    def test_not_a_document(self, frames_artifact: Path, document: str) -> None:
+        change_metadata(frames_artifact, METADATA_KEY, document)
+        fails_to_load(frames_artifact, "manifest is not readable|not exported")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"input_form": "video"},
+            {"inputs": "image"},
+            {"preprocessing": []},
+            {"preprocessing": {"sizes": [352, 518]}},
+            {"model": 5},
+            {"surprise": 1},
+            {"files": [{"name": "x"}]},
+        ],
+    )
+    def test_fields_that_do_not_fit(self, frames_artifact: Path, changes: dict[str, Any]) -> None:
+        change_manifest(frames_artifact, **changes)
+        fails_to_load(frames_artifact, "manifest is not complete")
+
+    def test_names_other_tensors_than_the_graph(self, tmp_path: Path) -> None:
+        path = artifacts.tensors(tmp_path / "model.onnx")
+        other = dsunet_runtime.read_manifest(artifacts.frames(tmp_path / "frames.onnx"))
+        change_metadata(path, METADATA_KEY, other.to_json())
+        fails_to_load(path, "the graph's inputs are dino, hiera and the manifest's image")
+
+    def test_names_tensors_that_its_form_has_not(self, tmp_path: Path) -> None:
+        path = artifacts.tensors(tmp_path / "model.onnx")
+        change_manifest(path, input_form="frames")
+        with pytest.raises(ArtifactError, match="dino, hiera where its form has image"):
+            dsunet_runtime.load(path)
+
+
+class TestWeightsBesideTheGraph:
+    def test_load_and_compute(self, pair: Path, photo: NDArray[np.uint8]) -> None:
+        with dsunet_runtime.load(pair) as segmenter:
+            np.testing.assert_array_equal(segmenter(photo), artifacts.expected_frames_mask(photo))
+
+    def test_move_together(
+        self, pair: Path, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        moved = pair.parent.rename(pair.parent.with_name("elsewhere")) / pair.name
+        monkeypatch.chdir(moved.parent)
+        for path in (moved, Path(moved.name)):
+            with dsunet_runtime.load(path) as segmenter:
+                np.testing.assert_array_equal(
+                    segmenter(photo), artifacts.expected_frames_mask(photo)
+                )
+
+    def test_missing(self, pair: Path) -> None:
+        weights_of(pair).unlink()
+        fails_to_load(pair, "missing; model.onnx keeps weights in it")
+
+    def test_cut_short(self, pair: Path) -> None:
+        weights_of(pair).write_bytes(weights_of(pair).read_bytes()[:-1])
+        fails_to_load(pair, "has 11 bytes and model.onnx was exported with one of 12")
+
+    def test_exchanged(self, pair: Path) -> None:
+        weights_of(pair).write_bytes(weights_of(pair).read_bytes()[::-1])
+        fails_to_load(pair, r"SHA-256 differs.*damaged or exchanged")
+
+    def test_exchanged_says_more_than_a_graph_that_does_not_load(self, pair: Path) -> None:
+        weights_of(pair).write_bytes(weights_of(pair).read_bytes()[::-1])
+        model = onnx.load(pair, load_external_data=False)
+        model.graph.node[0].op_type = "NoSuchOperation"
+        pair.write_bytes(model.SerializeToString())
+        fails_to_load(pair, "SHA-256 differs")
+
+    @pytest.mark.parametrize("name", ["../model.onnx.data", "/etc/hostname", "", ".."])
+    def test_outside_the_folder(self, pair: Path, name: str) -> None:
+        change_manifest(pair, files=[dataclasses.asdict(FileDigest(name, 1, ""))])
+        fails_to_load(pair, "no plain file name")
+
+    def test_hash_while_the_session_is_created(
+        self, pair: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        creating, hashing = threading.Event(), threading.Event()
+        digest, backend = artifact.digest, segmenter.OnnxRuntimeBackend
+
+        def digest_during_creation(path: Path) -> FileDigest:
+            hashing.set()
+            assert creating.wait(10)
+            return digest(path)
+
+        def backend_during_hashing(*arguments: Any) -> Any:
+            creating.set()
+            assert hashing.wait(10)
+            return backend(*arguments)
+
+        monkeypatch.setattr(artifact, "digest", digest_during_creation)
+        monkeypatch.setattr(segmenter, "OnnxRuntimeBackend", backend_during_hashing)
+        dsunet_runtime.load(pair).close()
