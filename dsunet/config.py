@@ -9,7 +9,7 @@ import dataclasses
 import enum
 import math
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from dsunet.errors import ConfigError
 
@@ -61,6 +61,7 @@ class HieraConfig:
 
     def validate(self) -> None:
         """Raise ConfigError if SAM2's Hiera could not be built or run with these numbers."""
+        _require_positive(self, "hiera.")
         if self.image_size % 32:
             raise ConfigError(
                 f"hiera.image_size is {self.image_size}: it must be a multiple of 32, "
@@ -107,6 +108,7 @@ class DinoConfig:
 
     def validate(self) -> None:
         """Raise ConfigError if the transformer could not be built or run with these numbers."""
+        _require_positive(self, "dino.")
         if self.image_size % self.patch_size:
             raise ConfigError(
                 f"dino.image_size {self.image_size} is no multiple of the patch size "
@@ -131,6 +133,7 @@ class DSUNetConfig:
     attention_channels: int = 32
 
     def __post_init__(self) -> None:
+        _require_positive(self)
         self.hiera.validate()
         self.dino.validate()
         if self.hiera.embed_dim % 8:
@@ -166,24 +169,53 @@ class DSUNetConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The configuration that `to_dict` wrote.  Raises ConfigError on anything else."""
-        try:
-            return cls(
-                hiera=_from_dict(HieraConfig, values["hiera"]),
-                dino=_from_dict(DinoConfig, values["dino"]),
-                injection=Injection(values["injection"]),
-                decoder_channels=values["decoder_channels"],
-                attention_channels=values["attention_channels"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"not a DSU-Net configuration: {error}") from error
+        """The configuration that `to_dict` wrote.
+
+        Raises ConfigError on anything else: a field that is missing, unknown or of another type,
+        or numbers that do not fit each other.
+        """
+        return _from_dict(cls, values, "the configuration")
 
 
 _Part = TypeVar("_Part")
 
 
-def _from_dict(cls: type[_Part], values: dict[str, Any]) -> _Part:
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+def _from_dict(cls: type[_Part], values: Any, where: str) -> _Part:
+    hints = get_type_hints(cls)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where} is {values!r}, not a group of fields")
+    fields = {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    if values.keys() != fields.keys():
+        missing, unknown = sorted(fields.keys() - values), sorted(map(str, values.keys() - fields))
+        raise ConfigError(f"{where} lacks the fields {missing} and has unknown fields {unknown}")
+    return cls(**{name: _read(hint, values[name], name) for name, hint in fields.items()})
+
+
+def _read(hint: Any, value: Any, name: str) -> Any:
+    """A value from JSON as the type of its field."""
+    if dataclasses.is_dataclass(hint):
+        return _from_dict(hint, value, name)
+    if hint is Injection and value in list(Injection):
+        return Injection(value)
+    if hint is int and type(value) is int:
+        return value
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+        lengths = (len(value), len(get_args(hint)))
+        fits = Ellipsis in get_args(hint) or lengths[0] == lengths[1]
+        if fits and all(type(item) is int for item in value):
+            return tuple(value)
+    expected = hint.__name__ if isinstance(hint, type) and get_origin(hint) is None else hint
+    raise ConfigError(f"{name} is {value!r}, which is no {expected}")
+
+
+def _require_positive(part: HieraConfig | DinoConfig | DSUNetConfig, prefix: str = "") -> None:
+    """Raise ConfigError if a size or a count is zero or less."""
+    for field_ in dataclasses.fields(part):
+        value = getattr(part, field_.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        counts_from_zero = field_.name == "global_attention_blocks"
+        if not counts_from_zero and any(isinstance(n, int) and n < 1 for n in numbers):
+            raise ConfigError(f"{prefix}{field_.name} is {value}: it must be positive")
 
 
 _VIT_B = DinoConfig(embed_dim=768, depth=12, num_heads=12)

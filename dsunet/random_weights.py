@@ -52,6 +52,6 @@ def _distribution(key: str, shape: torch.Size) -> tuple[float, float]:
     gain = 1.0
     if ".adapters." in key:  # they add to the residual stream before every block: keep them small
         gain = 0.2
-    elif ".query." in key or ".key." in key:  # peaked attention, so that it matters
-        gain = 6.0
+    elif ".query." in key or ".key." in key:  # attention neither flat nor on one position
+        gain = 2.0
     return 0.0, gain / math.sqrt(math.prod(shape[1:]))
