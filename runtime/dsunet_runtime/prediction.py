@@ -57,7 +57,7 @@ def predict(segmenter: Segmenter, jobs: Iterable[Job], batch: int) -> Iterator[O
     try:
         read = _ahead(readers, lambda job: _read(segmenter, job), jobs, threads + batch)
         computed = _compute(segmenter, read, batch)
-        yield from _ahead(writers, lambda item: _finish(segmenter, item), computed, threads)
+        yield from _behind(writers, lambda item: _finish(segmenter, item), computed, threads)
     finally:
         readers.shutdown(cancel_futures=True)
         writers.shutdown(cancel_futures=True)
@@ -109,11 +109,24 @@ def _finish(segmenter: Segmenter, item: _Computed) -> Outcome:
 def _ahead(
     pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], limit: int
 ) -> Iterator[R]:
-    """`map` in threads, in order, that starts at most `limit` items before they are asked for."""
+    """`map` in threads, in order: `limit` items are started before the first result is awaited."""
     pending: deque[Future[R]] = deque()
     for item in items:
         pending.append(pool.submit(function, item))
-        while pending and (len(pending) >= limit or pending[0].done()):
+        if len(pending) == limit:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def _behind(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], limit: int
+) -> Iterator[R]:
+    """`map` in threads, in order: a result is awaited only while `limit` items are not done."""
+    pending: deque[Future[R]] = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        while pending and (pending[0].done() or len(pending) == limit):
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()

@@ -52,7 +52,7 @@ def frames(
 
 
 def expected_frames_mask(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(R + 2 G + 5 B) / 8, truncated; exact in float32, and different for every order of colours."""
+    """(R + 2 G + 5 B) / 8, truncated; exact in float32, and colours have an order."""
     red, green, blue = np.moveaxis(rgb.astype(int), -1, 0)
     return ((red + 2 * green + 5 * blue) // 8).astype(np.uint8)
 

@@ -84,7 +84,7 @@ class TestBrokenGraphFile:
         whole = frames_artifact.read_bytes()
         for length in range(0, len(whole), 7):
             frames_artifact.write_bytes(whole[:length])
-            with pytest.raises(ArtifactError, match="cut short|not exported by dsunet-export"):
+            with pytest.raises(ArtifactError, match=r"cut short|not exported by dsunet-export"):
                 dsunet_runtime.load(frames_artifact)
 
     def test_no_manifest(self, frames_artifact: Path) -> None:

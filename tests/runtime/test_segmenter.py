@@ -217,8 +217,10 @@ class TestBackend:
         # A manifest that promises more than the graph holds: any size, where the graph has one.
         dynamic = dsunet_runtime.read_manifest(artifacts.frames(tmp_path / "dynamic.onnx"))
         path = artifacts.frames(tmp_path / "fixed.onnx", height=6, width=5, inputs=dynamic.inputs)
-        with dsunet_runtime.load(path) as segmenter:
-            with pytest.raises(BackendError, match="ONNX Runtime failed: .*dimensions") as caught:
-                segmenter(random_image(9, 9))
+        with (
+            dsunet_runtime.load(path) as segmenter,
+            pytest.raises(BackendError, match=r"ONNX Runtime failed: .*dimensions") as caught,
+        ):
+            segmenter(random_image(9, 9))
         assert "\n" not in str(caught.value)
         assert capfd.readouterr() == ("", "")

@@ -1,0 +1,238 @@
+"""`dsunet-run` end to end."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from dsunet_runtime.cli import app
+from dsunet_runtime.progress import Progress
+from tests.runtime import artifacts
+
+COMMAND = [sys.executable, "-c", "from dsunet_runtime.cli import app; app()"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, photo: NDArray[np.uint8]) -> Path:
+    """Three images of two sizes, each of another format, and a file that is no image."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(photo).save(folder / "a.png")
+    Image.fromarray(photo[:20, :30]).save(folder / "b.JPG")
+    Image.fromarray(photo).convert("L").save(folder / "c.tif")
+    (folder / "readme.txt").write_text("not an image")
+    return folder
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def fails_with_one_line(*arguments: object, match: str) -> None:
+    """In a process of its own: what a user sees."""
+    result = subprocess.run(
+        [*COMMAND, *(str(argument) for argument in arguments)], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("dsunet-run: ")
+    assert match in line
+
+
+class TestPredict:
+    @pytest.mark.parametrize("options", [[], ["--batch", 2], ["--batch", 50, "--provider", "cpu"]])
+    def test_folder(
+        self, frames_artifact: Path, photos: Path, tmp_path: Path, options: list[object]
+    ) -> None:
+        out = tmp_path / "new" / "masks"
+        result = run("predict", frames_artifact, photos, "-o", out, *options)
+        assert result.exit_code == 0
+        assert result.stdout.startswith("3 masks, 0 failed, ")
+        assert result.stdout.endswith(" images/s\n")
+        assert result.stderr == ""
+        assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "c.png"]
+        for name in ("a.png", "b.JPG", "c.tif"):
+            with Image.open(photos / name) as image:
+                rgb = np.asarray(image.convert("RGB"))
+            with Image.open(out / f"{name[0]}.png") as mask:
+                assert mask.mode == "L"
+                np.testing.assert_array_equal(mask, artifacts.expected_frames_mask(rgb))
+
+    def test_overlays(self, frames_artifact: Path, photos: Path, tmp_path: Path) -> None:
+        out = tmp_path / "masks"
+        assert run("predict", frames_artifact, photos, "-o", out, "--overlay").exit_code == 0
+        for name, size in {"a": (53, 41), "b": (30, 20), "c": (53, 41)}.items():
+            for file in (f"{name}.png", f"{name}_overlay.jpg"):
+                with Image.open(out / file) as image:
+                    assert image.size == size
+        assert len(list(out.iterdir())) == 6
+
+    def test_form_tensors_and_a_single_file(self, photos: Path, tmp_path: Path) -> None:
+        artifact = artifacts.tensors(tmp_path / "model.onnx")
+        result = run("predict", artifact, photos / "a.png", "-o", tmp_path / "masks")
+        assert result.stdout.startswith("1 mask, 0 failed, ")
+        with Image.open(tmp_path / "masks" / "a.png") as mask:
+            assert mask.size == (53, 41)
+            assert mask.getextrema() in [(0, 254), (0, 255)]
+
+    def test_fixed_batch_and_size(self, photos: Path, tmp_path: Path) -> None:
+        artifact = artifacts.frames(tmp_path / "model.onnx", batch=4, height=41, width=53)
+        result = run("predict", artifact, photos, "-o", tmp_path / "masks")
+        assert result.exit_code == 1
+        assert result.stdout.startswith("2 masks, 1 failed, ")
+        assert result.stderr.startswith(f"dsunet-run: {photos / 'b.JPG'}: the image is 30×20")
+
+    def test_broken_image_is_reported_and_the_rest_goes_on(
+        self, frames_artifact: Path, photos: Path, tmp_path: Path
+    ) -> None:
+        whole = (photos / "b.JPG").read_bytes()
+        (photos / "b.JPG").write_bytes(whole[: len(whole) // 2])
+        out = tmp_path / "masks"
+        result = run("predict", frames_artifact, photos, "-o", out, "--overlay")
+        assert result.exit_code == 1
+        (line,) = result.stderr.splitlines()
+        assert line.startswith(f"dsunet-run: {photos / 'b.JPG'}: damaged, or of an unknown kind")
+        assert result.stdout.startswith("2 masks, 1 failed, ")
+        assert not [path for path in out.iterdir() if path.name.startswith((".", "b"))]
+
+    def test_random_weights_are_named(self, photos: Path, tmp_path: Path) -> None:
+        artifact = artifacts.frames(tmp_path / "model.onnx", checkpoint_sha256=None)
+        result = run("predict", artifact, photos, "-o", tmp_path / "masks")
+        assert result.exit_code == 0
+        assert "has random weights: its masks mean nothing" in result.stderr
+
+    def test_interruption(
+        self, frames_artifact: Path, tmp_path: Path, photo: NDArray[np.uint8]
+    ) -> None:
+        photos, out = tmp_path / "many", tmp_path / "masks"
+        photos.mkdir()
+        Image.fromarray(photo).save(photos / "0000.png")
+        for index in range(1, 20_000):
+            os.link(photos / "0000.png", photos / f"{index:05}.png")
+        arguments = ["predict", str(frames_artifact), str(photos), "-o", str(out)]
+        process = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
+        while not (out.is_dir() and any(out.iterdir())):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert errors == "dsunet-run: interrupted\n"
+        for path in out.iterdir():
+            assert path.suffix == ".png"
+            with Image.open(path) as image:
+                image.load()
+
+
+class TestBadInput:
+    def test_image_missing(self, frames_artifact: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        arguments = ("predict", frames_artifact, tmp_path / "absent.png", "-o", out)
+        fails_with_one_line(*arguments, match="absent.png: No such file")
+        assert not out.exists()
+
+    def test_artifact_missing(self, photos: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        arguments = ("predict", tmp_path / "absent.onnx", photos, "-o", out)
+        fails_with_one_line(*arguments, match="absent.onnx: No such file")
+        assert not out.exists()
+
+    def test_artifact_cut_short(self, frames_artifact: Path, photos: Path, tmp_path: Path) -> None:
+        frames_artifact.write_bytes(frames_artifact.read_bytes()[:-5])
+        arguments = ("predict", frames_artifact, photos, "-o", tmp_path / "out")
+        fails_with_one_line(*arguments, match="not an ONNX file, or cut short")
+
+    def test_weights_exchanged(self, photos: Path, tmp_path: Path) -> None:
+        artifact = artifacts.frames(tmp_path / "a.onnx", external=True)
+        (tmp_path / "a.onnx.data").write_bytes(bytes(12))
+        arguments = ("predict", artifact, photos, "-o", tmp_path / "out")
+        fails_with_one_line(*arguments, match="SHA-256 differs")
+
+    def test_engine(self, photos: Path, tmp_path: Path) -> None:
+        arguments = ("predict", tmp_path / "a.engine", photos, "-o", tmp_path / "out")
+        fails_with_one_line(*arguments, match="does not run TensorRT engines yet")
+
+    def test_output_is_a_file(self, frames_artifact: Path, photos: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").touch()
+        arguments = ("predict", frames_artifact, photos, "-o", tmp_path / "out")
+        fails_with_one_line(*arguments, match="out: is a file")
+
+    def test_output_over_the_images(self, frames_artifact: Path, photos: Path) -> None:
+        before = (photos / "a.png").read_bytes()
+        arguments = ("predict", frames_artifact, photos, "-o", photos)
+        fails_with_one_line(*arguments, match="would be written over the image")
+        assert (photos / "a.png").read_bytes() == before
+
+    def test_two_images_for_one_mask(
+        self, frames_artifact: Path, photos: Path, tmp_path: Path
+    ) -> None:
+        (photos / "a.jpg").write_bytes((photos / "a.png").read_bytes())
+        arguments = ("predict", frames_artifact, photos, "-o", tmp_path / "out")
+        fails_with_one_line(*arguments, match="rename one, or run them into two folders")
+        assert not (tmp_path / "out").exists()
+
+    def test_provider_not_available(
+        self, frames_artifact: Path, photos: Path, tmp_path: Path
+    ) -> None:
+        import onnxruntime
+
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            pytest.skip("this ONNX Runtime has CUDA")
+        arguments = ("predict", frames_artifact, photos, "-o", tmp_path, "--provider", "cuda")
+        fails_with_one_line(*arguments, match="no provider 'cuda', only cpu")
+
+    @pytest.mark.parametrize(
+        "options",
+        [[], ["-o", "x", "--batch", "0"], ["-o", "x", "--provider", "tpu"], ["-o", "x", "--nope"]],
+    )
+    def test_usage(self, frames_artifact: Path, photos: Path, options: list[str]) -> None:
+        assert run("predict", frames_artifact, photos, *options).exit_code == 2
+
+
+class TestAroundTheCommands:
+    def test_version(self) -> None:
+        result = run("--version")
+        assert (result.exit_code, result.stdout) == (0, f"dsunet-run {version('dsunet')}\n")
+
+    def test_help(self) -> None:
+        assert "predict" in run("--help").stdout
+        assert "--overlay" in run("predict", "--help").stdout
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class TestProgress:
+    def test_on_a_terminal(self) -> None:
+        terminal = Terminal()
+        with Progress(2, terminal) as progress:
+            progress.advance()
+            progress.say("a.png: broken")
+            progress.advance()
+        written = terminal.getvalue()
+        assert " 1/2 " in written
+        assert " 2/2 " in written
+        assert "\r\x1b[Ka.png: broken\n" in written
+        assert written.endswith("\r\x1b[K")
+
+    def test_nowhere_else(self) -> None:
+        stream = io.StringIO()
+        with Progress(2, stream) as progress:
+            progress.advance()
+            progress.say("a.png: broken")
+        assert stream.getvalue() == "a.png: broken\n"

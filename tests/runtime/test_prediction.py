@@ -1,0 +1,218 @@
+"""The plan, and the pipeline that carries it out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from dsunet_runtime import BackendError, ImageError, OutputError, Segmenter, prediction
+from dsunet_runtime.forms import Prepared
+from dsunet_runtime.jobs import Job, make_folder, plan
+from tests.runtime.artifacts import expected_frames_mask
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+class TestPlan:
+    def test_folder(self, tmp_path: Path) -> None:
+        touch(tmp_path, "b.JPG", "a.png", "notes.txt", ".hidden.png", "sub/c.png", "d.png/e.png")
+        jobs = plan([tmp_path], tmp_path / "out", overlays=False)
+        out = tmp_path / "out"
+        assert jobs == [
+            Job(tmp_path / "a.png", out / "a.png", None),
+            Job(tmp_path / "b.JPG", out / "b.png", None),
+        ]
+
+    def test_file_with_any_suffix(self, tmp_path: Path) -> None:
+        touch(tmp_path, "scan.dat")
+        (job,) = plan([tmp_path / "scan.dat"], tmp_path / "out", overlays=True)
+        assert job.outputs == [tmp_path / "out/scan.png", tmp_path / "out/scan_overlay.jpg"]
+
+    def test_named_twice_is_taken_once(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.png", "b.png")
+        again = tmp_path / "x" / ".." / "b.png"
+        (tmp_path / "x").mkdir()
+        jobs = plan([tmp_path, tmp_path / "a.png", again], tmp_path / "out", overlays=False)
+        assert len(jobs) == 2
+
+    def test_links_to_one_image_are_two_images(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.png")
+        (tmp_path / "b.png").symlink_to("a.png")
+        assert len(plan([tmp_path], tmp_path / "out", overlays=False)) == 2
+
+    def test_two_images_for_one_mask(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.jpg", "a.png")
+        with pytest.raises(OutputError, match=r"out/a\.png: .*a\.jpg and for .*a\.png: rename"):
+            plan([tmp_path], tmp_path / "out", overlays=False)
+
+    def test_two_folders_with_the_same_name(self, tmp_path: Path) -> None:
+        touch(tmp_path, "x/a.png", "y/a.png")
+        with pytest.raises(OutputError, match="would be written for"):
+            plan([tmp_path / "x", tmp_path / "y"], tmp_path / "out", overlays=False)
+
+    def test_mask_over_its_image(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.png")
+        with pytest.raises(OutputError, match=r"would be written over the image .*another folder"):
+            plan([tmp_path / "a.png"], tmp_path / "x" / "..", overlays=False)
+
+    def test_overlay_over_an_image(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.jpg", "a_overlay.jpg")
+        assert len(plan([tmp_path], tmp_path, overlays=False)) == 2
+        with pytest.raises(OutputError, match=r"a_overlay\.jpg: would be written over the image"):
+            plan([tmp_path], tmp_path, overlays=True)
+
+    def test_mask_over_what_a_link_points_to(self, tmp_path: Path) -> None:
+        touch(tmp_path, "out/a.png", "links/x")
+        (tmp_path / "links/a.png").symlink_to("../out/a.png")
+        with pytest.raises(OutputError, match="would be written over the image"):
+            plan([tmp_path / "links/a.png"], tmp_path / "out", overlays=False)
+
+    def test_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(ImageError, match="absent: No such file"):
+            plan([tmp_path / "absent"], tmp_path / "out", overlays=False)
+
+    def test_folder_without_images(self, tmp_path: Path) -> None:
+        touch(tmp_path, "notes.txt")
+        with pytest.raises(ImageError, match=r"no images in this folder \(looked for .*\.png"):
+            plan([tmp_path], tmp_path / "out", overlays=False)
+
+
+class TestMakeFolder:
+    def test_makes_parents_and_takes_what_is_there(self, tmp_path: Path) -> None:
+        for _ in range(2):
+            make_folder(tmp_path / "a" / "b")
+        assert (tmp_path / "a" / "b").is_dir()
+
+    def test_a_file(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a")
+        with pytest.raises(OutputError, match="a: is a file"):
+            make_folder(tmp_path / "a")
+        with pytest.raises(OutputError, match="cannot be created: Not a directory"):
+            make_folder(tmp_path / "a" / "b")
+
+    def test_not_writable(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+        with pytest.raises(OutputError, match="cannot be written to"):
+            make_folder(tmp_path)
+
+
+def make_jobs(folder: Path, sizes: Sequence[tuple[int, int]]) -> list[Job]:
+    images = folder / "images"
+    images.mkdir()
+    make_folder(folder / "out")
+    for index, size in enumerate(sizes):
+        rgb = np.random.default_rng(index).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(rgb).save(images / f"{index:03}.png")
+    return plan([images], folder / "out", overlays=False)
+
+
+class TestPredict:
+    @pytest.mark.parametrize("batch", [1, 3, 100])
+    def test_masks(self, segmenter: Segmenter, tmp_path: Path, batch: int) -> None:
+        jobs = make_jobs(tmp_path, [(5, 7), (5, 7), (4, 4)] * 5)
+        outcomes = list(prediction.predict(segmenter, jobs, batch))
+        assert [outcome.job for outcome in outcomes] == jobs
+        assert not any(outcome.fault for outcome in outcomes)
+        for job in jobs:
+            with Image.open(job.image) as image, Image.open(job.mask) as mask:
+                np.testing.assert_array_equal(mask, expected_frames_mask(np.asarray(image)))
+
+    @pytest.mark.parametrize("batch", [1, 4])
+    def test_broken_images_fail_alone(
+        self, segmenter: Segmenter, tmp_path: Path, batch: int
+    ) -> None:
+        jobs = make_jobs(tmp_path, [(5, 7)] * 9)
+        for index in (0, 4, 8):
+            jobs[index].image.write_bytes(b"broken")
+        jobs[5].mask.mkdir()
+        outcomes = list(prediction.predict(segmenter, jobs, batch))
+        faults = {index: o.fault for index, o in enumerate(outcomes) if o.fault}
+        assert {index: type(fault) for index, fault in faults.items()} == {
+            0: ImageError,
+            4: ImageError,
+            5: OutputError,
+            8: ImageError,
+        }
+        assert str(faults[4]).startswith(f"{jobs[4].image}: not an image")
+        assert sum(job.mask.is_file() for job in jobs) == 5
+
+    def test_failure_of_the_network_is_of_its_batch(self, tmp_path: Path) -> None:
+        jobs = make_jobs(tmp_path, [(5, 7)] * 6)
+        outcomes = list(prediction.predict(FakeSegmenter(fails_at=2), jobs, 2))
+        assert [bool(outcome.fault) for outcome in outcomes] == [False] * 2 + [True] * 2 + [
+            False
+        ] * 2
+        assert str(outcomes[2].fault) == f"{jobs[2].image}: out of memory"
+
+    def test_decoding_overlaps_the_network(self, tmp_path: Path) -> None:
+        jobs = make_jobs(tmp_path, [(5, 7)] * 3)
+        segmenter = FakeSegmenter(waits_for=jobs[1].image)
+        outcomes = list(prediction.predict(segmenter, jobs, 1))
+        assert not any(outcome.fault for outcome in outcomes)
+
+    @pytest.mark.parametrize("batch", [1, 5])
+    def test_memory_is_bounded(
+        self, tmp_path: Path, batch: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "cpu_count", lambda: 2)
+        jobs = make_jobs(tmp_path, [(5, 7)] * 60)
+        segmenter = FakeSegmenter()
+        for outcome in prediction.predict(segmenter, jobs, batch):
+            assert outcome.fault is None
+        assert 1 < segmenter.most_at_once <= 2 * 2 + 2 * batch
+
+    def test_stopping_early_leaves_whole_files(self, segmenter: Segmenter, tmp_path: Path) -> None:
+        jobs = make_jobs(tmp_path, [(5, 7)] * 40)
+        outcomes = prediction.predict(segmenter, jobs, 1)
+        next(outcomes)
+        outcomes.close()  # type: ignore[attr-defined]
+        written = list((tmp_path / "out").iterdir())
+        assert 1 <= len(written) < 40
+        for path in written:
+            assert path.suffix == ".png"
+            with Image.open(path) as image:
+                image.load()
+
+
+class FakeSegmenter(Segmenter):
+    """Counts images between `prepare` and `finish`; fails or waits where it is told to."""
+
+    def __init__(self, fails_at: int | None = None, waits_for: Path | None = None) -> None:
+        self._fails_at = fails_at
+        self._waits_for = waits_for
+        self._prepared = threading.Event()
+        self._lock = threading.Lock()
+        self._at_once = self.most_at_once = self._computed = 0
+
+    def prepare(self, image: Any) -> Prepared:
+        if image == self._waits_for:
+            self._prepared.set()
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        return Prepared(np.zeros((5, 7, 3), np.uint8), {})
+
+    def infer(self, prepared: Sequence[Prepared]) -> list[dict[str, NDArray[Any]]]:
+        if self._waits_for is not None:
+            assert self._prepared.wait(10), "the next image is not decoded meanwhile"
+        start, self._computed = self._computed, self._computed + len(prepared)
+        if start == self._fails_at:
+            raise BackendError("out of memory")
+        return [{}] * len(prepared)
+
+    def finish(self, outputs: dict[str, NDArray[Any]], prepared: Prepared) -> NDArray[np.uint8]:
+        with self._lock:
+            self._at_once -= 1
+        return np.zeros((5, 7), np.uint8)
