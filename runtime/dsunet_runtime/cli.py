@@ -56,7 +56,7 @@ def predict(
     images: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PHOTO_OR_FOLDER...",
+            metavar="PHOTO_OR_FOLDER",
             help="Image files, or folders of them (without their subfolders).",
         ),
     ],
