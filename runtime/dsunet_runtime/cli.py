@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,7 +104,9 @@ def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:
 
     failed = 0
     start = time.perf_counter()
-    with Progress(len(jobs), sys.stderr) as progress:
+    with warnings.catch_warnings(), Progress(len(jobs), sys.stderr) as progress:
+        # Pillow warns of what does not keep it from decoding: odd EXIF data, very large images.
+        warnings.simplefilter("ignore")
         for outcome in predict_jobs(segmenter, jobs, batch):
             if outcome.fault is not None:
                 failed += 1

@@ -58,7 +58,7 @@ def test_failure_leaves_what_was_there(
     if old is not None:
         path.write_bytes(old)
 
-    def half(image: Image.Image, file: object, *arguments: object) -> None:
+    def half(image: Image.Image, file: object, *arguments: object, **options: object) -> None:
         file.write(b"\x89PNG half")  # type: ignore[attr-defined]
         raise OSError(28, "No space left on device")
 
@@ -71,7 +71,7 @@ def test_failure_leaves_what_was_there(
 def test_interruption_leaves_nothing(
     tmp_path: Path, mask: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*arguments: object) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Image.Image, "save", interrupted)
