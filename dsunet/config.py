@@ -185,26 +185,28 @@ def _from_dict(cls: type[_Part], values: Any, where: str) -> _Part:
     if not isinstance(values, dict):
         raise ConfigError(f"{where} is {values!r}, not a group of fields")
     fields = {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if values.keys() != fields.keys():
-        missing, unknown = sorted(fields.keys() - values), sorted(map(str, values.keys() - fields))
-        raise ConfigError(f"{where} lacks the fields {missing} and has unknown fields {unknown}")
+    if missing := fields.keys() - values:
+        raise ConfigError(f"{where} lacks {', '.join(sorted(missing))}")
+    if unknown := values.keys() - fields:
+        raise ConfigError(f"{where} has unknown fields: {', '.join(sorted(map(str, unknown)))}")
     return cls(**{name: _read(hint, values[name], name) for name, hint in fields.items()})
 
 
 def _read(hint: Any, value: Any, name: str) -> Any:
     """A value from JSON as the type of its field."""
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _from_dict(hint, value, name)
     if hint is Injection and value in list(Injection):
         return Injection(value)
     if hint is int and type(value) is int:
         return value
     if get_origin(hint) is tuple and isinstance(value, list | tuple):
-        lengths = (len(value), len(get_args(hint)))
-        fits = Ellipsis in get_args(hint) or lengths[0] == lengths[1]
-        if fits and all(type(item) is int for item in value):
+        of_any_length = Ellipsis in get_args(hint)
+        if (of_any_length or len(value) == len(get_args(hint))) and all(
+            type(item) is int for item in value
+        ):
             return tuple(value)
-    expected = hint.__name__ if isinstance(hint, type) and get_origin(hint) is None else hint
+    expected = str(hint) if get_origin(hint) else hint.__name__
     raise ConfigError(f"{name} is {value!r}, which is no {expected}")
 
 

@@ -47,11 +47,13 @@ def _distribution(key: str, shape: torch.Size) -> tuple[float, float]:
         return 0.5, 0.2
     if name == "bias":
         return 0.0, 0.01 if ".adapters." in key else 0.1
+    if len(shape) == 1 and ".small." in key:  # a loud coarse map, or it would hardly guide
+        return 2.0, 0.2
     if len(shape) == 1:  # batch and layer norm: weight, running_var
         return 1.0, 0.1
     gain = 1.0
     if ".adapters." in key:  # they add to the residual stream before every block: keep them small
         gain = 0.2
-    elif ".query." in key or ".key." in key:  # attention neither flat nor on one position
-        gain = 2.0
+    elif any(part in key for part in (".qkv.", ".query.", ".key.")):
+        gain = 2.0  # attention neither flat nor on one position
     return 0.0, gain / math.sqrt(math.prod(shape[1:]))
