@@ -154,9 +154,9 @@ def open_checkpoint(path: str | Path, *, config: DSUNetConfig | None = None) -> 
         raise CheckpointError(f"{path} fits no preset; against {nearest}: {mismatch}")
     if mismatch:
         other, misfit = _nearest(file, layout, content, _presets(file, layout))
-        hint = "" if misfit else f"; it fits {describe_config(other.config)}"
+        hint = "" if misfit else f" (it fits {describe_config(other.config)})"
         raise CheckpointError(
-            f"{path} does not fit {describe_config(model.config)}: {mismatch}{hint}"
+            f"{path} does not fit {describe_config(model.config)}{hint}: {mismatch}"
         )
     if layout is Layout.PUBLIC:
         _check_filters(file, model)

@@ -48,7 +48,7 @@ def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mism
         missing=[k for k in expected if k not in found and not k.endswith(COUNTER)],
         unexpected=[k for k in found if k not in expected],
         unlike=[
-            f"{k}: {_describe(found[k])} in the file, {_describe(expected[k])} in the model"
+            f"{k}: {_describe(found[k])} instead of {_describe(expected[k])}"
             for k in expected
             if k in found and not _alike(found[k], expected[k])
         ],

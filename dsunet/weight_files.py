@@ -131,7 +131,7 @@ def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def shorten(names: list[str], shown: int = 3) -> str:
+def shorten(names: list[str], shown: int = 2) -> str:
     """A list of names for a message: the first few, and how many more there are."""
     text = ", ".join(names[:shown])
     return text + (f" and {len(names) - shown:,} more" if len(names) > shown else "")
