@@ -1,0 +1,1 @@
+"""From a DSU-Net checkpoint to a verified artifact."""

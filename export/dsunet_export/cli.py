@@ -1,0 +1,180 @@
+"""The command `dsunet-export`.  PyTorch and ONNX are imported inside commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsunet.config import PRESETS, DSUNetConfig
+from dsunet.errors import DSUNetError
+from dsunet_export.errors import ExportError, MissingExtraError
+from dsunet_runtime.command import make_app
+from dsunet_runtime.errors import RuntimeFault
+from dsunet_runtime.manifest import InputForm, MaskForm
+
+if TYPE_CHECKING:
+    from dsunet.model import DSUNet
+    from dsunet_export.onnx import Weights
+
+DYNAMIC = "dynamic"
+
+app = make_app(
+    "dsunet-export",
+    "From a DSU-Net checkpoint to a verified artifact.",
+    ExportError,
+    DSUNetError,
+    RuntimeFault,
+)
+
+
+@app.command()
+def onnx(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write, NAME.onnx.")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CHECKPOINT]", help="The weights; not with --random-weights."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help=f"{', '.join(PRESETS)}.  [default: read from CHECKPOINT]")
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Numbers that mean nothing, of a --preset.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of --random-weights.")] = 0,
+    sam2: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="SAM2's file, for a CHECKPOINT without encoders."),
+    ] = None,
+    dinov2: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, for the same."),
+    ] = None,
+    input_form: Annotated[
+        InputForm,
+        typer.Option(
+            "--input",
+            help="frames: 8-bit images in, 8-bit masks out, all image arithmetic in the graph.  "
+            "tensors: normalised floats in, logits out.",
+        ),
+    ] = InputForm.FRAMES,
+    mask: Annotated[
+        MaskForm,
+        typer.Option(
+            help="stretched: the paper's mask, each one stretched to span 0 to 255; in a scene "
+            "without an object that makes an object of noise.  probability: times 255."
+        ),
+    ] = MaskForm.STRETCHED,
+    batch: Annotated[str, typer.Option(metavar="N|dynamic", help="Images at once.")] = DYNAMIC,
+    size: Annotated[
+        str, typer.Option(metavar="HxW|dynamic", help="Frame size, for --input frames.")
+    ] = DYNAMIC,
+    opset: Annotated[int, typer.Option(help="ONNX operator set, 18 to 23.")] = 20,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Without the exact rewrites, for comparison.")
+    ] = False,
+    no_verify: Annotated[
+        bool, typer.Option("--no-verify", help="Do not compare the artifact with PyTorch.")
+    ] = False,
+) -> None:
+    """Export a checkpoint to ONNX, and verify it against PyTorch.
+
+    Nothing is written if the artifact does not compute what the model computes.  Weights of more
+    than 1.9 GB go into a second file, OUTPUT.data, which belongs beside the first.
+    """
+    _require_export_extra()
+    from dsunet_export.onnx import ExportOptions, export_onnx
+
+    options = ExportOptions(
+        input_form=input_form,
+        mask_form=mask,
+        batch=_parse_batch(batch),
+        size=_parse_size(size),
+        opset=opset,
+        rewrite=not plain,
+        verify=not no_verify,
+    )
+    model, weights = _load(checkpoint, preset, random_weights, seed, sam2, dinov2)
+    manifest = export_onnx(model, weights, output, options, _report)
+    for check in manifest.verification:
+        print(
+            f"{check.inputs}: {check.output} differs by at most {check.max_abs_error:.3g} "
+            f"(mean {check.mean_abs_error:.2g}) {check.tolerance_unit}"
+        )
+    files = [output, *(output.with_name(file.name) for file in manifest.files)]
+    print(", ".join(f"{file} {file.stat().st_size / 1e6:,.1f} MB" for file in files))
+
+
+@app.command()
+def inspect(
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="An exported ONNX file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The manifest as JSON.")] = False,
+) -> None:
+    """Say what an artifact is, and check that the files beside it are the ones it needs."""
+    from dsunet_export.inspection import describe
+    from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
+
+    manifest = read_manifest(artifact)
+    check_sizes(artifact, manifest)
+    check_hashes(artifact, manifest)
+    print(json.dumps(dataclasses.asdict(manifest), indent=2) if as_json else describe(manifest))
+
+
+def _load(
+    checkpoint: Path | None,
+    preset: str | None,
+    random_weights: bool,
+    seed: int,
+    sam2: Path | None,
+    dinov2: str | None,
+) -> tuple[DSUNet, Weights]:
+    """The model that the options ask for, and where its weights come from."""
+    from dsunet.checkpoint import load_model
+    from dsunet.random_weights import random_model
+    from dsunet.weight_files import checkpoint_sha256
+    from dsunet_export.onnx import Weights
+
+    config = None if preset is None else DSUNetConfig.preset(preset)
+    if random_weights:
+        if config is None or checkpoint is not None:
+            raise ExportError("--random-weights goes with --preset NAME and without a CHECKPOINT")
+        return random_model(config, seed), Weights(f"random (seed {seed})", None)
+    if checkpoint is None:
+        raise ExportError("name a CHECKPOINT, or give --preset NAME --random-weights")
+    model = load_model(checkpoint, config=config, sam2=sam2, dinov2=dinov2)
+    return model, Weights(checkpoint.name, checkpoint_sha256(checkpoint))
+
+
+def _require_export_extra() -> None:
+    """Raise MissingExtraError unless the packages that an export needs are there."""
+    from importlib.util import find_spec
+
+    for package in ("torch", "timm", "sam2", "onnx", "onnxscript", "onnxruntime"):
+        if find_spec(package) is None:
+            raise MissingExtraError(f"{package} is not installed: pip install 'dsunet[export]'")
+
+
+def _parse_batch(text: str) -> int | None:
+    if text == DYNAMIC:
+        return None
+    if not (text.isdecimal() and int(text) > 0):
+        raise ExportError(f"--batch {text}: give a number from 1, or {DYNAMIC!r}")
+    return int(text)
+
+
+def _parse_size(text: str) -> tuple[int, int] | None:
+    if text == DYNAMIC:
+        return None
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise ExportError(f"--size {text}: give HEIGHTxWIDTH, for example 720x1280, or {DYNAMIC!r}")
+    return int(match[1]), int(match[2])
+
+
+def _report(step: str, seconds: float) -> None:
+    print(f"{step}: {seconds:.1f} s", file=sys.stderr)

@@ -1,0 +1,20 @@
+"""What can go wrong in `dsunet_export`, and what each class means.
+
+ExportError
+├── VerificationError    the artifact does not compute what the model computes
+└── MissingExtraError    an optional dependency that is not installed
+"""
+
+from __future__ import annotations
+
+
+class ExportError(Exception):
+    """Base of every error this package raises on purpose; the message names the remedy."""
+
+
+class VerificationError(ExportError):
+    """The artifact does not compute what the model computes, within the tolerance."""
+
+
+class MissingExtraError(ExportError):
+    """An optional dependency is missing; the message holds the install command."""

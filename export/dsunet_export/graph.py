@@ -1,0 +1,68 @@
+"""The modules that get exported: thin wrappers round DSUNet, one for each form of input."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dsunet.model import DSUNet
+from dsunet_export.resampling import resample
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
+
+STRETCH_EPSILON = 1e-8
+"""The published code's guard against dividing by zero where a mask has one value only."""
+
+
+class TensorsGraph(nn.Module):
+    """Normalised float images to logits."""
+
+    def __init__(self, model: DSUNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, hiera: Tensor, dino: Tensor | None = None) -> Tensor:
+        """N×3×S×S and N×3×T×T to N×1×S×S, the fine logits."""
+        logits: Tensor = self.model(hiera, dino).fine
+        return logits
+
+
+class FramesGraph(nn.Module):
+    """8-bit frames to 8-bit masks: all image arithmetic inside."""
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, model: DSUNet, mask_form: MaskForm) -> None:
+        super().__init__()
+        self.model = model
+        self.mask_form = mask_form
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        self.register_buffer("scale", 1 / (255 * std), persistent=False)
+        self.register_buffer("offset", -mean / std, persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """uint8 N×H×W×3 RGB to uint8 N×H×W."""
+        config = self.model.config
+        # The cast comes first: TensorRT-RTX takes 8-bit inputs into nothing else.
+        pixels = image.float().permute(0, 3, 1, 2)
+        hiera = self.normalise(resample(pixels, config.hiera.image_size))
+        dino = None
+        if self.model.dino is not None:
+            dino = self.normalise(resample(pixels, config.dino.image_size))
+        logits = self.model(hiera, dino).fine
+        return to_mask(logits, (image.shape[1], image.shape[2]), self.mask_form)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """N×3×H×W with values 0…255 to the encoders' range."""
+        return pixels * self.scale + self.offset
+
+
+def to_mask(logits: Tensor, size: tuple[int, int], form: MaskForm) -> Tensor:
+    """Logits N×1×h×w to a mask of the image's size, uint8 N×H×W (paper, section IV.C)."""
+    mask = F.interpolate(logits, size, mode="bilinear").squeeze(1).sigmoid()
+    if form is MaskForm.PROBABILITY:
+        return (mask * 255 + 0.5).floor().to(torch.uint8)
+    low, high = mask.amin((1, 2), keepdim=True), mask.amax((1, 2), keepdim=True)
+    stretched = (mask - low) / (high - low + STRETCH_EPSILON)
+    return (stretched * 255).floor().to(torch.uint8)

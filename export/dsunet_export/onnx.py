@@ -1,0 +1,215 @@
+"""From a model to a verified ONNX artifact.  `export_onnx` reads as the sequence of its steps."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from dsunet.model import DSUNet
+from dsunet_export.artifact import append_manifest, save, staging
+from dsunet_export.errors import ExportError
+from dsunet_export.graph import FramesGraph, TensorsGraph
+from dsunet_export.macs import count_macs, encoder_inputs
+from dsunet_export.rewrites import REWRITES
+from dsunet_export.tracing import trace
+from dsunet_export.verify import compute_reference, make_probes, verify
+from dsunet_runtime.manifest import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    InputForm,
+    Manifest,
+    MaskForm,
+    Preprocessing,
+    Rewrite,
+    TensorSpec,
+    digest,
+)
+
+DEFAULT_OPSET = 20
+"""The first in which GELU is one operation."""
+OPSETS = range(18, 24)
+"""The oldest that PyTorch's exporter writes, to the newest that TensorRT 10 reads."""
+EXAMPLE_FRAME = (96, 130)
+"""Frame size to trace with where any is allowed: unequal sides, neither an encoder's."""
+
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What an artifact should be.  Raises ExportError if it cannot be that."""
+
+    input_form: InputForm = InputForm.FRAMES
+    mask_form: MaskForm = MaskForm.STRETCHED
+    batch: int | None = None
+    """Images at once; None for any number."""
+    size: tuple[int, int] | None = None
+    """Height and width of `frames`; None for any."""
+    opset: int = DEFAULT_OPSET
+    rewrite: bool = True
+    """Whether to apply the exact rewrites."""
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        if self.input_form is InputForm.TENSORS and self.size is not None:
+            raise ExportError(
+                "--size is for --input frames; with tensors the encoders' sizes are fixed"
+            )
+        if self.opset not in OPSETS:
+            raise ExportError(
+                f"opset {self.opset} is not supported: choose one from {OPSETS[0]} to {OPSETS[-1]}"
+            )
+
+    @property
+    def batch_axis(self) -> int | str:
+        """The first dimension of every tensor, as the manifest says it."""
+        return "batch" if self.batch is None else self.batch
+
+    @property
+    def frame_axes(self) -> tuple[int | str, int | str]:
+        """Height and width of `frames`, as the manifest says them."""
+        return ("height", "width") if self.size is None else self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where a model's weights come from."""
+
+    origin: str
+    """A file's name, or `random (seed N)`."""
+    sha256: str | None
+
+
+def export_onnx(
+    model: DSUNet, weights: Weights, output: Path, options: ExportOptions, report: Report
+) -> Manifest:
+    """Write an ONNX artifact of the model, and give its manifest.
+
+    The model is used up: rewrites change it in place.  Nothing is left at `output` unless every
+    step succeeded.  `report` hears of each step and its seconds as it ends.
+
+    Raises ExportError if the artifact cannot be made or written, and VerificationError if it does
+    not compute what the model computes.
+    """
+    with staging(output) as folder:
+        watch = _Stopwatch(report)
+        probes = make_probes(options.size) if options.verify else []
+        references = [compute_reference(model, probe) for probe in probes]
+        watch.step("compute the reference in PyTorch")
+        macs = count_macs(model)
+        rewrites = apply_rewrites(model, macs) if options.rewrite else ()
+        watch.step("rewrite")
+        graph = trace_model(model, options)
+        watch.step("trace")
+        artifact = folder / output.name
+        save(graph, artifact)
+        length = artifact.stat().st_size
+        manifest = Manifest(
+            model=model.config.to_dict(),
+            input_form=options.input_form,
+            mask_form=options.mask_form,
+            inputs=_input_specs(model, options),
+            outputs=_output_specs(model, options),
+            preprocessing=_preprocessing(model, options),
+            weights_origin=weights.origin,
+            checkpoint_sha256=weights.sha256,
+            macs=rewrites[-1].macs_after if rewrites else macs,
+            built_with=_versions(),
+            rewrites=rewrites,
+            files=tuple(digest(file) for file in folder.iterdir() if file != artifact),
+        )
+        append_manifest(artifact, manifest)
+        watch.step("write")
+        if probes:
+            measured = verify(artifact, probes, references)
+            manifest = replace(manifest, verification=measured)
+            with artifact.open("r+b") as file:
+                file.truncate(length)
+            append_manifest(artifact, manifest)
+            watch.step("verify with ONNX Runtime")
+    return manifest
+
+
+def apply_rewrites(model: DSUNet, macs: int) -> tuple[Rewrite, ...]:
+    """Apply every rewrite to a model of `macs` multiply-adds, and count again after each."""
+    done = []
+    for name, rewrite in REWRITES.items():
+        rewrite(model)
+        before, macs = macs, count_macs(model)
+        done.append(Rewrite(name, before, macs))
+    return tuple(done)
+
+
+def trace_model(model: DSUNet, options: ExportOptions) -> ir.Model:
+    """The model's ONNX graph in the form that the options ask for."""
+    batch = options.batch or 2
+    if options.input_form is InputForm.TENSORS:
+        module: nn.Module = TensorsGraph(model)
+        inputs = encoder_inputs(model.config, batch)
+    else:
+        module = FramesGraph(model, options.mask_form)
+        height, width = options.size or EXAMPLE_FRAME
+        inputs = {"image": torch.zeros(batch, height, width, 3, dtype=torch.uint8)}
+    (output,) = _output_specs(model, options)
+    dynamic = {
+        spec.name: {axis: dim for axis, dim in enumerate(spec.shape) if isinstance(dim, str)}
+        for spec in _input_specs(model, options)
+    }
+    graph = trace(module, inputs, output.name, dynamic, options.opset)
+    graph.graph.outputs[0].shape = ir.Shape(output.shape)
+    return graph
+
+
+def _input_specs(model: DSUNet, options: ExportOptions) -> tuple[TensorSpec, ...]:
+    n = options.batch_axis
+    if options.input_form is InputForm.FRAMES:
+        shape = (n, *options.frame_axes, 3)
+        return (TensorSpec("image", "uint8", shape, "NHWC", "RGB, 0 to 255"),)
+    return tuple(
+        TensorSpec(name, "float32", (n, *example.shape[1:]), "NCHW", "RGB, normalised")
+        for name, example in encoder_inputs(model.config, 1).items()
+    )
+
+
+def _output_specs(model: DSUNet, options: ExportOptions) -> tuple[TensorSpec, ...]:
+    n = options.batch_axis
+    if options.input_form is InputForm.FRAMES:
+        return (TensorSpec("mask", "uint8", (n, *options.frame_axes), "NHW", "0 to 255"),)
+    side = model.config.hiera.image_size
+    return (TensorSpec("logits", "float32", (n, 1, side, side), "NCHW", "unbounded"),)
+
+
+def _preprocessing(model: DSUNet, options: ExportOptions) -> Preprocessing:
+    return Preprocessing(
+        in_graph=options.input_form is InputForm.FRAMES,
+        sizes={name: x.shape[-1] for name, x in encoder_inputs(model.config, 1).items()},
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+    )
+
+
+def _versions() -> dict[str, str]:
+    packages = ("dsunet", "torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "timm", "sam2")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {**versions, "python": platform.python_version()}
+
+
+class _Stopwatch:
+    """Reports how long each step took."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.since = time.perf_counter()
+
+    def step(self, name: str) -> None:
+        now = time.perf_counter()
+        self.report(name, now - self.since)
+        self.since = now

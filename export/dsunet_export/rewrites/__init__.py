@@ -1,0 +1,25 @@
+"""Exact rewrites of a DSUNet for deployment: the same function, less work.
+
+Each takes the plain model and changes it in place.  They stand outside the model, and each has a
+test that puts it beside the plain one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dsunet.model import DSUNet
+from dsunet_export.rewrites.explicit_attention import explicit_attention
+from dsunet_export.rewrites.fold_positions import fold_positions
+from dsunet_export.rewrites.fold_scales import fold_scales
+from dsunet_export.rewrites.needed_tokens import drop_unread_tokens
+from dsunet_export.rewrites.unpadded_windows import unpad_windows
+
+REWRITES: dict[str, Callable[[DSUNet], None]] = {
+    "fold-positions": fold_positions,
+    "fold-scales": fold_scales,
+    "unpadded-windows": unpad_windows,
+    "needed-tokens": drop_unread_tokens,
+    "explicit-attention": explicit_attention,
+}
+"""In the order in which they are applied: blocks are replaced before what is inside them."""

@@ -1,0 +1,20 @@
+"""Hiera's position embedding, computed once.
+
+SAM2 resamples a small background embedding (bicubic) and tiles a window embedding over it in every
+call.  Both depend on weights and on the input's size alone, and that size is fixed.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from dsunet.model import DSUNet
+
+
+def fold_positions(model: DSUNet) -> None:
+    """Replace the computation by its result."""
+    trunk = model.hiera.trunk
+    side = model.config.hiera.map_sizes[0]
+    with torch.no_grad():
+        trunk.register_buffer("position_table", trunk._get_pos_embed((side, side)).contiguous())
+    trunk._get_pos_embed = lambda size: trunk.position_table

@@ -1,0 +1,86 @@
+"""DINOv2's last block, computed only for the tokens that somebody reads.
+
+The wavelet path resamples the last map from 37×37 to 11×11 without antialiasing: each output reads
+two rows and two columns, together 22 of 37.  Keys and values need every token, but queries, the
+residual and the MLP of the last block, and the final norm, only the 22×22 that are read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dsunet.model import DSUNet
+from dsunet_export.rewrites.explicit_attention import ScaledQKV, attend, merge_heads
+
+
+def drop_unread_tokens(model: DSUNet) -> None:
+    """Replace DINOv2's last block, and the resampling of its map.
+
+    Nothing to do where the last map is read by several levels (ablation C reads all of it) or is
+    enlarged.
+    """
+    if model.dino is None or len(model.inject) > len(model.dino.output_blocks):
+        return
+    resample = model.inject["3"].wavelet.resample
+    side = model.config.dino.map_size
+    weights = resampling_matrix(side, resample.size)
+    read = weights.any(0).nonzero().flatten()
+    if len(read) == side:
+        return
+    patches = (read[:, None] * side + read).flatten()
+    prefix = model.dino.vit.num_prefix_tokens
+    # The class token comes along, so that the map is still what follows the prefix.
+    kept = torch.cat((torch.arange(prefix), patches + prefix))
+    model.dino.vit.blocks[-1] = PartialBlock(model.dino.vit.blocks[-1], kept)
+    model.inject["3"].wavelet.resample = MatrixResample(weights[:, read])
+
+
+def resampling_matrix(size: int, new_size: int) -> Tensor:
+    """new_size×size: what PyTorch's bilinear resampling reads along one axis."""
+    basis = torch.eye(size).unsqueeze(0)
+    return F.interpolate(basis, new_size, mode="linear").squeeze(0).T
+
+
+class PartialBlock(nn.Module):
+    """timm's Block for some of its tokens."""
+
+    kept: Tensor
+
+    def __init__(self, block: Any, kept: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("kept", kept, persistent=False)
+        self.norm1, self.norm2, self.mlp = block.norm1, block.norm2, block.mlp
+        self.qkv = ScaledQKV(block.attn.qkv, block.attn.num_heads)
+        self.attention_proj = block.attn.proj
+        self.scale1, self.scale2 = block.ls1, block.ls2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B×N×C to B×kept×C."""
+        normed = self.norm1(x)
+        query = self.qkv.query(normed.index_select(1, self.kept))
+        attended = attend(
+            self.qkv.heads(query),
+            self.qkv.heads(self.qkv.key(normed)),
+            self.qkv.heads(self.qkv.value(normed)),
+        )
+        x = x.index_select(1, self.kept) + self.scale1(self.attention_proj(merge_heads(attended)))
+        scaled: Tensor = self.scale2(self.mlp(self.norm2(x)))
+        return x + scaled
+
+
+class MatrixResample(nn.Module):
+    """Resampling of a square map as a matrix on each side."""
+
+    weights: Tensor
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×C×h×h to N×C×s×s, with weights of s×h."""
+        return self.weights @ x @ self.weights.T

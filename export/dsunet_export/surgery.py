@@ -1,0 +1,159 @@
+"""Small changes to an ONNX graph, one contract each; none changes what the graph computes."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+PLACEHOLDER_ATTRIBUTE = "taken_out"
+"""Under this name a placeholder holds the block it stands for; it is left out of names."""
+
+
+def name_after_modules(model: ir.Model) -> None:
+    """Name nodes `module.path/OpType`, their outputs alike, and weights as in the state dict.
+
+    Numbered where a module has several of one type; inputs and outputs of the graph keep theirs.
+    """
+    graph, taken = model.graph, set[str]()
+    fixed = {value.name for value in (*graph.inputs, *graph.outputs)}
+    for node in graph:
+        node.name = _unused("/".join(filter(None, (_module_path(node), node.op_type))), taken)
+        for index, output in enumerate(node.outputs):
+            if output.name not in fixed:
+                output.name = _output_name(node, index)
+    for value in list(graph.initializers.values()):
+        if value not in graph.inputs:
+            _rename_initializer(graph, value, _unused(state_key(value.name or "constant"), taken))
+
+
+@dataclass(frozen=True)
+class Body:
+    """Part of a graph: nodes, in order, that make one value of some inputs."""
+
+    path: str
+    """The module that was traced for it, which names of its nodes may start with."""
+    inputs: list[ir.Value]
+    nodes: list[ir.Node]
+    output: ir.Value
+
+
+def cut_body(graph: ir.Graph, path: str, inputs: list[str], output: str) -> Body:
+    """The nodes between named inputs and a named output of a graph, which stay where they are.
+
+    `path` is the module that they come from.
+    """
+    by_name = {value.name: value for value in (*graph.inputs, *graph.outputs)}
+    needed: set[ir.Node] = set()
+    open_ends = [by_name[output]]
+    while open_ends:
+        producer = open_ends.pop().producer()
+        if producer is not None and producer not in needed:
+            needed.add(producer)
+            open_ends.extend(value for value in producer.inputs if value is not None)
+    nodes = [node for node in graph if node in needed]
+    return Body(state_key(path), [by_name[name] for name in inputs], nodes, by_name[output])
+
+
+def put_in(graph: ir.Graph, call: ir.Node, body: Body, taken: set[str]) -> None:
+    """Replace a node by the nodes of `body`, whose inputs and output are the node's.
+
+    The new nodes get names that are not `taken`, in the module that the call's name starts with.
+    """
+    path = str(call.name).rpartition("/")[0]
+    values: dict[ir.Value | None, ir.Value | None] = {None: None}
+    values.update(zip(body.inputs, call.inputs, strict=True))
+    for node in body.nodes:
+        inner = str(node.name).rpartition("/")[0].removeprefix(body.path).strip(".")
+        module = f"{path}.{inner}" if inner else path
+        copy = ir.Node(
+            node.domain,
+            node.op_type,
+            # What is not made inside the body is a constant that the whole graph shares.
+            [values.get(value, value) for value in node.inputs],
+            node.attributes.values(),
+            num_outputs=len(node.outputs),
+            version=node.version,
+            name=_unused(f"{module}/{node.op_type}", taken),
+        )
+        for index, original in enumerate(node.outputs):
+            output = copy.outputs[index]
+            output.name = _output_name(copy, index)
+            output.type, output.shape = original.type, original.shape
+            values[original] = output
+        graph.insert_before(call, copy)
+    result = values[body.output]
+    if result is None:
+        raise ValueError(f"{call.name}: its body gives nothing")
+    ir.convenience.replace_all_uses_with(call.outputs[0], result)
+    graph.remove(call, safe=True)
+
+
+def _output_name(node: ir.Node, index: int) -> str:
+    return str(node.name) if index == 0 else f"{node.name}:{index}"
+
+
+def settle_reshapes(graph: ir.Graph) -> None:
+    """Give every Reshape to a shape with one unknown axis that shape as a constant, -1 for it.
+
+    The tracer computes such shapes from the batch size, several nodes each.
+    """
+    for node in list(graph):
+        shape = node.outputs[0].shape
+        if node.op_type != "Reshape" or shape is None or node.inputs[1] is None:
+            continue
+        sizes = [dim if isinstance(dim, int) else -1 for dim in shape]
+        if sizes.count(-1) > 1 or 0 in sizes:
+            continue
+        constant = ir.node("Constant", [], {"value": ir.tensor(np.array(sizes, np.int64))})
+        graph.insert_before(node, constant)
+        node.replace_input_with(1, constant.outputs[0])
+
+
+def transpose_weights(graph: ir.Graph) -> None:
+    """Transpose weights once and for all where a Transpose node does it in every call."""
+    for node in list(graph):
+        weight = node.inputs[0] if node.inputs else None
+        if node.op_type != "Transpose" or weight is None or not weight.is_initializer():
+            continue
+        tensor = weight.const_value
+        if tensor is None:
+            continue
+        # A view: PyTorch, four times as fast at it as NumPy, copies when the file is written.
+        view = torch.from_numpy(tensor.numpy()).permute(node.attributes["perm"].as_ints())
+        transposed = ir.val(f"{weight.name}.T", const_value=ir.tensor(view))
+        if transposed.name not in graph.initializers:
+            graph.register_initializer(transposed)
+        ir.convenience.replace_all_uses_with(
+            node.outputs[0], graph.initializers[str(transposed.name)]
+        )
+        graph.remove(node, safe=True)
+        if not weight.uses():
+            del graph.initializers[str(weight.name)]
+
+
+def _module_path(node: ir.Node) -> str:
+    """The innermost module a node comes from, or nothing if it comes from none."""
+    scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
+    return state_key(scopes[-2]) if len(scopes) > 1 and "." in scopes[-2] else ""
+
+
+def state_key(name: str) -> str:
+    parts = name.removeprefix("module.").removeprefix("model.").split(".")
+    return ".".join(part for part in parts if part != PLACEHOLDER_ATTRIBUTE)
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    candidates = (name if k == 0 else f"{name}_{k}" for k in range(len(taken) + 1))
+    chosen = next(candidate for candidate in candidates if candidate not in taken)
+    taken.add(chosen)
+    return chosen
+
+
+def _rename_initializer(graph: ir.Graph, value: ir.Value, name: str) -> None:
+    del graph.initializers[str(value.name)]
+    value.name = name
+    graph.register_initializer(value)

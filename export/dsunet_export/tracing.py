@@ -1,0 +1,258 @@
+"""From a module to an ONNX graph, each kind of repeated block traced only once.
+
+Tracing is what an export spends its time on, and of the 120 blocks and adapters of `large` few
+differ in more than their weights.  So the blocks are taken out: the outer graph is traced with one
+node in the place of each block, every kind of block is traced beside it with its weights as inputs,
+and its nodes are put in wherever one of its kind was.  What comes out is the graph that tracing
+everything would have given, with nodes and values named after the modules they come from.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from onnx_ir.passes import common as passes
+from onnxscript import optimizer
+from torch import Tensor, nn
+
+from dsunet_export.errors import ExportError
+from dsunet_export.surgery import (
+    PLACEHOLDER_ATTRIBUTE,
+    cut_body,
+    name_after_modules,
+    put_in,
+    settle_reshapes,
+    transpose_weights,
+)
+
+_DOMAIN = "dsunet"
+
+_FOLDING_LIMIT = 1 << 24
+"""Largest constant, in bytes, that folding may create: Hiera's position table is the largest."""
+
+
+def trace(
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    output: str,
+    dynamic_axes: dict[str, dict[int, str]],
+    opset: int,
+) -> ir.Model:
+    """The ONNX model of a module that takes the named inputs and gives one tensor.
+
+    `inputs` are examples; an axis named in `dynamic_axes` may have any length, and its example must
+    be longer than one.  The module is given back as it was.
+    """
+    with torch.no_grad(), _blocks_taken_out(module, inputs) as kinds:
+        model = _exported(module, kinds, inputs, output, dynamic_axes, opset)
+    _tidy(model)
+    graph = model.graph
+    bodies = {
+        kind.name: cut_body(graph, kind.path, kind.input_names, kind.output_name) for kind in kinds
+    }
+    in_bodies = {node for body in bodies.values() for node in body.nodes}
+    taken = {str(node.name) for node in graph if node not in in_bodies}
+    for call in [node for node in graph if node.domain == _DOMAIN]:
+        put_in(graph, call, bodies[call.op_type], taken)
+    del graph.inputs[len(inputs) :], graph.outputs[1:]
+    model.opset_imports.pop(_DOMAIN, None)
+    passes.RemoveUnusedNodesPass()(model)
+    transpose_weights(graph)
+    return model
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of block: a number to tell it by, and one block of the kind."""
+
+    number: int
+    path: str
+    block: nn.Module
+    input_shape: torch.Size
+
+    @property
+    def name(self) -> str:
+        return f"Block{self.number}"
+
+    @property
+    def input_names(self) -> list[str]:
+        return [f"{self.name}.x", *(f"{self.name}.{name}" for name in _tensors(self.block))]
+
+    @property
+    def output_name(self) -> str:
+        return f"{self.name}.y"
+
+    def example(self) -> tuple[Tensor, list[Tensor]]:
+        """An input and weights of the right shapes; not the block's own, which the module holds."""
+        weights = [torch.empty_like(tensor) for tensor in _tensors(self.block).values()]
+        return torch.zeros(self.input_shape), weights
+
+    def compute(self, x: Tensor, weights: list[Tensor]) -> Tensor:
+        """What the block makes of x with other weights."""
+        named = dict(zip(_tensors(self.block), weights, strict=True))
+        result: Tensor = torch.func.functional_call(self.block, named, (x,))
+        return result
+
+
+class _Placeholder(nn.Module):
+    """Stands where a block was: one node of the block's kind, which takes the block's weights."""
+
+    def __init__(self, block: nn.Module, kind: _Kind, output_shape: torch.Size) -> None:
+        super().__init__()
+        self.add_module(PLACEHOLDER_ATTRIBUTE, block)
+        self.kind, self.output_shape = kind, output_shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = torch.onnx.ops.symbolic(
+            f"{_DOMAIN}::{self.kind.name}",
+            (x, *_tensors(self.get_submodule(PLACEHOLDER_ATTRIBUTE)).values()),
+            dtype=x.dtype,
+            shape=(x.shape[0], *self.output_shape[1:]),
+            version=1,
+        )
+        return result
+
+
+class _WithKinds(nn.Module):
+    """A module with placeholders, and beside it each kind of block: all in one tracing."""
+
+    def __init__(self, module: nn.Module, kinds: list[_Kind]) -> None:
+        super().__init__()
+        self.module, self.kinds = module, kinds
+
+    def forward(
+        self, inputs: dict[str, Tensor], blocks: list[tuple[Tensor, list[Tensor]]]
+    ) -> tuple[Tensor, ...]:
+        outputs = [
+            kind.compute(x, weights) for kind, (x, weights) in zip(self.kinds, blocks, strict=True)
+        ]
+        return (self.module(**inputs), *outputs)
+
+
+@contextmanager
+def _blocks_taken_out(module: nn.Module, inputs: dict[str, Tensor]) -> Iterator[list[_Kind]]:
+    """Put placeholders where blocks are, for as long as the context lasts; gives their kinds."""
+    kinds: dict[Any, _Kind] = {}
+    places = []
+    names = {block: name for name, block in module.named_modules()}
+    for block, (input_shape, output_shape) in _block_shapes(module, inputs).items():
+        signature = (input_shape[1:], _signature(block))
+        kind = kinds.setdefault(signature, _Kind(len(kinds), names[block], block, input_shape))
+        places.append((names[block], block, _Placeholder(block, kind, output_shape)))
+    try:
+        for name, _, placeholder in places:
+            module.set_submodule(name, placeholder)
+        yield list(kinds.values())
+    finally:
+        for name, block, _ in places:
+            module.set_submodule(name, block)
+
+
+def _block_shapes(
+    module: nn.Module, inputs: dict[str, Tensor]
+) -> dict[nn.Module, tuple[torch.Size, torch.Size]]:
+    """The encoders' blocks and adapters with the shapes that go in and come out."""
+    shapes: dict[nn.Module, tuple[torch.Size, torch.Size]] = {}
+
+    def record(block: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
+        shapes[block] = (arguments[0].shape, output.shape)
+
+    blocks = [
+        block
+        for name, block in module.named_modules()
+        if name.rpartition(".")[0].endswith((".trunk.blocks", ".adapters", ".vit.blocks"))
+    ]
+    hooks = [block.register_forward_hook(record) for block in blocks]
+    try:
+        run_on_meta(module, inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return shapes
+
+
+def run_on_meta(module: nn.Module, inputs: dict[str, Tensor]) -> None:
+    """Run a module on tensors that have shapes but no numbers: for hooks and counters."""
+    with torch.no_grad(), torch.device("meta"):
+        weights = {name: tensor.to("meta") for name, tensor in _tensors(module).items()}
+        arguments = {name: torch.empty(v.shape, dtype=v.dtype) for name, v in inputs.items()}
+        torch.func.functional_call(module, weights, (), arguments)
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _signature(block: nn.Module) -> tuple[Any, ...]:
+    """Equal for two blocks only if they compute the same with the same weights."""
+    tensors = tuple((name, t.shape, t.dtype) for name, t in _tensors(block).items())
+    settings = tuple(
+        (path, type(part), tuple((key, _setting(value)) for key, value in vars(part).items()))
+        for path, part in block.named_modules()
+    )
+    return tensors, settings
+
+
+def _setting(value: Any) -> Any:
+    """A value to compare attributes by; what cannot be compared is equal to itself only."""
+    if isinstance(value, dict | set):  # modules, parameters, buffers and hooks: seen elsewhere
+        return len(value)
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
+
+
+def _exported(
+    module: nn.Module,
+    kinds: list[_Kind],
+    inputs: dict[str, Tensor],
+    output: str,
+    dynamic_axes: dict[str, dict[int, str]],
+    opset: int,
+) -> ir.Model:
+    axis_names = {name for axes in dynamic_axes.values() for name in axes.values()}
+    dims = {name: torch.export.Dim(name) for name in axis_names}
+    input_axes = {
+        name: {axis: dims[dim] for axis, dim in dynamic_axes.get(name, {}).items()}
+        for name in inputs
+    }
+    blocks = [kind.example() for kind in kinds]
+    any_batch = any(0 in axes for axes in dynamic_axes.values())
+    block_axis = {0: torch.export.Dim.DYNAMIC} if any_batch else {}
+    block_axes = [(block_axis, [{} for _ in weights]) for _, weights in blocks]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's, about its own internals
+        program = torch.onnx.export(
+            _WithKinds(module, kinds).eval(),
+            (inputs, blocks),
+            dynamic_shapes=(input_axes, block_axes),
+            input_names=[*inputs, *(name for kind in kinds for name in kind.input_names)],
+            output_names=[output, *(kind.output_name for kind in kinds)],
+            opset_version=opset,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("PyTorch gave no ONNX program: please report this with its version")
+    return program.model
+
+
+def _tidy(model: ir.Model) -> None:
+    optimizer.fold_constants(model, output_size_limit=_FOLDING_LIMIT)
+    settle_reshapes(model.graph)
+    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    passes.DeduplicateInitializersPass()(model)
+    passes.CommonSubexpressionEliminationPass()(model)
+    passes.RemoveUnusedNodesPass()(model)
+    name_after_modules(model)
+    # The tracer's notes hold paths of this machine, and are longer than the graph.
+    passes.ClearMetadataAndDocStringPass()(model)
