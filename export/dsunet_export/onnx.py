@@ -93,7 +93,7 @@ def export_onnx(
 ) -> Manifest:
     """Write an ONNX artifact of the model, and give its manifest.
 
-    The model is used up: rewrites change it in place.  Nothing is left at `output` unless every
+    The model is used up: rewrites change it, and its weights are gone afterwards.  Nothing is left at `output` unless every
     step succeeded.  `report` hears of each step and its seconds as it ends.
 
     Raises ExportError if the artifact cannot be made or written, and VerificationError if it does
@@ -111,6 +111,9 @@ def export_onnx(
         watch.step("trace")
         artifact = folder / output.name
         save(graph, artifact)
+        # ONNX Runtime is about to load the weights once more.
+        del graph
+        model.to_empty(device="meta")
         length = artifact.stat().st_size
         manifest = Manifest(
             model=model.config.to_dict(),
