@@ -5,53 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from dsunet import __version__
 from dsunet.errors import DSUNetError
+from dsunet_runtime.command import make_app
 
 if TYPE_CHECKING:
     from dsunet.inspection import CheckpointInfo
 
-
-class OneLineErrors(TyperGroup):
-    """Shows this package's errors as one line on stderr, exit code 1."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
-        try:
-            return super().invoke(ctx)
-        except DSUNetError as error:
-            typer.echo(f"dsunet: {error}", err=True)
-            raise typer.Exit(1) from None
-
-
-app = typer.Typer(
-    cls=OneLineErrors,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="DSU-Net's checkpoints: what they are, and their conversion.",
-)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"dsunet {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
-    ] = False,
-) -> None:
-    pass
+app = make_app("dsunet", "DSU-Net's checkpoints: what they are, and their conversion.", DSUNetError)
 
 
 @app.command()
@@ -65,7 +29,7 @@ def inspect(
     from dsunet import inspect_checkpoint
 
     info = inspect_checkpoint(checkpoint)
-    typer.echo(json.dumps(dataclasses.asdict(info), indent=2) if as_json else _in_words(info))
+    print(json.dumps(dataclasses.asdict(info), indent=2) if as_json else _in_words(info))
 
 
 @app.command()
@@ -91,7 +55,7 @@ def convert(
 
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2)
     save_model(model, out, only_trained=only_trained)
-    typer.echo(f"{out}: {out.stat().st_size / 1e6:,.1f} MB")
+    print(f"{out}: {out.stat().st_size / 1e6:,.1f} MB")
 
 
 def _in_words(info: CheckpointInfo) -> str:

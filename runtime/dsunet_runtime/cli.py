@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsunet_runtime.command import complain, make_app
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.provider import Provider
 
@@ -19,36 +18,9 @@ if TYPE_CHECKING:
     from dsunet_runtime.jobs import Job
     from dsunet_runtime.segmenter import Segmenter
 
-_FAILED = 1
-_INTERRUPTED = 130
+PROGRAM = "dsunet-run"
 
-app = typer.Typer(
-    help="Run an exported DSU-Net: images in, masks out.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        print(f"dsunet-run {version('dsunet')}")
-        raise typer.Exit
-
-
-@app.callback()
-def main(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", is_eager=True, callback=_print_version, help="Print the version."
-        ),
-    ] = False,
-) -> None:
-    """Run an exported DSU-Net: images in, masks out."""
+app = make_app(PROGRAM, "Run an exported DSU-Net: images in, masks out.", RuntimeFault)
 
 
 @app.command()
@@ -83,18 +55,17 @@ def predict(
 
     Exit codes: 0 all masks are written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
-    with _faults_as_lines():
-        import dsunet_runtime
-        from dsunet_runtime.jobs import make_folder, plan
+    import dsunet_runtime
+    from dsunet_runtime.jobs import make_folder, plan
 
-        jobs = plan(images, output, overlays=overlay)
-        with dsunet_runtime.load(artifact, provider=provider) as segmenter:
-            if segmenter.manifest.has_random_weights:
-                _complain(f"{artifact} has random weights: its masks mean nothing")
-            make_folder(output)
-            failed = _run(segmenter, jobs, batch or segmenter.fixed_batch or 1)
+    jobs = plan(images, output, overlays=overlay)
+    with dsunet_runtime.load(artifact, provider=provider) as segmenter:
+        if segmenter.manifest.has_random_weights:
+            complain(PROGRAM, f"{artifact} has random weights: its masks mean nothing")
+        make_folder(output)
+        failed = _run(segmenter, jobs, batch or segmenter.fixed_batch or 1)
     if failed:
-        raise typer.Exit(_FAILED)
+        raise typer.Exit(1)
 
 
 def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:
@@ -110,26 +81,9 @@ def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:
         for outcome in predict_jobs(segmenter, jobs, batch):
             if outcome.fault is not None:
                 failed += 1
-                progress.say(f"dsunet-run: {outcome.fault}")
+                progress.say(f"{PROGRAM}: {outcome.fault}")
             progress.advance()
     seconds = time.perf_counter() - start
     masks = f"{len(jobs) - failed} mask{'' if len(jobs) - failed == 1 else 's'}"
     print(f"{masks}, {failed} failed, {seconds:.1f} s, {len(jobs) / seconds:.1f} images/s")
     return failed
-
-
-@contextmanager
-def _faults_as_lines() -> Iterator[None]:
-    """A fault becomes one line and exit code 1; an interruption exit code 130."""
-    try:
-        yield
-    except RuntimeFault as fault:
-        _complain(str(fault))
-        raise typer.Exit(_FAILED) from fault
-    except KeyboardInterrupt as interruption:
-        _complain("interrupted")
-        raise typer.Exit(_INTERRUPTED) from interruption
-
-
-def _complain(line: str) -> None:
-    print(f"dsunet-run: {line}", file=sys.stderr)
