@@ -93,8 +93,9 @@ def export_onnx(
 ) -> Manifest:
     """Write an ONNX artifact of the model, and give its manifest.
 
-    The model is used up: rewrites change it, and its weights are gone afterwards.  Nothing is left at `output` unless every
-    step succeeded.  `report` hears of each step and its seconds as it ends.
+    The model is used up: rewrites change it, and its weights are gone afterwards.  What is at
+    `output` stays as it is unless every step succeeds.  `report` hears of each step and its seconds
+    as it ends.
 
     Raises ExportError if the artifact cannot be made or written, and VerificationError if it does
     not compute what the model computes.

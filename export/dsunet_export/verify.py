@@ -34,8 +34,8 @@ from dsunet_runtime.masks import mask_from_logits, sigmoid
 LOGITS_TOLERANCE = 1e-2
 """Largest difference of a logit, as a share of the logits' standard deviation.
 
-Two float32 programs that sum in different orders agree to 1e-5 in the encoders' maps, and where the
-decoder's attention is peaked that grows to a few 1e-3.  A wrong operation shows as 1e-1 and more."""
+Two float32 programs that sum in different orders agree to 1e-5 in the encoders' maps, and where
+the decoder's attention is peaked that grows to a few 1e-3.  A wrong operation shows as 1e-1."""
 STEEPEST_SIGMOID = 0.25
 NOISE_SIZE = (240, 320)
 

@@ -3,6 +3,10 @@
 The exporter expands PyTorch's fused operation with a scale on both operands and copies a joint
 q-k-v tensor apart.  Written out with the scale in the query's weights, each of q, k and v is one
 matrix product and one transposition: the least work, and the form that TensorRT fuses.
+
+Two biases need no work at all.  The key's adds the same number to all scores of a query, which
+softmax ignores; the value's passes through unchanged, because softmax's weights add to one, and so
+becomes part of the bias of the projection that follows.
 """
 
 from __future__ import annotations
@@ -35,32 +39,35 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return torch.softmax(query @ key.transpose(-1, -2), -1) @ value
 
 
-class ScaledQKV(nn.Module):
-    """A joint q-k-v projection as three, the query's scaled by 1/√d."""
+class AttentionProjections(nn.Module):
+    """The four projections of an attention, taken from its joint q-k-v and its output layer.
 
-    def __init__(self, joint: nn.Linear, num_heads: int) -> None:
+    The query's is scaled by 1/√d; key and value have no bias.
+    """
+
+    def __init__(self, attention: Any) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.head_dim = joint.out_features // 3 // num_heads
-        q, k, v = joint.weight.detach().chunk(3)
-        q_bias, k_bias, v_bias = joint.bias.detach().chunk(3)
+        self.num_heads = attention.num_heads
+        self.head_dim = attention.qkv.out_features // 3 // self.num_heads
+        q, k, v = attention.qkv.weight.detach().chunk(3)
+        q_bias, _, v_bias = attention.qkv.bias.detach().chunk(3)
+        out, out_bias = attention.proj.weight.detach(), attention.proj.bias.detach()
         scale = 1 / math.sqrt(self.head_dim)
         self.query = _linear(q * scale, q_bias * scale)
-        self.key = _linear(k, k_bias)
-        self.value = _linear(v, v_bias)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """B×N×C to three B×heads×N×d."""
-        return self.heads(self.query(x)), self.heads(self.key(x)), self.heads(self.value(x))
+        self.key = _linear(k)
+        self.value = _linear(v)
+        self.out = _linear(out, out_bias + out @ v_bias)
 
     def heads(self, x: Tensor) -> Tensor:
         """B×N×(heads·d) to B×heads×N×d."""
         return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
 
 
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
+def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias, requires_grad=False)
     return layer
 
 
@@ -72,15 +79,18 @@ def merge_heads(x: Tensor) -> Tensor:
 class ExplicitViTAttention(nn.Module):
     """timm's Attention, written out."""
 
-    def __init__(self, attention: Any) -> None:
+    def __init__(self, attention: Attention) -> None:
         super().__init__()
-        self.qkv = ScaledQKV(attention.qkv, attention.num_heads)
-        self.proj = attention.proj
+        self.project = AttentionProjections(attention)
 
     def forward(self, x: Tensor, **unused: None) -> Tensor:
         """B×N×C to the same; timm's block also passes mask arguments, always empty here."""
-        projected: Tensor = self.proj(merge_heads(attend(*self.qkv(x))))
-        return projected
+        project = self.project
+        query, key, value = (
+            project.heads(p(x)) for p in (project.query, project.key, project.value)
+        )
+        out: Tensor = project.out(merge_heads(attend(query, key, value)))
+        return out
 
 
 class ExplicitHieraAttention(nn.Module):
@@ -88,21 +98,21 @@ class ExplicitHieraAttention(nn.Module):
 
     def __init__(self, attention: Any) -> None:
         super().__init__()
-        self.qkv = ScaledQKV(attention.qkv, attention.num_heads)
+        self.project = AttentionProjections(attention)
         self.query_pool = attention.q_pool or nn.Identity()
-        self.proj = attention.proj
 
     def forward(self, x: Tensor) -> Tensor:
         """B×H×W×C to B×h×w×D; smaller where the query is pooled."""
-        query = self.query_pool(self.qkv.query(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        size, tokens = query.shape[1:3], x.flatten(1, 2)
+        project = self.project
+        query = self.query_pool(project.query(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        tokens = x.flatten(1, 2)
         attended = attend(
-            self.qkv.heads(query.flatten(1, 2)),
-            self.qkv.heads(self.qkv.key(tokens)),
-            self.qkv.heads(self.qkv.value(tokens)),
+            project.heads(query.flatten(1, 2)),
+            project.heads(project.key(tokens)),
+            project.heads(project.value(tokens)),
         )
-        projected: Tensor = self.proj(merge_heads(attended).unflatten(1, size))
-        return projected
+        out: Tensor = project.out(merge_heads(attended).unflatten(1, query.shape[1:3]))
+        return out
 
 
 class ExplicitMapAttention(nn.Module):

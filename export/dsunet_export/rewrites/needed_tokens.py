@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsunet.model import DSUNet
-from dsunet_export.rewrites.explicit_attention import ScaledQKV, attend, merge_heads
+from dsunet_export.rewrites.explicit_attention import AttentionProjections, attend, merge_heads
 
 
 def drop_unread_tokens(model: DSUNet) -> None:
@@ -36,12 +36,13 @@ def drop_unread_tokens(model: DSUNet) -> None:
     # The class token comes along, so that the map is still what follows the prefix.
     kept = torch.cat((torch.arange(prefix), patches + prefix))
     model.dino.vit.blocks[-1] = PartialBlock(model.dino.vit.blocks[-1], kept)
-    model.inject["3"].wavelet.resample = MatrixResample(weights[:, read])
+    dtype = model.dino.vit.pos_embed.dtype
+    model.inject["3"].wavelet.resample = MatrixResample(weights[:, read].to(dtype))
 
 
 def resampling_matrix(size: int, new_size: int) -> Tensor:
     """new_size×size: what PyTorch's bilinear resampling reads along one axis."""
-    basis = torch.eye(size).unsqueeze(0)
+    basis = torch.eye(size, dtype=torch.float64).unsqueeze(0)
     return F.interpolate(basis, new_size, mode="linear").squeeze(0).T
 
 
@@ -54,20 +55,19 @@ class PartialBlock(nn.Module):
         super().__init__()
         self.register_buffer("kept", kept, persistent=False)
         self.norm1, self.norm2, self.mlp = block.norm1, block.norm2, block.mlp
-        self.qkv = ScaledQKV(block.attn.qkv, block.attn.num_heads)
-        self.attention_proj = block.attn.proj
+        self.project = AttentionProjections(block.attn)
         self.scale1, self.scale2 = block.ls1, block.ls2
 
     def forward(self, x: Tensor) -> Tensor:
         """B×N×C to B×kept×C."""
         normed = self.norm1(x)
-        query = self.qkv.query(normed.index_select(1, self.kept))
+        project = self.project
         attended = attend(
-            self.qkv.heads(query),
-            self.qkv.heads(self.qkv.key(normed)),
-            self.qkv.heads(self.qkv.value(normed)),
+            project.heads(project.query(normed.index_select(1, self.kept))),
+            project.heads(project.key(normed)),
+            project.heads(project.value(normed)),
         )
-        x = x.index_select(1, self.kept) + self.scale1(self.attention_proj(merge_heads(attended)))
+        x = x.index_select(1, self.kept) + self.scale1(project.out(merge_heads(attended)))
         scaled: Tensor = self.scale2(self.mlp(self.norm2(x)))
         return x + scaled
 

@@ -1,13 +1,14 @@
 """Window attention that computes nothing on padding.
 
 Where windows do not divide a map, SAM2 pads it with zeros after the norm, so that a padded token's
-key and value are the projection's biases: all the same.  In a window of r real and p padded tokens
-those p tokens are therefore one key with weight p:
+key and value are the projection's biases: all the same, and zero once those biases are dropped (see
+explicit_attention).  In a window of r real and p padded tokens those p are therefore one more score
+of 0 with weight p, whose value is 0:
 
-    softmax([q·k₁ … q·kᵣ, q·b + log p]) [v₁ … vᵣ, c]
+    softmax([q·k₁ … q·kᵣ, log p]) [v₁ … vᵣ, 0]
 
-with b and c the biases of key and value.  Padded queries are cropped afterwards, so they are not
-computed at all.  At 352×352, Hiera-L's third stage pads 22×22 to 32×32: more padding than map.
+Padded queries are cropped afterwards, so they are not computed at all.  At 352×352, Hiera-L's third
+stage pads 22×22 to 32×32: more padding than map.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsunet.model import DSUNet
-from dsunet_export.rewrites.explicit_attention import ScaledQKV, attend, merge_heads
+from dsunet_export.rewrites.explicit_attention import AttentionProjections, attend, merge_heads
 
 
 def unpad_windows(model: DSUNet) -> None:
@@ -67,8 +69,7 @@ class UnpaddedWindowBlock(nn.Module):
         self.window_tokens = block.window_size**2
         self.stride = block.q_stride[0] if block.q_stride else 1
         self.bands = bands(side, block.window_size)
-        self.qkv = ScaledQKV(block.attn.qkv, block.attn.num_heads)
-        self.attention_proj = block.attn.proj
+        self.project = AttentionProjections(block.attn)
         self.norm1, self.norm2, self.mlp = block.norm1, block.norm2, block.mlp
         self.shortcut_proj = block.proj if block.dim != block.dim_out else None
 
@@ -77,9 +78,9 @@ class UnpaddedWindowBlock(nn.Module):
         normed = self.norm1(x)
         shortcut = x if self.shortcut_proj is None else self.pool(self.shortcut_proj(normed))
         query_bands = tuple(band.shrunk(self.stride) for band in self.bands)
-        queries = rectangles(self.pool(self.qkv.query(normed)), query_bands)
-        keys = rectangles(self.qkv.key(normed), self.bands)
-        values = rectangles(self.qkv.value(normed), self.bands)
+        queries = rectangles(self.pool(self.project.query(normed)), query_bands)
+        keys = rectangles(self.project.key(normed), self.bands)
+        values = rectangles(self.project.value(normed), self.bands)
         attended = [
             [
                 self.attend(queries[i][j], keys[i][j], values[i][j], row, column)
@@ -88,14 +89,14 @@ class UnpaddedWindowBlock(nn.Module):
             for i, row in enumerate(self.bands)
         ]
         joined = torch.cat([torch.cat(row, 2) for row in attended], 1)
-        x = shortcut + self.attention_proj(joined)
+        x = shortcut + self.project.out(joined)
         return x + self.mlp(self.norm2(x))
 
     def pool(self, x: Tensor) -> Tensor:
         """B×H×W×C, the maximum over each square of stride × stride."""
         if self.stride == 1:
             return x
-        pooled = nn.functional.max_pool2d(x.permute(0, 3, 1, 2), self.stride)
+        pooled = F.max_pool2d(x.permute(0, 3, 1, 2), self.stride)
         return pooled.permute(0, 2, 3, 1)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, row: Band, column: Band) -> Tensor:
@@ -105,8 +106,7 @@ class UnpaddedWindowBlock(nn.Module):
         k, v = self.windows(key, row, column), self.windows(value, row, column)
         padding = self.window_tokens - row.length * column.length
         if padding:
-            k = torch.cat((k, self.bias_token(self.qkv.key, k)), 2)
-            v = torch.cat((v, self.bias_token(self.qkv.value, v)), 2)
+            k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
             weight = k.new_tensor([0.0] * (k.shape[2] - 1) + [math.log(padding)])
             attended = torch.softmax(q @ k.transpose(-1, -2) + weight, -1) @ v
         else:
@@ -118,7 +118,7 @@ class UnpaddedWindowBlock(nn.Module):
         if row.count * column.count > 1:
             x = x.unflatten(2, (column.count, column.length)).unflatten(1, (row.count, row.length))
             x = x.transpose(2, 3).flatten(0, 2)
-        return self.qkv.heads(x.flatten(1, 2))
+        return self.project.heads(x.flatten(1, 2))
 
     def rectangle(self, attended: Tensor, row: Band, column: Band) -> Tensor:
         """Undo `windows`: B×height×width×(heads·d)."""
@@ -127,8 +127,3 @@ class UnpaddedWindowBlock(nn.Module):
             x = x.unflatten(0, (-1, row.count, column.count)).transpose(2, 3)
             x = x.flatten(3, 4).flatten(1, 2)
         return x
-
-    def bias_token(self, projection: nn.Linear, like: Tensor) -> Tensor:
-        """What the projection makes of a zero token, once for each window of `like`."""
-        token = projection.bias.view(1, self.qkv.num_heads, 1, self.qkv.head_dim)
-        return token.expand(like.shape[0], -1, -1, -1)
