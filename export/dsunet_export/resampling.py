@@ -39,17 +39,14 @@ def resampling_weights(size: int, new_size: int) -> tuple[Tensor, Tensor]:
     outputs = 2 * torch.arange(new_size).unsqueeze(1) + 1
     inputs = 2 * torch.arange(size).unsqueeze(0) + 1
     distances = (inputs * new_size - outputs * size).abs()
-    heights = (2 * torch.sym_max(size, new_size) - distances).clamp(min=0)
+    heights = (-distances + 2 * torch.sym_max(size, new_size)).clamp(min=0)
     total = heights.sum(1, keepdim=True)
-    # heights / total in steps of 2⁻²², rounded half up.
-    steps = _quotient(2 * HALF * HALF * heights + total, 2 * total)
-    upper = _quotient(steps, HALF)
+    # heights / total in steps of 2⁻²², rounded half up.  These numbers pass 2²⁴, and the exporter
+    # writes only `//` as a division of integers: torch.div with a rounding mode goes through
+    # float32.
+    steps = (2 * HALF * HALF * heights + total) // (2 * total)
+    upper = steps // HALF
     return upper.float(), (steps - upper * HALF).float()
-
-
-def _quotient(numerator: Tensor, denominator: Tensor | int) -> Tensor:
-    """Integer division of numbers that are not negative; truncation, because ONNX has just that."""
-    return torch.div(numerator, denominator, rounding_mode="trunc")
 
 
 def _round(upper: Tensor, lower: Tensor) -> Tensor:

@@ -1,0 +1,56 @@
+"""Models and artifacts that many tests read.  An export takes ten seconds or more: few are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from dsunet import DSUNetConfig
+from dsunet_runtime.manifest import METADATA_KEY
+from tests.export.helpers import NANO, export
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small models gain nothing from more, and on a busy machine threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def nano() -> DSUNetConfig:
+    return DSUNetConfig.preset("nano")
+
+
+@pytest.fixture(scope="session")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`nano` as users export it: any number of frames, of any size, verified."""
+    path = tmp_path_factory.mktemp("frames") / "nano.onnx"
+    result = export(*NANO, "-o", path)
+    assert result.exit_code == 0, result.output
+    return path
+
+
+@pytest.fixture
+def traced(frames: Path) -> ir.Model:
+    """The graph of `frames`, as tracing gives it: without a manifest."""
+    model = ir.load(frames)
+    del model.metadata_props[METADATA_KEY]
+    return model
+
+
+@pytest.fixture
+def photo() -> NDArray[np.uint8]:
+    """61×83×3 with smooth and noisy parts, the same in every run."""
+    rows, columns = np.mgrid[0:61, 0:83]
+    smooth = np.stack([rows * 4, columns * 3, (rows + columns) * 1.5], axis=-1)
+    noise = np.random.default_rng(1).normal(0, 15, smooth.shape)
+    return np.clip(smooth + noise, 0, 255).astype(np.uint8)

@@ -1,0 +1,126 @@
+"""What the tests of the export have in common."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from typer.testing import CliRunner, Result
+
+from dsunet import DSUNet, DSUNetConfig, random_model
+from dsunet.config import DinoConfig, HieraConfig
+from dsunet_export.cli import app
+from dsunet_export.macs import encoder_inputs
+from dsunet_runtime.images import encoder_input
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
+from dsunet_runtime.masks import mask_from_logits
+
+NANO = ("--preset", "nano", "--random-weights")
+
+SMALL = DSUNetConfig(
+    hiera=HieraConfig(
+        image_size=160,
+        embed_dim=16,
+        num_heads=1,
+        stages=(1, 2, 2, 2),
+        global_attention_blocks=(3,),
+        window_sizes=(8, 6, 4, 3),
+        background_size=(5, 5),
+        adapter_dim=4,
+    ),
+    dino=DinoConfig(image_size=98, patch_size=7, embed_dim=24, depth=4, num_heads=2),
+    decoder_channels=8,
+    attention_channels=4,
+)
+"""Cheaper than nano and awkward in other ways: maps of 40, 20, 10 and 5, of which windows of 6, 4
+and 3 leave two whole ones and a rest of 2, one of 2, and a single one and a rest; 5 is odd."""
+
+
+def export(*arguments: object) -> Result:
+    """`dsunet-export onnx`, in this process."""
+    return CliRunner().invoke(app, ["onnx", *(str(argument) for argument in arguments)])
+
+
+def command(*arguments: object, program: str = "dsunet-export") -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own: what a user sees."""
+    module = {"dsunet-export": "dsunet_export.cli", "dsunet-run": "dsunet_runtime.cli"}[program]
+    code = f"from {module} import app; app(prog_name={program!r})"
+    return subprocess.run(
+        [sys.executable, "-c", code, *(str(argument) for argument in arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def one_line(text: str, program: str = "dsunet-export") -> str:
+    """The only line of what was written to stderr, which names the command."""
+    (line,) = text.splitlines()
+    assert line.startswith(f"{program}: ")
+    return line
+
+
+def example(config: DSUNetConfig, batch: int, seed: int = 0) -> dict[str, Tensor]:
+    """Random normalised images."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.randn(like.shape, generator=generator)
+        for name, like in encoder_inputs(config, batch).items()
+    }
+
+
+def random_frames(batch: int, height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
+
+
+def reference_logits(model: DSUNet, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What the published code computes: Pillow, then PyTorch; one image, S×S."""
+    inputs = [
+        torch.from_numpy(encoder_input(image, like.shape[-1], IMAGENET_MEAN, IMAGENET_STD))[None]
+        for like in encoder_inputs(model.config, 1).values()
+    ]
+    with torch.inference_mode():
+        return model(*inputs).fine[0, 0].numpy()
+
+
+def reference_mask(
+    config: DSUNetConfig, image: NDArray[np.uint8], form: MaskForm, seed: int = 0
+) -> NDArray[np.uint8]:
+    """The mask of the plain model with random weights."""
+    logits = reference_logits(random_model(config, seed), image)
+    return mask_from_logits(logits, image.shape[:2], form)
+
+
+def assert_same_masks(mask: NDArray[np.uint8], expected: NDArray[np.uint8]) -> None:
+    """Equal but for truncation: one level here and there."""
+    assert mask.dtype == np.uint8
+    assert mask.shape == expected.shape
+    errors = np.abs(mask.astype(int) - expected)
+    assert errors.max() <= 1
+    assert (errors > 0).mean() < 0.02
+
+
+def session(model: bytes | str | Path) -> onnxruntime.InferenceSession:
+    """One thread, on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def largest_error(
+    changed: nn.Module, plain: nn.Module, inputs: dict[str, Tensor], pick: Callable[..., Tensor]
+) -> float:
+    """The largest difference of two modules' results, in standard deviations of the plain one's."""
+    with torch.inference_mode():
+        expected, result = pick(plain(**inputs)), pick(changed(**inputs))
+    return float((result - expected).abs().max() / expected.std())
