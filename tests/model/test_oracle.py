@@ -31,7 +31,7 @@ Float32 in another order of additions gives up to 7e-6; room is left for other p
 DECODER_TOLERANCE = 1e-2
 DECODER_RMS_TOLERANCE = 3e-4
 """The same from the first SFF on, largest and root mean square.  The oracle's weights make that
-attention so peaked (logits in the thousands) that it magnifies rounding: noise of 4e-6 of the
+attention so peaked that it magnifies rounding: noise of 4e-6 of the
 standard deviation in its input, which is what rfb4 differs by, moves sff1 by up to 4e-3 (RMS up to
 1.2e-4), and float32 is itself 3e-4 from float64.  So no float32 can meet 1e-4 there.  Found:
 3e-4, RMS 3e-5.  For comparison, batch norm with an epsilon of 1e-3 gives an RMS of 1e-3, aligned

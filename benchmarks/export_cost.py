@@ -1,0 +1,104 @@
+"""What an export costs: a bare `torch.onnx.export` of the plain model against `export_onnx`.
+
+Regime: `tensors` form, random weights, a new process for every run, the variants in turn.  Time
+counts from a model in memory to files on disk; peak memory is the process's whole resident set.
+`ours` includes its verification: two images through PyTorch and through ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from common import ratio, summary, write
+
+from dsunet import DSUNetConfig, random_model
+from dsunet_export.graph import TensorsGraph
+from dsunet_export.macs import encoder_inputs
+from dsunet_export.onnx import ExportOptions, Weights, export_onnx
+from dsunet_runtime.manifest import InputForm
+
+
+def run_bare(config: DSUNetConfig, path: Path) -> dict[str, float]:
+    """PyTorch's exporter as its documentation shows it, batch 1."""
+    module = TensorsGraph(random_model(config)).eval()
+    start = time.perf_counter()
+    warnings.simplefilter("ignore")
+    program = torch.onnx.export(
+        module, tuple(encoder_inputs(config, 1).values()), dynamo=True, verbose=False
+    )
+    if program is None:
+        raise RuntimeError("PyTorch gave no program")
+    program.save(path, external_data=True)
+    return {"total": time.perf_counter() - start}
+
+
+def run_ours(config: DSUNetConfig, path: Path) -> dict[str, float]:
+    """`dsunet-export onnx`, dynamic batch, verified."""
+    model = random_model(config)
+    steps: dict[str, float] = {}
+    start = time.perf_counter()
+    export_onnx(
+        model,
+        Weights("random (seed 0)", None),
+        path,
+        ExportOptions(InputForm.TENSORS),
+        lambda step, seconds: steps.update({step: seconds}),
+    )
+    return {"total": time.perf_counter() - start, **steps}
+
+
+VARIANTS = {"bare": run_bare, "ours": run_ours}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", default="large")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--variant", choices=VARIANTS, help="Run one, here, and print its figures.")
+    arguments = parser.parse_args()
+    if arguments.variant:
+        with tempfile.TemporaryDirectory() as folder:
+            config = DSUNetConfig.preset(arguments.preset)
+            steps = VARIANTS[arguments.variant](config, Path(folder) / "model.onnx")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(json.dumps({"steps": steps, "peak_gb": peak}))
+        return
+
+    runs: dict[str, list[dict[str, dict[str, float]]]] = {name: [] for name in VARIANTS}
+    for _ in range(arguments.rounds):
+        for name in VARIANTS:
+            command = [sys.executable, __file__, "--preset", arguments.preset, "--variant", name]
+            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            runs[name].append(json.loads(output.splitlines()[-1]))
+            print(name, runs[name][-1], flush=True)
+
+    totals = {name: [run["steps"]["total"] for run in done] for name, done in runs.items()}
+    write(
+        f"export_cost_{arguments.preset}",
+        {
+            "variants": {
+                name: {
+                    "steps": {
+                        step: summary([run["steps"][step] for run in done])
+                        for step in done[0]["steps"]
+                    },
+                    "peak_gb": max(float(run["peak_gb"]) for run in done),  # type: ignore[arg-type]
+                }
+                for name, done in runs.items()
+            },
+            "ours_over_bare": ratio(totals["ours"], totals["bare"]),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
