@@ -227,7 +227,7 @@ def _exported(
     blocks = [kind.example() for kind in kinds]
     any_batch = any(0 in axes for axes in dynamic_axes.values())
     block_axis = {0: torch.export.Dim.DYNAMIC} if any_batch else {}
-    block_axes = [(block_axis, [{} for _ in weights]) for _, weights in blocks]
+    block_axes: list[Any] = [(block_axis, [{} for _ in weights]) for _, weights in blocks]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's, about its own internals
         program = torch.onnx.export(

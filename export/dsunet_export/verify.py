@@ -142,8 +142,7 @@ def _mask_tolerance(logits: NDArray[np.float32], form: MaskForm) -> float:
     """
     probability = STEEPEST_SIGMOID * LOGITS_TOLERANCE * _spread(logits)
     if form is MaskForm.STRETCHED:
-        levels = sigmoid(logits)
-        probability /= max(float(np.ptp(levels)), np.finfo(np.float32).tiny)
+        probability /= max(float(np.ptp(sigmoid(logits))), 1e-30)
     return 1 + 255 * probability
 
 

@@ -16,6 +16,7 @@ from dsunet_export.rewrites.fold_scales import fold_scales
 from dsunet_export.rewrites.needed_tokens import drop_unread_tokens
 from dsunet_export.rewrites.unpadded_windows import unpad_windows
 
+
 @dataclass(frozen=True)
 class ExactRewrite:
     """A change of a plain model in place, and whether it takes multiply-adds away."""

@@ -15,7 +15,7 @@ import math
 from typing import Any
 
 import torch
-from timm.layers import Attention
+from timm.layers.attention import Attention
 from torch import Tensor, nn
 
 from dsunet.fusion import MapAttention
@@ -60,7 +60,8 @@ class AttentionProjections(nn.Module):
 
     def heads(self, x: Tensor) -> Tensor:
         """B×N×(heads·d) to B×heads×N×d."""
-        return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+        split: Tensor = x.unflatten(-1, (self.num_heads, self.head_dim))
+        return split.transpose(1, 2)
 
 
 def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
@@ -122,4 +123,4 @@ class ExplicitMapAttention(nn.Module):
         """Three N×C×H×W to one."""
         scale = 1 / math.sqrt(query.shape[1])
         tokens = (x.flatten(2).transpose(1, 2) for x in (query * scale, key, value))
-        return attend(*tokens).transpose(1, 2).unflatten(2, query.shape[2:])
+        return attend(*tokens).transpose(1, 2).reshape(query.shape)

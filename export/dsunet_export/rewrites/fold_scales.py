@@ -6,6 +6,8 @@ WTConv's scales into its depthwise convolutions.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -19,9 +21,10 @@ def fold_scales(model: DSUNet) -> None:
     """Fold every such factor; the modules that held them become identities."""
     for module in model.modules():
         if isinstance(module, ConvNorm):
-            _fold_norm(module, "0", "1")
+            module[0], module[1] = _with_norm(module[0], module[1]), nn.Identity()
         elif isinstance(module, WaveletPath):
-            _fold_norm(module, "pointwise", "norm")
+            module.pointwise = _with_norm(module.pointwise, module.norm)
+            module.norm = nn.Identity()  # type: ignore[assignment]
         elif isinstance(module, WTConv):
             _fold_factor(module.base_conv, module.base_scale.weight.flatten())
             _fold_factor(module.subband_conv, module.subband_scale.weight.flatten())
@@ -32,10 +35,9 @@ def fold_scales(model: DSUNet) -> None:
         block.ls1 = block.ls2 = nn.Identity()
 
 
-def _fold_norm(parent: nn.Module, conv: str, norm: str) -> None:
-    fused = fuse_conv_bn_eval(parent.get_submodule(conv), parent.get_submodule(norm))
-    parent.register_module(conv, fused)
-    parent.register_module(norm, nn.Identity())
+def _with_norm(conv: Any, norm: Any) -> nn.Conv2d:
+    fused: nn.Conv2d = fuse_conv_bn_eval(conv, norm)
+    return fused
 
 
 @torch.no_grad()

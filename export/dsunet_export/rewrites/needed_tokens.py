@@ -25,9 +25,9 @@ def drop_unread_tokens(model: DSUNet) -> None:
     """
     if model.dino is None or len(model.inject) > len(model.dino.output_blocks):
         return
-    resample = model.inject["3"].wavelet.resample
+    wavelet: Any = model.inject["3"].wavelet
     side = model.config.dino.map_size
-    weights = resampling_matrix(side, resample.size)
+    weights = resampling_matrix(side, wavelet.resample.size)
     read = weights.any(0).nonzero().flatten()
     if len(read) == side:
         return
@@ -37,7 +37,7 @@ def drop_unread_tokens(model: DSUNet) -> None:
     kept = torch.cat((torch.arange(prefix), patches + prefix))
     model.dino.vit.blocks[-1] = PartialBlock(model.dino.vit.blocks[-1], kept)
     dtype = model.dino.vit.pos_embed.dtype
-    model.inject["3"].wavelet.resample = MatrixResample(weights[:, read].to(dtype))
+    wavelet.resample = MatrixResample(weights[:, read].to(dtype))
 
 
 def resampling_matrix(size: int, new_size: int) -> Tensor:

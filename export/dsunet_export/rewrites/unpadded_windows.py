@@ -90,7 +90,8 @@ class UnpaddedWindowBlock(nn.Module):
         ]
         joined = torch.cat([torch.cat(row, 2) for row in attended], 1)
         x = shortcut + self.project.out(joined)
-        return x + self.mlp(self.norm2(x))
+        refined: Tensor = self.mlp(self.norm2(x))
+        return x + refined
 
     def pool(self, x: Tensor) -> Tensor:
         """B×H×W×C, the maximum over each square of stride × stride."""
@@ -122,7 +123,7 @@ class UnpaddedWindowBlock(nn.Module):
 
     def rectangle(self, attended: Tensor, row: Band, column: Band) -> Tensor:
         """Undo `windows`: B×height×width×(heads·d)."""
-        x = merge_heads(attended).unflatten(1, (row.length, column.length))
+        x: Tensor = merge_heads(attended).unflatten(1, (row.length, column.length))
         if row.count * column.count > 1:
             x = x.unflatten(0, (-1, row.count, column.count)).transpose(2, 3)
             x = x.flatten(3, 4).flatten(1, 2)
