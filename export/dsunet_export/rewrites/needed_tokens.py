@@ -1,8 +1,9 @@
 """DINOv2's last block, computed only for the tokens that somebody reads.
 
 The wavelet path resamples the last map from 37×37 to 11×11 without antialiasing: each output reads
-two rows and two columns, together 22 of 37.  Keys and values need every token, but queries, the
-residual and the MLP of the last block, and the final norm, only the 22×22 that are read.
+two rows and two columns, the middle one exactly one, together 21 of 37.  Keys and values need every
+token, but queries, the residual and the MLP of the last block, and the final norm, only the 21×21
+that are read.
 """
 
 from __future__ import annotations
