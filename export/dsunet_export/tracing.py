@@ -256,3 +256,5 @@ def _tidy(model: ir.Model) -> None:
     name_after_modules(model)
     # The tracer's notes hold paths of this machine, and are longer than the graph.
     passes.ClearMetadataAndDocStringPass()(model)
+    for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()  # which that pass leaves
