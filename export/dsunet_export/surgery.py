@@ -115,6 +115,8 @@ def settle_reshapes(graph: ir.Graph) -> None:
 
 def transpose_weights(graph: ir.Graph) -> None:
     """Transpose weights once and for all where a Transpose node does it in every call."""
+    transposed: dict[tuple[ir.Value, tuple[int, ...]], ir.Value] = {}
+    taken = set(graph.initializers)
     for node in list(graph):
         weight = node.inputs[0] if node.inputs else None
         if node.op_type != "Transpose" or weight is None or not weight.is_initializer():
@@ -122,14 +124,14 @@ def transpose_weights(graph: ir.Graph) -> None:
         tensor = weight.const_value
         if tensor is None:
             continue
-        # A view: PyTorch, four times as fast at it as NumPy, copies when the file is written.
-        view = torch.from_numpy(tensor.numpy()).permute(node.attributes["perm"].as_ints())
-        transposed = ir.val(f"{weight.name}.T", const_value=ir.tensor(view))
-        if transposed.name not in graph.initializers:
-            graph.register_initializer(transposed)
-        ir.convenience.replace_all_uses_with(
-            node.outputs[0], graph.initializers[str(transposed.name)]
-        )
+        order = tuple(node.attributes["perm"].as_ints())
+        if (weight, order) not in transposed:
+            # A view: PyTorch, four times as fast at it as NumPy, copies when the file is written.
+            view = torch.from_numpy(tensor.numpy()).permute(order)
+            name = _unused(f"{weight.name}.T", taken)
+            transposed[weight, order] = ir.val(name, const_value=ir.tensor(view))
+            graph.register_initializer(transposed[weight, order])
+        ir.convenience.replace_all_uses_with(node.outputs[0], transposed[weight, order])
         graph.remove(node, safe=True)
         if not weight.uses():
             del graph.initializers[str(weight.name)]

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import dsunet_runtime
-from dsunet.config import DSUNetConfig
 from dsunet.model import DSUNet
 from dsunet_export.errors import VerificationError
 from dsunet_runtime.images import encoder_input
@@ -36,8 +35,11 @@ LOGITS_TOLERANCE = 1e-2
 
 Two float32 programs that sum in different orders agree to 1e-5 in the encoders' maps, and where
 the decoder's attention is peaked that grows to a few 1e-3.  A wrong operation shows as 1e-1."""
-STEEPEST_SIGMOID = 0.25
 NOISE_SIZE = (240, 320)
+
+WIDEST_MASK_TOLERANCE = 16.0
+"""Levels of 255.  A stretched mask whose probabilities all lie close together magnifies rounding
+without bound; beyond this it could hide a fault, so it is not let through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +51,24 @@ class Probe:
 
 
 def make_probes(size: tuple[int, int] | None) -> list[Probe]:
-    """Random pixels and a photograph, of the given height and width or, if None, of two sizes."""
+    """Random pixels and a photograph, both of the given height and width, or of the photograph's.
+
+    One size, so that an artifact that takes any number of images takes these two at once.
+    """
     with resources.files("dsunet_export").joinpath("data/chelsea.jpg").open("rb") as file:
         photograph = Image.open(file).convert("RGB")
-    height, width = size or NOISE_SIZE
-    if size is not None:
-        photograph = photograph.resize((width, height))
+    height, width = size or (photograph.height, photograph.width)
+    photograph = photograph.resize((width, height))
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return [
         Probe(f"random {width}×{height}", noise),
-        Probe(f"photograph {photograph.width}×{photograph.height}", np.asarray(photograph)),
+        Probe(f"photograph {width}×{height}", np.asarray(photograph)),
     ]
 
 
 def compute_reference(model: DSUNet, probe: Probe) -> NDArray[np.float32]:
     """The plain model's fine logits, S×S.  Raises VerificationError if they are not numbers."""
-    config = model.config
-    inputs = [_encoder_input(probe.image, side) for side in _sides(config)]
+    inputs = [_encoder_input(probe.image, side) for side in model.config.input_sizes.values()]
     with torch.inference_mode():
         logits: NDArray[np.float32] = model(*inputs).fine[0, 0].numpy()
     if not np.isfinite(logits).all():
@@ -136,23 +139,17 @@ def _compare_masks(
 
 
 def _mask_tolerance(logits: NDArray[np.float32], form: MaskForm) -> float:
-    """One level, for truncation, plus what the tolerance of the logits is worth in levels.
-
-    A stretched mask magnifies small differences where all probabilities lie close together.
-    """
-    probability = STEEPEST_SIGMOID * LOGITS_TOLERANCE * _spread(logits)
+    """One level, for truncation, plus what the tolerance of the logits is worth in levels."""
+    levels = sigmoid(logits)
+    steepest = float((levels * (1 - levels)).max())
+    probability = steepest * LOGITS_TOLERANCE * _spread(logits)
     if form is MaskForm.STRETCHED:
-        probability /= max(float(np.ptp(sigmoid(logits))), 1e-30)
-    return 1 + 255 * probability
+        probability /= max(float(np.ptp(levels)), 1e-30)
+    return min(1 + 255 * probability, WIDEST_MASK_TOLERANCE)
 
 
 def _spread(logits: NDArray[np.float32]) -> float:
     return max(float(logits.std()), 1e-6)
-
-
-def _sides(config: DSUNetConfig) -> list[int]:
-    sides = [config.hiera.image_size]
-    return [*sides, config.dino.image_size] if config.injection.hiera_levels else sides
 
 
 def _encoder_input(image: NDArray[np.uint8], side: int) -> torch.Tensor:
