@@ -21,9 +21,9 @@ import torch
 from common import ratio, summary, write
 
 from dsunet import DSUNetConfig, random_model
-from dsunet_export.graph import TensorsGraph
-from dsunet_export.macs import encoder_inputs
-from dsunet_export.onnx import ExportOptions, Weights, export_onnx
+from dsunet_export.graph import TensorsGraph, example_inputs
+from dsunet_export.onnx import export_onnx
+from dsunet_export.options import ExportOptions, WeightsOrigin
 from dsunet_runtime.manifest import InputForm
 
 
@@ -33,7 +33,7 @@ def run_bare(config: DSUNetConfig, path: Path) -> dict[str, float]:
     start = time.perf_counter()
     warnings.simplefilter("ignore")
     program = torch.onnx.export(
-        module, tuple(encoder_inputs(config, 1).values()), dynamo=True, verbose=False
+        module, tuple(example_inputs(config, 1).values()), dynamo=True, verbose=False
     )
     if program is None:
         raise RuntimeError("PyTorch gave no program")
@@ -48,7 +48,7 @@ def run_ours(config: DSUNetConfig, path: Path) -> dict[str, float]:
     start = time.perf_counter()
     export_onnx(
         model,
-        Weights("random (seed 0)", None),
+        WeightsOrigin.random(0),
         path,
         ExportOptions(InputForm.TENSORS),
         lambda step, seconds: steps.update({step: seconds}),

@@ -18,8 +18,9 @@ import torch
 from common import ratio, summary, write
 
 from dsunet import DSUNetConfig, random_model
-from dsunet_export.macs import encoder_inputs
-from dsunet_export.onnx import ExportOptions, Weights, export_onnx
+from dsunet_export.graph import example_inputs
+from dsunet_export.onnx import export_onnx
+from dsunet_export.options import ExportOptions, WeightsOrigin
 from dsunet_runtime.manifest import InputForm
 
 
@@ -37,7 +38,7 @@ def main() -> None:
             options = ExportOptions(InputForm.TENSORS, rewrite=rewrite, verify=False)
             export_onnx(
                 random_model(config),
-                Weights("random (seed 0)", None),
+                WeightsOrigin.random(0),
                 path,
                 options,
                 lambda step, seconds: None,
@@ -48,7 +49,7 @@ def main() -> None:
         generator = np.random.default_rng(0)
         times: dict[str, list[float]] = {"pytorch_eager": [], **{name: [] for name in sessions}}
         for counted in range(-1, arguments.rounds):
-            shapes = {name: x.shape for name, x in encoder_inputs(config, 1).items()}
+            shapes = {name: x.shape for name, x in example_inputs(config, 1).items()}
             inputs = {n: generator.standard_normal(s, np.float32) for n, s in shapes.items()}
             tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
             for name in times:

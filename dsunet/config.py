@@ -142,9 +142,15 @@ class DSUNetConfig:
                 "attention divides by"
             )
 
+    @property
+    def input_sizes(self) -> dict[str, int]:
+        """Side of each encoder's square input, by name: `hiera`, and `dino` if there is one."""
+        sizes = {"hiera": self.hiera.image_size}
+        return {**sizes, "dino": self.dino.image_size} if self.injection.hiera_levels else sizes
+
     @classmethod
     def preset(cls, name: str) -> Self:
-        """A preset by name: one of `PRESETS`."""
+        """A preset by name: one of `PRESETS`.  Raises ConfigError for any other."""
         try:
             parts = PRESETS[name]
         except KeyError:

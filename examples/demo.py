@@ -9,7 +9,8 @@ from pathlib import Path
 import dsunet_runtime
 from dsunet import DSUNetConfig, random_model
 from dsunet.config import PRESETS
-from dsunet_export.onnx import ExportOptions, Weights, export_onnx
+from dsunet_export.onnx import export_onnx
+from dsunet_export.options import ExportOptions, WeightsOrigin
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.writing import write_mask, write_overlay
 
@@ -32,7 +33,7 @@ def main() -> None:
     artifact = FOLDER / f"{preset}.onnx"
     manifest = export_onnx(
         model,
-        Weights("random (seed 0)", None),
+        WeightsOrigin.random(0),
         artifact,
         ExportOptions(),
         lambda step, seconds: rows.append((step, seconds, "")),

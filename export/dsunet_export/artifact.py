@@ -18,17 +18,24 @@ SINGLE_FILE_LIMIT = 1_900_000_000
 """Bytes of weights; protobuf holds no message of 2 GiB, and the graph needs some room itself."""
 
 
-@contextmanager
-def staging(output: Path) -> Iterator[Path]:
-    """A folder to write an artifact in, beside `output`, whose files then move to where it goes.
-
-    The file called as `output` moves last, so that who sees it sees all of it.  If the context is
-    left by an error, nothing moves.  Raises ExportError if the place cannot be written.
-    """
+def check_output(output: Path) -> None:
+    """Raise ExportError if no artifact can have this name."""
+    if output.suffix != ".onnx":
+        raise ExportError(f"{output}: the name of an ONNX file ends in .onnx")
     if output.is_dir():
         raise ExportError(
             f"{output} is a folder: name a file, for example {output / 'dsunet.onnx'}"
         )
+
+
+@contextmanager
+def staging(output: Path) -> Iterator[Path]:
+    """A folder to write an artifact in, beside `output`, whose files then move to where it goes.
+
+    If the context is left by an error, nothing moves.  An older artifact is replaced, weights
+    first; its manifest would tell if the machine stopped between the two.  Raises ExportError if
+    the place cannot be written.
+    """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
@@ -36,22 +43,43 @@ def staging(output: Path) -> Iterator[Path]:
         raise ExportError(f"cannot write to {output.parent}: {error.strerror}") from error
     try:
         yield folder
-        files = sorted(folder.iterdir(), key=lambda file: file.name == output.name)
-        for file in files:
-            file.replace(output.with_name(file.name))
-    except OSError as error:
-        raise ExportError(f"cannot write {output}: {error.strerror or error}") from error
+        _publish(folder, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _publish(folder: Path, output: Path) -> None:
+    files = sorted(folder.iterdir(), key=lambda file: file.name == output.name)
+    try:
+        for file in files:
+            file.replace(output.with_name(file.name))
+        if len(files) == 1:
+            weights_file(output).unlink(missing_ok=True)  # of an older artifact
+    except OSError as error:
+        raise ExportError(f"cannot write {output}: {error.strerror}") from error
+
+
+def weights_file(output: Path) -> Path:
+    """Where an artifact keeps weights that one file cannot hold."""
+    return output.with_name(f"{output.name}.data")
+
+
 def save(model: ir.Model, path: Path) -> None:
     """Write a model, its weights beside it as `NAME.onnx.data` if one file cannot hold them."""
-    weights = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value)
-    if weights < SINGLE_FILE_LIMIT:
-        ir.save(model, path)
-    else:
-        ir.save(model, path, external_data=f"{path.name}.data")
+    values = [value.const_value for value in model.graph.initializers.values()]
+    weights = sum(tensor.nbytes for tensor in values if tensor is not None)
+    external = weights_file(path).name if weights >= SINGLE_FILE_LIMIT else None
+    try:
+        ir.save(model, path, external_data=external)
+    except OSError as error:
+        raise ExportError(f"cannot write to {path.parent.parent}: {error.strerror}") from error
+
+
+def replace_manifest(path: Path, manifest: Manifest) -> None:
+    """Put another manifest in the place of one that was appended."""
+    with path.open("r+b") as file:
+        file.truncate(manifest.graph.size)
+    append_manifest(path, manifest)
 
 
 def append_manifest(path: Path, manifest: Manifest) -> None:

@@ -7,20 +7,17 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from dsunet.config import PRESETS, DSUNetConfig
+from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.errors import DSUNetError
 from dsunet_export.errors import ExportError, MissingExtraError
+from dsunet_export.options import DEFAULT_OPSET, OPSETS, ExportOptions, WeightsOrigin
 from dsunet_runtime.command import make_app
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.manifest import InputForm, MaskForm
-
-if TYPE_CHECKING:
-    from dsunet.model import DSUNet
-    from dsunet_export.onnx import Weights
 
 DYNAMIC = "dynamic"
 
@@ -46,7 +43,17 @@ def onnx(
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Numbers that mean nothing, of a --preset.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of --random-weights.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of --random-weights.  [default: 0]", show_default=False)
+    ] = None,
+    injection: Annotated[
+        Injection | None,
+        typer.Option(
+            help="Of a --preset: last is the paper's; none, levels and all are its ablations A, B "
+            "and C.  [default: last]",
+            show_default=False,
+        ),
+    ] = None,
     sam2: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="SAM2's file, for a CHECKPOINT without encoders."),
@@ -74,7 +81,9 @@ def onnx(
     size: Annotated[
         str, typer.Option(metavar="HxW|dynamic", help="Frame size, for --input frames.")
     ] = DYNAMIC,
-    opset: Annotated[int, typer.Option(help="ONNX operator set, 18 to 23.")] = 20,
+    opset: Annotated[
+        int, typer.Option(min=OPSETS[0], max=OPSETS[-1], help="ONNX operator set.")
+    ] = DEFAULT_OPSET,
     plain: Annotated[
         bool, typer.Option("--plain", help="Without the exact rewrites, for comparison.")
     ] = False,
@@ -87,8 +96,15 @@ def onnx(
     Nothing is written if the artifact does not compute what the model computes.  Weights of more
     than 1.9 GB go into a second file, OUTPUT.data, which belongs beside the first.
     """
-    _require_export_extra()
-    from dsunet_export.onnx import ExportOptions, export_onnx
+    try:
+        from dsunet import checkpoint_sha256, load_model, random_model
+        from dsunet_export.artifact import check_output
+        from dsunet_export.onnx import export_onnx
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        raise MissingExtraError(
+            f"{package} is not installed: pip install 'dsunet[export]'"
+        ) from error
 
     options = ExportOptions(
         input_form=input_form,
@@ -99,8 +115,21 @@ def onnx(
         rewrite=not plain,
         verify=not no_verify,
     )
-    model, weights = _load(checkpoint, preset, random_weights, seed, sam2, dinov2)
-    manifest = export_onnx(model, weights, output, options, _report)
+    check_output(output)
+    config = _config(preset, injection)
+    if random_weights:
+        if config is None or checkpoint or sam2 or dinov2:
+            raise ExportError(
+                "--random-weights goes with --preset NAME, and without a CHECKPOINT or encoders"
+            )
+        model = random_model(config, seed or 0)
+        origin = WeightsOrigin.random(seed or 0)
+    else:
+        if checkpoint is None or seed is not None:
+            raise ExportError("name a CHECKPOINT, or give --preset NAME --random-weights")
+        model = load_model(checkpoint, config=config, sam2=sam2, dinov2=dinov2)
+        origin = WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
+    manifest = export_onnx(model, origin, output, options, _report)
     for check in manifest.verification:
         print(
             f"{check.inputs}: {check.output} differs by at most {check.max_abs_error:.3g} "
@@ -125,45 +154,20 @@ def inspect(
     print(json.dumps(dataclasses.asdict(manifest), indent=2) if as_json else describe(manifest))
 
 
-def _load(
-    checkpoint: Path | None,
-    preset: str | None,
-    random_weights: bool,
-    seed: int,
-    sam2: Path | None,
-    dinov2: str | None,
-) -> tuple[DSUNet, Weights]:
-    """The model that the options ask for, and where its weights come from."""
-    from dsunet.checkpoint import load_model
-    from dsunet.random_weights import random_model
-    from dsunet.weight_files import checkpoint_sha256
-    from dsunet_export.onnx import Weights
-
-    config = None if preset is None else DSUNetConfig.preset(preset)
-    if random_weights:
-        if config is None or checkpoint is not None:
-            raise ExportError("--random-weights goes with --preset NAME and without a CHECKPOINT")
-        return random_model(config, seed), Weights(f"random (seed {seed})", None)
-    if checkpoint is None:
-        raise ExportError("name a CHECKPOINT, or give --preset NAME --random-weights")
-    model = load_model(checkpoint, config=config, sam2=sam2, dinov2=dinov2)
-    return model, Weights(checkpoint.name, checkpoint_sha256(checkpoint))
-
-
-def _require_export_extra() -> None:
-    """Raise MissingExtraError unless the packages that an export needs are there."""
-    from importlib.util import find_spec
-
-    for package in ("torch", "timm", "sam2", "onnx", "onnxscript", "onnxruntime"):
-        if find_spec(package) is None:
-            raise MissingExtraError(f"{package} is not installed: pip install 'dsunet[export]'")
+def _config(preset: str | None, injection: Injection | None) -> DSUNetConfig | None:
+    """The configuration that the options name; None where the checkpoint is to say it."""
+    if preset is None:
+        if injection is not None:
+            raise ExportError("--injection goes with --preset")
+        return None
+    return DSUNetConfig.preset(preset).replace(injection=injection or Injection.LAST)
 
 
 def _parse_batch(text: str) -> int | None:
     if text == DYNAMIC:
         return None
     if not (text.isdecimal() and int(text) > 0):
-        raise ExportError(f"--batch {text}: give a number from 1, or {DYNAMIC!r}")
+        raise typer.BadParameter(f"{text!r}: give a number from 1, or {DYNAMIC!r}")
     return int(text)
 
 
@@ -172,7 +176,9 @@ def _parse_size(text: str) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if match is None:
-        raise ExportError(f"--size {text}: give HEIGHTxWIDTH, for example 720x1280, or {DYNAMIC!r}")
+        raise typer.BadParameter(
+            f"{text!r}: give HEIGHTxWIDTH, for example 720x1280, or {DYNAMIC!r}"
+        )
     return int(match[1]), int(match[2])
 
 

@@ -6,12 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dsunet.config import DSUNetConfig
 from dsunet.model import DSUNet
 from dsunet_export.resampling import resample
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
-
-STRETCH_EPSILON = 1e-8
-"""The published code's guard against dividing by zero where a mask has one value only."""
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, STRETCH_EPSILON, MaskForm
 
 
 class TensorsGraph(nn.Module):
@@ -43,14 +41,11 @@ class FramesGraph(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """uint8 N×H×W×3 RGB to uint8 N×H×W."""
-        config = self.model.config
         # The cast comes first: TensorRT-RTX takes 8-bit inputs into nothing else.
         pixels = image.float().permute(0, 3, 1, 2)
-        hiera = self.normalise(resample(pixels, config.hiera.image_size))
-        dino = None
-        if self.model.dino is not None:
-            dino = self.normalise(resample(pixels, config.dino.image_size))
-        logits = self.model(hiera, dino).fine
+        sizes = self.model.config.input_sizes.items()
+        inputs = {name: self.normalise(resample(pixels, side)) for name, side in sizes}
+        logits = self.model(**inputs).fine
         return to_mask(logits, (image.shape[1], image.shape[2]), self.mask_form)
 
     def normalise(self, pixels: Tensor) -> Tensor:
@@ -66,3 +61,8 @@ def to_mask(logits: Tensor, size: tuple[int, int], form: MaskForm) -> Tensor:
     low, high = mask.amin((1, 2), keepdim=True), mask.amax((1, 2), keepdim=True)
     stretched = (mask - low) / (high - low + STRETCH_EPSILON)
     return (stretched * 255).floor().to(torch.uint8)
+
+
+def example_inputs(config: DSUNetConfig, batch: int) -> dict[str, Tensor]:
+    """Zeros in the shapes that the network takes, by name, each N×3×S×S."""
+    return {name: torch.zeros(batch, 3, side, side) for name, side in config.input_sizes.items()}

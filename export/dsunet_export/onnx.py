@@ -6,90 +6,45 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
+import onnxruntime
 import torch
 from torch import nn
 
 from dsunet.model import DSUNet
-from dsunet_export.artifact import append_manifest, save, staging
-from dsunet_export.errors import ExportError
-from dsunet_export.graph import FramesGraph, TensorsGraph
-from dsunet_export.macs import count_macs, encoder_inputs
+from dsunet_export.artifact import append_manifest, replace_manifest, save, staging
+from dsunet_export.errors import VerificationError
+from dsunet_export.graph import FramesGraph, TensorsGraph, example_inputs
+from dsunet_export.macs import count_macs
+from dsunet_export.options import ExportOptions, WeightsOrigin
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.tracing import trace
 from dsunet_export.verify import compute_reference, make_probes, verify
+from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.manifest import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     InputForm,
     Manifest,
-    MaskForm,
     Preprocessing,
     Rewrite,
     TensorSpec,
     digest,
 )
 
-DEFAULT_OPSET = 20
-"""The first in which GELU is one operation."""
-OPSETS = range(18, 24)
-"""The oldest that PyTorch's exporter writes, to the newest that TensorRT 10 reads."""
 EXAMPLE_FRAME = (96, 130)
 """Frame size to trace with where any is allowed: unequal sides, neither an encoder's."""
+EXAMPLE_BATCH = 3
+"""The same for the batch: another than verification runs, so that it shows if one got stuck."""
 
 Report = Callable[[str, float], None]
 
 
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
-    """What an artifact should be.  Raises ExportError if it cannot be that."""
-
-    input_form: InputForm = InputForm.FRAMES
-    mask_form: MaskForm = MaskForm.STRETCHED
-    batch: int | None = None
-    """Images at once; None for any number."""
-    size: tuple[int, int] | None = None
-    """Height and width of `frames`; None for any."""
-    opset: int = DEFAULT_OPSET
-    rewrite: bool = True
-    """Whether to apply the exact rewrites."""
-    verify: bool = True
-
-    def __post_init__(self) -> None:
-        if self.input_form is InputForm.TENSORS and self.size is not None:
-            raise ExportError(
-                "--size is for --input frames; with tensors the encoders' sizes are fixed"
-            )
-        if self.opset not in OPSETS:
-            raise ExportError(
-                f"opset {self.opset} is not supported: choose one from {OPSETS[0]} to {OPSETS[-1]}"
-            )
-
-    @property
-    def batch_axis(self) -> int | str:
-        """The first dimension of every tensor, as the manifest says it."""
-        return "batch" if self.batch is None else self.batch
-
-    @property
-    def frame_axes(self) -> tuple[int | str, int | str]:
-        """Height and width of `frames`, as the manifest says them."""
-        return ("height", "width") if self.size is None else self.size
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Where a model's weights come from."""
-
-    origin: str
-    """A file's name, or `random (seed N)`."""
-    sha256: str | None
-
-
 def export_onnx(
-    model: DSUNet, weights: Weights, output: Path, options: ExportOptions, report: Report
+    model: DSUNet, origin: WeightsOrigin, output: Path, options: ExportOptions, report: Report
 ) -> Manifest:
     """Write an ONNX artifact of the model, and give its manifest.
 
@@ -100,6 +55,7 @@ def export_onnx(
     Raises ExportError if the artifact cannot be made or written, and VerificationError if it does
     not compute what the model computes.
     """
+    model.eval()
     with staging(output) as folder:
         watch = _Stopwatch(report)
         probes = make_probes(options.size) if options.verify else []
@@ -115,7 +71,7 @@ def export_onnx(
         # ONNX Runtime is about to load the weights once more.
         del graph
         model.to_empty(device="meta")
-        length = artifact.stat().st_size
+        graph_digest = digest(artifact)
         manifest = Manifest(
             model=model.config.to_dict(),
             input_form=options.input_form,
@@ -123,21 +79,24 @@ def export_onnx(
             inputs=_input_specs(model, options),
             outputs=_output_specs(model, options),
             preprocessing=_preprocessing(model, options),
-            weights_origin=weights.origin,
-            checkpoint_sha256=weights.sha256,
+            weights_origin=origin.description,
+            weights_are_random=origin.are_random,
+            checkpoint_sha256=origin.checkpoint_sha256,
             macs=rewrites[-1].macs_after if rewrites else macs,
             built_with=_versions(),
             rewrites=rewrites,
+            graph=graph_digest,
             files=tuple(digest(file) for file in folder.iterdir() if file != artifact),
         )
         append_manifest(artifact, manifest)
         watch.step("write")
         if probes:
-            measured = verify(artifact, probes, references)
+            try:
+                measured = verify(artifact, probes, references)
+            except RuntimeFault as fault:
+                raise VerificationError(f"the artifact does not run: {fault}") from fault
             manifest = replace(manifest, verification=measured)
-            with artifact.open("r+b") as file:
-                file.truncate(length)
-            append_manifest(artifact, manifest)
+            replace_manifest(artifact, manifest)
             watch.step("verify with ONNX Runtime")
     return manifest
 
@@ -146,20 +105,18 @@ def apply_rewrites(model: DSUNet, macs: int) -> tuple[Rewrite, ...]:
     """Apply every rewrite to a model of `macs` multiply-adds, and count what is left."""
     done = []
     for name, rewrite in REWRITES.items():
-        rewrite.apply(model)
-        before = macs
-        if rewrite.saves_macs:
-            macs = count_macs(model)
+        rewrite(model)
+        before, macs = macs, count_macs(model)
         done.append(Rewrite(name, before, macs))
     return tuple(done)
 
 
 def trace_model(model: DSUNet, options: ExportOptions) -> ir.Model:
     """The model's ONNX graph in the form that the options ask for."""
-    batch = options.batch or 2
+    batch = options.batch or EXAMPLE_BATCH
     if options.input_form is InputForm.TENSORS:
         module: nn.Module = TensorsGraph(model)
-        inputs = encoder_inputs(model.config, batch)
+        inputs = example_inputs(model.config, batch)
     else:
         module = FramesGraph(model, options.mask_form)
         height, width = options.size or EXAMPLE_FRAME
@@ -180,8 +137,8 @@ def _input_specs(model: DSUNet, options: ExportOptions) -> tuple[TensorSpec, ...
         shape = (n, *options.frame_axes, 3)
         return (TensorSpec("image", "uint8", shape, "NHWC", "RGB, 0 to 255"),)
     return tuple(
-        TensorSpec(name, "float32", (n, *example.shape[1:]), "NCHW", "RGB, normalised")
-        for name, example in encoder_inputs(model.config, 1).items()
+        TensorSpec(name, "float32", (n, 3, side, side), "NCHW", "RGB, normalised")
+        for name, side in model.config.input_sizes.items()
     )
 
 
@@ -196,15 +153,17 @@ def _output_specs(model: DSUNet, options: ExportOptions) -> tuple[TensorSpec, ..
 def _preprocessing(model: DSUNet, options: ExportOptions) -> Preprocessing:
     return Preprocessing(
         in_graph=options.input_form is InputForm.FRAMES,
-        sizes={name: x.shape[-1] for name, x in encoder_inputs(model.config, 1).items()},
+        sizes=model.config.input_sizes,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
     )
 
 
 def _versions() -> dict[str, str]:
-    packages = ("dsunet", "torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "timm", "sam2")
+    packages = ("dsunet", "torch", "onnx", "onnx-ir", "onnxscript", "timm", "sam2")
     versions = {name: importlib.metadata.version(name) for name in packages}
+    # A package of several names: onnxruntime, onnxruntime-gpu and others.
+    versions["onnxruntime"] = onnxruntime.__version__
     return {**versions, "python": platform.python_version()}
 
 

@@ -45,21 +45,29 @@ def check_sizes(path: Path, manifest: Manifest) -> None:
 
 
 def check_hashes(path: Path, manifest: Manifest) -> None:
-    """Raise ArtifactError unless every file beside the artifact is the one it was exported with.
+    """Raise ArtifactError unless the artifact and what is beside it are as they were exported.
 
     Reads all of them: let it run in a thread beside the creation of the session.
     """
+    if _digest(path, manifest.graph.size).sha256 != manifest.graph.sha256:
+        raise ArtifactError(
+            f"{path}: damaged, or changed since it was exported (its SHA-256 differs): copy it "
+            f"again, or export again"
+        )
     for expected in manifest.files:
         file = _beside(path, expected)
-        try:
-            found = digest(file)
-        except OSError as error:
-            raise ArtifactError(f"{file}: {error.strerror}") from error
-        if found.sha256 != expected.sha256:
+        if _digest(file).sha256 != expected.sha256:
             raise ArtifactError(
                 f"{file}: not the file that {path.name} was exported with (its SHA-256 differs): "
                 f"damaged or exchanged; copy it again, or export again"
             )
+
+
+def _digest(file: Path, size: int | None = None) -> FileDigest:
+    try:
+        return digest(file, size)
+    except OSError as error:
+        raise ArtifactError(f"{file}: {error.strerror}") from error
 
 
 def _beside(path: Path, file: FileDigest) -> Path:

@@ -60,7 +60,7 @@ def predict(
 
     jobs = plan(images, output, overlays=overlay)
     with dsunet_runtime.load(artifact, provider=provider) as segmenter:
-        if segmenter.manifest.has_random_weights:
+        if segmenter.manifest.weights_are_random:
             complain(PROGRAM, f"{artifact} has random weights: its masks mean nothing")
         make_folder(output)
         failed = _run(segmenter, jobs, batch or segmenter.fixed_batch or 1)

@@ -25,6 +25,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """How both encoders' images are normalised, RGB with values from 0 to 1."""
 
+STRETCH_EPSILON = 1e-8
+"""The published code's guard against dividing by zero where a mask has one value only."""
+
 
 class InputForm(enum.StrEnum):
     """What goes in and what comes out."""
@@ -99,7 +102,7 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class FileDigest:
-    """One file that belongs to the artifact, beside the one that holds the manifest."""
+    """One file that belongs to the artifact."""
 
     name: str
     size: int
@@ -134,21 +137,21 @@ class Manifest:
     preprocessing: Preprocessing
     weights_origin: str
     """Where the weights come from: a file's name, or `random (seed N)`."""
+    weights_are_random: bool
+    """Whether nobody has trained these weights, so that masks mean nothing."""
     checkpoint_sha256: str | None
     macs: int
     """Multiply-adds of the network for one image, resampling not counted."""
     built_with: dict[str, str]
+    graph: FileDigest
+    """The ONNX file itself, as far as it goes before this manifest, which follows it."""
     precision: Precision = field(default_factory=Precision)
     rewrites: tuple[Rewrite, ...] = ()
     profiles: tuple[Profile, ...] = ()
     files: tuple[FileDigest, ...] = ()
+    """What lies beside the file that holds this manifest: weights that did not fit into it."""
     verification: tuple[Verification, ...] = ()
     format_version: int = FORMAT_VERSION
-
-    @property
-    def has_random_weights(self) -> bool:
-        """Whether nobody has trained these weights, so that masks mean nothing."""
-        return self.checkpoint_sha256 is None
 
     def to_json(self, indent: int | None = None) -> str:
         """The document; `from_json` reads it back to an equal manifest."""
@@ -172,6 +175,9 @@ class Manifest:
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"the manifest is not complete: {error}") from error
         return typing.cast(Self, manifest)
+
+
+_BLOCK = 1 << 20
 
 
 def _decode(kind: Any, value: Any) -> Any:
@@ -212,8 +218,13 @@ def _items(value: Any) -> dict[str, Any]:
     return value
 
 
-def digest(path: Path) -> FileDigest:
-    """Name, size in bytes and SHA-256 of a file."""
+def digest(path: Path, size: int | None = None) -> FileDigest:
+    """Name, size in bytes and SHA-256 of a file, or of its first `size` bytes."""
+    size = path.stat().st_size if size is None else size
+    sha256 = hashlib.sha256()
+    left = size
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileDigest(path.name, path.stat().st_size, sha256)
+        while left and (block := file.read(min(left, _BLOCK))):
+            sha256.update(block)
+            left -= len(block)
+    return FileDigest(path.name, size - left, sha256.hexdigest())

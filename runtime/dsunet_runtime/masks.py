@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet_runtime.manifest import MaskForm
+from dsunet_runtime.manifest import STRETCH_EPSILON, MaskForm
 
 
 def mask_from_logits(
@@ -19,7 +19,7 @@ def mask_from_logits(
     if form is MaskForm.STRETCHED:
         low, high = levels.min(), levels.max()
         levels -= low
-        levels /= high - low + np.float32(1e-8)
+        levels /= high - low + np.float32(STRETCH_EPSILON)
         levels *= 255
     else:
         levels *= 255

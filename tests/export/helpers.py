@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from dsunet import DSUNet, DSUNetConfig, random_model
 from dsunet.config import DinoConfig, HieraConfig
 from dsunet_export.cli import app
-from dsunet_export.macs import encoder_inputs
+from dsunet_export.graph import example_inputs
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
 from dsunet_runtime.masks import mask_from_logits
@@ -72,7 +72,7 @@ def example(config: DSUNetConfig, batch: int, seed: int = 0) -> dict[str, Tensor
     generator = torch.Generator().manual_seed(seed)
     return {
         name: torch.randn(like.shape, generator=generator)
-        for name, like in encoder_inputs(config, batch).items()
+        for name, like in example_inputs(config, batch).items()
     }
 
 
@@ -85,7 +85,7 @@ def reference_logits(model: DSUNet, image: NDArray[np.uint8]) -> NDArray[np.floa
     """What the published code computes: Pillow, then PyTorch; one image, S×S."""
     inputs = [
         torch.from_numpy(encoder_input(image, like.shape[-1], IMAGENET_MEAN, IMAGENET_STD))[None]
-        for like in encoder_inputs(model.config, 1).values()
+        for like in example_inputs(model.config, 1).values()
     ]
     with torch.inference_mode():
         return model(*inputs).fine[0, 0].numpy()

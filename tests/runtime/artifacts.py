@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dsunet_runtime.manifest import (
     METADATA_KEY,
+    FileDigest,
     InputForm,
     Manifest,
     MaskForm,
@@ -101,9 +102,11 @@ def _manifest(
             form is InputForm.FRAMES, {name: sides[name] for name in encoders}, MEAN, STD
         ),
         weights_origin="test.pth",
+        weights_are_random=False,
         checkpoint_sha256="0" * 64,
         macs=0,
         built_with={"onnx": onnx.__version__},
+        graph=FileDigest("", 0, ""),
     )
 
 
@@ -130,8 +133,17 @@ def _save(
             model, path, save_as_external_data=True, location=data.name, size_threshold=0
         )
         manifest = dataclasses.replace(manifest, files=(digest(data),))
-    helper.set_model_props(model, {"author": "tests", METADATA_KEY: manifest.to_json()})
+    return write(path, model, manifest)
+
+
+def write(path: Path, model: onnx.ModelProto, manifest: Manifest) -> Path:
+    """A model with a manifest that says the hash of what comes before it."""
+    helper.set_model_props(model, {"author": "tests"})
     path.write_bytes(model.SerializeToString())
+    manifest = dataclasses.replace(manifest, graph=digest(path))
+    entry = onnx.StringStringEntryProto(key=METADATA_KEY, value=manifest.to_json())
+    with path.open("ab") as file:
+        file.write(onnx.ModelProto(metadata_props=[entry]).SerializeToString())
     return path
 
 

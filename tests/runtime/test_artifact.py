@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet_runtime import ArtifactError, BackendError, artifact, segmenter
-from dsunet_runtime.manifest import METADATA_KEY, FileDigest, Manifest
+from dsunet_runtime.manifest import METADATA_KEY, FileDigest, InputForm, Manifest
 from dsunet_runtime.onnx_metadata import read_metadata
 from tests.runtime import artifacts
 
@@ -94,10 +94,19 @@ class TestBrokenGraphFile:
     def test_graph_that_is_no_model(self, frames_artifact: Path) -> None:
         model = onnx.load(frames_artifact)
         model.graph.node[0].op_type = "NoSuchOperation"
-        frames_artifact.write_bytes(model.SerializeToString())
+        artifacts.write(frames_artifact, model, dsunet_runtime.read_manifest(frames_artifact))
         with pytest.raises((ArtifactError, BackendError), match="NoSuchOperation") as caught:
             dsunet_runtime.load(frames_artifact)
         assert "\n" not in str(caught.value)
+
+    def test_changed_weight(self, tmp_path: Path) -> None:
+        path = artifacts.tensors(tmp_path / "model.onnx")
+        content = path.read_bytes()
+        weight = np.float32(-3).tobytes()
+        assert content.count(weight) == 1
+        path.write_bytes(content.replace(weight, np.float32(-4).tobytes()))
+        with pytest.raises(ArtifactError, match="damaged"):
+            dsunet_runtime.load(path)
 
 
 class TestBrokenManifest:
@@ -129,12 +138,14 @@ class TestBrokenManifest:
     def test_names_other_tensors_than_the_graph(self, tmp_path: Path) -> None:
         path = artifacts.tensors(tmp_path / "model.onnx")
         other = dsunet_runtime.read_manifest(artifacts.frames(tmp_path / "frames.onnx"))
-        change_metadata(path, METADATA_KEY, other.to_json())
+        artifacts.write(path, onnx.load(path), other)
         fails_to_load(path, "the graph's inputs are dino, hiera and the manifest's image")
 
     def test_names_tensors_that_its_form_has_not(self, tmp_path: Path) -> None:
         path = artifacts.tensors(tmp_path / "model.onnx")
-        change_manifest(path, input_form="frames")
+        manifest = dsunet_runtime.read_manifest(path)
+        wrong = dataclasses.replace(manifest, input_form=InputForm.FRAMES)
+        artifacts.write(path, onnx.load(path), wrong)
         with pytest.raises(ArtifactError, match="dino, hiera where its form has image"):
             dsunet_runtime.load(path)
 
@@ -185,10 +196,10 @@ class TestWeightsBesideTheGraph:
         creating, hashing = threading.Event(), threading.Event()
         digest, backend = artifact.digest, segmenter.OnnxRuntimeBackend
 
-        def digest_during_creation(path: Path) -> FileDigest:
+        def digest_during_creation(path: Path, size: int | None) -> FileDigest:
             hashing.set()
             assert creating.wait(10)
-            return digest(path)
+            return digest(path, size)
 
         def backend_during_hashing(*arguments: Any) -> Any:
             creating.set()

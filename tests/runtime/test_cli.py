@@ -117,7 +117,7 @@ class TestPredict:
         assert (result.exit_code, result.stderr) == (0, "")
 
     def test_random_weights_are_named(self, photos: Path, tmp_path: Path) -> None:
-        artifact = artifacts.frames(tmp_path / "model.onnx", checkpoint_sha256=None)
+        artifact = artifacts.frames(tmp_path / "model.onnx", weights_are_random=True)
         result = run("predict", artifact, photos, "-o", tmp_path / "masks")
         assert result.exit_code == 0
         assert "has random weights: its masks mean nothing" in result.stderr

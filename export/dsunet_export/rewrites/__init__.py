@@ -7,7 +7,6 @@ test that puts it beside the plain one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from dsunet.model import DSUNet
 from dsunet_export.rewrites.explicit_attention import explicit_attention
@@ -16,21 +15,11 @@ from dsunet_export.rewrites.fold_scales import fold_scales
 from dsunet_export.rewrites.needed_tokens import drop_unread_tokens
 from dsunet_export.rewrites.unpadded_windows import unpad_windows
 
-
-@dataclass(frozen=True)
-class ExactRewrite:
-    """A change of a plain model in place, and whether it takes multiply-adds away."""
-
-    apply: Callable[[DSUNet], None]
-    saves_macs: bool
-    """Where it saves none, it saves passes over memory, or nodes."""
-
-
-REWRITES = {
-    "fold-positions": ExactRewrite(fold_positions, saves_macs=False),
-    "fold-scales": ExactRewrite(fold_scales, saves_macs=False),
-    "unpadded-windows": ExactRewrite(unpad_windows, saves_macs=True),
-    "needed-tokens": ExactRewrite(drop_unread_tokens, saves_macs=True),
-    "explicit-attention": ExactRewrite(explicit_attention, saves_macs=False),
+REWRITES: dict[str, Callable[[DSUNet], None]] = {
+    "fold-positions": fold_positions,
+    "fold-scales": fold_scales,
+    "unpadded-windows": unpad_windows,
+    "needed-tokens": drop_unread_tokens,
+    "explicit-attention": explicit_attention,
 }
 """In the order in which they are applied: blocks are replaced before what is inside them."""

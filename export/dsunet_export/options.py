@@ -1,0 +1,65 @@
+"""What can be asked of an export.  No PyTorch here, so that a wrong wish is answered at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from dsunet_export.errors import ExportError
+from dsunet_runtime.manifest import InputForm, MaskForm
+
+DEFAULT_OPSET = 20
+"""The first in which GELU is one operation."""
+OPSETS = range(18, 24)
+"""The oldest that PyTorch's exporter writes, to the newest that TensorRT 10 reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What an artifact should be.  Raises ExportError if it cannot be that."""
+
+    input_form: InputForm = InputForm.FRAMES
+    mask_form: MaskForm = MaskForm.STRETCHED
+    batch: int | None = None
+    """Images at once; None for any number."""
+    size: tuple[int, int] | None = None
+    """Height and width of `frames`; None for any."""
+    opset: int = DEFAULT_OPSET
+    rewrite: bool = True
+    """Whether to apply the exact rewrites."""
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        if self.input_form is InputForm.TENSORS and self.size is not None:
+            raise ExportError(
+                "--size is for --input frames; with tensors the encoders' sizes are fixed"
+            )
+        if self.opset not in OPSETS:
+            raise ExportError(
+                f"opset {self.opset} is not supported: choose one from {OPSETS[0]} to {OPSETS[-1]}"
+            )
+
+    @property
+    def batch_axis(self) -> int | str:
+        """The first dimension of every tensor, as the manifest says it."""
+        return "batch" if self.batch is None else self.batch
+
+    @property
+    def frame_axes(self) -> tuple[int | str, int | str]:
+        """Height and width of `frames`, as the manifest says them."""
+        return ("height", "width") if self.size is None else self.size
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsOrigin:
+    """Where a model's weights come from."""
+
+    description: str
+    """A file's name, or `random (seed N)`."""
+    checkpoint_sha256: str | None = None
+    are_random: bool = False
+
+    @classmethod
+    def random(cls, seed: int) -> Self:
+        """Of `random_model`."""
+        return cls(f"random (seed {seed})", are_random=True)
