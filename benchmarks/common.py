@@ -26,7 +26,7 @@ def summary(seconds: list[float]) -> dict[str, Any]:
 
 
 def ratio(new: list[float], old: list[float]) -> dict[str, Any]:
-    """New over old, round by round: each pair was timed one right after the other."""
+    """New over old, round by round: each pair was timed in the same round."""
     rounds = [a / b for a, b in zip(new, old, strict=True)]
     return {"median": statistics.median(rounds), "min": min(rounds), "max": max(rounds)}
 
@@ -53,7 +53,7 @@ def _circumstances() -> dict[str, Any]:
         "commit": commit,
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "load_before": os.getloadavg(),
+        "load_after": os.getloadavg(),
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }

@@ -69,7 +69,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             config = DSUNetConfig.preset(arguments.preset)
             steps = VARIANTS[arguments.variant](config, Path(folder) / "model.onnx")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
         print(json.dumps({"steps": steps, "peak_gb": peak}))
         return
 

@@ -1,8 +1,8 @@
 """Latency of one image on the CPU: PyTorch eager, ONNX Runtime plain, ONNX Runtime rewritten.
 
 Regime: `tensors` form, batch 1, float32, random weights, inputs drawn anew for every round, all
-cores.  One process holds all three; a round times each once, in turn, and the first round is not
-counted.
+cores.  One process holds all three; a round times each once, beginning with another one every time,
+and the first round is not counted.
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ def main() -> None:
         generator = np.random.default_rng(0)
         times: dict[str, list[float]] = {"pytorch_eager": [], **{name: [] for name in sessions}}
         for counted in range(-1, arguments.rounds):
+            order = [*times][counted % 3 :] + [*times][: counted % 3]
             shapes = {name: x.shape for name, x in example_inputs(config, 1).items()}
             inputs = {n: generator.standard_normal(s, np.float32) for n, s in shapes.items()}
             tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
-            for name in times:
+            for name in order:
                 start = time.perf_counter()
                 if name == "pytorch_eager":
                     with torch.inference_mode():

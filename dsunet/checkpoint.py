@@ -268,6 +268,11 @@ def _check_encoders(checkpoint: Checkpoint, sources: dict[str, str | Path | None
     """Refuse encoders other than those that a trained-only checkpoint was trained with."""
     for encoder, digest in encoder_hashes(checkpoint.model.state_dict()).items():
         recorded = checkpoint.encoders.get(encoder)
+        if recorded is None:
+            raise CheckpointError(
+                f"{checkpoint.path} does not say which {encoder} it was trained with: "
+                "write it again from the whole model"
+            )
         if digest != recorded:
             raise CheckpointError(
                 f"{sources[encoder]} is not the encoder that {checkpoint.path} was trained with: "

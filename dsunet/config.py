@@ -73,6 +73,12 @@ class HieraConfig:
                 f"which is no multiple of the first window, {self.window_sizes[0]}: choose a "
                 f"multiple of {math.lcm(32, 4 * self.window_sizes[0])}"
             )
+        odd = [w for w in self.window_sizes[:3] if w % 2]
+        if odd:
+            raise ConfigError(
+                f"hiera.window_sizes has {odd[0]}, which is odd: the windows of the first three "
+                "stages are halved where the next stage pools its queries"
+            )
         if self.embed_dim % self.num_heads:
             raise ConfigError(
                 f"hiera.embed_dim {self.embed_dim} does not divide into {self.num_heads} heads"
@@ -140,6 +146,12 @@ class DSUNetConfig:
             raise ConfigError(
                 f"hiera.embed_dim {self.hiera.embed_dim} is no multiple of 8, which CGA's channel "
                 "attention divides by"
+            )
+        smallest = min((self.hiera.map_sizes[k] for k in self.injection.hiera_levels), default=4)
+        if smallest < 4:
+            raise ConfigError(
+                f"hiera.image_size {self.hiera.image_size} gives CGA a map of {smallest}, and its "
+                "7×7 convolutions need 4 at least: choose 128 or more"
             )
 
     @property

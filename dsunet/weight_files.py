@@ -73,7 +73,7 @@ def _read_safetensors(path: Path) -> WeightFile:
         with safe_open(path, framework="pt", device="cpu") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is truncated or damaged: {error}") from error
     return WeightFile(path, _without_prefix(tensors), metadata)
 
@@ -104,6 +104,8 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
         else:
             reason = "is truncated or damaged"
         raise CheckpointError(f"{path} {reason}") from error
+    except Exception as error:  # the unpickler raises whatever a damaged stream leads it to
+        raise CheckpointError(f"{path} is truncated or damaged") from error
 
 
 def _named_tensors(path: Path, payload: Any) -> dict[str, Tensor]:

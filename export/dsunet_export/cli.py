@@ -35,7 +35,7 @@ def onnx(
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write, NAME.onnx.")],
     checkpoint: Annotated[
         Path | None,
-        typer.Argument(metavar="[CHECKPOINT]", help="The weights; not with --random-weights."),
+        typer.Argument(metavar="CHECKPOINT", help="The weights; not with --random-weights."),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help=f"{', '.join(PRESETS)}.  [default: read from CHECKPOINT]")

@@ -22,7 +22,7 @@ HALF = 1 << 11
 
 
 def resample(image: Tensor, size: int) -> Tensor:
-    """N×3×H×W to N×3×size×size: float32 that holds whole numbers from 0 to 255."""
+    """N×3×H×W to N×3×size×size, both float32 that holds whole numbers from 0 to 255."""
     height, width = image.shape[2:]
     column_weights = (w.T for w in resampling_weights(width, size))
     image = _round(*(image @ w for w in column_weights))
@@ -30,7 +30,9 @@ def resample(image: Tensor, size: int) -> Tensor:
 
 
 def resampling_weights(size: int, new_size: int) -> tuple[Tensor, Tensor]:
-    """The upper and the lower 11 bits of Pillow's BILINEAR weights, each new_size×size.
+    """The upper and the lower 11 bits of Pillow's BILINEAR weights, each new_size×size, float32.
+
+    Whole numbers, the upper from 0 to 2¹¹, the lower below 2¹¹.
 
     The filter is a triangle that reaches to the next pixel: of the input where the image grows, of
     the output where it shrinks.  Distances are counted in units of 1 / (2 new_size) input pixels,

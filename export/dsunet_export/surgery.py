@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,7 @@ class Body:
 def cut_body(graph: ir.Graph, path: str, inputs: list[str], output: str) -> Body:
     """The nodes between named inputs and a named output of a graph, which stay where they are.
 
-    `path` is the module that they come from.
+    `path` is the module that they come from.  Raises KeyError for a name that the graph has not.
     """
     by_name = {value.name: value for value in (*graph.inputs, *graph.outputs)}
     needed: set[ir.Node] = set()
@@ -58,10 +59,25 @@ def cut_body(graph: ir.Graph, path: str, inputs: list[str], output: str) -> Body
     return Body(state_key(path), [by_name[name] for name in inputs], nodes, by_name[output])
 
 
+def nodes_that_stay(graph: ir.Graph, bodies: list[Body]) -> list[ir.Node]:
+    """The nodes that are left when bodies are put in and what was cut goes.
+
+    All that are in no body, and those in bodies that they read: equal nodes were merged before.
+    """
+    in_bodies = {node for body in bodies for node in body.nodes}
+    staying: set[ir.Node] = set()
+    for node in reversed(list(graph)):
+        users = {use.node for output in node.outputs for use in output.uses()}
+        if node not in in_bodies or users & staying:
+            staying.add(node)
+    return [node for node in graph if node in staying]
+
+
 def put_in(graph: ir.Graph, call: ir.Node, body: Body, taken: set[str]) -> None:
     """Replace a node by the nodes of `body`, whose inputs and output are the node's.
 
     The new nodes get names that are not `taken`, in the module that the call's name starts with.
+    Raises ValueError if the body's output is not made by it.
     """
     path = str(call.name).rpartition("/")[0]
     values: dict[ir.Value | None, ir.Value | None] = {None: None}
@@ -122,7 +138,8 @@ def transpose_weights(graph: ir.Graph) -> None:
         if node.op_type != "Transpose" or weight is None or not weight.is_initializer():
             continue
         tensor = weight.const_value
-        if tensor is None:
+        permutation = node.attributes.get("perm")
+        if tensor is None or permutation is None:
             continue
         order = tuple(node.attributes["perm"].as_ints())
         if (weight, order) not in transposed:
@@ -144,8 +161,12 @@ def _module_path(node: ir.Node) -> str:
 
 
 def state_key(name: str) -> str:
-    parts = name.removeprefix("module.").removeprefix("model.").split(".")
-    return ".".join(part for part in parts if part != PLACEHOLDER_ATTRIBUTE)
+    """A name as the tracer gives it, as DSUNet's state dict has it.
+
+    Without the wrappers that a traced model stands in, and without placeholders.
+    """
+    bare = re.sub(r"^(module\.)?(model(\.|$))?", "", name)
+    return ".".join(part for part in bare.split(".") if part != PLACEHOLDER_ATTRIBUTE)
 
 
 def _unused(name: str, taken: set[str]) -> str:

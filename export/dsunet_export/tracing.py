@@ -26,6 +26,7 @@ from dsunet_export.surgery import (
     PLACEHOLDER_ATTRIBUTE,
     cut_body,
     name_after_modules,
+    nodes_that_stay,
     put_in,
     settle_reshapes,
     transpose_weights,
@@ -56,8 +57,7 @@ def trace(
     bodies = {
         kind.name: cut_body(graph, kind.path, kind.input_names, kind.output_name) for kind in kinds
     }
-    in_bodies = {node for body in bodies.values() for node in body.nodes}
-    taken = {str(node.name) for node in graph if node not in in_bodies}
+    taken = {str(node.name) for node in nodes_that_stay(graph, list(bodies.values()))}
     for call in [node for node in graph if node.domain == _DOMAIN]:
         put_in(graph, call, bodies[call.op_type], taken)
     del graph.inputs[len(inputs) :], graph.outputs[1:]
@@ -192,8 +192,9 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 def _signature(block: nn.Module) -> tuple[Any, ...]:
     """Equal for two blocks only if they compute the same with the same weights."""
     tensors = tuple((name, t.shape, t.dtype) for name, t in _tensors(block).items())
+    own = vars(nn.Module()).keys()  # submodules, parameters and the like, which are seen anyway
     settings = tuple(
-        (path, type(part), tuple((key, _setting(value)) for key, value in vars(part).items()))
+        (path, type(part), tuple((k, _setting(v)) for k, v in vars(part).items() if k not in own))
         for path, part in block.named_modules()
     )
     return tensors, settings
@@ -201,8 +202,6 @@ def _signature(block: nn.Module) -> tuple[Any, ...]:
 
 def _setting(value: Any) -> Any:
     """A value to compare attributes by; what cannot be compared is equal to itself only."""
-    if isinstance(value, dict | set):  # modules, parameters, buffers and hooks: seen elsewhere
-        return len(value)
     try:
         hash(value)
     except TypeError:
@@ -230,19 +229,25 @@ def _exported(
     block_axes: list[Any] = [(block_axis, [{} for _ in weights]) for _, weights in blocks]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's, about its own internals
-        program = torch.onnx.export(
-            _WithKinds(module, kinds).eval(),
-            (inputs, blocks),
-            dynamic_shapes=(input_axes, block_axes),
-            input_names=[*inputs, *(name for kind in kinds for name in kind.input_names)],
-            output_names=[output, *(kind.output_name for kind in kinds)],
-            opset_version=opset,
-            dynamo=True,
-            optimize=False,
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                _WithKinds(module, kinds).eval(),
+                (inputs, blocks),
+                dynamic_shapes=(input_axes, block_axes),
+                input_names=[*inputs, *(name for kind in kinds for name in kind.input_names)],
+                output_names=[output, *(kind.output_name for kind in kinds)],
+                opset_version=opset,
+                dynamo=True,
+                optimize=False,
+                verbose=False,
+            )
+        except Exception as error:  # of many types, most of them PyTorch's own
+            reason = " ".join(str(error).split())[:200]
+            raise ExportError(
+                f"PyTorch {torch.__version__} cannot trace the model at opset {opset}: {reason}"
+            ) from error
     if program is None:
-        raise ExportError("PyTorch gave no ONNX program: please report this with its version")
+        raise ExportError(f"PyTorch {torch.__version__} gave no ONNX program: try another version")
     return program.model
 
 

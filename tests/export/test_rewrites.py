@@ -39,7 +39,7 @@ LESS_WORK = (unpad_windows, drop_unread_tokens)
 
 def all_of_them(model: DSUNet) -> None:
     for rewrite in REWRITES.values():
-        rewrite.apply(model)
+        rewrite(model)
 
 
 @functools.cache

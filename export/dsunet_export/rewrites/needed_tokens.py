@@ -74,7 +74,7 @@ class PartialBlock(nn.Module):
 
 
 class MatrixResample(nn.Module):
-    """Resampling of a square map as a matrix on each side."""
+    """Resampling of a square map as a matrix, new side × old side, on either side of it."""
 
     weights: Tensor
 
@@ -83,5 +83,5 @@ class MatrixResample(nn.Module):
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×C×h×h to N×C×s×s, with weights of s×h."""
+        """N×C×old×old to N×C×new×new."""
         return self.weights @ x @ self.weights.T
