@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dsunet import DSUNetConfig
+import dsunet_export.onnx
 from dsunet_runtime.manifest import METADATA_KEY
 from tests.export.helpers import NANO, export
 
@@ -23,11 +23,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def nano() -> DSUNetConfig:
-    return DSUNetConfig.preset("nano")
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +40,13 @@ def traced(frames: Path) -> ir.Model:
     model = ir.load(frames)
     del model.metadata_props[METADATA_KEY]
     return model
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, traced: ir.Model) -> ir.Model:
+    """Exports of nano take the graph that was traced before."""
+    monkeypatch.setattr(dsunet_export.onnx, "trace_model", lambda model, options: traced)
+    return traced
 
 
 @pytest.fixture

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from typer.testing import CliRunner, Result
 
-from dsunet import DSUNet, DSUNetConfig, random_model
+from dsunet import DSUNet, DSUNetConfig
 from dsunet.config import DinoConfig, HieraConfig
 from dsunet_export.cli import app
 from dsunet_export.graph import example_inputs
 from dsunet_runtime.images import encoder_input
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
-from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 
 NANO = ("--preset", "nano", "--random-weights")
 
@@ -92,14 +90,6 @@ def reference_logits(model: DSUNet, image: NDArray[np.uint8]) -> NDArray[np.floa
         return model(*inputs).fine[0, 0].numpy()
 
 
-def reference_mask(
-    config: DSUNetConfig, image: NDArray[np.uint8], form: MaskForm, seed: int = 0
-) -> NDArray[np.uint8]:
-    """The mask of the plain model with random weights."""
-    logits = reference_logits(random_model(config, seed), image)
-    return mask_from_logits(logits, image.shape[:2], form)
-
-
 def assert_same_masks(mask: NDArray[np.uint8], expected: NDArray[np.uint8]) -> None:
     """Equal but for truncation: one level here and there."""
     assert mask.dtype == np.uint8
@@ -116,12 +106,3 @@ def session(model: bytes | str | Path) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
-def largest_error(
-    changed: nn.Module, plain: nn.Module, inputs: dict[str, Tensor], pick: Callable[..., Tensor]
-) -> float:
-    """The largest difference of two modules' results, in standard deviations of the plain one's."""
-    with torch.inference_mode():
-        expected, result = pick(plain(**inputs)), pick(changed(**inputs))
-    return float((result - expected).abs().max() / expected.std())

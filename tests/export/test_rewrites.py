@@ -177,7 +177,7 @@ def enlarging() -> DSUNetConfig:
 
 
 class TestMultiplyAdds:
-    @pytest.mark.parametrize("config", [*CONFIGS.values(), DSUNetConfig()])
+    @pytest.mark.parametrize("config", CONFIGS.values())
     def test_rewrites_that_fold_leave_the_count(self, config: DSUNetConfig) -> None:
         model = build_empty(config).eval()
         plain = count_macs(model)
@@ -191,7 +191,7 @@ class TestMultiplyAdds:
         fold_positions(model)
         assert count_macs(model) == plain
 
-    @pytest.mark.parametrize("name", ["large", "base_plus", "small", "tiny", "nano"])
+    @pytest.mark.parametrize("name", ["large", "tiny", "nano"])
     def test_savings_are_those_of_pencil_and_paper(self, name: str) -> None:
         model = build_empty(DSUNetConfig.preset(name))
         plain = count_macs(model)

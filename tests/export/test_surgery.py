@@ -149,6 +149,7 @@ class TestPutIn:
     ("name", "key"),
     [
         ("module.model.heads.0", "heads.0"),
+        ("module.model", ""),
         ("model.hiera.trunk.blocks.3.taken_out.attn", "hiera.trunk.blocks.3.attn"),
         ("val_3", "val_3"),
     ],

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from dsunet import DSUNet, random_model
-from dsunet.config import Injection
 from dsunet.encoders import build_hiera_encoder
 from dsunet_export import tracing
 from dsunet_export.errors import ExportError
@@ -62,14 +61,6 @@ class TestNumbers:
     def test_any_batch(self, graph: ir.Model, model: DSUNet, batch: int) -> None:
         inputs = example(SMALL, batch, seed=batch)
         assert_close(run(graph, inputs), compute(TensorsGraph(model), inputs))
-
-    def test_fixed_batch_of_one(self) -> None:
-        """And a plain model, at the oldest operator set."""
-        module = TensorsGraph(random_model(SMALL.replace(injection=Injection.NONE)))
-        inputs = example(module.model.config, 1)
-        graph = trace(module, inputs, "logits", {}, 18)
-        assert list(graph.graph.inputs[0].shape or ()) == [1, 3, 160, 160]
-        assert_close(run(graph, inputs), compute(module, inputs))
 
     def test_module_without_blocks(self) -> None:
         module = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
