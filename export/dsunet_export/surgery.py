@@ -157,7 +157,7 @@ def transpose_weights(graph: ir.Graph) -> None:
 def _module_path(node: ir.Node) -> str:
     """The innermost module a node comes from, or nothing if it comes from none."""
     scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
-    return state_key(scopes[-2]) if len(scopes) > 1 and "." in scopes[-2] else ""
+    return state_key(scopes[-2]) if len(scopes) > 1 and not scopes[-2].startswith("_") else ""
 
 
 def state_key(name: str) -> str:
@@ -165,7 +165,7 @@ def state_key(name: str) -> str:
 
     Without the wrappers that a traced model stands in, and without placeholders.
     """
-    bare = re.sub(r"^(module\.)?(model(\.|$))?", "", name)
+    bare = re.sub(r"^(module(\.|$))?(model(\.|$))?", "", name)
     return ".".join(part for part in bare.split(".") if part != PLACEHOLDER_ATTRIBUTE)
 
 
