@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 import dsunet_export.onnx
 from dsunet import DSUNet, DSUNetConfig, random_model, save_model
 from dsunet_export.cli import app
-from dsunet_export.rewrites import REWRITES
 from dsunet_runtime import read_manifest
 from tests.export.helpers import NANO, SMALL, command, export, one_line
 
@@ -179,7 +178,7 @@ class TestNothingIsLeft:
 
         checkpoint = output.parent.with_suffix(".safetensors")
         save_model(random_model(SMALL), checkpoint)
-        monkeypatch.setitem(REWRITES, "wrong", wrong)
+        monkeypatch.setattr(dsunet_export.onnx, "REWRITES", {"wrong": wrong})
         fails(checkpoint, "-o", output, match="does not compute what the model computes: on random")
 
     def test_wrong_weights(self, output: Path, quick: ir.Model) -> None:

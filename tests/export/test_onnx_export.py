@@ -66,9 +66,10 @@ CASES = {
     ),
     "ablation-a": Case(
         SMALL.replace(injection=Injection.NONE),
-        ("--input", "tensors", "--mask", "probability"),
+        ("--input", "tensors", "--mask", "probability", "--plain"),
         form=InputForm.TENSORS,
         mask=MaskForm.PROBABILITY,
+        plain=True,
     ),
 }
 
