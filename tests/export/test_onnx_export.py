@@ -66,9 +66,10 @@ CASES = {
     ),
     "ablation-a": Case(
         SMALL.replace(injection=Injection.NONE),
-        ("--input", "tensors", "--mask", "probability", "--plain"),
+        ("--input", "tensors", "--mask", "probability", "--batch", 2, "--plain"),
         form=InputForm.TENSORS,
         mask=MaskForm.PROBABILITY,
+        batch=2,
         plain=True,
     ),
 }
