@@ -89,6 +89,12 @@ class HieraConfig:
             raise ConfigError(
                 f"hiera.global_attention_blocks {outside} lie outside its {depth} blocks"
             )
+        pooling = {sum(self.stages[:k]) for k in (1, 2, 3)} & set(self.global_attention_blocks)
+        if pooling:
+            raise ConfigError(
+                f"hiera.global_attention_blocks has {min(pooling)}, the first block of a stage: "
+                "SAM2 pools queries there inside windows"
+            )
 
 
 @dataclass(frozen=True, slots=True)

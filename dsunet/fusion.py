@@ -34,7 +34,6 @@ class CGA(nn.Module):
     def __init__(self, channels: int, reduction: int = 8) -> None:
         super().__init__()
         self.channel_attention = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(channels, channels // reduction, 1),
             nn.ReLU(),
             nn.Conv2d(channels // reduction, channels, 1),
@@ -49,7 +48,8 @@ class CGA(nn.Module):
         """Two N×C×H×W maps (Hiera's, the wavelet path's) to one."""
         total = x + y
         pooled = torch.cat((total.mean(1, keepdim=True), total.amax(1, keepdim=True)), 1)
-        coarse = self.channel_attention(total) + self.spatial_attention(pooled)
+        average = total.mean((2, 3), keepdim=True)
+        coarse = self.channel_attention(average) + self.spatial_attention(pooled)
         # Channel k of `total` and of `coarse` side by side: one group of the convolution.
         pairs = torch.stack((total, coarse), 2).flatten(1, 2)
         # The published code applies the sigmoid twice, and its weights are trained so.

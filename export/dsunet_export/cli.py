@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from dsunet_export.options import DEFAULT_OPSET, OPSETS, ExportOptions, WeightsO
 from dsunet_runtime.command import make_app
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.manifest import InputForm, MaskForm
+
+if TYPE_CHECKING:
+    from dsunet import DSUNet
 
 DYNAMIC = "dynamic"
 
@@ -96,16 +99,6 @@ def onnx(
     Nothing is written if the artifact does not compute what the model computes.  Weights of more
     than 1.9 GB go into a second file, OUTPUT.data, which belongs beside the first.
     """
-    try:
-        from dsunet import checkpoint_sha256, load_model, random_model
-        from dsunet_export.artifact import check_output
-        from dsunet_export.onnx import export_onnx
-    except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
-        raise MissingExtraError(
-            f"{package} is not installed: pip install 'dsunet[export]'"
-        ) from error
-
     options = ExportOptions(
         input_form=input_form,
         mask_form=mask,
@@ -115,20 +108,17 @@ def onnx(
         rewrite=not plain,
         verify=not no_verify,
     )
+    try:
+        from dsunet_export.artifact import check_output
+        from dsunet_export.onnx import export_onnx
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        raise MissingExtraError(
+            f"{package} is not installed: pip install 'dsunet[export]'"
+        ) from error
+
     check_output(output)
-    config = _config(preset, injection)
-    if random_weights:
-        if config is None or checkpoint or sam2 or dinov2:
-            raise ExportError(
-                "--random-weights goes with --preset NAME, and without a CHECKPOINT or encoders"
-            )
-        model = random_model(config, seed or 0)
-        origin = WeightsOrigin.random(seed or 0)
-    else:
-        if checkpoint is None or seed is not None:
-            raise ExportError("name a CHECKPOINT, or give --preset NAME --random-weights")
-        model = load_model(checkpoint, config=config, sam2=sam2, dinov2=dinov2)
-        origin = WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
+    model, origin = _load(checkpoint, preset, injection, random_weights, seed, sam2, dinov2)
     manifest = export_onnx(model, origin, output, options, _report)
     for check in manifest.verification:
         print(
@@ -152,6 +142,33 @@ def inspect(
     check_sizes(artifact, manifest)
     check_hashes(artifact, manifest)
     print(json.dumps(dataclasses.asdict(manifest), indent=2) if as_json else describe(manifest))
+
+
+def _load(
+    checkpoint: Path | None,
+    preset: str | None,
+    injection: Injection | None,
+    random_weights: bool,
+    seed: int | None,
+    sam2: Path | None,
+    dinov2: str | None,
+) -> tuple[DSUNet, WeightsOrigin]:
+    """The model that the options ask for, and where its weights come from."""
+    from dsunet import checkpoint_sha256, load_model, random_model
+
+    config = _config(preset, injection)
+    if random_weights:
+        if config is None or checkpoint or sam2 or dinov2:
+            raise ExportError(
+                "--random-weights goes with --preset NAME, and without a CHECKPOINT or encoders"
+            )
+        return random_model(config, seed or 0), WeightsOrigin.random(seed or 0)
+    if checkpoint is None:
+        raise ExportError("name a CHECKPOINT, or give --preset NAME --random-weights")
+    if seed is not None:
+        raise ExportError("--seed goes with --random-weights, not with a CHECKPOINT")
+    model = load_model(checkpoint, config=config, sam2=sam2, dinov2=dinov2)
+    return model, WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
 
 
 def _config(preset: str | None, injection: Injection | None) -> DSUNetConfig | None:

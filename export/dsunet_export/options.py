@@ -34,6 +34,8 @@ class ExportOptions:
             raise ExportError(
                 "--size is for --input frames; with tensors the encoders' sizes are fixed"
             )
+        if any(n is not None and n < 1 for n in (self.batch, *(self.size or ()))):
+            raise ExportError(f"batch {self.batch} and size {self.size}: give numbers from 1")
         if self.opset not in OPSETS:
             raise ExportError(
                 f"opset {self.opset} is not supported: choose one from {OPSETS[0]} to {OPSETS[-1]}"

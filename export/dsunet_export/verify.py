@@ -35,7 +35,12 @@ LOGITS_TOLERANCE = 1e-2
 
 Two float32 programs that sum in different orders agree to 1e-5 in the encoders' maps, and where
 the decoder's attention is peaked that grows to a few 1e-3.  A wrong operation shows as 1e-1."""
-NOISE_SIZE = (240, 320)
+LOGITS_MEAN_TOLERANCE = 1e-3
+"""The same for the mean difference; found were 1e-4 and less."""
+MASK_MEAN_SHARE = 0.03
+"""Mean difference of a mask's levels, as a share of the largest allowed.  A truncated value that
+turns the other way is off by a whole level, but few do: found were 0.005 levels and less, and 0.06
+where one MLP of DINOv2 was missing."""
 
 WIDEST_MASK_TOLERANCE = 16.0
 """Levels of 255.  A stretched mask whose probabilities all lie close together magnifies rounding
@@ -97,13 +102,15 @@ def verify(
                 result = _compare_masks(probe, reference, mask, segmenter.manifest)
             results.append(result)
     for result in results:
+        largest, mean = result.max_abs_error, result.mean_abs_error
         # Written so that NaN fails too.
-        if not result.max_abs_error <= result.tolerance:
+        if not (largest <= result.tolerance and mean <= result.mean_tolerance):
             raise VerificationError(
                 f"the artifact does not compute what the model computes: on {result.inputs}, "
-                f"{result.output} differs by up to {result.max_abs_error:.3g} "
-                f"{result.tolerance_unit} where {result.tolerance:.3g} is allowed; nothing was "
-                "written (--no-verify writes it all the same)"
+                f"{result.output} differs by up to {largest:.3g}, mean {mean:.2g} "
+                f"{result.tolerance_unit}, where {result.tolerance:.3g}, mean "
+                f"{result.mean_tolerance:.2g} is allowed; nothing was written (--no-verify writes "
+                "it all the same)"
             )
     return tuple(results)
 
@@ -118,6 +125,7 @@ def _compare_logits(
         max_abs_error=float(errors.max()),
         mean_abs_error=float(errors.mean()),
         tolerance=LOGITS_TOLERANCE,
+        mean_tolerance=LOGITS_MEAN_TOLERANCE,
         tolerance_unit="standard deviations",
     )
 
@@ -126,6 +134,7 @@ def _compare_masks(
     probe: Probe, reference: NDArray[np.float32], mask: NDArray[np.uint8], manifest: Manifest
 ) -> Verification:
     height, width, _ = probe.image.shape
+    tolerance = _mask_tolerance(reference, manifest.mask_form)
     expected = mask_from_logits(reference, (height, width), manifest.mask_form)
     errors = np.abs(mask.astype(np.int16) - expected)
     return Verification(
@@ -133,7 +142,8 @@ def _compare_masks(
         output="mask",
         max_abs_error=float(errors.max()),
         mean_abs_error=float(errors.mean()),
-        tolerance=_mask_tolerance(reference, manifest.mask_form),
+        tolerance=tolerance,
+        mean_tolerance=MASK_MEAN_SHARE * tolerance,
         tolerance_unit="of 255 levels",
     )
 

@@ -120,6 +120,8 @@ class Verification:
     mean_abs_error: float
     tolerance: float
     """The bound on `max_abs_error`; what it is relative to is said in `tolerance_unit`."""
+    mean_tolerance: float
+    """The bound on `mean_abs_error`."""
     tolerance_unit: str
 
 

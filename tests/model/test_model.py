@@ -85,7 +85,7 @@ PARTS = (
     "inject.3.wavelet.depthwise.subband_scale.weight",
     "inject.3.wavelet.norm.running_var",
     "inject.3.cga.spatial_attention.weight",
-    "inject.3.cga.channel_attention.3.weight",
+    "inject.3.cga.channel_attention.2.weight",
     "inject.3.cga.pixel_attention.weight",
     *(f"rfb.{level}.branches.{branch}.{'' if branch == 0 else '3.'}0.weight"
       for level in range(4) for branch in range(4)),
