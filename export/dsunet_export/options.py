@@ -10,6 +10,8 @@ from dsunet_runtime.manifest import InputForm, MaskForm
 
 DEFAULT_OPSET = 20
 """The first in which GELU is one operation."""
+LARGEST_BATCH, LARGEST_SIDE = 256, 16384
+"""An artifact of a fixed size is traced and verified at that size, in memory."""
 OPSETS = range(18, 24)
 """The oldest that PyTorch's exporter writes, to the newest that TensorRT 10 reads."""
 
@@ -34,8 +36,10 @@ class ExportOptions:
             raise ExportError(
                 "--size is for --input frames; with tensors the encoders' sizes are fixed"
             )
-        if any(n is not None and n < 1 for n in (self.batch, *(self.size or ()))):
-            raise ExportError(f"batch {self.batch} and size {self.size}: give numbers from 1")
+        if self.batch is not None and not 1 <= self.batch <= LARGEST_BATCH:
+            raise ExportError(f"batch {self.batch}: give a number from 1 to {LARGEST_BATCH}")
+        if self.size is not None and not all(1 <= n <= LARGEST_SIDE for n in self.size):
+            raise ExportError(f"size {self.size}: give sides from 1 to {LARGEST_SIDE}")
         if self.opset not in OPSETS:
             raise ExportError(
                 f"opset {self.opset} is not supported: choose one from {OPSETS[0]} to {OPSETS[-1]}"

@@ -1,6 +1,8 @@
 """What the commands `dsunet`, `dsunet-export` and `dsunet-run` have in common."""
 
+import signal
 import sys
+import threading
 from typing import Annotated, Any
 
 import typer
@@ -14,11 +16,14 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
     """An empty command with `--version`.
 
     A fault that a subcommand raises becomes one line on stderr and exit code 1, an interruption
-    exit code 130.
+    exit code 130, a termination 143.
     """
 
     class Group(TyperGroup):
         def invoke(self, ctx: Any) -> Any:
+            # As an interruption does, so that what is half done is cleared away.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
             try:
                 return super().invoke(ctx)
             except faults as fault:

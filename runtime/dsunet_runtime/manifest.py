@@ -175,7 +175,9 @@ class Manifest:
         try:
             manifest = _decode(cls, values)
         except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"the manifest is not complete: {error}") from error
+            raise ArtifactError(
+                f"the manifest is not complete: export again with this version ({error})"
+            ) from error
         return typing.cast(Self, manifest)
 
 
