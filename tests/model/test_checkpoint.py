@@ -142,6 +142,13 @@ def test_other_precisions_become_float32(dtype: torch.dtype, nano: DSUNet, tmp_p
     same(model, nano, tolerance=1e-2)
 
 
+def test_halved_to_the_last_counter(nano: DSUNet, tmp_path: Path) -> None:
+    path = tmp_path / "half.pth"
+    torch.save({k: v.half() for k, v in public_state(nano).items()}, path)
+    state = load_model(path).state_dict()
+    assert {v.dtype for k, v in state.items() if k.endswith("tracked")} == {torch.int64}
+
+
 def test_published_checkpoint_as_safetensors(nano: DSUNet, tmp_path: Path) -> None:
     path = tmp_path / "public.safetensors"
     save_file(public_state(nano), path)
