@@ -23,8 +23,9 @@ from dsunet_export.rewrites import REWRITES
 from dsunet_export.rewrites.explicit_attention import explicit_attention
 from dsunet_export.rewrites.fold_positions import fold_positions
 from dsunet_export.rewrites.fold_scales import fold_scales
+from dsunet_export.rewrites.late_padding import LatePaddingBlock, pad_after_projection
 from dsunet_export.rewrites.needed_tokens import drop_unread_tokens, resampling_matrix
-from dsunet_export.rewrites.unpadded_windows import UnpaddedWindowBlock, unpad_windows
+from dsunet_export.rewrites.token_fusion import attend_to_tokens
 from tests.export.helpers import SMALL, example
 
 EXACT = {torch.float64: 1e-9, torch.float32: 5e-4}
@@ -33,8 +34,8 @@ rounding does by some thousand times."""
 
 CONFIGS = {"nano": DSUNetConfig.preset("nano"), "small": SMALL}
 
-SAME_WORK = (fold_positions, fold_scales, explicit_attention)
-LESS_WORK = (unpad_windows, drop_unread_tokens)
+SAME_WORK = (fold_positions, fold_scales, explicit_attention, attend_to_tokens)
+LESS_WORK = (pad_after_projection, drop_unread_tokens)
 
 
 def all_of_them(model: DSUNet) -> None:
@@ -105,7 +106,7 @@ def test_a_rewritten_model_does_not_share_changed_weights_with_a_checkpoint() ->
     assert all(torch.equal(kept[key], before[key]) for key in kept)
 
 
-class TestUnpaddedWindows:
+class TestLatePadding:
     """The block itself, for more shapes than any preset has."""
 
     @pytest.mark.parametrize("window", [2, 3, 4, 7, 8, 16])
@@ -118,7 +119,7 @@ class TestUnpaddedWindows:
         block = self.make_block(window, stride)
         x = torch.randn(2, side, side, 12, dtype=torch.float64)
         with torch.inference_mode():
-            expected, result = block(x), UnpaddedWindowBlock(block, side)(x)
+            expected, result = block(x), LatePaddingBlock(block)(x)
         assert result.shape == expected.shape
         assert (result - expected).abs().max() <= 1e-12 * expected.std()
 
@@ -137,8 +138,8 @@ class TestUnpaddedWindows:
 
     def test_which_blocks_of_large_are_padded(self) -> None:
         model = build_empty(DSUNetConfig())
-        unpad_windows(model)
-        kinds = [isinstance(b, UnpaddedWindowBlock) for b in model.hiera.trunk.blocks]
+        pad_after_projection(model)
+        kinds = [isinstance(b, LatePaddingBlock) for b in model.hiera.trunk.blocks]
         # Stage 3 from its second block, without the global ones, and all of stage 4.
         padded = set(range(9, 48)) - {23, 33, 43}
         assert {index for index, is_padded in enumerate(kinds) if is_padded} == padded
@@ -181,7 +182,7 @@ class TestMultiplyAdds:
     def test_rewrites_that_fold_leave_the_count(self, config: DSUNetConfig) -> None:
         model = build_empty(config).eval()
         plain = count_macs(model)
-        for rewrite in (fold_scales, explicit_attention):
+        for rewrite in (fold_scales, explicit_attention, attend_to_tokens):
             rewrite(model)
             assert count_macs(model) == plain
 
@@ -195,17 +196,17 @@ class TestMultiplyAdds:
     def test_savings_are_those_of_pencil_and_paper(self, name: str) -> None:
         model = build_empty(DSUNetConfig.preset(name))
         plain = count_macs(model)
-        unpad_windows(model)
-        unpadded = count_macs(model)
-        assert plain - unpadded == padding_work(model.config)
+        pad_after_projection(model)
+        late = count_macs(model)
+        assert plain - late == padding_work(model.config)
         drop_unread_tokens(model)
-        assert unpadded - count_macs(model) == unread_work(model.config)
+        assert late - count_macs(model) == unread_work(model.config)
 
     def test_large(self) -> None:
         config = DSUNetConfig()
         plain = count_macs(build_empty(config))
         assert plain == 650_434_594_898
-        assert padding_work(config) == 33_026_247_936
+        assert padding_work(config) == 26_336_378_880
         assert unread_work(config) == 12_326_961_152
 
     def test_what_is_recorded(self) -> None:
@@ -218,11 +219,11 @@ class TestMultiplyAdds:
         for before, after in itertools.pairwise(steps):
             assert before.macs_after == after.macs_before
         saving = {step.name for step in steps if step.macs_after < step.macs_before}
-        assert saving == {"unpadded-windows", "needed-tokens"}
+        assert saving == {"late-padding", "needed-tokens"}
 
 
 def padding_work(config: DSUNetConfig) -> int:
-    """Multiply-adds that Hiera's blocks spend on padding, less one key for each padded window."""
+    """Multiply-adds that Hiera's blocks spend on projecting padding."""
     hiera, work, index = config.hiera, 0, 0
     for stage, depth in enumerate(hiera.stages):
         for place in range(depth):
@@ -240,22 +241,12 @@ def padding_work(config: DSUNetConfig) -> int:
 
 
 def block_padding_work(side: int, window: int, channels: tuple[int, int], stride: int) -> int:
-    """The same for one block with square windows."""
-    lengths = [min(window, side - start) for start in range(0, side, window)]
-    padded = len(lengths) * window
+    """The same for one block with square windows: joint projection before, output after."""
+    padded = -(-side // window) * window
     c, d = channels
-
-    def work(tokens: int, queries: int, scores: int) -> int:
-        return tokens * c * 3 * d + 2 * scores * d + queries * d * d
-
-    windows = [(row, column) for row in lengths for column in lengths]
-    keys = [r * c + (r * c < window**2) for r, c in windows]
-    real_queries = [(r // stride) * (c // stride) for r, c in windows]
-    scores = sum(k * q for k, q in zip(keys, real_queries, strict=True))
-    all_scores = len(windows) * window**2 * (window // stride) ** 2
-    return work(padded**2, (padded // stride) ** 2, all_scores) - work(
-        side**2, (side // stride) ** 2, scores
-    )
+    before = (padded**2 - side**2) * c * 3 * d
+    after = ((padded // stride) ** 2 - (side // stride) ** 2) * d * d
+    return before + after
 
 
 def unread_work(config: DSUNetConfig) -> int:

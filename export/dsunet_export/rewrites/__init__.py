@@ -13,13 +13,15 @@ from dsunet_export.rewrites.explicit_attention import explicit_attention
 from dsunet_export.rewrites.fold_positions import fold_positions
 from dsunet_export.rewrites.fold_scales import fold_scales
 from dsunet_export.rewrites.needed_tokens import drop_unread_tokens
-from dsunet_export.rewrites.unpadded_windows import unpad_windows
+from dsunet_export.rewrites.token_fusion import attend_to_tokens
+from dsunet_export.rewrites.late_padding import pad_after_projection
 
 REWRITES: dict[str, Callable[[DSUNet], None]] = {
     "fold-positions": fold_positions,
     "fold-scales": fold_scales,
-    "unpadded-windows": unpad_windows,
+    "late-padding": pad_after_projection,
     "needed-tokens": drop_unread_tokens,
     "explicit-attention": explicit_attention,
+    "token-fusion": attend_to_tokens,
 }
 """In the order in which they are applied: blocks are replaced before what is inside them."""

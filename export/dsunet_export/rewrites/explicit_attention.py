@@ -18,17 +18,14 @@ import torch
 from timm.layers.attention import Attention
 from torch import Tensor, nn
 
-from dsunet.fusion import MapAttention
 from dsunet.model import DSUNet
 
 
 def explicit_attention(model: DSUNet) -> None:
-    """Replace every attention of both encoders and of the decoder."""
+    """Replace every attention of both encoders."""
     for parent in list(model.modules()):
         for name, module in parent.named_children():
-            if isinstance(module, MapAttention):
-                setattr(parent, name, ExplicitMapAttention())
-            elif isinstance(module, Attention):
+            if isinstance(module, Attention):
                 setattr(parent, name, ExplicitViTAttention(module))
             elif type(module).__name__ == "MultiScaleAttention":
                 setattr(parent, name, ExplicitHieraAttention(module))
@@ -114,13 +111,3 @@ class ExplicitHieraAttention(nn.Module):
         )
         out: Tensor = project.out(merge_heads(attended).unflatten(1, query.shape[1:3]))
         return out
-
-
-class ExplicitMapAttention(nn.Module):
-    """The decoder's attention, written out."""
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Three N×C×H×W to one."""
-        scale = 1 / math.sqrt(query.shape[1])
-        tokens = (x.flatten(2).transpose(1, 2) for x in (query * scale, key, value))
-        return attend(*tokens).transpose(1, 2).reshape(query.shape)

@@ -21,9 +21,9 @@ def fold_scales(model: DSUNet) -> None:
     """Fold every such factor; the modules that held them become identities."""
     for module in model.modules():
         if isinstance(module, ConvNorm):
-            module[0], module[1] = _with_norm(module[0], module[1]), nn.Identity()
+            module[0], module[1] = with_norm(module[0], module[1]), nn.Identity()
         elif isinstance(module, WaveletPath):
-            module.pointwise = _with_norm(module.pointwise, module.norm)
+            module.pointwise = with_norm(module.pointwise, module.norm)
             module.norm = nn.Identity()  # type: ignore[assignment]
         elif isinstance(module, WTConv):
             _fold_factor(module.base_conv, module.base_scale.weight.flatten())
@@ -35,7 +35,8 @@ def fold_scales(model: DSUNet) -> None:
         block.ls1 = block.ls2 = nn.Identity()
 
 
-def _with_norm(conv: Any, norm: Any) -> nn.Conv2d:
+def with_norm(conv: Any, norm: Any) -> nn.Conv2d:
+    """A convolution and the batch norm that follows it as one convolution."""
     fused: nn.Conv2d = fuse_conv_bn_eval(conv, norm)
     return fused
 
