@@ -40,7 +40,7 @@ def write(name: str, result: dict[str, Any]) -> None:
 
 
 def _circumstances() -> dict[str, Any]:
-    packages = ("torch", "onnx", "onnxruntime", "onnxscript", "numpy", "pillow")
+    packages = ("torch", "onnx", "onnxruntime", "onnxscript", "tensorrt-rtx", "numpy", "pillow")
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=Path(__file__).parent,

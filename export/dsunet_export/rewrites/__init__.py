@@ -12,9 +12,9 @@ from dsunet.model import DSUNet
 from dsunet_export.rewrites.explicit_attention import explicit_attention
 from dsunet_export.rewrites.fold_positions import fold_positions
 from dsunet_export.rewrites.fold_scales import fold_scales
+from dsunet_export.rewrites.late_padding import pad_after_projection
 from dsunet_export.rewrites.needed_tokens import drop_unread_tokens
 from dsunet_export.rewrites.token_fusion import attend_to_tokens
-from dsunet_export.rewrites.late_padding import pad_after_projection
 
 REWRITES: dict[str, Callable[[DSUNet], None]] = {
     "fold-positions": fold_positions,
