@@ -14,7 +14,8 @@ from PIL import Image
 
 import dsunet_runtime
 from dsunet import load_model
-from dsunet_export.verify import Probe, compute_reference
+from dsunet_export.probes import Probe
+from dsunet_export.reference import compute_reference
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from dsunet_runtime.manifest import MaskForm
 from dsunet_runtime.masks import mask_from_logits

@@ -1,10 +1,10 @@
 """Run an exported DSU-Net: from an artifact and an image to a mask.  No PyTorch.
 
-    with dsunet_runtime.load("dsunet.onnx") as segmenter:
+    with dsunet_runtime.load("dsunet.onnx") as segmenter:  # or "dsunet.engine"
         mask = segmenter("photo.jpg")  # uint8 H×W
 
-NumPy and Pillow are imported when `load` or `Segmenter` is first used, ONNX Runtime when an
-artifact is loaded: importing this package costs next to nothing.
+NumPy and Pillow are imported when `load` or `Segmenter` is first used, ONNX Runtime or TensorRT
+when an artifact is loaded: importing this package costs next to nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.device_tensor import DeviceTensor
 from dsunet_runtime.errors import (
     ArtifactError,
     BackendError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArtifactError",
     "BackendError",
+    "DeviceTensor",
     "ImageError",
     "Manifest",
     "OutputError",

@@ -6,30 +6,43 @@ import os
 from pathlib import Path
 
 from dsunet_runtime.errors import ArtifactError
-from dsunet_runtime.manifest import METADATA_KEY, FileDigest, Manifest, digest
+from dsunet_runtime.manifest import METADATA_KEY, Engine, FileDigest, Manifest, digest
 from dsunet_runtime.onnx_metadata import read_metadata
+
+ENGINE_SUFFIX = ".engine"
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """The manifest of an exported ONNX file, without reading its weights or loading a backend.
+    """The manifest of an artifact, without reading its weights or loading a backend.
 
-    Raises ArtifactError if the file cannot be read, is no ONNX file or has no manifest that this
-    version reads.
+    An ONNX file holds its own; that of `NAME.engine` is `NAME.engine.json` beside it.  Raises
+    ArtifactError if the file cannot be read, is no ONNX file or has no manifest that this version
+    reads.
     """
     path = Path(path)
+    if path.suffix == ENGINE_SUFFIX:
+        return _read_engine_manifest(path)
     document = read_metadata(path).get(METADATA_KEY)
     if document is None:
         raise ArtifactError(
             f"{path}: was not exported by dsunet-export; export it with `dsunet-export onnx`"
         )
-    try:
-        return Manifest.from_json(document)
-    except ArtifactError as error:
-        raise ArtifactError(f"{path}: {error}") from error
+    return _decode(path, document)
+
+
+def engine_manifest_file(path: Path) -> Path:
+    """Where the manifest of the engine `path` lies."""
+    return path.with_name(f"{path.name}.json")
 
 
 def check_sizes(path: Path, manifest: Manifest) -> None:
     """Raise ArtifactError unless every file of the artifact at `path` lies beside it, whole."""
+    if manifest.engine is not None:
+        _check_engine_size(path, manifest.engine)
+        if manifest.engine.weights_stripped:
+            graph = weights_source(path, manifest)
+            check_sizes(graph, read_manifest(graph))
+        return
     for expected in manifest.files:
         file = _beside(path, expected)
         if not file.is_file():
@@ -47,8 +60,14 @@ def check_sizes(path: Path, manifest: Manifest) -> None:
 def check_hashes(path: Path, manifest: Manifest) -> None:
     """Raise ArtifactError unless the artifact and what is beside it are as they were exported.
 
-    Reads all of them: let it run in a thread beside the creation of the session.
+    Reads all of them: let it run in a thread beside what else there is to do.
     """
+    if manifest.engine is not None:
+        _check_engine_hash(path, manifest.engine)
+        if manifest.engine.weights_stripped:
+            graph = weights_source(path, manifest)
+            check_hashes(graph, read_manifest(graph))
+        return
     if _digest(path, manifest.graph.size).sha256 != manifest.graph.sha256:
         raise ArtifactError(
             f"{path}: damaged, or changed since it was exported (its SHA-256 differs): copy it "
@@ -61,6 +80,77 @@ def check_hashes(path: Path, manifest: Manifest) -> None:
                 f"{file}: not the file that {path.name} was exported with (its SHA-256 differs): "
                 f"damaged or exchanged; copy it again, or export again"
             )
+
+
+def weights_source(path: Path, manifest: Manifest) -> Path:
+    """The ONNX file with the weights of the stripped engine at `path`.
+
+    Raises ArtifactError unless it lies beside the engine and says of itself that it is the file
+    that the engine was built from; whether that is true, `check_hashes` finds out.
+    """
+    graph = _beside(path, manifest.graph)
+    if not graph.is_file():
+        raise ArtifactError(
+            f"{graph}: missing; {path.name} was built without weights and takes them from it, so "
+            f"copy both together, or build without `--strip-weights`"
+        )
+    found = read_manifest(graph).graph
+    if (found.size, found.sha256) != (manifest.graph.size, manifest.graph.sha256):
+        raise ArtifactError(
+            f"{graph}: not the file that {path.name} was built from and takes its weights from: "
+            f"copy that one beside it, or build the engine again with `dsunet-export trt`"
+        )
+    return graph
+
+
+def _read_engine_manifest(path: Path) -> Manifest:
+    file = engine_manifest_file(path)
+    if not path.is_file():
+        raise ArtifactError(f"{path}: no such file")
+    try:
+        document = file.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"{file}: missing; it describes {path.name}, so copy both together, or build the "
+            f"engine again with `dsunet-export trt`"
+        ) from error
+    except OSError as error:
+        raise ArtifactError(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{file}: the manifest is not readable: not text") from error
+    manifest = _decode(file, document)
+    if manifest.engine is None:
+        raise ArtifactError(
+            f"{file}: describes an ONNX file and no engine: build one with `dsunet-export trt`"
+        )
+    return manifest
+
+
+def _check_engine_size(path: Path, engine: Engine) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ArtifactError(f"{path}: {error.strerror}") from error
+    if size != engine.file.size:
+        raise ArtifactError(
+            f"{path}: has {size} bytes and {engine_manifest_file(path).name} describes an engine "
+            f"of {engine.file.size}: cut short, or not a pair; copy both again, or build again"
+        )
+
+
+def _check_engine_hash(path: Path, engine: Engine) -> None:
+    if _digest(path).sha256 != engine.file.sha256:
+        raise ArtifactError(
+            f"{path}: not the engine that {engine_manifest_file(path).name} describes (its "
+            f"SHA-256 differs): damaged, or not a pair; copy both again, or build again"
+        )
+
+
+def _decode(file: Path, document: str) -> Manifest:
+    try:
+        return Manifest.from_json(document)
+    except ArtifactError as error:
+        raise ArtifactError(f"{file}: {error}") from error
 
 
 def _digest(file: Path, size: int | None = None) -> FileDigest:

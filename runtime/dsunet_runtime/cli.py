@@ -45,8 +45,9 @@ def predict(
         typer.Option(min=1, help="Images computed at once.  [default: the artifact's, or 1]"),
     ] = None,
     provider: Annotated[
-        Provider, typer.Option(help="What ONNX Runtime computes with.")
-    ] = Provider.CPU,
+        Provider | None,
+        typer.Option(help="What ONNX Runtime computes with; not for engines.  [default: cpu]"),
+    ] = None,
 ) -> None:
     """Write a mask for every image.
 
@@ -63,7 +64,7 @@ def predict(
         if segmenter.manifest.weights_are_random:
             complain(PROGRAM, f"{artifact} has random weights: its masks mean nothing")
         make_folder(output)
-        failed = _run(segmenter, jobs, batch or segmenter.fixed_batch or 1)
+        failed = _run(segmenter, jobs, batch or segmenter.best_batch)
     if failed:
         raise typer.Exit(1)
 

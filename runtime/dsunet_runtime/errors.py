@@ -3,7 +3,7 @@
 RuntimeFault
 ├── ArtifactError        the artifact is broken, incomplete, or of a format not known here
 ├── BackendError         the backend is missing, or cannot run this artifact on this machine
-├── ImageError           an image cannot be read, or is not what the artifact takes
+├── ImageError           an image or a tensor of them cannot be read, or is not what is taken
 └── OutputError          a result cannot be written where it should go
 """
 
@@ -23,7 +23,7 @@ class BackendError(RuntimeFault):
 
 
 class ImageError(RuntimeFault):
-    """An image cannot be read, or is not of the size or type that the artifact takes."""
+    """An image cannot be read, or it or a tensor is not of the size or type that is taken."""
 
 
 class OutputError(RuntimeFault):

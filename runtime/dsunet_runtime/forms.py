@@ -14,6 +14,7 @@ from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import InputForm, Manifest, TensorSpec
 from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.shapes import input_ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,19 @@ class Frames(Form):
         (image,) = manifest.inputs
         if len(image.shape) != 4:
             raise ArtifactError(f"the manifest's input has shape {image.shape}, not N×H×W×3")
-        self._height, self._width = image.shape[1:3]
+        self._height, self._width = input_ranges(manifest)["image"][1:3]
+        self._remedy = (
+            "export with `--size dynamic`"
+            if manifest.engine is None
+            else "build the engine with another `--size`"
+        )
 
     def prepare(self, rgb: NDArray[np.uint8]) -> Prepared:
         height, width, _ = rgb.shape
-        if not (_takes(self._height, height) and _takes(self._width, width)):
+        if width not in self._width or height not in self._height:
             raise ImageError(
                 f"the image is {width}×{height} (width×height) and this artifact takes "
-                f"{_side(self._width)}×{_side(self._height)}: resize the image, or export with "
-                f"`--size dynamic`"
+                f"{self._width}×{self._height}: resize the image, or {self._remedy}"
             )
         return Prepared(rgb, {"image": rgb})
 
@@ -103,11 +108,3 @@ def _check_names(specs: tuple[TensorSpec, ...], expected: set[str]) -> None:
             f"the manifest names tensors {', '.join(sorted(names))} where its form has "
             f"{', '.join(sorted(expected))}: export again"
         )
-
-
-def _takes(dimension: int | str, size: int) -> bool:
-    return isinstance(dimension, str) or dimension == size
-
-
-def _side(dimension: int | str) -> str:
-    return "any" if isinstance(dimension, str) else str(dimension)

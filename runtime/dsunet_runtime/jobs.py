@@ -41,7 +41,7 @@ def plan(sources: Sequence[Path], folder: Path, *, overlays: bool) -> list[Job]:
     Raises ImageError if a source does not exist or a folder has no images, and OutputError if two
     images would be written to one file, or a result over an image.
     """
-    images = {_entry(path): path for source in sources for path in _images(source)}
+    images = {_entry(path): path for source in sources for path in images_at(source)}
     jobs = [_job(path, folder, overlays=overlays) for path in images.values()]
     _check_collisions(jobs)
     return jobs
@@ -59,7 +59,8 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be written to: name another folder for the masks")
 
 
-def _images(source: Path) -> list[Path]:
+def images_at(source: Path) -> list[Path]:
+    """A file as it is; of a folder its images, sorted by name, or ImageError if it has none."""
     try:
         if source.is_dir():
             found = sorted(path for path in source.iterdir() if _is_image(path))

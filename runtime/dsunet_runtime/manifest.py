@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dsunet_runtime.errors import ArtifactError
+from dsunet_runtime.flavor import Flavor
 
 METADATA_KEY = "dsunet_manifest"
 FORMAT_VERSION = 1
@@ -74,11 +75,52 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptInFloat32:
+    """A part of the graph that computes in float32 although the rest does not."""
+
+    pattern: str
+    """Of node names, which are `module.path/OpType`, as `fnmatch` reads it."""
+    reason: str
+    nodes: int
+    """How many nodes the pattern kept that no pattern before it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The largest magnitude that measurement found in the float32 graph."""
+
+    tensor: str
+    magnitude: float
+    images: str
+    """What was put in."""
+
+
+@dataclass(frozen=True, slots=True)
+class NarrowedWeights:
+    """What became of the weights; each number counts single numbers."""
+
+    narrowed: int
+    """Stored in the reduced type."""
+    kept: int
+    """Stored in float32."""
+    subnormal: int
+    """Of the narrowed, so small that they lost digits."""
+    zeroed: int
+    """Of the narrowed, so small that they became zero."""
+
+
+@dataclass(frozen=True, slots=True)
 class Precision:
-    """The element type of the weights and matrix products, and the layers kept in float32."""
+    """The element type of the weights and matrix products, and what is kept in float32."""
 
     compute: str = "float32"
-    kept_in_float32: tuple[str, ...] = ()
+    """`float32`, `float16` or `bfloat16`."""
+    kept_in_float32: tuple[KeptInFloat32, ...] = ()
+    peaks: tuple[Peak, ...] = ()
+    """The few largest of all tensors that are now in less than float32; none if nothing was
+    measured, as for bfloat16, whose range is float32's."""
+    weights: NarrowedWeights | None = None
+    """None for float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +152,43 @@ class FileDigest:
 
 
 @dataclass(frozen=True, slots=True)
+class PrecisionProof:
+    """What TensorRT's own view of the network says of its precision, before it built."""
+
+    layers: int
+    layers_reduced: int
+    """Those whose outputs are all of the engine's reduced type, among those that compute floats."""
+    weight_bytes: int
+    weight_bytes_reduced: int
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What TensorRT built of the graph, and where it can run."""
+
+    file: FileDigest
+    flavor: Flavor
+    tensorrt_version: str
+    platform: str
+    """Operating system and processor that it was built on, for example `linux x86_64`; an engine of
+    classic TensorRT runs on no other."""
+    compute_capabilities: tuple[str, ...]
+    """For example `8.9`."""
+    gpus: tuple[str, ...]
+    """What was asked for by name, or for classic TensorRT the GPU that it was built on."""
+    weights_stripped: bool
+    """Whether the weights stay in the ONNX file, from which the runtime refits them."""
+    optimization_level: int | None
+    """None is TensorRT's own choice."""
+    proof: PrecisionProof
+    activation_bytes: int | None
+    """Device memory of one execution context at the profile's maximum, as the builder says; None
+    if it does not."""
+    weight_bytes: int | None
+    """Device memory of the weights, as the builder says; None if it does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """What one comparison of the artifact with the PyTorch model measured."""
 
@@ -123,6 +202,12 @@ class Verification:
     mean_tolerance: float
     """The bound on `mean_abs_error`."""
     tolerance_unit: str
+    computed_by: str = "ONNX Runtime"
+    """For less than float32 also ONNX Runtime in float32 with every tensor rounded: run as it is,
+    it leaves out roundings that a GPU makes."""
+    iou_at_half: float | None = None
+    """Of the logits above 0, where a hundredth of them lies on either side, else above their
+    median; None where it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +231,14 @@ class Manifest:
     """Multiply-adds of the network for one image, resampling not counted."""
     built_with: dict[str, str]
     graph: FileDigest
-    """The ONNX file itself, as far as it goes before this manifest, which follows it."""
+    """The ONNX file, as far as it goes before its manifest, which follows it; for an engine the
+    one that it was built from."""
     precision: Precision = field(default_factory=Precision)
     rewrites: tuple[Rewrite, ...] = ()
     profiles: tuple[Profile, ...] = ()
+    """For an engine: the shapes that it takes, one for each input."""
+    engine: Engine | None = None
+    """None for an ONNX file."""
     files: tuple[FileDigest, ...] = ()
     """What lies beside the file that holds this manifest: weights that did not fit into it."""
     verification: tuple[Verification, ...] = ()
@@ -202,9 +291,12 @@ def _decode(kind: Any, value: Any) -> Any:
     if origin is dict:
         return {str(k): _decode(arguments[1], v) for k, v in _items(value).items()}
     if origin is types.UnionType:
-        if not any(a is type(value) for a in arguments):
+        if type(value) in arguments:
+            return value
+        present = [a for a in arguments if a is not types.NoneType]
+        if value is None or len(present) != 1:
             raise TypeError(f"{value!r} is none of {kind}")
-        return value
+        return _decode(present[0], value)
     if kind is Any:
         return value
     if isinstance(kind, type) and issubclass(kind, enum.Enum):

@@ -1,6 +1,7 @@
 """Many images to masks: decoding, the network and writing, each overlapping the others.
 
-At most as many images are in memory as there are reader and writer threads, plus two batches.
+At most as many images are in memory as there are reader and writer threads, plus one batch, plus
+one for each that is computed at once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 from dsunet_runtime.backends import Tensors
@@ -54,13 +55,18 @@ def predict(segmenter: Segmenter, jobs: Iterable[Job], batch: int) -> Iterator[O
     """
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
     readers, writers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
+    computers = ThreadPoolExecutor(segmenter.concurrency)
     try:
         read = _ahead(readers, lambda job: _read(segmenter, job), jobs, threads + batch)
-        computed = _compute(segmenter, read, batch)
-        yield from _behind(writers, lambda item: _finish(segmenter, item), computed, threads)
+        groups = iter(lambda: list(islice(read, batch)), [])
+        computed = _ahead(
+            computers, lambda group: _compute(segmenter, group), groups, segmenter.concurrency
+        )
+        items = chain.from_iterable(computed)
+        yield from _behind(writers, lambda item: _finish(segmenter, item), items, threads)
     finally:
-        readers.shutdown(cancel_futures=True)
-        writers.shutdown(cancel_futures=True)
+        for pool in (readers, computers, writers):
+            pool.shutdown(cancel_futures=True)
 
 
 def _read(segmenter: Segmenter, job: Job) -> _Read:
@@ -70,15 +76,15 @@ def _read(segmenter: Segmenter, job: Job) -> _Read:
         return _Read(job, fault)
 
 
-def _compute(segmenter: Segmenter, read: Iterator[_Read], batch: int) -> Iterator[_Computed]:
-    while group := list(islice(read, batch)):
-        whole = [item.result for item in group if isinstance(item.result, Prepared)]
-        outputs = iter(_infer(segmenter, whole))
-        for item in group:
-            if isinstance(item.result, Prepared):
-                yield _Computed(item.job, (item.result, next(outputs)))
-            else:
-                yield _Computed(item.job, item.result)
+def _compute(segmenter: Segmenter, group: list[_Read]) -> list[_Computed]:
+    outputs = iter(_infer(segmenter, [r.result for r in group if isinstance(r.result, Prepared)]))
+    return [
+        _Computed(
+            item.job,
+            (item.result, next(outputs)) if isinstance(item.result, Prepared) else item.result,
+        )
+        for item in group
+    ]
 
 
 def _infer(segmenter: Segmenter, whole: list[Prepared]) -> Sequence[Tensors | BackendError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from pathlib import Path
 
 
 class Provider(enum.StrEnum):
@@ -17,16 +18,18 @@ class Provider(enum.StrEnum):
         """ONNX Runtime's own name of it."""
         return _OFFICIAL_NAMES[self]
 
-    @property
-    def chain(self) -> list[tuple[str, dict[str, str]]]:
-        """Providers with their options, in the order in which they may take a node."""
+    def chain(self, engines: Path | None) -> list[tuple[str, dict[str, str]]]:
+        """Providers with their options, in the order in which they may take a node.
+
+        `engines` is a folder to keep in what TensorRT builds; with None it builds every time.
+        """
         match self:
             case Provider.CPU:
                 chain = []
             case Provider.CUDA:
                 chain = [_CUDA]
             case Provider.TENSORRT:
-                chain = [(_OFFICIAL_NAMES[self], {}), _CUDA]
+                chain = [(_OFFICIAL_NAMES[self], _keep(engines)), _CUDA]
         return [*chain, (_OFFICIAL_NAMES[Provider.CPU], {})]
 
 
@@ -37,3 +40,18 @@ _OFFICIAL_NAMES = {
 }
 # Precision is part of the graph: what it declares as float32 is not computed in TF32.
 _CUDA = (_OFFICIAL_NAMES[Provider.CUDA], {"use_tf32": "0"})
+
+
+def _keep(folder: Path | None) -> dict[str, str]:
+    """Options of the provider `tensorrt`.
+
+    Its engines are built for the sizes that have come so far, and again when one is outside them.
+    """
+    if folder is None:
+        return {}
+    return {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(folder),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(folder),
+    }

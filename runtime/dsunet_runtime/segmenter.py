@@ -3,48 +3,64 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
+from dsunet_runtime.artifact import ENGINE_SUFFIX, check_hashes, check_sizes, read_manifest
 from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from dsunet_runtime.closing import Closing
 from dsunet_runtime.errors import BackendError, ImageError
 from dsunet_runtime.forms import Prepared, form_of
 from dsunet_runtime.images import ImageLike, as_rgb
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.provider import Provider
+from dsunet_runtime.shapes import batch_range
 
 
 def load(
     path: str | os.PathLike[str],
     *,
-    provider: Provider | str = Provider.CPU,
+    provider: Provider | str | None = None,
     threads: int | None = None,
 ) -> Segmenter:
-    """Load an exported ONNX file, with the weights that may lie beside it.
+    """Load an artifact: an exported ONNX file with ONNX Runtime, an engine with TensorRT.
 
-    `provider` is `cpu`, `cuda` or `tensorrt`; `threads` is how many CPU threads share one
-    operation, None for as many as there are cores.  Every byte of the files beside the artifact is
-    checked against the manifest while the session is created.
+    For an ONNX file `provider` is `cpu`, which None stands for, `cuda` or `tensorrt`; `threads` is
+    how many CPU threads share one operation, None for as many as there are cores.  An engine runs
+    on CUDA's first GPU, and takes neither.  Every byte of the files is checked against the
+    manifest: of an ONNX file while the session is created, of an engine before TensorRT sees it.
 
     Raises ArtifactError if the artifact is missing, broken, not complete, or not from
-    dsunet-export; and BackendError if ONNX Runtime or the provider is missing or cannot run it.
+    dsunet-export; and BackendError if what runs it is missing or cannot run it on this machine.
     """
     path = Path(path)
-    provider = _provider(provider)
+    if path.suffix == ENGINE_SUFFIX:
+        if provider is not None or threads is not None:
+            raise BackendError(
+                f"{path}: provider and threads are for ONNX files, and an engine runs on TensorRT "
+                f"alone: leave them out, or load the ONNX file"
+            )
+        return _load_engine(path)
+    return _load_onnx(path, _provider(provider or Provider.CPU), threads)
+
+
+def _load_engine(path: Path) -> Segmenter:
+    from dsunet_runtime.backends.tensorrt import TensorRTBackend
+
+    manifest = read_manifest(path)
+    check_sizes(path, manifest)
+    return Segmenter(manifest, TensorRTBackend(path, manifest))
+
+
+def _load_onnx(path: Path, provider: Provider, threads: int | None) -> Segmenter:
     if threads is not None and threads < 1:
         raise BackendError(f"threads is {threads}: give at least 1, or None for all cores")
-    if path.suffix == ".engine":
-        raise BackendError(
-            f"{path}: this version does not run TensorRT engines yet: load the ONNX file instead"
-        )
     manifest = read_manifest(path)
     check_sizes(path, manifest)
     with ThreadPoolExecutor(1) as pool:
@@ -58,7 +74,7 @@ def load(
     return Segmenter(manifest, backend)
 
 
-class Segmenter:
+class Segmenter(Closing):
     """From images to masks.  A context manager: leaving it closes it.
 
     Calling it, from any thread, gives the mask of one image.  Who wants to overlap decoding,
@@ -71,12 +87,16 @@ class Segmenter:
         self.manifest = manifest
         self._backend: Backend | None = backend
         self._form = form_of(manifest)
+        self._batch = batch_range(manifest)
+        self.concurrency = backend.concurrency
+        """How many calls at once, each from a thread of its own, are faster than one by one."""
 
     @property
-    def fixed_batch(self) -> int | None:
-        """How many images the artifact computes at once, or None if it takes any number."""
-        count = self.manifest.inputs[0].shape[0]
-        return count if isinstance(count, int) else None
+    def best_batch(self) -> int:
+        """How many images to compute at once: what an artifact has fixed, or an engine is tuned
+        for; else 1.
+        """
+        return self._batch.optimum
 
     def __call__(self, image: ImageLike) -> NDArray[np.uint8]:
         """The mask of one image: H×W, uint8, 0 to 255, of the size of the upright image.
@@ -114,15 +134,39 @@ class Segmenter:
 
         Raises BackendError if the computation fails or this segmenter is closed.
         """
-        if self._backend is None:
-            raise BackendError("this segmenter is closed: load the artifact again")
+        chunks = [
+            chunk
+            for indices in _same_shapes(prepared)
+            for chunk in _chunks(indices, self._batch.maximum or len(indices))
+        ]
+        batches = (self._stacked([prepared[i] for i in chunk]) for chunk in chunks)
         results: dict[int, Tensors] = {}
-        for indices in _same_shapes(prepared):
-            for chunk in _chunks(indices, self.fixed_batch or len(indices)):
-                outputs = self._backend.infer(self._stacked([prepared[i] for i in chunk]))
-                for row, index in enumerate(chunk):
-                    results[index] = {name: value[row] for name, value in outputs.items()}
+        for chunk, outputs in zip(chunks, self._open().infer_each(batches), strict=True):
+            for row, index in enumerate(chunk):
+                results[index] = {name: value[row] for name, value in outputs.items()}
         return [results[index] for index in range(len(prepared))]
+
+    def run_device(
+        self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], *, stream: Any
+    ) -> None:
+        """Compute one batch from tensors on the GPU into tensors on the GPU.  Engines only.
+
+        `inputs` and `outputs` have a tensor for each of the manifest's, by name: for the form
+        `frames` `image`, uint8 N×H×W×3, and `mask`, uint8 N×H×W.  A tensor is anything with
+        `__cuda_array_interface__` or DLPack (of PyTorch or CuPy, for example), or a `DeviceTensor`.
+        `stream` is a CUDA stream of any library, or its handle.
+
+        The work is put into that stream, after what it holds already; nothing is allocated or
+        copied, and the call does not wait.  So the tensors must live, and the outputs must not be
+        read, until the stream comes to what follows; and what fills the inputs must be in that
+        stream or ordered before it.  The engine has one execution context: calls from several
+        threads or for several streams are safe, and their runs follow each other on the GPU in the
+        order of the calls.  Not for a stream that is being captured.
+
+        Raises ImageError if a tensor is not what the artifact takes, and BackendError if this is no
+        engine, TensorRT fails or this segmenter is closed.
+        """
+        self._open().run_device(inputs, outputs, stream)
 
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
         """Third step: the mask of one image, H×W, 0 to 255.
@@ -132,26 +176,19 @@ class Segmenter:
         return self._form.finish(outputs, prepared)
 
     def close(self) -> None:
-        """Free the session; closing twice does nothing."""
+        """Free the session or the engine; closing twice does nothing."""
         if self._backend is not None:
             self._backend.close()
             self._backend = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def _open(self) -> Backend:
+        if self._backend is None:
+            raise BackendError("this segmenter is closed: load the artifact again")
+        return self._backend
 
     def _stacked(self, images: list[Prepared]) -> Tensors:
-        """One batch; if the artifact's is fixed and larger, the last image fills it up."""
-        missing = (self.fixed_batch or len(images)) - len(images)
-        images = images + [images[-1]] * missing
+        """One batch; where the artifact takes no smaller one, the last image fills it up."""
+        images = images + [images[-1]] * (self._batch.minimum - len(images))
         return {name: np.stack([p.inputs[name] for p in images]) for name in images[0].inputs}
 
 

@@ -23,7 +23,7 @@ def write_mask(mask: NDArray[np.uint8], path: Path) -> None:
     """Write a mask H×W as an 8-bit grey PNG.  Raises OutputError if that does not succeed."""
     image = Image.fromarray(mask)
     # Level 1 writes a mask of 12 megapixels three to five times as fast, for a fifth more bytes.
-    _write_whole(path, lambda file: image.save(file, "PNG", compress_level=1))
+    write_whole(path, lambda file: image.save(file, "PNG", compress_level=1))
 
 
 def write_overlay(rgb: NDArray[np.uint8], mask: NDArray[np.uint8], path: Path) -> None:
@@ -32,7 +32,7 @@ def write_overlay(rgb: NDArray[np.uint8], mask: NDArray[np.uint8], path: Path) -
     Raises OutputError if that does not succeed.
     """
     image = overlay(rgb, mask)
-    _write_whole(path, lambda file: image.save(file, "JPEG", quality=90))
+    write_whole(path, lambda file: image.save(file, "JPEG", quality=90))
 
 
 def overlay(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Image.Image:
@@ -44,16 +44,11 @@ def overlay(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Image.Image:
     return drawn
 
 
-def _contour(mask: NDArray[np.uint8]) -> Image.Image:
-    """255 near the border between inside and outside, else 0; wider in larger images."""
-    radius = max(1, round(min(mask.shape) / 400))
-    inside = Image.fromarray(np.where(mask >= _CONTOUR_AT, 255, 0).astype(np.uint8))
-    # A box mean is neither 0 nor 255 only where the box reaches both sides.
-    return inside.filter(ImageFilter.BoxBlur(radius)).point(lambda v: 255 if 0 < v < 255 else 0)
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write beside `path`, then rename: whoever looks sees the old file or the whole new one.
 
-
-def _write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write beside `path`, then rename: whoever looks sees the old file or the whole new one."""
+    Raises OutputError if that does not succeed.
+    """
     beside = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with beside.open("wb") as file:
@@ -64,3 +59,11 @@ def _write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
         raise OutputError(f"{path}: cannot be written: {reason}") from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _contour(mask: NDArray[np.uint8]) -> Image.Image:
+    """255 near the border between inside and outside, else 0; wider in larger images."""
+    radius = max(1, round(min(mask.shape) / 400))
+    inside = Image.fromarray(np.where(mask >= _CONTOUR_AT, 255, 0).astype(np.uint8))
+    # A box mean is neither 0 nor 255 only where the box reaches both sides.
+    return inside.filter(ImageFilter.BoxBlur(radius)).point(lambda v: 255 if 0 < v < 255 else 0)

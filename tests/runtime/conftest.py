@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import dsunet_runtime
+from dsunet_runtime.flavor import Flavor
 from tests.runtime import artifacts
+from tests.runtime.fake_cuda import FakeCuda, FakeDevice
+from tests.runtime.fake_tensorrt import Context, FakeTensorRT
 
 
 @pytest.fixture
@@ -30,3 +35,36 @@ def frames_artifact(tmp_path: Path) -> Path:
 def segmenter(frames_artifact: Path) -> Iterator[dsunet_runtime.Segmenter]:
     with dsunet_runtime.load(frames_artifact) as segmenter:
         yield segmenter
+
+
+class Machine:
+    """A machine with a GPU and TensorRT, both fake."""
+
+    def __init__(self, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cuda = cuda
+        self._monkeypatch = monkeypatch
+        monkeypatch.setattr("dsunet_runtime.backends.tensorrt.compatibility.find", lambda: cuda)
+        monkeypatch.setattr("dsunet_runtime.cuda.nvml._library", lambda: None)
+        self.use(Flavor.RTX)
+
+    def use(self, flavor: Flavor, **changes: Any) -> None:
+        """Install a flavour."""
+        self.trt = FakeTensorRT(self.cuda, rtx=flavor is Flavor.RTX, **changes)
+        self._monkeypatch.setitem(sys.modules, flavor.module, self.trt)
+
+    @property
+    def device(self) -> FakeDevice:
+        """The GPU as it was opened last."""
+        return self.cuda.devices[-1]
+
+    @property
+    def context(self) -> Context:
+        """The one execution context of the engine that was loaded last."""
+        (context,) = self.trt.engines[-1].contexts
+        return context
+
+
+@pytest.fixture
+def rtx_machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine with a GeForce RTX 4090 and TensorRT for RTX, both fake."""
+    return Machine(FakeCuda(), monkeypatch)

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from dsunet_runtime.cli import app
 from dsunet_runtime.progress import Progress
-from tests.runtime import artifacts
+from tests.runtime import artifacts, engines
 
 COMMAND = [sys.executable, "-c", "from dsunet_runtime.cli import app; app()"]
 
@@ -169,9 +169,15 @@ class TestBadInput:
         arguments = ("predict", artifact, photos, "-o", tmp_path / "out")
         fails_with_one_line(*arguments, match="SHA-256 differs")
 
-    def test_engine(self, photos: Path, tmp_path: Path) -> None:
+    def test_engine_with_a_provider(self, photos: Path, tmp_path: Path) -> None:
         arguments = ("predict", tmp_path / "a.engine", photos, "-o", tmp_path / "out")
-        fails_with_one_line(*arguments, match="does not run TensorRT engines yet")
+        fails_with_one_line(*arguments, "--provider", "cpu", match="provider and threads are for")
+
+    def test_engine_here(self, photos: Path, tmp_path: Path) -> None:
+        """What it says is the machine's: nobody expects a GPU and TensorRT of it."""
+        path = engines.frames(tmp_path / "a.engine", tensorrt_version="0.0.1")
+        arguments = ("predict", path, photos, "-o", tmp_path / "out")
+        fails_with_one_line(*arguments, match="pip install tensorrt-rtx==0.0.1")
 
     def test_output_is_a_file(self, frames_artifact: Path, photos: Path, tmp_path: Path) -> None:
         (tmp_path / "out").touch()

@@ -33,6 +33,18 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert not modules.intersection(HEAVY)
 
 
+def test_the_cuda_layer_imports_no_binding_before_it_is_used() -> None:
+    modules = imported_by("import dsunet_runtime.cuda, dsunet_runtime.cuda.nvml")
+    assert not modules.intersection((*HEAVY, "cuda", "pycuda"))
+
+
+def test_the_tensorrt_backend_imports_neither_pytorch_nor_tensorrt() -> None:
+    modules = imported_by("import dsunet_runtime.backends.tensorrt")
+    assert "numpy" in modules
+    others = {"onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "pycuda"}
+    assert not modules.intersection(others.union(HEAVY) - {"numpy", "PIL"})
+
+
 def test_running_imports_neither_pytorch_nor_the_exporter(frames_artifact: object) -> None:
     code = f"""
 import numpy, dsunet_runtime
@@ -59,6 +71,7 @@ def test_exact_public_names() -> None:
     assert set(dsunet_runtime.__all__) == {
         "ArtifactError",
         "BackendError",
+        "DeviceTensor",
         "ImageError",
         "Manifest",
         "OutputError",

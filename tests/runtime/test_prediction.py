@@ -192,6 +192,7 @@ class FakeSegmenter(Segmenter):
     def __init__(self, fails_at: int | None = None, waits_for: Path | None = None) -> None:
         self._fails_at = fails_at
         self._waits_for = waits_for
+        self.concurrency = 1
         self._prepared = threading.Event()
         self._lock = threading.Lock()
         self._at_once = self.most_at_once = self._computed = 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -81,7 +83,7 @@ class TestFrames:
         path = artifacts.frames(tmp_path / "a.onnx", batch=4)
         images = [random_image(6, 5, seed) for seed in range(count)]
         with dsunet_runtime.load(path) as segmenter:
-            assert segmenter.fixed_batch == 4
+            assert segmenter.best_batch == 4
             masks = segmenter.batch(images)
         assert len(masks) == count
         for image, mask in zip(images, masks, strict=True):
@@ -160,9 +162,16 @@ class TestLifetime:
 
 
 class TestBackend:
-    def test_engine(self, tmp_path: Path) -> None:
-        with pytest.raises(BackendError, match="does not run TensorRT engines yet"):
-            dsunet_runtime.load(tmp_path / "a.engine")
+    @pytest.mark.parametrize("options", [{"provider": "cpu"}, {"threads": 2}])
+    def test_engine_with_what_is_for_onnx_files(
+        self, tmp_path: Path, options: dict[str, Any]
+    ) -> None:
+        with pytest.raises(BackendError, match="for ONNX files, and an engine runs on TensorRT"):
+            dsunet_runtime.load(tmp_path / "a.engine", **options)
+
+    def test_device_tensors(self, segmenter: Segmenter) -> None:
+        with pytest.raises(BackendError, match="build an engine with `dsunet-export trt`"):
+            segmenter.run_device({}, {}, stream=0)
 
     def test_unknown_provider(self, frames_artifact: Path) -> None:
         with pytest.raises(BackendError, match="'gpu': give one of cpu, cuda, tensorrt"):
@@ -199,6 +208,29 @@ class TestBackend:
         monkeypatch.setattr(onnxruntime, "InferenceSession", on_cpu_instead)
         with pytest.raises(BackendError, match=f"'{provider}' did not start: it needs an NVIDIA"):
             dsunet_runtime.load(frames_artifact, provider=provider)
+
+    def test_tensorrt_keeps_its_engines_by_the_graph(
+        self, frames_artifact: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given: list[Any] = []
+        create = onnxruntime.InferenceSession
+
+        def remember(path: Path, options: object, providers: Any, **others: object) -> object:
+            given.append(dict(providers)["TensorrtExecutionProvider"])
+            return create(path, options, providers=["CPUExecutionProvider"])
+
+        names = ["TensorrtExecutionProvider", "CPUExecutionProvider"]
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+        monkeypatch.setattr(onnxruntime, "InferenceSession", remember)
+        sha256 = dsunet_runtime.read_manifest(frames_artifact).graph.sha256
+        folder = f"{frames_artifact}.{sha256[:16]}.tensorrt"
+        for writable in (True, False):
+            monkeypatch.setattr(os, "access", lambda path, mode, answer=writable: answer)
+            with pytest.raises(BackendError, match="'tensorrt' did not start"):
+                dsunet_runtime.load(frames_artifact, provider="tensorrt")
+        assert given[0]["trt_engine_cache_enable"] == "1"
+        assert given[0]["trt_engine_cache_path"] == folder
+        assert given[1] == {}
 
     def test_not_installed(self, frames_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from numpy.typing import NDArray
+
+from dsunet_runtime.closing import Closing
+from dsunet_runtime.errors import BackendError
 
 Tensors = dict[str, NDArray[Any]]
 """Arrays by the name of the input or output."""
 
 
-class Backend(ABC):
+class Backend(Closing):
     """One artifact, loaded and ready to compute.  A context manager: leaving it closes it."""
+
+    concurrency: int = 1
+    """How many calls of `infer`, each from a thread of its own, are faster than one by one."""
 
     @abstractmethod
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
@@ -27,17 +32,24 @@ class Backend(ABC):
         Raises BackendError if the computation fails.
         """
 
+    def infer_each(self, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Iterator[Tensors]:
+        """`infer` for every batch, in order, and with as much overlap as the backend is able to.
+
+        A batch may be taken before the results of those before it are given.  Go through the
+        results without waiting for other calls of the backend in between, or close the iterator.
+        """
+        for batch in batches:
+            yield self.infer(batch)
+
+    def run_device(
+        self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], stream: Any
+    ) -> None:
+        """What `Segmenter.run_device` says.  Raises BackendError where the backend has no way."""
+        raise BackendError(
+            "ONNX Runtime does not compute on tensors that are on the GPU already: build an engine "
+            "with `dsunet-export trt` and load that"
+        )
+
     @abstractmethod
     def close(self) -> None:
         """Free what the backend holds; closing twice does nothing.  No `infer` after it."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

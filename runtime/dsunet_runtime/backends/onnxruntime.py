@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,12 @@ from dsunet_runtime.provider import Provider
 # What ONNX Runtime calls a file that is no model, or no whole one.
 _BROKEN_MODEL = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 _FATAL_ONLY = 4
+# The file of a model: y = Identity(x), one float32, opset 13.
+_SMALLEST_MODEL = (
+    b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01g'
+    b"Z\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01"
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
 
 
 class OnnxRuntimeBackend(Backend):
@@ -34,7 +41,7 @@ class OnnxRuntimeBackend(Backend):
     ) -> None:
         runtime = _import_onnxruntime()
         _check_available(runtime, provider)
-        self._session = _create_session(runtime, path, provider, threads)
+        self._session = _create_session(runtime, path, manifest, provider, threads)
         _check_started(self._session, provider)
         _check_names(self._session, path, manifest)
         self._outputs = [spec.name for spec in manifest.outputs]
@@ -48,6 +55,21 @@ class OnnxRuntimeBackend(Backend):
 
     def close(self) -> None:
         self._session = None
+
+
+def check_provider(provider: Provider) -> None:
+    """Raise BackendError unless ONNX Runtime is installed and the provider starts on this machine.
+
+    For one that computes on a GPU this takes seconds.
+    """
+    runtime = _import_onnxruntime()
+    _check_available(runtime, provider)
+    try:
+        session = _open(runtime, _SMALLEST_MODEL, provider)
+    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+        reason = _one_line(error)
+        raise BackendError(f"the provider {provider.value!r} does not start: {reason}") from error
+    _check_started(session, provider)
 
 
 def _import_onnxruntime() -> Any:
@@ -72,7 +94,25 @@ def _check_available(runtime: Any, provider: Provider) -> None:
     )
 
 
-def _create_session(runtime: Any, path: Path, provider: Provider, threads: int | None) -> Any:
+def _create_session(
+    runtime: Any, path: Path, manifest: Manifest, provider: Provider, threads: int | None
+) -> Any:
+    try:
+        return _open(runtime, path, provider, _engine_folder(path, manifest), threads)
+    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+        if type(error).__name__ in _BROKEN_MODEL:
+            raise ArtifactError(f"{path}: not a whole ONNX model: {_one_line(error)}") from error
+        raise BackendError(f"{path}: ONNX Runtime cannot load it: {_one_line(error)}") from error
+
+
+def _open(
+    runtime: Any,
+    model: Path | bytes,
+    provider: Provider,
+    engines: Path | None = None,
+    threads: int | None = None,
+) -> Any:
+    """A session of a file or of its bytes."""
     options = runtime.SessionOptions()
     # Errors arrive as exceptions; without this they are printed as well.
     options.log_severity_level = _FATAL_ONLY
@@ -80,13 +120,18 @@ def _create_session(runtime: Any, path: Path, provider: Provider, threads: int |
         options.intra_op_num_threads = threads
     if provider is not Provider.CPU:
         _preload_cuda(runtime)
-    try:
-        # Without its own fallback, which prints and goes on with another provider than asked for.
-        return runtime.InferenceSession(path, options, providers=provider.chain, enable_fallback=0)
-    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-        if type(error).__name__ in _BROKEN_MODEL:
-            raise ArtifactError(f"{path}: not a whole ONNX model: {_one_line(error)}") from error
-        raise BackendError(f"{path}: ONNX Runtime cannot load it: {_one_line(error)}") from error
+    # Without its own fallback, which prints and goes on with another provider than asked for.
+    chain = provider.chain(engines)
+    return runtime.InferenceSession(model, options, providers=chain, enable_fallback=0)
+
+
+def _engine_folder(path: Path, manifest: Manifest) -> Path | None:
+    """Where the provider `tensorrt` keeps its engines; None if nothing can be written there.
+
+    It tells them apart by names of files and nodes, not by weights: hence the graph's hash.
+    """
+    folder = path.with_name(f"{path.name}.{manifest.graph.sha256[:16]}.tensorrt")
+    return folder if os.access(path.parent, os.W_OK) else None
 
 
 def _preload_cuda(runtime: Any) -> None:

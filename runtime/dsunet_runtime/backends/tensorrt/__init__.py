@@ -1,0 +1,176 @@
+"""The TensorRT backend: an engine of either flavour, from host memory or from the GPU's own."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dsunet_runtime.artifact import check_hashes
+from dsunet_runtime.backends import Backend, Tensors
+from dsunet_runtime.backends.tensorrt.compatibility import (
+    check_platform,
+    choose_gpu,
+    engine_of,
+    find_cuda,
+    load_flavor,
+)
+from dsunet_runtime.backends.tensorrt.device_tensors import stream_handle, take
+from dsunet_runtime.backends.tensorrt.engine import make_log, open_engine
+from dsunet_runtime.backends.tensorrt.execution import Execution
+from dsunet_runtime.backends.tensorrt.runtime_cache import RuntimeCache, cache_file
+from dsunet_runtime.backends.tensorrt.slots import Slot
+from dsunet_runtime.cuda import Cuda, Device, nvml
+from dsunet_runtime.errors import BackendError
+from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.manifest import Manifest
+
+_SLOTS = 2
+"""Enough for copies to overlap with the computation; each more would only hold memory."""
+
+
+class TensorRTBackend(Backend):
+    """An engine on CUDA's first GPU.
+
+    Raises BackendError if something is missing or the engine is not for this machine, and
+    ArtifactError if the file is not the one that the manifest describes.
+    """
+
+    concurrency = _SLOTS
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        check_platform(path, manifest)
+        trt = load_flavor(path, manifest)
+        cuda = find_cuda(path, manifest)
+        gpu = choose_gpu(path, manifest, cuda, trt)
+        check_hashes(path, manifest)
+        self._manifest = manifest
+        self._closing = threading.Lock()
+        self._closed = False
+        self._free: queue.LifoQueue[Slot | None] = queue.LifoQueue()
+        with ExitStack() as stack:
+            self._device = stack.enter_context(cuda.open(gpu))
+            with self._device.current(), ExitStack() as resources:
+                self._execution = _start(trt, path, manifest, cuda, self._device, resources)
+                for _ in range(_SLOTS):
+                    slot = Slot(self._device, self._execution, manifest)
+                    resources.callback(slot.close)
+                    self._free.put(slot)
+                self._resources = resources.pop_all()
+            stack.pop_all()
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
+        (outputs,) = self.infer_each([inputs])
+        return outputs
+
+    def infer_each(self, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Iterator[Tensors]:
+        """In flight are as many batches as there are slots that no other thread has."""
+        held: deque[Slot] = deque()
+        try:
+            for batch in batches:
+                slot = self._take(wait=not held)
+                if slot is not None:
+                    held.append(slot)
+                    self._start(slot, batch)
+                    continue
+                # The oldest slot goes on with this batch before anybody sees its results.
+                held.rotate(-1)
+                outputs = self._finish(held[-1])
+                self._start(held[-1], batch)
+                yield outputs
+            while held:
+                outputs = self._finish(held[0])
+                self._free.put(held.popleft())
+                yield outputs
+        finally:
+            # Whatever happens on the way, nobody may wait for a slot in vain.
+            with ExitStack() as stack:
+                for slot in held:
+                    stack.callback(self._free.put, slot)
+                    stack.callback(self._wait, slot)
+
+    def run_device(
+        self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], stream: Any
+    ) -> None:
+        handle = stream_handle(stream)
+        if self._closed:
+            raise _closed()
+        with self._device.current():
+            tensors = take(self._manifest, self._device, inputs, outputs)
+            self._execution.enqueue_foreign(tensors, handle)
+
+    def close(self) -> None:
+        """Wait for the calls that other threads are in and for runs in streams, and free it all."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            for _ in range(_SLOTS):
+                self._free.get()
+            self._free.put(None)
+            # What fails here, on a GPU that is lost, failed before.
+            with contextlib.suppress(BackendError), self._device.current():
+                self._resources.close()
+            with contextlib.suppress(BackendError):
+                self._device.close()
+
+    def _take(self, *, wait: bool) -> Slot | None:
+        """A slot, or None if there is none free and waiting for one is not wanted."""
+        try:
+            slot = self._free.get(block=wait)
+        except queue.Empty:
+            return None
+        if slot is None:
+            self._free.put(None)
+            raise _closed()
+        return slot
+
+    def _start(self, slot: Slot, batch: Mapping[str, NDArray[Any]]) -> None:
+        with self._device.current():
+            slot.start(batch)
+
+    def _wait(self, slot: Slot) -> None:
+        # If the GPU is lost, the call that used the slot says so.
+        with contextlib.suppress(BackendError), self._device.current():
+            slot.wait()
+
+    def _finish(self, slot: Slot) -> Tensors:
+        with self._device.current():
+            return slot.finish()
+
+
+def _start(
+    trt: Any, path: Path, manifest: Manifest, cuda: Cuda, device: Device, resources: ExitStack
+) -> Execution:
+    """Load the engine and create its execution context, which `resources` will free."""
+    log = make_log(trt)
+    engine = open_engine(trt, path, manifest, log)
+    if engine_of(manifest).flavor is Flavor.RTX:
+        config = engine.create_runtime_config()
+        config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        driver = nvml.driver_version() or f"cuda{cuda.version()}"
+        cache = RuntimeCache(config, cache_file(path, device.gpu, driver, trt.__version__))
+        context = engine.create_execution_context(config)
+    else:
+        cache = None
+        context = engine.create_execution_context()
+    if context is None:
+        raise BackendError(f"{path}: TensorRT cannot prepare it: {log.take()}")
+    execution = Execution(device, context, log, captures=cache is None)
+    resources.callback(execution.close)
+    if cache is not None:
+        # What creating the context compiled, and at the end what runs did.
+        cache.save()
+        resources.callback(cache.save)
+    return execution
+
+
+def _closed() -> BackendError:
+    return BackendError("this segmenter is closed: load the artifact again")

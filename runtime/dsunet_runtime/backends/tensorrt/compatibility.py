@@ -1,0 +1,116 @@
+"""Whether an engine can run here: everything its manifest tells, before its file is opened.
+
+Each refusal says what to install or to build instead.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from dsunet_runtime.cuda import Cuda, Gpu, find
+from dsunet_runtime.errors import BackendError
+from dsunet_runtime.flavor import Flavor, this_platform
+from dsunet_runtime.manifest import Engine, Manifest
+
+
+def check_platform(path: Path, manifest: Manifest) -> None:
+    """Raise BackendError if the engine was built for another operating system or processor.
+
+    Engines of TensorRT for RTX run on all of its platforms.
+    """
+    engine = engine_of(manifest)
+    if engine.flavor is Flavor.TENSORRT and engine.platform != this_platform():
+        raise BackendError(
+            f"{path}: built for {engine.platform} and this is {this_platform()}: build it here: "
+            f"{rebuild_command(path, manifest)}"
+        )
+
+
+def load_flavor(path: Path, manifest: Manifest) -> Any:
+    """The Python package of the engine's flavour.
+
+    Raises BackendError unless it is installed in the version that built the engine: no other
+    release of either flavour loads it.
+    """
+    engine = engine_of(manifest)
+    install = f"pip install {engine.flavor.module.replace('_', '-')}=={engine.tensorrt_version}"
+    try:
+        module = engine.flavor.load()
+    except (ImportError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise BackendError(
+            f"{path}: needs {engine.flavor.title}, which is not installed: {install} ({reason})"
+        ) from error
+    if module.__version__ != engine.tensorrt_version:
+        raise BackendError(
+            f"{path}: built with {engine.flavor.title} {engine.tensorrt_version} and "
+            f"{module.__version__} is installed, which does not load it: {install}, or build it "
+            f"again: {rebuild_command(path, manifest)}"
+        )
+    return module
+
+
+def find_cuda(path: Path, manifest: Manifest) -> Cuda:
+    """The CUDA driver.  Raises BackendError if there is none, or nothing to reach it with."""
+    try:
+        return find()
+    except BackendError as error:
+        raise BackendError(f"{error}; without a GPU run {manifest.graph.name} instead") from error
+
+
+def choose_gpu(path: Path, manifest: Manifest, cuda: Cuda, trt: Any) -> Gpu:
+    """The GPU to run on: CUDA's first.  Raises BackendError if there is none or it does not fit."""
+    gpus = cuda.gpus()
+    if not gpus:
+        raise BackendError(
+            f"{path}: there is no GPU here that CUDA may use: look at CUDA_VISIBLE_DEVICES, or run "
+            f"{manifest.graph.name} instead"
+        )
+    gpu, engine = gpus[0], engine_of(manifest)
+    if gpu.compute_capability not in engine.compute_capabilities:
+        flavor = engine.flavor if _knows(trt, gpu) else Flavor.TENSORRT
+        command = rebuild_command(path, manifest, flavor, (gpu.compute_capability,))
+        raise BackendError(
+            f"{path}: built for compute capability {' and '.join(engine.compute_capabilities)} and "
+            f"the {gpu.name} here has {gpu.compute_capability}: build one for it: {command}"
+        )
+    # Classic TensorRT measures which kernels are fastest on the very GPU.
+    if engine.flavor is Flavor.TENSORRT and gpu.name not in engine.gpus:
+        raise BackendError(
+            f"{path}: built on {' and '.join(engine.gpus)} and this is {gpu.name}: build it here: "
+            f"{rebuild_command(path, manifest)}"
+        )
+    return gpu
+
+
+def rebuild_command(
+    path: Path,
+    manifest: Manifest,
+    flavor: Flavor | None = None,
+    compute_capabilities: tuple[str, ...] = (),
+) -> str:
+    """The command that builds the engine again: with its own flavour and for the same GPUs, unless
+    others are given.
+    """
+    engine = engine_of(manifest)
+    flavor = flavor or engine.flavor
+    words = ["dsunet-export", "trt", manifest.graph.name, "-o", path.name, "--flavor", flavor.value]
+    if flavor is Flavor.RTX:  # the classic one builds for the GPU that it runs on
+        for compute_capability in compute_capabilities or engine.compute_capabilities:
+            words += ["--compute-capability", compute_capability]
+    return f"`{shlex.join(words)}`"
+
+
+def engine_of(manifest: Manifest) -> Engine:
+    """What the manifest says of its engine.  Raises BackendError if it describes none."""
+    if manifest.engine is None:
+        raise BackendError("the manifest describes no engine: load the ONNX file itself")
+    return manifest.engine
+
+
+def _knows(trt: Any, gpu: Gpu) -> bool:
+    """Whether TensorRT for RTX builds for a GPU; of the classic one it is not asked."""
+    name = f"SM{gpu.compute_capability.replace('.', '')}"
+    return hasattr(getattr(trt, "ComputeCapability", None), name)

@@ -1,0 +1,83 @@
+"""The description of a tensor that another library gives through DLPack, without its memory moving.
+
+Only the capsule's header is read.  The capsule stays whole, so that the library frees what it made
+for it; the memory itself belongs to the tensor that the caller holds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+CUDA, CUDA_MANAGED = 2, 13
+"""Kinds of devices whose memory a GPU reads."""
+
+_CAPSULE = b"dltensor"
+_NO_SYNCHRONISATION = -1
+_KINDS = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 6: "bool"}
+
+
+class _Device(ctypes.Structure):
+    _fields_ = (("kind", ctypes.c_int32), ("index", ctypes.c_int32))
+
+
+class _DataType(ctypes.Structure):
+    _fields_ = (("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16))
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device", _Device),
+        ("dimensions", ctypes.c_int32),
+        ("dtype", _DataType),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a capsule says."""
+
+    pointer: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None
+    """In elements; None is contiguous, in C's order."""
+    dtype: str
+    """As NumPy calls it, if NumPy has it."""
+
+
+def device_kind(tensor: Any) -> int:
+    """On which kind of device a tensor's memory is, as DLPack numbers them."""
+    kind, _ = tensor.__dlpack_device__()
+    return int(kind)
+
+
+def read(tensor: Any) -> Header:
+    """Ask a tensor for its description.  Raises what the tensor raises, and ValueError if it gives
+    no capsule of the kind that was asked for.
+
+    The library is told not to synchronise: whoever passes the tensor orders the work.
+    """
+    capsule = tensor.__dlpack__(stream=_NO_SYNCHRONISATION)
+    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    get_pointer.restype = ctypes.c_void_p
+    get_pointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
+    header = _Tensor.from_address(get_pointer(capsule, _CAPSULE))
+    count = header.dimensions
+    strides = tuple(header.strides[:count]) if header.strides else None
+    return Header(
+        (header.data or 0) + header.byte_offset,
+        tuple(header.shape[:count]),
+        strides,
+        _name(header.dtype),
+    )
+
+
+def _name(dtype: _DataType) -> str:
+    kind = _KINDS.get(dtype.code, "unknown")
+    lanes = "" if dtype.lanes == 1 else f"x{dtype.lanes}"
+    return f"bool{lanes}" if kind == "bool" else f"{kind}{dtype.bits}{lanes}"

@@ -1,0 +1,145 @@
+"""The engine at work: one execution context, whoever enqueues, on whichever stream.
+
+One context means one piece of device memory for activations, however many slots and callers there
+are.  So its runs follow each other on the GPU; what overlaps with them are the copies.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from dsunet_runtime.cuda import Device, Graph, Stream
+from dsunet_runtime.errors import BackendError
+from dsunet_runtime.shapes import Shape
+
+# The legacy default stream, by two names, and a thread's own.
+_DEFAULT_STREAMS = (0, 1, 2)
+
+
+class Tensors(NamedTuple):
+    """Where an execution reads and writes, by the tensors' names."""
+
+    shapes: Mapping[str, Shape]
+    """Of the inputs."""
+    pointers: Mapping[str, int]
+    """Of inputs and outputs, in device memory."""
+
+
+class Execution:
+    """An execution context with its order.  Safe to use from any thread.
+
+    `captures` says whether runs on a stream of our own are recorded as CUDA graphs and replayed
+    (TensorRT for RTX does that itself).  All methods must be called with the device current.
+    """
+
+    def __init__(self, device: Device, context: Any, log: Any, *, captures: bool) -> None:
+        self._device = device
+        self._context: Any | None = context
+        self._log = log
+        self._lock = threading.Lock()
+        self._done = device.event()
+        self._arrived = device.event()
+        self._detour = device.stream()
+        self._captures = captures and device.captures
+        self._shapes: dict[str, Shape] = {}
+        self._graphs: dict[tuple[tuple[str, int], ...], Graph] = {}
+        self._retired: list[Graph] = []
+
+    def enqueue(self, tensors: Tensors, stream: Stream) -> None:
+        """Put a run into a stream of our own.  Raises BackendError if TensorRT refuses it."""
+        with self._lock, self._in_order(stream.handle):
+            self._run(tensors, stream)
+
+    def enqueue_foreign(self, tensors: Tensors, stream: int) -> None:
+        """Put a run into anybody's stream, after what it holds and before what comes into it.
+
+        On a default stream TensorRT would wait for the whole GPU.  So there the run takes a stream
+        of our own, and the default stream waits for it, without the host doing so.
+        """
+        with self._lock:
+            if stream not in _DEFAULT_STREAMS:
+                with self._in_order(stream):
+                    self._execute(tensors, stream)
+                return
+            self._arrived.record(stream)
+            self._arrived.hold(self._detour.handle)
+            with self._in_order(self._detour.handle):
+                self._execute(tensors, self._detour.handle)
+            self._done.hold(stream)
+
+    def close(self) -> None:
+        """Wait for the last run, and free the context; closing twice does nothing."""
+        with self._lock:
+            if self._context is None:
+                return
+            self._retire_graphs()
+            self._free_retired()
+            self._context = None
+            for handle in (self._done, self._arrived, self._detour):
+                handle.close()
+
+    @contextmanager
+    def _in_order(self, stream: int) -> Iterator[None]:
+        """What comes into the stream inside runs after all runs before it, and before all later."""
+        self._done.hold(stream)
+        try:
+            yield
+        finally:
+            self._done.record(stream)
+
+    def _run(self, tensors: Tensors, stream: Stream) -> None:
+        key = tuple(tensors.pointers.items())
+        repeated = tensors.shapes == self._shapes
+        if repeated and key in self._graphs:
+            self._graphs[key].launch(stream.handle)
+        elif repeated and self._captures:
+            self._capture(key, tensors, stream)
+        else:
+            # TensorRT wants a plain run after a change of shapes before a recording.
+            self._execute(tensors, stream.handle)
+
+    def _capture(self, key: tuple[tuple[str, int], ...], tensors: Tensors, stream: Stream) -> None:
+        if self._retired:
+            self._free_retired()
+        try:
+            with self._device.capture(stream) as capture:
+                self._execute(tensors, stream.handle)
+        except BackendError:
+            # Not every engine can be recorded; all of them can be run.
+            self._captures = False
+            self._execute(tensors, stream.handle)
+            return
+        self._graphs[key] = capture.graph
+        capture.graph.launch(stream.handle)
+
+    def _execute(self, tensors: Tensors, stream: int) -> None:
+        if self._context is None:
+            raise BackendError("this segmenter is closed: load the artifact again")
+        if tensors.shapes != self._shapes:
+            self._retire_graphs()
+            self._shapes = {}
+            for name, shape in tensors.shapes.items():
+                self._require(self._context.set_input_shape(name, shape))
+            self._shapes = dict(tensors.shapes)
+        for name, pointer in tensors.pointers.items():
+            self._require(self._context.set_tensor_address(name, pointer))
+        self._require(self._context.execute_async_v3(stream))
+
+    def _retire_graphs(self) -> None:
+        """A recording holds for one set of shapes in the context."""
+        self._retired += self._graphs.values()
+        self._graphs.clear()
+
+    def _free_retired(self) -> None:
+        """Wait until none of them runs any more, which callers on the device must not."""
+        self._done.synchronize()
+        for graph in self._retired:
+            graph.close()
+        self._retired.clear()
+
+    def _require(self, succeeded: bool) -> None:
+        if not succeeded:
+            raise BackendError(f"TensorRT failed: {self._log.take()}")

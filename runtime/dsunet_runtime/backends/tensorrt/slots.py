@@ -1,0 +1,108 @@
+"""The way from the host and back: buffers, and batches that follow each other closely.
+
+While the GPU computes one slot's batch, the other slot's is copied to it or from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.tensorrt import execution
+from dsunet_runtime.closing import Closing
+from dsunet_runtime.cuda import Device
+from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.shapes import Shape, output_shapes
+
+
+class Slot:
+    """One batch on its way.  For one thread at a time, with the device current.
+
+    Buffers grow to the largest batch that was seen: an engine that takes 4K frames need not hold
+    memory for them as long as none comes.
+    """
+
+    def __init__(self, device: Device, run: execution.Execution, manifest: Manifest) -> None:
+        self._device = device
+        self._run = run
+        self._manifest = manifest
+        with ExitStack() as stack:
+            self._stream = stack.enter_context(device.stream())
+            self._done = stack.enter_context(device.event())
+            names = [spec.name for spec in (*manifest.inputs, *manifest.outputs)]
+            self._buffers = {name: stack.enter_context(_Buffer(device)) for name in names}
+            self._resources = stack.pop_all()
+        self._results: Tensors = {}
+
+    def start(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        """Enqueue a batch: to the device, through the engine, and back; does not wait for it.
+
+        If that fails, `wait` before the next one.
+        """
+        self._results = {}
+        shapes: dict[str, Shape] = {name: value.shape for name, value in inputs.items()}
+        for name, value in inputs.items():
+            buffer = self._buffers[name]
+            view = buffer.view(value.shape, value.dtype)
+            np.copyto(view, value)
+            self._device.to_device(buffer.pointer, view, self._stream)
+        outputs = output_shapes(self._manifest, shapes)
+        self._results = {
+            spec.name: self._buffers[spec.name].view(outputs[spec.name], np.dtype(spec.dtype))
+            for spec in self._manifest.outputs
+        }
+        pointers = {name: buffer.pointer for name, buffer in self._buffers.items()}
+        self._run.enqueue(execution.Tensors(shapes, pointers), self._stream)
+        for name, view in self._results.items():
+            self._device.to_host(view, self._buffers[name].pointer, self._stream)
+        self._done.record(self._stream.handle)
+
+    def finish(self) -> Tensors:
+        """Wait for the batch that was started, and give its outputs, which belong to the caller."""
+        self._done.synchronize()
+        return {name: view.copy() for name, view in self._results.items()}
+
+    def wait(self) -> None:
+        """Wait until nothing uses the buffers any more."""
+        self._stream.synchronize()
+
+    def close(self) -> None:
+        """Free the buffers; closing twice does nothing."""
+        self._results = {}
+        self._resources.close()
+
+
+class _Buffer(Closing):
+    """Pinned host memory, and as much device memory."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._resources = ExitStack()
+        self._capacity = 0
+
+    def view(self, shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The host's side as an array; what was there before may be gone."""
+        size = math.prod(shape) * dtype.itemsize
+        if size > self._capacity:
+            self.close()
+            with ExitStack() as stack:
+                self._memory = stack.enter_context(self._device.allocate(size))
+                self._pinned = stack.enter_context(self._device.pin(size))
+                self._resources = stack.pop_all()
+            self._capacity = size
+        return self._pinned.array[:size].view(dtype).reshape(shape)
+
+    @property
+    def pointer(self) -> int:
+        """The device's side."""
+        return self._memory.pointer
+
+    def close(self) -> None:
+        self._capacity = 0
+        self._resources.close()

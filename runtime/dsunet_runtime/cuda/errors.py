@@ -1,0 +1,21 @@
+"""What CUDA's failures are called, for both bindings."""
+
+from __future__ import annotations
+
+from dsunet_runtime.errors import BackendError
+
+
+def no_driver(reason: object) -> BackendError:
+    """The error for a machine on which CUDA does not start."""
+    detail = " ".join(str(reason).split())
+    return BackendError(f"no NVIDIA driver works here: install one that fits the GPU ({detail})")
+
+
+def failure(call: str, reason: str, *, out_of_memory: bool = False) -> BackendError:
+    """The error for a call that CUDA refused."""
+    if out_of_memory:
+        return BackendError(
+            "the GPU has not enough free memory: end what else runs on it, or build the engine "
+            "with a smaller `--batch` or `--size`"
+        )
+    return BackendError(f"CUDA failed: {call}: {reason}")

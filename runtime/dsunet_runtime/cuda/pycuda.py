@@ -1,0 +1,186 @@
+"""The contract on PyCUDA, for programs that already use it.
+
+Graphs are not captured: PyCUDA has no function for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsunet_runtime.cuda import libcuda
+from dsunet_runtime.cuda.contract import (
+    Cuda,
+    Device,
+    Event,
+    Gpu,
+    Memory,
+    PinnedMemory,
+    Stream,
+)
+from dsunet_runtime.cuda.errors import failure, no_driver
+
+try:
+    import pycuda.driver as driver
+except ImportError as error:  # how PyCUDA says that libcuda is missing
+    raise no_driver(error) from error
+
+_NON_BLOCKING = 1
+
+
+class PyCuda(Cuda):
+    binding = "pycuda"
+
+    def __init__(self) -> None:
+        try:
+            driver.init()
+        except driver.Error as error:
+            raise no_driver(error) from error
+
+    def version(self) -> str:
+        number = driver.get_driver_version()
+        return f"{number // 1000}.{number % 1000 // 10}"
+
+    def gpus(self) -> tuple[Gpu, ...]:
+        return tuple(_describe(index) for index in range(driver.Device.count()))
+
+    def open(self, gpu: Gpu) -> Device:
+        return _Device(gpu)
+
+
+def _describe(index: int) -> Gpu:
+    device = driver.Device(index)
+    major, minor = device.compute_capability()
+    return Gpu(index, device.name(), f"{major}.{minor}", device.total_memory(), device.pci_bus_id())
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """PyCUDA's errors as BackendError."""
+    try:
+        yield
+    except driver.MemoryError as error:
+        raise failure("allocation", str(error), out_of_memory=True) from error
+    except driver.Error as error:
+        raise failure("PyCUDA", str(error)) from error
+
+
+class _Device(Device):
+    captures = False
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu = gpu
+        with _translated():
+            self._context = driver.Device(gpu.index).retain_primary_context()
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        with _translated():
+            self._context.push()
+        try:
+            yield
+        finally:
+            driver.Context.pop()
+
+    def free_memory(self) -> int:
+        with _translated():
+            free, _ = driver.mem_get_info()
+        return int(free)
+
+    def holds(self, pointer: int) -> bool:
+        return libcuda.device_of(pointer) == self.gpu.index
+
+    def allocate(self, size: int) -> Memory:
+        return _Memory(size)
+
+    def pin(self, size: int) -> PinnedMemory:
+        return _PinnedMemory(size)
+
+    def stream(self) -> Stream:
+        return _Stream()
+
+    def event(self) -> Event:
+        return _Event()
+
+    def to_device(self, pointer: int, source: NDArray[Any], stream: Stream) -> None:
+        with _translated():
+            driver.memcpy_htod_async(pointer, source, cast(_Stream, stream).native)
+
+    def to_host(self, target: NDArray[Any], pointer: int, stream: Stream) -> None:
+        with _translated():
+            driver.memcpy_dtoh_async(target, pointer, cast(_Stream, stream).native)
+
+    def close(self) -> None:
+        if self._context is None:
+            return
+        context, self._context = self._context, None
+        # PyCUDA releases a primary context only while it is current, and then leaves it there.
+        context.push()
+        handle = context.handle
+        context.detach()
+        libcuda.remove_context(handle)
+
+
+class _Memory(Memory):
+    def __init__(self, size: int) -> None:
+        self.size = size
+        with _translated():
+            self._allocation = driver.mem_alloc(size)
+        self.pointer = int(self._allocation)
+
+    def close(self) -> None:
+        if self.pointer:
+            self.pointer = 0
+            self._allocation.free()
+
+
+class _PinnedMemory(PinnedMemory):
+    def __init__(self, size: int) -> None:
+        with _translated():
+            self.array = driver.pagelocked_empty(size, np.uint8)
+        self._allocation: Any = self.array.base
+
+    def close(self) -> None:
+        if self._allocation is not None:
+            allocation, self._allocation = self._allocation, None
+            del self.array
+            allocation.free()
+
+
+class _Stream(Stream):
+    def __init__(self) -> None:
+        with _translated():
+            self.native: Any = driver.Stream(_NON_BLOCKING)
+        self.handle = self.native.handle
+
+    def synchronize(self) -> None:
+        with _translated():
+            self.native.synchronize()
+
+    def close(self) -> None:
+        # PyCUDA destroys it with its last reference.
+        self.native = None
+        self.handle = 0
+
+
+class _Event(Event):
+    def __init__(self) -> None:
+        self._event = libcuda.create_event()
+
+    def record(self, stream: int) -> None:
+        libcuda.record_event(self._event, stream)
+
+    def hold(self, stream: int) -> None:
+        libcuda.wait_for_event(stream, self._event)
+
+    def synchronize(self) -> None:
+        libcuda.synchronize_event(self._event)
+
+    def close(self) -> None:
+        if self._event:
+            event, self._event = self._event, 0
+            libcuda.destroy_event(event)

@@ -1,0 +1,41 @@
+"""The two flavours of TensorRT.  They share an API; their engines and their reach differ."""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import platform
+from typing import Any
+
+
+class Flavor(enum.StrEnum):
+    """A flavour of TensorRT."""
+
+    RTX = "rtx"
+    """TensorRT for RTX: built ahead of time for named GPUs, finished by a JIT on the GPU itself."""
+    TENSORRT = "tensorrt"
+    """Classic TensorRT: built on the GPU that it is for."""
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """What NVIDIA calls it."""
+        return "TensorRT for RTX" if self is Flavor.RTX else "TensorRT"
+
+    @property
+    def module(self) -> str:
+        """Its Python package's import name."""
+        return "tensorrt_rtx" if self is Flavor.RTX else "tensorrt"
+
+    @property
+    def extra(self) -> str:
+        """The extra of this distribution that brings it."""
+        return self.value
+
+    def load(self) -> Any:
+        """The imported package.  Raises ImportError if it is not there or its libraries are not."""
+        return importlib.import_module(self.module)
+
+
+def this_platform() -> str:
+    """Operating system and processor of this machine, for example `linux x86_64`."""
+    return f"{platform.system()} {platform.machine()}".lower()

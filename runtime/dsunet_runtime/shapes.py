@@ -1,0 +1,95 @@
+"""Which shapes an artifact takes, by its manifest: of its inputs, and of an engine's profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dsunet_runtime.errors import ArtifactError
+from dsunet_runtime.manifest import Manifest, TensorSpec
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The sizes that one dimension may have, both ends included."""
+
+    minimum: int
+    optimum: int
+    """What an engine was tuned for."""
+    maximum: int | None
+    """None is no limit."""
+
+    def __contains__(self, size: int) -> bool:
+        return self.minimum <= size and (self.maximum is None or size <= self.maximum)
+
+    def __str__(self) -> str:
+        if self.maximum is None:
+            return "any"
+        if self.minimum == self.maximum:
+            return str(self.minimum)
+        return f"{self.minimum} to {self.maximum}"
+
+
+def input_ranges(manifest: Manifest) -> dict[str, tuple[Range, ...]]:
+    """By each input's name the sizes that its dimensions may have.
+
+    Raises ArtifactError if the profiles of an engine do not fit its inputs.
+    """
+    if manifest.engine is None:
+        return {spec.name: tuple(map(_unlimited, spec.shape)) for spec in manifest.inputs}
+    profiles = {profile.input: profile for profile in manifest.profiles}
+    ranges = {}
+    for spec in manifest.inputs:
+        profile = profiles.get(spec.name)
+        if profile is None or {len(spec.shape)} != {
+            len(shape) for shape in (profile.minimum, profile.optimum, profile.maximum)
+        }:
+            raise ArtifactError(
+                f"the manifest has no profile that fits its input {spec.name!r}: build the engine "
+                f"again with `dsunet-export trt`"
+            )
+        ends = zip(profile.minimum, profile.optimum, profile.maximum, strict=True)
+        ranges[spec.name] = tuple(Range(*three) for three in ends)
+    return ranges
+
+
+def batch_range(manifest: Manifest) -> Range:
+    """How many images the artifact computes at once.  Raises what `input_ranges` raises."""
+    ranges = {dimensions[0] for dimensions in input_ranges(manifest).values() if dimensions}
+    if len(ranges) != 1:
+        raise ArtifactError("the manifest's inputs do not share one batch axis: export again")
+    return ranges.pop()
+
+
+def outside(shape: Shape, ranges: tuple[Range, ...]) -> bool:
+    """Whether a shape with as many dimensions has a size that is out of its range."""
+    return not all(size in range_ for size, range_ in zip(shape, ranges, strict=True))
+
+
+def output_shapes(manifest: Manifest, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The outputs' shapes for inputs of these shapes, which `input_ranges` allows.
+
+    Raises ArtifactError if the manifest gives an output a dimension that no input has.
+    """
+    sizes: dict[int | str, int] = {}
+    for spec in manifest.inputs:
+        sizes |= dict(zip(spec.shape, inputs[spec.name], strict=True))
+    return {spec.name: _resolve(spec, sizes) for spec in manifest.outputs}
+
+
+def _unlimited(dimension: int | str) -> Range:
+    if isinstance(dimension, str):
+        return Range(1, 1, None)
+    return Range(dimension, dimension, dimension)
+
+
+def _resolve(spec: TensorSpec, sizes: Mapping[int | str, int]) -> Shape:
+    try:
+        return tuple(size if isinstance(size, int) else sizes[size] for size in spec.shape)
+    except KeyError as error:
+        raise ArtifactError(
+            f"the manifest's output {spec.name!r} has a dimension {error} that no input has: "
+            f"export again"
+        ) from error
