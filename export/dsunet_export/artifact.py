@@ -7,24 +7,25 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import onnx
-import onnx_ir as ir
+from typing import TYPE_CHECKING
 
 from dsunet_export.errors import ExportError
-from dsunet_runtime.manifest import METADATA_KEY, Manifest
+from dsunet_runtime.manifest import METADATA_KEY, FileDigest, Manifest, digest
+
+if TYPE_CHECKING:
+    import onnx_ir as ir  # an engine is built without it
 
 SINGLE_FILE_LIMIT = 1_900_000_000
 """Bytes of weights; protobuf holds no message of 2 GiB, and the graph needs some room itself."""
 
 
-def check_output(output: Path) -> None:
-    """Raise ExportError if no artifact can have this name."""
-    if output.suffix != ".onnx":
-        raise ExportError(f"{output}: the name of an ONNX file ends in .onnx")
+def check_output(output: Path, suffix: str = ".onnx", kind: str = "an ONNX file") -> None:
+    """Raise ExportError if no artifact of this kind can have this name."""
+    if output.suffix != suffix:
+        raise ExportError(f"{output}: the name of {kind} ends in {suffix}")
     if output.is_dir():
         raise ExportError(
-            f"{output} is a folder: name a file, for example {output / 'dsunet.onnx'}"
+            f"{output} is a folder: name a file, for example {output / ('dsunet' + suffix)}"
         )
 
 
@@ -66,6 +67,8 @@ def weights_file(output: Path) -> Path:
 
 def save(model: ir.Model, path: Path) -> None:
     """Write a model, its weights beside it as `NAME.onnx.data` if one file cannot hold them."""
+    import onnx_ir as ir
+
     values = [value.const_value for value in model.graph.initializers.values()]
     weights = sum(tensor.nbytes for tensor in values if tensor is not None)
     external = weights_file(path).name if weights >= SINGLE_FILE_LIMIT else None
@@ -73,6 +76,12 @@ def save(model: ir.Model, path: Path) -> None:
         ir.save(model, path, external_data=external)
     except OSError as error:
         raise ExportError(f"cannot write to {path.parent.parent}: {error.strerror}") from error
+
+
+def beside(artifact: Path) -> tuple[FileDigest, ...]:
+    """The other files of an artifact that is being written: weights that it does not hold."""
+    files = sorted(artifact.parent.iterdir())
+    return tuple(digest(file) for file in files if file != artifact)
 
 
 def replace_manifest(path: Path, manifest: Manifest) -> None:
@@ -88,6 +97,8 @@ def append_manifest(path: Path, manifest: Manifest) -> None:
     A protobuf message is the sum of its parts, so the metadata can follow the rest: the file, which
     may hold gigabytes, is not written again.
     """
+    import onnx
+
     entry = onnx.StringStringEntryProto(key=METADATA_KEY, value=manifest.to_json())
     with path.open("ab") as file:
         file.write(onnx.ModelProto(metadata_props=[entry]).SerializeToString())

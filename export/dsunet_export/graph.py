@@ -28,29 +28,49 @@ class TensorsGraph(nn.Module):
 class FramesGraph(nn.Module):
     """8-bit frames to 8-bit masks: all image arithmetic inside."""
 
+    def __init__(self, model: DSUNet, mask_form: MaskForm) -> None:
+        super().__init__()
+        self.preprocess = Preprocess(list(model.config.input_sizes.values()))
+        self.model = model
+        self.postprocess = Postprocess(mask_form)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """uint8 N×H×W×3 RGB to uint8 N×H×W."""
+        logits = self.model(*self.preprocess(image)).fine
+        mask: Tensor = self.postprocess(logits, (image.shape[1], image.shape[2]))
+        return mask
+
+
+class Preprocess(nn.Module):
+    """8-bit frames to the encoders' inputs.  A module, so that its nodes have a name in common."""
+
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, model: DSUNet, mask_form: MaskForm) -> None:
+    def __init__(self, sizes: list[int]) -> None:
         super().__init__()
-        self.model = model
-        self.mask_form = mask_form
+        self.sizes = sizes
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
         self.register_buffer("scale", 1 / (255 * std), persistent=False)
         self.register_buffer("offset", -mean / std, persistent=False)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """uint8 N×H×W×3 RGB to uint8 N×H×W."""
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """uint8 N×H×W×3 RGB to N×3×S×S, normalised, for each size S."""
         # The cast comes first: TensorRT-RTX takes 8-bit inputs into nothing else.
         pixels = image.float().permute(0, 3, 1, 2)
-        sizes = self.model.config.input_sizes.items()
-        inputs = {name: self.normalise(resample(pixels, side)) for name, side in sizes}
-        logits = self.model(**inputs).fine
-        return to_mask(logits, (image.shape[1], image.shape[2]), self.mask_form)
+        return tuple(resample(pixels, side) * self.scale + self.offset for side in self.sizes)
 
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """N×3×H×W with values 0…255 to the encoders' range."""
-        return pixels * self.scale + self.offset
+
+class Postprocess(nn.Module):
+    """Logits to 8-bit masks; a module for the same reason."""
+
+    def __init__(self, mask_form: MaskForm) -> None:
+        super().__init__()
+        self.mask_form = mask_form
+
+    def forward(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """N×1×h×w to uint8 N×H×W, `size` being (H, W)."""
+        return to_mask(logits, size, self.mask_form)
 
 
 def to_mask(logits: Tensor, size: tuple[int, int], form: MaskForm) -> Tensor:

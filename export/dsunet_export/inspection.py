@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dsunet.config import DSUNetConfig
-from dsunet_runtime.manifest import Manifest, TensorSpec
+from dsunet_export.options import FLOAT16_MAX
+from dsunet_export.tensorrt.description import engine_rows
+from dsunet_runtime.manifest import Manifest, NarrowedWeights, Precision, TensorSpec
 
 
 def describe(manifest: Manifest) -> str:
@@ -31,11 +33,15 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"{name} {side}×{side}" for name, side in manifest.preprocessing.sizes.items()
     )
     yield "preprocessing", f"{where}: {sizes}"
-    kept = manifest.precision.kept_in_float32
-    yield (
-        "precision",
-        manifest.precision.compute + (f", {len(kept)} kept in float32" if kept else ""),
-    )
+    yield "precision", manifest.precision.compute
+    for line in kept_in_words(manifest.precision):
+        yield "  in float32", line
+    for line in headroom_in_words(manifest.precision):
+        yield "  largest", line
+    if manifest.precision.weights:
+        yield "  weights", _weights_in_words(manifest.precision.weights)
+    if manifest.engine is not None:
+        yield from engine_rows(manifest, manifest.engine)
     yield "multiply-adds", f"{manifest.macs / 1e9:,.3f} G an image"
     for rewrite in manifest.rewrites:
         saved = rewrite.macs_before - rewrite.macs_after
@@ -44,16 +50,40 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if not manifest.rewrites:
         yield "  rewrites", "none (--plain)"
     for check in manifest.verification:
+        overlap = "" if check.iou_at_half is None else f", IoU at half {check.iou_at_half:.4f}"
         yield (
             "verified",
             f"{check.inputs}: {check.output} within {check.max_abs_error:.3g} "
-            f"{check.tolerance_unit} of PyTorch's (allowed {check.tolerance:.3g})",
+            f"{check.tolerance_unit} of the reference (allowed {check.tolerance:.3g}){overlap}, by "
+            f"{check.computed_by}",
         )
     if not manifest.verification:
         yield "verified", "no"
     for file in manifest.files:
         yield "file", f"{file.name}, {file.size / 1e6:,.1f} MB, sha256 {file.sha256}"
     yield "built with", ", ".join(f"{k} {v}" for k, v in manifest.built_with.items())
+
+
+def kept_in_words(precision: Precision) -> list[str]:
+    """What stays in float32 and why, a line for each pattern."""
+    return [f"{k.pattern} ({k.nodes} nodes): {k.reason}" for k in precision.kept_in_float32]
+
+
+def headroom_in_words(precision: Precision) -> list[str]:
+    """The tensors that come closest to overflow, the closest first."""
+    return [
+        f"{peak.tensor} reaches {peak.magnitude:.4g} on {peak.images}, "
+        f"{FLOAT16_MAX / max(peak.magnitude, 1e-30):,.0f} times below float16's end"
+        for peak in precision.peaks
+    ]
+
+
+def _weights_in_words(weights: NarrowedWeights) -> str:
+    share = weights.narrowed / max(weights.narrowed + weights.kept, 1)
+    return (
+        f"{share:.2%} narrowed; of these {weights.subnormal:,} lost digits and "
+        f"{weights.zeroed:,} became zero"
+    )
 
 
 def _in_words(spec: TensorSpec) -> str:

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from dsunet.model import DSUNet
-from dsunet_export.artifact import append_manifest, replace_manifest, save, staging
-from dsunet_export.errors import VerificationError
+from dsunet_export.artifact import append_manifest, beside, replace_manifest, save, staging
 from dsunet_export.graph import FramesGraph, TensorsGraph, example_inputs
 from dsunet_export.macs import count_macs
-from dsunet_export.options import ExportOptions, WeightsOrigin
+from dsunet_export.options import Compute, ExportOptions, WeightsOrigin
+from dsunet_export.precision import Wish, reduce_precision, verify_before, verify_reduced
+from dsunet_export.probes import GraphInputs, load_probes, make_probes
+from dsunet_export.reference import compute_reference
 from dsunet_export.rewrites import REWRITES
+from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.tracing import trace
-from dsunet_export.verify import compute_reference, make_probes, verify
-from dsunet_runtime.errors import RuntimeFault
+from dsunet_export.verify import verify
 from dsunet_runtime.manifest import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     InputForm,
     Manifest,
+    Precision,
     Preprocessing,
     Rewrite,
     TensorSpec,
@@ -39,8 +42,6 @@ EXAMPLE_FRAME = (96, 130)
 """Frame size to trace with where any is allowed: unequal sides, neither an encoder's."""
 EXAMPLE_BATCH = 3
 """The same for the batch: another than verification runs, so that it shows if one got stuck."""
-
-Report = Callable[[str, float], None]
 
 
 def export_onnx(
@@ -56,22 +57,28 @@ def export_onnx(
     not compute what the model computes.
     """
     model.eval()
+    inputs = _graph_inputs(model, options)
+    probes = make_probes(options.size)
+    more_probes = load_probes(options.images, options.size) if options.images else []
     with staging(output) as folder:
-        watch = _Stopwatch(report)
-        probes = make_probes(options.size) if options.verify else []
-        references = [compute_reference(model, probe) for probe in probes]
+        watch = Stopwatch(report)
+        references = [compute_reference(model, probe) for probe in probes if options.verify]
         watch.step("compute the reference in PyTorch")
         macs = count_macs(model)
         rewrites = apply_rewrites(model, macs) if options.rewrite else ()
         watch.step("rewrite")
         graph = trace_model(model, options)
         watch.step("trace")
+        precision, float32_logits = Precision(), list[NDArray[np.float32]]()
+        if options.precision is not Compute.FP32:
+            wish = Wish(options.precision, options.keep_fp32, [*probes, *more_probes])
+            precision, float32_logits = reduce_precision(graph, wish, inputs, folder)
+            watch.step(f"convert to {options.precision.element_type}")
         artifact = folder / output.name
         save(graph, artifact)
         # ONNX Runtime is about to load the weights once more.
         del graph
         model.to_empty(device="meta")
-        graph_digest = digest(artifact)
         manifest = Manifest(
             model=model.config.to_dict(),
             input_form=options.input_form,
@@ -84,18 +91,20 @@ def export_onnx(
             checkpoint_sha256=origin.checkpoint_sha256,
             macs=rewrites[-1].macs_after if rewrites else macs,
             built_with=_versions(),
+            precision=precision,
             rewrites=rewrites,
-            graph=graph_digest,
-            files=tuple(digest(file) for file in folder.iterdir() if file != artifact),
+            graph=digest(artifact),
+            files=beside(artifact),
         )
         append_manifest(artifact, manifest)
         watch.step("write")
-        if probes:
-            try:
-                measured = verify(artifact, probes, references)
-            except RuntimeFault as fault:
-                raise VerificationError(f"the artifact does not run: {fault}") from fault
-            manifest = replace(manifest, verification=measured)
+        if options.verify:
+            if options.precision is Compute.FP32:
+                checks = verify(artifact, probes, references)
+            else:
+                checks = verify_before(probes, references, float32_logits[: len(probes)])
+                checks += verify_reduced(artifact, manifest, probes, references, folder)
+            manifest = replace(manifest, verification=checks)
             replace_manifest(artifact, manifest)
             watch.step("verify with ONNX Runtime")
     return manifest
@@ -129,6 +138,11 @@ def trace_model(model: DSUNet, options: ExportOptions) -> ir.Model:
     graph = trace(module, inputs, output.name, dynamic, options.opset)
     graph.graph.outputs[0].shape = ir.Shape(output.shape)
     return graph
+
+
+def _graph_inputs(model: DSUNet, options: ExportOptions) -> GraphInputs:
+    sizes = model.config.input_sizes
+    return GraphInputs(options.input_form, sizes, options.batch or 1, options.size)
 
 
 def _input_specs(model: DSUNet, options: ExportOptions) -> tuple[TensorSpec, ...]:
@@ -165,16 +179,3 @@ def _versions() -> dict[str, str]:
     # A package of several names: onnxruntime, onnxruntime-gpu and others.
     versions["onnxruntime"] = onnxruntime.__version__
     return {**versions, "python": platform.python_version()}
-
-
-class _Stopwatch:
-    """Reports how long each step took."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-        self.since = time.perf_counter()
-
-    def step(self, name: str) -> None:
-        now = time.perf_counter()
-        self.report(name, now - self.since)
-        self.since = now

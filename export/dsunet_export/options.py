@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from dsunet_export.errors import ExportError
@@ -14,6 +17,20 @@ LARGEST_BATCH, LARGEST_SIDE = 256, 16384
 """An artifact of a fixed size is traced and verified at that size, in memory."""
 OPSETS = range(18, 24)
 """The oldest that PyTorch's exporter writes, to the newest that TensorRT 10 reads."""
+FLOAT16_MAX = 65504.0
+
+
+class Compute(enum.StrEnum):
+    """The element type of weights and matrix products."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+
+    @property
+    def element_type(self) -> str:
+        """As NumPy and the manifest call it."""
+        return {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +47,11 @@ class ExportOptions:
     rewrite: bool = True
     """Whether to apply the exact rewrites."""
     verify: bool = True
+    precision: Compute = Compute.FP32
+    keep_fp32: tuple[str, ...] = ()
+    """Patterns of names of nodes that stay in float32."""
+    images: Path | None = None
+    """A folder of images on which magnitudes are measured too, besides those that verify."""
 
     def __post_init__(self) -> None:
         if self.input_form is InputForm.TENSORS and self.size is not None:
@@ -40,6 +62,14 @@ class ExportOptions:
             raise ExportError(f"batch {self.batch}: give a number from 1 to {LARGEST_BATCH}")
         if self.size is not None and not all(1 <= n <= LARGEST_SIDE for n in self.size):
             raise ExportError(f"size {self.size}: give sides from 1 to {LARGEST_SIDE}")
+        if self.precision is Compute.FP32 and (self.keep_fp32 or self.images):
+            raise ExportError(
+                "--keep-fp32 and --images are for --precision fp16 or bf16; all is float32 already"
+            )
+        if self.precision is Compute.BF16 and self.images:
+            raise ExportError(
+                "--images is for --precision fp16: bfloat16 has float32's range, nothing overflows"
+            )
         if self.opset not in OPSETS:
             raise ExportError(
                 f"opset {self.opset} is not supported: choose one from {OPSETS[0]} to {OPSETS[-1]}"
@@ -54,6 +84,29 @@ class ExportOptions:
     def frame_axes(self) -> tuple[int | str, int | str]:
         """Height and width of `frames`, as the manifest says them."""
         return ("height", "width") if self.size is None else self.size
+
+
+def read_patterns(arguments: Sequence[str]) -> list[str]:
+    """Patterns of node names, those of a file where an argument is `@FILE`: one a line.
+
+    Empty lines and what follows a `#` are left out.  Raises ExportError if the file cannot be read
+    or has none.
+    """
+    patterns = []
+    for argument in arguments:
+        if not argument.startswith("@"):
+            patterns.append(argument)
+            continue
+        try:
+            text = Path(argument[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "is no text"
+            raise ExportError(f"--keep-fp32 {argument}: {reason}") from error
+        found = [line.partition("#")[0].strip() for line in text.splitlines()]
+        if not any(found):
+            raise ExportError(f"--keep-fp32 {argument}: the file has no pattern: one a line")
+        patterns += filter(None, found)
+    return patterns
 
 
 @dataclass(frozen=True, slots=True)

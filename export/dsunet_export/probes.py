@@ -1,0 +1,99 @@
+"""Images to compare and to measure on, and what a graph takes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.errors import ImageError
+from dsunet_runtime.images import as_rgb, encoder_input
+from dsunet_runtime.jobs import images_at
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, InputForm, Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """An image to compare on: uint8 H×W×3 RGB."""
+
+    label: str
+    image: NDArray[np.uint8]
+
+
+def make_probes(size: tuple[int, int] | None) -> list[Probe]:
+    """Random pixels and a photograph, both of the given height and width, or of the photograph's.
+
+    One size, so that an artifact that takes any number of images takes these two at once.
+    """
+    with resources.files("dsunet_export").joinpath("data/chelsea.jpg").open("rb") as file:
+        photograph = Image.open(file).convert("RGB")
+    height, width = size or (photograph.height, photograph.width)
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return [
+        Probe(f"random {width}×{height}", noise),
+        Probe(f"photograph {width}×{height}", _resized(photograph, (height, width))),
+    ]
+
+
+def load_probes(folder: Path, size: tuple[int, int] | None) -> list[Probe]:
+    """The images in a folder, resized where a height and width are given.
+
+    Raises ImageError if there are none or one cannot be read.
+    """
+    probes = []
+    for path in images_at(folder):
+        try:
+            image = as_rgb(path)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
+        probes.append(Probe(path.name, _resized(Image.fromarray(image), size) if size else image))
+    return probes
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+    height, width = size
+    return np.asarray(image.resize((width, height)))
+
+
+@dataclass(frozen=True, slots=True)
+class GraphInputs:
+    """What a graph takes."""
+
+    form: InputForm
+    sizes: Mapping[str, int]
+    """Side of each encoder's input by its name."""
+    batch: int = 1
+    """Images at once; a graph that takes any number gets one."""
+    size: tuple[int, int] | None = None
+    """Height and width of `frames`; None for any."""
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """Of an artifact."""
+        batch, *rest = manifest.inputs[0].shape
+        fixed = [dim for dim in rest[:2] if isinstance(dim, int)]
+        frames = manifest.input_form is InputForm.FRAMES
+        return cls(
+            form=manifest.input_form,
+            sizes=manifest.preprocessing.sizes,
+            batch=batch if isinstance(batch, int) else 1,
+            size=(fixed[0], fixed[1]) if frames and len(fixed) == 2 else None,
+        )
+
+    def prepare(self, probe: Probe) -> Tensors:
+        """An image as the graph's inputs, batch axis included."""
+        if self.form is InputForm.FRAMES:
+            single: Tensors = {"image": probe.image}
+        else:
+            single = {
+                name: encoder_input(probe.image, side, IMAGENET_MEAN, IMAGENET_STD)
+                for name, side in self.sizes.items()
+            }
+        return {name: np.repeat(value[None], self.batch, 0) for name, value in single.items()}

@@ -1,0 +1,29 @@
+"""What an artifact is compared with: the way of the paper's published code.
+
+Pillow resamples, the plain model computes in PyTorch; masks are then made by NumPy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dsunet.model import DSUNet
+from dsunet_export.errors import VerificationError
+from dsunet_export.probes import GraphInputs, Probe
+from dsunet_runtime.manifest import InputForm
+
+
+def compute_reference(model: DSUNet, probe: Probe) -> NDArray[np.float32]:
+    """The plain model's fine logits, S×S.  Raises VerificationError if they are not numbers."""
+    inputs = GraphInputs(InputForm.TENSORS, model.config.input_sizes).prepare(probe)
+    with torch.inference_mode():
+        tensors = {name: torch.from_numpy(values) for name, values in inputs.items()}
+        logits: NDArray[np.float32] = model(**tensors).fine[0, 0].numpy()
+    if not np.isfinite(logits).all():
+        raise VerificationError(
+            f"the model itself gives values that are not finite on {probe.label}: check the "
+            "checkpoint, nothing was exported"
+        )
+    return logits

@@ -1,0 +1,321 @@
+"""Artifacts in float16 and bfloat16: what they hold, what is proven of them, what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+import pytest
+from numpy.typing import NDArray
+from typer.testing import CliRunner
+
+import dsunet_export.precision.conversion as conversion
+import dsunet_runtime
+from dsunet_export import artifact
+from dsunet_export.cli import app
+from dsunet_export.errors import ExportError, VerificationError
+from dsunet_export.options import Compute
+from dsunet_export.precision import convert_file
+from dsunet_export.precision.rules import rules_for
+from dsunet_export.precision.verification import iou_at_half
+from dsunet_runtime import Manifest
+from dsunet_runtime.manifest import InputForm, TensorSpec
+from tests.export.helpers import NANO, export, one_line
+
+
+def convert(source: Path, output: Path, compute: Compute = Compute.FP16, *keep: str) -> Manifest:
+    manifest = dsunet_runtime.read_manifest(source)
+    return convert_file(source, output, manifest, compute, keep, None, lambda step, seconds: None)
+
+
+@pytest.fixture(scope="module")
+def tensors(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`frames` without its image arithmetic: the form `tensors`, cut out of it."""
+    model = ir.load(frames)
+    graph = model.graph
+    inputs = []
+    for name, node in (("hiera", "hiera.trunk.patch_embed.proj/Conv"),
+                       ("dino", "dino.vit.patch_embed.proj/Conv")):  # fmt: skip
+        read = graph.node(node).inputs[0]
+        size = read.shape[-1]
+        inputs.append(ir.val(name, ir.DataType.FLOAT, ir.Shape(["batch", 3, size, size])))
+        read.replace_all_uses_with(inputs[-1])
+    logits = graph.node("Resize").outputs[0]
+    # The batch size is read off the first input.
+    graph.inputs[0].replace_all_uses_with(inputs[0])
+    graph.inputs[:], graph.outputs[:] = inputs, [logits]
+    passes.RemoveUnusedNodesPass()(model)
+    logits.name = "logits"
+    path = tmp_path_factory.mktemp("tensors") / "nano.onnx"
+    manifest = replace(
+        dsunet_runtime.read_manifest(frames),
+        input_form=InputForm.TENSORS,
+        inputs=tuple(
+            TensorSpec(str(v.name), "float32", tuple(map(_plain, v.shape)), "NCHW", "")
+            for v in inputs
+        ),
+        outputs=(TensorSpec("logits", "float32", ("batch", 1, 160, 160), "NCHW", ""),),
+    )
+    model.metadata_props["dsunet_manifest"] = manifest.to_json()
+    ir.save(model, path)
+    return path
+
+
+def _plain(dim: int | ir.SymbolicDim) -> int | str:
+    return dim if isinstance(dim, int) else str(dim.value)
+
+
+@pytest.fixture(scope="module")
+def half(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("half") / "half.onnx"
+    convert(frames, path, Compute.FP16, "sff.2/*", "sff.2/Add")
+    return path
+
+
+def test_what_it_says_of_itself(half: Path, frames: Path) -> None:
+    before, after = map(dsunet_runtime.read_manifest, (frames, half))
+    for field in ("inputs", "outputs", "model", "preprocessing", "macs", "rewrites"):
+        assert getattr(before, field) == getattr(after, field)
+    for values in ("input", "output"):
+        assert getattr(onnx.load(half).graph, values) == getattr(onnx.load(frames).graph, values)
+    precision = after.precision
+    assert precision.compute == "float16"
+    assert [k.pattern for k in precision.kept_in_float32] == [
+        *(rule.pattern for rule in rules_for(Compute.FP16)), "sff.2/*", "sff.2/Add",
+    ]  # fmt: skip
+    assert [k.nodes for k in precision.kept_in_float32][-1] == 0
+    assert 0 < precision.peaks[-1].magnitude < precision.peaks[0].magnitude < 65504 / 4
+    assert precision.weights is not None
+    assert precision.weights.narrowed > 0.99 * 1.9e6
+    checks = [(c.computed_by, c.output) for c in after.verification]
+    rounded = "ONNX Runtime, every tensor rounded to float16"
+    assert checks == [
+        (rounded, "logits"), (rounded, "mask"), (rounded, "logits"), (rounded, "mask"),
+        ("ONNX Runtime", "mask"), ("ONNX Runtime", "mask"),
+    ]  # fmt: skip
+    overlaps = [c.iou_at_half for c in after.verification if c.output == "logits"]
+    assert all(0.99 < iou < 1 for iou in overlaps if iou is not None)
+    assert None not in overlaps
+
+
+def test_half_the_size_and_nearly_the_same_masks(
+    half: Path, frames: Path, photo: NDArray[np.uint8]
+) -> None:
+    # The integers and names of the graph weigh something in a network this small.
+    assert half.stat().st_size < 0.57 * frames.stat().st_size
+    with dsunet_runtime.load(half) as narrow, dsunet_runtime.load(frames) as wide:
+        errors = np.abs(narrow(photo).astype(int) - wide(photo))
+    # Found: 2 and 0.1.
+    assert 0 < errors.max() <= 8
+    assert errors.mean() < 0.5
+
+
+@pytest.mark.parametrize("form", ["frames", "tensors"])
+@pytest.mark.parametrize("compute", [Compute.FP16, Compute.BF16])
+def test_tensorrt_reads_it_strongly_typed(
+    form: str, compute: Compute, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    path = tmp_path / "reduced.onnx"
+    manifest = convert(request.getfixturevalue(form), path, compute)
+    proto = onnx.load(path)
+    onnx.checker.check_model(proto, full_check=True)
+    onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+    logger = trt.Logger(trt.Logger.ERROR)
+    network = trt.Builder(logger).create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    assert parser.parse_from_file(str(path)), [
+        parser.get_error(i) for i in range(parser.num_errors)
+    ]
+    reduced = {Compute.FP16: trt.float16, Compute.BF16: trt.bfloat16}[compute]
+    weights = {trt.float16: 0, trt.bfloat16: 0, trt.float32: 0}
+    for layer in (network.get_layer(i) for i in range(network.num_layers)):
+        if layer.type == trt.LayerType.CONSTANT and layer.get_output(0).dtype in weights:
+            layer.__class__ = trt.IConstantLayer
+            weights[layer.get_output(0).dtype] += layer.weights.size
+        if layer.type in (trt.LayerType.MATRIX_MULTIPLY, trt.LayerType.CONVOLUTION):
+            in_graph = layer.name.startswith("preprocess/")
+            assert layer.get_output(0).dtype == (trt.float32 if in_graph else reduced), layer.name
+    assert weights[reduced] > 0.99 * sum(weights.values())
+    named = {"uint8": trt.uint8, "float32": trt.float32}
+    for specs, count, get in (
+        (manifest.inputs, network.num_inputs, network.get_input),
+        (manifest.outputs, network.num_outputs, network.get_output),
+    ):
+        found = {get(i).name: get(i).dtype for i in range(count)}
+        assert found == {spec.name: named[spec.dtype] for spec in specs}
+
+
+def test_bfloat16_is_judged_by_rounding_alone(frames: Path, tmp_path: Path) -> None:
+    """ONNX Runtime has no convolution for it on the CPU."""
+    manifest = convert(frames, tmp_path / "bf16.onnx", Compute.BF16)
+    assert manifest.precision.compute == "bfloat16"
+    assert manifest.precision.peaks == ()
+    assert {c.computed_by for c in manifest.verification} == {
+        "ONNX Runtime, every tensor rounded to bfloat16"
+    }
+    (opset,) = ir.load(tmp_path / "bf16.onnx").opset_imports.values()
+    assert opset == 22
+    # Three digits fewer than float16, of which the logits show as much.
+    worst = max(c.mean_abs_error for c in manifest.verification if c.output == "logits")
+    assert 0.005 < worst < 0.1
+
+
+def test_weights_beside_the_graph(
+    frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifact, "SINGLE_FILE_LIMIT", 1_000_000)
+    manifest = convert(frames, tmp_path / "half.onnx")
+    assert {file.name for file in tmp_path.iterdir()} == {"half.onnx", "half.onnx.data"}
+    (file,) = manifest.files
+    assert file.name == "half.onnx.data"
+    assert manifest.precision.weights is not None
+    assert file.size == pytest.approx(2 * manifest.precision.weights.narrowed, rel=0.01)
+
+
+class TestRefusals:
+    @pytest.fixture
+    def output(self, tmp_path: Path) -> Any:
+        """An artifact that a failing conversion must leave as it is."""
+        output = tmp_path / "x.onnx"
+        output.write_bytes(b"an older artifact")
+        yield output
+        assert output.read_bytes() == b"an older artifact"
+        assert list(tmp_path.iterdir()) == [output]
+
+    def test_wrong_conversion(
+        self, frames: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A planted fault: the last convolution's weights lose their sign."""
+        save = conversion.save
+
+        def wrong(model: ir.Model, path: Path) -> None:
+            weight = model.graph.initializers["heads.2.weight"]
+            weight.const_value = ir.tensor(np.abs(weight.const_value.numpy()))
+            save(model, path)
+
+        monkeypatch.setattr(conversion, "save", wrong)
+        with pytest.raises(
+            VerificationError, match=r"logits differs by .*half 0\.\d+, .*--keep-fp32"
+        ):
+            convert(frames, output)
+
+    def test_wrong_graph(self, output: Path, quick: ir.Model) -> None:
+        """Another model's: told before rounding can hide anything."""
+        result = export(*NANO, "--seed", 1, "-o", output, "--precision", "fp16")
+        assert result.exit_code == 1
+        assert "logits differs by up to" in result.stderr
+
+    def test_no_numbers(self, traced: ir.Model, frames: Path, tmp_path: Path) -> None:
+        bias = traced.graph.initializers["heads.2.bias"]
+        bias.const_value = ir.tensor(np.full_like(bias.const_value.numpy(), np.nan))
+        source = tmp_path / "nan.onnx"
+        ir.save(traced, source)
+        with pytest.raises(ExportError, match="itself gives values that are not finite"):
+            convert_file(
+                source, tmp_path / "x.onnx", dsunet_runtime.read_manifest(frames), Compute.FP16,
+                [], None, lambda step, seconds: None,
+            )  # fmt: skip
+        assert list(tmp_path.iterdir()) == [source]
+
+    def test_what_is_reduced_already(self, half: Path, output: Path) -> None:
+        with pytest.raises(ExportError, match="is float16 already: give the float32 artifact"):
+            convert(half, output)
+
+    def test_pattern_without_match(self, frames: Path, output: Path) -> None:
+        with pytest.raises(ExportError, match=r"names are like sff\.2"):
+            convert(frames, output, Compute.FP16, "sff.2.out/Relu_9")
+
+
+class TestOverlap:
+    HALVES = np.repeat(np.float32([[-1, 1]]), 50, axis=1)
+
+    def test_of_masks(self) -> None:
+        assert iou_at_half(self.HALVES, self.HALVES) == 1
+        assert iou_at_half(self.HALVES, -self.HALVES) == 0
+        smaller = self.HALVES.copy()
+        smaller[0, 50:60] = -1
+        assert iou_at_half(self.HALVES, smaller) == 40 / 50
+
+    def test_where_all_logits_have_one_sign(self) -> None:
+        """The median takes the place of zero, or every two maps would agree."""
+        low = self.HALVES - 9
+        assert iou_at_half(low, low) == 1
+        assert iou_at_half(low, -self.HALVES - 9) == 0
+
+    def test_where_a_map_is_flat(self) -> None:
+        flat = np.zeros((5, 5), np.float32)
+        assert iou_at_half(flat, flat) == 1
+        assert iou_at_half(flat, flat + 1) == 0
+
+
+class TestCommand:
+    @pytest.fixture
+    def images(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "images"
+        folder.mkdir()
+        return folder
+
+    def test_float16(self, quick: ir.Model, tmp_path: Path) -> None:
+        patterns = tmp_path / "patterns.txt"
+        patterns.write_text("# the finest attention\nsff.2*\n\n  rfb.0/*  # and this\n")
+        path = tmp_path / "x.onnx"
+        result = export(
+            *NANO, "-o", path, "--precision", "fp16", "--keep-fp32", "heads*",
+            "--keep-fp32", f"@{patterns}",
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        manifest = dsunet_runtime.read_manifest(path)
+        kept = [k.pattern for k in manifest.precision.kept_in_float32]
+        assert kept[len(rules_for(Compute.FP16)) :] == ["heads*", "sff.2*", "rfb.0/*"]
+        assert "in float32: heads* (1 nodes): asked for by --keep-fp32" in result.stderr
+        assert "times below float16's end" in result.stdout
+        assert "IoU at half 0.99" in result.stdout
+        by = [c.computed_by for c in manifest.verification]
+        assert by[:2] == ["ONNX Runtime, before the conversion"] * 2
+        assert len(by) == 8
+        inspected = dict(
+            line.split("  ", 1) for line in inspect(path).splitlines() if "  " in line.strip()
+        )
+        assert inspected["precision"].strip() == "float16"
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (("--keep-fp32", "x"), "--keep-fp32 and --images are for --precision fp16"),
+            (("--images", "."), "--keep-fp32 and --images are for --precision fp16"),
+            (("--precision", "bf16", "--images", "."), "bfloat16 has float32's range"),
+            (("--precision", "fp16", "--keep-fp32", "@none.txt"), "@none.txt: No such file"),
+        ],
+    )
+    def test_wrong_options(self, tmp_path: Path, arguments: tuple[str, ...], match: str) -> None:
+        result = export(*NANO, "-o", tmp_path / "x.onnx", *arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert match in one_line(result.stderr)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_wrong_images(self, tmp_path: Path, images: Path) -> None:
+        arguments = (*NANO, "-o", tmp_path / "x.onnx", "--precision", "fp16", "--images", images)
+        result = export(*arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "no images in this folder" in one_line(result.stderr)
+        (images / "broken.png").write_bytes(b"not an image")
+        result = export(*arguments)
+        assert result.exit_code == 1
+        assert "broken.png: not an image" in one_line(result.stderr)
+        assert list(tmp_path.iterdir()) == [images]
+
+    def test_file_without_patterns(self, tmp_path: Path) -> None:
+        empty = tmp_path / "empty.txt"
+        empty.write_text("# nothing\n")
+        result = export(*NANO, "-o", "x.onnx", "--precision", "fp16", "--keep-fp32", f"@{empty}")
+        assert "the file has no pattern" in one_line(result.stderr)
+
+
+def inspect(path: Path) -> str:
+    return CliRunner().invoke(app, ["inspect", str(path)]).stdout
