@@ -13,8 +13,18 @@ import typer
 
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.errors import DSUNetError
+from dsunet_export.cli_doctor import doctor
+from dsunet_export.cli_trt import trt
 from dsunet_export.errors import ExportError, MissingExtraError
-from dsunet_export.options import DEFAULT_OPSET, OPSETS, ExportOptions, WeightsOrigin
+from dsunet_export.options import (
+    DEFAULT_OPSET,
+    OPSETS,
+    Compute,
+    ExportOptions,
+    WeightsOrigin,
+    read_patterns,
+)
+from dsunet_export.stopwatch import print_step
 from dsunet_runtime.command import make_app
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.manifest import InputForm, MaskForm
@@ -90,6 +100,30 @@ def onnx(
     plain: Annotated[
         bool, typer.Option("--plain", help="Without the exact rewrites, for comparison.")
     ] = False,
+    precision: Annotated[
+        Compute,
+        typer.Option(
+            help="Of weights and matrix products.  fp16: strongly typed float16, inputs and "
+            "outputs as before.  bf16: bfloat16, for networks whose activations overflow; needs a "
+            "GPU of compute capability 8.0 and makes --opset at least 22."
+        ),
+    ] = Compute.FP32,
+    keep_fp32: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN|@FILE",
+            help="Nodes that stay in float32, such as 'sff.2*' or '*/Softmax*'; @FILE has one "
+            "pattern a line.  May be given several times.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Images on which --precision fp16 looks for overflow, besides random pixels and a "
+            "photograph.",
+        ),
+    ] = None,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not compare the artifact with PyTorch.")
     ] = False,
@@ -107,9 +141,13 @@ def onnx(
         opset=opset,
         rewrite=not plain,
         verify=not no_verify,
+        precision=precision,
+        keep_fp32=tuple(read_patterns(keep_fp32 or [])),
+        images=images,
     )
     try:
         from dsunet_export.artifact import check_output
+        from dsunet_export.inspection import headroom_in_words, kept_in_words
         from dsunet_export.onnx import export_onnx
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
@@ -119,19 +157,29 @@ def onnx(
 
     check_output(output)
     model, origin = _load(checkpoint, preset, injection, random_weights, seed, sam2, dinov2)
-    manifest = export_onnx(model, origin, output, options, _report)
+    manifest = export_onnx(model, origin, output, options, print_step)
+    for line in kept_in_words(manifest.precision):
+        print(f"in float32: {line}", file=sys.stderr)
+    for line in headroom_in_words(manifest.precision):
+        print(line)
     for check in manifest.verification:
+        overlap = "" if check.iou_at_half is None else f", IoU at half {check.iou_at_half:.4f}"
         print(
             f"{check.inputs}: {check.output} differs by at most {check.max_abs_error:.3g} "
-            f"(mean {check.mean_abs_error:.2g}) {check.tolerance_unit}"
+            f"(mean {check.mean_abs_error:.2g}) {check.tolerance_unit}{overlap}"
         )
     files = [output, *(output.with_name(file.name) for file in manifest.files)]
     print(", ".join(f"{file} {file.stat().st_size / 1e6:,.1f} MB" for file in files))
 
 
+app.command()(trt)
+
+
 @app.command()
 def inspect(
-    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="An exported ONNX file.")],
+    artifact: Annotated[
+        Path, typer.Argument(metavar="ARTIFACT", help="An exported ONNX file, or an engine.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="The manifest as JSON.")] = False,
 ) -> None:
     """Say what an artifact is, and check that the files beside it are the ones it needs."""
@@ -142,6 +190,9 @@ def inspect(
     check_sizes(artifact, manifest)
     check_hashes(artifact, manifest)
     print(json.dumps(dataclasses.asdict(manifest), indent=2) if as_json else describe(manifest))
+
+
+app.command()(doctor)
 
 
 def _load(
@@ -197,7 +248,3 @@ def _parse_size(text: str) -> tuple[int, int] | None:
             f"{text!r}: give HEIGHTxWIDTH, for example 720x1280, or {DYNAMIC!r}"
         )
     return int(match[1]), int(match[2])
-
-
-def _report(step: str, seconds: float) -> None:
-    print(f"{step}: {seconds:.1f} s", file=sys.stderr)

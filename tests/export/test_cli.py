@@ -206,7 +206,7 @@ class TestNothingIsLeft:
             path.write_bytes(b"as far as it went")
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr("dsunet_export.artifact.ir.save", save)
+        monkeypatch.setattr("onnx_ir.save", save)
         fails(*NANO, "-o", output, match="cannot write .*: No space left on device")
 
     def test_interruption(self, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,11 +72,13 @@ def windows(x: Tensor, side: int) -> Tensor:
     rows, columns = (-(-size // side) for size in x.shape[1:3])
     x = F.pad(x, (0, 0, 0, columns * side - x.shape[2], 0, rows * side - x.shape[1]))
     cut = x.unflatten(2, (columns, side)).unflatten(1, (rows, side)).transpose(2, 3)
-    return cut.flatten(0, 2).flatten(1, 2)
+    result: Tensor = cut.flatten(0, 2).flatten(1, 2)
+    return result
 
 
 def from_windows(x: Tensor, side: int, height: int, width: int) -> Tensor:
     """Undo `windows`: B×height×width×C, without the padding."""
     rows, columns = -(-height // side), -(-width // side)
     joined = x.unflatten(1, (side, side)).unflatten(0, (-1, rows, columns)).transpose(2, 3)
-    return joined.flatten(3, 4).flatten(1, 2)[:, :height, :width]
+    result: Tensor = joined.flatten(3, 4).flatten(1, 2)[:, :height, :width]
+    return result

@@ -1,0 +1,152 @@
+"""`dsunet-export trt`.  TensorRT is imported inside it; PyTorch and ONNX are not needed."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from dsunet_export.errors import ExportError
+from dsunet_export.options import Compute
+from dsunet_export.stopwatch import print_step
+from dsunet_runtime.flavor import Flavor
+
+T = TypeVar("T")
+
+
+class FlavorOption(enum.StrEnum):
+    """What --flavor takes."""
+
+    AUTO = "auto"
+    RTX = Flavor.RTX
+    TENSORRT = Flavor.TENSORRT
+
+
+def _print_gpus(names: list[str]) -> list[str]:
+    if "list" in names:
+        from dsunet_export.tensorrt.gpus import describe_gpus
+
+        print(describe_gpus())
+        raise typer.Exit
+    return names
+
+
+def trt(
+    graph: Annotated[Path, typer.Argument(metavar="ONNX", help="What `dsunet-export onnx` wrote.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write, NAME.engine.")],
+    gpu: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME",
+            callback=_print_gpus,
+            is_eager=True,
+            help="A GPU to build for, for example rtx4090; may be given several times.  `list` "
+            "prints all.  [default: the one here]",
+        ),
+    ] = [],  # noqa: B006 - Typer copies it
+    compute_capability: Annotated[
+        list[str],
+        typer.Option(metavar="X.Y", help="The same by number, for example 8.9.  May be repeated."),
+    ] = [],  # noqa: B006
+    flavor: Annotated[
+        FlavorOption,
+        typer.Option(
+            help="rtx: TensorRT for RTX, on any machine.  tensorrt: classic TensorRT, on the GPU "
+            "that the engine is for.  auto: the first of these that is installed and can."
+        ),
+    ] = FlavorOption.AUTO,
+    precision: Annotated[
+        Compute | None,
+        typer.Option(
+            help="[default: the graph's, or fp16 if that is fp32, which is then converted]",
+            show_default=False,
+        ),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(metavar="N|MIN:OPT:MAX", help="Images at once.  [default: the graph's, or 1]"),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW|MIN:OPT:MAX",
+            help="Size of frames.  [default: the graph's, or 64x64:720x1280:1920x1920]",
+        ),
+    ] = None,
+    workspace: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1 << 20, metavar="MiB", help="Device memory that a layer may use for itself."
+        ),
+    ] = None,
+    opt_level: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=5, metavar="N", help="More takes longer to build.  [default: TensorRT's, 3]"
+        ),
+    ] = None,
+    strip_weights: Annotated[
+        bool,
+        typer.Option(
+            "--strip-weights", help="Leave the weights in ONNX, which then belongs beside OUTPUT."
+        ),
+    ] = False,
+    timing_cache: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Read and written; makes later builds quicker."),
+    ] = None,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "-v",
+            "--verbose",
+            count=True,
+            show_default=False,
+            help="TensorRT's log; -vv: all of it.",
+        ),
+    ] = 0,
+) -> None:
+    """Build a TensorRT engine of an exported ONNX file, and prove its precision.
+
+    Writes OUTPUT and OUTPUT.json, which belong together.  Nothing is written unless the engine has
+    the precision that it is asked to have.
+    """
+    from dsunet_export.artifact import check_output
+    from dsunet_export.tensorrt.builder import build_engine
+    from dsunet_export.tensorrt.configuration import EngineOptions
+    from dsunet_export.tensorrt.description import summarise
+    from dsunet_export.tensorrt.profiles import Ranges, parse_batch, parse_size
+    from dsunet_export.tensorrt.targets import choose, parse_compute_capability, parse_wanted
+
+    options = EngineOptions(
+        precision=precision,
+        ranges=Ranges(
+            None if batch is None else _parsed(parse_batch, batch),
+            None if size is None else _parsed(parse_size, size),
+        ),
+        workspace=workspace,
+        optimization_level=opt_level,
+        strip_weights=strip_weights,
+        timing_cache=timing_cache,
+        verbosity=verbose,
+    )
+    numbers = [_parsed(parse_compute_capability, text) for text in compute_capability]
+    check_output(output, ".engine", "an engine")
+    asked = None if flavor is FlavorOption.AUTO else Flavor(flavor.value)
+    choice = choose(asked, parse_wanted(gpu, numbers))
+    targets = ", ".join(choice.target.compute_capabilities)
+    print(f"{choice.kit.title} ({choice.reason}), for {targets}", file=sys.stderr)
+    built = build_engine(graph, output, choice, options, print_step)
+    print(summarise(output, built.manifest))
+
+
+def _parsed(parse: Callable[[str], T], text: str) -> T:
+    """What an option's text means; wrong usage if it means nothing."""
+    try:
+        return parse(text)
+    except ExportError as error:
+        raise typer.BadParameter(str(error)) from error

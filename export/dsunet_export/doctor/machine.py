@@ -1,0 +1,200 @@
+"""What is on this machine.  Nothing here raises: what does not work is a finding."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import re
+import warnings
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from dsunet_export.doctor.packages import (
+    Package,
+    distribution,
+    find_packages,
+    installed_version,
+    one_line,
+    onnxruntimes,
+)
+from dsunet_export.tensorrt.flavors import RtxKit
+from dsunet_export.tensorrt.targets import load
+from dsunet_runtime.cuda import Gpu, find, nvml
+from dsunet_runtime.errors import BackendError
+from dsunet_runtime.flavor import Flavor, this_platform
+from dsunet_runtime.provider import Provider
+
+_SILENT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """NVIDIA's driver."""
+
+    version: str | None
+    """For example `580.95.05`; None where its management library is not (Jetson)."""
+    cuda: str | None
+    """The newest CUDA that it runs, for example `13.0`; None if that was not found out."""
+    problem: str | None
+    """Why CUDA cannot be used from Python; None if it can."""
+
+    @property
+    def is_here(self) -> bool:
+        return self.version is not None or self.cuda is not None
+
+
+@dataclass(frozen=True, slots=True)
+class PresentGpu:
+    """A GPU of this machine."""
+
+    gpu: Gpu
+    free_memory: int | None
+    """Bytes; None if the driver does not tell."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.gpu.name} ({self.gpu.compute_capability})"
+
+
+@dataclass(frozen=True, slots=True)
+class PresentProvider:
+    """A provider that the installed ONNX Runtime was built with."""
+
+    starts: bool | None
+    """None if it was not tried, because there is no driver."""
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRT:
+    """What an installed flavour of TensorRT says of itself."""
+
+    cuda: int | None
+    """The CUDA that it was built for, for example 13; None if it was not installed with pip."""
+    compute_capabilities: tuple[str, ...] | None
+    """What it builds for, ascending; None for the classic one, which builds for the GPU here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Torch:
+    """What PyTorch makes of CUDA."""
+
+    cuda: str | None
+    """The CUDA that it was built with; None if without."""
+    sees_gpu: bool | None
+    """None if it was not tried: it takes seconds to load, and without a driver it sees none."""
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Everything that jobs depend on."""
+
+    python: str
+    platform: str
+    driver: Driver
+    gpus: tuple[PresentGpu, ...]
+    """In CUDA's order; none if CUDA does not start."""
+    packages: dict[str, Package]
+    onnxruntimes: tuple[str, ...]
+    """The distributions of ONNX Runtime that are installed."""
+    providers: dict[Provider, PresentProvider]
+    tensorrt: dict[Flavor, TensorRT]
+    """The flavours that load."""
+    torch: Torch | None
+    """None if it is not installed."""
+
+
+def look_round() -> Machine:
+    """Find out what is here."""
+    driver, gpus = _find_gpus()
+    # Before PyTorch and TensorRT are loaded: they bring libraries that ONNX Runtime then finds too,
+    # here but not where it is used without them.
+    providers = _find_providers(driver)
+    packages = find_packages()
+    flavors = [flavor for flavor in Flavor if packages[distribution(flavor)].works]
+    return Machine(
+        python=platform.python_version(),
+        platform=this_platform(),
+        driver=driver,
+        gpus=gpus,
+        packages=packages,
+        onnxruntimes=onnxruntimes(),
+        providers=providers,
+        tensorrt={flavor: _ask_tensorrt(flavor) for flavor in flavors},
+        torch=_ask_torch(driver) if packages["torch"].works else None,
+    )
+
+
+def _find_gpus() -> tuple[Driver, tuple[PresentGpu, ...]]:
+    version = nvml.driver_version()
+    try:
+        cuda = find()
+        gpus = tuple(PresentGpu(gpu, nvml.free_memory(gpu)) for gpu in cuda.gpus())
+        return Driver(version, cuda.version(), None), gpus
+    except Exception as error:  # a binding that does not load may raise anything
+        return Driver(version, None, one_line(error)), ()
+
+
+def _find_providers(driver: Driver) -> dict[Provider, PresentProvider]:
+    try:
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(_SILENT)
+        built_in = onnxruntime.get_available_providers()
+    except Exception:  # `find_packages` says what it is
+        return {}
+    return {p: _try(p, driver) for p in Provider if p.official_name in built_in}
+
+
+def _try(provider: Provider, driver: Driver) -> PresentProvider:
+    from dsunet_runtime.backends.onnxruntime import check_provider
+
+    if provider is not Provider.CPU and not driver.is_here:
+        return PresentProvider(starts=None)
+    try:
+        check_provider(provider)
+    except BackendError as error:
+        return PresentProvider(starts=False, problem=one_line(error))
+    return PresentProvider(starts=True)
+
+
+def _ask_tensorrt(flavor: Flavor) -> TensorRT:
+    kit = load(flavor)
+    known = tuple(kit.compute_capabilities()) if isinstance(kit, RtxKit) else None
+    return TensorRT(_cuda_of(distribution(flavor)), known)
+
+
+def _cuda_of(package: str) -> int | None:
+    """13 for a distribution that only asks for another one named NAME_cu13."""
+    if installed_version(package) is None:
+        return None
+    match = re.search(r"[-_]cu(\d+)", " ".join(metadata.requires(package) or []))
+    return int(match[1]) if match else None
+
+
+def _ask_torch(driver: Driver) -> Torch:
+    if not driver.is_here:
+        return Torch(_torch_cuda(), sees_gpu=None)
+    try:
+        import torch
+
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            sees = torch.cuda.is_available()
+        problem = one_line(said[0].message) if said and not sees else None
+        return Torch(torch.version.cuda, sees, problem)
+    except Exception as error:  # a broken package may raise anything
+        return Torch(_torch_cuda(), sees_gpu=False, problem=one_line(error))
+
+
+def _torch_cuda() -> str | None:
+    """The CUDA that PyTorch was built with, out of the file in which it says so: a millisecond."""
+    spec = importlib.util.find_spec("torch")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        file = Path(folder, "version.py")
+        if file.is_file():
+            match = re.search(r"^cuda\b.*= '([\d.]+)'", file.read_text(), flags=re.MULTILINE)
+            return match[1] if match else None
+    return None

@@ -1,0 +1,171 @@
+"""Which of the packages that this distribution can use are installed, and whether they load."""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import importlib.util
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from dsunet_runtime.flavor import Flavor
+
+_LONGEST_REASON = 300
+
+
+class State(enum.StrEnum):
+    """How a package fares."""
+
+    LOADS = "loads"
+    INSTALLED = "installed"
+    """And not tried: it is PyTorch, or imports it or its like, which takes seconds."""
+    OLD = "too old"
+    BROKEN = "broken"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package, there or not."""
+
+    title: str
+    distribution: str
+    """As pip calls it."""
+    extra: str
+    """Which of this distribution's extras brings it."""
+    state: State
+    version: str | None = None
+    reason: str | None = None
+    """What is wrong with it, in one line."""
+
+    @property
+    def works(self) -> bool:
+        """As far as it was tried."""
+        return self.state in (State.LOADS, State.INSTALLED)
+
+    @property
+    def remedy(self) -> str:
+        """The command that makes it work."""
+        if self.state is not State.BROKEN:
+            return f"pip install 'dsunet[{self.extra}]'"
+        pin = "" if self.version is None else f"=={self.version}"
+        return f"pip install --force-reinstall {self.distribution}{pin}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    title: str
+    distribution: str
+    extra: str
+    module: str
+    quick: bool = True
+    """Whether importing it takes a fraction of a second."""
+
+
+def distribution(flavor: Flavor) -> str:
+    """What pip calls a flavour of TensorRT."""
+    return flavor.module.replace("_", "-")
+
+
+_KNOWN = (
+    *(_Known(f.title, distribution(f), f.extra, f.module) for f in Flavor),
+    _Known("cuda-python", "cuda-python", "cuda", "cuda.bindings.driver"),
+    _Known("PyCUDA", "pycuda", "pycuda", "pycuda", quick=False),
+    _Known("PyTorch", "torch", "torch", "torch", quick=False),
+    _Known("torchvision", "torchvision", "torch", "torchvision", quick=False),
+    _Known("timm", "timm", "torch", "timm", quick=False),
+    _Known("sam2", "sam2", "torch", "sam2", quick=False),
+    _Known("PyWavelets", "PyWavelets", "torch", "pywt"),
+    _Known("safetensors", "safetensors", "torch", "safetensors"),
+    _Known("onnx", "onnx", "export", "onnx"),
+    _Known("onnx-ir", "onnx-ir", "export", "onnx_ir", quick=False),
+    _Known("onnxscript", "onnxscript", "export", "onnxscript", quick=False),
+)
+_ONNXRUNTIME = {
+    name: _Known("ONNX Runtime", name, extra, "onnxruntime")
+    for name, extra in (("onnxruntime", "cpu"), ("onnxruntime-gpu", "gpu"))
+}
+"""Two distributions of one package: each overwrites the other's files."""
+
+
+def find_packages() -> dict[str, Package]:
+    """All packages by the name of their distribution; ONNX Runtime as `onnxruntime`, whichever."""
+    oldest = dict(_oldest_versions())
+    runtime = _ONNXRUNTIME[("onnxruntime", *onnxruntimes())[-1]]
+    packages = {"onnxruntime": _examine(runtime, oldest)}
+    return packages | {known.distribution: _examine(known, oldest) for known in _KNOWN}
+
+
+def onnxruntimes() -> tuple[str, ...]:
+    """The distributions of ONNX Runtime that are installed; two are one too many."""
+    return tuple(name for name in _ONNXRUNTIME if installed_version(name) is not None)
+
+
+def installed_version(distribution: str) -> str | None:
+    """What pip knows; None if it has not installed it."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def one_line(error: object) -> str:
+    """What an error says, without line breaks and without the name of the user's folder."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    home = str(Path("~").expanduser())
+    if len(home) > 1:
+        text = text.replace(home, "~")
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
+
+
+def _examine(known: _Known, oldest: dict[str, str]) -> Package:
+    version = installed_version(known.distribution)
+
+    def package(state: State, reason: str | None = None) -> Package:
+        return Package(known.title, known.distribution, known.extra, state, version, reason)
+
+    try:
+        if known.quick:
+            module = importlib.import_module(known.module)
+            version = version or getattr(module, "__version__", None)
+        elif importlib.util.find_spec(known.module) is None:
+            raise ModuleNotFoundError(f"No module named {known.module!r}", name=known.module)
+    except Exception as error:  # a broken package may raise anything
+        absent = isinstance(error, ModuleNotFoundError) and _is_part(error.name, known.module)
+        if absent and version is None:
+            return package(State.MISSING)
+        return package(State.BROKEN, one_line(error))
+    needed = oldest.get(_normal(known.distribution), "0")
+    if version is not None and _numbers(version) < _numbers(needed):
+        return package(State.OLD, f"{needed} or later is needed")
+    return package(State.LOADS if known.quick else State.INSTALLED)
+
+
+def _is_part(name: str | None, module: str) -> bool:
+    """Whether a name is that of a module or of a package that holds it."""
+    return name is not None and f"{module}.".startswith(f"{name}.")
+
+
+def _oldest_versions() -> Iterator[tuple[str, str]]:
+    """What this distribution's own metadata asks for, by normalised name."""
+    try:
+        requirements = metadata.requires("dsunet") or []
+    except metadata.PackageNotFoundError:
+        return
+    for requirement in requirements:
+        match = re.match(r"([\w.-]+?)\s*>=\s*([\d.]+)", requirement)
+        if match is not None:
+            yield _normal(match[1]), match[2]
+
+
+def _normal(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """`2.14.1+cu130` as 2, 14, 1."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(number) for number in match[0].split(".")) if match else ()

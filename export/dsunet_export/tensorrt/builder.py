@@ -1,0 +1,209 @@
+"""From an ONNX artifact to an engine.  `build_engine` reads as the sequence of its steps."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dsunet_export.artifact import staging
+from dsunet_export.errors import ExportError, MissingExtraError
+from dsunet_export.options import Compute
+from dsunet_export.stopwatch import Report, Stopwatch
+from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_timing_cache
+from dsunet_export.tensorrt.log import BuildLog, logger_of
+from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
+from dsunet_export.tensorrt.network import layers_of, parse_graph
+from dsunet_export.tensorrt.profiles import make_profiles
+from dsunet_export.tensorrt.proof import prove_precision
+from dsunet_export.tensorrt.targets import Choice, local_gpus
+from dsunet_runtime.artifact import (
+    ENGINE_SUFFIX,
+    check_hashes,
+    check_sizes,
+    engine_manifest_file,
+    read_manifest,
+)
+from dsunet_runtime.flavor import this_platform
+from dsunet_runtime.manifest import Engine, Manifest, PrecisionProof, Profile, digest
+
+_AMPERE = 8.0
+"""The first compute capability with bfloat16."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltEngine:
+    """An engine that has been written."""
+
+    manifest: Manifest
+    layers: int | None
+    """As TensorRT's log counts them; what is compiled as one counts as one.  None if it does not
+    say."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What comes out of TensorRT."""
+
+    serialized: Any
+    timing_cache: Any
+    proof: PrecisionProof
+
+
+def build_engine(
+    onnx: Path, output: Path, choice: Choice, options: EngineOptions, report: Report
+) -> BuiltEngine:
+    """Build an engine of an ONNX artifact, and write it with its manifest beside it.
+
+    What is at `output` stays as it is unless every step succeeds.  `report` hears of each step and
+    its seconds as it ends.
+
+    Raises ArtifactError if the artifact is broken, ExportError if no engine can be made of it, and
+    VerificationError if it has to be converted to another precision and loses too much.
+    """
+    manifest = _read_graph(onnx)
+    compute = _precision(onnx, manifest, options)
+    profiles = make_profiles(manifest, options.ranges)
+    _check(choice, compute, options)
+    log = BuildLog(sys.stderr, options.verbosity)
+    with staging(output) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
+        graph = onnx
+        if compute.element_type != manifest.precision.compute:
+            graph = Path(scratch) / f"{onnx.stem}.{compute}.onnx"
+            manifest = _convert(onnx, graph, manifest, compute, report)
+        watch = Stopwatch(report)
+        plan = _build(graph, manifest, profiles, choice, options, log)
+        watch.step("build")
+        engine = folder / output.name
+        _write(engine, plan.serialized)
+        manifest = replace(
+            manifest,
+            graph=replace(manifest.graph, name=graph.name),
+            files=(),
+            profiles=profiles,
+            built_with={**manifest.built_with, choice.kit.flavor.module: choice.kit.version},
+            engine=_describe(engine, choice, options, plan, log),
+        )
+        _write(engine_manifest_file(engine), (manifest.to_json(indent=2) + "\n").encode())
+    if options.timing_cache is not None:
+        save_timing_cache(plan.timing_cache, options.timing_cache)
+    return BuiltEngine(manifest, log.layers)
+
+
+def _read_graph(onnx: Path) -> Manifest:
+    """The manifest of an ONNX artifact that is whole."""
+    if onnx.suffix == ENGINE_SUFFIX:
+        raise ExportError(f"{onnx} is an engine: name the ONNX file that it was built from")
+    manifest = read_manifest(onnx)
+    check_sizes(onnx, manifest)
+    check_hashes(onnx, manifest)
+    return manifest
+
+
+def _precision(onnx: Path, manifest: Manifest, options: EngineOptions) -> Compute:
+    """The precision to build in.  Raises ExportError if the graph cannot have it."""
+    own = next(c for c in Compute if c.element_type == manifest.precision.compute)
+    asked = options.precision or (Compute.FP16 if own is Compute.FP32 else own)
+    if asked is own:
+        return asked
+    if own is not Compute.FP32:
+        raise ExportError(
+            f"{onnx} is in {own} already, and {asked} is asked for: export it again with "
+            f"`dsunet-export onnx --precision {asked}`"
+        )
+    if options.strip_weights:
+        raise ExportError(
+            f"--strip-weights needs a graph in {asked}, because the runtime takes the weights from "
+            f"it, and {onnx} is in {own}: export it with `dsunet-export onnx --precision {asked}` "
+            f"first"
+        )
+    return asked
+
+
+def _check(choice: Choice, compute: Compute, options: EngineOptions) -> None:
+    """Raise ExportError if the flavour or the GPUs cannot do what the options ask."""
+    if options.timing_cache is not None:
+        choice.kit.check_timing_cache()
+    if options.strip_weights:
+        choice.kit.check_strip_weights(local_gpus())
+    oldest = choice.target.compute_capabilities[0]
+    if compute is Compute.BF16 and float(oldest) < _AMPERE:
+        raise ExportError(
+            f"bf16 needs compute capability 8.0 or later, and {oldest} is asked for: use "
+            f"--precision fp16"
+        )
+
+
+def _convert(
+    onnx: Path, output: Path, manifest: Manifest, compute: Compute, report: Report
+) -> Manifest:
+    """Write the graph in another precision, and give its manifest."""
+    try:
+        from dsunet_export.precision import convert_file
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        raise MissingExtraError(
+            f"{onnx} is in {manifest.precision.compute}, and {package}, which converts it, is not "
+            f"installed: pip install 'dsunet[export]', or export it with --precision {compute}"
+        ) from error
+    return convert_file(onnx, output, manifest, compute, (), None, report)
+
+
+def _build(
+    graph: Path,
+    manifest: Manifest,
+    profiles: tuple[Profile, ...],
+    choice: Choice,
+    options: EngineOptions,
+    log: BuildLog,
+) -> _Plan:
+    """Let TensorRT do it, with a progress bar unless its log is printed."""
+    progress = BuildProgress()
+
+    def work() -> _Plan:
+        trt = choice.kit.trt
+        logger = logger_of(choice.kit.flavor)
+        logger.log_to = log
+        builder = trt.Builder(logger)
+        network = choice.kit.create_network(builder)
+        parser = parse_graph(trt, network, logger, graph)
+        proof = prove_precision(trt, network, manifest.precision.compute)
+        config = configure(builder, choice, options, profiles)
+        monitor = monitor_of(trt, progress)
+        config.progress_monitor = monitor
+        serialized = builder.build_serialized_network(network, config)
+        if serialized is None and not progress.cancelled.is_set():
+            nodes = {layer.name for layer in layers_of(network)}
+            raise ExportError(f"{choice.kit.title} cannot build {graph.name}: {log.reason(nodes)}")
+        del parser  # not before: it holds the weights
+        cache = config.get_timing_cache() if options.timing_cache is not None else None
+        return _Plan(serialized, cache and cache.serialize(), proof)
+
+    return run_stoppable(work, progress, sys.stderr, draw=not options.verbosity)
+
+
+def _describe(
+    engine: Path, choice: Choice, options: EngineOptions, plan: _Plan, log: BuildLog
+) -> Engine:
+    return Engine(
+        file=digest(engine),
+        flavor=choice.kit.flavor,
+        tensorrt_version=choice.kit.version,
+        platform=this_platform(),
+        compute_capabilities=choice.target.compute_capabilities,
+        gpus=choice.target.gpus,
+        weights_stripped=options.strip_weights,
+        optimization_level=options.optimization_level,
+        proof=plan.proof,
+        activation_bytes=log.activation_bytes,
+        weight_bytes=log.weight_bytes,
+    )
+
+
+def _write(file: Path, content: Any) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise ExportError(f"cannot write to {file.parent.parent}: {error.strerror}") from error

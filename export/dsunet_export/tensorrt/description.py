@@ -1,0 +1,62 @@
+"""An engine in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dsunet_runtime.manifest import Engine, Manifest, Profile
+
+
+def engine_rows(manifest: Manifest, engine: Engine) -> Iterator[tuple[str, str]]:
+    """What `inspect` says of an engine, a name and a value each."""
+    gpus = f" ({', '.join(engine.gpus)})" if engine.gpus else ""
+    yield "engine", f"{engine.flavor.title} {engine.tensorrt_version}, {engine.platform}"
+    yield "  for", f"compute capability {', '.join(engine.compute_capabilities)}{gpus}"
+    for profile in manifest.profiles:
+        yield "  takes", f"{profile.input}: {_range(profile)}"
+    yield "  as parsed", _proof(manifest, engine)
+    yield "  activations", _megabytes(engine.activation_bytes) + " a context"
+    yield "  weights", _megabytes(engine.weight_bytes)
+    if engine.weights_stripped:
+        yield "  stripped", f"the weights are in {manifest.graph.name}, which belongs beside it"
+    if engine.optimization_level is not None:
+        yield "  optimization", f"level {engine.optimization_level}"
+    yield "  built from", f"{manifest.graph.name}, sha256 {manifest.graph.sha256}"
+    yield "  file", f"{_megabytes(engine.file.size)}, sha256 {engine.file.sha256}"
+
+
+def summarise(path: Path, manifest: Manifest) -> str:
+    """A line on an engine that has just been written at `path`, and one on what to keep with it."""
+    engine = manifest.engine
+    if engine is None:
+        raise ValueError("the manifest describes no engine")
+    lines = [
+        f"{path} {_megabytes(engine.file.size)}, activations "
+        f"{_megabytes(engine.activation_bytes)}, weights {_megabytes(engine.weight_bytes)}; "
+        f"{_proof(manifest, engine)}"
+    ]
+    if engine.weights_stripped:
+        lines.append(f"the weights stay in {manifest.graph.name}: keep it beside the engine")
+    return "\n".join(lines)
+
+
+def _proof(manifest: Manifest, engine: Engine) -> str:
+    proof = engine.proof
+    compute = manifest.precision.compute
+    if compute == "float32":
+        return "all in float32"
+    return (
+        f"{proof.weight_bytes_reduced / proof.weight_bytes:.1%} of the weights' bytes and "
+        f"{proof.layers_reduced} of {proof.layers} layers in {compute}"
+    )
+
+
+def _range(profile: Profile) -> str:
+    shapes = (profile.minimum, profile.optimum, profile.maximum)
+    low, best, high = ("×".join(str(n) for n in shape) for shape in shapes)
+    return low if low == high else f"{low} to {high}, best at {best}"
+
+
+def _megabytes(size: int | None) -> str:
+    return "not said" if size is None else f"{size / 1e6:,.1f} MB"

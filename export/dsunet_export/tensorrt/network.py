@@ -1,0 +1,43 @@
+"""The ONNX graph as TensorRT reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dsunet_export.errors import ExportError
+
+# What a parser's error says when it has nothing to say.
+_SILENT = ("", "false")
+
+
+def parse_graph(trt: Any, network: Any, logger: Any, graph: Path) -> Any:
+    """Read an ONNX file, and the weights beside it, into an empty network.
+
+    Gives the parser, which holds the weights: keep it as long as the network.  Raises ExportError
+    with the node that TensorRT cannot read.
+    """
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(graph)):
+        raise ExportError(f"{graph}: {_reason(parser)}")
+    return parser
+
+
+def layers_of(network: Any) -> list[Any]:
+    """The network's layers in order; named after the graph's nodes."""
+    return [network.get_layer(index) for index in range(network.num_layers)]
+
+
+def _reason(parser: Any) -> str:
+    if not parser.num_errors:
+        return "TensorRT cannot read it, and does not say why: -v prints its log"
+    error = parser.get_error(0)
+    kind = error.code().name.replace("_", " ").lower()
+    said = " ".join(error.desc().split())
+    reason = kind if said in _SILENT else f"{kind}: {said}"
+    if not error.node_operator():
+        return f"TensorRT cannot read it ({reason}): export it again"
+    return (
+        f"TensorRT cannot read {error.node_operator()} node {error.node_name()} ({reason}): export "
+        f"it with another --opset, or install a newer TensorRT"
+    )

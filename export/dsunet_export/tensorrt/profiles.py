@@ -1,0 +1,106 @@
+"""The range of shapes that an engine takes: its optimization profile."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dsunet_export.errors import ExportError
+from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
+from dsunet_runtime.manifest import InputForm, Manifest, Profile, TensorSpec
+
+Triple = tuple[int, int, int]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """What is asked of the axes that a graph leaves open.  None is the default, or what it fixes.
+
+    The GPU's memory is laid out for the maximum and the kernels are chosen for the optimum.
+    """
+
+    batch: Triple | None = None
+    """Smallest, most common and largest number of images at once."""
+    size: tuple[Size, Size, Size] | None = None
+    """The same of frames, height and width."""
+
+
+DEFAULT_BATCH: Triple = (1, 1, 1)
+"""Memory grows with the largest batch, whether it comes or not: more is for who asks for it."""
+DEFAULT_SIZE: tuple[Size, Size, Size] = ((64, 64), (720, 1280), (1920, 1920))
+"""Up to Full HD, upright or not.  The image arithmetic takes 30 bytes of device memory a pixel of
+the maximum: 111 MB here, and 224 MB if it were 4K."""
+
+
+def parse_batch(text: str) -> Triple:
+    """`4` or `1:4:8`.  Raises ExportError if it is neither, or is not ascending."""
+    parts = [int(part) if re.fullmatch(r"\d{1,9}", part) else 0 for part in text.split(":")]
+    if len(parts) not in (1, 3) or not all(1 <= n <= LARGEST_BATCH for n in parts):
+        raise ExportError(
+            f"{text!r}: give a number of images from 1 to {LARGEST_BATCH}, or MIN:OPT:MAX, for "
+            f"example 1:4:8"
+        )
+    low, best, high = parts * (3 // len(parts))
+    _check_ascending(text, (low,), (best,), (high,))
+    return low, best, high
+
+
+def parse_size(text: str) -> tuple[Size, Size, Size]:
+    """`720x1280` or `480x640:720x1280:1080x1920`.  Raises ExportError if it is neither, or is not
+    ascending.
+    """
+    parts = [_parse_one_size(part) for part in text.split(":")]
+    if len(parts) not in (1, 3) or not all(1 <= n <= LARGEST_SIDE for size in parts for n in size):
+        raise ExportError(
+            f"{text!r}: give HEIGHTxWIDTH with sides from 1 to {LARGEST_SIDE}, or MIN:OPT:MAX of "
+            f"them, for example 480x640:720x1280:1080x1920"
+        )
+    low, best, high = parts * (3 // len(parts))
+    _check_ascending(text, low, best, high)
+    return low, best, high
+
+
+def make_profiles(manifest: Manifest, ranges: Ranges) -> tuple[Profile, ...]:
+    """The shapes of each of the graph's inputs.
+
+    Raises ExportError if a range is asked of an axis that the graph fixes, or does not have.
+    """
+    if ranges.size is not None and manifest.input_form is InputForm.TENSORS:
+        raise ExportError(
+            "--size is for graphs that take frames; this one takes tensors of the encoders' sizes"
+        )
+    return tuple(_profile(spec, ranges) for spec in manifest.inputs)
+
+
+def _profile(spec: TensorSpec, ranges: Ranges) -> Profile:
+    sizes = list(zip(*ranges.size, strict=True)) if ranges.size else [None, None]
+    asked = {"N": ("--batch", ranges.batch, DEFAULT_BATCH)}
+    for axis, size, default in zip("HW", sizes, zip(*DEFAULT_SIZE, strict=True), strict=True):
+        asked[axis] = ("--size", size, default)
+    axes = []
+    for letter, dim in zip(spec.layout, spec.shape, strict=True):
+        option, wanted, default = asked.get(letter, ("", None, (0, 0, 0)))
+        if isinstance(dim, str):
+            axes.append(wanted or default)
+        elif wanted in (None, (dim, dim, dim)):
+            axes.append((dim, dim, dim))
+        else:
+            raise ExportError(
+                f"the graph is fixed to {dim} on axis {letter} of {spec.name!r}: leave {option} "
+                f"out, or export it again with `{option} dynamic`"
+            )
+    low, best, high = zip(*axes, strict=True)
+    return Profile(spec.name, low, best, high)
+
+
+def _parse_one_size(text: str) -> Size:
+    match = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _check_ascending(
+    text: str, low: tuple[int, ...], best: tuple[int, ...], high: tuple[int, ...]
+) -> None:
+    if not all(a <= b <= c for a, b, c in zip(low, best, high, strict=True)):
+        raise ExportError(f"{text!r}: MIN must not exceed OPT, nor OPT exceed MAX")

@@ -1,0 +1,111 @@
+"""What an engine is to be built for, and which flavour of TensorRT can do that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dsunet_export.errors import ExportError, MissingExtraError
+from dsunet_export.tensorrt.flavors import KITS, Kit, Target, Wanted
+from dsunet_export.tensorrt.gpus import find_gpu
+from dsunet_runtime.errors import BackendError
+from dsunet_runtime.flavor import Flavor
+
+if TYPE_CHECKING:
+    from dsunet_runtime.cuda import Gpu
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A flavour of TensorRT, and what it is to build for."""
+
+    kit: Kit
+    target: Target
+    reason: str
+    """Why this flavour, in words."""
+
+
+def local_gpus() -> tuple[Gpu, ...]:
+    """The GPUs of this machine, in CUDA's order; none if CUDA does not work here."""
+    from dsunet_runtime.cuda import find
+
+    try:
+        return find().gpus()
+    except BackendError:
+        return ()
+
+
+def parse_wanted(gpus: Sequence[str], compute_capabilities: Sequence[str]) -> Wanted:
+    """What is asked for, by name and by number.  Raises ExportError if a text is neither."""
+    named = tuple(dict.fromkeys(find_gpu(text) for text in gpus))
+    numbers = {gpu.compute_capability for gpu in named}
+    numbers |= {parse_compute_capability(text) for text in compute_capabilities}
+    return Wanted(tuple(sorted(numbers, key=float)), named)
+
+
+def parse_compute_capability(text: str) -> str:
+    """`8.9` from `8.9`, `89`, `sm89` or `sm_89`.  Raises ExportError if it is none of these."""
+    match = re.fullmatch(r"(?:sm|compute)?_?(\d{1,2})\.?(\d)", text.strip().casefold())
+    # Every digit alone would be a compute capability too; 5 is older than any that is left.
+    if match is None or int(match[1]) < 5:
+        raise ExportError(
+            f"{text!r} is no compute capability: give it as NVIDIA does, for example 8.9 or 12.0"
+        )
+    return f"{match[1]}.{match[2]}"
+
+
+def choose(flavor: Flavor | None, wanted: Wanted) -> Choice:
+    """The flavour that is asked for, or else the first one that is installed and can do it.
+
+    TensorRT for RTX comes first: it needs no GPU, its engines run on more than one model, and it
+    builds in a fraction of the time.
+
+    Raises MissingExtraError if it is not installed, and ExportError with the reason if it cannot
+    build what is wanted.
+    """
+    here = local_gpus()
+    if flavor is not None:
+        kit = load(flavor)
+        return Choice(kit, kit.target(wanted, here), "as asked")
+    kits = [load(flavor) for flavor in Flavor if _is_installed(flavor)]
+    if not kits:
+        raise MissingExtraError(
+            "TensorRT is not installed: pip install 'dsunet[rtx]' for GeForce RTX and RTX "
+            "workstation cards, or 'dsunet[tensorrt]' for the GPU of this machine"
+        )
+    refusals: list[str] = []
+    for kit in kits:
+        try:
+            target = kit.target(wanted, here)
+        except ExportError as error:
+            refusals.append(str(error))
+            continue
+        if refusals:
+            return Choice(kit, target, f"because {refusals[0]}")
+        return Choice(kit, target, "preferred" if len(kits) > 1 else "the one that is installed")
+    raise ExportError("; ".join(refusals))
+
+
+def load(flavor: Flavor) -> Kit:
+    """A flavour, ready to build with.  Raises MissingExtraError if it is not installed."""
+    try:
+        return KITS[flavor](flavor.load())
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{flavor.title} is not installed: pip install 'dsunet[{flavor.extra}]'"
+        ) from error
+    except (ImportError, OSError) as error:
+        raise ExportError(
+            f"{flavor.title} is installed but does not load ({error}): install it again with "
+            f"`pip install --force-reinstall 'dsunet[{flavor.extra}]'`"
+        ) from error
+
+
+def _is_installed(flavor: Flavor) -> bool:
+    try:
+        flavor.load()
+    except (ImportError, OSError):
+        return False
+    return True
