@@ -1,4 +1,7 @@
-"""The whole chain on one photograph: random weights, ONNX, ONNX Runtime, a mask; with a table."""
+"""The whole chain on one photograph: random weights, ONNX, ONNX Runtime, a mask, and an engine.
+
+Ends with a table.  The engine is built, not run: that needs the GPU that it is for.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,16 @@ from dsunet import DSUNetConfig, random_model
 from dsunet.config import PRESETS
 from dsunet_export.onnx import export_onnx
 from dsunet_export.options import ExportOptions, WeightsOrigin
+from dsunet_export.tensorrt.builder import build_engine
+from dsunet_export.tensorrt.configuration import EngineOptions
+from dsunet_export.tensorrt.targets import choose, parse_wanted
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.writing import write_mask, write_overlay
 
 ROOT = Path(__file__).parent.parent
 PHOTOGRAPH = ROOT / "assets/astronaut.jpg"
 FOLDER = ROOT / "build/demo"
+GPU = "rtx4090"
 
 
 def main() -> None:
@@ -52,6 +59,15 @@ def main() -> None:
     write_mask(mask, FOLDER / "astronaut.png")
     write_overlay(as_rgb(PHOTOGRAPH), mask, FOLDER / "astronaut_overlay.jpg")
 
+    engine_file = FOLDER / f"{preset}.engine"
+    built = build_engine(
+        artifact,
+        engine_file,
+        choose(None, parse_wanted([GPU], [])),
+        EngineOptions(),
+        lambda step, seconds: rows.append((f"engine: {step}", seconds, "")),
+    ).manifest.engine
+
     print(f"{'stage':36}{'seconds':>8}  result")
     for stage, seconds, result in rows:
         print(f"{stage:36}{seconds:8.2f}  {result}")
@@ -61,6 +77,12 @@ def main() -> None:
         print(
             f"{'parity with PyTorch':36}{'':8}  {check.inputs}: {check.output} within "
             f"{check.max_abs_error:.3g} {check.tolerance_unit}, mean {check.mean_abs_error:.2g}"
+        )
+    if built is not None:
+        share = built.proof.weight_bytes_reduced / built.proof.weight_bytes
+        print(
+            f"{f'engine for {GPU}':36}{'':8}  {engine_file.relative_to(ROOT)}, "
+            f"{built.file.size / 1e6:,.1f} MB, {share:.1%} of the weights' bytes in float16"
         )
     print(f"\nOverlay: {(FOLDER / 'astronaut_overlay.jpg').relative_to(ROOT)}")
     print("The weights are random, so the mask means nothing: it shows that the chain works.")

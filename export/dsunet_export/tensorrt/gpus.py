@@ -1,8 +1,12 @@
 """GPUs by the names that NVIDIA sells them under, and their compute capability.
 
 The list is NVIDIA's (developer.nvidia.com/cuda-gpus), from Turing on, which is what TensorRT still
-supports.  A `Super`, `Ti Super`, `D` or laptop model has the compute capability of the card that it
-is named after, so only those that stand for themselves are here.
+supports, and what it leaves out by the chip that the PCI ID Repository (pci-ids.ucw.cz) names.  A
+`Super`, `Ti Super`, `D`, `SFF`, embedded or laptop model has the compute capability of the card
+that it is named after, so only those that stand for themselves are here.
+
+Turing's GeForce GTX and MX, and its T and Quadro T cards but T4 and T4G, have no tensor cores.
+They are 7.5 all the same.
 """
 
 from __future__ import annotations
@@ -27,36 +31,38 @@ class NamedGpu:
 _NAMES = {
     "7.5": (
         "GeForce RTX 2080 Ti", "GeForce RTX 2080", "GeForce RTX 2070", "GeForce RTX 2060",
-        "GeForce GTX 1660 Ti", "GeForce GTX 1660", "GeForce GTX 1650", "Titan RTX",
+        "GeForce GTX 1660 Ti", "GeForce GTX 1660", "GeForce GTX 1650 Ti", "GeForce GTX 1650",
+        "GeForce GTX 1630", "GeForce MX550", "GeForce MX450", "Titan RTX",
         "Quadro RTX 8000", "Quadro RTX 6000", "Quadro RTX 5000", "Quadro RTX 4000",
-        "Quadro RTX 3000", "Quadro T2000", "T1200", "T1000", "T600", "T400", "T4",
+        "Quadro RTX 3000", "Quadro T2000", "Quadro T1000", "T1200", "T1000", "T600", "T550", "T500",
+        "T400", "T4G", "T4",
     ),
     "8.0": ("A100", "A800", "A30"),
     "8.6": (
         "GeForce RTX 3090 Ti", "GeForce RTX 3090", "GeForce RTX 3080 Ti", "GeForce RTX 3080",
         "GeForce RTX 3070 Ti", "GeForce RTX 3070", "GeForce RTX 3060 Ti", "GeForce RTX 3060",
-        "GeForce RTX 3050 Ti", "GeForce RTX 3050", "GeForce RTX 2050",
+        "GeForce RTX 3050 Ti", "GeForce RTX 3050", "GeForce RTX 2050", "GeForce MX570",
         "RTX A6000", "RTX A5500", "RTX A5000", "RTX A4500", "RTX A4000", "RTX A3000", "RTX A2000",
         "RTX A1000", "RTX A500", "RTX A400", "A40", "A16", "A10G", "A10", "A2",
     ),
     "8.7": ("Jetson AGX Orin", "Jetson Orin NX", "Jetson Orin Nano"),
     "8.9": (
         "GeForce RTX 4090", "GeForce RTX 4080", "GeForce RTX 4070 Ti", "GeForce RTX 4070",
-        "GeForce RTX 4060 Ti", "GeForce RTX 4060", "GeForce RTX 4050",
+        "GeForce RTX 4060 Ti", "GeForce RTX 4060", "GeForce RTX 4050", "GeForce RTX 3050 A",
         "RTX 6000 Ada", "RTX 5880 Ada", "RTX 5000 Ada", "RTX 4500 Ada", "RTX 4000 Ada",
-        "RTX 4000 SFF Ada", "RTX 3500 Ada", "RTX 3000 Ada", "RTX 2000 Ada", "RTX 1000 Ada",
-        "RTX 500 Ada", "L40S", "L40", "L20", "L4", "L2",
+        "RTX 3500 Ada", "RTX 3000 Ada", "RTX 2000 Ada", "RTX 2000E Ada", "RTX 1000 Ada",
+        "RTX 500 Ada", "L40S", "L40G", "L40", "L20", "L4", "L2",
     ),
     "9.0": ("H100", "H200", "H800", "H20", "GH200"),
-    "10.0": ("B200", "GB200"),
+    "10.0": ("B100", "B200", "GB200"),
     "10.3": ("B300", "GB300"),
     "11.0": ("Jetson AGX Thor", "Jetson T5000", "Jetson T4000"),
     "12.0": (
         "GeForce RTX 5090", "GeForce RTX 5080", "GeForce RTX 5070 Ti", "GeForce RTX 5070",
         "GeForce RTX 5060 Ti", "GeForce RTX 5060", "GeForce RTX 5050",
         "RTX PRO 6000 Blackwell", "RTX PRO 5000 Blackwell", "RTX PRO 4500 Blackwell",
-        "RTX PRO 4000 Blackwell", "RTX PRO 4000 SFF Blackwell", "RTX PRO 3000 Blackwell",
-        "RTX PRO 2000 Blackwell", "RTX PRO 1000 Blackwell", "RTX PRO 500 Blackwell",
+        "RTX PRO 4000 Blackwell", "RTX PRO 3000 Blackwell", "RTX PRO 2000 Blackwell",
+        "RTX PRO 1000 Blackwell", "RTX PRO 500 Blackwell",
     ),
     "12.1": ("GB10", "DGX Spark"),
 }
@@ -64,11 +70,14 @@ _NAMES = {
 GPUS = tuple(NamedGpu(name, cc) for cc, names in _NAMES.items() for name in names)
 
 _MAKERS = {"nvidia", "geforce", "tesla"}
-_SERIES = ("", "rtx", "jetson", "jetsonagx")
+_SERIES = ("", "rtx", "jetson")
 """What people leave out of a name."""
 # What a driver or a shop adds to a name without making it another compute capability.
-_ADDED_WORD = re.compile(r"\d+gb|sxm\d?|hbm\d?e?|pcie|nvl|generation|workstation|server|edition")
-_ADDED_ENDING = re.compile(r"(gpu|laptop|mobile|maxq|super|d|blackwell|developerkit)+$")
+_ADDED_WORD = re.compile(
+    r"\d+gb?|sxm\d?|ac|hbm\d?e?|pcie|nvl|agx|sff|embedded|with|design|"
+    r"generation|workstation|server|edition"
+)
+_ADDED_ENDING = re.compile(r"(gpu|laptop|mobile|maxq|super|d|dv2|blackwell|developerkit)+$")
 
 
 def find_gpu(text: str) -> NamedGpu:
