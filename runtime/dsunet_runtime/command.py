@@ -1,5 +1,6 @@
 """What the commands `dsunet`, `dsunet-export` and `dsunet-run` have in common."""
 
+import io
 import signal
 import sys
 import threading
@@ -10,20 +11,25 @@ from typer.core import TyperGroup
 
 _FAILED = 1
 _INTERRUPTED = 130
+_ENDINGS = ("SIGTERM", "SIGHUP")
 
 
 def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Typer:
     """An empty command with `--version`.
 
     A fault that a subcommand raises becomes one line on stderr and exit code 1, an interruption
-    exit code 130, a termination 143.
+    exit code 130, a termination 143, a closed terminal 129.
     """
 
     class Group(TyperGroup):
         def invoke(self, ctx: Any) -> Any:
             # As an interruption does, so that what is half done is cleared away.
             if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+                for name in _ENDINGS:
+                    _clear_up_on(name)
+            for stream in (sys.stdout, sys.stderr):
+                if isinstance(stream, io.TextIOWrapper):
+                    stream.reconfigure(errors="replace")  # × on a terminal that knows ASCII only
             try:
                 return super().invoke(ctx)
             except faults as fault:
@@ -61,6 +67,13 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
         pass
 
     return app
+
+
+def _clear_up_on(name: str) -> None:
+    """Let a signal end the process as an exception does; not where it is ignored (nohup)."""
+    number = getattr(signal, name, None)  # Windows has no SIGHUP
+    if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
 
 
 def complain(program: str, line: str) -> None:

@@ -27,6 +27,11 @@ class Flavor(enum.StrEnum):
         return "tensorrt_rtx" if self is Flavor.RTX else "tensorrt"
 
     @property
+    def distribution(self) -> str:
+        """What pip calls that package."""
+        return self.module.replace("_", "-")
+
+    @property
     def extra(self) -> str:
         """The extra of this distribution that brings it."""
         return self.value
@@ -34,6 +39,11 @@ class Flavor(enum.StrEnum):
     def load(self) -> Any:
         """The imported package.  Raises ImportError if it is not there or its libraries are not."""
         return importlib.import_module(self.module)
+
+
+def rtx_name(compute_capability: str) -> str:
+    """What TensorRT for RTX calls a compute capability: `SM89` for `8.9`."""
+    return f"SM{compute_capability.replace('.', '')}"
 
 
 def this_platform() -> str:

@@ -175,7 +175,8 @@ class Engine:
     compute_capabilities: tuple[str, ...]
     """For example `8.9`."""
     gpus: tuple[str, ...]
-    """What was asked for by name, or for classic TensorRT the GPU that it was built on."""
+    """Names of those that were asked for; of the GPU it was built on if nothing was asked, and
+    always for classic TensorRT; none if only compute capabilities were asked for."""
     weights_stripped: bool
     """Whether the weights stay in the ONNX file, from which the runtime refits them."""
     optimization_level: int | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 from pathlib import Path
 
 
@@ -38,8 +39,18 @@ _OFFICIAL_NAMES = {
     Provider.CUDA: "CUDAExecutionProvider",
     Provider.TENSORRT: "TensorrtExecutionProvider",
 }
-# Precision is part of the graph: what it declares as float32 is not computed in TF32.
+# Precision is part of the graph: what it declares as float32 is not computed in TF32, with whose
+# 10 bits of mantissa frames would not be resampled exactly.
 _CUDA = (_OFFICIAL_NAMES[Provider.CUDA], {"use_tf32": "0"})
+
+
+def forbid_tf32() -> None:
+    """Forbid TF32 to the whole process, unless its environment says otherwise already.
+
+    The provider `tensorrt` has no option for it.  NVIDIA's libraries read this variable once, so it
+    must be there before the first session.
+    """
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 
 
 def _keep(folder: Path | None) -> dict[str, str]:

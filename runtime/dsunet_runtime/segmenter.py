@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsunet_runtime.artifact import ENGINE_SUFFIX, check_hashes, check_sizes, read_manifest
-from dsunet_runtime.backends import Backend, Tensors
+from dsunet_runtime.backends import Backend, Tensors, closed
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from dsunet_runtime.closing import Closing
 from dsunet_runtime.errors import BackendError, ImageError
@@ -32,7 +32,8 @@ def load(
     """Load an artifact: an exported ONNX file with ONNX Runtime, an engine with TensorRT.
 
     For an ONNX file `provider` is `cpu`, which None stands for, `cuda` or `tensorrt`; `threads` is
-    how many CPU threads share one operation, None for as many as there are cores.  An engine runs
+    how many CPU threads share one operation, None for as many as there are cores.  `tensorrt` sets
+    NVIDIA_TF32_OVERRIDE to 0 for this process, unless it is set already.  An engine runs
     on CUDA's first GPU, and takes neither.  Every byte of the files is checked against the
     manifest: of an ONNX file while the session is created, of an engine before TensorRT sees it.
 
@@ -43,8 +44,8 @@ def load(
     if path.suffix == ENGINE_SUFFIX:
         if provider is not None or threads is not None:
             raise BackendError(
-                f"{path}: provider and threads are for ONNX files, and an engine runs on TensorRT "
-                f"alone: leave them out, or load the ONNX file"
+                f"{path}: an engine runs on TensorRT alone, and a provider (or threads) is for "
+                f"ONNX files: leave it out, or load the ONNX file"
             )
         return _load_engine(path)
     return _load_onnx(path, _provider(provider or Provider.CPU), threads)
@@ -156,10 +157,11 @@ class Segmenter(Closing):
         `__cuda_array_interface__` or DLPack (of PyTorch or CuPy, for example), or a `DeviceTensor`.
         `stream` is a CUDA stream of any library, or its handle.
 
-        The work is put into that stream, after what it holds already; nothing is allocated or
-        copied, and the call does not wait.  So the tensors must live, and the outputs must not be
-        read, until the stream comes to what follows; and what fills the inputs must be in that
-        stream or ordered before it.  The engine has one execution context: calls from several
+        The work is put into that stream, after what it holds already; nothing is copied, nothing is
+        allocated here, and the call does not wait for the GPU.  (TensorRT for RTX may compile when
+        shapes are new to it.)  So the tensors must live, and the outputs must not be read, until
+        the stream comes to what follows; and what fills the inputs must be in that stream or
+        ordered before it.  The engine has one execution context: calls from several
         threads or for several streams are safe, and their runs follow each other on the GPU in the
         order of the calls.  Not for a stream that is being captured.
 
@@ -183,7 +185,7 @@ class Segmenter(Closing):
 
     def _open(self) -> Backend:
         if self._backend is None:
-            raise BackendError("this segmenter is closed: load the artifact again")
+            raise closed()
         return self._backend
 
     def _stacked(self, images: list[Prepared]) -> Tensors:

@@ -60,8 +60,6 @@ class Hold:
 
 
 class FakeCuda(Cuda):
-    binding = "fake"
-
     def __init__(self, *gpus: Gpu) -> None:
         self._gpus = gpus or (GPU,)
         self.devices: list[FakeDevice] = []
@@ -89,6 +87,12 @@ class FakeDevice(Device):
         """Whether every call fails from now on, as after an illegal access."""
         self.live: set[object] = set()
         """Handles that are not closed."""
+        self.lent: list[str] = []
+        """What of TensorRT's is in memory of the device."""
+        self.freed: list[str] = []
+        """What of it has been freed, in order."""
+        self.faults: list[str] = []
+        """What was freed at a wrong time."""
         self.allocations = 0
         self.allocated: dict[int, NDArray[np.uint8]] = {}
         self.work: dict[int, deque[Work]] = {handle: deque() for handle in DEFAULT_STREAMS}
@@ -113,23 +117,27 @@ class FakeDevice(Device):
     def _depth(self) -> int:
         return getattr(self._thread, "depth", 0)
 
+    @property
+    def is_current(self) -> bool:
+        return self._depth > 0
+
     def need_context(self) -> None:
         if self.lost:
             raise failure("call", "CUDA_ERROR_ILLEGAL_ADDRESS")
-        if not self._depth:
+        if not self.is_current:
             raise failure("call", "no context is current in this thread")
 
+    @property
     def free_memory(self) -> int:
-        self.need_context()
-        return self.gpu.memory - sum(array.nbytes for array in self.allocated.values())
+        return self.gpu.memory - sum(array.nbytes for array in list(self.allocated.values()))
 
     def holds(self, pointer: int) -> bool:
         self.need_context()
-        return any(p <= pointer < p + a.nbytes for p, a in self.allocated.items())
+        return any(p <= pointer < p + a.nbytes for p, a in list(self.allocated.items()))
 
     def at(self, pointer: int, size: int) -> NDArray[np.uint8]:
         """The bytes of device memory at an address."""
-        for start, array in self.allocated.items():
+        for start, array in list(self.allocated.items()):
             if start <= pointer and pointer + size <= start + array.nbytes:
                 return array[pointer - start : pointer - start + size]
         raise failure("kernel", "illegal memory access")
@@ -152,7 +160,7 @@ class FakeDevice(Device):
 
     def event(self) -> Event:
         self.need_context()
-        return _Event(self)
+        return FakeEvent(self)
 
     def to_device(self, pointer: int, source: NDArray[Any], stream: Stream) -> None:
         content = source.reshape(-1).view(np.uint8)
@@ -222,6 +230,8 @@ class FakeDevice(Device):
     def close(self) -> None:
         if not self.closed:
             assert self.lost or not self.live, f"closed before {self.live}"
+            assert not self.lent, f"closed before {self.lent}"
+            assert not self.faults, self.faults
             self.closed = True
 
 
@@ -243,12 +253,12 @@ class _Handle:
 
 class _Memory(_Handle, Memory):
     def __init__(self, device: FakeDevice, size: int) -> None:
-        if size > device.free_memory():
+        if size > device.free_memory:
             raise failure("allocation", "", out_of_memory=True)
         super().__init__(device)
         whole = np.full(size + ALIGNMENT, POISON, np.uint8)
         offset = -whole.ctypes.data % ALIGNMENT
-        self.size, self.pointer = size, whole.ctypes.data + offset
+        self.pointer = whole.ctypes.data + offset
         device.allocated[self.pointer] = whole[offset : offset + size]
         device.allocations += 1
 
@@ -283,7 +293,7 @@ class _Stream(_Handle, Stream):
             del self._device.work[self.handle]
 
 
-class _Event(_Handle, Event):
+class FakeEvent(_Handle, Event):
     def __init__(self, device: FakeDevice) -> None:
         super().__init__(device)
         self._mark: Mark | None = None

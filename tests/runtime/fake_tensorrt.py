@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import json
 import types
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,34 @@ class ComputeCapability(enum.Enum):
     SM120 = 120
 
 
+class Lent:
+    """What the runtime holds of something of TensorRT's, which is freed with the last reference.
+
+    As with the real one a context keeps its engine, and that its runtime, but a context keeps
+    neither its configuration nor its cache.
+    """
+
+    def __init__(self, device: FakeDevice, kind: str, native: Any, *keeps: Any) -> None:
+        self.__dict__.update(native=native, keeps=keeps)
+        device.lent.append(kind)
+        weakref.finalize(self, _free, device, kind)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.native, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.native, name, value)
+
+
+def _free(device: FakeDevice, kind: str) -> None:
+    device.lent.remove(kind)
+    device.freed.append(kind)
+    if not device.is_current:
+        device.faults.append(f"{kind} freed while the device was not current")
+    if kind in ("configuration", "cache") and "context" in device.lent:
+        device.faults.append(f"{kind} freed before the context")
+
+
 class FakeTensorRT(types.ModuleType):
     """The package, `tensorrt_rtx` or `tensorrt`, on a fake GPU."""
 
@@ -83,14 +112,19 @@ class FakeTensorRT(types.ModuleType):
             self.EngineInvalidityDiagnostics = EngineInvalidityDiagnostics
             self.CudaGraphStrategy = CudaGraphStrategy
             self.ComputeCapability = ComputeCapability
+        self.log: Any = None
         self.engines: list[Engine] = []
         self.diagnostics = 0
         """What the validity check finds."""
         self.fails: set[str] = set()
         """Names of calls that do not succeed."""
 
-    def Runtime(self, log: Any) -> Runtime:  # noqa: N802 - TensorRT's name
-        return RtxRuntime(self, log) if self.rtx else Runtime(self, log)
+    def Runtime(self, log: Any) -> Any:  # noqa: N802 - TensorRT's name
+        if not any(device.lent for device in self.cuda.devices):
+            self.log = log  # the only one, as long as anything made with it is left
+        runtime = RtxRuntime(self, self.log) if self.rtx else Runtime(self, self.log)
+        runtime.lent = weakref.ref(lent := Lent(self.device, "runtime", runtime))
+        return lent
 
     def nptype(self, dtype: str) -> type[Any]:
         return np.dtype(dtype).type
@@ -103,8 +137,9 @@ class FakeTensorRT(types.ModuleType):
 class Runtime:
     def __init__(self, trt: FakeTensorRT, log: Any) -> None:
         self._trt, self._log = trt, log
+        self.lent: weakref.ref[Lent]
 
-    def deserialize_cuda_engine(self, content: Any) -> Engine | None:
+    def deserialize_cuda_engine(self, content: Any) -> Lent | None:
         self._trt.device.need_context()
         document = json.loads(bytes(content))
         if "deserialize" in self._trt.fails or document.get("magic") != MAGIC:
@@ -112,8 +147,10 @@ class Runtime:
             self._log.log(Severity.ERROR, "magicTag\nfailed")
             self._log.log(Severity.ERROR, "and more")
             return None
-        self._trt.engines.append(Engine(self._trt, document, self._log))
-        return self._trt.engines[-1]
+        engine = Engine(self._trt, document, self._log)
+        self._trt.engines.append(engine)
+        engine.lent = weakref.ref(lent := Lent(self._trt.device, "engine", engine, self.lent()))
+        return lent
 
 
 class RtxRuntime(Runtime):
@@ -132,6 +169,7 @@ class Engine:
         self.config: RuntimeConfig | None = None
         self.contexts: list[Context] = []
         self.num_io_tensors = len(self.tensors)
+        self.lent: weakref.ref[Lent]
 
     def get_tensor_name(self, index: int) -> str:
         return list(self.tensors)[index]
@@ -157,13 +195,14 @@ class Engine:
         weighted = np.einsum("nchw,c->nhw", inputs["hiera"], self.weights)[:, None]
         return {"logits": weighted + inputs["dino"].mean((1, 2, 3), keepdims=True)}
 
-    def create_runtime_config(self) -> RuntimeConfig:
+    def create_runtime_config(self) -> Lent:
         assert self.trt.rtx, "the classic TensorRT has other ways"
-        self.config = RuntimeConfig()
-        return self.config
+        self.config = RuntimeConfig(self.trt.device)
+        return Lent(self.trt.device, "configuration", self.config, self.lent())
 
-    def create_execution_context(self, config: RuntimeConfig | None = None) -> Context | None:
+    def create_execution_context(self, given: Lent | None = None) -> Lent | None:
         self.trt.device.need_context()
+        config = None if given is None else given.native
         assert config is self.config
         if "create_execution_context" in self.trt.fails:
             self.log.log(Severity.ERROR, "out of memory")
@@ -171,21 +210,22 @@ class Engine:
         if config is not None:
             config.compile("context")
         self.contexts.append(Context(self))
-        return self.contexts[-1]
+        return Lent(self.trt.device, "context", self.contexts[-1], self.lent())
 
 
 class RuntimeConfig:
-    def __init__(self) -> None:
+    def __init__(self, device: FakeDevice) -> None:
+        self._device = device
         self.cuda_graph_strategy = CudaGraphStrategy.DISABLED
         self.cache: RuntimeCache | None = None
         self.compiled: list[str] = []
         """What was not in the cache."""
 
-    def create_runtime_cache(self) -> RuntimeCache:
-        return RuntimeCache()
+    def create_runtime_cache(self) -> Lent:
+        return Lent(self._device, "cache", RuntimeCache())
 
-    def set_runtime_cache(self, cache: RuntimeCache) -> bool:
-        self.cache = cache
+    def set_runtime_cache(self, cache: Lent) -> bool:
+        self.cache = cache.native
         return True
 
     def compile(self, kernel: str) -> None:
@@ -310,7 +350,9 @@ class OnnxParserRefitter:
         return True
 
     def get_error(self, index: int) -> Any:
-        return types.SimpleNamespace(desc=lambda: "an initializer\nis not in the engine")
+        return types.SimpleNamespace(
+            desc=lambda: "an initializer\nis not in the engine", node_name=lambda: "head/MatMul"
+        )
 
 
 def write_engine(path: Path, document: dict[str, Any]) -> None:

@@ -171,7 +171,9 @@ class TestBadInput:
 
     def test_engine_with_a_provider(self, photos: Path, tmp_path: Path) -> None:
         arguments = ("predict", tmp_path / "a.engine", photos, "-o", tmp_path / "out")
-        fails_with_one_line(*arguments, "--provider", "cpu", match="provider and threads are for")
+        fails_with_one_line(
+            *arguments, "--provider", "cpu", match="an engine runs on TensorRT alone"
+        )
 
     def test_engine_here(self, photos: Path, tmp_path: Path) -> None:
         """What it says is the machine's: nobody expects a GPU and TensorRT of it."""

@@ -21,10 +21,12 @@ import pytest
 from dsunet_runtime import BackendError
 from dsunet_runtime.cuda import Cuda, Device, find, nvml
 from tests.runtime.fake_cuda import GPU, FakeCuda
+from tests.runtime.gpu.process_memory import process_memory
 
 HERE = Path(__file__).parent
 TOO_MUCH = 1 << 45
 """Bytes; 32 TB."""
+_WITH_THE_STUB = "(TestContract and cuda-python) or management_library or memory_of_this_process"
 
 
 def make(binding: str) -> Cuda:
@@ -158,12 +160,6 @@ class TestContract:
             assert not device.holds(host.ctypes.data)
             assert not device.holds(8)
 
-    def test_free_memory(self, device: Device) -> None:
-        before = device.free_memory()
-        assert 0 < before <= device.gpu.memory
-        with device.allocate(64 << 20):
-            assert device.free_memory() <= before - (64 << 20)
-
     def test_closing_twice(self, device: Device) -> None:
         for handle in (device.stream(), device.event(), device.allocate(4), device.pin(4)):
             handle.close()
@@ -285,6 +281,17 @@ def test_management_library() -> None:
         assert 0 < free <= gpu.memory
 
 
+@pytest.mark.gpu
+def test_memory_of_this_process() -> None:
+    if not cuda_is_here():
+        pytest.skip("no NVIDIA driver")
+    cuda = find()
+    with cuda.open(cuda.gpus()[0]) as device, device.current():
+        before = process_memory(device.gpu)
+        with device.allocate(64 << 20):
+            assert process_memory(device.gpu) >= before + (64 << 20)
+
+
 def cuda_is_here() -> bool:
     try:
         find()
@@ -306,7 +313,7 @@ def test_cuda_python_on_a_driver_in_host_memory(tmp_path: Path) -> None:
     (tmp_path / "libnvidia-ml.so.1").symlink_to(library)
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
     result = subprocess.run(
-        [*tests, "-k", "(TestContract and cuda-python) or test_management_library", "-W", "ignore"],
+        [*tests, "-k", _WITH_THE_STUB, "-W", "ignore"],
         env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)},
         cwd=HERE.parents[1],
         capture_output=True,

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet_runtime import BackendError, DeviceTensor, ImageError, Segmenter
-from dsunet_runtime.cuda import Event, Memory, Stream
+from dsunet_runtime.backends.tensorrt import dlpack
+from dsunet_runtime.backends.tensorrt.device_tensors import stream_handle
 from dsunet_runtime.flavor import Flavor
 from tests.runtime import artifacts, engines
 from tests.runtime.conftest import Machine
-from tests.runtime.fake_cuda import DEFAULT_STREAMS, POISON
+from tests.runtime.device_memory import Caller, Interface, Packed, strides_of
+from tests.runtime.fake_cuda import DEFAULT_STREAMS, POISON, FakeEvent
 from tests.runtime.test_segmenter import random_image
 
 
@@ -37,44 +39,6 @@ def segmenter(
     path = engines.frames(tmp_path / "a.engine", flavor=request.param)
     with dsunet_runtime.load(path) as segmenter:
         yield segmenter
-
-
-class Caller:
-    """A program with a stream of its own, whose frames are on the GPU."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.device = machine.device
-        with self.device.current():
-            self.stream: Stream = self.device.stream()
-            self.done: Event = self.device.event()
-        self._memory: list[Memory] = []
-
-    def tensor(self, *shape: int, dtype: str = "uint8") -> DeviceTensor:
-        with self.device.current():
-            memory = self.device.allocate(int(np.prod(shape)) * np.dtype(dtype).itemsize)
-        self._memory.append(memory)
-        return DeviceTensor(memory.pointer, shape, dtype)
-
-    def write(self, tensor: DeviceTensor, content: NDArray[Any], stream: int) -> None:
-        """When the stream comes to it."""
-        with self.device.current():
-            self.device.enqueue(stream, lambda: np.copyto(self.read(tensor), content))
-
-    def read(self, tensor: DeviceTensor) -> NDArray[Any]:
-        """What is there now."""
-        dtype = np.dtype(tensor.dtype)
-        content = self.device.at(tensor.pointer, int(np.prod(tensor.shape)) * dtype.itemsize)
-        return content.view(dtype).reshape(tensor.shape)
-
-    def wait(self, stream: int) -> None:
-        with self.device.current():
-            self.done.record(stream)
-            self.done.synchronize()
-
-    def close(self) -> None:
-        with self.device.current():
-            for handle in (self.stream, self.done, *self._memory):
-                handle.close()
 
 
 @pytest.fixture
@@ -166,6 +130,33 @@ class TestOrder:
             np.testing.assert_array_equal(outputs["mask"], artifacts.expected_frames_mask(batch))
         caller.wait(0)
 
+    def test_does_not_wait_while_the_host_path_does(
+        self, segmenter: Segmenter, caller: Caller, image: DeviceTensor, mask: DeviceTensor
+    ) -> None:
+        """Recordings that a change of shapes has made useless are waited for."""
+        returned = []
+
+        def synchronize(event: Any) -> None:
+            if threading.current_thread() is threading.main_thread():
+                thread = threading.Thread(target=run_device)
+                thread.start()
+                thread.join(2)
+                returned.append(not thread.is_alive())
+            wait(event)
+
+        def run_device() -> None:
+            segmenter.run_device({"image": image}, {"mask": mask}, stream=0)
+
+        wait = FakeEvent.synchronize
+        for shape in ((9, 8), (9, 8), (9, 8), (6, 5)):
+            segmenter(random_image(*shape))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FakeEvent, "synchronize", synchronize)
+            segmenter(random_image(6, 5))
+        assert returned
+        assert all(returned)
+        caller.wait(0)
+
     def test_from_many_threads(self, segmenter: Segmenter, caller: Caller) -> None:
         def work(index: int) -> None:
             image, mask = caller.tensor(2, 6, 5, 3), caller.tensor(2, 6, 5)
@@ -209,79 +200,6 @@ class TestOrder:
         np.testing.assert_array_equal(caller.read(mask), artifacts.expected_frames_mask(frames()))
 
 
-class Interface:
-    """As PyTorch, CuPy and Numba describe device memory."""
-
-    def __init__(self, tensor: DeviceTensor, read_only: bool = False, **changes: Any) -> None:
-        self.__cuda_array_interface__ = {
-            "data": (tensor.pointer, read_only),
-            "shape": tensor.shape,
-            "typestr": np.dtype(tensor.dtype).str,
-            "version": 3,
-            **changes,
-        }
-
-
-class Managed(ctypes.Structure):
-    """DLManagedTensor, written down once more from DLPack's header."""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)),
-        ("byte_offset", ctypes.c_uint64),
-        ("manager_ctx", ctypes.c_void_p),
-        ("deleter", ctypes.c_void_p),
-    )
-
-
-class Packed:
-    """A tensor that speaks DLPack, and counts the capsules that it gave."""
-
-    def __init__(
-        self,
-        tensor: DeviceTensor,
-        strides: tuple[int, ...] | None = None,
-        kind: int = 2,
-        dtype: tuple[int, int] = (1, 8),
-        offset: int = 0,
-    ) -> None:
-        count = len(tensor.shape)
-        self._shape = (ctypes.c_int64 * count)(*tensor.shape)
-        self._strides = None if strides is None else (ctypes.c_int64 * count)(*strides)
-        pointers = ctypes.POINTER(ctypes.c_int64)
-        self._managed = Managed(
-            tensor.pointer - offset,
-            kind,
-            0,
-            count,
-            *dtype,
-            1,
-            ctypes.cast(self._shape, pointers),
-            ctypes.cast(self._strides, pointers) if self._strides else None,
-            offset,
-        )
-        self._kind = kind
-        self.given = 0
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self._kind, 0
-
-    def __dlpack__(self, stream: int | None = None) -> Any:
-        assert stream == -1, "asked to synchronise"
-        self.given += 1
-        new = ctypes.pythonapi.PyCapsule_New
-        new.restype = ctypes.py_object
-        new.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
-        return new(ctypes.addressof(self._managed), b"dltensor", None)
-
-
 def test_two_inputs(machine: Machine, tmp_path: Path) -> None:
     with dsunet_runtime.load(engines.tensors(tmp_path / "a.engine")) as segmenter:
         caller = Caller(machine)
@@ -315,7 +233,6 @@ class TestTensors:
             lambda t: Interface(t, strides=strides_of(t)),
             Packed,
             lambda t: Packed(t, strides=strides_of(t)),
-            lambda t: Packed(t, kind=13),
             lambda t: Packed(t, offset=256),
         ],
     )
@@ -343,7 +260,6 @@ class TestTensors:
 
     def test_a_real_library_s_capsule(self) -> None:
         torch = pytest.importorskip("torch")
-        from dsunet_runtime.backends.tensorrt import dlpack
 
         class OnHost:
             """PyTorch on the host takes no stream."""
@@ -374,6 +290,7 @@ class TestTensors:
             lambda handle: SimpleNamespace(cuda_stream=handle),
             lambda handle: SimpleNamespace(ptr=handle),
             lambda handle: SimpleNamespace(handle=handle),
+            lambda handle: SimpleNamespace(handle=ctypes.c_void_p(handle)),
             lambda handle: SimpleNamespace(__cuda_stream__=lambda: (0, handle)),
             lambda handle: SimpleNamespace(__cuda_stream__=(0, handle)),
         ],
@@ -391,24 +308,25 @@ class TestTensors:
         segmenter.run_device({"image": image}, {"mask": mask}, stream=make(handle))
         assert machine.context.enqueued == [(handle, 2)]
 
-    def test_a_stream_of_cuda_python(self, segmenter: Segmenter, caller: Caller) -> None:
-        driver = pytest.importorskip("cuda.bindings.driver")
-        from dsunet_runtime.backends.tensorrt.device_tensors import stream_handle
+    def test_numba_s_default_stream(self) -> None:
+        assert stream_handle(SimpleNamespace(handle=ctypes.c_void_p(0))) == 0
 
+    def test_a_stream_of_cuda_python(self) -> None:
+        driver = pytest.importorskip("cuda.bindings.driver")
         assert stream_handle(driver.CUstream(4711)) == 4711
 
-    @pytest.mark.parametrize("stream", [None, "0", object()])
+    @pytest.mark.parametrize(
+        "stream",
+        [
+            *(None, "0", object(), SimpleNamespace(handle="0"), SimpleNamespace(ptr=b"")),
+            *(SimpleNamespace(__cuda_stream__=5), SimpleNamespace(__cuda_stream__=lambda: 1 / 0)),
+        ],
+    )
     def test_no_stream(
         self, segmenter: Segmenter, image: DeviceTensor, mask: DeviceTensor, stream: Any
     ) -> None:
         with pytest.raises(BackendError, match=r"give a stream of PyTorch, .* or its handle"):
             segmenter.run_device({"image": image}, {"mask": mask}, stream=stream)
-
-
-def strides_of(tensor: DeviceTensor) -> tuple[int, ...]:
-    """Of bytes, in elements and in bytes; nonsense where a dimension has one element."""
-    array = np.empty(tensor.shape, np.uint8)
-    return tuple(s if n > 1 else 12345 for s, n in zip(array.strides, array.shape, strict=True))
 
 
 class TestRefusals:
@@ -469,6 +387,13 @@ class TestRefusals:
         large = caller.tensor(4, 6, 5, 3)
         second = DeviceTensor(large.pointer + 90, (2, 6, 5, 3), "uint8")
         self.refused(segmenter, second, mask, "no multiple of 256, .*: copy it to memory of its")
+
+    def test_managed_memory(
+        self, segmenter: Segmenter, image: DeviceTensor, mask: DeviceTensor
+    ) -> None:
+        self.refused(
+            segmenter, Packed(image, kind=13), mask, "image is not in a GPU's memory: copy"
+        )
 
     def test_host_memory(self, segmenter: Segmenter, mask: DeviceTensor) -> None:
         content = frames()

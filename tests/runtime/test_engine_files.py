@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import dsunet_runtime
 from dsunet_runtime import ArtifactError, BackendError, cuda, read_manifest
 from dsunet_runtime.artifact import check_hashes, check_sizes, engine_manifest_file
 from dsunet_runtime.backends.tensorrt import runtime_cache
-from dsunet_runtime.backends.tensorrt.runtime_cache import cache_file
+from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
+from dsunet_runtime.backends.tensorrt.log import log_of
+from dsunet_runtime.backends.tensorrt.runtime_cache import RuntimeCache, cache_file
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.manifest import Manifest, digest
@@ -27,7 +30,7 @@ from tests.runtime.test_segmenter import random_image
 
 HOPPER = Gpu(0, "NVIDIA H100", "9.0", 80 << 30, "0000:01:00.0")
 AMPERE = Gpu(0, "NVIDIA GeForce RTX 3090", "8.6", 24 << 30, "0000:01:00.0")
-REBUILD = "`dsunet-export trt a.onnx -o a.engine --flavor rtx --compute-capability"
+REBUILD = r"`dsunet-export trt \S*/a\.onnx -o \S*/a\.engine --flavor rtx --compute-capability"
 
 
 @pytest.fixture
@@ -163,7 +166,7 @@ class TestMachine:
         fails_to_load(
             engine,
             r"built with TensorRT for RTX 1\.7\.1\.116 and 1\.8\.0\.1 is installed.*"
-            rf"pip install tensorrt-rtx==1\.7\.1\.116, or .*{REBUILD} 8\.9`",
+            rf"pip install tensorrt-rtx==1\.7\.1\.116, or .*{REBUILD} 8\.9 --precision",
         )
 
     def test_no_driver(
@@ -173,11 +176,13 @@ class TestMachine:
             raise BackendError("no NVIDIA driver works here")
 
         monkeypatch.setattr("dsunet_runtime.backends.tensorrt.compatibility.find", no_driver)
-        fails_to_load(engine, r"no NVIDIA driver works here; without a GPU run a\.onnx instead")
+        fails_to_load(engine, r"no NVIDIA driver works here; without a GPU run \S*/a\.onnx instead")
 
     def test_no_gpu(self, machine: Machine, engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(FakeCuda, "gpus", lambda self: ())
-        fails_to_load(engine, r"no GPU here that CUDA may use: .*DEVICES, or run a\.onnx instead")
+        fails_to_load(
+            engine, r"no GPU here that CUDA may use: .*DEVICES; without a GPU run \S*/a\.onnx"
+        )
 
     def test_other_compute_capability(self, monkeypatch: pytest.MonkeyPatch, engine: Path) -> None:
         Machine(FakeCuda(AMPERE), monkeypatch)
@@ -185,7 +190,7 @@ class TestMachine:
         fails_to_load(
             engine,
             r"built for compute capability 8\.9 and 12\.0 and the NVIDIA GeForce RTX 3090 here has "
-            rf"8\.6: build one for it: {REBUILD} 8\.6`",
+            rf"8\.6: build one for it: {REBUILD} 8\.6 --precision",
         )
 
     def test_one_of_several_compute_capabilities(
@@ -199,7 +204,7 @@ class TestMachine:
         self, monkeypatch: pytest.MonkeyPatch, engine: Path
     ) -> None:
         Machine(FakeCuda(HOPPER), monkeypatch)
-        fails_to_load(engine, r"NVIDIA H100 here has 9\.0: build .*-o a\.engine --flavor tensorrt`")
+        fails_to_load(engine, "NVIDIA H100 here has 9.0: build .* --flavor tensorrt --precision")
 
     def test_rtx_engines_are_for_every_card_and_platform(
         self, machine: Machine, engine: Path
@@ -222,7 +227,7 @@ class TestMachine:
         ("finding", "remedy"),
         [
             ("OLD_CUDA_DRIVER", "update the NVIDIA driver"),
-            ("INSUFFICIENT_GPU_MEMORY", "end what else runs on the GPU, or build with a smaller"),
+            ("INSUFFICIENT_GPU_MEMORY", "end what else runs on the GPU, or build the engine"),
             ("MALFORMED_ENGINE", f"build it again: {REBUILD}"),
         ],
     )
@@ -277,7 +282,9 @@ class TestStripped:
         source = read_manifest(artifacts.write(graph, model, read_manifest(graph))).graph
         found = dataclasses.replace(manifest.graph, size=source.size, sha256=source.sha256)
         engines.write_manifest(stripped, dataclasses.replace(manifest, graph=found))
-        fails_to_load(stripped, "weights do not go into the engine: an initializer is not in the")
+        fails_to_load(
+            stripped, r"do not go into the engine: .* not in the engine \(node head/MatMul\)"
+        )
 
     def test_weights_that_are_too_few(self, machine: Machine, stripped: Path) -> None:
         machine.trt.fails = {"refit"}
@@ -330,6 +337,31 @@ class TestRuntimeCache:
         runs(engine)
         assert self.compiled(machine) == []
 
+    def test_as_much_of_something_else_is_saved(self, machine: Machine, file: Path) -> None:
+        native = fake_tensorrt.RuntimeConfig(FakeCuda().open(GPU))
+        cache = RuntimeCache(native, file)
+        assert native.cache is not None
+        for kernels in (["a"], ["b"]):
+            native.cache.kernels = kernels
+            cache.save()
+            assert file.read_bytes().endswith(kernels[0].encode())
+
+    def test_what_an_older_driver_left_is_deleted(
+        self, machine: Machine, engine: Path, file: Path
+    ) -> None:
+        older = cache_file(engine, GPU, "cuda12.9", fake_tensorrt.VERSION)
+        others = [
+            cache_file(engine, AMPERE, "cuda12.9", fake_tensorrt.VERSION),
+            cache_file(engine.with_name("b.engine"), GPU, "cuda12.9", fake_tensorrt.VERSION),
+            engine.with_name("a.engine.NVIDIA-GeForce-RTX-4090_a_b.txt"),
+        ]
+        for path in (older, *others):
+            path.write_text("")
+        runs(engine)
+        assert file.exists()
+        assert not older.exists()
+        assert all(path.exists() for path in others)
+
     def test_a_folder_that_cannot_be_written(
         self, engine: Path, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -360,13 +392,15 @@ class TestRuntimeCache:
 def test_real_logger_and_runtime_without_a_driver(engine: Path) -> None:
     """The package itself, as far as it goes here: its logger, and a refusal as one line."""
     trt = pytest.importorskip("tensorrt_rtx")
-    from dsunet_runtime.backends.tensorrt.engine import make_log, open_engine
-
-    log = make_log(trt)
+    log = log_of(trt)
+    assert log_of(trt) is log
     with pytest.raises(BackendError, match=r"a\.engine: (cannot run here \(malformed|TensorRT)"):
-        open_engine(trt, engine, read_manifest(engine), log)
+        LoadedEngine(trt, engine, read_manifest(engine), log)
+    log.clear()
     assert trt.Runtime(log).deserialize_cuda_engine(os.urandom(1000)) is None
-    error = log.take()
-    assert "magicTag" in error
-    assert "\n" not in error
-    assert log.take() == "it gives no reason"
+    assert "magicTag" in log.reason()
+    assert "\n" not in log.reason()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(log.reason).result() == "it gives no reason"
+    log.clear()
+    assert log.reason() == "it gives no reason"

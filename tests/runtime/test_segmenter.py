@@ -21,6 +21,15 @@ from dsunet_runtime.manifest import MaskForm
 from dsunet_runtime.masks import mask_from_logits
 from tests.runtime import artifacts
 
+TF32 = "NVIDIA_TF32_OVERRIDE"
+
+
+@pytest.fixture(autouse=True)
+def without_tf32_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo at the end what a test sets, and have nothing set at the start."""
+    monkeypatch.setenv(TF32, "")
+    monkeypatch.delenv(TF32)
+
 
 def random_image(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -166,7 +175,7 @@ class TestBackend:
     def test_engine_with_what_is_for_onnx_files(
         self, tmp_path: Path, options: dict[str, Any]
     ) -> None:
-        with pytest.raises(BackendError, match="for ONNX files, and an engine runs on TensorRT"):
+        with pytest.raises(BackendError, match="an engine runs on TensorRT alone"):
             dsunet_runtime.load(tmp_path / "a.engine", **options)
 
     def test_device_tensors(self, segmenter: Segmenter) -> None:
@@ -231,6 +240,29 @@ class TestBackend:
         assert given[0]["trt_engine_cache_enable"] == "1"
         assert given[0]["trt_engine_cache_path"] == folder
         assert given[1] == {}
+
+    @pytest.mark.parametrize(("before", "after"), [(None, "0"), ("1", "1")])
+    def test_tensorrt_computes_no_tf32(
+        self,
+        frames_artifact: Path,
+        before: str | None,
+        after: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        if before is not None:
+            monkeypatch.setenv(TF32, before)
+        found = []
+
+        def remember(*arguments: object, **others: object) -> object:
+            found.append(os.environ[TF32])
+            raise RuntimeError("far enough")
+
+        names = ["TensorrtExecutionProvider", "CPUExecutionProvider"]
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+        monkeypatch.setattr(onnxruntime, "InferenceSession", remember)
+        with pytest.raises(BackendError, match="far enough"):
+            dsunet_runtime.load(frames_artifact, provider="tensorrt")
+        assert found == [after]
 
     def test_not_installed(self, frames_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)

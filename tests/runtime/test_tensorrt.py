@@ -20,12 +20,14 @@ from dsunet_runtime.flavor import Flavor
 from tests.runtime import artifacts, engines
 from tests.runtime.conftest import Machine
 from tests.runtime.fake_cuda import DEFAULT_STREAMS
-from tests.runtime.fake_tensorrt import CudaGraphStrategy
+from tests.runtime.fake_tensorrt import CudaGraphStrategy, Severity
 from tests.runtime.test_segmenter import (
     assert_masks_close,
     expected_tensors_mask,
     random_image,
 )
+
+LENT = ["cache", "configuration", "context", "engine", "runtime"]
 
 
 @pytest.fixture(params=[False, True], ids=["lazy", "interleaved"])
@@ -265,7 +267,25 @@ class TestLifetime:
         machine.trt.fails = {call}
         with pytest.raises(BackendError, match=r"a\.engine: TensorRT cannot .*: (magicTag|out of)"):
             dsunet_runtime.load(engines.frames(tmp_path / "a.engine"))
-        assert machine.device.closed
+        assert machine.device.closed  # which the fake refuses while the error holds any of it
+
+    def test_freed_in_the_order_that_tensorrt_wants(self, machine: Machine, tmp_path: Path) -> None:
+        with dsunet_runtime.load(engines.frames(tmp_path / "a.engine")) as segmenter:
+            segmenter(random_image(4, 4))
+            assert sorted(machine.device.lent) == LENT
+        assert machine.device.freed == ["context", "cache", "configuration", "engine", "runtime"]
+
+    def test_two_engines_at_once(self, machine: Machine, tmp_path: Path) -> None:
+        with (
+            dsunet_runtime.load(engines.frames(tmp_path / "a.engine")) as first,
+            dsunet_runtime.load(engines.frames(tmp_path / "b.engine")) as second,
+        ):
+            machine.trt.fails = {"execute"}
+            for segmenter in (first, second, first):
+                # Which nobody asks the reason of.
+                machine.trt.log.log(Severity.ERROR, "something else")
+                with pytest.raises(BackendError, match=r"^TensorRT failed: the kernel failed$"):
+                    segmenter(random_image(4, 4))
 
     def test_a_lost_gpu_is_said_by_every_call(self, machine: Machine, tmp_path: Path) -> None:
         with dsunet_runtime.load(engines.frames(tmp_path / "a.engine")) as segmenter:

@@ -15,6 +15,11 @@ Tensors = dict[str, NDArray[Any]]
 """Arrays by the name of the input or output."""
 
 
+def closed() -> BackendError:
+    """The error for a call that comes after `close`."""
+    return BackendError("this segmenter is closed: load the artifact again")
+
+
 class Backend(Closing):
     """One artifact, loaded and ready to compute.  A context manager: leaving it closes it."""
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError
 from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.provider import Provider
+from dsunet_runtime.provider import Provider, forbid_tf32
 
 # What ONNX Runtime calls a file that is no model, or no whole one.
 _BROKEN_MODEL = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
@@ -73,6 +73,8 @@ def check_provider(provider: Provider) -> None:
 
 
 def _import_onnxruntime() -> Any:
+    # It would report its use to its maker, and write an identifier into the home folder.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
@@ -118,6 +120,8 @@ def _open(
     options.log_severity_level = _FATAL_ONLY
     if threads is not None:
         options.intra_op_num_threads = threads
+    if provider is Provider.TENSORRT:
+        forbid_tf32()
     if provider is not Provider.CPU:
         _preload_cuda(runtime)
     # Without its own fallback, which prints and goes on with another provider than asked for.

@@ -40,8 +40,6 @@ class Memory(Closing):
     """Device memory."""
 
     pointer: int
-    size: int
-    """Bytes."""
 
 
 class PinnedMemory(Closing):
@@ -111,10 +109,6 @@ class Device(Closing):
         """Make the context current in the calling thread, and the thread's own one afterwards."""
 
     @abstractmethod
-    def free_memory(self) -> int:
-        """Bytes of device memory that nobody has taken."""
-
-    @abstractmethod
     def holds(self, pointer: int) -> bool:
         """Whether an address is memory of this device, rather than the host's or another GPU's."""
 
@@ -154,9 +148,6 @@ class Cuda(ABC):
     """The CUDA driver, through one Python binding.  Creating it raises BackendError if there is no
     driver; it makes no context.
     """
-
-    binding: str
-    """The distribution that brings it."""
 
     @abstractmethod
     def version(self) -> str:

@@ -40,8 +40,6 @@ def _call(function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
 
 
 class CudaPython(Cuda):
-    binding = "cuda-python"
-
     def __init__(self) -> None:
         try:
             (status,) = driver.cuInit(0)
@@ -100,10 +98,6 @@ class _Device(Device):
         finally:
             _call(driver.cuCtxPopCurrent)
 
-    def free_memory(self) -> int:
-        free, _ = _call(driver.cuMemGetInfo)
-        return int(free)
-
     def holds(self, pointer: int) -> bool:
         which = driver.CUpointer_attribute
         status, kind = driver.cuPointerGetAttribute(which.CU_POINTER_ATTRIBUTE_MEMORY_TYPE, pointer)
@@ -159,7 +153,6 @@ class _Device(Device):
 
 class _Memory(Memory):
     def __init__(self, size: int) -> None:
-        self.size = size
         self.pointer = int(_call(driver.cuMemAlloc, size))
 
     def close(self) -> None:

@@ -32,32 +32,6 @@ except ImportError as error:  # how PyCUDA says that libcuda is missing
 _NON_BLOCKING = 1
 
 
-class PyCuda(Cuda):
-    binding = "pycuda"
-
-    def __init__(self) -> None:
-        try:
-            driver.init()
-        except driver.Error as error:
-            raise no_driver(error) from error
-
-    def version(self) -> str:
-        number = driver.get_driver_version()
-        return f"{number // 1000}.{number % 1000 // 10}"
-
-    def gpus(self) -> tuple[Gpu, ...]:
-        return tuple(_describe(index) for index in range(driver.Device.count()))
-
-    def open(self, gpu: Gpu) -> Device:
-        return _Device(gpu)
-
-
-def _describe(index: int) -> Gpu:
-    device = driver.Device(index)
-    major, minor = device.compute_capability()
-    return Gpu(index, device.name(), f"{major}.{minor}", device.total_memory(), device.pci_bus_id())
-
-
 @contextmanager
 def _translated() -> Iterator[None]:
     """PyCUDA's errors as BackendError."""
@@ -67,6 +41,32 @@ def _translated() -> Iterator[None]:
         raise failure("allocation", str(error), out_of_memory=True) from error
     except driver.Error as error:
         raise failure("PyCUDA", str(error)) from error
+
+
+class PyCuda(Cuda):
+    def __init__(self) -> None:
+        try:
+            driver.init()
+        except driver.Error as error:
+            raise no_driver(error) from error
+
+    def version(self) -> str:
+        with _translated():
+            number = driver.get_driver_version()
+        return f"{number // 1000}.{number % 1000 // 10}"
+
+    def gpus(self) -> tuple[Gpu, ...]:
+        with _translated():
+            return tuple(_describe(index) for index in range(driver.Device.count()))
+
+    def open(self, gpu: Gpu) -> Device:
+        return _Device(gpu)
+
+
+def _describe(index: int) -> Gpu:
+    device = driver.Device(index)
+    major, minor = device.compute_capability()
+    return Gpu(index, device.name(), f"{major}.{minor}", device.total_memory(), device.pci_bus_id())
 
 
 class _Device(Device):
@@ -84,12 +84,8 @@ class _Device(Device):
         try:
             yield
         finally:
-            driver.Context.pop()
-
-    def free_memory(self) -> int:
-        with _translated():
-            free, _ = driver.mem_get_info()
-        return int(free)
+            with _translated():
+                driver.Context.pop()
 
     def holds(self, pointer: int) -> bool:
         return libcuda.device_of(pointer) == self.gpu.index
@@ -119,15 +115,15 @@ class _Device(Device):
             return
         context, self._context = self._context, None
         # PyCUDA releases a primary context only while it is current, and then leaves it there.
-        context.push()
-        handle = context.handle
-        context.detach()
+        with _translated():
+            context.push()
+            handle = context.handle
+            context.detach()
         libcuda.remove_context(handle)
 
 
 class _Memory(Memory):
     def __init__(self, size: int) -> None:
-        self.size = size
         with _translated():
             self._allocation = driver.mem_alloc(size)
         self.pointer = int(self._allocation)
@@ -135,7 +131,8 @@ class _Memory(Memory):
     def close(self) -> None:
         if self.pointer:
             self.pointer = 0
-            self._allocation.free()
+            with _translated():
+                self._allocation.free()
 
 
 class _PinnedMemory(PinnedMemory):
@@ -148,7 +145,8 @@ class _PinnedMemory(PinnedMemory):
         if self._allocation is not None:
             allocation, self._allocation = self._allocation, None
             del self.array
-            allocation.free()
+            with _translated():
+                allocation.free()
 
 
 class _Stream(Stream):

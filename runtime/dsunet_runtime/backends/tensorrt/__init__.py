@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dsunet_runtime.artifact import check_hashes
-from dsunet_runtime.backends import Backend, Tensors
+from dsunet_runtime.backends import Backend, Tensors, closed
 from dsunet_runtime.backends.tensorrt.compatibility import (
     check_platform,
     choose_gpu,
@@ -23,9 +24,10 @@ from dsunet_runtime.backends.tensorrt.compatibility import (
     load_flavor,
 )
 from dsunet_runtime.backends.tensorrt.device_tensors import stream_handle, take
-from dsunet_runtime.backends.tensorrt.engine import make_log, open_engine
+from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.backends.tensorrt.execution import Execution
-from dsunet_runtime.backends.tensorrt.runtime_cache import RuntimeCache, cache_file
+from dsunet_runtime.backends.tensorrt.log import log_of
+from dsunet_runtime.backends.tensorrt.runtime_cache import cache_file
 from dsunet_runtime.backends.tensorrt.slots import Slot
 from dsunet_runtime.cuda import Cuda, Device, nvml
 from dsunet_runtime.errors import BackendError
@@ -58,11 +60,16 @@ class TensorRTBackend(Backend):
         with ExitStack() as stack:
             self._device = stack.enter_context(cuda.open(gpu))
             with self._device.current(), ExitStack() as resources:
-                self._execution = _start(trt, path, manifest, cuda, self._device, resources)
-                for _ in range(_SLOTS):
-                    slot = Slot(self._device, self._execution, manifest)
-                    resources.callback(slot.close)
-                    self._free.put(slot)
+                try:
+                    self._execution = _start(trt, path, manifest, cuda, self._device, resources)
+                    for _ in range(_SLOTS):
+                        slot = Slot(self._device, self._execution, manifest)
+                        resources.callback(slot.close)
+                        self._free.put(slot)
+                except BaseException as error:
+                    # What its frames hold would live as long as the error, and outlive the device.
+                    traceback.clear_frames(error.__traceback__)
+                    raise
                 self._resources = resources.pop_all()
             stack.pop_all()
 
@@ -101,7 +108,7 @@ class TensorRTBackend(Backend):
     ) -> None:
         handle = stream_handle(stream)
         if self._closed:
-            raise _closed()
+            raise closed()
         with self._device.current():
             tensors = take(self._manifest, self._device, inputs, outputs)
             self._execution.enqueue_foreign(tensors, handle)
@@ -129,7 +136,7 @@ class TensorRTBackend(Backend):
             return None
         if slot is None:
             self._free.put(None)
-            raise _closed()
+            raise closed()
         return slot
 
     def _start(self, slot: Slot, batch: Mapping[str, NDArray[Any]]) -> None:
@@ -150,27 +157,17 @@ def _start(
     trt: Any, path: Path, manifest: Manifest, cuda: Cuda, device: Device, resources: ExitStack
 ) -> Execution:
     """Load the engine and create its execution context, which `resources` will free."""
-    log = make_log(trt)
-    engine = open_engine(trt, path, manifest, log)
+    log = log_of(trt)
+    engine = LoadedEngine(trt, path, manifest, log)
+    resources.callback(engine.close)
+    cache = None
     if engine_of(manifest).flavor is Flavor.RTX:
-        config = engine.create_runtime_config()
-        config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         driver = nvml.driver_version() or f"cuda{cuda.version()}"
-        cache = RuntimeCache(config, cache_file(path, device.gpu, driver, trt.__version__))
-        context = engine.create_execution_context(config)
-    else:
-        cache = None
-        context = engine.create_execution_context()
-    if context is None:
-        raise BackendError(f"{path}: TensorRT cannot prepare it: {log.take()}")
+        cache = cache_file(path, device.gpu, driver, trt.__version__)
+    context = engine.create_context(cache)
     execution = Execution(device, context, log, captures=cache is None)
     resources.callback(execution.close)
-    if cache is not None:
-        # What creating the context compiled, and at the end what runs did.
-        cache.save()
-        resources.callback(cache.save)
+    # What creating the context compiled, and at the end what runs did.
+    engine.save_cache()
+    resources.callback(engine.save_cache)
     return execution
-
-
-def _closed() -> BackendError:
-    return BackendError("this segmenter is closed: load the artifact again")

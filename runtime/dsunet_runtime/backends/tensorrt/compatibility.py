@@ -6,13 +6,18 @@ Each refusal says what to install or to build instead.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from dsunet_runtime.cuda import Cuda, Gpu, find
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.flavor import Flavor, this_platform
-from dsunet_runtime.manifest import Engine, Manifest
+from dsunet_runtime.flavor import Flavor, rtx_name, this_platform
+from dsunet_runtime.manifest import Engine, InputForm, Manifest
+from dsunet_runtime.shapes import batch_range, input_ranges
+
+_PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+"""What the builder calls the types that the manifest names."""
 
 
 def check_platform(path: Path, manifest: Manifest) -> None:
@@ -35,7 +40,7 @@ def load_flavor(path: Path, manifest: Manifest) -> Any:
     release of either flavour loads it.
     """
     engine = engine_of(manifest)
-    install = f"pip install {engine.flavor.module.replace('_', '-')}=={engine.tensorrt_version}"
+    install = f"pip install {engine.flavor.distribution}=={engine.tensorrt_version}"
     try:
         module = engine.flavor.load()
     except (ImportError, OSError) as error:
@@ -57,7 +62,13 @@ def find_cuda(path: Path, manifest: Manifest) -> Cuda:
     try:
         return find()
     except BackendError as error:
-        raise BackendError(f"{error}; without a GPU run {manifest.graph.name} instead") from error
+        raise BackendError(f"{error}; {_without_gpu(path, manifest)}") from error
+
+
+def _without_gpu(path: Path, manifest: Manifest) -> str:
+    if manifest.precision.compute == "bfloat16":
+        return "without a GPU export it in fp16 or fp32, for no CPU backend computes in bf16"
+    return f"without a GPU run {_graph(path, manifest)} instead"
 
 
 def choose_gpu(path: Path, manifest: Manifest, cuda: Cuda, trt: Any) -> Gpu:
@@ -65,8 +76,8 @@ def choose_gpu(path: Path, manifest: Manifest, cuda: Cuda, trt: Any) -> Gpu:
     gpus = cuda.gpus()
     if not gpus:
         raise BackendError(
-            f"{path}: there is no GPU here that CUDA may use: look at CUDA_VISIBLE_DEVICES, or run "
-            f"{manifest.graph.name} instead"
+            f"{path}: there is no GPU here that CUDA may use: look at CUDA_VISIBLE_DEVICES; "
+            f"{_without_gpu(path, manifest)}"
         )
     gpu, engine = gpus[0], engine_of(manifest)
     if gpu.compute_capability not in engine.compute_capabilities:
@@ -91,15 +102,23 @@ def rebuild_command(
     flavor: Flavor | None = None,
     compute_capabilities: tuple[str, ...] = (),
 ) -> str:
-    """The command that builds the engine again: with its own flavour and for the same GPUs, unless
-    others are given.
+    """The command that builds the engine again, as far as its manifest tells how it was built: with
+    its own flavour and for the same GPUs, unless others are given.
     """
     engine = engine_of(manifest)
     flavor = flavor or engine.flavor
-    words = ["dsunet-export", "trt", manifest.graph.name, "-o", path.name, "--flavor", flavor.value]
+    words = ["dsunet-export", "trt", str(_graph(path, manifest)), "-o", str(path)]
+    words += ["--flavor", flavor.value]
     if flavor is Flavor.RTX:  # the classic one builds for the GPU that it runs on
         for compute_capability in compute_capabilities or engine.compute_capabilities:
             words += ["--compute-capability", compute_capability]
+    compute = manifest.precision.compute
+    words += ["--precision", _PRECISIONS.get(compute, compute)]
+    words += _ranges(manifest)
+    if engine.optimization_level is not None:
+        words += ["--opt-level", str(engine.optimization_level)]
+    if engine.weights_stripped:
+        words.append("--strip-weights")
     return f"`{shlex.join(words)}`"
 
 
@@ -110,7 +129,33 @@ def engine_of(manifest: Manifest) -> Engine:
     return manifest.engine
 
 
+def _graph(path: Path, manifest: Manifest) -> Path:
+    """The ONNX file that the engine was built from, where it lies if it is beside the engine."""
+    return path.parent / manifest.graph.name
+
+
+def _ranges(manifest: Manifest) -> list[str]:
+    """The options for the shapes that the engine takes."""
+    batch = batch_range(manifest)
+    words = ["--batch", _ends(str(n) for n in (batch.minimum, batch.optimum, batch.maximum))]
+    if manifest.input_form is InputForm.FRAMES:
+        (frames,) = input_ranges(manifest).values()
+        height, width = frames[1:3]
+        sizes = [
+            f"{height.minimum}x{width.minimum}",
+            f"{height.optimum}x{width.optimum}",
+            f"{height.maximum}x{width.maximum}",
+        ]
+        words += ["--size", _ends(sizes)]
+    return words
+
+
+def _ends(three: Iterable[str]) -> str:
+    """A range as the builder reads it: MIN:OPT:MAX, or one value if all are the same."""
+    low, best, high = three
+    return low if low == high else f"{low}:{best}:{high}"
+
+
 def _knows(trt: Any, gpu: Gpu) -> bool:
     """Whether TensorRT for RTX builds for a GPU; of the classic one it is not asked."""
-    name = f"SM{gpu.compute_capability.replace('.', '')}"
-    return hasattr(getattr(trt, "ComputeCapability", None), name)
+    return hasattr(getattr(trt, "ComputeCapability", None), rtx_name(gpu.compute_capability))

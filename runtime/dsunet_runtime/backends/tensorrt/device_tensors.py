@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from dsunet_runtime.shapes import Shape, input_ranges, output_shapes, outside
 _ALIGNMENT = 256
 """Bytes, of the addresses that TensorRT takes."""
 _STREAM_ATTRIBUTES = ("cuda_stream", "ptr", "handle")
-"""PyTorch's name of a stream's handle, CuPy's, and PyCUDA's."""
+"""PyTorch's name of a stream's handle, CuPy's, and that of PyCUDA and Numba."""
 
 
 def take(
@@ -59,22 +60,34 @@ def stream_handle(stream: Any) -> int:
 
     Raises BackendError if it is neither.
     """
-    with contextlib.suppress(TypeError):
-        return operator.index(stream)
+    try:
+        return _as_number(_handle_of(stream))
+    except Exception as error:  # whatever the library that made the stream raises
+        raise BackendError(
+            f"stream is {stream!r}: give a stream of PyTorch, CuPy, Numba, PyCUDA or cuda-python, "
+            f"or its handle as a number (0 is the default stream)"
+        ) from error
+
+
+def _handle_of(stream: Any) -> Any:
+    """What a stream calls its handle, if it is an object that has one."""
     protocol = getattr(stream, "__cuda_stream__", None)
     if protocol is not None:
         _, handle = protocol() if callable(protocol) else protocol
-        return int(handle)
+        return handle
     for attribute in _STREAM_ATTRIBUTES:
         handle = getattr(stream, attribute, None)
         if handle is not None:
-            return int(handle)
-    if hasattr(stream, "__int__"):
-        return int(stream)
-    raise BackendError(
-        f"stream is {stream!r}: give a stream of PyTorch, CuPy, PyCUDA or cuda-python, or its "
-        f"handle as a number (0 is the default stream)"
-    )
+            return handle
+    return stream
+
+
+def _as_number(handle: Any) -> int:
+    if isinstance(handle, ctypes.c_void_p):  # Numba's
+        return handle.value or 0
+    with contextlib.suppress(TypeError):
+        return operator.index(handle)
+    return int(handle.__int__())  # cuda-python's; strings have none
 
 
 def _check_names(kind: str, specs: tuple[TensorSpec, ...], given: Mapping[str, Any]) -> None:
@@ -150,7 +163,7 @@ def _from_interface(name: str, interface: Mapping[str, Any], written: bool) -> D
 
 
 def _from_dlpack(name: str, value: Any) -> DeviceTensor:
-    if dlpack.device_kind(value) not in (dlpack.CUDA, dlpack.CUDA_MANAGED):
+    if dlpack.device_kind(value) != dlpack.CUDA:
         raise ImageError(
             f"{name} is not in a GPU's memory: copy it there, or call the segmenter itself for "
             f"what is in host memory"

@@ -10,8 +10,8 @@ import ctypes
 from dataclasses import dataclass
 from typing import Any
 
-CUDA, CUDA_MANAGED = 2, 13
-"""Kinds of devices whose memory a GPU reads."""
+CUDA = 2
+"""The kind of device whose memory is a GPU's own; managed memory is another."""
 
 _CAPSULE = b"dltensor"
 _NO_SYNCHRONISATION = -1

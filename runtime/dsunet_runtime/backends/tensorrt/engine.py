@@ -10,6 +10,9 @@ import numpy as np
 
 from dsunet_runtime.artifact import weights_source
 from dsunet_runtime.backends.tensorrt.compatibility import engine_of, rebuild_command
+from dsunet_runtime.backends.tensorrt.runtime_cache import RuntimeCache
+from dsunet_runtime.closing import Closing
+from dsunet_runtime.cuda.errors import FREE_MEMORY
 from dsunet_runtime.errors import ArtifactError, BackendError
 from dsunet_runtime.manifest import Manifest, TensorSpec
 from dsunet_runtime.shapes import Range, input_ranges
@@ -18,43 +21,68 @@ _PROFILE = 0
 """The builder makes one profile."""
 
 
-def make_log(trt: Any) -> Any:
-    """A logger for TensorRT that prints nothing and remembers the first error.
+class LoadedEngine(Closing):
+    """An engine in device memory, with what its execution context needs as long as it lives.
 
-    Its `take()` gives that error as one line, and forgets it.
+    TensorRT's configuration and cache must outlive the context that was created with them, and the
+    context does not see to that.  So they are here, and the context is dropped before this closes.
+
+    Raises BackendError if TensorRT refuses the engine, and ArtifactError if it is not what the
+    manifest describes.
     """
 
-    class Log(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self._error = ""
+    def __init__(self, trt: Any, path: Path, manifest: Manifest, log: Any) -> None:
+        self._trt = trt
+        self._path = path
+        self._log = log
+        self._config: Any = None
+        self._cache: RuntimeCache | None = None
+        self._runtime = trt.Runtime(log)
+        self._engine = _deserialize(trt, self._runtime, path, manifest, log)
+        if engine_of(manifest).weights_stripped:
+            _refit(trt, self._engine, weights_source(path, manifest), log)
+        _check_tensors(trt, self._engine, path, manifest)
 
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR) and not self._error:
-                self._error = " ".join(message.split())
+    def create_context(self, cache_file: Path | None) -> Any:
+        """The execution context.  `cache_file` is where TensorRT for RTX keeps what it compiles;
+        None is for the classic one, which compiles nothing.
 
-        def take(self) -> str:
-            error, self._error = self._error, ""
-            return error or "it gives no reason"
+        Raises BackendError if TensorRT cannot create it.
+        """
+        arguments = []
+        if cache_file is not None:
+            self._config = self._engine.create_runtime_config()
+            # It then records graphs itself, also for new shapes.  What it does where addresses
+            # change from run to run, as on the device path, is not documented and not measured yet.
+            self._config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            self._cache = RuntimeCache(self._config, cache_file)
+            arguments.append(self._config)
+        self._log.clear()
+        context = self._engine.create_execution_context(*arguments)
+        if context is None:
+            raise BackendError(f"{self._path}: TensorRT cannot prepare it: {self._log.reason()}")
+        return context
 
-    return Log()
+    def save_cache(self) -> None:
+        """Keep what was compiled for the next process, if there is anything new."""
+        if self._cache is not None:
+            self._cache.save()
+
+    def close(self) -> None:
+        """Free it, in the order that TensorRT wants."""
+        self._cache = None
+        self._config = None
+        self._engine = None
+        self._runtime = None
 
 
-def open_engine(trt: Any, path: Path, manifest: Manifest, log: Any) -> Any:
-    """Deserialise an engine, and give it its weights if they were stripped.
-
-    Raises BackendError if TensorRT refuses it, and ArtifactError if it is not what the manifest
-    describes.
-    """
-    runtime = trt.Runtime(log)
+def _deserialize(trt: Any, runtime: Any, path: Path, manifest: Manifest, log: Any) -> Any:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         _check_validity(trt, runtime, content, path, manifest)
+        log.clear()
         engine = runtime.deserialize_cuda_engine(content)
     if engine is None:
-        raise BackendError(f"{path}: TensorRT cannot load it: {log.take()}")
-    if engine_of(manifest).weights_stripped:
-        _refit(trt, engine, weights_source(path, manifest), log)
-    _check_tensors(trt, engine, path, manifest)
+        raise BackendError(f"{path}: TensorRT cannot load it: {log.reason()}")
     return engine
 
 
@@ -70,7 +98,7 @@ def _check_validity(
     causes = trt.EngineInvalidityDiagnostics
     found = {name for name, bit in causes.__members__.items() if int(diagnostics) & int(bit)}
     if "INSUFFICIENT_GPU_MEMORY" in found:
-        remedy = "end what else runs on the GPU, or build with a smaller `--batch` or `--size`"
+        remedy = FREE_MEMORY
     elif found & {"OLD_CUDA_DRIVER", "OLD_CUDA_RUNTIME", "CUDA_ERROR"}:
         remedy = "update the NVIDIA driver"
     else:
@@ -82,12 +110,21 @@ def _check_validity(
 def _refit(trt: Any, engine: Any, graph: Path, log: Any) -> None:
     refitter = trt.Refitter(engine, log)
     parser = trt.OnnxParserRefitter(refitter, log)
+    log.clear()
     if not parser.refit_from_file(str(graph)):
-        reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-        reason = " ".join(reasons[0].split()) if reasons else log.take()
+        reason = _first_error(parser) or log.reason()
         raise BackendError(f"{graph}: its weights do not go into the engine: {reason}")
     if not refitter.refit_cuda_engine():
-        raise BackendError(f"{graph}: its weights do not fill the engine: {log.take()}")
+        raise BackendError(f"{graph}: its weights do not fill the engine: {log.reason()}")
+
+
+def _first_error(parser: Any) -> str:
+    """In one line, with the node's name; empty if there is none."""
+    if not parser.num_errors:
+        return ""
+    error = parser.get_error(0)
+    node = f" (node {error.node_name()})" if error.node_name() else ""
+    return " ".join(error.desc().split()) + node
 
 
 def _check_tensors(trt: Any, engine: Any, path: Path, manifest: Manifest) -> None:

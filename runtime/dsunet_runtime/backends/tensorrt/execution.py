@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from dsunet_runtime.backends import closed
 from dsunet_runtime.cuda import Device, Graph, Stream
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.shapes import Shape
@@ -32,7 +33,8 @@ class Execution:
     """An execution context with its order.  Safe to use from any thread.
 
     `captures` says whether runs on a stream of our own are recorded as CUDA graphs and replayed
-    (TensorRT for RTX does that itself).  All methods must be called with the device current.
+    (TensorRT for RTX is asked to do that itself).  All methods must be called with the device
+    current.
     """
 
     def __init__(self, device: Device, context: Any, log: Any, *, captures: bool) -> None:
@@ -49,7 +51,14 @@ class Execution:
         self._retired: list[Graph] = []
 
     def enqueue(self, tensors: Tensors, stream: Stream) -> None:
-        """Put a run into a stream of our own.  Raises BackendError if TensorRT refuses it."""
+        """Put a run into a stream of our own.  Raises BackendError if TensorRT refuses it.
+
+        May wait for runs before it, where recordings have become useless.
+        """
+        with self._lock:
+            retired, self._retired = self._retired, []
+        # Not with the lock, which `enqueue_foreign` must not wait for.
+        self._free(retired)
         with self._lock, self._in_order(stream.handle):
             self._run(tensors, stream)
 
@@ -76,10 +85,13 @@ class Execution:
             if self._context is None:
                 return
             self._retire_graphs()
-            self._free_retired()
-            self._context = None
-            for handle in (self._done, self._arrived, self._detour):
-                handle.close()
+            try:
+                self._done.synchronize()
+                self._free(self._retired)
+            finally:
+                self._context = None
+                for handle in (self._done, self._arrived, self._detour):
+                    handle.close()
 
     @contextmanager
     def _in_order(self, stream: int) -> Iterator[None]:
@@ -102,8 +114,6 @@ class Execution:
             self._execute(tensors, stream.handle)
 
     def _capture(self, key: tuple[tuple[str, int], ...], tensors: Tensors, stream: Stream) -> None:
-        if self._retired:
-            self._free_retired()
         try:
             with self._device.capture(stream) as capture:
                 self._execute(tensors, stream.handle)
@@ -117,7 +127,8 @@ class Execution:
 
     def _execute(self, tensors: Tensors, stream: int) -> None:
         if self._context is None:
-            raise BackendError("this segmenter is closed: load the artifact again")
+            raise closed()
+        self._log.clear()
         if tensors.shapes != self._shapes:
             self._retire_graphs()
             self._shapes = {}
@@ -133,13 +144,13 @@ class Execution:
         self._retired += self._graphs.values()
         self._graphs.clear()
 
-    def _free_retired(self) -> None:
-        """Wait until none of them runs any more, which callers on the device must not."""
-        self._done.synchronize()
-        for graph in self._retired:
+    def _free(self, graphs: list[Graph]) -> None:
+        """Wait until none of these runs any more; none of them is launched again."""
+        if graphs:
+            self._done.synchronize()
+        for graph in graphs:
             graph.close()
-        self._retired.clear()
 
     def _require(self, succeeded: bool) -> None:
         if not succeeded:
-            raise BackendError(f"TensorRT failed: {self._log.take()}")
+            raise BackendError(f"TensorRT failed: {self._log.reason()}")

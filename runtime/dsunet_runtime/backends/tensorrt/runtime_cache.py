@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.writing import write_whole
+
+_SUFFIX = ".cache"
 
 
 class RuntimeCache:
@@ -20,23 +23,26 @@ class RuntimeCache:
     """
 
     def __init__(self, config: Any, file: Path) -> None:
-        """Load the cache, and make it the one of a runtime configuration, which this keeps."""
-        self._config = config
+        """Load the cache, and make it the one of a runtime configuration."""
         self._native = native = config.create_runtime_cache()
         self._file = file
         with contextlib.suppress(OSError):
             native.deserialize(file.read_bytes())
-        self._saved_size = len(self._content())
+        self._saved = _hash(self._content())
         config.set_runtime_cache(native)
 
     def save(self) -> None:
-        """Write the file, if there is more in the cache than when it was loaded or last saved."""
+        """Write the file, if the cache has changed since it was loaded or last saved.
+
+        What an older driver left of the same engine and GPU is deleted then.
+        """
         content = self._content()
-        if len(content) == self._saved_size:
+        if _hash(content) == self._saved:
             return
         with contextlib.suppress(OutputError):
             write_whole(self._file, lambda file: file.write(content))
-            self._saved_size = len(content)
+            self._saved = _hash(content)
+            _delete_older(self._file)
 
     def _content(self) -> bytes:
         content = self._native.serialize()
@@ -45,5 +51,19 @@ class RuntimeCache:
 
 def cache_file(engine: Path, gpu: Gpu, driver: str, tensorrt_version: str) -> Path:
     """Where an engine's runtime cache lies for a GPU, a driver and a release of TensorRT."""
-    key = re.sub(r"[^\w.]+", "-", f"{gpu.name}_{driver}_{tensorrt_version}")
-    return engine.with_name(f"{engine.name}.{key}.cache")
+    parts = (re.sub(r"[^a-zA-Z0-9.]+", "-", part) for part in (gpu.name, driver, tensorrt_version))
+    return engine.with_name(f"{engine.name}.{'_'.join(parts)}{_SUFFIX}")
+
+
+def _delete_older(file: Path) -> None:
+    """Delete caches whose names differ in driver and release only."""
+    engine_and_gpu = file.name.rsplit("_", 2)[0]
+    with contextlib.suppress(OSError):
+        for other in file.parent.iterdir():
+            same = other.name.rsplit("_", 2)[0] == engine_and_gpu
+            if same and other.suffix == _SUFFIX and other.name != file.name:
+                other.unlink()
+
+
+def _hash(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()

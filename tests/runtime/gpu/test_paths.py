@@ -1,13 +1,9 @@
-"""What only a GPU can show.  Every test builds what it needs with TensorRT itself, and skips with a
-reason where there is no driver, no GPU, no TensorRT, or none that builds for the GPU.
-"""
+"""The host path and the device path, and PyTorch beside them in one process."""
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,87 +13,13 @@ import pytest
 from numpy.typing import NDArray
 
 import dsunet_runtime
-from dsunet_runtime import BackendError, DeviceTensor, Segmenter
-from dsunet_runtime.cuda import Cuda, Device, find
+from dsunet_runtime import DeviceTensor, Segmenter
+from dsunet_runtime.cuda import Device
 from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.manifest import Profile
-from tests.runtime import artifacts, engines
+from tests.runtime import artifacts
 from tests.runtime.test_segmenter import random_image
 
 pytestmark = pytest.mark.gpu
-
-PROFILE = ((1, 1, 1, 3), (2, 32, 32, 3), (4, 64, 64, 3))
-
-
-@pytest.fixture(scope="module")
-def cuda() -> Cuda:
-    try:
-        cuda = find()
-    except BackendError as error:
-        pytest.skip(str(error))
-    if not cuda.gpus():
-        pytest.skip("the driver shows no GPU")
-    return cuda
-
-
-@pytest.fixture(scope="module", params=Flavor)
-def engine(
-    request: pytest.FixtureRequest, cuda: Cuda, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """An engine of the arithmetic in `artifacts.py`, for the first GPU."""
-    flavor: Flavor = request.param
-    try:
-        trt = flavor.load()
-    except (ImportError, OSError) as error:
-        pytest.skip(f"{flavor.title} is not installed ({error})")
-    gpu = cuda.gpus()[0]
-    capability = f"SM{gpu.compute_capability.replace('.', '')}"
-    if flavor is Flavor.RTX and not hasattr(trt.ComputeCapability, capability):
-        pytest.skip(f"{flavor.title} does not build for compute capability {capability}")
-    path = tmp_path_factory.mktemp(flavor.value) / "a.engine"
-    graph = artifacts.frames(path.with_suffix(".onnx"))
-    with cuda.open(gpu) as device, device.current():
-        path.write_bytes(build(trt, graph, capability))
-    return engines.describe(
-        path,
-        graph,
-        (Profile("image", *PROFILE),),
-        flavor=flavor,
-        tensorrt_version=str(trt.__version__),
-        compute_capabilities=(gpu.compute_capability,),
-        gpus=(gpu.name,),
-    )
-
-
-def build(trt: Any, graph: Path, capability: str) -> bytes:
-    logger = trt.Logger(trt.Logger.ERROR)
-    builder = trt.Builder(logger)
-    typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    network = builder.create_network(0 if typed is None else 1 << int(typed))
-    parser = trt.OnnxParser(network, logger)
-    assert parser.parse_from_file(str(graph)), parser.get_error(0).desc()
-    config = builder.create_builder_config()
-    profile = builder.create_optimization_profile()
-    profile.set_shape("image", *PROFILE)
-    config.add_optimization_profile(profile)
-    if hasattr(config, "num_compute_capabilities"):
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
-    content = builder.build_serialized_network(network, config)
-    assert content is not None
-    return bytes(content)
-
-
-@pytest.fixture
-def segmenter(engine: Path) -> Iterator[Segmenter]:
-    with dsunet_runtime.load(engine) as segmenter:
-        yield segmenter
-
-
-@pytest.fixture
-def device(cuda: Cuda) -> Iterator[Device]:
-    with cuda.open(cuda.gpus()[0]) as device, device.current():
-        yield device
 
 
 def assert_masks(images: list[NDArray[np.uint8]], masks: list[NDArray[np.uint8]]) -> None:
@@ -191,22 +113,6 @@ class TestDevicePath:
                 found = mask.cpu().numpy()
                 np.testing.assert_array_equal(found, artifacts.expected_frames_mask(images))
 
-    def test_allocates_nothing(self, segmenter: Segmenter, device: Device) -> None:
-        with (
-            device.stream() as stream,
-            device.allocate(32 * 32 * 3) as image,
-            device.allocate(32 * 32) as mask,
-        ):
-            inputs = {"image": DeviceTensor(image.pointer, (1, 32, 32, 3), "uint8")}
-            outputs = {"mask": DeviceTensor(mask.pointer, (1, 32, 32), "uint8")}
-            segmenter.run_device(inputs, outputs, stream=stream)
-            stream.synchronize()
-            free = device.free_memory()
-            for _ in range(100):
-                segmenter.run_device(inputs, outputs, stream=stream)
-            stream.synchronize()
-            assert device.free_memory() == free
-
 
 class TestTogetherWithPyTorch:
     @pytest.mark.parametrize("pytorch_first", [False, True])
@@ -227,37 +133,3 @@ segmenter.close()
 pytorch()
 """
         subprocess.run([sys.executable, "-c", code], check=True)
-
-
-class TestLeaks:
-    def test_ten_thousand_inferences(self, segmenter: Segmenter, device: Device) -> None:
-        images = [random_image(64, 64, seed) for seed in range(4)]
-        for _ in range(200):
-            segmenter.batch(images)
-        gc.collect()
-        free, resident = device.free_memory(), resident_bytes()
-        for _ in range(10_000):
-            segmenter.batch(images)
-        gc.collect()
-        # Not a byte of device memory; of the host's what allocators keep, and that is not 10,000
-        # times anything.
-        assert device.free_memory() >= free
-        assert resident_bytes() - resident < 10_000_000
-
-    def test_loading_and_closing(self, engine: Path, device: Device) -> None:
-        def load_and_close() -> None:
-            with dsunet_runtime.load(engine) as segmenter:
-                segmenter(random_image(64, 64))
-
-        for _ in range(3):
-            load_and_close()
-        free = device.free_memory()
-        for _ in range(20):
-            load_and_close()
-        assert device.free_memory() >= free - (2 << 20)  # the driver frees in blocks of 2 MiB
-
-
-def resident_bytes() -> int:
-    """Host memory that this process has."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
