@@ -60,13 +60,14 @@ def main() -> None:
     write_overlay(as_rgb(PHOTOGRAPH), mask, FOLDER / "astronaut_overlay.jpg")
 
     engine_file = FOLDER / f"{preset}.engine"
+    options = EngineOptions()
     built = build_engine(
         artifact,
         engine_file,
-        choose(None, parse_wanted([GPU], [])),
-        EngineOptions(),
+        choose(None, parse_wanted([GPU], []), options),
+        options,
         lambda step, seconds: rows.append((f"engine: {step}", seconds, "")),
-    ).manifest.engine
+    ).engine
 
     print(f"{'stage':36}{'seconds':>8}  result")
     for stage, seconds, result in rows:

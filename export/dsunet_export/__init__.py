@@ -1,1 +1,7 @@
 """From a DSU-Net checkpoint to a verified artifact."""
+
+import os
+
+# Before ONNX Runtime is imported: it would report its use to its maker, and write an identifier
+# into the home folder.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

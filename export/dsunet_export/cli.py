@@ -18,6 +18,7 @@ from dsunet_export.cli_trt import trt
 from dsunet_export.errors import ExportError, MissingExtraError
 from dsunet_export.options import (
     DEFAULT_OPSET,
+    IMAGES_COMPARED,
     OPSETS,
     Compute,
     ExportOptions,
@@ -120,8 +121,8 @@ def onnx(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Images on which --precision fp16 looks for overflow, besides random pixels and a "
-            "photograph.",
+            help="Images for --precision fp16 and bf16, besides random pixels and a photograph: "
+            f"overflow is looked for on all, the first {IMAGES_COMPARED} are compared on.",
         ),
     ] = None,
     no_verify: Annotated[
@@ -147,7 +148,7 @@ def onnx(
     )
     try:
         from dsunet_export.artifact import check_output
-        from dsunet_export.inspection import headroom_in_words, kept_in_words
+        from dsunet_export.inspection import headroom_in_words, kept_in_words, verified_in_words
         from dsunet_export.onnx import export_onnx
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
@@ -162,12 +163,8 @@ def onnx(
         print(f"in float32: {line}", file=sys.stderr)
     for line in headroom_in_words(manifest.precision):
         print(line)
-    for check in manifest.verification:
-        overlap = "" if check.iou_at_half is None else f", IoU at half {check.iou_at_half:.4f}"
-        print(
-            f"{check.inputs}: {check.output} differs by at most {check.max_abs_error:.3g} "
-            f"(mean {check.mean_abs_error:.2g}) {check.tolerance_unit}{overlap}"
-        )
+    for line in verified_in_words(manifest):
+        print(line)
     files = [output, *(output.with_name(file.name) for file in manifest.files)]
     print(", ".join(f"{file} {file.stat().st_size / 1e6:,.1f} MB" for file in files))
 
@@ -182,14 +179,14 @@ def inspect(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="The manifest as JSON.")] = False,
 ) -> None:
-    """Say what an artifact is, and check that the files beside it are the ones it needs."""
+    """Say what an artifact is, then check that the files beside it are the ones it needs."""
     from dsunet_export.inspection import describe
     from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
 
     manifest = read_manifest(artifact)
+    print(json.dumps(dataclasses.asdict(manifest), indent=2) if as_json else describe(manifest))
     check_sizes(artifact, manifest)
     check_hashes(artifact, manifest)
-    print(json.dumps(dataclasses.asdict(manifest), indent=2) if as_json else describe(manifest))
 
 
 app.command()(doctor)

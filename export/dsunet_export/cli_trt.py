@@ -92,7 +92,9 @@ def trt(
     strip_weights: Annotated[
         bool,
         typer.Option(
-            "--strip-weights", help="Leave the weights in ONNX, which then belongs beside OUTPUT."
+            "--strip-weights",
+            help="Leave the weights in ONNX, which then belongs beside OUTPUT.  Not yet tried on a "
+            "GPU, which TensorRT for RTX needs for it.",
         ),
     ] = False,
     timing_cache: Annotated[
@@ -137,11 +139,10 @@ def trt(
     numbers = [_parsed(parse_compute_capability, text) for text in compute_capability]
     check_output(output, ".engine", "an engine")
     asked = None if flavor is FlavorOption.AUTO else Flavor(flavor.value)
-    choice = choose(asked, parse_wanted(gpu, numbers))
+    choice = choose(asked, parse_wanted(gpu, numbers), options)
     targets = ", ".join(choice.target.compute_capabilities)
     print(f"{choice.kit.title} ({choice.reason}), for {targets}", file=sys.stderr)
-    built = build_engine(graph, output, choice, options, print_step)
-    print(summarise(output, built.manifest))
+    print(summarise(output, build_engine(graph, output, choice, options, print_step)))
 
 
 def _parsed(parse: Callable[[str], T], text: str) -> T:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dsunet.config import DSUNetConfig
 from dsunet_export.options import FLOAT16_MAX
 from dsunet_export.tensorrt.description import engine_rows
+from dsunet_export.verify import overlap_in_words
 from dsunet_runtime.manifest import Manifest, NarrowedWeights, Precision, TensorSpec
 
 
@@ -49,14 +50,8 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield f"  {rewrite.name}", f"{rewrite.macs_after / 1e9:,.3f} G, {share}"
     if not manifest.rewrites:
         yield "  rewrites", "none (--plain)"
-    for check in manifest.verification:
-        overlap = "" if check.iou_at_half is None else f", IoU at half {check.iou_at_half:.4f}"
-        yield (
-            "verified",
-            f"{check.inputs}: {check.output} within {check.max_abs_error:.3g} "
-            f"{check.tolerance_unit} of the reference (allowed {check.tolerance:.3g}){overlap}, by "
-            f"{check.computed_by}",
-        )
+    for line in verified_in_words(manifest):
+        yield "verified", line
     if not manifest.verification:
         yield "verified", "no"
     for file in manifest.files:
@@ -75,6 +70,16 @@ def headroom_in_words(precision: Precision) -> list[str]:
         f"{peak.tensor} reaches {peak.magnitude:.4g} on {peak.images}, "
         f"{FLOAT16_MAX / max(peak.magnitude, 1e-30):,.0f} times below float16's end"
         for peak in precision.peaks
+    ]
+
+
+def verified_in_words(manifest: Manifest) -> list[str]:
+    """What was compared with what, and how far off it was, a line for each comparison."""
+    return [
+        f"{check.inputs}: {check.output} differs by at most {check.max_abs_error:.3g} "
+        f"(mean {check.mean_abs_error:.2g}) {check.tolerance_unit}, where {check.tolerance:.3g} "
+        f"({check.mean_tolerance:.3g}) is allowed{overlap_in_words(check)}; {check.computed_by}"
+        for check in manifest.verification
     ]
 
 

@@ -18,14 +18,15 @@ from dsunet.model import DSUNet
 from dsunet_export.artifact import append_manifest, beside, replace_manifest, save, staging
 from dsunet_export.graph import FramesGraph, TensorsGraph, example_inputs
 from dsunet_export.macs import count_macs
-from dsunet_export.options import Compute, ExportOptions, WeightsOrigin
+from dsunet_export.options import IMAGES_COMPARED, Compute, ExportOptions, WeightsOrigin
 from dsunet_export.precision import Wish, reduce_precision, verify_before, verify_reduced
 from dsunet_export.probes import GraphInputs, load_probes, make_probes
 from dsunet_export.reference import compute_reference
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.stopwatch import Report, Stopwatch
+from dsunet_export.surgery import fix_dimensions
 from dsunet_export.tracing import trace
-from dsunet_export.verify import verify
+from dsunet_export.verify import Case, verify
 from dsunet_runtime.manifest import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -59,10 +60,16 @@ def export_onnx(
     model.eval()
     inputs = _graph_inputs(model, options)
     probes = make_probes(options.size)
-    more_probes = load_probes(options.images, options.size) if options.images else []
+    compared = len(probes) + IMAGES_COMPARED
+    if options.images:
+        probes += load_probes(options.images, options.size)
     with staging(output) as folder:
         watch = Stopwatch(report)
-        references = [compute_reference(model, probe) for probe in probes if options.verify]
+        cases = [
+            Case(probe, compute_reference(model, probe))
+            for probe in probes[:compared]
+            if options.verify
+        ]
         watch.step("compute the reference in PyTorch")
         macs = count_macs(model)
         rewrites = apply_rewrites(model, macs) if options.rewrite else ()
@@ -71,7 +78,7 @@ def export_onnx(
         watch.step("trace")
         precision, float32_logits = Precision(), list[NDArray[np.float32]]()
         if options.precision is not Compute.FP32:
-            wish = Wish(options.precision, options.keep_fp32, [*probes, *more_probes])
+            wish = Wish(options.precision, options.keep_fp32, probes)
             precision, float32_logits = reduce_precision(graph, wish, inputs, folder)
             watch.step(f"convert to {options.precision.element_type}")
         artifact = folder / output.name
@@ -100,10 +107,10 @@ def export_onnx(
         watch.step("write")
         if options.verify:
             if options.precision is Compute.FP32:
-                checks = verify(artifact, probes, references)
+                checks = verify(artifact, cases)
             else:
-                checks = verify_before(probes, references, float32_logits[: len(probes)])
-                checks += verify_reduced(artifact, manifest, probes, references, folder)
+                checks = verify_before(cases, float32_logits[: len(cases)])
+                checks += verify_reduced(artifact, manifest, cases, folder)
             manifest = replace(manifest, verification=checks)
             replace_manifest(artifact, manifest)
             watch.step("verify with ONNX Runtime")
@@ -128,15 +135,19 @@ def trace_model(model: DSUNet, options: ExportOptions) -> ir.Model:
         inputs = example_inputs(model.config, batch)
     else:
         module = FramesGraph(model, options.mask_form)
-        height, width = options.size or EXAMPLE_FRAME
-        inputs = {"image": torch.zeros(batch, height, width, 3, dtype=torch.uint8)}
+        inputs = {"image": torch.zeros(batch, *EXAMPLE_FRAME, 3, dtype=torch.uint8)}
     (output,) = _output_specs(model, options)
+    # Frames are traced for any size and fixed afterwards: traced for one, resampling weights would
+    # become constants by half, which TensorRT for RTX cannot compile.
+    any_size = replace(options, size=None)
     dynamic = {
         spec.name: {axis: dim for axis, dim in enumerate(spec.shape) if isinstance(dim, str)}
-        for spec in _input_specs(model, options)
+        for spec in _input_specs(model, any_size)
     }
     graph = trace(module, inputs, output.name, dynamic, options.opset)
     graph.graph.outputs[0].shape = ir.Shape(output.shape)
+    if options.size is not None:
+        fix_dimensions(graph.graph, dict(zip(any_size.frame_axes, options.size, strict=True)))
     return graph
 
 

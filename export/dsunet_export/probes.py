@@ -25,6 +25,8 @@ class Probe:
 
     label: str
     image: NDArray[np.uint8]
+    is_noise: bool = False
+    """Random pixels, in which a trained network sees nothing."""
 
 
 def make_probes(size: tuple[int, int] | None) -> list[Probe]:
@@ -37,7 +39,7 @@ def make_probes(size: tuple[int, int] | None) -> list[Probe]:
     height, width = size or (photograph.height, photograph.width)
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return [
-        Probe(f"random {width}×{height}", noise),
+        Probe(f"random {width}×{height}", noise, is_noise=True),
         Probe(f"photograph {width}×{height}", _resized(photograph, (height, width))),
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,6 +128,15 @@ def settle_reshapes(graph: ir.Graph) -> None:
         constant = ir.node("Constant", [], {"value": ir.tensor(np.array(sizes, np.int64))})
         graph.insert_before(node, constant)
         node.replace_input_with(1, constant.outputs[0])
+
+
+def fix_dimensions(graph: ir.Graph, sizes: Mapping[str | int, int]) -> None:
+    """Give dynamic axes, by their names, one size wherever they are written down."""
+    outputs = (output for node in graph for output in node.outputs)
+    for value in (*graph.inputs, *outputs):
+        if value.shape is not None:
+            dims = (dim.value if isinstance(dim, ir.SymbolicDim) else dim for dim in value.shape)
+            value.shape = ir.Shape([dim if dim is None else sizes.get(dim, dim) for dim in dims])
 
 
 def transpose_weights(graph: ir.Graph) -> None:

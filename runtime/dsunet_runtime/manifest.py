@@ -191,7 +191,7 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What one comparison of the artifact with the PyTorch model measured."""
+    """What one comparison measured: of the artifact, or of what it was made from."""
 
     inputs: str
     """What was put in: for example `random 352, 518` or `photograph astronaut 512x512`."""
@@ -204,11 +204,11 @@ class Verification:
     """The bound on `mean_abs_error`."""
     tolerance_unit: str
     computed_by: str = "ONNX Runtime"
-    """For less than float32 also ONNX Runtime in float32 with every tensor rounded: run as it is,
-    it leaves out roundings that a GPU makes."""
+    """And against what: `ONNX Runtime against PyTorch`.  For less than float32 also with every
+    tensor rounded, because ONNX Runtime leaves out roundings that a GPU makes."""
     iou_at_half: float | None = None
-    """Of the logits above 0, where a hundredth of them lies on either side, else above their
-    median; None where it was not asked for."""
+    """Of the logits above 0 where a hundredth of them lies on either side; else, for random weights,
+    above their median, and None for others.  None also where it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ class Manifest:
     built_with: dict[str, str]
     graph: FileDigest
     """The ONNX file, as far as it goes before its manifest, which follows it; for an engine the
-    one that it was built from."""
+    one that it was built from, before it was converted if it was."""
     precision: Precision = field(default_factory=Precision)
     rewrites: tuple[Rewrite, ...] = ()
     profiles: tuple[Profile, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 import dsunet_export.onnx
 from dsunet_runtime.manifest import METADATA_KEY
+from tests.export.engines import graph, pretend_gpus
 from tests.export.helpers import NANO, export
 from tests.threads import one_thread
 
@@ -48,3 +50,36 @@ def photo() -> NDArray[np.uint8]:
     smooth = np.stack([rows * 4, columns * 3, (rows + columns) * 1.5], axis=-1)
     noise = np.random.default_rng(1).normal(0, 15, smooth.shape)
     return np.clip(smooth + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def float16(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small artifact to build engines of."""
+    return graph(tmp_path_factory.mktemp("float16") / "small.onnx")
+
+
+@pytest.fixture(scope="session")
+def float32(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in float32."""
+    return graph(tmp_path_factory.mktemp("float32") / "small.onnx", "float32")
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused without one must be refused on machines that have one, too."""
+    pretend_gpus(monkeypatch)
+
+
+@pytest.fixture
+def older_engine(tmp_path: Path) -> Iterator[Path]:
+    """An engine and its manifest that a failing build must leave as they are."""
+    folder = tmp_path / "engines"
+    folder.mkdir()
+    output = folder / "x.engine"
+    output.write_bytes(b"an older engine")
+    output.with_name("x.engine.json").write_bytes(b"its manifest")
+    yield output
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "x.engine": b"an older engine",
+        "x.engine.json": b"its manifest",
+    }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +15,23 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner, Result
 
-import dsunet_export.tensorrt.builder
 import dsunet_export.tensorrt.targets
 from dsunet import DSUNetConfig
 from dsunet_export.cli import app
+from dsunet_export.tensorrt.flavors import LocalGpus
 from dsunet_runtime import read_manifest
 from dsunet_runtime.cuda import Gpu
-from dsunet_runtime.manifest import Precision
+from dsunet_runtime.manifest import Engine, KeptInFloat32, Manifest, Precision
+from tests.export.helpers import one_line
 from tests.runtime import artifacts
 
+ADA = ("--gpu", "rtx4090")
+SMALL = ("--size", "32x32:64x48:96x96")
+"""A maximum that keeps builds quick and memory small."""
 CHANNELS = 64
 WEIGHTS = CHANNELS * 3 * 3 * 3 + CHANNELS + CHANNELS * CHANNELS
 """Numbers in `graph`'s weights: those of the convolution, its bias, those of the product."""
+KEPT = (KeptInFloat32("kept/*", "a test's", 1),)
 RTX_4090 = Gpu(0, "NVIDIA GeForce RTX 4090", "8.9", 24 << 30, "0000:01:00.0")
 H100 = Gpu(0, "NVIDIA H100 80GB HBM3", "9.0", 80 << 30, "0000:01:00.0")
 
@@ -87,9 +95,25 @@ def graph(
     manifest = dataclasses.replace(
         read_manifest(small),
         model=DSUNetConfig.preset("nano").to_dict(),
-        precision=Precision(compute=compute),
+        precision=Precision(compute, KEPT if kept else ()),
     )
     return artifacts.write(path, model, manifest)
+
+
+def edited(
+    source: Path,
+    output: Path,
+    edit: Callable[[onnx.GraphProto], object],
+    precision: Precision | None = None,
+) -> Path:
+    """An artifact whose graph was edited by hand, with the manifest of `source`.
+
+    With `precision` the manifest says that instead.
+    """
+    model, manifest = onnx.load(source), read_manifest(source)
+    edit(model.graph)
+    manifest = dataclasses.replace(manifest, precision=precision or manifest.precision)
+    return artifacts.write(output, model, manifest)
 
 
 def trt(*arguments: object) -> Result:
@@ -97,7 +121,31 @@ def trt(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["trt", *(str(argument) for argument in arguments)])
 
 
-def pretend_gpus(monkeypatch: pytest.MonkeyPatch, *gpus: Gpu) -> None:
+def built(*arguments: object, output: Path) -> tuple[Manifest, Engine]:
+    """The manifest of an engine, built by the command."""
+    result = trt(*arguments, "-o", output)
+    assert result.exit_code == 0, result.output
+    manifest = read_manifest(output)
+    assert manifest.engine is not None
+    return manifest, manifest.engine
+
+
+def fails(*arguments: object, match: str, code: int = 1) -> None:
+    """One line that says why, after those on flavour and steps; no traceback."""
+    result = trt(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    before = r"TensorRT.*, for [\d., ]+|[a-z0-9 ]+: \d+\.\d s"
+    lines = [line for line in result.stderr.splitlines() if not re.fullmatch(before, line)]
+    assert re.search(match, one_line("\n".join(lines)))
+
+
+def pretend_gpus(monkeypatch: pytest.MonkeyPatch, *gpus: Gpu, problem: str | None = None) -> None:
     """Let these be the GPUs of this machine."""
-    for module in (dsunet_export.tensorrt.targets, dsunet_export.tensorrt.builder):
-        monkeypatch.setattr(module, "local_gpus", lambda: gpus)
+    here = LocalGpus(gpus, problem)
+    monkeypatch.setattr(dsunet_export.tensorrt.targets, "local_gpus", lambda: here)
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let TensorRT for RTX be both flavours."""
+    rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    monkeypatch.setitem(sys.modules, "tensorrt", rtx)

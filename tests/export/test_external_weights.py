@@ -64,7 +64,7 @@ def test_broken_in_every_way(pair: tuple[Path, Path], photo: NDArray[np.uint8]) 
             (predict(graph, photo), "dsunet-run"),
             (command("inspect", graph), "dsunet-export"),
         ):
-            assert (done.returncode, done.stdout) == (1, "")
+            assert done.returncode == 1
             line = one_line(done.stderr, program)
             assert str(weights) in line
             assert match in line

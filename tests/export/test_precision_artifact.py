@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from typer.testing import CliRunner
 
+import dsunet_export.onnx
 import dsunet_export.precision.conversion as conversion
 import dsunet_runtime
 from dsunet_export import artifact
@@ -28,9 +31,15 @@ from dsunet_runtime.manifest import InputForm, TensorSpec
 from tests.export.helpers import NANO, export, one_line
 
 
-def convert(source: Path, output: Path, compute: Compute = Compute.FP16, *keep: str) -> Manifest:
-    manifest = dsunet_runtime.read_manifest(source)
-    return convert_file(source, output, manifest, compute, keep, None, lambda step, seconds: None)
+def convert(
+    source: Path, output: Path, compute: Compute = Compute.FP16, **said: object
+) -> Manifest:
+    """What the command does on the way to an engine; `said` replaces parts of the manifest."""
+    manifest = replace(dsunet_runtime.read_manifest(source), **said)
+    return convert_file(source, output, manifest, compute, lambda step, seconds: None)
+
+
+ROUNDED = "ONNX Runtime, every tensor rounded to float16, against the float32 graph"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +82,7 @@ def _plain(dim: int | ir.SymbolicDim) -> int | str:
 @pytest.fixture(scope="module")
 def half(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("half") / "half.onnx"
-    convert(frames, path, Compute.FP16, "sff.2/*", "sff.2/Add")
+    convert(frames, path)
     return path
 
 
@@ -86,18 +95,22 @@ def test_what_it_says_of_itself(half: Path, frames: Path) -> None:
     precision = after.precision
     assert precision.compute == "float16"
     assert [k.pattern for k in precision.kept_in_float32] == [
-        *(rule.pattern for rule in rules_for(Compute.FP16)), "sff.2/*", "sff.2/Add",
-    ]  # fmt: skip
-    assert [k.nodes for k in precision.kept_in_float32][-1] == 0
+        rule.pattern for rule in rules_for(Compute.FP16)
+    ]
     assert 0 < precision.peaks[-1].magnitude < precision.peaks[0].magnitude < 65504 / 4
     assert precision.weights is not None
     assert precision.weights.narrowed > 0.99 * 1.9e6
     checks = [(c.computed_by, c.output) for c in after.verification]
-    rounded = "ONNX Runtime, every tensor rounded to float16"
+    pytorch, graph = "ONNX Runtime against PyTorch", "ONNX Runtime against the float32 graph"
+    assert {c.computed_by for c in before.verification} == {pytorch}
     assert checks == [
-        (rounded, "logits"), (rounded, "mask"), (rounded, "logits"), (rounded, "mask"),
-        ("ONNX Runtime", "mask"), ("ONNX Runtime", "mask"),
-    ]  # fmt: skip
+        *[(f"{pytorch}, before the conversion", "mask")] * 2,
+        *[(ROUNDED, "logits"), (ROUNDED, "mask")] * 2,
+        *[(graph, "mask")] * 2,
+    ]
+    assert [c.mean_abs_error for c in before.verification] == [
+        c.mean_abs_error for c in after.verification[:2]
+    ]
     overlaps = [c.iou_at_half for c in after.verification if c.output == "logits"]
     assert all(0.99 < iou < 1 for iou in overlaps if iou is not None)
     assert None not in overlaps
@@ -157,7 +170,8 @@ def test_bfloat16_is_judged_by_rounding_alone(frames: Path, tmp_path: Path) -> N
     assert manifest.precision.compute == "bfloat16"
     assert manifest.precision.peaks == ()
     assert {c.computed_by for c in manifest.verification} == {
-        "ONNX Runtime, every tensor rounded to bfloat16"
+        "ONNX Runtime against PyTorch, before the conversion",
+        "ONNX Runtime, every tensor rounded to bfloat16, against the float32 graph",
     }
     (opset,) = ir.load(tmp_path / "bf16.onnx").opset_imports.values()
     assert opset == 22
@@ -216,42 +230,110 @@ class TestRefusals:
         bias.const_value = ir.tensor(np.full_like(bias.const_value.numpy(), np.nan))
         source = tmp_path / "nan.onnx"
         ir.save(traced, source)
-        with pytest.raises(ExportError, match="itself gives values that are not finite"):
-            convert_file(
-                source, tmp_path / "x.onnx", dsunet_runtime.read_manifest(frames), Compute.FP16,
-                [], None, lambda step, seconds: None,
-            )  # fmt: skip
+        manifest = dsunet_runtime.read_manifest(frames)
+        for compute, tensor in ((Compute.FP16, "heads.2/Conv"), (Compute.BF16, "the logits")):
+            with pytest.raises(ExportError, match=f"{tensor} is not finite on random .*checkpoint"):
+                convert_file(
+                    source, tmp_path / "x.onnx", manifest, compute, lambda *arguments: None
+                )
         assert list(tmp_path.iterdir()) == [source]
 
     def test_what_is_reduced_already(self, half: Path, output: Path) -> None:
         with pytest.raises(ExportError, match="is float16 already: give the float32 artifact"):
             convert(half, output)
 
-    def test_pattern_without_match(self, frames: Path, output: Path) -> None:
-        with pytest.raises(ExportError, match=r"names are like sff\.2"):
-            convert(frames, output, Compute.FP16, "sff.2.out/Relu_9")
+
+class TestGate:
+    """Of weights that come from a checkpoint less is forgiven than of random ones."""
+
+    @pytest.fixture
+    def shifted(self, frames: Path, tmp_path: Path) -> Path:
+        """`frames`, which sees an object nearly nowhere, so that it sees one in many places."""
+        model = ir.load(frames)
+        bias = model.graph.initializers["heads.2.bias"]
+        bias.const_value = ir.tensor(bias.const_value.numpy() + np.float32(1.8))
+        path = tmp_path / "shifted.onnx"
+        ir.save(model, path)
+        return path
+
+    @pytest.mark.parametrize(("random", "logits", "mask"), [(True, 0.2, 12.75), (False, 0.1, 2.55)])
+    def test_of_each_image(
+        self, shifted: Path, tmp_path: Path, random: bool, logits: float, mask: float
+    ) -> None:
+        """Random pixels, in which there is nothing to see, are judged the same for all."""
+        manifest = convert(shifted, tmp_path / "x.onnx", weights_are_random=random)
+        allowed = {
+            (c.inputs.split()[0], c.output): c.mean_tolerance
+            for c in manifest.verification
+            if c.computed_by == ROUNDED
+        }
+        assert allowed == pytest.approx(
+            {
+                ("random", "logits"): 0.2, ("photograph", "logits"): logits,
+                ("random", "mask"): 12.75, ("photograph", "mask"): mask,
+            }
+        )  # fmt: skip
+
+    def test_a_fault_that_random_weights_could_hide(
+        self, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All logits are off by 0.11, which is 0.18 and 0.15 of their standard deviation."""
+        save = conversion.save
+
+        def wrong(model: ir.Model, path: Path) -> None:
+            bias = model.graph.initializers["heads.2.bias"]
+            bias.const_value = ir.tensor(bias.const_value.numpy() + np.float16(0.11))
+            save(model, path)
+
+        monkeypatch.setattr(conversion, "save", wrong)
+        convert(frames, tmp_path / "random.onnx")
+        with pytest.raises(VerificationError, match=r"on photograph .*0\.1 is .*--keep-fp32.*bf16"):
+            convert(frames, tmp_path / "trained.onnx", weights_are_random=False)
+        assert [path.name for path in tmp_path.iterdir()] == ["random.onnx"]
+
+    def test_without_an_object(self, frames: Path, shifted: Path, tmp_path: Path) -> None:
+        """No overlap is judged, and that is said."""
+        found = {}
+        for source in (frames, shifted):
+            manifest = convert(source, tmp_path / "x.onnx", weights_are_random=False)
+            logits = [c for c in manifest.verification if c.output == "logits"]
+            found[source] = [(c.iou_at_half, c.computed_by) for c in logits]
+        unsaid = f"{ROUNDED}; no IoU, one side of half has less than 1%"
+        assert found[frames] == [(None, unsaid)] * 2
+        assert all(by == ROUNDED and 0.98 < iou < 1 for iou, by in found[shifted])
+
+    def test_an_artifact_that_was_not_compared_with_pytorch(
+        self, frames: Path, tmp_path: Path
+    ) -> None:
+        manifest = convert(frames, tmp_path / "x.onnx", verification=())
+        assert manifest.verification
+        assert all("PyTorch" not in c.computed_by for c in manifest.verification)
 
 
 class TestOverlap:
     HALVES = np.repeat(np.float32([[-1, 1]]), 50, axis=1)
 
     def test_of_masks(self) -> None:
-        assert iou_at_half(self.HALVES, self.HALVES) == 1
-        assert iou_at_half(self.HALVES, -self.HALVES) == 0
         smaller = self.HALVES.copy()
         smaller[0, 50:60] = -1
-        assert iou_at_half(self.HALVES, smaller) == 40 / 50
+        for or_median in (False, True):
+            overlap = functools.partial(iou_at_half, or_median=or_median)
+            assert overlap(self.HALVES, self.HALVES) == 1
+            assert overlap(self.HALVES, -self.HALVES) == 0
+            assert overlap(self.HALVES, smaller) == 40 / 50
 
     def test_where_all_logits_have_one_sign(self) -> None:
         """The median takes the place of zero, or every two maps would agree."""
         low = self.HALVES - 9
-        assert iou_at_half(low, low) == 1
-        assert iou_at_half(low, -self.HALVES - 9) == 0
+        assert iou_at_half(low, low, or_median=True) == 1
+        assert iou_at_half(low, -self.HALVES - 9, or_median=True) == 0
+        assert iou_at_half(low, low, or_median=False) is None
 
     def test_where_a_map_is_flat(self) -> None:
         flat = np.zeros((5, 5), np.float32)
-        assert iou_at_half(flat, flat) == 1
-        assert iou_at_half(flat, flat + 1) == 0
+        assert iou_at_half(flat, flat, or_median=True) == 1
+        assert iou_at_half(flat, flat + 1, or_median=True) == 0
+        assert iou_at_half(flat, flat, or_median=False) is None
 
 
 class TestCommand:
@@ -267,29 +349,52 @@ class TestCommand:
         path = tmp_path / "x.onnx"
         result = export(
             *NANO, "-o", path, "--precision", "fp16", "--keep-fp32", "heads*",
-            "--keep-fp32", f"@{patterns}",
+            "--keep-fp32", f"@{patterns}", "--keep-fp32", "sff.2/Add",
         )  # fmt: skip
         assert result.exit_code == 0, result.output
         manifest = dsunet_runtime.read_manifest(path)
         kept = [k.pattern for k in manifest.precision.kept_in_float32]
-        assert kept[len(rules_for(Compute.FP16)) :] == ["heads*", "sff.2*", "rfb.0/*"]
+        assert kept[len(rules_for(Compute.FP16)) :] == ["heads*", "sff.2*", "rfb.0/*", "sff.2/Add"]
+        assert manifest.precision.kept_in_float32[-1].nodes == 0
         assert "in float32: heads* (1 nodes): asked for by --keep-fp32" in result.stderr
         assert "times below float16's end" in result.stdout
         assert "IoU at half 0.99" in result.stdout
         by = [c.computed_by for c in manifest.verification]
-        assert by[:2] == ["ONNX Runtime, before the conversion"] * 2
-        assert len(by) == 8
+        assert by == [
+            *["ONNX Runtime against PyTorch, before the conversion"] * 2,
+            *["ONNX Runtime, every tensor rounded to float16, against PyTorch"] * 4,
+            *["ONNX Runtime against PyTorch"] * 2,
+        ]
         inspected = dict(
             line.split("  ", 1) for line in inspect(path).splitlines() if "  " in line.strip()
         )
         assert inspected["precision"].strip() == "float16"
+
+    def test_images(
+        self, quick: ir.Model, tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Overflow is looked for on all, and the first few are compared on."""
+        monkeypatch.setattr(dsunet_export.onnx, "IMAGES_COMPARED", 1)
+        stripes = np.zeros((64, 64, 3), np.uint8)
+        Image.fromarray(stripes).save(images / "black.png")
+        stripes[:, ::8] = 255
+        Image.fromarray(stripes).save(images / "stripes.png")
+        path = tmp_path / "x.onnx"
+        result = export(*NANO, "-o", path, "--precision", "fp16", "--images", images)
+        assert result.exit_code == 0, result.output
+        manifest = dsunet_runtime.read_manifest(path)
+        peaks = manifest.precision.peaks
+        assert "stripes.png" in {peak.images for peak in peaks}
+        assert [p.magnitude for p in peaks] == sorted((p.magnitude for p in peaks), reverse=True)
+        compared = [c.inputs.split()[0] for c in manifest.verification]
+        assert compared.count("black.png") == 4
+        assert set(compared) == {"random", "photograph", "black.png"}
 
     @pytest.mark.parametrize(
         ("arguments", "match"),
         [
             (("--keep-fp32", "x"), "--keep-fp32 and --images are for --precision fp16"),
             (("--images", "."), "--keep-fp32 and --images are for --precision fp16"),
-            (("--precision", "bf16", "--images", "."), "bfloat16 has float32's range"),
             (("--precision", "fp16", "--keep-fp32", "@none.txt"), "@none.txt: No such file"),
         ],
     )

@@ -20,7 +20,7 @@ from dsunet_export.precision.rules import RULES, Selection, rules_for
 from dsunet_export.precision.types import following_inputs, supports
 from dsunet_export.probes import GraphInputs, make_probes
 from dsunet_runtime.manifest import InputForm
-from tests.export.graphs import casts, chain, dtypes, graph, random_weight
+from tests.export.graphs import Line, casts, chain, dtypes, graph, random_weight
 from tests.export.helpers import session
 
 
@@ -140,6 +140,97 @@ def test_operators_that_do_not_know_bfloat16(op_type: str, opset: int, known: bo
     assert list(following_inputs(node, opset)) == [0, 1]
     assert supports(node, "bfloat16", opset) is known
     assert supports(node, "float16", opset)
+
+
+class TestFloatsThatFollowNothing:
+    """Operators whose floats are float32 whatever they read: they stay, and are cast after."""
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            [
+                ("shape", "Shape", ["rows"], {}),
+                ("a", "ConstantOfShape", ["shape"], {"value": ir.tensor(np.float32([3]))}),
+            ],
+            [("a", "RandomNormalLike", ["rows"], {"dtype": 1, "seed": 1.0})],
+            [("a", "EyeLike", ["rows"], {"dtype": 1})],
+            [("a", "RandomUniform", [], {"shape": [1, 48], "seed": 1.0})],
+            [("a", "Constant", [], {"value": ir.tensor(np.ones((1, 48), np.float32))})],
+            [
+                ("min", "ReduceMin", ["rows"], {"keepdims": 0}),
+                ("max", "ReduceMax", ["rows"], {"keepdims": 0}),
+                ("step", "Sub", ["max", "min"], {}),
+                ("a", "Range", ["min", "max", "step"], {}),
+            ],
+        ],
+        ids=lambda lines: lines[-1][1],
+    )
+    def test_stay_in_float32(self, lines: list[Line], tmp_path: Path) -> None:
+        rows = ("rows", "Flatten", ["x"], {})
+        model = graph([rows, *lines, ("y", "Mul", ["rows", "a"], {})], shape=(1, 3, 4, 4))
+        kept = reduced(model, tmp_path)
+        assert kept == {"a": f"opset 20 has no {lines[-1][1]} with all its floats in float16"}
+        assert dtypes(checked(model))["a"] == "FLOAT"
+
+    @pytest.mark.parametrize("outputs", [1, 3])
+    def test_only_those_that_are_there(self, outputs: int, tmp_path: Path) -> None:
+        """A layer norm can give its mean and deviation too, which are float32."""
+        lines = [("y", "Add", ["x", "w"], {})]
+        model = graph(lines, {"w": random_weight(4)}, shape=(1, 3, 4, 4))
+        last = model.graph.node("y")
+        norm = ir.node("LayerNormalization", last.inputs, num_outputs=outputs, name="norm")
+        for k, value in enumerate(norm.outputs):
+            value.name = f"norm{k}"
+        model.graph.insert_before(last, norm)
+        last.replace_input_with(0, norm.outputs[0])
+        last.replace_input_with(1, norm.outputs[-1])
+        kept = reduced(model, tmp_path)
+        assert set(kept) == ({"norm"} if outputs == 3 else set())
+        assert dtypes(checked(model))["norm"] == ("FLOAT" if outputs == 3 else "FLOAT16")
+
+
+class TestIntegers:
+    """What is cast to whole numbers is computed in float32: float16 has not all beyond 2048."""
+
+    def test_are_those_of_float32(self, tmp_path: Path) -> None:
+        lines = [
+            ("a", "Mul", ["x", "w"], {}),
+            ("b", "Transpose", ["a"], {}),
+            ("whole", "Cast", ["b"], {"to": int(ir.DataType.INT32)}),
+            ("f", "Cast", ["whole"], {"to": int(ir.DataType.FLOAT)}),
+            ("y", "Mul", ["f", "small"], {}),
+        ]
+        weights = {"w": np.array(1001, np.float32), "small": np.array(2**-10, np.float32)}
+        model = graph(lines, weights, shape=(1, 3, 4, 4))
+        kept = reduced(model, tmp_path)
+        reason = "whole makes integers of it, and float16 has not all of them beyond 2048"
+        assert kept == {"a": reason}
+        assert casts(checked(model)) == [
+            ("b", "INT32"), ("whole", "FLOAT16"), ("y.float16", "FLOAT")
+        ]  # fmt: skip
+        model.graph.outputs.append(model.graph.node("whole").outputs[0])
+        x = np.arange(48, dtype=np.float32).reshape(1, 3, 4, 4)
+        _, found = session(ir.to_proto(model).SerializeToString()).run(None, {"x": x})
+        np.testing.assert_array_equal(found, 1001 * x.T)
+
+    def test_that_the_graph_is_given(self, tmp_path: Path) -> None:
+        """They are read as they come."""
+        lines = [
+            ("whole", "Cast", ["x"], {"to": int(ir.DataType.INT32)}),
+            ("f", "Cast", ["whole"], {"to": int(ir.DataType.FLOAT)}),
+            ("y", "Abs", ["f"], {}),
+        ]
+        model = graph(lines, shape=(1, 3, 4, 4))
+        assert reduced(model, tmp_path) == {}
+        assert casts(checked(model))[0] == ("x", "INT32")
+
+
+def reduced(model: ir.Model, folder: Path) -> dict[str, str]:
+    """Bring a small graph into float16, and give what stays in float32, and why."""
+    inputs = GraphInputs(InputForm.TENSORS, {"x": 4})
+    wish = Wish(Compute.FP16, (), make_probes((4, 4)))
+    precision, _ = reduce_precision(model, wish, inputs, folder)
+    return {kept.pattern: kept.reason for kept in precision.kept_in_float32}
 
 
 class TestRounding:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dsunet_export.doctor.machine import Machine
-from dsunet_export.doctor.packages import Package, State, distribution
+from dsunet_export.doctor.packages import Package, State
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.provider import Provider
 
@@ -117,7 +117,7 @@ def _package(package: Package) -> Need:
 
 
 def _flavor(machine: Machine, flavor: Flavor) -> Need:
-    return _package(machine.packages[distribution(flavor)])
+    return _package(machine.packages[flavor.distribution])
 
 
 def _gpu(machine: Machine) -> Iterator[Need]:
@@ -169,7 +169,7 @@ def _known_gpu(machine: Machine) -> Iterator[Need]:
             f"{', '.join(trt.compute_capabilities)}",
             "build with --flavor tensorrt"
             if Flavor.TENSORRT in machine.tensorrt
-            else machine.packages[distribution(Flavor.TENSORRT)].remedy,
+            else machine.packages[Flavor.TENSORRT.distribution].remedy,
         )
 
 

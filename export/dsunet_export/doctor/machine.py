@@ -12,7 +12,6 @@ from pathlib import Path
 
 from dsunet_export.doctor.packages import (
     Package,
-    distribution,
     find_packages,
     installed_version,
     one_line,
@@ -113,7 +112,7 @@ def look_round() -> Machine:
     # here but not where it is used without them.
     providers = _find_providers(driver)
     packages = find_packages()
-    flavors = [flavor for flavor in Flavor if packages[distribution(flavor)].works]
+    flavors = [flavor for flavor in Flavor if packages[flavor.distribution].works]
     return Machine(
         python=platform.python_version(),
         platform=this_platform(),
@@ -163,7 +162,7 @@ def _try(provider: Provider, driver: Driver) -> PresentProvider:
 def _ask_tensorrt(flavor: Flavor) -> TensorRT:
     kit = load(flavor)
     known = tuple(kit.compute_capabilities()) if isinstance(kit, RtxKit) else None
-    return TensorRT(_cuda_of(distribution(flavor)), known)
+    return TensorRT(_cuda_of(flavor.distribution), known)
 
 
 def _cuda_of(package: str) -> int | None:

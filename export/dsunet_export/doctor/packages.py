@@ -65,13 +65,8 @@ class _Known:
     """Whether importing it takes a fraction of a second."""
 
 
-def distribution(flavor: Flavor) -> str:
-    """What pip calls a flavour of TensorRT."""
-    return flavor.module.replace("_", "-")
-
-
 _KNOWN = (
-    *(_Known(f.title, distribution(f), f.extra, f.module) for f in Flavor),
+    *(_Known(f.title, f.distribution, f.extra, f.module) for f in Flavor),
     _Known("cuda-python", "cuda-python", "cuda", "cuda.bindings.driver"),
     _Known("PyCUDA", "pycuda", "pycuda", "pycuda", quick=False),
     _Known("PyTorch", "torch", "torch", "torch", quick=False),

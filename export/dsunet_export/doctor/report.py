@@ -8,7 +8,7 @@ from typing import Any
 
 from dsunet_export.doctor.jobs import Job
 from dsunet_export.doctor.machine import Machine, PresentGpu
-from dsunet_export.doctor.packages import Package, State, distribution
+from dsunet_export.doctor.packages import Package, State
 
 _WIDTH = 100
 _MARGIN = "  "
@@ -124,7 +124,7 @@ def _state(package: Package, machine: Machine) -> str:
         case "onnxruntime" | "onnxruntime-gpu":
             return _onnxruntime(machine)
     for flavor, trt in machine.tensorrt.items():
-        if distribution(flavor) == package.distribution:
+        if flavor.distribution == package.distribution:
             of = f"for CUDA {trt.cuda}" if trt.cuda else ""
             known = trt.compute_capabilities
             builds = f"builds for {', '.join(known)}" if known else ""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 
 from dsunet_export.artifact import append_manifest, beside, replace_manifest, save, staging
 from dsunet_export.errors import ExportError
 from dsunet_export.options import Compute
 from dsunet_export.precision.reduction import Wish, reduce_precision
-from dsunet_export.precision.verification import verify_reduced
-from dsunet_export.probes import GraphInputs, load_probes, make_probes
+from dsunet_export.precision.verification import before_conversion, verify_reduced
+from dsunet_export.probes import GraphInputs, make_probes
 from dsunet_export.stopwatch import Report, Stopwatch
+from dsunet_export.verify import Case
 from dsunet_runtime.manifest import METADATA_KEY, Manifest, Precision, digest
 
 
@@ -24,15 +23,14 @@ def convert_file(
     output: Path,
     manifest: Manifest,
     compute: Compute,
-    keep_fp32: Sequence[str],
-    images: Path | None,
     report: Report,
 ) -> Manifest:
     """Write the float32 artifact `onnx_path`, whose manifest is given, in another precision.
 
     Its files have been checked (`check_sizes`, `check_hashes`).  The result is compared with it as
-    `dsunet-export onnx` compares with PyTorch; what is at `output` stays as it is unless every step
-    succeeds.  Gives the new manifest, which is in the new artifact.
+    `dsunet-export onnx` compares with PyTorch, which the new comparisons say; those of the float32
+    artifact are kept before them.  What is at `output` stays as it is unless every step succeeds.
+    Gives the new manifest, which is in the new artifact.
 
     Raises ExportError if the artifact is not float32 or cannot be written, and VerificationError
     if the result is beyond tolerance.
@@ -43,18 +41,15 @@ def convert_file(
         )
     inputs = GraphInputs.of(manifest)
     probes = make_probes(inputs.size)
-    more_probes = load_probes(images, inputs.size) if images else []
     with staging(output) as folder:
         watch = Stopwatch(report)
         model = ir.load(onnx_path)
         model.metadata_props.pop(METADATA_KEY, None)
-        wish = Wish(compute, keep_fp32, [*probes, *more_probes])
-        precision, logits = reduce_precision(model, wish, inputs, folder)
-        references = logits[: len(probes)]
-        if not all(np.isfinite(reference).all() for reference in references):
-            raise ExportError(
-                f"{onnx_path} itself gives values that are not finite: check the checkpoint"
-            )
+        precision, logits = reduce_precision(model, Wish(compute, (), probes), inputs, folder)
+        cases = [
+            Case(probe, reference, reference="the float32 graph")
+            for probe, reference in zip(probes, logits, strict=True)
+        ]
         watch.step(f"convert to {compute.element_type}")
         artifact = folder / output.name
         save(model, artifact)
@@ -64,8 +59,9 @@ def convert_file(
         )
         append_manifest(artifact, manifest)
         watch.step("write")
-        verification = verify_reduced(artifact, manifest, probes, references, folder)
-        manifest = replace(manifest, verification=verification)
+        earlier = tuple(map(before_conversion, manifest.verification))
+        checks = verify_reduced(artifact, manifest, cases, folder)
+        manifest = replace(manifest, verification=earlier + checks)
         replace_manifest(artifact, manifest)
         watch.step("verify with ONNX Runtime")
     return manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from dsunet_export.errors import ExportError
 from dsunet_export.precision.narrowing import array_of
 from dsunet_export.precision.running import compute_logits
 from dsunet_export.precision.types import SELECTS, is_float
 from dsunet_export.probes import GraphInputs, Probe
+from dsunet_runtime.backends import Tensors
 from dsunet_runtime.manifest import Peak
 
 
@@ -43,18 +46,30 @@ def measure(
     """Run a float32 graph on images, in one session, and note how large the values become.
 
     Gives the graph's logits S×S for each image as well.  The model stays as it is; `folder` holds a
-    copy of it meanwhile.
+    copy of it meanwhile.  Raises ExportError if one of the values, or the logits, is not finite.
     """
     wanted = {str(source.name) for value in values for source in sources(value)}
     instrumented = model.clone()
     tensors = _add_extremes(instrumented.graph, wanted)
     results = compute_logits(instrumented, map(inputs.prepare, probes), folder)
+    for probe, result in zip(probes, results, strict=True):
+        _check_finite(tensors, result, probe)
     peaks = {}
     for name, outputs in tensors.items():
-        found = [max(abs(float(result[output])) for output in outputs) for result in results]
+        found = [max(abs(float(result[o])) for o in outputs[:2]) for result in results]
         worst = int(np.argmax(found))
         peaks[name] = Peak(name, found[worst], probes[worst].label)
     return Magnitudes(peaks), [result["logits"][0, 0] for result in results]
+
+
+def _check_finite(tensors: dict[str, list[str]], result: Tensors, probe: Probe) -> None:
+    """Raise ExportError that names the first tensor that is not finite, in the graph's order."""
+    for name, outputs in {**tensors, "the logits": ["logits"]}.items():
+        if not all(np.isfinite(result[output]).all() for output in outputs):
+            raise ExportError(
+                f"in float32 already, {name} is not finite on {probe.label}: no other precision "
+                f"mends that; check the checkpoint, and that image"
+            )
 
 
 def sources(value: ir.Value) -> set[ir.Value]:
@@ -74,7 +89,9 @@ def sources(value: ir.Value) -> set[ir.Value]:
 
 
 def _add_extremes(graph: ir.Graph, names: set[str]) -> dict[str, list[str]]:
-    """Two more outputs for each tensor named that is no weight: its maximum and its minimum."""
+    """Three more outputs for each tensor named that is no weight: its maximum, its minimum and its
+    sum, which shows NaN; ONNX Runtime's maximum and minimum pass over it.
+    """
     computed = [output for node in graph for output in node.outputs]
     tensors = {}
     for value in (*graph.inputs, *computed):
@@ -82,7 +99,7 @@ def _add_extremes(graph: ir.Graph, names: set[str]) -> dict[str, list[str]]:
             continue
         nodes = [
             ir.node(op_type, [value], {"keepdims": 0}, name=f"{value.name}.{op_type}")
-            for op_type in ("ReduceMax", "ReduceMin")
+            for op_type in ("ReduceMax", "ReduceMin", "ReduceSum")
         ]
         producer = value.producer()
         if producer is None:
@@ -98,5 +115,7 @@ def _add_extremes(graph: ir.Graph, names: set[str]) -> dict[str, list[str]]:
 
 
 def _largest_weight(value: ir.Value) -> float:
-    array = array_of(value)
-    return float(max(array.max(initial=0), -array.min(initial=0)))
+    largest = float(np.abs(array_of(value)).max(initial=0))
+    if math.isnan(largest):
+        raise ExportError(f"the weight {value.name} has values that are no numbers: check the file")
+    return largest

@@ -15,7 +15,14 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dsunet_export.options import Compute
-from dsunet_export.precision.types import SELECTS, TAKES_ANY, following_inputs, follows, is_float
+from dsunet_export.precision.types import (
+    SELECTS,
+    TAKES_ANY,
+    following_inputs,
+    follows,
+    is_float,
+    makes_integers,
+)
 from dsunet_runtime.manifest import NarrowedWeights
 
 FLOAT = ir.DataType.FLOAT
@@ -41,12 +48,13 @@ def nodes_in_float32(graph: ir.Graph, kept: Collection[str], opset: int) -> set[
     """The nodes with the names `kept`, and the nodes between them that only move values.
 
     A node that moves values from float32 to float32 does so in float32, or they would be rounded on
-    the way.  Inputs and outputs of the graph are float32.
+    the way.  Inputs and outputs of the graph are float32, and so is what becomes integers if the
+    node that computes it is kept.
     """
     nodes = [node for node in graph if follows(node, opset)]
     fixed = {node for node in nodes if node.name in kept}
     movers = [node for node in nodes if node.op_type in SELECTS and node not in fixed]
-    from_float32, to_float32 = set(fixed), set(fixed)
+    from_float32, to_float32 = set(fixed), fixed | set(filter(makes_integers, graph))
     for node in movers:
         sources = [v for v in node.inputs if is_float(v) and not v.is_initializer()]
         if all(v.is_graph_input() or v.producer() in from_float32 for v in sources):

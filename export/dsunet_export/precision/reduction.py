@@ -13,10 +13,10 @@ from onnx_ir.passes import common as passes
 
 from dsunet_export.errors import ExportError
 from dsunet_export.options import FLOAT16_MAX, Compute
-from dsunet_export.precision.magnitudes import Magnitudes, measure
+from dsunet_export.precision.magnitudes import Magnitudes, measure, sources
 from dsunet_export.precision.narrowing import narrow, nodes_in_float32
 from dsunet_export.precision.rules import Selection
-from dsunet_export.precision.types import follows, is_float, supports
+from dsunet_export.precision.types import follows, is_float, makes_integers, supports
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.manifest import Peak, Precision
 
@@ -26,6 +26,7 @@ passes through more than the sum: a tensor that comes this close to the limit st
 BFLOAT16_OPSET = 22
 """The first in which convolutions take bfloat16.  From 18 on, which is the oldest exported, the
 operators that are used here have gained types and nothing else."""
+LAST_WHOLE = {Compute.FP16: 2**11, Compute.BF16: 2**8}
 PEAKS_SHOWN = 5
 
 
@@ -47,7 +48,7 @@ def reduce_precision(
 
     Says what became of it, and the logits S×S that the float32 graph gave for each of the probes.
     `folder` holds a copy of the graph while that runs.  Raises ExportError if a pattern matches
-    nothing or the graph does not run.
+    nothing, or the graph does not run or gives something that is not finite.
     """
     _infer_types(model)
     if wish.compute is Compute.BF16:
@@ -59,8 +60,12 @@ def reduce_precision(
     selection.request(wish.keep_fp32)
     for node in nodes:
         if not supports(node, wish.compute.element_type, opset):
-            reason = f"opset {opset} has no {node.op_type} of {wish.compute.element_type}"
-            selection.keep(str(node.name), reason)
+            selection.keep(
+                str(node.name),
+                f"opset {opset} has no {node.op_type} with all its floats in "
+                f"{wish.compute.element_type}",
+            )
+    _keep_whole_numbers(model.graph, wish.compute, selection)
     left = [node for node in nodes if node.name not in selection.names]
     # The range of bfloat16 is float32's.
     candidates = _values(left) if wish.compute is Compute.FP16 else set()
@@ -88,6 +93,18 @@ def _values(nodes: Sequence[ir.Node]) -> set[ir.Value]:
     """Their float inputs and outputs."""
     values = (value for node in nodes for value in (*node.inputs, *node.outputs))
     return set(filter(is_float, values))
+
+
+def _keep_whole_numbers(graph: ir.Graph, compute: Compute, selection: Selection) -> None:
+    for node in filter(makes_integers, graph):
+        found = {source for value in filter(is_float, node.inputs) for source in sources(value)}
+        producers = {producer.name for v in found if (producer := v.producer()) is not None}
+        for name in sorted(map(str, producers)):
+            selection.keep(
+                name,
+                f"{node.name} makes integers of it, and {compute.element_type} has not all of them "
+                f"beyond {LAST_WHOLE[compute]}",
+            )
 
 
 def _keep_what_overflows(

@@ -3,8 +3,10 @@
 ONNX Runtime on the CPU computes float16 nodes in float32 between casts of its own, and removes
 casts that stand back to back: what lies between two nodes is then never rounded and cannot
 overflow, and most bfloat16 nodes it does not know at all.  So the casts are written into the graph,
-where it leaves them alone: every node computes in float32 and its result is rounded.  A GPU does
-the same, but for what it fuses, which it rounds less often; sums are float32 here.
+where it leaves them alone: every node computes in float32 and its result is rounded.
+
+A GPU rounds less often what it fuses, may round more often inside an operation, and may sum in less
+than float32.  None has been compared with this yet.
 """
 
 from __future__ import annotations

@@ -25,25 +25,26 @@ class Rule:
 RULES = (
     Rule(
         "preprocess/*",
-        "resampling works on whole numbers up to 2^24; float16 holds them up to 2^11 only",
+        "resampling works on whole numbers up to 2^24, and half precision holds them up to 2^11",
     ),
-    Rule("Resize*", "upsampling of the logits, whose result is float32: it costs nothing to keep"),
-    Rule("postprocess/*", "8-bit levels of a stretched mask are closer together than float16's"),
+    Rule("Resize*", "the logits' upsampling, whose result is float32 in any case"),
+    Rule("postprocess/*", "levels of a stretched mask are closer than numbers of half precision"),
     Rule(
         "*/Softmax*",
-        "TensorRT would round each exponential and their sum; it fuses attention all the same",
+        "TensorRT rounds exponentials and their sum where it does not fuse attention, and fuses no "
+        "less with this",
     ),
     Rule(
         "*/ConvTranspose*",
-        "TensorRT has no transposed convolution of bfloat16",
+        "TensorRT for RTX has no transposed convolution of bfloat16",
         (Compute.BF16,),
     ),
 )
 """Nothing else (docs/LOG.md has the measurements).
 
-In particular normalisation has no rule.  Its statistics are float32 inside the operation, which
-ONNX says (`stash_type`) and TensorRT does.  Nor have the scores q kᵀ before a softmax: in float32
-they would take apart what TensorRT fuses."""
+In particular normalisation has no rule.  Its statistics are float32 inside the operation: ONNX says
+so (`stash_type`), and the kernels that TensorRT for RTX generates do it.  Nor have the scores q kᵀ
+before a softmax: in float32 they would take apart what TensorRT fuses."""
 
 
 def rules_for(compute: Compute) -> list[Rule]:

@@ -6,7 +6,7 @@ one of a fixed type, such as the scales of Resize, does not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeGuard
 
 import onnx.defs
@@ -35,7 +35,7 @@ def following_inputs(node: ir.Node, opset: int) -> Iterator[int]:
         return
     schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     for index, value in enumerate(node.inputs):
-        if is_float(value) and "(" not in _formal(schema, index).type_str:
+        if is_float(value) and "(" not in _type(schema.inputs, index):
             yield index
 
 
@@ -45,13 +45,31 @@ def follows(node: ir.Node, opset: int) -> bool:
 
 
 def supports(node: ir.Node, element_type: str, opset: int) -> bool:
-    """Whether the operator set knows the node with floats of another type."""
+    """Whether all floats that the node gives are of another type if those that it reads are.
+
+    Not so where the operator set does not know that type for it, or an attribute or the operator
+    says what it gives.
+    """
+    if node.op_type == "Cast":  # its attribute is changed
+        return True
     schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     allowed = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
-    variables = {_formal(schema, index).type_str for index in following_inputs(node, opset)}
-    return all(f"tensor({element_type})" in allowed[variable] for variable in variables)
+    read = {_type(schema.inputs, index) for index in following_inputs(node, opset)}
+    given = {_type(schema.outputs, i) for i, value in enumerate(node.outputs) if is_float(value)}
+    return given <= read and all(f"tensor({element_type})" in allowed[t] for t in read)
 
 
-def _formal(schema: onnx.defs.OpSchema, index: int) -> onnx.defs.OpSchema.FormalParameter:
-    # A variadic input is the last one of the schema.
-    return schema.inputs[min(index, len(schema.inputs) - 1)]
+def makes_integers(node: ir.Node) -> bool:
+    """Whether a node casts floats to whole numbers or truth values."""
+    made = node.outputs[0].dtype
+    return (
+        node.op_type == "Cast"
+        and is_float(node.inputs[0])
+        and made is not None
+        and not made.is_floating_point()
+    )
+
+
+def _type(formal: Sequence[onnx.defs.OpSchema.FormalParameter], index: int) -> str:
+    """The type, or the variable for it, of an input or output; a variadic one is the last."""
+    return formal[min(index, len(formal) - 1)].type_str

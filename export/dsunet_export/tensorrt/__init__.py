@@ -5,7 +5,7 @@
     flavors.py    all that differs between the flavours and their versions
     profiles.py   the range of shapes that an engine takes
     configuration.py  what can be asked of an engine, and how TensorRT is told
-    log.py        TensorRT's log: errors in a line, memory, layers
+    log.py        TensorRT's log: errors in a line, memory
     monitor.py    progress, and stopping a build
     network.py    the ONNX graph as TensorRT reads it
     proof.py      in which precision TensorRT reads it

@@ -18,7 +18,7 @@ from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppa
 from dsunet_export.tensorrt.network import layers_of, parse_graph
 from dsunet_export.tensorrt.profiles import make_profiles
 from dsunet_export.tensorrt.proof import prove_precision
-from dsunet_export.tensorrt.targets import Choice, local_gpus
+from dsunet_export.tensorrt.targets import Choice
 from dsunet_runtime.artifact import (
     ENGINE_SUFFIX,
     check_hashes,
@@ -34,13 +34,13 @@ _AMPERE = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltEngine:
-    """An engine that has been written."""
+class _Graph:
+    """What goes into TensorRT."""
 
+    file: Path
     manifest: Manifest
-    layers: int | None
-    """As TensorRT's log counts them; what is compiled as one counts as one.  None if it does not
-    say."""
+    source: Path
+    """The user's file that it is, or was converted from: what messages call it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class _Plan:
 
 def build_engine(
     onnx: Path, output: Path, choice: Choice, options: EngineOptions, report: Report
-) -> BuiltEngine:
-    """Build an engine of an ONNX artifact, and write it with its manifest beside it.
+) -> Manifest:
+    """Build an engine of an ONNX artifact, write it with its manifest beside it, and give that.
 
     What is at `output` stays as it is unless every step succeeds.  `report` hears of each step and
     its seconds as it ends.
@@ -66,30 +66,30 @@ def build_engine(
     manifest = _read_graph(onnx)
     compute = _precision(onnx, manifest, options)
     profiles = make_profiles(manifest, options.ranges)
-    _check(choice, compute, options)
+    _check_bfloat16(choice, compute)
     log = BuildLog(sys.stderr, options.verbosity)
     with staging(output) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
-        graph = onnx
+        graph = _Graph(onnx, manifest, onnx)
         if compute.element_type != manifest.precision.compute:
-            graph = Path(scratch) / f"{onnx.stem}.{compute}.onnx"
-            manifest = _convert(onnx, graph, manifest, compute, report)
+            file = Path(scratch) / f"{onnx.stem}.{compute}.onnx"
+            graph = _Graph(file, _convert(onnx, file, manifest, compute, report), onnx)
         watch = Stopwatch(report)
-        plan = _build(graph, manifest, profiles, choice, options, log)
+        plan = _build(graph, profiles, choice, options, log)
         watch.step("build")
         engine = folder / output.name
         _write(engine, plan.serialized)
         manifest = replace(
-            manifest,
-            graph=replace(manifest.graph, name=graph.name),
+            graph.manifest,
+            graph=replace(manifest.graph, name=onnx.name),
             files=(),
             profiles=profiles,
-            built_with={**manifest.built_with, choice.kit.flavor.module: choice.kit.version},
+            built_with={**graph.manifest.built_with, choice.kit.flavor.module: choice.kit.version},
             engine=_describe(engine, choice, options, plan, log),
         )
         _write(engine_manifest_file(engine), (manifest.to_json(indent=2) + "\n").encode())
     if options.timing_cache is not None:
         save_timing_cache(plan.timing_cache, options.timing_cache)
-    return BuiltEngine(manifest, log.layers)
+    return manifest
 
 
 def _read_graph(onnx: Path) -> Manifest:
@@ -122,12 +122,8 @@ def _precision(onnx: Path, manifest: Manifest, options: EngineOptions) -> Comput
     return asked
 
 
-def _check(choice: Choice, compute: Compute, options: EngineOptions) -> None:
-    """Raise ExportError if the flavour or the GPUs cannot do what the options ask."""
-    if options.timing_cache is not None:
-        choice.kit.check_timing_cache()
-    if options.strip_weights:
-        choice.kit.check_strip_weights(local_gpus())
+def _check_bfloat16(choice: Choice, compute: Compute) -> None:
+    """Raise ExportError if it is asked for, and a GPU does not have it."""
     oldest = choice.target.compute_capabilities[0]
     if compute is Compute.BF16 and float(oldest) < _AMPERE:
         raise ExportError(
@@ -148,12 +144,11 @@ def _convert(
             f"{onnx} is in {manifest.precision.compute}, and {package}, which converts it, is not "
             f"installed: pip install 'dsunet[export]', or export it with --precision {compute}"
         ) from error
-    return convert_file(onnx, output, manifest, compute, (), None, report)
+    return convert_file(onnx, output, manifest, compute, report)
 
 
 def _build(
-    graph: Path,
-    manifest: Manifest,
+    graph: _Graph,
     profiles: tuple[Profile, ...],
     choice: Choice,
     options: EngineOptions,
@@ -168,15 +163,17 @@ def _build(
         logger.log_to = log
         builder = trt.Builder(logger)
         network = choice.kit.create_network(builder)
-        parser = parse_graph(trt, network, logger, graph)
-        proof = prove_precision(trt, network, manifest.precision.compute)
-        config = configure(builder, choice, options, profiles)
+        parser = parse_graph(trt, network, logger, graph.file, graph.source)
+        proof = prove_precision(trt, network, graph.manifest.precision)
+        config = configure(builder, choice.kit, choice.target, options, profiles)
         monitor = monitor_of(trt, progress)
         config.progress_monitor = monitor
         serialized = builder.build_serialized_network(network, config)
         if serialized is None and not progress.cancelled.is_set():
             nodes = {layer.name for layer in layers_of(network)}
-            raise ExportError(f"{choice.kit.title} cannot build {graph.name}: {log.reason(nodes)}")
+            raise ExportError(
+                f"{choice.kit.title} cannot build {graph.source.name}: {log.reason(nodes)}"
+            )
         del parser  # not before: it holds the weights
         cache = config.get_timing_cache() if options.timing_cache is not None else None
         return _Plan(serialized, cache and cache.serialize(), proof)

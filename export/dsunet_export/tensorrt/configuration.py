@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dsunet_export.errors import ExportError
 from dsunet_export.options import Compute
+from dsunet_export.tensorrt.flavors import Kit, Target
 from dsunet_export.tensorrt.profiles import Ranges
-from dsunet_export.tensorrt.targets import Choice
+from dsunet_runtime.errors import OutputError
 from dsunet_runtime.manifest import Profile
+from dsunet_runtime.writing import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +34,18 @@ class EngineOptions:
 
 
 def configure(
-    builder: Any, choice: Choice, options: EngineOptions, profiles: tuple[Profile, ...]
+    builder: Any, kit: Kit, target: Target, options: EngineOptions, profiles: tuple[Profile, ...]
 ) -> Any:
     """TensorRT's configuration, as the options say.
 
     Raises ExportError if there is a timing cache that cannot be used.
     """
-    trt = choice.kit.trt
+    trt = kit.trt
     config = builder.create_builder_config()
-    # What the graph declares as float32 is computed as that: frames are resampled exactly.
+    # What the graph declares as float32 is computed as that: all of a float32 engine, and in others
+    # what was kept because less does not do.
     config.clear_flag(trt.BuilderFlag.TF32)
-    choice.kit.aim(config, choice.target)
+    kit.configure(config, target)
     shapes = builder.create_optimization_profile()
     for profile in profiles:
         shapes.set_shape(profile.input, profile.minimum, profile.optimum, profile.maximum)
@@ -55,6 +56,7 @@ def configure(
         config.builder_optimization_level = options.optimization_level
     if options.strip_weights:
         # The runtime refits from the very same file, so that what is folded may stay folded.
+        # REFIT, which is for other weights, drops biases of matrix products in TensorRT 11.3.
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
         config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)
     if options.timing_cache is not None:
@@ -85,15 +87,9 @@ def save_timing_cache(content: Any, file: Path) -> None:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        beside = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            beside.replace(file)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
+        write_whole(file, lambda stream: stream.write(content))
+    except (OSError, OutputError) as error:
         raise ExportError(
-            f"the engine is written, but its timing cache {file} cannot be: {error.strerror}"
+            f"the engine is written, but its timing cache is not ({error}): name another "
+            f"--timing-cache"
         ) from error

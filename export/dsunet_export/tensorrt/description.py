@@ -22,7 +22,8 @@ def engine_rows(manifest: Manifest, engine: Engine) -> Iterator[tuple[str, str]]
         yield "  stripped", f"the weights are in {manifest.graph.name}, which belongs beside it"
     if engine.optimization_level is not None:
         yield "  optimization", f"level {engine.optimization_level}"
-    yield "  built from", f"{manifest.graph.name}, sha256 {manifest.graph.sha256}"
+    graph = manifest.graph
+    yield "  built from", f"{graph.name}, sha256 {graph.sha256} of its first {graph.size:,} bytes"
     yield "  file", f"{_megabytes(engine.file.size)}, sha256 {engine.file.sha256}"
 
 

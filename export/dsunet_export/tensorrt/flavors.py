@@ -8,12 +8,27 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.gpus import NamedGpu, find_gpu
-from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.flavor import Flavor, rtx_name
 
 if TYPE_CHECKING:
     from dsunet_runtime.cuda import Gpu
 
 _TURING = "7.5"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalGpus:
+    """The GPUs of this machine."""
+
+    gpus: tuple[Gpu, ...]
+    """In CUDA's order."""
+    problem: str | None = None
+    """Why CUDA shows none, with what to do; None if it works."""
+
+    @property
+    def reason(self) -> str:
+        """Why there is none, in words."""
+        return self.problem or "CUDA shows none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +47,16 @@ class Target:
     compute_capabilities: tuple[str, ...]
     """Ascending, for example `8.9`."""
     gpus: tuple[str, ...]
-    """What was asked for by name, or for classic TensorRT the GPU that it is built on."""
+    """Names of those that were asked for; of the GPU here if nothing was asked, and always for
+    classic TensorRT; none if only compute capabilities were asked for."""
 
 
 class Kit(ABC):
     """A flavour of TensorRT that is installed."""
 
     flavor: ClassVar[Flavor]
+    extras: ClassVar[str]
+    """Those of this distribution that bring it, and what else it builds with."""
 
     def __init__(self, trt: Any) -> None:
         self.trt = trt
@@ -64,22 +82,22 @@ class Kit(ABC):
         return builder.create_network(0 if typed is None else 1 << int(typed))
 
     @abstractmethod
-    def target(self, wanted: Wanted, here: tuple[Gpu, ...]) -> Target:
+    def target(self, wanted: Wanted, here: LocalGpus) -> Target:
         """What to build for, with the GPUs that are here.
 
         Raises ExportError with the reason if this flavour cannot build what is wanted.
         """
 
     @abstractmethod
-    def aim(self, config: Any, target: Target) -> None:
-        """Set the target in a builder's configuration."""
+    def configure(self, config: Any, target: Target) -> None:
+        """Set in a builder's configuration what this flavour alone has, its target above all."""
 
     @abstractmethod
     def check_timing_cache(self) -> None:
         """Raise ExportError with the reason if a timing cache is of no use."""
 
     @abstractmethod
-    def check_strip_weights(self, here: tuple[Gpu, ...]) -> None:
+    def check_strip_weights(self, target: Target, here: LocalGpus) -> None:
         """Raise ExportError with the reason if an engine without weights cannot be built."""
 
 
@@ -87,16 +105,17 @@ class RtxKit(Kit):
     """TensorRT for RTX."""
 
     flavor = Flavor.RTX
+    extras = "rtx"
 
-    def target(self, wanted: Wanted, here: tuple[Gpu, ...]) -> Target:
+    def target(self, wanted: Wanted, here: LocalGpus) -> Target:
         """Anything that it knows, on any machine."""
         asked = wanted.compute_capabilities
-        if not asked and not here:
+        if not asked and not here.gpus:
             raise ExportError(
-                "there is no GPU here to build for: name one with --gpu, for example "
-                "`--gpu rtx4090` (`--gpu list` prints all)"
+                f"no GPU is found here to build for ({here.reason}): name one with --gpu, for "
+                f"example `--gpu rtx4090` (`--gpu list` prints all)"
             )
-        asked = asked or (here[0].compute_capability,)
+        asked = asked or (here.gpus[0].compute_capability,)
         known = self.compute_capabilities()
         unknown = [cc for cc in asked if cc not in known]
         if unknown:
@@ -108,19 +127,21 @@ class RtxKit(Kit):
         if _TURING in asked and len(asked) > 1:
             others = ", ".join(cc for cc in asked if cc != _TURING)
             raise ExportError(
-                f"{self.flavor.title} keeps Turing ({_TURING}) apart, because an engine for it and "
-                f"later ones is slower on all: build one engine for {_TURING} and another for "
+                f"an engine for Turing ({_TURING}) and later GPUs may be slower on those, and "
+                f"NVIDIA advises one of its own: build one engine for {_TURING} and another for "
                 f"{others}"
             )
         names = tuple(gpu.name for gpu in wanted.gpus)
-        return Target(asked, names or (() if wanted.compute_capabilities else (here[0].name,)))
+        return Target(asked, names or (() if wanted.compute_capabilities else (here.gpus[0].name,)))
 
-    def aim(self, config: Any, target: Target) -> None:
-        """Compute capabilities, one or several."""
+    def configure(self, config: Any, target: Target) -> None:
+        """Compute capabilities, one or several; and no memory but what the runtime gives."""
         config.num_compute_capabilities = len(target.compute_capabilities)
         for index, cc in enumerate(target.compute_capabilities):
-            member = getattr(self.trt.ComputeCapability, _member(cc))
+            member = getattr(self.trt.ComputeCapability, rtx_name(cc))
             config.set_compute_capability(member, index)
+        # Else it may allocate while it runs, which nothing can be that is captured into a graph.
+        config.set_flag(self.trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
     def check_timing_cache(self) -> None:
         """Refuse: nothing is timed while it builds."""
@@ -129,12 +150,19 @@ class RtxKit(Kit):
             "builds, because it chooses kernels on the GPU that runs the engine"
         )
 
-    def check_strip_weights(self, here: tuple[Gpu, ...]) -> None:
-        """Refuse without a GPU: what can be refitted is compiled by the CUDA driver."""
-        if not here:
+    def check_strip_weights(self, target: Target, here: LocalGpus) -> None:
+        """Refuse without a GPU, and for more than one compute capability, as NVIDIA says."""
+        if not here.gpus:
             raise ExportError(
-                "--strip-weights needs a GPU here: TensorRT for RTX compiles what can be refitted "
-                "with the CUDA driver; build on a machine that has one, or keep the weights"
+                f"--strip-weights needs a GPU here ({here.reason}), because TensorRT for RTX "
+                f"compiles what can be refitted with the CUDA driver: build on a machine that has "
+                f"one, or keep the weights"
+            )
+        if len(target.compute_capabilities) > 1:
+            raise ExportError(
+                f"--strip-weights is for one compute capability on TensorRT for RTX, and "
+                f"{', '.join(target.compute_capabilities)} are asked for: build one engine for "
+                f"each, or keep the weights"
             )
 
     def compute_capabilities(self) -> list[str]:
@@ -148,15 +176,17 @@ class ClassicKit(Kit):
     """TensorRT 10 and 11."""
 
     flavor = Flavor.TENSORRT
+    extras = "tensorrt,cuda"
 
-    def target(self, wanted: Wanted, here: tuple[Gpu, ...]) -> Target:
+    def target(self, wanted: Wanted, here: LocalGpus) -> Target:
         """The GPU that CUDA puts first here, and no other: kernels are chosen by timing them."""
-        if not here:
+        if not here.gpus:
             raise ExportError(
-                "TensorRT builds on the GPU that the engine is for, and there is none here: run "
-                "this where that GPU is, or use --flavor rtx (pip install 'dsunet[rtx]')"
+                f"TensorRT builds on the GPU that the engine is for, and none is found here "
+                f"({here.reason}): run this where that GPU is, or use --flavor rtx (pip install "
+                f"'dsunet[rtx]')"
             )
-        gpu = here[0]
+        gpu = here.gpus[0]
         cc = gpu.compute_capability
         others = [other for other in wanted.compute_capabilities if other != cc]
         others += [named.name for named in wanted.gpus if not _may_be(named, gpu)]
@@ -168,21 +198,17 @@ class ClassicKit(Kit):
             )
         return Target((cc,), (gpu.name,))
 
-    def aim(self, config: Any, target: Target) -> None:
-        """Nothing to set: it is the GPU here."""
+    def configure(self, config: Any, target: Target) -> None:
+        """Nothing to set: it builds for the GPU here."""
 
     def check_timing_cache(self) -> None:
         """It is of use."""
 
-    def check_strip_weights(self, here: tuple[Gpu, ...]) -> None:
+    def check_strip_weights(self, target: Target, here: LocalGpus) -> None:
         """It can be built wherever this flavour builds."""
 
 
 KITS: dict[Flavor, type[Kit]] = {kit.flavor: kit for kit in (RtxKit, ClassicKit)}
-
-
-def _member(cc: str) -> str:
-    return "SM" + cc.replace(".", "")
 
 
 def _in_words(ccs: list[str], wanted: Wanted) -> str:

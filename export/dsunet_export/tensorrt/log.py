@@ -1,4 +1,4 @@
-"""TensorRT's log: printed if asked for, and read for its errors, the memory and the layers."""
+"""TensorRT's log: printed if asked for, and read for its errors and the memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ _ERRORS = ("INTERNAL_ERROR", "ERROR")
 _DETAILS = "VERBOSE"
 _ACTIVATIONS = re.compile(r"Total Activation Memory: (\d+)(?: bytes)?$")
 _WEIGHTS = re.compile(r"Total Weights Memory: (\d+)(?: bytes)?$")
-_LAYERS = "Engine Layer Information:"
 
 # `[pass.cpp:337: check] ` and ` In compile at /_src/a/b.cpp:12)` say where in TensorRT's source.
 _SOURCE = re.compile(r"\[[^\]\s]+: \w+\] |\s*In \w+ at /\S+$|^.*?Error Code \d+: \w[\w ]* ?\(")
@@ -43,8 +42,6 @@ class BuildLog:
         """Device memory of one execution context; None where TensorRT has not said it."""
         self.weight_bytes: int | None = None
         """Device memory of the weights, likewise."""
-        self.layers: int | None = None
-        """Layers of the engine, likewise.  What is compiled as one counts as one."""
 
     def add(self, severity: str, message: str) -> None:
         """One message.  `severity` is the name of a member of TensorRT's own enumeration."""
@@ -56,9 +53,6 @@ class BuildLog:
             self.activation_bytes = max(int(match[1]), self.activation_bytes or 0)
         elif match := _WEIGHTS.match(message):
             self.weight_bytes = max(int(match[1]), self.weight_bytes or 0)
-        elif message.startswith(_LAYERS):
-            found = sum(line.startswith("Layer(") for line in message.splitlines())
-            self.layers = found + (self.layers or 0)
 
     def reason(self, nodes: Collection[str] = ()) -> str:
         """The first error in a line, with the one of `nodes` that it is about, and a remedy."""

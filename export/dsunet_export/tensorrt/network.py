@@ -11,15 +11,15 @@ from dsunet_export.errors import ExportError
 _SILENT = ("", "false")
 
 
-def parse_graph(trt: Any, network: Any, logger: Any, graph: Path) -> Any:
+def parse_graph(trt: Any, network: Any, logger: Any, graph: Path, source: Path) -> Any:
     """Read an ONNX file, and the weights beside it, into an empty network.
 
     Gives the parser, which holds the weights: keep it as long as the network.  Raises ExportError
-    with the node that TensorRT cannot read.
+    with the node that TensorRT cannot read; `source` is what it calls the file.
     """
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(graph)):
-        raise ExportError(f"{graph}: {_reason(parser)}")
+        raise ExportError(f"{source}: {_reason(parser)}")
     return parser
 
 
@@ -37,7 +37,8 @@ def _reason(parser: Any) -> str:
     reason = kind if said in _SILENT else f"{kind}: {said}"
     if not error.node_operator():
         return f"TensorRT cannot read it ({reason}): export it again"
+    name = error.node_name() or f"number {error.node()}, which has no name"
     return (
-        f"TensorRT cannot read {error.node_operator()} node {error.node_name()} ({reason}): export "
-        f"it with another --opset, or install a newer TensorRT"
+        f"TensorRT cannot read {error.node_operator()} node {name} ({reason}): export it with "
+        f"another --opset, or install a newer TensorRT"
     )

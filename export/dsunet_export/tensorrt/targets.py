@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from dsunet_export.errors import ExportError, MissingExtraError
-from dsunet_export.tensorrt.flavors import KITS, Kit, Target, Wanted
+from dsunet_export.tensorrt.configuration import EngineOptions
+from dsunet_export.tensorrt.flavors import KITS, Kit, LocalGpus, Target, Wanted
 from dsunet_export.tensorrt.gpus import find_gpu
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor
-
-if TYPE_CHECKING:
-    from dsunet_runtime.cuda import Gpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +24,14 @@ class Choice:
     """Why this flavour, in words."""
 
 
-def local_gpus() -> tuple[Gpu, ...]:
-    """The GPUs of this machine, in CUDA's order; none if CUDA does not work here."""
+def local_gpus() -> LocalGpus:
+    """The GPUs of this machine, or why CUDA cannot be asked for them."""
     from dsunet_runtime.cuda import find
 
     try:
-        return find().gpus()
-    except BackendError:
-        return ()
+        return LocalGpus(find().gpus())
+    except BackendError as error:
+        return LocalGpus((), str(error))
 
 
 def parse_wanted(gpus: Sequence[str], compute_capabilities: Sequence[str]) -> Wanted:
@@ -56,29 +53,29 @@ def parse_compute_capability(text: str) -> str:
     return f"{match[1]}.{match[2]}"
 
 
-def choose(flavor: Flavor | None, wanted: Wanted) -> Choice:
+def choose(flavor: Flavor | None, wanted: Wanted, options: EngineOptions) -> Choice:
     """The flavour that is asked for, or else the first one that is installed and can do it.
 
     TensorRT for RTX comes first: it needs no GPU, its engines run on more than one model, and it
     builds in a fraction of the time.
 
     Raises MissingExtraError if it is not installed, and ExportError with the reason if it cannot
-    build what is wanted.
+    build what is wanted with these options.
     """
     here = local_gpus()
     if flavor is not None:
         kit = load(flavor)
-        return Choice(kit, kit.target(wanted, here), "as asked")
+        return Choice(kit, _target(kit, wanted, options, here), "as asked")
     kits = [load(flavor) for flavor in Flavor if _is_installed(flavor)]
     if not kits:
         raise MissingExtraError(
             "TensorRT is not installed: pip install 'dsunet[rtx]' for GeForce RTX and RTX "
-            "workstation cards, or 'dsunet[tensorrt]' for the GPU of this machine"
+            "workstation cards, or 'dsunet[tensorrt,cuda]' for the GPU of this machine"
         )
     refusals: list[str] = []
     for kit in kits:
         try:
-            target = kit.target(wanted, here)
+            target = _target(kit, wanted, options, here)
         except ExportError as error:
             refusals.append(str(error))
             continue
@@ -90,17 +87,28 @@ def choose(flavor: Flavor | None, wanted: Wanted) -> Choice:
 
 def load(flavor: Flavor) -> Kit:
     """A flavour, ready to build with.  Raises MissingExtraError if it is not installed."""
+    kit = KITS[flavor]
     try:
-        return KITS[flavor](flavor.load())
+        return kit(flavor.load())
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{flavor.title} is not installed: pip install 'dsunet[{flavor.extra}]'"
+            f"{flavor.title} is not installed: pip install 'dsunet[{kit.extras}]'"
         ) from error
     except (ImportError, OSError) as error:
         raise ExportError(
             f"{flavor.title} is installed but does not load ({error}): install it again with "
-            f"`pip install --force-reinstall 'dsunet[{flavor.extra}]'`"
+            f"`pip install --force-reinstall 'dsunet[{kit.extras}]'`"
         ) from error
+
+
+def _target(kit: Kit, wanted: Wanted, options: EngineOptions, here: LocalGpus) -> Target:
+    """What a flavour builds for.  Raises ExportError if it cannot, or not with these options."""
+    target = kit.target(wanted, here)
+    if options.timing_cache is not None:
+        kit.check_timing_cache()
+    if options.strip_weights:
+        kit.check_strip_weights(target, here)
+    return target
 
 
 def _is_installed(flavor: Flavor) -> bool:

@@ -1,0 +1,76 @@
+"""Machines that are made up, for the tests of `dsunet-export doctor`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from typer.testing import CliRunner
+
+from dsunet_export.cli import app
+from dsunet_export.doctor import judge
+from dsunet_export.doctor.machine import (
+    Driver,
+    Machine,
+    PresentGpu,
+    PresentProvider,
+    TensorRT,
+    Torch,
+)
+from dsunet_export.doctor.packages import Package, State, find_packages
+from dsunet_runtime.cuda import Gpu
+from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.provider import Provider
+
+RTX_KNOWS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+
+
+def doctor(*arguments: str) -> str:
+    """What the command prints, in this process."""
+    result = CliRunner().invoke(app, ["doctor", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def made_up(
+    *gpus: Gpu, without: tuple[str, ...] = (), broken: tuple[str, ...] = (), **changes: Any
+) -> Machine:
+    """A machine with everything in it, CUDA 13 and these GPUs, but for what is said otherwise."""
+    packages = {
+        name: Package(
+            package.title,
+            package.distribution,
+            package.extra,
+            State.MISSING if name in without else State.BROKEN if name in broken else State.LOADS,
+            None if name in without else "1.2.3",
+            "libx.so.1: cannot open shared object file" if name in broken else None,
+        )
+        for name, package in find_packages().items()
+    }
+    installed = {f for f in Flavor if packages[f.distribution].state is State.LOADS}
+    machine = Machine(
+        python="3.11.7",
+        platform="linux x86_64",
+        driver=Driver("580.95.05", "13.0", None),
+        gpus=tuple(PresentGpu(gpu, gpu.memory - (1 << 30)) for gpu in gpus),
+        packages=packages,
+        onnxruntimes=("onnxruntime-gpu",),
+        providers={provider: PresentProvider(starts=True) for provider in Provider},
+        tensorrt={
+            flavor: TensorRT(13, RTX_KNOWS if flavor is Flavor.RTX else None)
+            for flavor in Flavor
+            if flavor in installed
+        },
+        torch=Torch("13.0", sees_gpu=True),
+    )
+    return dataclasses.replace(machine, **changes)
+
+
+def impossible(machine: Machine) -> set[str]:
+    return {job.name for job in judge(machine) if not job.possible}
+
+
+def lacks(machine: Machine, name: str) -> list[tuple[str | None, str | None]]:
+    """What a job misses, and the remedies."""
+    (job,) = (job for job in judge(machine) if job.name == name)
+    return [(need.missing, need.remedy) for need in job.needs if need.missing is not None]

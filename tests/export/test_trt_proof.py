@@ -1,0 +1,141 @@
+"""The precision of a network, proven on graphs that pretend to one.
+
+What is proven of honest graphs is in test_trt.py.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from dsunet_export.errors import ExportError
+from dsunet_export.tensorrt.log import logger_of
+from dsunet_export.tensorrt.network import parse_graph
+from dsunet_export.tensorrt.proof import prove_precision
+from dsunet_export.tensorrt.targets import load
+from dsunet_runtime import read_manifest
+from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.manifest import KeptInFloat32, Precision, PrecisionProof
+from tests.export.engines import WEIGHTS, edited, graph, trt
+from tests.export.helpers import one_line
+
+pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+
+PRODUCTS = ("stem/Conv", "head/MatMul")
+WIDE, NARROW = TensorProto.FLOAT, TensorProto.FLOAT16
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return graph(tmp_path_factory.mktemp("honest") / "honest.onnx")
+
+
+def proof(path: Path) -> PrecisionProof:
+    """Of the graph as TensorRT reads it, which builds nothing."""
+    kit = load(Flavor.RTX)
+    logger = logger_of(Flavor.RTX)
+    builder = kit.trt.Builder(logger)
+    network = kit.create_network(builder)
+    parser = parse_graph(kit.trt, network, logger, path, path)
+    found = prove_precision(kit.trt, network, read_manifest(path).precision)
+    del parser  # not before: it holds the weights
+    return found
+
+
+def widen(graph: onnx.GraphProto, *products: str, behind: str | None = None) -> None:
+    """Compute some nodes in float32: all their inputs are cast to it, and their output back.
+
+    With `behind` there is an operator of that name between each weight and its cast.
+    """
+    nodes: list[Any] = []
+    for node in graph.node:
+        if node.name not in products:
+            nodes.append(node)
+            continue
+        weights = {weight.name for weight in graph.initializer}
+        for index, name in enumerate(node.input):
+            inner, wide = name, f"{name}.wide"
+            if behind and name in weights:
+                inner = f"{name}.moved"
+                nodes.append(helper.make_node(behind, [name], [inner], f"{name}/{behind}"))
+            nodes.append(helper.make_node("Cast", [inner], [wide], f"{name}/Cast", to=WIDE))
+            node.input[index] = wide
+        (output,) = node.output
+        node.output[0] = f"{output}.wide"
+        back = helper.make_node("Cast", [node.output[0]], [output], f"{output}/Cast", to=NARROW)
+        nodes += [node, back]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def test_weights_that_are_cast_to_float32(honest: Path, tmp_path: Path) -> None:
+    """Every byte is stored as float16, and none is computed with."""
+    planted = edited(honest, tmp_path / "x.onnx", lambda graph: widen(graph, *PRODUCTS))
+    with pytest.raises(
+        ExportError, match=r"only 0\.0% of the weights are float16 as TensorRT reads"
+    ):
+        proof(planted)
+
+
+def test_some_weights_that_are_cast_to_float32(honest: Path, tmp_path: Path) -> None:
+    planted = edited(honest, tmp_path / "x.onnx", lambda graph: widen(graph, "head/MatMul"))
+    share = 1 - 64 * 64 / WEIGHTS
+    with pytest.raises(
+        ExportError, match=rf"only {share:.1%} .*: head\.weight \(0\.01 MB\): export"
+    ):
+        proof(planted)
+
+
+def test_casts_that_are_not_seen_beside_the_weights(honest: Path, tmp_path: Path) -> None:
+    """What the products compute tells then."""
+    planted = edited(
+        honest, tmp_path / "x.onnx", lambda graph: widen(graph, *PRODUCTS, behind="Identity")
+    )
+    match = (
+        r"only 0 of 2 convolutions and .* float16 .* first others: stem/Conv, head/MatMul: export"
+    )
+    with pytest.raises(ExportError, match=match):
+        proof(planted)
+
+
+def test_products_that_were_kept_in_float32(honest: Path, tmp_path: Path) -> None:
+    """As the manifest says; they are not held against the rest."""
+    kept = (KeptInFloat32("head/*", "planted", 1),)
+    planted = edited(
+        honest,
+        tmp_path / "x.onnx",
+        lambda graph: widen(graph, "head/MatMul", behind="Identity"),
+        Precision("float16", kept),
+    )
+    found = proof(planted)
+    assert (found.layers, found.layers_reduced) == (4, 3)
+
+
+def test_weights_that_are_cast_to_float16(tmp_path: Path) -> None:
+    """They are folded, so that the engine holds them as float16."""
+
+    def narrow(graph: onnx.GraphProto) -> None:
+        for weight in graph.initializer:
+            values = onnx.numpy_helper.to_array(weight).astype("float32")
+            wide = onnx.numpy_helper.from_array(values, f"{weight.name}.wide")
+            graph.node.insert(0, helper.make_node("Cast", [wide.name], [weight.name], to=NARROW))
+            weight.CopyFrom(wide)
+
+    planted = edited(graph(tmp_path / "honest.onnx"), tmp_path / "x.onnx", narrow)
+    found = proof(planted)
+    assert found.weight_bytes == found.weight_bytes_reduced == 4 * WEIGHTS
+    assert (found.layers, found.layers_reduced) == (4, 4)
+
+
+def test_nothing_is_written(honest: Path, tmp_path: Path) -> None:
+    planted = edited(honest, tmp_path / "planted.onnx", lambda graph: widen(graph, *PRODUCTS))
+    result = trt(planted, "--gpu", "rtx4090", "-o", tmp_path / "x.engine")
+    assert (result.exit_code, result.stdout) == (1, "")
+    *_, error = result.stderr.splitlines()
+    assert re.search(r"only 0\.0% of the weights are float16", one_line(error))
+    assert [path.name for path in tmp_path.iterdir()] == ["planted.onnx"]

@@ -1,0 +1,180 @@
+"""What `dsunet-export trt` does not build: a line that says why, and nothing is written."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from dsunet_export.tensorrt import builder
+from dsunet_runtime import read_manifest
+from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.manifest import Manifest
+from tests.export.engines import ADA, RTX_4090, SMALL, edited, fails, graph, pretend_gpus, trt
+
+pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+pytestmark = pytest.mark.usefixtures("no_gpu")
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            ((), r"no GPU is found here to build for \(CUDA shows none\): name one with --gpu"),
+            (
+                ("--gpu", "rtx2060", *ADA),
+                "Turing .* may be slower .* one engine for 7.5 and another for 8.9",
+            ),
+            (("--gpu", "h100"), r"does not build for 9.0 \(H100\), only for 7.5, .* --flavor tens"),
+            (("--compute-capability", "8.7"), "does not build for 8.7, only for"),
+            (("--gpu", "rtx4091"), "no GPU 'rtx4091' is known: did you mean GeForce RTX 4090"),
+            (
+                (*ADA, "--precision", "fp32"),
+                r"in fp16 already.*`dsunet-export onnx --precision fp3",
+            ),
+            ((*ADA, "--timing-cache", "x"), "--timing-cache is for --flavor tensorrt"),
+        ],
+    )
+    def test_what_cannot_be(
+        self, float16: Path, older_engine: Path, arguments: tuple[object, ...], match: str
+    ) -> None:
+        fails(float16, *arguments, "-o", older_engine, match=match)
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (("--batch", "0"), "give a number of images from 1 to 256"),
+            (("--batch", "1:2"), "or MIN:OPT:MAX"),
+            (("--batch", "4:2:8"), "MIN must not exceed OPT"),
+            (("--size", "640"), "give HEIGHTxWIDTH"),
+            (("--size", "8x8:9x9:10x8"), "MIN must not exceed OPT"),
+            (("--size", "1x99999"), "sides from 1 to 16384"),
+            (("--compute-capability", "9"), "'9' is no compute capability"),
+            (("--workspace", "0"), "--workspace"),
+            (("--opt-level", "6"), "--opt-level"),
+            (("--precision", "int8"), "'fp32', 'fp16', 'bf16'"),
+            (("--flavor", "torch"), "'auto', 'rtx', 'tensorrt'"),
+        ],
+    )
+    def test_wrong_usage(
+        self, float16: Path, older_engine: Path, arguments: tuple[object, ...], match: str
+    ) -> None:
+        result = trt(float16, *ADA, "-o", older_engine, *arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert match in result.stderr.splitlines()[-1]
+
+    def test_fixed_axes(self, tmp_path: Path, older_engine: Path) -> None:
+        fixed = graph(tmp_path / "fixed.onnx", batch=2, side=48)
+        match = "fixed to 2 on axis N of 'image': leave --batch out, or .* `--batch dynamic`"
+        fails(fixed, *ADA, "--batch", "3", "-o", older_engine, match=match)
+        match = "fixed to 48 on axis H of 'image': leave --size out"
+        fails(fixed, *ADA, "--size", "64x48", "-o", older_engine, match=match)
+
+    def test_bfloat16_on_turing(self, float32: Path, older_engine: Path) -> None:
+        options = ("--gpu", "t4", "--precision", "bf16", "-o", older_engine)
+        fails(float32, *options, match="bf16 needs compute capability 8.0 or later, and 7.5")
+
+    def test_stripping_what_has_to_be_converted(
+        self, float32: Path, older_engine: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pretend_gpus(monkeypatch, RTX_4090)
+        match = "--strip-weights needs a graph in fp16, .* `dsunet-export onnx --precision fp16` f"
+        fails(float32, *ADA, "--strip-weights", "-o", older_engine, match=match)
+
+    def test_flavor_that_is_not_installed(self, float16: Path, older_engine: Path) -> None:
+        sys.modules.setdefault("tensorrt", None)  # type: ignore[arg-type]
+        try:
+            match = r"TensorRT is not installed: pip install 'dsunet\[tensorrt,cuda\]'"
+            fails(float16, *ADA, "--flavor", "tensorrt", "-o", older_engine, match=match)
+        finally:
+            if sys.modules["tensorrt"] is None:
+                del sys.modules["tensorrt"]
+
+    def test_no_flavor_at_all(
+        self, float16: Path, older_engine: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for flavor in Flavor:
+            monkeypatch.setitem(sys.modules, flavor.module, None)
+        fails(
+            float16, *ADA, "-o", older_engine, match=r"not installed: pip install 'dsunet\[rtx\]'"
+        )
+
+    def test_what_is_no_artifact(self, float16: Path, tmp_path: Path, older_engine: Path) -> None:
+        options = (*ADA, "-o", older_engine)
+        fails(tmp_path / "none.onnx", *options, match="No such file")
+        fails(older_engine, *options, match="is an engine: name the ONNX file")
+        broken = tmp_path / "broken.onnx"
+        content = bytearray(float16.read_bytes())
+        content[len(content) // 3] ^= 1
+        broken.write_bytes(content)
+        fails(broken, *options, match="damaged, or changed since it was exported")
+
+    def test_output(self, float16: Path, tmp_path: Path) -> None:
+        fails(float16, *ADA, "-o", tmp_path / "x.onnx", match="name of an engine ends in .engine")
+        fails(float16, *ADA, "-o", "/proc/x.engine", match="cannot write to /proc: ")
+        (tmp_path / "folder.engine").mkdir()
+        fails(float16, *ADA, "-o", tmp_path / "folder.engine", match="is a folder: name a file")
+        assert [path.name for path in tmp_path.iterdir()] == ["folder.engine"]
+
+
+class TestFailures:
+    def test_operator_that_tensorrt_does_not_know(self, tmp_path: Path, older_engine: Path) -> None:
+        foreign = graph(tmp_path / "foreign.onnx", replaced="StringNormalizer")
+        match = r"foreign.onnx: TensorRT cannot read StringNormalizer node stem/Relu \(unsupported"
+        fails(foreign, *ADA, "-o", older_engine, match=match)
+
+    def test_such_an_operator_in_a_node_without_a_name(
+        self, tmp_path: Path, older_engine: Path
+    ) -> None:
+        named = graph(tmp_path / "named.onnx", replaced="StringNormalizer")
+        foreign = edited(
+            named,
+            tmp_path / "foreign.onnx",
+            lambda graph: [node.ClearField("name") for node in graph.node],
+        )
+        match = r"read StringNormalizer node number 3, which has no name \(unsupported"
+        fails(foreign, *ADA, "-o", older_engine, match=match)
+
+    def test_node_that_cannot_be_built(self, float32: Path, older_engine: Path) -> None:
+        """TensorRT for RTX multiplies no float32 matrices on Turing."""
+        options = ("--gpu", "rtx2080", "--precision", "fp32", "-o", older_engine)
+        fails(float32, *options, match=r"small.onnx: .*'head/MatMul' for Turing .*--input tensors")
+
+    def test_graph_that_was_converted(
+        self, float16: Path, float32: Path, older_engine: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is called what the user calls it."""
+
+        def convert(onnx: Path, output: Path, *_: object) -> Manifest:
+            shutil.copy(float16, output)
+            return read_manifest(output)
+
+        monkeypatch.setattr(builder, "_convert", convert)
+        options = (*ADA, *SMALL, "--workspace", "1", "-o", older_engine)
+        fails(float32, *options, match=r"cannot build small\.onnx: .* --workspace, or")
+
+    def test_full_disk(
+        self, float16: Path, older_engine: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def write(file: Path, content: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(Path, "write_bytes", write)
+        fails(
+            float16,
+            *ADA,
+            *SMALL,
+            "-o",
+            older_engine,
+            match=f"cannot write to {older_engine.parent}: No sp",
+        )
+        monkeypatch.undo()
+
+    def test_other_precision_without_its_packages(
+        self, float32: Path, older_engine: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "dsunet_export.precision", None)
+        match = r"which converts it, is not installed: pip install 'dsunet\[export\]'"
+        fails(float32, *ADA, "-o", older_engine, match=match)

@@ -1,0 +1,162 @@
+"""What an engine is built for, and which flavour of TensorRT is taken."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dsunet_runtime.cuda
+from dsunet_export.errors import ExportError, MissingExtraError
+from dsunet_export.tensorrt.configuration import EngineOptions
+from dsunet_export.tensorrt.flavors import ClassicKit, LocalGpus, RtxKit, Target
+from dsunet_export.tensorrt.targets import (
+    choose,
+    local_gpus,
+    parse_compute_capability,
+    parse_wanted,
+)
+from dsunet_runtime import BackendError
+from dsunet_runtime.flavor import Flavor
+from tests.export.engines import H100, RTX_4090, pretend_gpus, stand_in
+from tests.runtime.fake_cuda import FakeCuda
+
+
+class TestWanted:
+    @pytest.mark.parametrize("text", ["8.9", "89", "sm89", "sm_89", "SM_89", "compute_89", " 8.9 "])
+    def test_compute_capability(self, text: str) -> None:
+        assert parse_compute_capability(text) == "8.9"
+        assert parse_compute_capability(text.replace("8", "12").replace("9", "0")) == "12.0"
+
+    @pytest.mark.parametrize("text", ["", "9", "8.", "8.99", "1200", "12", "4090", "ada", "-8.9"])
+    def test_no_compute_capability(self, text: str) -> None:
+        with pytest.raises(ExportError, match="is no compute capability"):
+            parse_compute_capability(text)
+
+    def test_both_and_repeated(self) -> None:
+        wanted = parse_wanted(["rtx5090", "rtx5080", "rtx5090", "rtx3090"], ["8.6", "sm_100"])
+        assert wanted.compute_capabilities == ("8.6", "10.0", "12.0")
+        assert [gpu.name for gpu in wanted.gpus] == [
+            "GeForce RTX 5090",
+            "GeForce RTX 5080",
+            "GeForce RTX 3090",
+        ]
+
+
+class TestFlavor:
+    """Which one `auto` takes.  Both are the same package here."""
+
+    @pytest.fixture(autouse=True)
+    def both(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stand_in(monkeypatch)
+
+    def test_rtx_where_it_can(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pretend_gpus(monkeypatch, RTX_4090)
+        choice = choose(None, parse_wanted([], []), EngineOptions())
+        assert isinstance(choice.kit, RtxKit)
+        assert choice.target == Target(("8.9",), ("NVIDIA GeForce RTX 4090",))
+        pretend_gpus(monkeypatch)
+        choice = choose(None, parse_wanted(["rtx3090"], []), EngineOptions())
+        assert isinstance(choice.kit, RtxKit)
+        assert choice.target == Target(("8.6",), ("GeForce RTX 3090",))
+
+    def test_classic_where_rtx_cannot(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pretend_gpus(monkeypatch, H100)
+        for wanted in (parse_wanted([], []), parse_wanted(["h100"], []), parse_wanted([], ["90"])):
+            choice = choose(None, wanted, EngineOptions())
+            assert isinstance(choice.kit, ClassicKit)
+            assert choice.target == Target(("9.0",), ("NVIDIA H100 80GB HBM3",))
+            assert "does not build for 9.0" in choice.reason
+
+    def test_neither(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pretend_gpus(monkeypatch)
+        with pytest.raises(
+            ExportError, match=r"does not build for 9\.0.*here \(CUDA shows none\): run this wh"
+        ):
+            choose(None, parse_wanted(["h100"], []), EngineOptions())
+
+    def test_as_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pretend_gpus(monkeypatch, RTX_4090)
+        choice = choose(Flavor.TENSORRT, parse_wanted(["rtx4090"], ["8.9"]), EngineOptions())
+        assert isinstance(choice.kit, ClassicKit)
+        assert choice.reason == "as asked"
+
+    @pytest.mark.parametrize(
+        ("gpu", "number", "named"),
+        [
+            ("rtx5090", "8.9", "not for 12.0: "),
+            ("rtx4080", "8.9", "not for GeForce RTX 4080: "),
+            ("rtx4090", "8.6", "not for 8.6: "),
+        ],
+    )
+    def test_classic_for_another_gpu(
+        self, monkeypatch: pytest.MonkeyPatch, gpu: str, number: str, named: str
+    ) -> None:
+        pretend_gpus(monkeypatch, RTX_4090)
+        with pytest.raises(ExportError, match=r"NVIDIA GeForce RTX 4090 \(8.9\), " + named):
+            choose(Flavor.TENSORRT, parse_wanted([gpu], [number]), EngineOptions())
+
+    def test_classic_without_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pretend_gpus(monkeypatch)
+        with pytest.raises(ExportError, match=r"none is found here \(CUDA shows none\): run this"):
+            choose(Flavor.TENSORRT, parse_wanted(["rtx4090"], []), EngineOptions())
+
+    def test_libraries_that_do_not_load(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def load(flavor: Flavor) -> Any:
+            raise ImportError("libnvinfer.so.10: cannot open shared object file")
+
+        monkeypatch.setattr(Flavor, "load", load)
+        with pytest.raises(ExportError, match=r"installed but does not load \(libnvinfer"):
+            choose(Flavor.TENSORRT, parse_wanted([], []), EngineOptions())
+
+    @pytest.mark.parametrize(
+        "options",
+        [EngineOptions(timing_cache=Path("x")), EngineOptions(strip_weights=True)],
+        ids=["timing cache", "weights stripped for two"],
+    )
+    def test_classic_where_rtx_has_not_the_option(
+        self, monkeypatch: pytest.MonkeyPatch, options: EngineOptions
+    ) -> None:
+        pretend_gpus(monkeypatch, RTX_4090)
+        monkeypatch.setattr(ClassicKit, "target", lambda *_: Target(("8.9", "12.0"), ()))
+        wanted = parse_wanted(["rtx4090", "rtx5090"], [])
+        choice = choose(None, wanted, options)
+        assert isinstance(choice.kit, ClassicKit)
+        assert re.match("because --(timing-cache|strip-weights) is for", choice.reason)
+        assert isinstance(choose(None, wanted, EngineOptions()).kit, RtxKit)
+
+    @pytest.mark.parametrize("flavor", [None, *Flavor])
+    def test_why_no_gpu_is_found(
+        self, monkeypatch: pytest.MonkeyPatch, flavor: Flavor | None
+    ) -> None:
+        """Not that there is none: nothing can ask for it."""
+
+        def find() -> None:
+            raise BackendError("no binding: pip install 'dsunet[cuda]'")
+
+        monkeypatch.setattr(dsunet_runtime.cuda, "find", find)
+        for options in (EngineOptions(), EngineOptions(strip_weights=True)):
+            with pytest.raises(ExportError, match=r"\(no binding: pip install 'dsunet\[cuda\]'\)"):
+                choose(
+                    flavor, parse_wanted(["rtx4090"] if options.strip_weights else [], []), options
+                )
+
+    @pytest.mark.parametrize(
+        ("flavor", "command"),
+        [(Flavor.RTX, r"'dsunet\[rtx\]'"), (Flavor.TENSORRT, r"'dsunet\[tensorrt,cuda\]'")],
+    )
+    def test_not_installed(
+        self, monkeypatch: pytest.MonkeyPatch, flavor: Flavor, command: str
+    ) -> None:
+        """The classic one builds for the GPU here, which it takes a binding to ask for."""
+        monkeypatch.setitem(sys.modules, flavor.module, None)
+        with pytest.raises(MissingExtraError, match=f"not installed: pip install {command}"):
+            choose(flavor, parse_wanted([], []), EngineOptions())
+
+
+def test_local_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dsunet_runtime.cuda, "find", lambda: FakeCuda(RTX_4090, H100))
+    assert local_gpus() == LocalGpus((RTX_4090, H100), None)
