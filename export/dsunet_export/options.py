@@ -89,10 +89,12 @@ def read_patterns(arguments: Sequence[str]) -> list[str]:
     """Patterns of node names, those of a file where an argument is `@FILE`: one a line.
 
     Empty lines and what follows a `#` are left out.  Raises ExportError if the file cannot be read
-    or has none.
+    or has none, and for an empty argument.
     """
     patterns = []
     for argument in arguments:
+        if not argument.strip():
+            raise ExportError("--keep-fp32 is empty: give a pattern, for example 'sff.2*', or @FILE")
         if not argument.startswith("@"):
             patterns.append(argument)
             continue

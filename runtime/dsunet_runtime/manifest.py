@@ -207,8 +207,9 @@ class Verification:
     """And against what: `ONNX Runtime against PyTorch`.  For less than float32 also with every
     tensor rounded, because ONNX Runtime leaves out roundings that a GPU makes."""
     iou_at_half: float | None = None
-    """Of the logits above 0 where a hundredth of them lies on either side; else, for random weights,
-    above their median, and None for others.  None also where it was not asked for."""
+    """Of the logits above 0, where a hundredth of them lies on either side.  Else, for random
+    weights, of those above their median.  None for other weights, and where it was not asked for.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -415,6 +415,10 @@ class TestCommand:
         assert "broken.png: not an image" in one_line(result.stderr)
         assert list(tmp_path.iterdir()) == [images]
 
+    def test_empty_pattern(self) -> None:
+        result = export(*NANO, "-o", "x.onnx", "--precision", "fp16", "--keep-fp32", "")
+        assert "--keep-fp32 is empty" in one_line(result.stderr)
+
     def test_file_without_patterns(self, tmp_path: Path) -> None:
         empty = tmp_path / "empty.txt"
         empty.write_text("# nothing\n")
