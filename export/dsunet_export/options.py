@@ -94,7 +94,9 @@ def read_patterns(arguments: Sequence[str]) -> list[str]:
     patterns = []
     for argument in arguments:
         if not argument.strip():
-            raise ExportError("--keep-fp32 is empty: give a pattern, for example 'sff.2*', or @FILE")
+            raise ExportError(
+                "--keep-fp32 is empty: give a pattern, for example 'sff.2*', or @FILE"
+            )
         if not argument.startswith("@"):
             patterns.append(argument)
             continue
