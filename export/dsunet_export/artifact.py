@@ -65,6 +65,15 @@ def weights_file(output: Path) -> Path:
     return output.with_name(f"{output.name}.data")
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """For writing a file of a `staging` folder; raises ExportError if that does not succeed."""
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(f"cannot write to {path.parent.parent}: {error.strerror}") from error
+
+
 def save(model: ir.Model, path: Path) -> None:
     """Write a model, its weights beside it as `NAME.onnx.data` if one file cannot hold them."""
     import onnx_ir as ir
@@ -72,10 +81,8 @@ def save(model: ir.Model, path: Path) -> None:
     values = [value.const_value for value in model.graph.initializers.values()]
     weights = sum(tensor.nbytes for tensor in values if tensor is not None)
     external = weights_file(path).name if weights >= SINGLE_FILE_LIMIT else None
-    try:
+    with writing(path):
         ir.save(model, path, external_data=external)
-    except OSError as error:
-        raise ExportError(f"cannot write to {path.parent.parent}: {error.strerror}") from error
 
 
 def beside(artifact: Path) -> tuple[FileDigest, ...]:

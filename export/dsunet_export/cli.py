@@ -15,18 +15,18 @@ from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.errors import DSUNetError
 from dsunet_export.cli_doctor import doctor
 from dsunet_export.cli_trt import trt
-from dsunet_export.errors import ExportError, MissingExtraError
+from dsunet_export.errors import ExportError, MissingExtraError, missing_package
 from dsunet_export.options import (
     DEFAULT_OPSET,
     IMAGES_COMPARED,
     OPSETS,
-    Compute,
     ExportOptions,
     WeightsOrigin,
     read_patterns,
 )
 from dsunet_export.stopwatch import print_step
 from dsunet_runtime.command import make_app
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.manifest import InputForm, MaskForm
 
@@ -151,9 +151,8 @@ def onnx(
         from dsunet_export.inspection import headroom_in_words, kept_in_words, verified_in_words
         from dsunet_export.onnx import export_onnx
     except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
         raise MissingExtraError(
-            f"{package} is not installed: pip install 'dsunet[export]'"
+            f"{missing_package(error)} is not installed: pip install 'dsunet[export]'"
         ) from error
 
     check_output(output)

@@ -11,8 +11,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from dsunet_export.errors import ExportError
-from dsunet_export.options import Compute
 from dsunet_export.stopwatch import print_step
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.flavor import Flavor
 
 T = TypeVar("T")

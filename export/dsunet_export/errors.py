@@ -18,3 +18,8 @@ class VerificationError(ExportError):
 
 class MissingExtraError(ExportError):
     """An optional dependency is missing; the message holds the install command."""
+
+
+def missing_package(error: ModuleNotFoundError) -> str:
+    """The top-level package that an import did not find."""
+    return str(error.name).partition(".")[0]

@@ -18,7 +18,7 @@ from dsunet.model import DSUNet
 from dsunet_export.artifact import append_manifest, beside, replace_manifest, save, staging
 from dsunet_export.graph import FramesGraph, TensorsGraph, example_inputs
 from dsunet_export.macs import count_macs
-from dsunet_export.options import IMAGES_COMPARED, Compute, ExportOptions, WeightsOrigin
+from dsunet_export.options import IMAGES_COMPARED, ExportOptions, WeightsOrigin
 from dsunet_export.precision import Wish, reduce_precision, verify_before, verify_reduced
 from dsunet_export.probes import GraphInputs, load_probes, make_probes
 from dsunet_export.reference import compute_reference
@@ -27,6 +27,7 @@ from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.surgery import fix_dimensions
 from dsunet_export.tracing import trace
 from dsunet_export.verify import Case, verify
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import (
     IMAGENET_MEAN,
     IMAGENET_STD,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from dsunet_export.errors import ExportError
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm, MaskForm
 
 DEFAULT_OPSET = 20
@@ -20,19 +20,6 @@ OPSETS = range(18, 24)
 FLOAT16_MAX = 65504.0
 IMAGES_COMPARED = 16
 """Of `ExportOptions.images`, the first so many are compared on: each is computed four times."""
-
-
-class Compute(enum.StrEnum):
-    """The element type of weights and matrix products."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-
-    @property
-    def element_type(self) -> str:
-        """As NumPy and the manifest call it."""
-        return {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[self]
 
 
 @dataclass(frozen=True, slots=True)

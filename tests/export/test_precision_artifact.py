@@ -22,11 +22,11 @@ import dsunet_runtime
 from dsunet_export import artifact
 from dsunet_export.cli import app
 from dsunet_export.errors import ExportError, VerificationError
-from dsunet_export.options import Compute
 from dsunet_export.precision import convert_file
 from dsunet_export.precision.rules import rules_for
 from dsunet_export.precision.verification import iou_at_half
 from dsunet_runtime import Manifest
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm, TensorSpec
 from tests.export.helpers import NANO, export, one_line
 

@@ -12,13 +12,13 @@ import onnx_ir as ir
 import pytest
 
 from dsunet_export.errors import ExportError
-from dsunet_export.options import Compute
 from dsunet_export.precision import Wish, reduce_precision
 from dsunet_export.precision.narrowing import narrow
 from dsunet_export.precision.rounding import round_every_tensor
 from dsunet_export.precision.rules import RULES, Selection, rules_for
 from dsunet_export.precision.types import following_inputs, supports
 from dsunet_export.probes import GraphInputs, make_probes
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm
 from tests.export.graphs import Line, casts, chain, dtypes, graph, random_weight
 from tests.export.helpers import session

@@ -15,12 +15,12 @@ import dsunet_export.precision.reduction as reduction
 import dsunet_runtime
 from dsunet import DSUNetConfig, random_model
 from dsunet_export.errors import ExportError, VerificationError
-from dsunet_export.options import Compute
 from dsunet_export.precision import convert_file
 from dsunet_export.precision.magnitudes import measure
 from dsunet_export.precision.rules import rules_for
 from dsunet_export.probes import GraphInputs, Probe, make_probes
 from dsunet_runtime import Manifest
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm
 from tests.export.graphs import graph
 

@@ -9,12 +9,12 @@ import onnx_ir as ir
 
 from dsunet_export.artifact import append_manifest, beside, replace_manifest, save, staging
 from dsunet_export.errors import ExportError
-from dsunet_export.options import Compute
 from dsunet_export.precision.reduction import Wish, reduce_precision
 from dsunet_export.precision.verification import before_conversion, verify_reduced
 from dsunet_export.probes import GraphInputs, make_probes
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.verify import Case
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import METADATA_KEY, Manifest, Precision, digest
 
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dsunet_export.errors import ExportError
-from dsunet_export.precision.narrowing import array_of
+from dsunet_export.precision.narrowing import array_of, insert_where_made
 from dsunet_export.precision.running import compute_logits
 from dsunet_export.precision.types import SELECTS, is_float
 from dsunet_export.probes import GraphInputs, Probe
@@ -101,11 +101,7 @@ def _add_extremes(graph: ir.Graph, names: set[str]) -> dict[str, list[str]]:
             ir.node(op_type, [value], {"keepdims": 0}, name=f"{value.name}.{op_type}")
             for op_type in ("ReduceMax", "ReduceMin", "ReduceSum")
         ]
-        producer = value.producer()
-        if producer is None:
-            graph.insert_before(graph[0], nodes)
-        else:
-            graph.insert_after(producer, nodes)
+        insert_where_made(graph, value, nodes)
         for node in nodes:
             output = node.outputs[0]
             output.name, output.dtype, output.shape = node.name, ir.DataType.FLOAT, ir.Shape([])

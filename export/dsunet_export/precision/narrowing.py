@@ -6,7 +6,7 @@ tensor is cast at most once in each direction, and none there and back.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -14,7 +14,6 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from dsunet_export.options import Compute
 from dsunet_export.precision.types import (
     SELECTS,
     TAKES_ANY,
@@ -23,6 +22,7 @@ from dsunet_export.precision.types import (
     is_float,
     makes_integers,
 )
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import NarrowedWeights
 
 FLOAT = ir.DataType.FLOAT
@@ -147,12 +147,17 @@ def insert_cast(graph: ir.Graph, value: ir.Value, data_type: ir.DataType, name: 
     node = ir.node("Cast", [value], {"to": int(data_type)}, name=name)
     result = node.outputs[0]
     result.name, result.dtype, result.shape = name, data_type, value.shape
+    insert_where_made(graph, value, [node])
+    return result
+
+
+def insert_where_made(graph: ir.Graph, value: ir.Value, nodes: Sequence[ir.Node]) -> None:
+    """Put nodes that read a value right behind what makes it; first, if the graph is given it."""
     producer = value.producer()
     if producer is None:
-        graph.insert_before(graph[0], node)
+        graph.insert_before(graph[0], nodes)
     else:
-        graph.insert_after(producer, node)
-    return result
+        graph.insert_after(producer, nodes)
 
 
 def array_of(value: ir.Value) -> NDArray[Any]:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common as passes
 
 from dsunet_export.errors import ExportError
-from dsunet_export.options import FLOAT16_MAX, Compute
+from dsunet_export.options import FLOAT16_MAX
 from dsunet_export.precision.magnitudes import Magnitudes, measure, sources
 from dsunet_export.precision.narrowing import narrow, nodes_in_float32
 from dsunet_export.precision.rules import Selection
 from dsunet_export.precision.types import follows, is_float, makes_integers, supports
 from dsunet_export.probes import GraphInputs, Probe
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import Peak, Precision
 
 HEADROOM = 4.0

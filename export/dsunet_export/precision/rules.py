@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from dsunet_export.errors import ExportError
-from dsunet_export.options import Compute
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import KeptInFloat32
 
 

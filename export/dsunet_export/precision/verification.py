@@ -15,13 +15,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dsunet_export.errors import VerificationError
-from dsunet_export.options import Compute
 from dsunet_export.precision.narrowing import DATA_TYPES
 from dsunet_export.precision.rounding import round_every_tensor
 from dsunet_export.precision.running import compute_logits
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.verify import Case, Tolerance, check, compare_logits, compare_masks, verify
 from dsunet_runtime.backends import Tensors
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm, Manifest, Verification
 from dsunet_runtime.masks import mask_from_logits
 
@@ -87,7 +87,7 @@ def verify_reduced(
 
     Raises VerificationError beyond tolerance, or if something is not finite.
     """
-    (compute,) = (c for c in Compute if c.element_type == manifest.precision.compute)
+    compute = Compute.of(manifest.precision.compute)
     random = manifest.weights_are_random
     cases = [replace(c, tolerance=tolerance_for(c.probe, random)) for c in cases]
     model = ir.load(artifact)

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dsunet_export.artifact import staging
-from dsunet_export.errors import ExportError, MissingExtraError
-from dsunet_export.options import Compute
+from dsunet_export.artifact import staging, writing
+from dsunet_export.errors import ExportError, MissingExtraError, missing_package
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_timing_cache
 from dsunet_export.tensorrt.log import BuildLog, logger_of
@@ -26,6 +25,7 @@ from dsunet_runtime.artifact import (
     engine_manifest_file,
     read_manifest,
 )
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.flavor import this_platform
 from dsunet_runtime.manifest import Engine, Manifest, PrecisionProof, Profile, digest
 
@@ -77,7 +77,8 @@ def build_engine(
         plan = _build(graph, profiles, choice, options, log)
         watch.step("build")
         engine = folder / output.name
-        _write(engine, plan.serialized)
+        with writing(engine):
+            engine.write_bytes(plan.serialized)
         manifest = replace(
             graph.manifest,
             graph=replace(manifest.graph, name=onnx.name),
@@ -86,7 +87,9 @@ def build_engine(
             built_with={**graph.manifest.built_with, choice.kit.flavor.module: choice.kit.version},
             engine=_describe(engine, choice, options, plan, log),
         )
-        _write(engine_manifest_file(engine), (manifest.to_json(indent=2) + "\n").encode())
+        with writing(engine):
+            document = manifest.to_json(indent=2) + "\n"
+            engine_manifest_file(engine).write_bytes(document.encode())
     if options.timing_cache is not None:
         save_timing_cache(plan.timing_cache, options.timing_cache)
     return manifest
@@ -104,7 +107,7 @@ def _read_graph(onnx: Path) -> Manifest:
 
 def _precision(onnx: Path, manifest: Manifest, options: EngineOptions) -> Compute:
     """The precision to build in.  Raises ExportError if the graph cannot have it."""
-    own = next(c for c in Compute if c.element_type == manifest.precision.compute)
+    own = Compute.of(manifest.precision.compute)
     asked = options.precision or (Compute.FP16 if own is Compute.FP32 else own)
     if asked is own:
         return asked
@@ -139,10 +142,10 @@ def _convert(
     try:
         from dsunet_export.precision import convert_file
     except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
         raise MissingExtraError(
-            f"{onnx} is in {manifest.precision.compute}, and {package}, which converts it, is not "
-            f"installed: pip install 'dsunet[export]', or export it with --precision {compute}"
+            f"{onnx} is in {manifest.precision.compute}, and {missing_package(error)}, which "
+            f"converts it, is not installed: pip install 'dsunet[export]', or export it with "
+            f"--precision {compute}"
         ) from error
     return convert_file(onnx, output, manifest, compute, report)
 
@@ -197,10 +200,3 @@ def _describe(
         activation_bytes=log.activation_bytes,
         weight_bytes=log.weight_bytes,
     )
-
-
-def _write(file: Path, content: Any) -> None:
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise ExportError(f"cannot write to {file.parent.parent}: {error.strerror}") from error

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dsunet_export.errors import ExportError
-from dsunet_export.options import Compute
 from dsunet_export.tensorrt.flavors import Kit, Target
 from dsunet_export.tensorrt.profiles import Ranges
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.manifest import Profile
 from dsunet_runtime.writing import write_whole

@@ -144,6 +144,11 @@ class Device(Closing):
         raise failure("capture", "this binding does not record graphs; cuda-python does")
 
 
+def version_text(number: int) -> str:
+    """CUDA's number of a version as people write it: `13.0` of 13000."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
 class Cuda(ABC):
     """The CUDA driver, through one Python binding.  Creating it raises BackendError if there is no
     driver; it makes no context.

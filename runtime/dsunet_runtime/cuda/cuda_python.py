@@ -21,6 +21,7 @@ from dsunet_runtime.cuda.contract import (
     Memory,
     PinnedMemory,
     Stream,
+    version_text,
 )
 from dsunet_runtime.cuda.errors import failure, no_driver
 
@@ -49,8 +50,7 @@ class CudaPython(Cuda):
             raise no_driver(driver.CUresult(status).name)
 
     def version(self) -> str:
-        number = _call(driver.cuDriverGetVersion)
-        return f"{number // 1000}.{number % 1000 // 10}"
+        return version_text(_call(driver.cuDriverGetVersion))
 
     def gpus(self) -> tuple[Gpu, ...]:
         return tuple(_describe(index) for index in range(_call(driver.cuDeviceGetCount)))

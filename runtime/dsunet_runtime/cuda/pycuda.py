@@ -21,6 +21,7 @@ from dsunet_runtime.cuda.contract import (
     Memory,
     PinnedMemory,
     Stream,
+    version_text,
 )
 from dsunet_runtime.cuda.errors import failure, no_driver
 
@@ -52,8 +53,7 @@ class PyCuda(Cuda):
 
     def version(self) -> str:
         with _translated():
-            number = driver.get_driver_version()
-        return f"{number // 1000}.{number % 1000 // 10}"
+            return version_text(driver.get_driver_version())
 
     def gpus(self) -> tuple[Gpu, ...]:
         with _translated():

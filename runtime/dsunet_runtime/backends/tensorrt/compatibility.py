@@ -10,14 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.cuda import Cuda, Gpu, find
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor, rtx_name, this_platform
 from dsunet_runtime.manifest import Engine, InputForm, Manifest
 from dsunet_runtime.shapes import batch_range, input_ranges
-
-_PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
-"""What the builder calls the types that the manifest names."""
 
 
 def check_platform(path: Path, manifest: Manifest) -> None:
@@ -66,7 +64,7 @@ def find_cuda(path: Path, manifest: Manifest) -> Cuda:
 
 
 def _without_gpu(path: Path, manifest: Manifest) -> str:
-    if manifest.precision.compute == "bfloat16":
+    if manifest.precision.compute == Compute.BF16.element_type:
         return "without a GPU export it in fp16 or fp32, for no CPU backend computes in bf16"
     return f"without a GPU run {_graph(path, manifest)} instead"
 
@@ -112,8 +110,7 @@ def rebuild_command(
     if flavor is Flavor.RTX:  # the classic one builds for the GPU that it runs on
         for compute_capability in compute_capabilities or engine.compute_capabilities:
             words += ["--compute-capability", compute_capability]
-    compute = manifest.precision.compute
-    words += ["--precision", _PRECISIONS.get(compute, compute)]
+    words += ["--precision", Compute.of(manifest.precision.compute).value]
     words += _ranges(manifest)
     if engine.optimization_level is not None:
         words += ["--opt-level", str(engine.optimization_level)]

@@ -37,11 +37,12 @@ class RuntimeCache:
         What an older driver left of the same engine and GPU is deleted then.
         """
         content = self._content()
-        if _hash(content) == self._saved:
+        found = _hash(content)
+        if found == self._saved:
             return
         with contextlib.suppress(OutputError):
             write_whole(self._file, lambda file: file.write(content))
-            self._saved = _hash(content)
+            self._saved = found
             _delete_older(self._file)
 
     def _content(self) -> bytes:
