@@ -83,7 +83,8 @@ def main() -> None:
         share = built.proof.weight_bytes_reduced / built.proof.weight_bytes
         print(
             f"{f'engine for {GPU}':36}{'':8}  {engine_file.relative_to(ROOT)}, "
-            f"{built.file.size / 1e6:,.1f} MB, {share:.1%} of the weights' bytes in float16"
+            f"{built.file.size / 1e6:,.1f} MB, {share:.1%} of the weights' bytes in float16; "
+            "built, not run"
         )
     print(f"\nOverlay: {(FOLDER / 'astronaut_overlay.jpg').relative_to(ROOT)}")
     print("The weights are random, so the mask means nothing: it shows that the chain works.")
