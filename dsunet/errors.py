@@ -3,6 +3,9 @@
 DSUNetError
 ├── ConfigError          a configuration that describes no network
 ├── CheckpointError      a weight file that cannot be used as asked
+├── DataError            images and masks that are not what they should be
+├── TrainingError        a training run that cannot start, or cannot go on
+├── EvaluationError      masks or metrics that cannot be had
 └── MissingExtraError    an optional dependency that is not installed
 """
 
@@ -19,6 +22,18 @@ class ConfigError(DSUNetError):
 
 class CheckpointError(DSUNetError):
     """A weight file that is broken, of the wrong kind, or made for another configuration."""
+
+
+class DataError(DSUNetError):
+    """Images and masks that do not pair, cannot be read, or cannot be found or written."""
+
+
+class TrainingError(DSUNetError):
+    """A training run that cannot start as asked, or cannot go on."""
+
+
+class EvaluationError(DSUNetError):
+    """A model that cannot be judged as asked, or a report that cannot be written."""
 
 
 class MissingExtraError(DSUNetError):
