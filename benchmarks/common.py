@@ -40,7 +40,16 @@ def write(name: str, result: dict[str, Any]) -> None:
 
 
 def _circumstances() -> dict[str, Any]:
-    packages = ("torch", "onnx", "onnxruntime", "onnxscript", "tensorrt-rtx", "numpy", "pillow")
+    packages = (
+        "torch",
+        "onnx",
+        "onnxruntime",
+        "onnxscript",
+        "tensorrt-rtx",
+        "numpy",
+        "pillow",
+        "pysodmetrics",
+    )
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=Path(__file__).parent,

@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsunet.cli_evaluate import evaluate
+from dsunet.cli_generate import generate
 from dsunet.errors import DSUNetError
 from dsunet_runtime.command import make_app
+from dsunet_runtime.errors import RuntimeFault
 
 if TYPE_CHECKING:
     from dsunet.inspection import CheckpointInfo
 
-app = make_app("dsunet", "DSU-Net's checkpoints: what they are, and their conversion.", DSUNetError)
+app = make_app(
+    "dsunet",
+    "DSU-Net's checkpoints: what they are, and their conversion.",
+    DSUNetError,
+    RuntimeFault,
+)
 
 
 @app.command()
@@ -56,6 +64,10 @@ def convert(
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2)
     save_model(model, out, only_trained=only_trained)
     print(f"{out}: {out.stat().st_size / 1e6:,.1f} MB")
+
+
+app.command()(evaluate)
+app.command()(generate)
 
 
 def _in_words(info: CheckpointInfo) -> str:

@@ -9,22 +9,37 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.errors import BackendError, OutputError, RuntimeFault
 from dsunet_runtime.forms import Prepared
+from dsunet_runtime.images import ImageLike
 from dsunet_runtime.jobs import Job
-from dsunet_runtime.segmenter import Segmenter
 from dsunet_runtime.writing import write_mask, write_overlay
 
 _MOST_THREADS = 8
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Steps(Protocol):
+    """What makes masks in three steps, as a Segmenter does; see there."""
+
+    concurrency: int
+
+    def prepare(self, image: ImageLike) -> Prepared: ...
+
+    def infer(self, prepared: Sequence[Prepared]) -> list[Tensors]: ...
+
+    def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +62,7 @@ class _Computed:
     result: tuple[Prepared, Tensors | BackendError] | RuntimeFault
 
 
-def predict(segmenter: Segmenter, jobs: Iterable[Job], batch: int) -> Iterator[Outcome]:
+def predict(segmenter: Steps, jobs: Iterable[Job], batch: int) -> Iterator[Outcome]:
     """Carry out the jobs, `batch` images at a time, and say of each what became of it, in order.
 
     A job that fails does not keep the others from going on.  Closing the iterator, or an exception
@@ -63,20 +78,20 @@ def predict(segmenter: Segmenter, jobs: Iterable[Job], batch: int) -> Iterator[O
             computers, lambda group: _compute(segmenter, group), groups, segmenter.concurrency
         )
         items = chain.from_iterable(computed)
-        yield from _behind(writers, lambda item: _finish(segmenter, item), items, threads)
+        yield from behind(writers, lambda item: _finish(segmenter, item), items, threads)
     finally:
         for pool in (readers, computers, writers):
             pool.shutdown(cancel_futures=True)
 
 
-def _read(segmenter: Segmenter, job: Job) -> _Read:
+def _read(segmenter: Steps, job: Job) -> _Read:
     try:
         return _Read(job, segmenter.prepare(job.image))
     except RuntimeFault as fault:
         return _Read(job, fault)
 
 
-def _compute(segmenter: Segmenter, group: list[_Read]) -> list[_Computed]:
+def _compute(segmenter: Steps, group: list[_Read]) -> list[_Computed]:
     outputs = iter(_infer(segmenter, [r.result for r in group if isinstance(r.result, Prepared)]))
     return [
         _Computed(
@@ -87,14 +102,14 @@ def _compute(segmenter: Segmenter, group: list[_Read]) -> list[_Computed]:
     ]
 
 
-def _infer(segmenter: Segmenter, whole: list[Prepared]) -> Sequence[Tensors | BackendError]:
+def _infer(segmenter: Steps, whole: list[Prepared]) -> Sequence[Tensors | BackendError]:
     try:
         return segmenter.infer(whole)
     except BackendError as fault:
         return [fault] * len(whole)
 
 
-def _finish(segmenter: Segmenter, item: _Computed) -> Outcome:
+def _finish(segmenter: Steps, item: _Computed) -> Outcome:
     if isinstance(item.result, RuntimeFault):
         return Outcome(item.job, item.result)
     prepared, outputs = item.result
@@ -125,10 +140,10 @@ def _ahead(
         yield pending.popleft().result()
 
 
-def _behind(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], limit: int
+def behind(
+    pool: Executor, function: Callable[[T], R], items: Iterable[T], limit: int
 ) -> Iterator[R]:
-    """`map` in threads, in order: a result is awaited only while `limit` items are not done."""
+    """`map` in a pool, in order: a result is awaited only while `limit` items are not done."""
     pending: deque[Future[R]] = deque()
     for item in items:
         pending.append(pool.submit(function, item))

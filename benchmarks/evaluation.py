@@ -1,0 +1,149 @@
+"""Metric evaluation: files to figures, by this project and by a loop over py_sod_metrics.
+
+Regime: predictions and truths of 300×400 as PNG files, blobs with soft and noisy edges, all of one
+seed, read from a warm page cache.  Three ways to the same figures, in turn in every round, which
+begins with another one every time; the first round is not counted:
+
+loop     one process: OpenCV reads, py_sod_metrics' objects step, as the field's scripts do
+single   `judge_case` in this process: what sharing the normalisation gains
+judge    `Judge` with a process a core, opened before; how long that takes is said apart
+
+The figures of all three are compared, and must be equal to the last digit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import py_sod_metrics as sod
+from common import ratio, summary, write
+from scipy.ndimage import gaussian_filter
+
+from dsunet.evaluation.judging import Judge, judge_case
+from dsunet.evaluation.metrics import Scores, summarize
+from dsunet.evaluation.testsets import Case
+from dsunet_runtime.progress import Progress
+
+SHAPE = (300, 400)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        cases = write_cases(Path(folder), arguments.pairs)
+        start = time.perf_counter()
+        with Judge(arguments.workers) as judge:
+            in_processes(judge, cases[: arguments.workers])
+            opening = time.perf_counter() - start
+            ways: dict[str, Callable[[], Scores]] = {
+                "loop": lambda: loop(cases),
+                "single": lambda: single(cases),
+                "judge": lambda: in_processes(judge, cases),
+            }
+            times: dict[str, list[float]] = {name: [] for name in ways}
+            for counted in range(-1, arguments.rounds):
+                order = [*ways][counted % 3 :] + [*ways][: counted % 3]
+                found = {}
+                for name in order:
+                    start = time.perf_counter()
+                    found[name] = ways[name]()
+                    if counted >= 0:
+                        times[name].append(time.perf_counter() - start)
+                if not found["loop"] == found["single"] == found["judge"]:
+                    raise SystemExit(f"the figures are not the same: {found}")
+
+    for name, seconds in times.items():
+        figures = summary(seconds)
+        rate = arguments.pairs / figures["median_s"]
+        print(f"{name:8}{rate:8.1f} images/s  ({min(seconds):.2f} to {max(seconds):.2f} s)")
+    write(
+        "evaluation_cpu",
+        {
+            "pairs": arguments.pairs,
+            "shape": SHAPE,
+            "workers": arguments.workers,
+            "opening_s": opening,
+            "times": {name: summary(seconds) for name, seconds in times.items()},
+            "images_per_second": {
+                name: arguments.pairs / summary(seconds)["median_s"]
+                for name, seconds in times.items()
+            },
+            "single_over_loop": ratio(times["single"], times["loop"]),
+            "judge_over_loop": ratio(times["judge"], times["loop"]),
+        },
+    )
+
+
+def write_cases(folder: Path, count: int) -> list[Case]:
+    """Truths with an object in the middle, and predictions that find most of it."""
+    generator = np.random.default_rng(0)
+    cases = []
+    for index in range(count):
+        field = gaussian_filter(generator.standard_normal(SHAPE), 30)
+        truth = np.where(field > np.quantile(field, 0.8), 255, 0).astype(np.uint8)
+        truth[-2:] = truth[:, -2:] = 0
+        soft = gaussian_filter(truth.astype(float), 4) + generator.normal(0, 8, SHAPE)
+        case = Case(f"{index}", None, folder / f"{index}_p.png", folder / f"{index}_t.png")
+        cv2.imwrite(str(case.prediction), np.clip(soft, 0, 255).astype(np.uint8))
+        cv2.imwrite(str(case.truth), truth)
+        cases.append(case)
+    return cases
+
+
+def loop(cases: list[Case]) -> Scores:
+    s, e, mae, weighted = sod.Smeasure(), sod.Emeasure(), sod.MAE(), sod.WeightedFmeasure()
+    binary = {"with_dynamic": False, "with_adaptive": False, "with_binary": True}
+    thresholded = sod.FmeasureV2(
+        {
+            "f": sod.FmeasureHandler(with_dynamic=True, with_adaptive=True),
+            "precision": sod.PrecisionHandler(with_dynamic=True, with_adaptive=False),
+            "recall": sod.RecallHandler(with_dynamic=True, with_adaptive=False),
+            "iou": sod.IOUHandler(**binary),
+            "dice": sod.DICEHandler(**binary),
+        }
+    )
+    for case in cases:
+        prediction = cv2.imread(str(case.prediction), cv2.IMREAD_GRAYSCALE)
+        truth = cv2.imread(str(case.truth), cv2.IMREAD_GRAYSCALE)
+        for measure in (s, e, mae, weighted, thresholded):
+            measure.step(pred=prediction, gt=truth)
+    em, found = e.get_results()["em"], thresholded.get_results()
+    return Scores(
+        s_measure=s.get_results()["sm"],
+        f_adaptive=found["f"]["adaptive"],
+        f_mean=found["f"]["dynamic"].mean(),
+        f_max=found["f"]["dynamic"].max(),
+        f_weighted=weighted.get_results()["wfm"],
+        e_mean=em["curve"].mean(),
+        e_adaptive=em["adp"],
+        e_max=em["curve"].max(),
+        mae=mae.get_results()["mae"],
+        iou=found["iou"]["binary"],
+        dice=found["dice"]["binary"],
+    )
+
+
+def single(cases: list[Case]) -> Scores:
+    judged = [judge_case(case) for case in cases]
+    return summarize([one.scores for one in judged if not isinstance(one, str)])
+
+
+def in_processes(judge: Judge, cases: list[Case]) -> Scores:
+    judged = judge.judge(cases, Progress(len(cases), io.StringIO()))
+    return summarize([one.scores for one in judged])
+
+
+if __name__ == "__main__":
+    main()

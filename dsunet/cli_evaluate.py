@@ -1,0 +1,218 @@
+"""`dsunet evaluate`.  PyTorch, NumPy and py_sod_metrics are imported inside it."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsunet.device import Device
+from dsunet_runtime.command import complain
+from dsunet_runtime.provider import Provider
+
+if TYPE_CHECKING:
+    from dsunet.evaluation.predictors import Predictor
+    from dsunet.evaluation.results import DatasetResults
+    from dsunet.evaluation.testsets import TestSet
+
+_WORST = 8
+
+
+def evaluate(
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="MODEL_OR_ARTIFACT",
+            help="Checkpoints, ONNX files and engines; the later ones are compared with the first.",
+            show_default=False,
+        ),
+    ] = None,
+    dataset: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=DIR", help="A dataset as it is published; its test images.  Repeatable."
+        ),
+    ] = [],  # noqa: B006 - Typer copies it
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Images, instead of --dataset.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The true masks, instead of --dataset.")
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Judge these masks (STEM.png) instead of a model's."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Also write metrics.json, metrics.csv, images.csv and report.html.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object instead of the table.")
+    ] = False,
+    save_masks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep the masks: DIR/DATASET/STEM.png, or DIR/MODEL/DATASET/STEM.png.",
+        ),
+    ] = None,
+    worst: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help=f"Images of each dataset that the report shows.  [default: {_WORST}]",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Only the first N images of each dataset."),
+    ] = None,
+    resize: Annotated[
+        bool,
+        typer.Option("--resize", help="Resample predictions that are not of their truth's size."),
+    ] = False,
+    sam2: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="SAM2's file, if a checkpoint lacks the encoders."),
+    ] = None,
+    dinov2: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, in the same case."),
+    ] = None,
+    device: Annotated[
+        Device | None,
+        typer.Option(help="Where checkpoints are computed.  [default: auto]", show_default=False),
+    ] = None,
+    provider: Annotated[
+        Provider | None,
+        typer.Option(help="What computes ONNX files.  [default: cpu]", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Processes that score.  [default: one a core]"),
+    ] = None,
+) -> None:
+    """Judge models, or masks that are there already, in the field's metrics.
+
+    S-measure, F-measure (adaptive, mean, maximum, weighted), E-measure (mean, adaptive, maximum),
+    MAE, IoU and Dice, by py_sod_metrics; where the paper knows the dataset, its rows stand below.
+
+        dsunet evaluate --predictions masks/ --masks ECSSD/ground_truth_mask
+
+        dsunet evaluate model.pth dsunet.onnx --dataset ECSSD=DIR -o report/
+
+    Exit codes: 0 all is judged, 1 something failed, 2 wrong usage, 130 interrupted.
+    """
+    models = models or []
+    checkpoints = [path for path in models if path.suffix.lower() not in (".onnx", ".engine")]
+    onnx = [path for path in models if path.suffix.lower() == ".onnx"]
+    _require(
+        bool(models) != (predictions is not None),
+        "give models to judge, or --predictions, and not both",
+    )
+    _require(
+        bool(dataset) != (masks is not None), "give --dataset NAME=DIR, or --masks, and not both"
+    )
+    _require(masks is not None or images is None, "--images belongs to --masks")
+    _require(not (models and masks and not images), "to judge a model, give --images with --masks")
+    _require(bool(predictions) or not resize, "--resize is for --predictions")
+    _require(bool(models) or save_masks is None, "--save-masks is for models")
+    _require(output is not None or worst is None, "--worst is for the report: give -o DIR too")
+    for_checkpoints = sam2 is not None or dinov2 is not None or device is not None
+    _require(
+        bool(checkpoints) or not for_checkpoints,
+        "--sam2, --dinov2 and --device are for checkpoints",
+    )
+    _require(bool(onnx) or provider is None, "--provider is for ONNX files")
+    folders = [named_folder(text) for text in dataset]
+
+    from dsunet.evaluation.evaluating import evaluate_models, evaluate_predictions, mask_folder
+    from dsunet.evaluation.judging import Judge
+    from dsunet.evaluation.predictors import open_predictor
+    from dsunet.evaluation.report import write_report
+    from dsunet.evaluation.results import as_document
+    from dsunet.evaluation.table import draw
+    from dsunet_runtime.jobs import make_folder
+
+    def open_model(path: Path) -> Predictor:
+        if path in checkpoints:
+            return open_predictor(path, sam2=sam2, dinov2=dinov2, device=device or Device.AUTO)
+        predictor = open_predictor(path, provider=provider if path in onnx else None)
+        _warn_of_random_weights(path, predictor)
+        return predictor
+
+    test_sets = _test_sets(folders, images, masks, predictions, limit)
+    if output is not None:
+        make_folder(output)
+    with Judge(workers, resize=resize) as judge, mask_folder(save_masks) as folder:
+        if predictions is None:
+            evaluation = evaluate_models(models, test_sets, open_model, judge, folder, sys.stderr)
+        else:
+            evaluation = evaluate_predictions(
+                predictions, test_sets, judge, sys.stderr, resize=resize
+            )
+        if output is not None:
+            write_report(evaluation, output, _WORST if worst is None else worst)
+    _complain_of_undefined(evaluation)
+    print(json.dumps(as_document(evaluation), indent=2) if as_json else draw(evaluation))
+
+
+def _require(holds: bool, line: str) -> None:
+    if not holds:
+        raise typer.BadParameter(line)
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    _require(bool(name and equals and folder), f"--dataset {text}: give NAME=DIR")
+    return name, Path(folder)
+
+
+def _test_sets(
+    folders: list[tuple[str, Path]],
+    images: Path | None,
+    masks: Path | None,
+    predictions: Path | None,
+    limit: int | None,
+) -> list[TestSet]:
+    from dsunet.evaluation.testsets import TestSet, check_names
+
+    if masks is None:
+        found = [TestSet.of_dataset(name, folder) for name, folder in folders]
+    elif images is not None:
+        found = [TestSet.of_folders(images, masks)]
+    elif predictions is not None:
+        found = [TestSet.of_predictions(predictions, masks)]
+    check_names(found)
+    return [test_set.first(limit) for test_set in found]
+
+
+def _warn_of_random_weights(path: Path, predictor: Predictor) -> None:
+    from dsunet_runtime.segmenter import Segmenter
+
+    if isinstance(predictor, Segmenter) and predictor.manifest.weights_are_random:
+        complain("dsunet", f"{path} has random weights: its masks mean nothing")
+
+
+def _complain_of_undefined(evaluation: list[DatasetResults]) -> None:
+    for one in evaluation:
+        for result in one.results:
+            if math.isnan(result.scores.s_measure):
+                stems = result.undefined
+                complain(
+                    "dsunet",
+                    f"{one.test_set.name}: py_sod_metrics gives no S-measure where the centre of "
+                    f"the truth lies in the last row or column, as in {stems[0]} "
+                    f"({len(stems)} images), and so none of the dataset",
+                )

@@ -1,0 +1,128 @@
+"""Where the field's datasets keep their images and masks.
+
+Names are compared without case.  A folder of images and one of masks lie side by side, in the
+dataset's folder or in the subfolder of a split:
+
+| dataset | images | masks |
+|---|---|---|
+| DUTS | DUTS-TR/DUTS-TR-Image, DUTS-TE/DUTS-TE-Image | DUTS-TR/DUTS-TR-Mask, … |
+| DUT-OMRON | DUT-OMRON-image | pixelwiseGT-new-PNG |
+| HKU-IS | imgs | gt |
+| PASCAL-S | Imgs | GT |
+| ECSSD | images | ground_truth_mask |
+| CAMO | Images/Train, Images/Test | GT, of both |
+| COD10K | Train/Image, Test/Image | Train/GT_Object, Test/GT_Object |
+| COD as SINet packs it | TrainDataset/Imgs, TestDataset/NAME/Imgs | the same with GT |
+| CHAMELEON, NC4K | Imgs | GT |
+| `dsunet generate` | Image | Mask |
+
+Archives often unpack into one folder inside another: a folder that holds one folder only is
+looked into.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from pathlib import Path
+
+from dsunet.errors import DataError
+from dsunet_runtime.jobs import SUFFIXES
+
+_IMAGES = frozenset({"image", "images", "img", "imgs", "im"})
+_MASKS = frozenset(
+    {"mask", "masks", "gt", "gts", "gt_object", "groundtruth", "ground_truth", "ground_truth_mask"}
+    | {"pixelwisegt-new-png", "dut-omron-gt-pixelwise", "dut-omron-gt-pixelwise.zip"}
+)
+_REMEDY = "name the folders themselves with --images and --masks"
+
+
+class Split(enum.StrEnum):
+    """Which part of a dataset is wanted; one that has no parts is taken whole for either."""
+
+    TRAIN = "train"
+    TEST = "test"
+
+    @property
+    def endings(self) -> frozenset[str]:
+        """What the last word of a folder of this part may be."""
+        short = {Split.TRAIN: "tr", Split.TEST: "te"}[self]
+        long = [self.value, f"{self.value}ing"]
+        return frozenset({short, *long, *(f"{word}dataset" for word in long)})
+
+
+def locate(folder: Path, split: Split) -> tuple[Path, Path]:
+    """The folder of images and the folder of masks of a dataset as it is published.
+
+    Raises DataError that names what was looked for, or between what it could not choose.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: is no folder: name the folder of a dataset")
+    try:
+        found = _search(folder, split)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    if not found:
+        raise DataError(
+            f"{folder}: no folder of images beside one of masks was found here, nor in a folder "
+            f"for {split.value}ing (images: {' '.join(sorted(_IMAGES))} or …-image; masks: "
+            f"{' '.join(sorted(_MASKS))} or …-mask): {_REMEDY}"
+        )
+    if len(found) > 1:
+        listed = "\n  ".join(f"{images}, {masks}" for images, masks in found)
+        raise DataError(
+            f"{folder}: which images and masks are meant is not clear; {_REMEDY}, or name a "
+            f"folder further down:\n  {listed}"
+        )
+    return found[0]
+
+
+def _search(folder: Path, split: Split) -> list[tuple[Path, Path]]:
+    inside = _folders(folder)
+    images = [path for path in inside if _is_named(path, _IMAGES, "image")]
+    masks = [path for path in inside if _is_named(path, _MASKS, "mask")]
+    found = [pair for one in images for other in masks if (pair := _descended(one, other, split))]
+    parts = [path for path in inside if _is_part(path, split) and path not in {*images, *masks}]
+    for part in parts:
+        # SINet's TestDataset holds a folder for each dataset.
+        found += _search(part, split) or [
+            pair for dataset in _folders(part) for pair in _search(dataset, split)
+        ]
+    if not found and len(inside) == 1 and not _is_other_part(inside[0], split):
+        found = _search(inside[0], split)
+    return found
+
+
+def _descended(images: Path, masks: Path, split: Split) -> tuple[Path, Path] | None:
+    """The folders that hold the files themselves; masks may be shared by the splits (CAMO)."""
+    found_images, found_masks = _files_below(images, split), _files_below(masks, split)
+    return (found_images, found_masks) if found_images and found_masks else None
+
+
+def _files_below(folder: Path, split: Split) -> Path | None:
+    inside = _folders(folder)
+    if parts := [path for path in inside if _is_part(path, split)]:
+        return parts[0]
+    if any(path.suffix.lower() in SUFFIXES for path in folder.iterdir()):
+        return folder
+    if len(inside) == 1 and not _is_other_part(inside[0], split):
+        return _files_below(inside[0], split)
+    return None
+
+
+def _folders(folder: Path) -> list[Path]:
+    skipped = (".", "__MACOSX")
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(skipped))
+
+
+def _is_named(path: Path, names: frozenset[str], ending: str) -> bool:
+    name = path.name.lower()
+    return name in names or name.endswith(f"-{ending}")
+
+
+def _is_part(path: Path, split: Split) -> bool:
+    return re.split(r"[-_ ]", path.name.lower())[-1] in split.endings
+
+
+def _is_other_part(path: Path, split: Split) -> bool:
+    return any(_is_part(path, other) for other in Split if other is not split)

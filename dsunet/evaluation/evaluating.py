@@ -1,0 +1,121 @@
+"""The whole evaluation: every model on every dataset, or masks that are there already."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from dsunet.data.pairs import check_pairs
+from dsunet.errors import DataError, EvaluationError
+from dsunet.evaluation.judging import Judge, predicted
+from dsunet.evaluation.predictors import Predictor
+from dsunet.evaluation.results import DatasetResults, Result
+from dsunet.evaluation.testsets import TestSet, check_sizes
+from dsunet_runtime.progress import Progress
+
+OpenPredictor = Callable[[Path], Predictor]
+
+
+def evaluate_models(
+    models: Sequence[Path],
+    test_sets: Sequence[TestSet],
+    open_model: OpenPredictor,
+    judge: Judge,
+    masks: Path,
+    stream: TextIO,
+) -> list[DatasetResults]:
+    """Judge the models one after the other, each on all datasets, with a progress bar on `stream`.
+
+    Masks are written as `masks`/DATASET/STEM.png, or with several models
+    `masks`/MODEL/DATASET/STEM.png, and stay there; an older mask of that name is overwritten.
+
+    Raises DataError if images or masks cannot be used, EvaluationError if a model fails on one, or
+    masks would be written among the images, and what opening a model raises.
+    """
+    labels = label(models)
+    folders = [masks / name for name in _folder_names(models)] if len(models) > 1 else [masks]
+    for test_set in test_sets:
+        _refuse_overwriting(test_set, [folder / test_set.name for folder in folders])
+        check_pairs(test_set.pairs, stream)
+    results: list[list[Result]] = [[] for _ in test_sets]
+    total = len(models) * sum(len(test_set.pairs) for test_set in test_sets)
+    with Progress(total, stream) as progress:
+        for path, name, folder in zip(models, labels, folders, strict=True):
+            with open_model(path) as predictor:
+                for found, test_set in zip(results, test_sets, strict=True):
+                    # Prediction must have ended before the predictor is closed, whatever happens.
+                    with closing(predicted(predictor, test_set, folder / test_set.name)) as cases:
+                        found.append(Result.of(name, judge.judge(cases, progress)))
+    return [DatasetResults(*each) for each in zip(test_sets, results, strict=True)]
+
+
+def evaluate_predictions(
+    predictions: Path,
+    test_sets: Sequence[TestSet],
+    judge: Judge,
+    stream: TextIO,
+    *,
+    resize: bool,
+) -> list[DatasetResults]:
+    """Judge masks: those in `predictions`/DATASET, or for one dataset also `predictions` itself.
+
+    Raises DataError that lists the masks that are missing, cannot be read, or without `resize` have
+    another size than their truth.
+    """
+    several = len(test_sets) > 1
+    all_cases = []
+    for test_set in test_sets:
+        inside = predictions / test_set.name
+        if several and not inside.is_dir():
+            raise DataError(f"{inside}: is no folder: with several datasets, masks lie in folders")
+        all_cases.append(test_set.cases(inside if inside.is_dir() else predictions))
+    if not resize:
+        check_sizes(case for cases in all_cases for case in cases)
+    name = predictions.resolve().name
+    with Progress(sum(map(len, all_cases)), stream) as progress:
+        return [
+            DatasetResults(test_set, [Result.of(name, judge.judge(cases, progress))])
+            for test_set, cases in zip(test_sets, all_cases, strict=True)
+        ]
+
+
+@contextmanager
+def mask_folder(kept: Path | None) -> Iterator[Path]:
+    """Where a model's masks go: the folder to keep them in, or one that is removed afterwards."""
+    if kept is not None:
+        yield kept
+        return
+    with tempfile.TemporaryDirectory(prefix="dsunet-masks-") as folder:
+        yield Path(folder)
+
+
+def label(models: Sequence[Path]) -> list[str]:
+    """File names, or whole paths where those are the same.  Raises EvaluationError on twins."""
+    if len({path.resolve() for path in models}) < len(models):
+        raise EvaluationError("a model is named twice: name each once")
+    return [path.name for path in models] if _differ(models) else [str(path) for path in models]
+
+
+def _folder_names(models: Sequence[Path]) -> list[str]:
+    """One folder for each model's masks: its name, numbered where several have one."""
+    if _differ(models):
+        return [path.name for path in models]
+    return [f"{number}-{path.name}" for number, path in enumerate(models, start=1)]
+
+
+def _differ(models: Sequence[Path]) -> bool:
+    return len({path.name for path in models}) == len(models)
+
+
+def _refuse_overwriting(test_set: TestSet, folders: Sequence[Path]) -> None:
+    """Masks of the dataset itself must not be replaced by what a model makes of its images."""
+    inputs = {path.parent.resolve() for pair in test_set.pairs for path in (pair.image, pair.mask)}
+    for folder in folders:
+        if folder.resolve() in inputs:
+            raise EvaluationError(
+                f"{folder}: holds the images or masks of {test_set.name}; name another folder to "
+                "save masks in"
+            )

@@ -1,0 +1,199 @@
+"""The field's metrics, computed by py_sod_metrics.
+
+Images are scored one by one, in any process; `summarize` then hands what was found to the library's
+own objects, in order, and asks them for the results.  So the figures are those of one process that
+steps through the same images with py_sod_metrics, to the last digit.
+
+As the library does: a truth is what lies above 128, and each prediction is stretched to [0, 1].
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsunet.errors import EvaluationError, MissingExtraError
+
+try:
+    import py_sod_metrics as sod
+    from py_sod_metrics.utils import prepare_data
+except ModuleNotFoundError as error:
+    missing = (error.name or "").split(".")[0]
+    raise MissingExtraError(
+        f"{missing} is not installed: pip install 'dsunet[evaluate]'"
+    ) from error
+
+Curve = NDArray[np.float64]
+"""256 values: of the thresholds 255, 254, ... 0 on the stretched prediction."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageScores:
+    """What one mask is worth; every value lies in [0, 1].
+
+    As in the library, `s_measure` is NaN where the truth's centroid lies in the last row or column.
+    """
+
+    s_measure: float
+    f_adaptive: float
+    """beta² = 0.3, thresholded at twice the prediction's mean."""
+    f_curve: Curve
+    f_weighted: float
+    """Margolin's, beta² = 1."""
+    e_adaptive: float
+    e_curve: Curve
+    mae: float
+    iou: float
+    """Of what lies above one half of the stretched prediction."""
+    dice: float
+    """Likewise."""
+    precision: Curve
+    recall: Curve
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the masks of a dataset are worth: means over its images, in [0, 1].
+
+    Means and maxima of F and E are those of the mean curve.
+    """
+
+    s_measure: float
+    f_adaptive: float
+    f_mean: float
+    f_max: float
+    f_weighted: float
+    e_mean: float
+    e_adaptive: float
+    e_max: float
+    mae: float
+    iou: float
+    dice: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """The mean curves of a dataset, over 256 thresholds each."""
+
+    f: Curve
+    e: Curve
+    precision: Curve
+    recall: Curve
+
+
+def score_image(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> ImageScores:
+    """Score one mask: H×W, 0 to 255, against a truth H×W of which all above 128 is the object.
+
+    Raises EvaluationError if they are not of one shape.
+    """
+    if prediction.shape != truth.shape or prediction.ndim != 2 or not prediction.size:
+        raise EvaluationError(
+            f"a prediction of shape {prediction.shape} cannot be judged by a truth of shape "
+            f"{truth.shape}: resample it to the truth's size"
+        )
+    library = _Library()
+    levels, inside = prepare_data(prediction, truth)
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of the mean of nothing
+        for measure in library.measures:
+            measure.step(levels, inside, normalize=False)
+    return library.scores_of_last()
+
+
+def summarize(scores: Sequence[ImageScores]) -> Scores:
+    """The figures of a dataset.  Raises EvaluationError if there are no images."""
+    results = _Library.of(scores).results()
+    f, e = results["f"], results["em"]
+    return Scores(
+        s_measure=float(results["sm"]),
+        f_adaptive=float(f["adaptive"]),
+        f_mean=float(f["dynamic"].mean()),
+        f_max=float(f["dynamic"].max()),
+        f_weighted=float(results["wfm"]),
+        e_mean=float(e["curve"].mean()),
+        e_adaptive=float(e["adp"]),
+        e_max=float(e["curve"].max()),
+        mae=float(results["mae"]),
+        iou=float(results["iou"]["binary"]),
+        dice=float(results["dice"]["binary"]),
+    )
+
+
+def mean_curves(scores: Sequence[ImageScores]) -> Curves:
+    """The curves of a dataset.  Raises EvaluationError if there are no images."""
+    results = _Library.of(scores).results()
+    return Curves(
+        f=results["f"]["dynamic"],
+        e=results["em"]["curve"],
+        precision=results["precision"]["dynamic"],
+        recall=results["recall"]["dynamic"],
+    )
+
+
+class _Library:
+    """py_sod_metrics' objects, and the lists in which they keep what they found."""
+
+    def __init__(self) -> None:
+        self.s, self.e, self.mae = sod.Smeasure(), sod.Emeasure(), sod.MAE()
+        self.weighted = sod.WeightedFmeasure()
+        self.f = sod.FmeasureHandler(with_dynamic=True, with_adaptive=True, beta=0.3)
+        self.precision = sod.PrecisionHandler(with_dynamic=True, with_adaptive=False)
+        self.recall = sod.RecallHandler(with_dynamic=True, with_adaptive=False)
+        self.iou = sod.IOUHandler(with_dynamic=False, with_adaptive=False, with_binary=True)
+        self.dice = sod.DICEHandler(with_dynamic=False, with_adaptive=False, with_binary=True)
+        self.thresholded = sod.FmeasureV2(
+            {
+                "f": self.f,
+                "precision": self.precision,
+                "recall": self.recall,
+                "iou": self.iou,
+                "dice": self.dice,
+            }
+        )
+        self.measures = (self.s, self.e, self.mae, self.weighted, self.thresholded)
+
+    @classmethod
+    def of(cls, scores: Sequence[ImageScores]) -> _Library:
+        """The objects as they are after these images."""
+        if not scores:
+            raise EvaluationError("there are no scores to summarize: judge at least one image")
+        library = cls()
+        for name, found in library._lists().items():
+            found.extend(getattr(one, name) for one in scores)
+        return library
+
+    def scores_of_last(self) -> ImageScores:
+        """What the last step found."""
+        last: dict[str, Any] = {
+            name: np.asarray(found[-1], np.float64) if np.ndim(found[-1]) else float(found[-1])
+            for name, found in self._lists().items()
+        }
+        return ImageScores(**last)
+
+    def results(self) -> dict[str, Any]:
+        """The library's own summary, of all objects together."""
+        found: dict[str, Any] = {}
+        for measure in self.measures:
+            found |= measure.get_results()
+        return found
+
+    def _lists(self) -> dict[str, list[Any]]:
+        """Where the library keeps what it found of each image, by the names of ImageScores."""
+        return {
+            "s_measure": self.s.sms,
+            "f_adaptive": self.f.adaptive_results,
+            "f_curve": self.f.dynamic_results,
+            "f_weighted": self.weighted.weighted_fms,
+            "e_adaptive": self.e.adaptive_ems,
+            "e_curve": self.e.changeable_ems,
+            "mae": self.mae.maes,
+            "iou": self.iou.binary_results,
+            "dice": self.dice.binary_results,
+            "precision": self.precision.dynamic_results,
+            "recall": self.recall.dynamic_results,
+        }

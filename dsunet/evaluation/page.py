@@ -1,0 +1,125 @@
+"""A page that shows an evaluation: tables, curves, and the worst masks; one file, no scripts."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dsunet.evaluation.curves import Points, colour_of, plot, thresholds
+from dsunet.evaluation.judging import Judged
+from dsunet.evaluation.metrics import mean_curves
+from dsunet.evaluation.results import DatasetResults, Result
+from dsunet.evaluation.table import HEADINGS, notes, rows_of
+from dsunet_runtime.errors import ImageError
+from dsunet_runtime.images import as_rgb
+
+_SIDE = 240
+_STYLE = """
+body { font: 15px/1.4 sans-serif; margin: 2em; color: #222; }
+table { border-collapse: collapse; }
+th, td { padding: 3px 10px; text-align: right; }
+th:first-child, td:first-child { text-align: left; white-space: pre; }
+tr.paper { color: #777; }
+thead { border-bottom: 1px solid #222; }
+figure { display: inline-block; width: 240px; margin: 0 8px 8px 0; vertical-align: top; }
+figcaption { font-size: 13px; overflow-wrap: anywhere; }
+img { display: block; }
+.key { display: inline-block; width: 1em; height: 3px; vertical-align: middle; }
+"""
+
+
+def draw_page(evaluation: Sequence[DatasetResults], worst: int) -> str:
+    """The page as HTML, with the `worst` masks of each dataset."""
+    body = "\n".join(_section(one, worst) for one in evaluation)
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>'
+        f"<style>{_STYLE}</style></head><body>\n<h1>Evaluation</h1>\n{body}\n"
+        f"<p>{escape(' '.join(notes(evaluation)))}</p>\n</body></html>\n"
+    )
+
+
+def find_worst(one: DatasetResults, count: int) -> list[int]:
+    """Indices of the images with the lowest S-measure, the lowest among the models, worst first."""
+    of_images = np.array(
+        [[judged.scores.s_measure for judged in result.judged] for result in one.results]
+    )
+    lowest = np.nan_to_num(of_images, nan=math.inf).min(axis=0)
+    return [int(index) for index in np.argsort(lowest, kind="stable")[:count]]
+
+
+def _section(one: DatasetResults, worst: int) -> str:
+    parts = [f"<h2>{escape(one.title)}</h2>", _table(one), _curves(one)]
+    if worst:
+        parts.append("<h3>Lowest S-measure</h3>")
+        parts += [
+            _case([result.judged[index] for result in one.results], one.results)
+            for index in find_worst(one, worst)
+        ]
+    return "\n".join(parts)
+
+
+def _table(one: DatasetResults) -> str:
+    ours = len(rows_of(one)) - len(one.published)
+    heading = "".join(f"<th>{escape(name)}</th>" for name in HEADINGS.values())
+    lines = [f"<table><thead><tr><th></th>{heading}</tr></thead><tbody>"]
+    for index, (label, cells) in enumerate(rows_of(one)):
+        row = "".join(f"<td>{cell}</td>" for cell in cells)
+        kind = ' class="paper"' if index >= ours else ""
+        lines.append(f"<tr{kind}><td>{escape(label)}</td>{row}</tr>")
+    return "\n".join([*lines, "</tbody></table>"])
+
+
+def _curves(one: DatasetResults) -> str:
+    precision_recall: dict[str, Points] = {}
+    f: dict[str, Points] = {}
+    for result in one.results:
+        curves = mean_curves([judged.scores for judged in result.judged])
+        precision_recall[result.model] = (curves.recall, curves.precision)
+        f[result.model] = (thresholds(), curves.f)
+    key = " &nbsp; ".join(
+        f'<span class="key" style="background:{colour_of(index)}"></span> {escape(result.model)}'
+        for index, result in enumerate(one.results)
+    )
+    pictures = plot("Precision and recall", "recall", "precision", precision_recall)
+    return f"<p>{key}</p>\n{pictures}\n{plot('F-measure', 'threshold', 'F', f)}"
+
+
+def _case(judged: Sequence[Judged], results: Sequence[Result]) -> str:
+    case = judged[0].case
+    figures = [_figure(case.truth, "truth")]
+    if case.image is not None:
+        figures.insert(0, _figure(case.image, case.stem))
+    for one, result in zip(judged, results, strict=True):
+        scores = one.scores
+        caption = (
+            f"{result.model}: S {scores.s_measure:.3f}, F max {scores.f_curve.max():.3f}, "
+            f"E max {scores.e_curve.max():.3f}, M {scores.mae:.3f}, IoU {scores.iou:.3f}"
+        )
+        figures.append(_figure(one.case.prediction, caption))
+    return f"<div>{''.join(figures)}</div>"
+
+
+def _figure(path: Path, caption: str) -> str:
+    return f"<figure>{_picture(path)}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _picture(path: Path) -> str:
+    """The picture itself, small."""
+    try:
+        image = Image.fromarray(as_rgb(path))
+    except ImageError as error:  # scores do not need the image
+        return escape(f"{path.name}: {error}")
+    image.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return (
+        f'<img width="{image.width}" height="{image.height}" src="data:image/jpeg;base64,{data}">'
+    )

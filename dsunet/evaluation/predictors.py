@@ -1,0 +1,144 @@
+"""What makes masks of images: a checkpoint in PyTorch, an ONNX artifact, or an engine.
+
+All of them take the three steps of `dsunet_runtime.Segmenter`: `prepare`, `infer` and `finish`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsunet.device import Device
+from dsunet.errors import EvaluationError
+from dsunet_runtime.artifact import ENGINE_SUFFIX
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.closing import Closing
+from dsunet_runtime.errors import BackendError, ImageError
+from dsunet_runtime.forms import Prepared
+from dsunet_runtime.images import ImageLike, as_rgb, encoder_input
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
+from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.provider import Provider
+from dsunet_runtime.segmenter import Segmenter, load
+
+if TYPE_CHECKING:
+    import torch
+
+    from dsunet.model import DSUNet
+
+ONNX_SUFFIX = ".onnx"
+
+
+class TorchPredictor(Closing):
+    """A model in memory, judged by the paper's protocol.
+
+    Pillow resamples the image, the plain model computes in float32, and the mask is stretched to
+    span 0 to 255.  The model must be in evaluation mode on `device`, and is left as it is; closing
+    lets go of it.
+    """
+
+    concurrency = 1
+    best_batch = 1
+
+    def __init__(self, model: DSUNet, device: torch.device | str = "cpu") -> None:
+        self._model: DSUNet | None = model
+        self._device = device
+
+    def __call__(self, image: ImageLike) -> NDArray[np.uint8]:
+        """The mask of one image: H×W, 0 to 255, of the size of the upright image.
+
+        Raises ImageError if it cannot be read, and BackendError if the computation fails.
+        """
+        prepared = self.prepare(image)
+        return self.finish(self.infer([prepared])[0], prepared)
+
+    def prepare(self, image: ImageLike) -> Prepared:
+        """First step: decode one image and make the encoders' inputs of it."""
+        try:
+            rgb = as_rgb(image)
+        except ImageError as error:
+            if isinstance(image, str | os.PathLike):
+                raise ImageError(f"{os.fspath(image)}: {error}") from error
+            raise
+        sizes = self._open().config.input_sizes.items()
+        return Prepared(
+            rgb,
+            {name: encoder_input(rgb, side, IMAGENET_MEAN, IMAGENET_STD) for name, side in sizes},
+        )
+
+    def infer(self, prepared: Sequence[Prepared]) -> list[Tensors]:
+        """Second step: the fine logits of each image, 1×S×S."""
+        import torch
+
+        model = self._open()
+        if model.training:
+            raise BackendError("the model is in training mode: call its eval() first")
+        names = prepared[0].inputs
+        try:
+            with torch.inference_mode():
+                inputs = {
+                    name: torch.from_numpy(np.stack([p.inputs[name] for p in prepared])).to(
+                        self._device
+                    )
+                    for name in names
+                }
+                logits = model(**inputs).fine.float().cpu().numpy()
+        except RuntimeError as error:  # PyTorch's, out of memory included
+            raise BackendError(f"PyTorch: {str(error).splitlines()[0]}") from error
+        return [{"logits": row} for row in logits]
+
+    def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
+        """Third step: the mask of one image.  Raises BackendError if the logits are no numbers."""
+        logits = outputs["logits"][0]
+        if not np.isfinite(logits).all():
+            raise BackendError("the model gave values that are not finite: its weights are broken")
+        height, width, _ = prepared.rgb.shape
+        return mask_from_logits(logits, (height, width), MaskForm.STRETCHED)
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = None
+
+    def _open(self) -> DSUNet:
+        if self._model is None:
+            raise BackendError("this predictor is closed: open it again")
+        return self._model
+
+
+Predictor = TorchPredictor | Segmenter
+
+
+def open_predictor(
+    path: Path,
+    *,
+    sam2: Path | None = None,
+    dinov2: str | None = None,
+    device: Device = Device.AUTO,
+    provider: Provider | None = None,
+) -> Predictor:
+    """What computes the masks of `path`, told by its suffix: .onnx, .engine, else a checkpoint.
+
+    `sam2`, `dinov2` and `device` are for checkpoints (see `dsunet.load_model`), `provider` is for
+    ONNX files.  Raises EvaluationError if one is given that is not for this kind, and what loading
+    raises: CheckpointError, or `dsunet_runtime.RuntimeFault`.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (ONNX_SUFFIX, ENGINE_SUFFIX):
+        if sam2 is not None or dinov2 is not None or device is not Device.AUTO:
+            raise EvaluationError(
+                f"{path}: --sam2, --dinov2 and --device are for checkpoints: leave them out"
+            )
+        return load(path, provider=provider)
+    if provider is not None:
+        raise EvaluationError(
+            f"{path}: --provider is for ONNX files: use --device, or leave it out"
+        )
+    from dsunet import load_model
+
+    target = device.resolve()
+    return TorchPredictor(load_model(path, sam2=sam2, dinov2=dinov2).to(target), target)

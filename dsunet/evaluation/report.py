@@ -1,0 +1,60 @@
+"""An evaluation as files in a folder: figures for programs, and a page for people."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from dsunet.evaluation.metrics import summarize
+from dsunet.evaluation.page import draw_page
+from dsunet.evaluation.results import METRICS, DatasetResults, as_document
+from dsunet_runtime.jobs import make_folder
+from dsunet_runtime.writing import write_whole
+
+
+def write_report(evaluation: Sequence[DatasetResults], folder: Path, worst: int) -> None:
+    """Write metrics.json, metrics.csv, images.csv and report.html, each of them whole.
+
+    The page shows the `worst` masks of each dataset.  Raises OutputError if one cannot be written.
+    """
+    files = {
+        "metrics.json": json.dumps(as_document(evaluation), indent=2) + "\n",
+        "metrics.csv": _as_csv(("dataset", "model", "images", *METRICS), _of_datasets(evaluation)),
+        "images.csv": _as_csv(("dataset", "model", "stem", *METRICS), _of_images(evaluation)),
+        "report.html": draw_page(evaluation, worst),
+    }
+    make_folder(folder)
+    for name, text in files.items():
+        _write(folder / name, text)
+
+
+def _write(path: Path, text: str) -> None:
+    write_whole(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def _as_csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _of_datasets(evaluation: Sequence[DatasetResults]) -> Iterator[tuple[object, ...]]:
+    for one in evaluation:
+        count = len(one.test_set.pairs)
+        for result in one.results:
+            scores = dataclasses.astuple(result.scores)
+            yield (one.test_set.name, result.model, count, *scores)
+
+
+def _of_images(evaluation: Sequence[DatasetResults]) -> Iterator[tuple[object, ...]]:
+    for one in evaluation:
+        for result in one.results:
+            for judged in result.judged:
+                scores = dataclasses.astuple(summarize([judged.scores]))
+                yield (one.test_set.name, result.model, judged.case.stem, *scores)

@@ -1,0 +1,85 @@
+"""An evaluation as a table: the paper's rows under ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+from dsunet.evaluation.results import DatasetResults, difference
+
+HEADINGS = {
+    "s_measure": "S",
+    "f_adaptive": "F adp",
+    "f_mean": "F mean",
+    "f_max": "F max",
+    "f_weighted": "F w",
+    "e_mean": "E mean",
+    "e_adaptive": "E adp",
+    "e_max": "E max",
+    "mae": "M",
+    "iou": "IoU",
+    "dice": "Dice",
+}
+"""The columns, in their order."""
+
+_ON_MASKS = "IoU and Dice: of what lies above half of the stretched mask, mean over images."
+_ON_THE_PAPER = (
+    "The paper says F and E and not which: its figures stand under the adaptive F and the mean E."
+)
+_WIDTH = 8
+_ABSENT = "–"
+
+
+def draw(evaluation: Sequence[DatasetResults]) -> str:
+    """One block for each dataset; figures in [0, 1]."""
+    blocks = [rows_of(one) for one in evaluation]
+    width = 2 + max(len(label) for block in blocks for label, _ in block)
+    width = max(width, *(len(one.title) + 2 for one in evaluation))
+    lines = []
+    for one, block in zip(evaluation, blocks, strict=True):
+        heading = "".join(f"{HEADINGS[name]:>{_WIDTH}}" for name in HEADINGS)
+        lines.append(f"{one.title:{width}}{heading}")
+        lines += [
+            f"{label:{width}}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells)
+            for label, cells in block
+        ]
+        lines.append("")
+    return "\n".join([*lines, *notes(evaluation)])
+
+
+def notes(evaluation: Sequence[DatasetResults]) -> list[str]:
+    """What readers of a table must know, a line each."""
+    has_paper = any(one.published for one in evaluation)
+    return [_ON_MASKS, _ON_THE_PAPER] if has_paper else [_ON_MASKS]
+
+
+def rows_of(one: DatasetResults) -> list[tuple[str, list[str]]]:
+    """Label and cells of each row: ours, the differences to the first of ours, the paper's."""
+    first = one.results[0]
+    rows = []
+    for result in one.results:
+        rows.append((result.model, _cells(dataclasses.asdict(result.scores), 4)))
+        if result is not first:
+            differences = difference(result, first)
+            rows.append(("  difference", [_signed(differences[name]) for name in HEADINGS]))
+    rows += [
+        (f"{row.method} (paper, Table {row.table})", _cells(row.figures, 3))
+        for row in one.published
+    ]
+    return rows
+
+
+def _cells(figures: Mapping[str, float | None], digits: int) -> list[str]:
+    values = [figures.get(name) for name in HEADINGS]
+    return [
+        _ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}" for value in values
+    ]
+
+
+def _signed(value: float) -> str:
+    if math.isnan(value):
+        return _ABSENT
+    if value and abs(value) < 5e-5:
+        return f"{value:+.0e}"
+    return f"{value:+.4f}" if value else "0"

@@ -1,0 +1,71 @@
+"""Fields: float32 arrays H×W that textures, outlines and light are made of."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Field = NDArray[np.float32]
+"""Values over the image, H×W."""
+
+Colours = NDArray[np.float32]
+"""An image H×W×3, RGB, 0 to 1."""
+
+Shape = tuple[int, int]
+"""Height and width."""
+
+
+def side_of(shape: Shape) -> float:
+    """The side of a square of the same area, in pixels: what sizes are told in."""
+    return float(np.sqrt(shape[0] * shape[1]))
+
+
+def coordinates(shape: Shape, angle: float = 0.0) -> tuple[Field, Field]:
+    """X and y of every pixel in sides, turned by `angle` in radians."""
+    side = side_of(shape)
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32) / np.float32(side)
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    return x * cos + y * sin, y * cos - x * sin
+
+
+def resized(field: Field, shape: Shape) -> Field:
+    """A field of another size: smooth when enlarged, averaged when reduced."""
+    image = Image.fromarray(field)
+    return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
+
+
+def blurred(field: Field, sigma: float) -> Field:
+    """A field that is blurred as by a Gaussian of `sigma` pixels, or nearly."""
+    if sigma < 0.3:
+        return field
+    if sigma < 2.0:
+        return _convolved(field, sigma)
+    # A reduced image has lost what a blur takes away; a little blur hides the grid.
+    factor = sigma / 1.2
+    height, width = field.shape
+    small = (max(2, round(height / factor)), max(2, round(width / factor)))
+    return resized(_convolved(resized(field, small), 1.0), (height, width))
+
+
+def smoothstep(field: Field, low: float, high: float) -> Field:
+    """0 below `low`, 1 above `high`, smooth between."""
+    t = np.clip((field - np.float32(low)) / np.float32(high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def squashed(field: Field) -> Field:
+    """A field of mean 0 and deviation 1 as values from 0 to 1, spread evenly."""
+    return np.asarray(0.5 + 0.5 * np.tanh(np.float32(0.85) * field), np.float32)
+
+
+def _convolved(field: Field, sigma: float) -> Field:
+    radius = max(1, int(np.ceil(2.5 * sigma)))
+    steps = np.arange(-radius, radius + 1)
+    kernel = np.exp(-0.5 * (steps / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).astype(np.float32)
+    padded = np.pad(field, radius, mode="edge")
+    height, width = field.shape
+    down = sum(k * padded[i : i + height] for i, k in enumerate(kernel))
+    across = sum(k * down[:, i : i + width] for i, k in enumerate(kernel))
+    return np.asarray(across, np.float32)

@@ -1,0 +1,46 @@
+"""What figures consist of."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from dsunet.scenes.outlines import Points
+
+
+class Stuff(enum.Enum):
+    """What a part is made of."""
+
+    MAIN = enum.auto()  # the figure's own material
+    SECOND = enum.auto()  # another of its materials
+    THIRD = enum.auto()
+    SKIN = enum.auto()
+    DARK = enum.auto()  # eyes, wheels, windows
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Polygons of one material.  A detail is painted only on what earlier parts cover; a hole
+    takes away from them.
+    """
+
+    polygons: list[Points]
+    stuff: Stuff = Stuff.MAIN
+    detail: bool = False
+    hole: bool = False
+
+
+class Stance(enum.Enum):
+    """How a figure may be placed."""
+
+    FREE = enum.auto()  # any way round
+    UPRIGHT = enum.auto()  # on its feet, more or less
+    FROM_BELOW = enum.auto()  # cut off by the lower border
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Parts, from back to front."""
+
+    parts: list[Part]
+    stance: Stance

@@ -1,0 +1,75 @@
+"""What a camera does to a scene: focus, exposure, colour, noise, compression."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from dsunet.scenes.fields import Colours, blurred, side_of, smoothstep
+from dsunet.scenes.noise import cloud
+
+
+def defocused(colours: Colours, sigma: float, sharp_row: float | None) -> Colours:
+    """Out of focus, by `sigma` pixels; but not around row `sharp_row`, if there is one."""
+    soft = np.stack([blurred(colours[..., c], sigma) for c in range(3)], -1)
+    if sharp_row is None:
+        return soft
+    height = colours.shape[0]
+    away = np.abs(np.arange(height, dtype=np.float32) - np.float32(sharp_row)) / np.float32(height)
+    return colours + (soft - colours) * smoothstep(away, 0.04, 0.3)[:, None, None]
+
+
+def photographed(colours: Colours, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """An image H×W×3, 0 to 255, as a camera might have stored it."""
+    colours = _exposed(colours, rng)
+    if rng.random() < 0.3:
+        colours = _vignetted(colours, strength=rng.uniform(0.1, 0.4))
+    if rng.random() < 0.05:
+        grey = colours @ np.array([0.3, 0.59, 0.11], np.float32)
+        colours = np.repeat(grey[..., None], 3, 2)
+    if rng.random() < 0.7:
+        colours = _noisy(colours, rng)
+    return _stored(colours, rng)
+
+
+def _exposed(colours: Colours, rng: np.random.Generator) -> Colours:
+    """With a white balance, an exposure and a contrast."""
+    colours = colours * (1 + 0.06 * rng.standard_normal(3)).astype(np.float32)
+    # What is dark or bright as a whole is brought half way to the middle, or more.
+    wanted = rng.normal(0.45, 0.08)
+    colours *= np.float32((wanted / float(colours.mean())) ** rng.uniform(0.4, 0.9))
+    gain = np.float32(np.exp(rng.normal(0.05, 0.2)))
+    middle = np.float32(colours.mean())
+    return (colours - middle) * gain + middle
+
+
+def _vignetted(colours: Colours, strength: float) -> Colours:
+    """Darker towards the corners."""
+    height, width = colours.shape[:2]
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    return np.asarray(colours * (1 - strength * (x**2 + y**2) / 2)[..., None], np.float32)
+
+
+def _noisy(colours: Colours, rng: np.random.Generator) -> Colours:
+    """With a sensor's noise: coloured and fine, or grey and coarse as film has it."""
+    shape = (colours.shape[0], colours.shape[1])
+    coarse = rng.random() < 0.3
+    noise = rng.standard_normal((*shape, 1 if coarse else 3), dtype=np.float32)
+    if coarse:
+        noise = cloud(shape, rng, 0.4)[..., None]
+    return colours + noise * np.float32(rng.exponential(0.015))
+
+
+def _stored(colours: Colours, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """In 8 bits, a little unsharp, and mostly through JPEG."""
+    image = Image.fromarray((np.clip(colours, 0, 1) * 255).astype(np.uint8))
+    blur = rng.uniform(0, 0.0022) * side_of((image.height, image.width))
+    image = image.filter(ImageFilter.GaussianBlur(blur))
+    if rng.random() < 0.7:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=int(rng.integers(45, 96)))
+        image = Image.open(file)
+    return np.asarray(image)

@@ -1,0 +1,129 @@
+"""Objects: figures, placed in the image and dressed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dsunet.scenes.fields import Colours, Field, Shape
+from dsunet.scenes.figures import Figure, Stance
+from dsunet.scenes.lighting import Light, body_size, facing, lit, rounded
+from dsunet.scenes.materials import Material, paint
+from dsunet.scenes.outlines import Points, coverage, turned
+from dsunet.scenes.wardrobes import Wardrobe
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A part in the image: what it covers, H×W, 0 to 1, of which material, and whether it lies flat
+    on the layers before it.
+    """
+
+    coverage: Field
+    material: Material
+    flat: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An object in the image: what all of it covers, H×W, 0 to 1, half its thickness in pixels, and
+    its layers, the hindmost first.
+    """
+
+    coverage: Field
+    size: float
+    layers: list[Layer]
+
+    @property
+    def foot(self) -> float:
+        """The lowest row that it reaches."""
+        return float(np.flatnonzero(self.coverage.any(1)).max(initial=0))
+
+    def painted(self, rng: np.random.Generator, light: Light, relief: float) -> Colours:
+        """The surface H×W×3, in this light; it means something only where the body is.
+
+        `relief` is how rounded it looks, 0 to 1.
+        """
+        shape = (self.coverage.shape[0], self.coverage.shape[1])
+        height = rounded(self.coverage, self.size)
+        samples: dict[Material, Colours] = {}
+        colours = np.zeros((*shape, 3), np.float32)
+        for layer in self.layers:
+            if layer.material not in samples:
+                samples[layer.material] = paint(layer.material, shape, rng)
+            cover = layer.coverage
+            colours += (samples[layer.material] - colours) * cover[..., None]
+            if not layer.flat:
+                height += 0.6 * (rounded(cover, body_size(cover)) - height) * cover
+        gloss = rng.uniform(0.1, 0.5) if rng.random() < 0.3 else 0.0
+        return lit(colours, facing(height, self.size, light), light, relief, gloss)
+
+
+def place(
+    rng: np.random.Generator,
+    shape: Shape,
+    figure: Figure,
+    clothes: Wardrobe,
+    share: float,
+    column: float,
+    room: float,
+) -> Body:
+    """A figure that covers about `share` of the image, around `column`, 0 left to 1 right, and is
+    at most `room` times as high and wide as the image.
+    """
+    corners = _posed(rng, figure)
+    if figure.stance is Stance.FROM_BELOW:
+        share = min(2 * share, 0.85)  # people are seen so from near
+    scale = np.sqrt(share * shape[0] * shape[1] / _area(corners))
+    low, high = _extent(corners)
+    scale = min(scale, room * shape[1] / (high[0] - low[0]), room * shape[0] / (high[1] - low[1]))
+    at = np.array([shape[1] * column, shape[0] * rng.normal(0.52, 0.08)])
+    offset = at - scale * (low + high) / 2
+    if figure.stance is Stance.FROM_BELOW:
+        offset[1] = shape[0] - scale * (high[1] - rng.uniform(0.02, 0.3) * (high[1] - low[1]))
+    placed = [[points * scale + offset for points in polygons] for polygons in corners]
+    return _dressed(figure, placed, shape, clothes)
+
+
+def _dressed(figure: Figure, placed: list[list[Points]], shape: Shape, clothes: Wardrobe) -> Body:
+    whole = np.zeros(shape, np.float32)
+    layers: list[Layer] = []
+    for part, polygons in zip(figure.parts, placed, strict=True):
+        cover = coverage(polygons, shape)
+        if part.hole:
+            whole = whole * (1 - cover)
+            continue
+        if part.detail:
+            cover = np.minimum(cover, whole)
+        else:
+            whole = np.maximum(whole, cover)
+        layers.append(Layer(cover, clothes[part.stuff], flat=part.detail))
+    return Body(whole, body_size(whole), layers)
+
+
+def _posed(rng: np.random.Generator, figure: Figure) -> list[list[Points]]:
+    """The figure's corners: flipped, turned as it may be, bent by a slow wave, squeezed."""
+    flip = rng.choice((-1, 1))
+    angle = rng.uniform(0, 2 * np.pi) if figure.stance is Stance.FREE else rng.normal(0, 0.1)
+    squeeze = np.array([np.exp(rng.normal(0, 0.12)), 1.0])
+    bend, rate, phase = rng.normal(0, 0.06, 2), rng.uniform(1, 3, 2), rng.uniform(0, 6.3, 2)
+
+    def pose(points: Points) -> Points:
+        wave = bend * np.sin(points[:, ::-1] * rate + phase)
+        return turned((points + wave) * (flip, 1) * squeeze, float(angle))
+
+    return [[pose(points) for points in part.polygons] for part in figure.parts]
+
+
+def _extent(corners: list[list[Points]]) -> tuple[Points, Points]:
+    everything = np.concatenate([points for polygons in corners for points in polygons])
+    return everything.min(0), everything.max(0)
+
+
+def _area(corners: list[list[Points]]) -> float:
+    """Of the union of the polygons."""
+    low, high = _extent(corners)
+    scale = 64 / float((high - low).max())
+    moved = [(points - low) * scale for polygons in corners for points in polygons]
+    return float(coverage(moved, (65, 65)).sum()) / scale**2

@@ -1,0 +1,128 @@
+"""Scenes as a dataset on disk, made in several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dsunet.errors import DataError
+from dsunet.evaluation.processes import open_pool
+from dsunet.scenes.scene import GENERATOR, Kind, Scene, check_seed, make_scene
+from dsunet_runtime.jobs import make_folder
+from dsunet_runtime.prediction import behind
+from dsunet_runtime.progress import Progress
+from dsunet_runtime.writing import write_mask, write_whole
+
+IMAGES, MASKS, SUMMARY = "Image", "Mask", "scenes.json"
+_ASPECTS = (1.0, 4 / 3, 3 / 4, 3 / 2, 2 / 3)
+_LEAST_SIZE, _LARGEST_SIZE = 64, 2048
+_AHEAD = 4
+"""Scenes handed to each process before its results are awaited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a dataset is made from; scene number i does not depend on `count`."""
+
+    count: int
+    seed: int
+    camouflaged: float
+    size: int
+
+    def scene(self, index: int) -> Scene:
+        """Scene number `index`, from 0: of about size² pixels, in one of five aspect ratios."""
+        rng = np.random.default_rng([self.seed, index])
+        aspect = rng.choice(_ASPECTS)
+        shape = (round(self.size / aspect**0.5), round(self.size * aspect**0.5))
+        return make_scene(int(rng.integers(2**63)), shape, self.kind(index))
+
+    def kind(self, index: int) -> Kind:
+        """The camouflaged ones are spread evenly."""
+        hidden = int((index + 1) * self.camouflaged) > int(index * self.camouflaged)
+        return Kind.CAMOUFLAGED if hidden else Kind.SALIENT
+
+    def stem(self, index: int) -> str:
+        """The name of a scene's files."""
+        return f"{index:0{max(4, len(str(self.count - 1)))}}"
+
+
+def write_scenes(
+    folder: Path,
+    count: int,
+    seed: int = 0,
+    *,
+    camouflaged: float = 0.25,
+    size: int = 320,
+    workers: int | None = None,
+) -> None:
+    """Write `count` scenes as FOLDER/Image/NNNN.jpg and FOLDER/Mask/NNNN.png.
+
+    A share `camouflaged`, 0 to 1, of them is of that kind; each has about `size`² pixels.  Last,
+    FOLDER/scenes.json is written: the arguments, the generator's version, and each scene's kind; a
+    folder that lacks it is not complete.  `workers` is the number of processes, None for one a
+    core.  They are spawned, so a script must call this under `if __name__ == "__main__":`.
+
+    Raises DataError if an argument is out of range or the folder holds images or masks already,
+    and OutputError if it cannot be written.
+    """
+    recipe = Recipe(count, seed, camouflaged, size)
+    _check(recipe)
+    _check_empty(folder)
+    make_folder(folder / IMAGES)
+    make_folder(folder / MASKS)
+    processes = min(workers or os.cpu_count() or 1, count)
+    pool = open_pool(processes)
+    try:
+        with Progress(count, sys.stderr) as progress:
+            write = partial(_write, folder, recipe)
+            for _ in behind(pool, write, range(count), _AHEAD * processes):
+                progress.advance()
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process that makes scenes was killed, which is mostly for memory: use fewer workers"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+    _summarize(folder, recipe)
+
+
+def _write(folder: Path, recipe: Recipe, index: int) -> None:
+    scene, stem = recipe.scene(index), recipe.stem(index)
+    image = Image.fromarray(scene.image)
+    write_whole(folder / IMAGES / f"{stem}.jpg", lambda file: image.save(file, "JPEG", quality=92))
+    write_mask(scene.mask, folder / MASKS / f"{stem}.png")
+
+
+def _summarize(folder: Path, recipe: Recipe) -> None:
+    kinds = {recipe.stem(index): recipe.kind(index) for index in range(recipe.count)}
+    document = {"generator": GENERATOR, **asdict(recipe), "kinds": kinds}
+    text = json.dumps(document, indent=2) + "\n"
+    write_whole(folder / SUMMARY, lambda file: file.write(text.encode()))
+
+
+def _check(recipe: Recipe) -> None:
+    if recipe.count < 1:
+        raise DataError(f"{recipe.count} scenes are none: ask for 1 or more")
+    check_seed(recipe.seed)
+    if not 0 <= recipe.camouflaged <= 1:
+        raise DataError(f"a share of camouflaged scenes is 0 to 1, not {recipe.camouflaged}")
+    if not _LEAST_SIZE <= recipe.size <= _LARGEST_SIZE:
+        raise DataError(
+            f"scenes have sizes of {_LEAST_SIZE} to {_LARGEST_SIZE} pixels, not {recipe.size}"
+        )
+
+
+def _check_empty(folder: Path) -> None:
+    """So that no scene is paired with what was there before, nor written over it."""
+    for name in (IMAGES, MASKS):
+        inside = folder / name
+        if inside.is_dir() and any(inside.iterdir()):
+            raise DataError(f"{inside}: has files in it: name another folder, or empty this one")

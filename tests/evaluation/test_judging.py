@@ -1,0 +1,167 @@
+"""Scoring in processes: the same figures, and what happens to files that cannot be judged."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsunet.errors import DataError, EvaluationError
+from dsunet.evaluation.judging import Judge, judge_case, read_prediction
+from dsunet.evaluation.metrics import summarize
+from dsunet.evaluation.testsets import Case, TestSet, check_sizes
+from dsunet_runtime.progress import Progress
+from tests.evaluation.library import run_directly
+from tests.evaluation.pairs import Mask, pairs_of_all_kinds
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    with Judge(2) as judge:
+        yield judge
+
+
+def write_cases(folder: Path, pairs: list[tuple[Mask, Mask]]) -> list[Case]:
+    cases = []
+    for index, (prediction, truth) in enumerate(pairs):
+        case = Case(f"{index:03}", None, folder / f"{index}_p.png", folder / f"{index}_t.png")
+        Image.fromarray(prediction).save(case.prediction)
+        Image.fromarray(truth).save(case.truth)
+        cases.append(case)
+    return cases
+
+
+def progress(total: int) -> Progress:
+    return Progress(total, io.StringIO())
+
+
+def test_two_processes_give_what_one_gives(judge: Judge, tmp_path: Path) -> None:
+    pairs = pairs_of_all_kinds(48)
+    cases = write_cases(tmp_path, pairs)
+    judged = judge.judge(iter(cases), progress(48))
+    assert [one.case for one in judged] == cases
+    figures = dataclasses.asdict(summarize([one.scores for one in judged]))
+    expected = run_directly(pairs)
+    assert figures == {name: expected[name] for name in figures}
+
+
+def test_what_cannot_be_judged_is_listed_together(judge: Judge, tmp_path: Path) -> None:
+    cases = write_cases(tmp_path, pairs_of_all_kinds(16)[8:])
+    size = len(cases[0].prediction.read_bytes())
+    cases[0].prediction.write_bytes(cases[0].prediction.read_bytes()[: size // 2])
+    cases[2].truth.write_text("no image")
+    zeros_and_ones = np.eye(40, dtype=np.uint8)
+    Image.fromarray(zeros_and_ones).save(cases[3].truth)
+    Image.fromarray(np.zeros((3, 4), np.uint8)).save(cases[5].prediction)
+    with pytest.raises(DataError) as caught:
+        judge.judge(cases, progress(8))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "4 masks cannot be judged:"
+    assert "0_p.png: damaged" in lines[1]
+    assert "2_t.png: not an image" in lines[2]
+    assert "3_t.png: its values are 0 and 1" in lines[3]
+    assert "5_p.png: is 4×3 pixels, its truth" in lines[4]
+    assert len(lines) == 5
+
+
+def test_a_prediction_of_zeros_and_ones_is_a_mask_like_any_other(tmp_path: Path) -> None:
+    # py_sod_metrics stretches every prediction, so these are as good as 0 and 255.
+    _, truth = pairs_of_all_kinds(16)[8]
+    (case,) = write_cases(tmp_path, [((truth // 255).astype(np.uint8), truth)])
+    judged = judge_case(case)
+    assert not isinstance(judged, str)
+    assert judged.scores.mae == 0
+
+
+def test_resized_as_the_fields_toolkits_do(tmp_path: Path) -> None:
+    prediction, truth = pairs_of_all_kinds(16)[9]
+    small = cv2.resize(prediction, (17, 13))
+    (case,) = write_cases(tmp_path, [(small, truth)])
+    judged = judge_case(case, resize=True)
+    assert not isinstance(judged, str)
+    again = cv2.resize(small, truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    assert judged.scores.mae == run_directly([(again, truth)])["mae"]
+
+
+def test_colours_of_predictions_become_grey(tmp_path: Path) -> None:
+    Image.new("RGB", (5, 4), (30, 30, 30)).save(tmp_path / "a.png")
+    grey = read_prediction(tmp_path / "a.png")
+    assert grey.shape == (4, 5)
+    assert (grey == 30).all()
+
+
+def test_a_killed_worker_is_one_line(tmp_path: Path) -> None:
+    cases = write_cases(tmp_path, pairs_of_all_kinds(16)[8:])
+    with Judge(1) as judge:
+        judge.judge(cases[:1], progress(1))
+        (process,) = judge._pool._processes.values()
+        os.kill(process.pid or 0, signal.SIGKILL)
+        with pytest.raises(EvaluationError, match="use fewer --workers"):
+            judge.judge(cases, progress(8))
+
+
+def test_workers_use_one_thread_and_leave_interruptions_to_their_parent(judge: Judge) -> None:
+    assert judge._pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+    handler = judge._pool.submit(signal.getsignal, signal.SIGINT).result()
+    assert handler is signal.SIG_IGN
+
+
+PARENT = """
+import os, time
+from dsunet.evaluation.processes import open_pool
+if __name__ == "__main__":
+    pool = open_pool(1)
+    print(pool.submit(os.getpid).result(), flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{worker}/stat").read_text().split()[2] == "Z":
+            return  # nobody reaps it where this runs as the first process
+        time.sleep(0.05)
+    pytest.fail("the worker lives on")
+
+
+def test_sizes_are_checked_before_anything_is_scored(tmp_path: Path) -> None:
+    cases = write_cases(tmp_path, pairs_of_all_kinds(16)[8:])
+    check_sizes(cases)
+    Image.fromarray(np.zeros((3, 4), np.uint8)).save(cases[5].prediction)
+    with pytest.raises(DataError, match=r"(?s)1 masks are not of.*--resize.*5_p.png: is 4×3"):
+        check_sizes(cases)
+
+
+def test_missing_predictions_are_listed(dataset: Path, tmp_path: Path) -> None:
+    for stem in ("scene0", "scene3", "other"):
+        Image.new("L", (4, 4)).save(tmp_path / f"{stem}.png")
+    test_set = TestSet.of_dataset("ECSSD", dataset)
+    with pytest.raises(DataError) as caught:
+        test_set.cases(tmp_path)
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path}: 4 of 6 images of ECSSD have no mask there:",
+        *(f"  scene{index}" for index in (1, 2, 4, 5)),
+    ]

@@ -1,0 +1,102 @@
+"""What makes masks: each kind of file, and a model in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from dsunet import DSUNet
+from dsunet.device import Device
+from dsunet.errors import CheckpointError, EvaluationError
+from dsunet.evaluation.predictors import TorchPredictor, open_predictor
+from dsunet_runtime import ArtifactError, BackendError, ImageError
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
+from dsunet_runtime.provider import Provider
+from tests.runtime import artifacts
+
+
+@pytest.fixture
+def photo(dataset: Path) -> Path:
+    return dataset / "Image" / "scene0.jpg"
+
+
+def test_a_model_in_memory_follows_the_published_protocol(nano: DSUNet, photo: Path) -> None:
+    with Image.open(photo) as image:
+        width, height = image.size
+        inputs = {}
+        for name, side in nano.config.input_sizes.items():
+            pixels = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR)) / 255
+            normal = (pixels - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+            inputs[name] = torch.from_numpy(normal).float().permute(2, 0, 1)[None]
+    with torch.no_grad():
+        logits = F.interpolate(nano(**inputs).fine, size=(height, width), mode="bilinear")
+    levels = logits.sigmoid()[0, 0]
+    levels = (levels - levels.min()) / (levels.max() - levels.min() + 1e-8)
+    mask = TorchPredictor(nano)(photo)
+    assert mask.dtype == np.uint8
+    assert mask.shape == (height, width)
+    # Truncation turns a rounding into 1.  Where Pillow resamples a tall image in another order
+    # (from version 13 on), values of the input move by 1, and the mask with them.
+    assert np.abs(mask - np.floor(levels.numpy() * 255)).max() <= 2
+
+
+def test_a_checkpoint_and_the_model_in_it_give_one_mask(
+    nano: DSUNet, checkpoint: Path, photo: Path
+) -> None:
+    with open_predictor(checkpoint, device=Device.CPU) as predictor:
+        assert isinstance(predictor, TorchPredictor)
+        np.testing.assert_array_equal(predictor(photo), TorchPredictor(nano)(photo))
+    with pytest.raises(BackendError, match="closed"):
+        predictor(photo)
+
+
+def test_an_artifact(tmp_path: Path, photo: Path) -> None:
+    with open_predictor(artifacts.frames(tmp_path / "a.onnx"), provider=Provider.CPU) as predictor:
+        with Image.open(photo) as image:
+            expected = artifacts.expected_frames_mask(np.asarray(image))
+        np.testing.assert_array_equal(predictor(photo), expected)
+
+
+def test_an_engine_is_told_by_its_suffix(tmp_path: Path) -> None:
+    engine = tmp_path / "a.engine"
+    engine.write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"a\.engine\.json: missing"):
+        open_predictor(engine)
+
+
+def test_options_of_another_kind_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    artifact = artifacts.frames(tmp_path / "a.onnx")
+    with pytest.raises(EvaluationError, match="are for checkpoints"):
+        open_predictor(artifact, device=Device.CPU)
+    with pytest.raises(EvaluationError, match="is for ONNX files"):
+        open_predictor(checkpoint, provider=Provider.CPU)
+
+
+def test_what_is_no_model_is_refused(photo: Path) -> None:
+    with pytest.raises(CheckpointError):
+        open_predictor(photo)
+
+
+def test_a_model_that_still_trains_is_refused(nano: DSUNet, photo: Path) -> None:
+    nano.train()
+    try:
+        with pytest.raises(BackendError, match=r"eval\(\)"):
+            TorchPredictor(nano)(photo)
+    finally:
+        nano.eval()
+
+
+def test_broken_images_and_broken_weights_are_told(nano: DSUNet, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    with pytest.raises(ImageError, match=r"broken\.jpg"):
+        TorchPredictor(nano)(broken)
+    predictor = TorchPredictor(nano)
+    prepared = predictor.prepare(np.zeros((8, 9, 3), np.uint8))
+    with pytest.raises(BackendError, match="not finite"):
+        predictor.finish({"logits": np.full((1, 4, 4), np.nan, np.float32)}, prepared)
