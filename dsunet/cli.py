@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsunet.cli_ablate import SETTINGS, ablate
 from dsunet.cli_evaluate import evaluate
+from dsunet.cli_explain import explain
 from dsunet.cli_generate import generate
+from dsunet.cli_train import train
 from dsunet.errors import DSUNetError
 from dsunet_runtime.command import make_app
 from dsunet_runtime.errors import RuntimeFault
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 app = make_app(
     "dsunet",
-    "DSU-Net's checkpoints: what they are, and their conversion.",
+    "DSU-Net in PyTorch: train it, judge it, look into it; its checkpoints and their conversion.",
     DSUNetError,
     RuntimeFault,
 )
@@ -43,8 +46,8 @@ def inspect(
 @app.command()
 def convert(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", show_default=False)],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="OUT.safetensors", help="Where to write.")
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT.safetensors", help="Where to write.")
     ],
     only_trained: Annotated[
         bool, typer.Option("--only-trained", help="Leave the frozen encoders out.")
@@ -62,11 +65,31 @@ def convert(
     from dsunet import load_model, save_model
 
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2)
-    save_model(model, out, only_trained=only_trained)
-    print(f"{out}: {out.stat().st_size / 1e6:,.1f} MB")
+    save_model(model, output, only_trained=only_trained)
+    print(f"{output}: {output.stat().st_size / 1e6:,.1f} MB")
 
 
+@app.command()
+def demonstration(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT.safetensors", help="Where to write.")
+    ],
+) -> None:
+    """Write the checkpoint that ships with this package: a small network, trained on scenes of
+    `dsunet generate`.
+    """
+    from dsunet import demonstration_checkpoint
+    from dsunet_runtime.writing import write_whole
+
+    content = demonstration_checkpoint().read_bytes()
+    write_whole(output, lambda file: file.write(content))
+    print(f"{output}: {len(content) / 1e6:,.1f} MB")
+
+
+app.command()(train)
 app.command()(evaluate)
+app.command(context_settings=SETTINGS)(ablate)
+app.command()(explain)
 app.command()(generate)
 
 

@@ -135,7 +135,7 @@ def evaluate(
         "--sam2, --dinov2 and --device are for checkpoints",
     )
     _require(bool(onnx) or provider is None, "--provider is for ONNX files")
-    folders = [named_folder(text) for text in dataset]
+    folders = [named_folder("--dataset", text) for text in dataset]
 
     from dsunet.evaluation.evaluating import evaluate_models, evaluate_predictions, mask_folder
     from dsunet.evaluation.judging import Judge
@@ -173,9 +173,10 @@ def _require(holds: bool, line: str) -> None:
         raise typer.BadParameter(line)
 
 
-def named_folder(text: str) -> tuple[str, Path]:
+def named_folder(option: str, text: str) -> tuple[str, Path]:
+    """What an option NAME=DIR says."""
     name, equals, folder = text.partition("=")
-    _require(bool(name and equals and folder), f"--dataset {text}: give NAME=DIR")
+    _require(bool(name and equals and folder), f"{option} {text}: give NAME=DIR")
     return name, Path(folder)
 
 

@@ -11,7 +11,10 @@ import typer
 
 def generate(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for the dataset; made if needed.")
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Folder for the dataset; made if needed."
+        ),
     ],
     count: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 200,
     seed: Annotated[
@@ -30,8 +33,8 @@ def generate(
 ) -> None:
     """Make a dataset of drawn scenes with exact masks, to try things out or to train on.
 
-    Writes OUTPUT/Image/NNNN.jpg and OUTPUT/Mask/NNNN.png, which every command takes as a dataset,
-    and last OUTPUT/scenes.json, which says how they were made and which are camouflaged.  A mask is
+    Writes DIR/Image/NNNN.jpg and DIR/Mask/NNNN.png, which every command takes as a dataset,
+    and last DIR/scenes.json, which says how they were made and which are camouflaged.  A mask is
     255 where the object is seen: not where a stem, a bar or a leaf passes in front of it.
 
     Exit codes: 0 all is written, 1 something failed, 2 wrong usage, 130 interrupted.

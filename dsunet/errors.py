@@ -11,6 +11,11 @@ DSUNetError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Self
+
+_LISTED = 20
+
 
 class DSUNetError(Exception):
     """Base of every error this package raises on purpose; the message names the remedy."""
@@ -38,3 +43,15 @@ class EvaluationError(DSUNetError):
 
 class MissingExtraError(DSUNetError):
     """An optional dependency is missing; the message holds the install command."""
+
+    @classmethod
+    def of(cls, error: ModuleNotFoundError, extra: str) -> Self:
+        """For a package that could not be imported, and the extra that brings it."""
+        missing = (error.name or "").split(".")[0]
+        return cls(f"{missing} is not installed: pip install 'dsunet[{extra}]'")
+
+
+def listed(line: str, items: Sequence[str]) -> str:
+    """The message of an error: a line, and the first items under it."""
+    more = [f"and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
+    return "\n  ".join([f"{line}:", *items[:_LISTED], *more])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -77,7 +78,11 @@ class DSUNet(nn.Module):
 
         `dino` is not used, and may be left out, where the configuration injects nothing.
         """
-        maps = self.encode(hiera, dino)
+        return self.forward_from_maps(hiera, self.dino_maps(dino))
+
+    def forward_from_maps(self, hiera: Tensor, dino_maps: Sequence[Tensor]) -> SegmentationLogits:
+        """The same from what `dino_maps` gave, whole or already resampled to what is injected."""
+        maps = self.encode(hiera, dino_maps)
         finest, fine, middle, coarse = (
             rfb(level_map) for rfb, level_map in zip(self.rfb, maps, strict=True)
         )
@@ -91,12 +96,16 @@ class DSUNet(nn.Module):
             )
         )
 
-    def encode(self, hiera: Tensor, dino: Tensor | None) -> list[Tensor]:
+    def dino_maps(self, dino: Tensor | None) -> tuple[Tensor, ...]:
+        """DINOv2's maps N×D×h×w that the configuration injects: none, one or four."""
+        if self.dino is None:
+            return ()
+        maps: tuple[Tensor, ...] = self.dino(dino)
+        return maps
+
+    def encode(self, hiera: Tensor, dino_maps: Sequence[Tensor]) -> list[Tensor]:
         """Hiera's four maps, finest first, with DINOv2's injected where the configuration says."""
         maps = list(self.hiera(hiera))
-        if self.dino is None:
-            return maps
-        dino_maps = self.dino(dino)
         for level, inject in self.inject.items():
             # One DINOv2 map serves every level, unless there are as many as levels (ablation B).
             dino_map = dino_maps[int(level)] if len(dino_maps) > 1 else dino_maps[0]

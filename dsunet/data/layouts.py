@@ -26,7 +26,7 @@ import enum
 import re
 from pathlib import Path
 
-from dsunet.errors import DataError
+from dsunet.errors import DataError, listed
 from dsunet_runtime.jobs import SUFFIXES
 
 _IMAGES = frozenset({"image", "images", "img", "imgs", "im"})
@@ -69,10 +69,12 @@ def locate(folder: Path, split: Split) -> tuple[Path, Path]:
             f"{' '.join(sorted(_MASKS))} or …-mask): {_REMEDY}"
         )
     if len(found) > 1:
-        listed = "\n  ".join(f"{images}, {masks}" for images, masks in found)
         raise DataError(
-            f"{folder}: which images and masks are meant is not clear; {_REMEDY}, or name a "
-            f"folder further down:\n  {listed}"
+            listed(
+                f"{folder}: which images and masks are meant is not clear; {_REMEDY}, or name a "
+                "folder further down",
+                [f"{images}, {masks}" for images, masks in found],
+            )
         )
     return found[0]
 

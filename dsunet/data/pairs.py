@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from dsunet.errors import DataError
+from dsunet.errors import DataError, listed
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.jobs import images_at
@@ -23,7 +23,6 @@ from dsunet_runtime.progress import Progress
 NON_CAMOUFLAGED = "COD10K-NonCAM-"
 """How COD10K names its images that have nothing to find; papers neither train nor test on them."""
 
-_LISTED = 20
 _GREY_SPREAD = 8  # a JPEG file of grey pixels decodes to almost equal channels
 _ONE_BYTE = 0xFF
 
@@ -37,21 +36,21 @@ class Pair:
     mask: Path
 
 
-def find_pairs(images: Path, masks: Path) -> list[Pair]:
+def find_pairs(images: Path, masks: Path, *, shared_masks: bool = True) -> list[Pair]:
     """The images of one folder with their masks in another, sorted by stem.
 
     Files are known by `dsunet_runtime.jobs.SUFFIXES` in any case; hidden files and subfolders are
     left out, and so is what COD10K names as not camouflaged.  Where the images are one of several
     folders that share one folder of masks (CAMO's Images/Train and Images/Test beside GT), masks of
-    the other folders' images are left out too.
+    the other folders' images are left out too, unless `shared_masks` is false.
 
     Raises DataError that lists the images without mask, the masks without image, and the files of
     one folder that have one stem.
     """
-    found_images, found_masks = _by_stem(images), _by_stem(masks)
+    found_images, found_masks = files_by_stem(images), files_by_stem(masks)
     lone_images = found_images.keys() - found_masks
     lone_masks = found_masks.keys() - found_images
-    if lone_masks:
+    if lone_masks and shared_masks:
         lone_masks -= _stems_beside(images, masks)
     faults = [
         *(f"{found_images[stem].name}: no mask" for stem in sorted(lone_images)),
@@ -59,13 +58,41 @@ def find_pairs(images: Path, masks: Path) -> list[Pair]:
     ]
     if faults:
         raise DataError(
-            _with_list(
+            listed(
                 f"{images} and {masks} do not pair by name: {len(lone_images)} images have no "
                 f"mask, {len(lone_masks)} masks no image; add or remove them",
                 faults,
             )
         )
     return [Pair(stem, found_images[stem], found_masks[stem]) for stem in sorted(found_images)]
+
+
+def files_by_stem(folder: Path) -> dict[str, Path]:
+    """The images or masks of a folder, by their names without suffix; COD10K's non-camouflaged not.
+
+    Raises DataError if there are none, or lists the files that have one stem.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: is no folder: name one with images or masks")
+    try:
+        files = [path for path in images_at(folder) if not path.name.startswith(NON_CAMOUFLAGED)]
+    except ImageError as error:
+        raise DataError(str(error)) from error
+    stems: dict[str, Path] = {}
+    twins = []
+    for path in files:
+        if path.stem in stems:
+            twins.append(f"{stems[path.stem].name} and {path.name}")
+        stems[path.stem] = path
+    if twins:
+        raise DataError(
+            listed(
+                f"{folder}: {len(twins)} names are there twice, so that pairs are not clear; "
+                "remove one of each",
+                twins,
+            )
+        )
+    return stems
 
 
 def check_pairs(pairs: Sequence[Pair], stream: TextIO | None = None) -> None:
@@ -89,12 +116,20 @@ def check_pairs(pairs: Sequence[Pair], stream: TextIO | None = None) -> None:
             threads.shutdown(cancel_futures=True)
     if faults:
         raise DataError(
-            _with_list(
+            listed(
                 f"not all of the {len(pairs)} images and masks can be used; "
                 "repair these or remove them",
                 faults,
             )
         )
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """An image H×W×3, RGB, upright.  Raises DataError if it cannot be read."""
+    try:
+        return as_rgb(path)
+    except ImageError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
@@ -161,14 +196,12 @@ def _faults(pair: Pair) -> list[str]:
     faults = []
     shapes = []
     readers: list[tuple[Path, Callable[[Path], NDArray[np.uint8]]]] = [
-        (pair.image, as_rgb),
+        (pair.image, read_image),
         (pair.mask, read_mask),
     ]
     for path, read in readers:
         try:
             shapes.append(read(path).shape[:2])
-        except ImageError as error:
-            faults.append(f"{path}: {error}")
         except DataError as error:
             faults.append(str(error))
     if not faults and shapes[0] != shapes[1]:
@@ -185,30 +218,6 @@ def _misshaped(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> str
     return line
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: is no folder: name one with images or masks")
-    try:
-        files = [path for path in images_at(folder) if not path.name.startswith(NON_CAMOUFLAGED)]
-    except ImageError as error:
-        raise DataError(str(error)) from error
-    stems: dict[str, Path] = {}
-    twins = []
-    for path in files:
-        if path.stem in stems:
-            twins.append(f"{stems[path.stem].name} and {path.name}")
-        stems[path.stem] = path
-    if twins:
-        raise DataError(
-            _with_list(
-                f"{folder}: {len(twins)} names are there twice, so that pairs are not clear; "
-                "remove one of each",
-                twins,
-            )
-        )
-    return stems
-
-
 def _stems_beside(images: Path, masks: Path) -> set[str]:
     """The images of the folders beside `images`, if `masks` may be meant for them as well.
 
@@ -222,10 +231,3 @@ def _stems_beside(images: Path, masks: Path) -> set[str]:
         return {file.stem for folder in others for file in folder.iterdir()}
     except OSError:  # what may not be read accounts for nothing
         return set()
-
-
-def _with_list(line: str, items: Iterable[str]) -> str:
-    """A line with the first items under it."""
-    items = list(items)
-    more = [f"and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
-    return "\n  ".join([f"{line}:", *items[:_LISTED], *more])

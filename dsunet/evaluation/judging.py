@@ -17,15 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dsunet.data.pairs import read_mask
-from dsunet.errors import DataError, EvaluationError
+from dsunet.data.pairs import read_image, read_mask
+from dsunet.errors import DataError, EvaluationError, listed
 from dsunet.evaluation.metrics import ImageScores, score_image
 from dsunet.evaluation.predictors import Predictor
-from dsunet.evaluation.processes import open_pool
-from dsunet.evaluation.testsets import Case, TestSet, listed
+from dsunet.evaluation.testsets import Case, TestSet
+from dsunet.processes import open_pool
 from dsunet_runtime.closing import Closing
-from dsunet_runtime.errors import ImageError
-from dsunet_runtime.images import as_rgb
 from dsunet_runtime.jobs import Job, make_folder
 from dsunet_runtime.prediction import behind, predict
 from dsunet_runtime.progress import Progress
@@ -103,10 +101,7 @@ def read_prediction(path: Path) -> NDArray[np.uint8]:
 
     Raises DataError if it cannot be read.
     """
-    try:
-        return np.asarray(Image.fromarray(as_rgb(path)).convert("L"))
-    except ImageError as error:
-        raise DataError(f"{path}: {error}") from error
+    return np.asarray(Image.fromarray(read_image(path)).convert("L"))
 
 
 def resized(mask: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -23,10 +23,7 @@ try:
     import py_sod_metrics as sod
     from py_sod_metrics.utils import prepare_data
 except ModuleNotFoundError as error:
-    missing = (error.name or "").split(".")[0]
-    raise MissingExtraError(
-        f"{missing} is not installed: pip install 'dsunet[evaluate]'"
-    ) from error
+    raise MissingExtraError.of(error, "evaluate") from error
 
 Curve = NDArray[np.float64]
 """256 values: of the thresholds 255, 254, ... 0 on the stretched prediction."""

@@ -66,10 +66,11 @@ def _section(one: DatasetResults, worst: int) -> str:
 
 
 def _table(one: DatasetResults) -> str:
-    ours = len(rows_of(one)) - len(one.published)
+    rows = rows_of(one)
+    ours = len(rows) - len(one.published)
     heading = "".join(f"<th>{escape(name)}</th>" for name in HEADINGS.values())
     lines = [f"<table><thead><tr><th></th>{heading}</tr></thead><tbody>"]
-    for index, (label, cells) in enumerate(rows_of(one)):
+    for index, (label, cells) in enumerate(rows):
         row = "".join(f"<td>{cell}</td>" for cell in cells)
         kind = ' class="paper"' if index >= ours else ""
         lines.append(f"<tr{kind}><td>{escape(label)}</td>{row}</tr>")

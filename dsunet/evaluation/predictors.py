@@ -5,7 +5,6 @@ All of them take the three steps of `dsunet_runtime.Segmenter`: `prepare`, `infe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +17,10 @@ from dsunet.errors import EvaluationError
 from dsunet_runtime.artifact import ENGINE_SUFFIX
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.closing import Closing
-from dsunet_runtime.errors import BackendError, ImageError
-from dsunet_runtime.forms import Prepared
-from dsunet_runtime.images import ImageLike, as_rgb, encoder_input
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
-from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.errors import BackendError
+from dsunet_runtime.forms import EncoderTensors, Prepared
+from dsunet_runtime.images import ImageLike
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm, Preprocessing
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter, load
 
@@ -48,6 +46,9 @@ class TorchPredictor(Closing):
     def __init__(self, model: DSUNet, device: torch.device | str = "cpu") -> None:
         self._model: DSUNet | None = model
         self._device = device
+        sizes = model.config.input_sizes
+        preprocessing = Preprocessing(False, sizes, IMAGENET_MEAN, IMAGENET_STD)
+        self._form = EncoderTensors(preprocessing, MaskForm.STRETCHED)
 
     def __call__(self, image: ImageLike) -> NDArray[np.uint8]:
         """The mask of one image: H×W, 0 to 255, of the size of the upright image.
@@ -59,46 +60,38 @@ class TorchPredictor(Closing):
 
     def prepare(self, image: ImageLike) -> Prepared:
         """First step: decode one image and make the encoders' inputs of it."""
-        try:
-            rgb = as_rgb(image)
-        except ImageError as error:
-            if isinstance(image, str | os.PathLike):
-                raise ImageError(f"{os.fspath(image)}: {error}") from error
-            raise
-        sizes = self._open().config.input_sizes.items()
-        return Prepared(
-            rgb,
-            {name: encoder_input(rgb, side, IMAGENET_MEAN, IMAGENET_STD) for name, side in sizes},
-        )
+        return self._form.read(image)
 
     def infer(self, prepared: Sequence[Prepared]) -> list[Tensors]:
-        """Second step: the fine logits of each image, 1×S×S."""
+        """Second step: the fine logits of each image, 1×S×S.
+
+        Raises BackendError if the computation fails, or gives no numbers.
+        """
         import torch
 
         model = self._open()
         if model.training:
             raise BackendError("the model is in training mode: call its eval() first")
-        names = prepared[0].inputs
+        if not prepared:  # where no image of a batch could be read
+            return []
         try:
             with torch.inference_mode():
                 inputs = {
                     name: torch.from_numpy(np.stack([p.inputs[name] for p in prepared])).to(
                         self._device
                     )
-                    for name in names
+                    for name in prepared[0].inputs
                 }
                 logits = model(**inputs).fine.float().cpu().numpy()
         except RuntimeError as error:  # PyTorch's, out of memory included
             raise BackendError(f"PyTorch: {str(error).splitlines()[0]}") from error
+        if not np.isfinite(logits).all():
+            raise BackendError("the model gave values that are not finite: its weights are broken")
         return [{"logits": row} for row in logits]
 
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
-        """Third step: the mask of one image.  Raises BackendError if the logits are no numbers."""
-        logits = outputs["logits"][0]
-        if not np.isfinite(logits).all():
-            raise BackendError("the model gave values that are not finite: its weights are broken")
-        height, width, _ = prepared.rgb.shape
-        return mask_from_logits(logits, (height, width), MaskForm.STRETCHED)
+        """Third step: the mask of one image."""
+        return self._form.finish(outputs, prepared)
 
     def close(self) -> None:
         """Let go of the model."""

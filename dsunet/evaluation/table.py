@@ -70,11 +70,13 @@ def rows_of(one: DatasetResults) -> list[tuple[str, list[str]]]:
     return rows
 
 
+def in_digits(value: float | None, digits: int) -> str:
+    """A figure as a cell shows it; a dash for one that is not there, or NaN."""
+    return _ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
 def _cells(figures: Mapping[str, float | None], digits: int) -> list[str]:
-    values = [figures.get(name) for name in HEADINGS]
-    return [
-        _ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}" for value in values
-    ]
+    return [in_digits(figures.get(name), digits) for name in HEADINGS]
 
 
 def _signed(value: float) -> str:

@@ -10,11 +10,9 @@ from typing import Self
 from PIL import Image
 
 from dsunet.data.layouts import Split, locate
-from dsunet.data.pairs import Pair, find_pairs
-from dsunet.errors import DataError, EvaluationError
+from dsunet.data.pairs import Pair, files_by_stem, find_pairs
+from dsunet.errors import DataError, EvaluationError, listed
 from dsunet.evaluation.published import known_dataset
-
-_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,9 @@ class TestSet:
     @classmethod
     def of_predictions(cls, predictions: Path, masks: Path) -> Self:
         """Masks in a folder and their truths in another, without images."""
-        return cls(_name_of(masks), find_pairs(predictions, masks), has_images=False)
+        # What lies in the folder of another model makes up for no mask that is missing in this one.
+        pairs = find_pairs(predictions, masks, shared_masks=False)
+        return cls(_name_of(masks), pairs, has_images=False)
 
     def first(self, count: int | None) -> Self:
         """No more than the first `count`; None for all."""
@@ -67,7 +67,7 @@ class TestSet:
         """
         if not self.has_images:
             return [Case(pair.stem, None, pair.image, pair.mask) for pair in self.pairs]
-        found = {path.stem: path for path in _files(predictions)}
+        found = files_by_stem(predictions)
         missing = [pair.stem for pair in self.pairs if pair.stem not in found]
         if missing:
             line = f"{predictions}: {len(missing)} of {len(self.pairs)} images of {self.name} have"
@@ -95,7 +95,7 @@ def check_sizes(cases: Iterable[Case]) -> None:
         try:
             with Image.open(case.prediction) as prediction, Image.open(case.truth) as truth:
                 sizes = [f"{file.width}×{file.height}" for file in (prediction, truth)]
-        except OSError:
+        except Exception:  # Pillow's parsers raise anything
             continue
         if sizes[0] != sizes[1]:
             faults.append(f"{case.prediction}: is {sizes[0]} pixels, its truth {sizes[1]}")
@@ -109,25 +109,7 @@ def check_sizes(cases: Iterable[Case]) -> None:
         )
 
 
-def listed(line: str, items: Sequence[str]) -> str:
-    """A line with the first items under it."""
-    more = [f"and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
-    return "\n  ".join([f"{line}:", *items[:_LISTED], *more])
-
-
 def _name_of(masks: Path) -> str:
     """The last part of a path that the paper knows as a dataset, or else the folder's own name."""
     parts = masks.resolve().parts[::-1]
     return next((part for part in parts if known_dataset(part)), parts[0])
-
-
-def _files(folder: Path) -> list[Path]:
-    from dsunet_runtime.errors import ImageError
-    from dsunet_runtime.jobs import images_at
-
-    if not folder.is_dir():
-        raise DataError(f"{folder}: is no folder: name one with masks")
-    try:
-        return images_at(folder)
-    except ImageError as error:
-        raise DataError(str(error)) from error

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from dsunet.errors import DataError
-from dsunet.evaluation.processes import open_pool
+from dsunet.processes import open_pool
 from dsunet.scenes.scene import GENERATOR, Kind, Scene, check_seed, make_scene
 from dsunet_runtime.jobs import make_folder
 from dsunet_runtime.prediction import behind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
-from dsunet_runtime.images import encoder_input
-from dsunet_runtime.manifest import InputForm, Manifest, TensorSpec
+from dsunet_runtime.images import ImageLike, as_rgb, encoder_input
+from dsunet_runtime.manifest import InputForm, Manifest, MaskForm, Preprocessing, TensorSpec
 from dsunet_runtime.masks import mask_from_logits
 from dsunet_runtime.shapes import input_ranges
 
@@ -30,6 +31,15 @@ class Prepared:
 class Form(ABC):
     """What happens to one image before and after the network.  Safe to use from any thread."""
 
+    def read(self, image: ImageLike) -> Prepared:
+        """Decode an image and prepare it.  The ImageError of a file begins with its name."""
+        try:
+            return self.prepare(as_rgb(image))
+        except ImageError as error:
+            if isinstance(image, str | os.PathLike):
+                raise ImageError(f"{os.fspath(image)}: {error}") from error
+            raise
+
     @abstractmethod
     def prepare(self, rgb: NDArray[np.uint8]) -> Prepared:
         """The inputs for an image H×W×3.  Raises ImageError if the artifact does not take it."""
@@ -45,7 +55,9 @@ def form_of(manifest: Manifest) -> Form:
         case InputForm.FRAMES:
             return Frames(manifest)
         case InputForm.TENSORS:
-            return EncoderTensors(manifest)
+            _check_names(manifest.inputs, set(manifest.preprocessing.sizes))
+            _check_names(manifest.outputs, {"logits"})
+            return EncoderTensors(manifest.preprocessing, manifest.mask_form)
 
 
 class Frames(Form):
@@ -78,13 +90,11 @@ class Frames(Form):
 
 
 class EncoderTensors(Form):
-    """`hiera`, and `dino` if there is one, to `logits`: the runtime does the image arithmetic."""
+    """`hiera`, and `dino` if there is one, to `logits`: all image arithmetic is done here."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        _check_names(manifest.inputs, set(manifest.preprocessing.sizes))
-        _check_names(manifest.outputs, {"logits"})
-        self._preprocessing = manifest.preprocessing
-        self._mask_form = manifest.mask_form
+    def __init__(self, preprocessing: Preprocessing, mask_form: MaskForm) -> None:
+        self._preprocessing = preprocessing
+        self._mask_form = mask_form
 
     def prepare(self, rgb: NDArray[np.uint8]) -> Prepared:
         mean, std = self._preprocessing.mean, self._preprocessing.std

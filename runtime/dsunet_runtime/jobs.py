@@ -52,11 +52,11 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise OutputError(f"{folder}: is a file: name a folder for the masks") from error
+        raise OutputError(f"{folder}: is a file: name a folder") from error
     except OSError as error:
         raise OutputError(f"{folder}: cannot be created: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder}: cannot be written to: name another folder for the masks")
+        raise OutputError(f"{folder}: cannot be written to: name another folder")
 
 
 def images_at(source: Path) -> list[Path]:

@@ -15,9 +15,9 @@ from dsunet_runtime.artifact import ENGINE_SUFFIX, check_hashes, check_sizes, re
 from dsunet_runtime.backends import Backend, Tensors, closed
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from dsunet_runtime.closing import Closing
-from dsunet_runtime.errors import BackendError, ImageError
+from dsunet_runtime.errors import BackendError
 from dsunet_runtime.forms import Prepared, form_of
-from dsunet_runtime.images import ImageLike, as_rgb
+from dsunet_runtime.images import ImageLike
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.shapes import batch_range
@@ -123,12 +123,7 @@ class Segmenter(Closing):
 
         Raises ImageError if it cannot be read or is not what the artifact takes.
         """
-        try:
-            return self._form.prepare(as_rgb(image))
-        except ImageError as error:
-            if isinstance(image, str | os.PathLike):
-                raise ImageError(f"{os.fspath(image)}: {error}") from error
-            raise
+        return self._form.read(image)
 
     def infer(self, prepared: Sequence[Prepared]) -> list[Tensors]:
         """Second step: the network's outputs for each image, in their order, without batch axis.

@@ -119,7 +119,7 @@ def test_workers_use_one_thread_and_leave_interruptions_to_their_parent(judge: J
 
 PARENT = """
 import os, time
-from dsunet.evaluation.processes import open_pool
+from dsunet.processes import open_pool
 if __name__ == "__main__":
     pool = open_pool(1)
     print(pool.submit(os.getpid).result(), flush=True)
@@ -165,3 +165,15 @@ def test_missing_predictions_are_listed(dataset: Path, tmp_path: Path) -> None:
         f"{tmp_path}: 4 of 6 images of ECSSD have no mask there:",
         *(f"  scene{index}" for index in (1, 2, 4, 5)),
     ]
+
+
+def test_missing_predictions_are_not_looked_for_among_another_models(
+    dataset: Path, tmp_path: Path
+) -> None:
+    for model, count in (("ours", 4), ("theirs", 6)):
+        (tmp_path / model).mkdir()
+        for index in range(count):
+            Image.new("L", (4, 4)).save(tmp_path / model / f"scene{index}.png")
+    assert len(TestSet.of_predictions(tmp_path / "theirs", dataset / "Mask").pairs) == 6
+    with pytest.raises(DataError, match="2 masks no image"):
+        TestSet.of_predictions(tmp_path / "ours", dataset / "Mask")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,9 @@ from dsunet.device import Device
 from dsunet.errors import CheckpointError, EvaluationError
 from dsunet.evaluation.predictors import TorchPredictor, open_predictor
 from dsunet_runtime import ArtifactError, BackendError, ImageError
+from dsunet_runtime.jobs import Job
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
+from dsunet_runtime.prediction import predict
 from dsunet_runtime.provider import Provider
 from tests.runtime import artifacts
 
@@ -91,12 +95,35 @@ def test_a_model_that_still_trains_is_refused(nano: DSUNet, photo: Path) -> None
         nano.eval()
 
 
-def test_broken_images_and_broken_weights_are_told(nano: DSUNet, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"\xff\xd8\xff\xe0 and no more")
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """No image, whatever it is called."""
+    path = tmp_path / "broken.jpg"
+    path.write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    return path
+
+
+def test_broken_images_are_told(nano: DSUNet, broken: Path) -> None:
     with pytest.raises(ImageError, match=r"broken\.jpg"):
         TorchPredictor(nano)(broken)
-    predictor = TorchPredictor(nano)
-    prepared = predictor.prepare(np.zeros((8, 9, 3), np.uint8))
-    with pytest.raises(BackendError, match="not finite"):
-        predictor.finish({"logits": np.full((1, 4, 4), np.nan, np.float32)}, prepared)
+
+
+def test_a_broken_image_does_not_keep_the_next_from_its_mask(
+    nano: DSUNet, broken: Path, photo: Path, tmp_path: Path
+) -> None:
+    jobs = [Job(path, tmp_path / f"{path.stem}.png", None) for path in (broken, photo)]
+    first, second = predict(TorchPredictor(nano), jobs, TorchPredictor.best_batch)
+    assert isinstance(first.fault, ImageError)
+    assert second.fault is None
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "scene0.png")), TorchPredictor(nano)(photo)
+    )
+
+
+def test_broken_weights_are_told(nano: DSUNet, photo: Path) -> None:
+    model = copy.deepcopy(nano)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(math.nan)
+    with pytest.raises(BackendError, match="not finite: its weights are broken"):
+        TorchPredictor(model)(photo)

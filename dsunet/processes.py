@@ -1,4 +1,4 @@
-"""The processes that score.  Imports nothing heavy: what it sets must be set before NumPy is."""
+"""Pools of worker processes.  Imports nothing heavy: what it sets must be set before NumPy is."""
 
 from __future__ import annotations
 

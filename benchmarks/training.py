@@ -1,0 +1,262 @@
+"""Training: images per second with and without the cache of DINOv2's maps; memory checkpointed.
+
+Three loops train the same network from the same weights on the same batches: `published`, a
+straightforward loop like the published code's; `ours`; and `ours_cached`, with the feature cache
+filled.  Regime: frozen encoders, random weights, float32, workers decode and resample in all three,
+time from batch to optimizer step including the wait for the batch.  One process holds all three; a
+round times each for some steps, beginning with another one every time, and the first round is not
+counted.  Filling the cache is timed apart.
+
+Peak memory is that of a process of its own for each variant: on the CPU the whole resident set, on
+a GPU what PyTorch allocated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from common import ratio, summary, write
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from dsunet import DSUNetConfig, random_model
+from dsunet.data.pairs import Pair
+from dsunet.data.samples import BatchPlan, Samples
+from dsunet.device import Device
+from dsunet.model import DSUNet, freeze_encoders
+from dsunet.scenes import write_scenes
+from dsunet.training.caching import filled_cache
+from dsunet.training.checkpointing import checkpoint_blocks
+from dsunet.training.data import TrainingData, find_data
+from dsunet.training.options import TrainingOptions
+from dsunet.training.report import Report
+from dsunet.training.run import make_fabric
+from dsunet.training.step import Stepper
+
+Step = Callable[[], None]
+"""Takes the next batch and changes the weights."""
+
+
+class PublishedDataset(Dataset[dict[str, Tensor]]):
+    """Decoding and augmentation with torchvision, as the published code has them."""
+
+    def __init__(self, pairs: list[Pair], config: DSUNetConfig) -> None:
+        self.pairs = pairs
+        self.sizes = config.input_sizes
+        self.normalize = transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        image = Image.open(self.pairs[index].image).convert("RGB")
+        mask = Image.open(self.pairs[index].mask).convert("L")
+        flips = [axis for axis in (1, 2) if torch.rand(()) < 0.5]
+        to_tensor = transforms.functional.to_tensor
+        sample = {
+            name: self.normalize(to_tensor(image.resize((side, side)))).flip(flips)
+            for name, side in self.sizes.items()
+        }
+        side = self.sizes["hiera"]
+        return {**sample, "mask": to_tensor(mask.resize((side, side))).flip(flips)}
+
+
+def published_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """As published: the window's mean in one piece, computed for each output anew."""
+    weight = 1 + 5 * torch.abs(F.avg_pool2d(mask, 31, stride=1, padding=15) - mask)
+    entropy = F.binary_cross_entropy_with_logits(logits, mask)
+    inside = logits.sigmoid()
+    both = (inside * mask * weight).sum((2, 3))
+    either = ((inside + mask) * weight).sum((2, 3))
+    return (entropy + 1 - (both + 1) / (either - both + 1)).mean()
+
+
+def endless(loader: Callable[[int], DataLoader[Any]]) -> Iterator[dict[str, Tensor]]:
+    epoch = 0
+    while True:
+        yield from loader(epoch)
+        epoch += 1
+
+
+def published_step(model: DSUNet, options: TrainingOptions, data: TrainingData) -> Step:
+    """The published loop."""
+    dataset = PublishedDataset(list(data.pairs), model.config)
+    device = options.device.resolve()
+    batches = endless(
+        lambda _: DataLoader(dataset, options.batch, shuffle=True, num_workers=options.workers)
+    )
+    model.train().to(device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=options.lr, weight_decay=options.weight_decay
+    )
+
+    def step() -> None:
+        batch = {name: values.to(device) for name, values in next(batches).items()}
+        optimizer.zero_grad()
+        logits = model(batch["hiera"], batch["dino"])
+        losses = [published_loss(one, batch["mask"]) for one in logits]
+        (0.25 * losses[0] + 0.5 * losses[1] + losses[2]).backward()
+        optimizer.step()
+
+    return step
+
+
+def our_step(model: DSUNet, options: TrainingOptions, data: TrainingData) -> Step:
+    """The loop of `dsunet train`, with the cache if the options name one."""
+    fabric = make_fabric(options)
+    model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    cache = filled_cache(fabric, options, model, data, Report())
+    sides = dict(model.config.input_sizes)
+    if cache is not None:
+        model.dino = None
+        del sides["dino"]
+    if options.checkpointing:
+        checkpoint_blocks(model)
+    stepper = Stepper(fabric, options, model)
+    plan = BatchPlan(len(data.pairs), options.batch, options.seed)
+    samples = Samples(data.pairs, sides, seed=0, maps=cache.read if cache else None)
+    keys = [step for epoch in range(1000) for step in plan.steps(epoch)]
+    parts = iter(
+        DataLoader(
+            samples,
+            batch_sampler=plan.parts_from(0, 0, 1000),
+            num_workers=options.workers,
+            pin_memory=fabric.device.type == "cuda",
+        )
+    )
+    numbers = iter(keys)
+    return lambda: (stepper.step(parts, next(numbers), options.lr), None)[1]
+
+
+def trainable(config: DSUNetConfig) -> DSUNet:
+    """Random weights, of which only the paper's are trained."""
+    model = random_model(config)
+    freeze_encoders(model)
+    return model
+
+
+def measure_speed(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Seconds of a step, for each loop, and of filling the cache."""
+    options = run_options(arguments, folder)
+    cached = run_options(arguments, folder, cache=folder / "cache")
+    data = find_data(options)
+    config = config_of(arguments)
+    start = time.perf_counter()
+    filled_cache(make_fabric(cached), cached, trainable(config), data, Report())
+    filling = time.perf_counter() - start
+
+    steps = {
+        "published": published_step(trainable(config), options, data),
+        "ours": our_step(trainable(config), options, data),
+        "ours_cached": our_step(trainable(config), cached, data),
+    }
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for counted in range(-1, arguments.rounds):
+        order = [*times][counted % 3 :] + [*times][: counted % 3]
+        for name in order:
+            _synchronize()
+            start = time.perf_counter()
+            for _ in range(arguments.steps):
+                steps[name]()
+            _synchronize()
+            if counted >= 0:
+                times[name].append((time.perf_counter() - start) / arguments.steps)
+    images = {name: arguments.batch / summary(t)["median_s"] for name, t in times.items()}
+    for name, rate in images.items():
+        print(f"{name:12}{rate:8.2f} images/s")
+    return {
+        "step": {name: summary(seconds) for name, seconds in times.items()},
+        "images_per_s": images,
+        "ours_over_published": ratio(times["ours"], times["published"]),
+        "cached_over_published": ratio(times["ours_cached"], times["published"]),
+        "cached_over_ours": ratio(times["ours_cached"], times["ours"]),
+        "filling_s_per_image": filling / len(data.pairs),
+    }
+
+
+def measure_memory(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Peak of a few steps here, in this process."""
+    options = run_options(arguments, folder, checkpointing=arguments.variant == "checkpointing")
+    step = our_step(trainable(config_of(arguments)), options, find_data(options))
+    for _ in range(2):
+        step()
+    if options.device.resolve().type == "cuda":
+        return {"peak_gb": torch.cuda.max_memory_allocated() / 1e9}
+    return {"peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
+
+
+def run_options(arguments: argparse.Namespace, folder: Path, **changes: Any) -> TrainingOptions:
+    return TrainingOptions(
+        out=folder / "run",
+        images=folder / "data" / "Image",
+        masks=folder / "data" / "Mask",
+        batch=arguments.batch,
+        workers=arguments.workers,
+        device=Device(arguments.device),
+        **changes,
+    )
+
+
+def config_of(arguments: argparse.Namespace) -> DSUNetConfig:
+    return DSUNetConfig.preset(arguments.preset)
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=3, help="Of each loop in a round.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--device", choices=list(Device), default=Device.AUTO)
+    parser.add_argument("--variant", choices=("plain", "checkpointing"), help="Memory, here.")
+    parser.add_argument("--data", type=Path, help="Of --variant.")
+    arguments = parser.parse_args()
+    if arguments.variant:
+        print(json.dumps(measure_memory(arguments, arguments.data)))
+        return
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_scenes(folder / "data", arguments.images, seed=0)
+        speed = measure_speed(arguments, folder)
+        memory = {}
+        for variant in ("plain", "checkpointing"):
+            command = [sys.executable, __file__, *sys.argv[1:], "--variant", variant]
+            output = subprocess.run(
+                [*command, "--data", name], capture_output=True, text=True, check=True
+            ).stdout
+            memory[variant] = json.loads(output.splitlines()[-1])
+            print(variant, memory[variant])
+    pairs = {"preset": arguments.preset, "batch": arguments.batch, "steps": arguments.steps}
+    device = Device(arguments.device).resolve()
+    where = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    threads = torch.get_num_threads()
+    circumstances = {"device": where, "threads": threads, "workers": arguments.workers}
+    write(
+        f"training_{device.type}_{arguments.preset}",
+        {**pairs, **circumstances, **speed, "memory": memory},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""`dsunet ablate`: the paper's ablation table on any dataset, by one command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dsunet.cli_evaluate import named_folder
+from dsunet.cli_train import is_given, options_from, train
+from dsunet.training.options import TrainingOptions
+
+_OWN = ("out", "resume", "injection", "checkpoint")
+"""Options of `dsunet train` that an ablation settles itself."""
+
+SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""What the command must be registered with: what it does not know is for `dsunet train`."""
+
+
+def ablate(
+    ctx: typer.Context,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Folder for the four runs and the report."
+        ),
+    ],
+    test: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=DIR", help="A dataset as it is published, to judge on.  Repeatable."
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object instead of the table.")
+    ] = False,
+) -> None:
+    """Train and judge the paper's network and its ablations A, B and C, and print their table.
+
+    Every other option is one of `dsunet train` and holds for all four, which differ in --injection
+    alone:
+
+        dsunet ablate -o DIR --test CAMO=CAMO --dataset COD10K --sam2 FILE --dinov2 FILE
+
+    The same command again goes on where an earlier one was interrupted, and trains nothing twice.
+    DIR/report holds metrics.json, metrics.csv, images.csv and report.html.
+
+    Exit codes: 0 all is judged, 1 something failed, 2 wrong usage, 130 interrupted.
+    """
+    options = _training_options(ctx.args, output)
+    folders = [named_folder("--test", text) for text in test]
+
+    from dsunet.ablation import ablate as run
+    from dsunet.ablation import draw
+    from dsunet.evaluation.results import as_document
+    from dsunet.evaluation.testsets import TestSet, check_names
+
+    test_sets = [TestSet.of_dataset(name, folder) for name, folder in folders]
+    check_names(test_sets)
+    evaluation = run(options, test_sets, sys.stderr)
+    print(json.dumps(as_document(evaluation), indent=2) if as_json else draw(evaluation))
+
+
+def _training_options(arguments: list[str], output: Path) -> TrainingOptions:
+    """Read by the command `dsunet train` itself, so that it is described and checked once."""
+    alone = typer.Typer(add_completion=False)
+    alone.command()(train)
+    ctx: Any = typer.main.get_command(alone).make_context("dsunet train", arguments)
+    given = {name: value for name, value in ctx.params.items() if is_given(ctx, name)}
+    if own := sorted(given.keys() & {*_OWN}):
+        names = ", ".join(f"--{name}" for name in own)
+        raise typer.BadParameter(f"an ablation settles {names} itself: leave that out")
+    options = options_from({**given, "out": output})
+    # Older versions of Typer leave paths and choices as text here.
+    return TrainingOptions.from_dict(options.to_dict())

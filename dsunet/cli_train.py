@@ -1,0 +1,177 @@
+"""`dsunet train`: its options are those of TrainingOptions, where the defaults are."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dsunet import training
+from dsunet.config import PRESETS, DSUNetConfig, Injection
+from dsunet.device import Device
+from dsunet.training.options import Precision, TrainingOptions
+
+_DEFAULT: Any = types.SimpleNamespace(
+    **{field.name: field.default for field in dataclasses.fields(TrainingOptions)}
+)
+
+
+def train(
+    ctx: typer.Context,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The run folder, made by the run.")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Go on with an interrupted run, with its own options; no others."
+        ),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of images.")] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of their masks, of the same names.")
+    ] = None,
+    datasets: Annotated[
+        list[Path] | None,
+        typer.Option("--dataset", help="Folder of a standard dataset instead; may be repeated."),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help=f"{', '.join(PRESETS)}.  [default: large, or that of --checkpoint]"),
+    ] = None,
+    injection: Annotated[
+        Injection | None,
+        typer.Option(
+            help="last is the paper's; none, levels and all are its ablations A, B and C.  "
+            "[default: last]",
+            show_default=False,
+        ),
+    ] = None,
+    sam2: Annotated[Path | None, typer.Option(metavar="FILE", help="SAM2's weights.")] = None,
+    dinov2: Annotated[
+        str | None, typer.Option(metavar="FILE", help="DINOv2's weights, or timm:NAME.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A DSU-Net to start from.")
+    ] = None,
+    train_encoders: Annotated[
+        bool,
+        typer.Option(
+            "--train-encoders",
+            help="Train the encoders too; without weights for them, from scratch.",
+        ),
+    ] = False,
+    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = _DEFAULT.epochs,
+    batch: Annotated[
+        int, typer.Option(help="Images of one step, over all devices and parts.")
+    ] = _DEFAULT.batch,
+    lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = _DEFAULT.lr,
+    min_lr: Annotated[
+        float, typer.Option(help="What cosine annealing leads to.")
+    ] = _DEFAULT.min_lr,
+    warmup: Annotated[
+        float, typer.Option(help="Epochs of a linear rise before that.")
+    ] = _DEFAULT.warmup,
+    weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = _DEFAULT.weight_decay,
+    clip: Annotated[
+        float | None, typer.Option(help="Largest norm of the gradient.  [default: any]")
+    ] = None,
+    horizontal_flip: Annotated[
+        float, typer.Option(help="Probability of mirroring left and right.")
+    ] = _DEFAULT.horizontal_flip,
+    vertical_flip: Annotated[
+        float, typer.Option(help="Probability of mirroring top and bottom.")
+    ] = _DEFAULT.vertical_flip,
+    deep_supervision: Annotated[
+        tuple[float, float, float],
+        typer.Option(help="Weights of the coarse, middle and fine output's losses."),
+    ] = _DEFAULT.deep_supervision,
+    weighted_bce: Annotated[
+        bool,
+        typer.Option(
+            "--weighted-bce", help="Weigh the cross-entropy's pixels too; not as published."
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of fresh weights, order and flips.")] = _DEFAULT.seed,
+    device: Annotated[Device, typer.Option(help="Where to train.")] = _DEFAULT.device,
+    devices: Annotated[
+        int, typer.Option(help="How many, each taking a share of every batch.")
+    ] = _DEFAULT.devices,
+    precision: Annotated[
+        Precision, typer.Option(help="What the network computes in.")
+    ] = _DEFAULT.precision,
+    accumulate: Annotated[
+        int, typer.Option(help="Parts of a batch, computed one after the other to save memory.")
+    ] = _DEFAULT.accumulate,
+    checkpointing: Annotated[
+        bool,
+        typer.Option(
+            "--checkpointing", help="Compute Hiera's blocks twice instead of keeping them."
+        ),
+    ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to keep what the frozen DINOv2 computes, for this and later runs."
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read images.")] = _DEFAULT.workers,
+    val_dataset: Annotated[
+        Path | None, typer.Option(help="Folder of a standard dataset to validate on.")
+    ] = None,
+    val_images: Annotated[Path | None, typer.Option(help="Or its images,")] = None,
+    val_masks: Annotated[Path | None, typer.Option(help="and their masks.")] = None,
+    val_every: Annotated[
+        int, typer.Option(help="Epochs between two validations.")
+    ] = _DEFAULT.val_every,
+    val_count: Annotated[
+        int, typer.Option(help="Images to validate on at most.")
+    ] = _DEFAULT.val_count,
+    save_every: Annotated[
+        float, typer.Option(help="Minutes between two saved states.")
+    ] = _DEFAULT.save_every,
+    save_all: Annotated[
+        bool, typer.Option("--save-all", help="Write frozen encoders into checkpoints too.")
+    ] = False,
+) -> None:
+    """Train on images and their masks; the defaults are the paper's protocol.
+
+    A run folder holds config.json, log.csv, curve.png, overlays/, checkpoint.safetensors, with
+    validation best.safetensors, and state/, from which --resume goes on, also after kill -9, to
+    the same result.
+
+    Exit codes: 0 trained, 1 something failed, 2 wrong usage, 130 interrupted.
+    """
+    values = locals()
+    given = {name: values[name] for name in ctx.params if is_given(ctx, name)}
+    if resume is not None:
+        if others := sorted(given.keys() - {"resume"}):
+            names = ", ".join("--" + name.replace("_", "-") for name in others)
+            raise typer.BadParameter(f"a run goes on with its own options: leave {names} out")
+        training.resume(resume)
+        return
+    if out is None:
+        raise typer.BadParameter("name a run folder with -o, or one to go on with by --resume")
+    training.train(options_from(given))
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option is on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def options_from(given: dict[str, Any]) -> TrainingOptions:
+    """What was given on the command line, the rest by default."""
+    preset, injection = given.pop("preset", None), given.pop("injection", None)
+    if preset is not None or injection is not None:
+        if "checkpoint" in given and preset is None:
+            raise typer.BadParameter("--checkpoint says its own injection: leave --injection out")
+        config = DSUNetConfig.preset(preset or "large")
+        given["config"] = config.replace(injection=injection or config.injection)
+    if "datasets" in given:
+        given["datasets"] = tuple(given["datasets"])
+    return TrainingOptions(**given)

@@ -1,0 +1,100 @@
+"""The encoders' maps of one image, and the plain encoders to take them from."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dsunet.config import DSUNetConfig, Injection
+from dsunet.encoders import DinoEncoder, HieraEncoder
+from dsunet.model import DSUNet
+from dsunet.pretrained import load_encoders
+from dsunet.random_weights import random_model
+from dsunet_runtime.images import encoder_input
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
+
+
+class Weights(enum.Enum):
+    """How much of a model means something."""
+
+    TRAINED = enum.auto()
+    """All of it."""
+    ENCODERS = enum.auto()
+    """The encoders, as their authors published them: as in the paper's figures."""
+    RANDOM = enum.auto()
+    """Nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMap:
+    """What one level of an encoder makes of an image."""
+
+    name: str
+    values: NDArray[np.float32]
+    """C×h×w."""
+
+    @property
+    def shape_in_words(self) -> str:
+        """Channels × height × width."""
+        return "×".join(map(str, self.values.shape))
+
+
+def open_encoders(
+    preset: str, *, sam2: Path | None = None, dinov2: str | None = None
+) -> tuple[DSUNet, Weights]:
+    """A preset's encoders from their official files, or random ones if none is named.
+
+    Adapters do nothing in a model of official files; with SAM2's alone it has no DINOv2.
+    Raises ConfigError for an unknown preset, and CheckpointError as `load_encoders` does.
+    """
+    config = DSUNetConfig.preset(preset)
+    if sam2 is None and dinov2 is None:
+        return random_model(config), Weights.RANDOM
+    injection = Injection.NONE if dinov2 is None else Injection.LAST
+    model = random_model(config.replace(injection=injection))
+    load_encoders(model, sam2=sam2, dinov2=dinov2)
+    _silence_adapters(model.hiera)
+    return model, Weights.ENCODERS
+
+
+def feature_maps(model: DSUNet, rgb: NDArray[np.uint8]) -> dict[str, list[FeatureMap]]:
+    """Hiera's four maps, finest first, and DINOv2's at the ends of its four quarters.
+
+    By encoder; a model without DINOv2 (ablation A) has no entry for it.  DINOv2's maps are the
+    normalised patch tokens, as the network reads them after the last block.  `rgb` is H×W×3, 0 to
+    255.
+    """
+    config = model.config
+    with torch.inference_mode():
+        hiera = model.hiera(_input(rgb, config.hiera.image_size))
+        maps = {
+            "Hiera": [
+                FeatureMap(f"Hiera, level {level}", values[0].numpy())
+                for level, values in enumerate(hiera, start=1)
+            ]
+        }
+        if model.dino is not None:
+            blocks = config.dino.quarter_blocks
+            dino = DinoEncoder(model.dino.vit, blocks)(_input(rgb, config.dino.image_size))
+            maps["DINOv2"] = [
+                FeatureMap(f"DINOv2, block {block + 1}", values[0].numpy())
+                for block, values in zip(blocks, dino, strict=True)
+            ]
+    return maps
+
+
+def _input(rgb: NDArray[np.uint8], side: int) -> torch.Tensor:
+    return torch.from_numpy(encoder_input(rgb, side, IMAGENET_MEAN, IMAGENET_STD))[None]
+
+
+def _silence_adapters(hiera: HieraEncoder) -> None:
+    """Let every adapter pass its input on, since GELU(0) = 0."""
+    with torch.no_grad():
+        for adapter in hiera.adapters:
+            adapter.up.weight.zero_()  # type: ignore[union-attr, operator]
+            adapter.up.bias.zero_()  # type: ignore[union-attr, operator]

@@ -1,0 +1,124 @@
+"""The picture: a column of the image and one for each level, two rows for each encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dsunet.errors import MissingExtraError
+from dsunet.explain.maps import FeatureMap
+from dsunet.explain.projections import Colours, Embedding
+from dsunet_runtime.writing import write_whole
+
+try:
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+except ModuleNotFoundError as error:
+    raise MissingExtraError("matplotlib is not installed: pip install 'dsunet[train]'") from error
+
+_PANEL = 2.6  # inches
+_DPI = 110
+_SHOWN = 600  # pixels of the image's longer side
+_INSIDE, _OUTSIDE = (230, 120, 20), (60, 90, 150)
+
+
+@dataclass(frozen=True, slots=True)
+class Colouring:
+    """What colour a point has that stands for a place in the image."""
+
+    title: str
+    rgb: NDArray[np.uint8]
+    """H×W×3, of the image's size."""
+
+    @classmethod
+    def of_mask(cls, title: str, mask: NDArray[np.uint8]) -> Colouring:
+        """Orange inside, above 128, and blue outside."""
+        inside = (mask > 128)[:, :, None]
+        return cls(title, np.where(inside, _INSIDE, _OUTSIDE).astype(np.uint8))
+
+    @classmethod
+    def of_position(cls, height: int, width: int) -> Colouring:
+        """Red grows to the right and green downwards."""
+        rgb = np.full((height, width, 3), 90, np.uint8)
+        rgb[:, :, 0] = np.linspace(0, 255, width).astype(np.uint8)
+        rgb[:, :, 1] = np.linspace(0, 255, height).astype(np.uint8)[:, None]
+        return cls("position", rgb)
+
+    def at(self, embedding: Embedding, shape: Sequence[int]) -> NDArray[np.float64]:
+        """The colours, K×3 from 0 to 1, of the points of a map C×h×w: at their cells' centres."""
+        height, width = self.rgb.shape[:2]
+        rows = (embedding.rows + 0.5) * height / shape[1]
+        columns = (embedding.columns + 0.5) * width / shape[2]
+        colours: NDArray[np.float64] = self.rgb[rows.astype(int), columns.astype(int)] / 255
+        return colours
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A map and what became of it."""
+
+    map: FeatureMap
+    colours: Colours
+    embedding: Embedding
+
+
+def write_picture(
+    path: Path, image: NDArray[np.uint8], colouring: Colouring, encoders: Mapping[str, list[Level]]
+) -> None:
+    """Draw everything and write it as PNG.  Raises OutputError if it cannot be written."""
+    columns = 1 + max(map(len, encoders.values()))
+    rows = 2 * len(encoders)
+    figure = Figure(figsize=(_PANEL * columns, _PANEL * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.set_axis_off()
+    _show(grid[0, 0], _small(image), "image")
+    _show(grid[1, 0], _small(colouring.rgb), f"colours of t-SNE:\n{colouring.title}")
+    aspect = image.shape[0] / image.shape[1]
+    for number, levels in enumerate(encoders.values()):
+        for column, level in enumerate(levels, start=1):
+            _draw_colours(grid[2 * number, column], level, aspect)
+            _draw_points(grid[2 * number + 1, column], level, colouring)
+    canvas = FigureCanvasAgg(figure)
+    write_whole(path, lambda file: canvas.print_figure(file, dpi=_DPI, format="png"))
+
+
+def _draw_colours(axes: Axes, level: Level, aspect: float) -> None:
+    variance = f"PCA, {level.colours.variance:.0%} of the variance"
+    _show(axes, level.colours.rgb, _title(level, variance), aspect)
+
+
+def _draw_points(axes: Axes, level: Level, colouring: Colouring) -> None:
+    shape = level.map.values.shape
+    total = shape[1] * shape[2]
+    count = len(level.embedding.points)
+    of_all = f"{count} points" if count == total else f"{count} of {total} points"
+    axes.set_axis_on()
+    axes.set_box_aspect(1)
+    axes.set_title(_title(level, f"t-SNE, {of_all}"), fontsize="small")
+    x, y = level.embedding.points.T
+    axes.scatter(
+        x, y, s=min(30, 3 + 2000 / count), c=colouring.at(level.embedding, shape), linewidths=0
+    )
+
+
+def _title(level: Level, line: str) -> str:
+    return f"{level.map.name}, {level.map.shape_in_words}\n{line}"
+
+
+def _show(axes: Axes, rgb: NDArray[np.uint8], title: str, aspect: float = 1) -> None:
+    axes.imshow(rgb, aspect=aspect, interpolation="nearest")
+    axes.set_title(title, fontsize="small")
+
+
+def _small(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    image = Image.fromarray(rgb)
+    image.thumbnail((_SHOWN, _SHOWN))
+    return np.asarray(image)

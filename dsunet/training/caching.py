@@ -1,0 +1,82 @@
+"""The pass over the images that fills the feature cache, before the first epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from lightning_fabric import Fabric
+from torch.utils.data import DataLoader
+
+from dsunet.data.pairs import Pair
+from dsunet.data.samples import FLIPS, Key, Samples
+from dsunet.errors import TrainingError
+from dsunet.model import DSUNet
+from dsunet.pretrained import encoder_hashes
+from dsunet.training.data import TrainingData
+from dsunet.training.feature_cache import FeatureCache, flipped_images, kept_maps
+from dsunet.training.options import TrainingOptions
+from dsunet.training.report import Report
+
+_IMAGES = 4
+"""Of each pass through DINOv2, in inference far below what training needs."""
+
+
+def filled_cache(
+    fabric: Fabric, options: TrainingOptions, model: DSUNet, data: TrainingData, report: Report
+) -> FeatureCache | None:
+    """The cache that the options ask for, with all maps in it; each process computes its share.
+
+    Raises TrainingError if the model has nothing to cache, or the cache cannot be written.
+    """
+    if options.cache is None:
+        return None
+    if model.dino is None:
+        raise TrainingError(
+            "--cache keeps DINOv2's maps, and injection none has none: leave it out"
+        )
+    cache = FeatureCache(
+        options.cache,
+        model.config,
+        encoder_hashes(model.state_dict())["dino"],
+        options.precision.value,
+        data.image_hashes,
+    )
+    missing = cache.missing()
+    fabric.barrier()  # before anyone writes
+    model.dino.to(fabric.device)
+    _fill(fabric, options, cache, model, data.pairs, missing, report)
+    model.dino.cpu()
+    fabric.barrier()
+    return cache
+
+
+def _fill(
+    fabric: Fabric,
+    options: TrainingOptions,
+    cache: FeatureCache,
+    model: DSUNet,
+    pairs: Sequence[Pair],
+    missing: Sequence[int],
+    report: Report,
+) -> None:
+    """Compute and write the maps of the missing images that are this process's."""
+    share = missing[fabric.global_rank :: fabric.world_size]
+    images = Samples(pairs, {"dino": model.config.dino.image_size}, seed=0, flips=(0, 0))
+    batches = [
+        [Key(0, index) for index in share[start : start + _IMAGES]]
+        for start in range(0, len(share), _IMAGES)
+    ]
+    if share:
+        report.say(f"DINOv2's maps of {len(share)} images: computed now, and kept for all runs")
+    loader = DataLoader(images, batch_sampler=batches, num_workers=options.worker_count)
+    for done, (keys, batch) in enumerate(zip(batches, loader, strict=True), 1):
+        inputs = fabric.to_device(batch["dino"])
+        with torch.inference_mode(), fabric.autocast():
+            maps = [
+                kept_maps(model.dino_maps(flip), model.config) for flip in flipped_images(inputs)
+            ]
+        for number, key in enumerate(keys):
+            of_image = [[one[number] for one in maps[flip]] for flip in range(len(FLIPS))]
+            cache.write(key.number, of_image)
+        report.show(done / len(batches), f"image {min(done * _IMAGES, len(share))} of {len(share)}")

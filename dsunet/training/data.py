@@ -1,0 +1,74 @@
+"""What a run trains on and is validated on: found, checked, and told apart from any other data."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsunet.data.layouts import Split, locate
+from dsunet.data.pairs import Pair, check_pairs, find_pairs
+from dsunet.errors import DataError
+from dsunet.training.options import TrainingOptions
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """The pairs of a run."""
+
+    pairs: tuple[Pair, ...]
+    val_pairs: tuple[Pair, ...]
+    """Those that are judged: evenly spaced, `val_count` at most; none without validation."""
+    image_hashes: tuple[str, ...]
+    """SHA-256 of each training image's file."""
+    sha256: str
+    """Of the names and contents of all training files, in order."""
+
+
+def find_data(options: TrainingOptions) -> TrainingData:
+    """Find all pairs and read them once.
+
+    Raises DataError that lists everything that is unpaired, unreadable or misshaped.
+    """
+    pairs = _pairs(options.images, options.masks, options.datasets, Split.TRAIN)
+    val_datasets = (options.val_dataset,) if options.val_dataset else ()
+    val_pairs = _pairs(options.val_images, options.val_masks, val_datasets, Split.TEST)
+    val_pairs = evenly_spaced(val_pairs, options.val_count)
+    check_pairs([*pairs, *val_pairs])
+    images, masks = (_hashes([getattr(pair, name) for pair in pairs]) for name in ("image", "mask"))
+    names = [pair.stem for pair in pairs]
+    lines = "".join(" ".join(line) + "\n" for line in zip(images, masks, names, strict=True))
+    digest = hashlib.sha256(lines.encode()).hexdigest()
+    return TrainingData(tuple(pairs), tuple(val_pairs), tuple(images), digest)
+
+
+def evenly_spaced(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """At most `count` of them, from the first on."""
+    if len(pairs) <= count:
+        return list(pairs)
+    return [pairs[k * len(pairs) // count] for k in range(count)]
+
+
+def _pairs(
+    images: Path | None, masks: Path | None, datasets: tuple[Path, ...], split: Split
+) -> list[Pair]:
+    folders = [locate(folder, split) for folder in datasets]
+    if images is not None and masks is not None:
+        folders.append((images, masks))
+    return [pair for folder in folders for pair in find_pairs(*folder)]
+
+
+def _hashes(paths: Sequence[Path]) -> list[str]:
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(_sha256, paths))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error

@@ -1,0 +1,136 @@
+"""What the frozen DINOv2 gives for each image and each of its flips, computed once and kept.
+
+A file holds one image's maps, for all four flips because a flipped image's map is not the flipped
+map: position embeddings stay where they are.  They are kept in half precision, resampled to what
+the network injects where that is smaller.  A file's name is a hash of all that its content depends
+on, so a cache can be shared by any number of runs, and what does not fit is never found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dsunet.config import DSUNetConfig, Injection
+from dsunet.data.samples import FLIPS, Flip, Sample
+from dsunet.errors import DataError, TrainingError
+from dsunet_runtime.errors import OutputError
+from dsunet_runtime.writing import write_whole
+
+FORMAT_VERSION = 1
+
+
+def map_sides(config: DSUNetConfig) -> tuple[int, ...]:
+    """Height (and width) of each DINOv2 map that is kept: what the network reads of it, or all."""
+    whole, read = config.dino.map_size, config.hiera.map_sizes
+    if config.injection is Injection.ALL:  # one map for all levels, each of another size
+        return (whole,)
+    return tuple(min(whole, read[level]) for level in config.injection.hiera_levels)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureCache:
+    """The maps of the images whose files have `image_hashes`, by their index."""
+
+    folder: Path
+    config: DSUNetConfig
+    encoder_hash: str
+    """Of DINOv2's weights; see `pretrained.encoder_hashes`."""
+    precision: str
+    """What DINOv2 computes in."""
+    image_hashes: tuple[str, ...]
+
+    def path(self, index: int) -> Path:
+        """Where the maps of an image are, or will be."""
+        content = {
+            "format_version": FORMAT_VERSION,
+            "image": self.image_hashes[index],
+            "encoder": self.encoder_hash,
+            "precision": self.precision,
+            "image_size": self.config.dino.image_size,
+            "injection": self.config.injection.value,
+            "map_sides": map_sides(self.config),
+        }
+        name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return self.folder / name[:2] / f"{name}.safetensors"
+
+    def read(self, index: int, flip: Flip) -> Sample:
+        """The maps of one image and flip: `map0` and so on, each D×s×s, float16.
+
+        Raises DataError if the file is not there, or damaged.
+        """
+        path = self.path(index)
+        try:
+            with safe_open(path, framework="pt") as file:
+                checksums = file.metadata()
+                stored = {key: file.get_tensor(key) for key in self._keys(flip)}
+        except (SafetensorError, OSError) as error:
+            raise DataError(f"{path} cannot be read: {error}; --resume computes it anew") from error
+        if any(checksums.get(key) != _checksum(tensor) for key, tensor in stored.items()):
+            raise DataError(f"{path} is damaged: --resume computes it anew")
+        return {f"map{k}": tensor for k, tensor in enumerate(stored.values())}
+
+    def write(self, index: int, maps: Sequence[Sequence[Tensor]]) -> None:
+        """Keep an image's maps: for each of FLIPS each map D×s×s.
+
+        Raises TrainingError if they cannot be written.
+        """
+        tensors = {
+            key: tensor.half().cpu().contiguous()
+            for flip, of_flip in zip(FLIPS, maps, strict=True)
+            for key, tensor in zip(self._keys(flip), of_flip, strict=True)
+        }
+        content = save(tensors, {key: _checksum(tensor) for key, tensor in tensors.items()})
+        path = self.path(index)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, lambda file: file.write(content))
+        except (OSError, OutputError) as error:
+            raise TrainingError(f"the cache cannot be written: {error}") from error
+
+    def missing(self) -> list[int]:
+        """The images whose maps are not there whole; every file is read."""
+        with ThreadPoolExecutor() as threads:
+            whole = list(threads.map(self._is_whole, range(len(self.image_hashes))))
+        return [index for index, is_whole in enumerate(whole) if not is_whole]
+
+    def _is_whole(self, index: int) -> bool:
+        try:
+            for flip in FLIPS:
+                self.read(index, flip)
+        except DataError:
+            return False
+        return True
+
+    def _keys(self, flip: Flip) -> list[str]:
+        """The names of a flip's maps in a file."""
+        return [f"{FLIPS.index(flip)}.{k}" for k in range(len(map_sides(self.config)))]
+
+
+def kept_maps(maps: Sequence[Tensor], config: DSUNetConfig) -> list[Tensor]:
+    """DINOv2's maps N×D×h×w as they are kept, N×D×s×s: resampled as the network does it."""
+    return [
+        F.interpolate(one, (side, side), mode="bilinear")
+        for one, side in zip(maps, map_sides(config), strict=True)
+    ]
+
+
+def flipped_images(images: Tensor) -> Iterator[Tensor]:
+    """Images N×3×T×T, mirrored in each way of FLIPS."""
+    for flip in FLIPS:
+        axes = [axis for axis, wanted in ((3, flip.horizontal), (2, flip.vertical)) if wanted]
+        yield images.flip(axes)
+
+
+def _checksum(tensor: Tensor) -> str:
+    return f"{zlib.crc32(tensor.numpy().tobytes()):08x}"

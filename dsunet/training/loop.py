@@ -1,0 +1,218 @@
+"""Epochs and steps of a run, in one process."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dsunet.checkpoint import save_model
+from dsunet.data.samples import BatchPlan, Sample, Samples
+from dsunet.errors import TrainingError
+from dsunet.evaluation.predictors import TorchPredictor
+from dsunet.model import DSUNet
+from dsunet.training.curve import draw_curve
+from dsunet.training.data import TrainingData, evenly_spaced
+from dsunet.training.feature_cache import FeatureCache
+from dsunet.training.folder import Row, RunFolder
+from dsunet.training.model import trains_encoders
+from dsunet.training.options import Precision, TrainingOptions
+from dsunet.training.report import Report, in_words
+from dsunet.training.schedule import learning_rate
+from dsunet.training.state import Position, load_state, save_state
+from dsunet.training.step import Stepper
+from dsunet.training.validation import validate, write_overlays
+
+OVERLAYS = 6
+"""Images in each epoch's sheet."""
+
+_LOOKED_AT = 20  # steps between two looks at the loss, for which a GPU must be waited for
+
+
+class Training:
+    """A run that was set up: `run` takes it to its end, from its saved state if there is one."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        options: TrainingOptions,
+        model: DSUNet,
+        data: TrainingData,
+        folder: RunFolder,
+        report: Report,
+        cache: FeatureCache | None = None,
+    ) -> None:
+        self._fabric, self._options, self._data = fabric, options, data
+        self._folder, self._report, self._cache = folder, report, cache
+        self._model = model
+        self._dino = model.dino
+        if cache is not None:
+            model.dino = None  # not needed, and so not on the device
+        self._stepper = Stepper(fabric, options, model)
+        self._plan = BatchPlan(
+            len(data.pairs),
+            options.batch,
+            options.seed,
+            options.accumulate,
+            fabric.global_rank,
+            fabric.world_size,
+        )
+        self._pending: list[Tensor] = []
+        self._saved_at = time.monotonic()
+        self._position = Position()
+        if folder.state.exists():
+            self._position = load_state(folder.state, model, self._stepper.optimizer, fabric)
+
+    def run(self) -> None:
+        """Train to the last epoch."""
+        if self._position.epoch >= self._options.epochs:
+            self._report.say(f"{self._folder.path} is finished: nothing is left to do")
+            return
+        parts = iter(self._loader())
+        for _ in range(self._position.epoch, self._options.epochs):
+            self._train_epoch(parts)
+            self._finish_epoch()
+
+    def _loader(self) -> DataLoader[Sample]:
+        options, position = self._options, self._position
+        sides = dict(self._model.config.input_sizes)
+        if self._cache is not None:
+            del sides["dino"]
+        samples = Samples(
+            self._data.pairs,
+            sides,
+            seed=options.seed,
+            flips=(options.horizontal_flip, options.vertical_flip),
+            maps=self._cache.read if self._cache else None,
+        )
+        return DataLoader(
+            samples,
+            # One iterator over all epochs: workers are started once, and never wait for an epoch.
+            batch_sampler=self._plan.parts_from(position.epoch, position.step, options.epochs),
+            num_workers=options.worker_count,
+            pin_memory=self._fabric.device.type == "cuda",
+        )
+
+    def _train_epoch(self, parts: Iterator[Sample]) -> None:
+        """The steps of the epoch that are still to do."""
+        position = self._position
+        steps = self._plan.steps(position.epoch)
+        for keys in steps[position.step :]:
+            start = time.monotonic()
+            rate = learning_rate(self._options, position.epoch, position.step, len(steps))
+            self._pending.append(self._stepper.step(parts, keys, rate))
+            position.step += 1
+            position.seconds += time.monotonic() - start
+            if len(self._pending) >= _LOOKED_AT or self._report.is_due:
+                self._look()
+                self._show_progress(len(steps))
+            if time.monotonic() - self._saved_at >= 60 * self._options.save_every:
+                self._save()
+        self._look()
+
+    def _look(self) -> None:
+        """Fetch the losses since the last look; raise TrainingError where they are no numbers."""
+        if not self._pending:
+            return
+        losses = torch.stack(self._pending).cpu()
+        self._pending.clear()
+        finite = losses.isfinite().all(1)
+        # With fp16 the scaler leaves out a few steps while it looks for its scale.
+        tolerated = self._options.precision is Precision.FP16 and bool(finite.any())
+        if not finite.all() and not tolerated:
+            step = self._position.step - len(losses) + int(finite.logical_not().nonzero()[0]) + 1
+            raise TrainingError(
+                f"the loss of step {step} of epoch {self._position.epoch + 1} is not finite: start "
+                "another run with a lower --lr, with --clip 1 or with --precision fp32 (the state "
+                "before that is kept)"
+            )
+        for row in losses[finite].tolist():
+            self._position.add(row)
+
+    def _show_progress(self, steps: int) -> None:
+        position, epochs = self._position, self._options.epochs
+        left = epochs * steps - position.epoch * steps - position.step
+        loss = self._weighted(position.mean_losses())
+        rate = self._stepper.optimizer.param_groups[0]["lr"]
+        self._report.show(
+            position.step / steps,
+            f"epoch {position.epoch + 1}/{epochs}  loss {loss:.4f}  lr {rate:.2e}  "
+            f"{in_words(left * position.seconds / position.step)} left",
+        )
+
+    def _weighted(self, losses: Sequence[float]) -> float:
+        weights = self._options.deep_supervision
+        return sum(w * loss for w, loss in zip(weights, losses, strict=True))
+
+    def _finish_epoch(self) -> None:
+        """Log, judge, write the checkpoints, and last of all the state that says so."""
+        position = self._position
+        means = position.mean_losses()
+        row: Row = {
+            "epoch": position.epoch + 1,
+            "step": (position.epoch + 1) * position.step,
+            "loss": self._weighted(means),
+            **dict(zip(("loss_coarse", "loss_middle", "loss_fine"), means, strict=True)),
+            "lr": self._stepper.optimizer.param_groups[0]["lr"],
+            "images_per_s": len(self._data.pairs) / position.seconds,
+            "seconds": position.seconds,
+        }
+        if self._fabric.is_global_zero:
+            row |= self._judge(position.epoch + 1)
+            self._write_checkpoints(row)
+        position.finish_epoch(row)
+        if self._fabric.is_global_zero:
+            self._folder.write_log(position.log)
+            draw_curve(position.log, self._folder.curve)
+            self._report.epoch(row, self._options.epochs)
+        self._save()
+        self._fabric.barrier()
+
+    def _judge(self, epoch: int) -> dict[str, float]:
+        """Metrics on the validation set, if one is due, and a sheet of masks."""
+        due = epoch % self._options.val_every == 0 or epoch == self._options.epochs
+        with self._whole_model() as model:
+            predictor = TorchPredictor(model.to(self._fabric.device), self._fabric.device)
+            pairs = evenly_spaced(self._data.val_pairs or self._data.pairs, OVERLAYS)
+            write_overlays(predictor, pairs, self._folder.overlays / f"epoch_{epoch:03}.jpg")
+            return validate(predictor, self._data.val_pairs) if due and self._data.val_pairs else {}
+
+    def _write_checkpoints(self, row: Row) -> None:
+        with self._whole_model() as model:
+            only_trained = not (self._options.save_all or trains_encoders(model))
+            save_model(model, self._folder.checkpoint, only_trained=only_trained)
+            if row.get("val_s", 0.0) > self._position.best:
+                self._position.best = row["val_s"]
+                save_model(model, self._folder.best, only_trained=only_trained)
+
+    @contextlib.contextmanager
+    def _whole_model(self) -> Iterator[DSUNet]:
+        """The model in evaluation mode, with DINOv2 also where training reads its maps."""
+        model = self._model
+        model.dino = self._dino
+        model.eval()
+        try:
+            yield model
+        finally:
+            model.train()
+            if self._cache is not None and self._dino is not None:
+                model.dino = None
+                self._dino.cpu()
+
+    def _save(self) -> None:
+        """Save the state, after a look at the losses that lead to it."""
+        self._look()
+        if self._fabric.is_global_zero:
+            save_state(
+                self._folder.state,
+                self._model,
+                self._stepper.optimizer,
+                self._fabric,
+                self._position,
+            )
+        self._saved_at = time.monotonic()

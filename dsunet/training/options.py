@@ -1,0 +1,169 @@
+"""What a training run is asked to do; the defaults are the paper's protocol.  No PyTorch here."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import os
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, get_args, get_origin, get_type_hints
+
+from dsunet.config import DSUNetConfig
+from dsunet.device import Device
+from dsunet.errors import TrainingError
+
+
+class Precision(enum.StrEnum):
+    """What the network computes in; weights, loss and optimizer are always float32."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """A whole training run.  Raises TrainingError where the parts do not fit each other."""
+
+    out: Path
+    """The run folder."""
+    images: Path | None = None
+    masks: Path | None = None
+    datasets: tuple[Path, ...] = ()
+    """Folders of standard datasets, trained on together; instead of `images` and `masks`."""
+
+    config: DSUNetConfig | None = None
+    """By default that of `checkpoint`, or else the paper's."""
+    checkpoint: Path | None = None
+    """What to start from; by default, fresh weights for all that is trained."""
+    sam2: Path | None = None
+    dinov2: str | None = None
+    train_encoders: bool = False
+
+    epochs: int = 50
+    batch: int = 8
+    """Images of one optimizer step, over all devices and parts."""
+    lr: float = 1e-3
+    min_lr: float = 1e-7
+    warmup: float = 0
+    """Epochs during which the learning rate rises linearly."""
+    weight_decay: float = 5e-4
+    clip: float | None = None
+    """Largest norm of the gradient."""
+    horizontal_flip: float = 0.5
+    vertical_flip: float = 0.5
+    deep_supervision: tuple[float, float, float] = (0.25, 0.5, 1.0)
+    """Weights of the losses of the coarse, middle and fine output."""
+    weighted_bce: bool = False
+    seed: int = 0
+
+    device: Device = Device.AUTO
+    devices: int = 1
+    precision: Precision = Precision.FP32
+    accumulate: int = 1
+    """Parts in which each device computes its share of a batch, one after the other."""
+    checkpointing: bool = False
+    cache: Path | None = None
+    workers: int = 4
+
+    val_dataset: Path | None = None
+    val_images: Path | None = None
+    val_masks: Path | None = None
+    val_every: int = 1
+    val_count: int = 200
+    save_every: float = 5.0
+    """Minutes between two saved states; 0 saves after every step."""
+    save_all: bool = False
+    """Write the frozen encoders into the checkpoints too."""
+
+    def __post_init__(self) -> None:
+        _check_source(self.images, self.masks, self.datasets, "--images", "--masks", "--dataset")
+        if self.val_dataset or self.val_images or self.val_masks:
+            datasets = (self.val_dataset,) if self.val_dataset else ()
+            names = ("--val-images", "--val-masks", "--val-dataset")
+            _check_source(self.val_images, self.val_masks, datasets, *names)
+        for name in ("epochs", "batch", "devices", "accumulate", "val_every", "val_count"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        for name in ("min_lr", "warmup", "weight_decay", "workers", "seed", "save_every"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("horizontal_flip", "vertical_flip"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
+        _require(self.lr > 0, "lr", self.lr, "more than 0")
+        _require(self.clip is None or self.clip > 0, "clip", self.clip, "more than 0")
+        _require(
+            min(self.deep_supervision) >= 0 and sum(self.deep_supervision) > 0,
+            "deep_supervision",
+            self.deep_supervision,
+            "0 or more, not all of them 0",
+        )
+        if self.batch % (self.devices * self.accumulate):
+            raise TrainingError(
+                f"--batch {self.batch} does not divide into {self.devices} devices times "
+                f"{self.accumulate} parts: choose a multiple of {self.devices * self.accumulate}"
+            )
+        if self.cache and self.train_encoders:
+            raise TrainingError(
+                "--cache keeps what a frozen DINOv2 computes, and --train-encoders changes it: "
+                "give one of them"
+            )
+
+    @property
+    def worker_count(self) -> int:
+        """Processes that read images; more than there are cores would only wait for each other."""
+        return min(self.workers, os.cpu_count() or 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_dict` reads them back."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: _plain(value) for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The options that `to_dict` wrote.  Raises TrainingError on anything else."""
+        hints = get_type_hints(cls)
+        names = [field.name for field in dataclasses.fields(cls)]
+        try:
+            return cls(**{name: _read(hints[name], values[name]) for name in names})
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrainingError(f"the options are damaged: {error!r}") from error
+
+
+def _check_source(
+    images: Path | None, masks: Path | None, datasets: tuple[Path, ...], *names: str
+) -> None:
+    either, or_, instead = names
+    if datasets and (images or masks):
+        raise TrainingError(f"{instead} names images and masks: leave {either} and {or_} out")
+    if not datasets and not (images and masks):
+        raise TrainingError(f"give {either} and {or_}, or {instead}")
+
+
+def _require(holds: bool, name: str, value: object, range_: str) -> None:
+    if not holds:
+        option = "--" + name.replace("_", "-")
+        raise TrainingError(f"{option} is {value}: it must be {range_}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, DSUNetConfig):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _read(hint: Any, value: Any) -> Any:
+    """A value from JSON as the type of its field."""
+    if get_origin(hint) is types.UnionType:
+        if value is None:
+            return None
+        hint = get_args(hint)[0]
+    if get_origin(hint) is tuple:
+        return tuple(_read(get_args(hint)[0], item) for item in value)
+    if hint is DSUNetConfig:
+        return DSUNetConfig.from_dict(value)
+    if hint is bool and not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return hint(value)

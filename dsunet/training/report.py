@@ -1,0 +1,69 @@
+"""What a run says while it goes on: a line of progress on a terminal, and a line for each epoch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Self, TextIO
+
+from dsunet.training.folder import Row
+from dsunet_runtime.closing import Closing
+from dsunet_runtime.progress import StatusLine, bar
+
+_PAUSE = 0.2  # seconds between two drawings
+
+
+class Report(Closing):
+    """Reports to stderr, or to `stream`, from `with` on; before, it can go to other processes."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+        self._line: StatusLine | None = None
+        self._drawn = 0.0
+
+    def __enter__(self) -> Self:
+        self._line = StatusLine(self._stream or sys.stderr)
+        return self
+
+    def close(self) -> None:
+        """Clear the line of progress."""
+        if self._line is not None:
+            self._line.close()
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        if self._line is not None:
+            self._line.say(line)
+
+    def show(self, done: float, text: str) -> None:
+        """Draw progress, `done` from 0 to 1, if there is a terminal."""
+        if self._line is not None:
+            self._drawn = time.monotonic()
+            self._line.show(f"{bar(done)} {text}")
+
+    @property
+    def is_due(self) -> bool:
+        """Whether progress was drawn long enough ago."""
+        return self._line is not None and time.monotonic() - self._drawn > _PAUSE
+
+    def epoch(self, row: Row, epochs: int) -> None:
+        """Print what an epoch came to."""
+        metrics = "".join(
+            f"  {name.removeprefix('val_')} {value:.4f}"
+            for name, value in row.items()
+            if name.startswith("val_")
+        )
+        self.say(
+            f"epoch {row['epoch']:.0f}/{epochs}  loss {row['loss']:.4f}  lr {row['lr']:.2e}  "
+            f"{row['images_per_s']:.1f} images/s  {in_words(row['seconds'])}{metrics}"
+        )
+
+
+def in_words(seconds: float) -> str:
+    """A duration, such as 41 s, 3:20 min or 2:05 h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02} h"

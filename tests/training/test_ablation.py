@@ -1,0 +1,327 @@
+"""Four networks trained alike, judged, and put beside the paper's table."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+import dsunet.ablation
+from dsunet import DSUNetConfig, Injection, load_model, random_model, save_model
+from dsunet.ablation import Variant, ablate, draw, open_trained
+from dsunet.cli import app
+from dsunet.data.pairs import read_mask
+from dsunet.device import Device
+from dsunet.errors import DataError, TrainingError
+from dsunet.evaluation.metrics import score_image, summarize
+from dsunet.evaluation.predictors import TorchPredictor
+from dsunet.evaluation.results import DatasetResults
+from dsunet.evaluation.testsets import TestSet
+from dsunet.training.folder import Row
+from dsunet.training.options import Precision, TrainingOptions
+from dsunet.training.report import Report
+from tests.training.conftest import SMALL, EncoderFiles, small_run, write_dataset
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_dataset(folder / "train", 2, seed=0)
+    write_dataset(folder / "CAMO", 3, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def options(data: Path, encoder_files: EncoderFiles, tmp_path_factory: Any) -> TrainingOptions:
+    """As the paper trains: with frozen encoders, which are not in the checkpoints."""
+    return small_run(
+        data / "train",
+        tmp_path_factory.mktemp("ablation"),
+        train_encoders=False,
+        sam2=encoder_files.sam2,
+        dinov2=encoder_files.dinov2,
+        batch=2,
+        device=Device.CPU,
+        save_every=0.0,
+    )
+
+
+def judged_on(data: Path) -> list[TestSet]:
+    return [TestSet.of_dataset("CAMO", data / "CAMO").first(None)]
+
+
+Ablation = tuple[Path, list[DatasetResults]]
+
+
+@pytest.fixture(scope="module")
+def ablation(options: TrainingOptions, data: Path) -> Ablation:
+    """A whole one, for tests that only read it."""
+    return options.out, ablate(options, judged_on(data), io.StringIO())
+
+
+def scores(evaluation: list[DatasetResults]) -> dict[str, dict[str, float]]:
+    return {r.model: asdict(r.scores) for one in evaluation for r in one.results}
+
+
+class TestVariants:
+    def test_are_the_papers(self) -> None:
+        injections = {variant.value: variant.injection for variant in Variant}
+        assert injections == {
+            "A": Injection.NONE,
+            "B": Injection.LEVELS,
+            "C": Injection.ALL,
+            "DSU-Net": Injection.LAST,
+        }
+
+    def test_differ_in_the_injection_alone(self, tmp_path: Path) -> None:
+        options = TrainingOptions(
+            out=tmp_path,
+            datasets=(tmp_path,),
+            sam2=tmp_path / "sam2.pt",
+            dinov2="dinov2.pth",
+            cache=tmp_path / "cache",
+            seed=7,
+        )
+        for variant in (Variant.B, Variant.C, Variant.DSU_NET):
+            config = DSUNetConfig().replace(injection=variant.injection)
+            assert variant.options(options) == replace(
+                options, out=tmp_path / variant.value, config=config
+            )
+        without = Variant.A.options(options)
+        assert without.dinov2 is None
+        assert without.cache is None
+        assert without.sam2 == options.sam2
+
+
+class TestAblation:
+    def test_trains_and_judges_all_four(
+        self, ablation: Ablation, data: Path, encoder_files: EncoderFiles
+    ) -> None:
+        out, evaluation = ablation
+        found = scores(evaluation)
+        assert list(found) == ["A", "B", "C", "DSU-Net"]
+        for variant in Variant:
+            model = load_model(
+                out / variant.value / "checkpoint.safetensors",
+                sam2=encoder_files.sam2,
+                dinov2=None if variant is Variant.A else encoder_files.dinov2,
+            )
+            assert model.config == SMALL.replace(injection=variant.injection)
+            with TorchPredictor(model) as predictor:
+                images = []
+                for number in range(3):
+                    prepared = predictor.prepare(data / f"CAMO/Image/{number:03}.jpg")
+                    mask = predictor.finish(predictor.infer([prepared])[0], prepared)
+                    images.append(score_image(mask, read_mask(data / f"CAMO/Mask/{number:03}.png")))
+            # Batches of another size round differently, which moves a mask by one level of 255.
+            assert found[variant] == pytest.approx(asdict(summarize(images)), abs=0.01)
+
+    def test_opens_checkpoints_that_hold_the_encoders(
+        self, options: TrainingOptions, tmp_path: Path
+    ) -> None:
+        save_model(random_model(SMALL), tmp_path / "checkpoint.safetensors")
+        for whole in ({"save_all": True}, {"train_encoders": True}):
+            open_trained(replace(options, out=tmp_path, **whole)).close()
+
+    def test_writes_a_report(self, ablation: Ablation) -> None:
+        out, evaluation = ablation
+        (dataset,) = json.loads((out / "report/metrics.json").read_text())["datasets"]
+        found = {result["model"]: result["scores"] for result in dataset["results"]}
+        assert found == scores(evaluation)
+        lines = (out / "report/metrics.csv").read_text().splitlines()
+        assert [line.split(",")[:3] for line in lines[1:]] == [
+            ["CAMO", name, "3"] for name in ("A", "B", "C", "DSU-Net")
+        ]
+
+    def test_draws_the_papers_table(self, ablation: Ablation) -> None:
+        _, evaluation = ablation
+        other = replace(evaluation[0], test_set=replace(evaluation[0].test_set, name="mine"))
+        lines = draw([*evaluation, other]).splitlines()
+        assert lines[0].split() == ["CAMO,", "3", "images", "mine,", "3", "images"]
+        assert lines[1].split() == ["S", "F", "E", "M"] * 2
+        assert [line.split()[0] for line in lines[2:10]] == [
+            "A", "paper", "B", "paper", "C", "paper", "DSU-Net", "paper",
+        ]  # fmt: skip
+        ours = scores(evaluation)["C"]
+        row = [f"{ours[name]:.4f}" for name in ("s_measure", "f_adaptive", "e_mean", "mae")]
+        assert lines[6].split() == ["C", *row, *row]
+        # Table VIII, and nothing for a dataset that the paper does not know.
+        assert lines[7].split() == ["paper", "0.880", "0.851", "0.922", "0.043"]
+        assert lines[9].split() == ["paper", "0.889", "0.859", "0.931", "0.041"]
+        assert all(len(line) == len(lines[2]) for line in lines[2:10:2])
+        assert "paper" not in draw([other]).replace("paper: its", "")
+
+
+class TestGoingOn:
+    @pytest.fixture
+    def copy(self, ablation: Ablation, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(ablation[0], tmp_path / "copy"))
+
+    def test_trains_nothing_twice(
+        self,
+        ablation: Ablation,
+        options: TrainingOptions,
+        data: Path,
+        copy: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        trained = spy(monkeypatch)
+        again = ablate(replace(options, out=copy), judged_on(data), io.StringIO())
+        assert trained == []
+        assert scores(again) == scores(ablation[1])
+
+    def test_after_an_interruption(
+        self,
+        ablation: Ablation,
+        options: TrainingOptions,
+        data: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        epochs: list[float] = []
+
+        def interrupt(report: Report, row: Row, of: int) -> None:
+            epochs.append(row["epoch"])
+            if epochs == [1, 2, 1]:  # in the first epoch of B, after its only step
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Report, "epoch", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                ablate(replace(options, out=tmp_path), judged_on(data), io.StringIO())
+        trained = spy(monkeypatch)
+        stream = io.StringIO()
+        evaluation = ablate(replace(options, out=tmp_path), judged_on(data), stream)
+        assert trained == ["resume B", "train C", "train DSU-Net"]
+        assert "B: injection levels\nepoch 1/2" in stream.getvalue()
+        assert scores(evaluation) == scores(ablation[1])  # as if nothing had happened
+
+    def test_not_with_other_options(self, options: TrainingOptions, data: Path, copy: Path) -> None:
+        other = replace(options, out=copy, seed=1, lr=0.1)
+        with pytest.raises(
+            TrainingError, match=r"A was begun with other options \(lr, seed\): give"
+        ):
+            ablate(other, judged_on(data), io.StringIO())
+
+    def test_not_with_other_data(
+        self, options: TrainingOptions, data: Path, copy: Path, tmp_path: Path
+    ) -> None:
+        moved = Path(shutil.copytree(data, tmp_path / "data"))
+        for run in ("A", "B", "C"):  # as if they had been trained on what is there now
+            config = copy / run / "config.json"
+            config.write_text(config.read_text().replace(str(data), str(moved)))
+        shutil.rmtree(copy / "DSU-Net")
+        with Image.open(moved / "train/Image/000.jpg") as image:
+            image.rotate(180).save(moved / "train/Image/000.jpg")
+        with pytest.raises(TrainingError, match="DSU-Net was trained on other images or masks"):
+            ablate(
+                replace(options, out=copy, datasets=(moved / "train",)),
+                judged_on(data),
+                io.StringIO(),
+            )
+
+    def test_broken_test_sets_are_found_before_training(
+        self, options: TrainingOptions, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        test_set = write_dataset(tmp_path / "test", 1, seed=0)
+        (test_set / "Mask/000.png").write_bytes(b"none")
+        trained = spy(monkeypatch)
+        with pytest.raises(DataError, match=r"000\.png"):
+            ablate(
+                replace(options, out=tmp_path / "out"),
+                [TestSet.of_dataset("test", test_set)],
+                io.StringIO(),
+            )
+        assert trained == []
+
+
+def spy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is trained from now on."""
+    calls: list[str] = []
+    real = {name: getattr(dsunet.ablation, name) for name in ("train", "resume")}
+
+    def train(options: TrainingOptions, report: Report) -> None:
+        calls.append(f"train {options.out.name}")
+        real["train"](options, report)
+
+    def resume(path: Path, report: Report) -> None:
+        calls.append(f"resume {path.name}")
+        real["resume"](path, report)
+
+    monkeypatch.setattr(dsunet.ablation, "train", train)
+    monkeypatch.setattr(dsunet.ablation, "resume", resume)
+    return calls
+
+
+class TestCommand:
+    def run(self, *arguments: object) -> Result:
+        return CliRunner().invoke(app, ["ablate", *map(str, arguments)])
+
+    @pytest.fixture
+    def asked(self, ablation: Ablation, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        """What the command asks for; it is given a finished ablation."""
+        asked: list[Any] = []
+
+        def ablate(options: TrainingOptions, test_sets: list[TestSet], stream: object) -> Any:
+            asked.extend((options, test_sets))
+            return ablation[1]
+
+        monkeypatch.setattr(dsunet.ablation, "ablate", ablate)
+        return asked
+
+    def test_takes_the_options_of_training(
+        self, ablation: Ablation, asked: list[Any], data: Path, tmp_path: Path
+    ) -> None:
+        result = self.run(
+            "-o", tmp_path, "--test", f"CAMO={data}/CAMO", "--dataset", data / "train",
+            "--preset", "nano", "--sam2", "s.pt", "--epochs", 3, "--precision", "bf16",
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert result.stdout == draw(ablation[1]) + "\n"
+        options, (test_set,) = asked
+        assert options == TrainingOptions(
+            out=tmp_path,
+            datasets=(data / "train",),
+            config=DSUNetConfig.preset("nano"),
+            sam2=Path("s.pt"),
+            epochs=3,
+            precision=Precision.BF16,
+        )
+        assert isinstance(options.precision, Precision)
+        assert test_set.name == "CAMO"
+
+    def test_json(self, asked: list[Any], data: Path, tmp_path: Path) -> None:
+        result = self.run(
+            "-o", tmp_path, "--test", f"CAMO={data}/CAMO", "--dataset", data / "train", "--json"
+        )
+        assert result.exit_code == 0, result.output
+        (dataset,) = json.loads(result.stdout)["datasets"]
+        assert [each["model"] for each in dataset["results"]] == ["A", "B", "C", "DSU-Net"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "complaint"),
+        [
+            (("--injection", "all"), 2, "an ablation settles --injection itself"),
+            (("--checkpoint", "x", "--resume", "y"), 2, "settles --checkpoint, --resume itself"),
+            (("--unknown", "x"), 2, "No such option: --unknown"),
+            (("--test", "x"), 2, "--test x: give NAME=DIR"),
+            (("--test", "CAMO=none"), 1, "none: is no folder"),
+            (("--images", "x"), 1, "leave --images and --masks out"),
+            (("--epochs", "0"), 1, "--epochs is 0"),
+        ],
+    )
+    def test_refuses(
+        self, data: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, complaint: str
+    ) -> None:
+        test = () if "--test" in arguments else ("--test", f"CAMO={data}/CAMO")
+        result = self.run("-o", tmp_path / "out", *test, "--dataset", data / "train", *arguments)
+        assert result.exit_code == code
+        assert complaint in " ".join(result.stderr.split())
+        assert not (tmp_path / "out").exists()

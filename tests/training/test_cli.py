@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from dsunet.cli import app
+from dsunet.cli_train import options_from
+from dsunet.config import DSUNetConfig, Injection
+from dsunet.training.options import TrainingOptions
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+@pytest.mark.slow
+def test_trains_and_goes_on(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = run(
+        "--images", dataset / "Image", "--masks", dataset / "Mask", "-o", out, "--epochs", 1,
+        "--preset", "nano", "--train-encoders", "--workers", 1, "--injection", "all",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "epoch 1/1" in result.stderr
+    assert (out / "checkpoint.safetensors").exists()
+
+    again = run("--resume", out)
+    assert again.exit_code == 0
+    assert "is finished" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--dataset", "nowhere", "-o", "run"], 1, "nowhere: is no folder"),
+        (["-o", "run"], 1, "give --images and --masks, or --dataset"),
+        (["--dataset", "d"], 2, "name a run folder with -o"),
+        (["--resume", "nowhere"], 1, "no config.json"),
+        (["--resume", "run", "--lr", "1", "--epochs", "9"], 2, "leave --epochs, --lr out"),
+        (["-o", "run", "--dataset", "d", "--preset", "huge"], 1, "there is no preset 'huge'"),
+        (["-o", "r", "--dataset", "d", "--checkpoint", "c", "--injection", "all"], 2, "its own"),
+        (["-o", "r", "--dataset", "d", "--cache", "c", "--train-encoders"], 1, "one of them"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    arguments: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == code
+    assert message in " ".join(result.stderr.split())
+    assert "Traceback" not in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_injection_belongs_to_a_preset() -> None:
+    given = {"out": Path("o"), "datasets": [Path("d")], "injection": Injection.NONE}
+    large = DSUNetConfig().replace(injection=Injection.NONE)
+    expected = TrainingOptions(out=Path("o"), datasets=(Path("d"),), config=large)
+    assert options_from(given) == expected

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dsunet import DSUNetConfig, Injection, load_model, random_model
+from dsunet.data.pairs import find_pairs
+from dsunet.data.samples import FLIPS, Flip, Key, Samples
+from dsunet.encoders import DinoEncoder
+from dsunet.errors import DataError, TrainingError
+from dsunet.pretrained import encoder_hashes, load_encoders
+from dsunet.training import train
+from dsunet.training.feature_cache import FeatureCache, flipped_images, kept_maps, map_sides
+from dsunet.training.loss import stage_losses
+from dsunet.training.options import TrainingOptions
+from tests.training.conftest import SMALL, EncoderFiles, small_run
+
+CACHED = (Injection.LAST, Injection.LEVELS, Injection.ALL)
+
+
+def frozen_run(dataset: Path, out: Path, files: EncoderFiles, **changes: Any) -> TrainingOptions:
+    given = {"train_encoders": False, "sam2": files.sam2, "dinov2": files.dinov2, **changes}
+    return small_run(dataset, out, **given)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images DINOv2 is given, call by call."""
+    calls: list[int] = []
+    forward = DinoEncoder.forward
+
+    def counting(self: DinoEncoder, image: Tensor) -> tuple[Tensor, ...]:
+        calls.append(len(image))
+        return forward(self, image)
+
+    monkeypatch.setattr(DinoEncoder, "forward", counting)
+    return calls
+
+
+def test_training_is_the_same_but_for_half_precision(
+    dataset: Path, tmp_path: Path, encoder_files: EncoderFiles, computed: list[int]
+) -> None:
+    logs = {}
+    for name, cache in (("plain", None), ("cached", tmp_path / "cache")):
+        computed.clear()
+        train(frozen_run(dataset, tmp_path / name, encoder_files, cache=cache))
+        with (tmp_path / name / "log.csv").open() as file:
+            logs[name] = [float(row["loss"]) for row in csv.DictReader(file)]
+    # All flips once, and after each epoch a sheet of six masks.
+    assert sum(computed) == 4 * 7 + 2 * 6
+    # Four steps; maps rounded to 11 bits move the loss by a tenth of their own error.
+    assert logs["cached"] == pytest.approx(logs["plain"], rel=1e-3)
+
+
+@pytest.mark.parametrize("injection", CACHED)
+def test_gradients_are_the_same_but_for_half_precision(injection: Injection) -> None:
+    model = random_model(SMALL.replace(injection=injection), seed=2).train()
+    generator = torch.Generator().manual_seed(0)
+    hiera, dino = (torch.randn(2, 3, side, side, generator=generator) for side in (128, 98))
+    mask = (torch.rand(2, 1, 128, 128, generator=generator) > 0.5).float()
+    with torch.no_grad():
+        kept = [one.half().float() for one in kept_maps(model.dino_maps(dino), model.config)]
+    gradients = []
+    for logits in (lambda: model(hiera, dino), lambda: model.forward_from_maps(hiera, kept)):
+        model.zero_grad()
+        stage_losses(logits(), mask).sum().backward()
+        found = [p.grad for p in model.parameters() if p.grad is not None]
+        gradients.append(torch.cat([one.flatten() for one in found]))
+    plain, rounded = gradients
+    # Maps are off by 2^-12 at most; batch norm and kinks (ReLU, maximum) make some more of it.
+    assert 0 < (rounded - plain).norm() < 0.05 * plain.norm()
+
+
+@pytest.mark.parametrize("injection", CACHED)
+def test_logits_from_kept_maps_are_the_same_bit_for_bit(injection: Injection) -> None:
+    """Resampling a map that was resampled already changes nothing."""
+    model = random_model(SMALL.replace(injection=injection), seed=2)
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randn(2, 3, side, side, generator=generator) for side in (128, 98)]
+    with torch.inference_mode():
+        whole = model(*images)
+        kept = kept_maps(model.dino_maps(images[1]), model.config)
+        from_kept = model.forward_from_maps(images[0], kept)
+    assert [one.shape[-1] for one in kept] == list(map_sides(model.config))
+    assert all(torch.equal(a, b) for a, b in zip(whole, from_kept, strict=True))
+
+
+def test_resampling_to_the_same_size_is_the_identity() -> None:
+    for side in (4, 11, 37):
+        values = torch.randn(2, 5, side, side)
+        assert torch.equal(F.interpolate(values, (side, side), mode="bilinear"), values)
+
+
+def test_keeps_what_is_smaller() -> None:
+    large = DSUNetConfig()
+    assert map_sides(large) == (11,)
+    assert map_sides(large.replace(injection=Injection.LEVELS)) == (37, 37, 22, 11)
+    assert map_sides(large.replace(injection=Injection.ALL)) == (37,)
+
+
+def test_maps_are_those_of_the_flipped_image(
+    dataset: Path, tmp_path: Path, encoder_files: EncoderFiles
+) -> None:
+    train(frozen_run(dataset, tmp_path / "run", encoder_files, cache=tmp_path / "c", epochs=1))
+    pairs = find_pairs(dataset / "Image", dataset / "Mask")
+    cache = cache_of(tmp_path / "c", pairs[3].image, encoder_files)
+    model = load_model(
+        tmp_path / "run" / "checkpoint.safetensors",
+        sam2=encoder_files.sam2,
+        dinov2=encoder_files.dinov2,
+    )
+    for flip in FLIPS:
+        image = Samples(pairs, {"dino": 98}, seed=0, flips=flip)[Key(0, 3)]["dino"]
+        with torch.inference_mode():
+            (expected,) = kept_maps(model.dino_maps(image[None]), SMALL)
+        found = cache.read(0, flip)["map0"].float()
+        # Half precision: 11 bits; the batch of another size moves the last of float32.
+        torch.testing.assert_close(found, expected[0], rtol=2**-10, atol=1e-5)
+
+
+def cache_of(folder: Path, image: Path, files: EncoderFiles) -> FeatureCache:
+    model = random_model(SMALL)
+    load_encoders(model, sam2=files.sam2, dinov2=files.dinov2)
+    encoder = encoder_hashes(model.state_dict())["dino"]
+    return FeatureCache(
+        folder, SMALL, encoder, "fp32", (hashlib.sha256(image.read_bytes()).hexdigest(),)
+    )
+
+
+def test_flips_are_in_the_order_of_their_names() -> None:
+    image = torch.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    expected = [image, image.flip(3), image.flip(2), image.flip(2, 3)]
+    assert all(map(torch.equal, flipped_images(image), expected))
+
+
+def test_a_later_run_computes_only_what_is_missing_or_damaged(
+    dataset: Path, tmp_path: Path, encoder_files: EncoderFiles, computed: list[int]
+) -> None:
+    cache = tmp_path / "cache"
+    run = frozen_run(dataset, tmp_path / "a", encoder_files, cache=cache, epochs=1)
+    train(run)
+    files = sorted(cache.rglob("*.safetensors"))
+    assert len(files) == 7
+    before = {file: file.read_bytes() for file in files}
+    content = bytearray(before[files[1]])
+    content[-3] ^= 0x10
+    files[0].unlink()
+    files[1].write_bytes(content)
+    files[2].write_bytes(before[files[2]][:-100])
+    files[3].write_bytes(b"")
+
+    computed.clear()
+    train(frozen_run(dataset, tmp_path / "b", encoder_files, cache=cache, epochs=1))
+
+    assert sum(computed) == 4 * 4 + 6
+    # The numbers of a pass depend a little on which images go together, so: whole, and as long.
+    assert {file: len(file.read_bytes()) for file in files} == {
+        file: len(content) for file, content in before.items()
+    }
+
+
+def test_other_weights_or_injections_have_maps_of_their_own(tmp_path: Path) -> None:
+    caches = [
+        FeatureCache(tmp_path, SMALL, "a", "fp32", ("i",)),
+        FeatureCache(tmp_path, SMALL, "b", "fp32", ("i",)),
+        FeatureCache(tmp_path, SMALL, "a", "bf16", ("i",)),
+        FeatureCache(tmp_path, SMALL, "a", "fp32", ("j",)),
+        FeatureCache(tmp_path, SMALL.replace(injection=Injection.ALL), "a", "fp32", ("i",)),
+    ]
+    assert len({cache.path(0) for cache in caches}) == len(caches)
+
+
+def test_a_damaged_map_is_never_used(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, SMALL, "a", "fp32", ("i",))
+    cache.write(0, [[torch.full((32, 4, 4), float(k))] for k in range(4)])
+    assert cache.read(0, Flip(False, True))["map0"].unique().tolist() == [2.0]
+    content = bytearray(cache.path(0).read_bytes())
+    content[-1] ^= 1
+    cache.path(0).write_bytes(content)
+    with pytest.raises(DataError, match="damaged: --resume computes it anew"):
+        [cache.read(0, flip) for flip in FLIPS]
+    assert cache.missing() == [0]
+
+
+def test_nothing_to_cache_is_said_at_once(dataset: Path, tmp_path: Path) -> None:
+    files = {"sam2": Path("x"), "cache": tmp_path / "cache"}
+    with pytest.raises(TrainingError, match="give one of them"):
+        small_run(dataset, tmp_path / "run", **files)
