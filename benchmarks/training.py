@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -195,12 +194,19 @@ def measure_memory(arguments: argparse.Namespace, folder: Path) -> dict[str, flo
         step()
     if options.device.resolve().type == "cuda":
         return {"peak_gb": torch.cuda.max_memory_allocated() / 1e9}
-    return {"peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
+    return {"peak_gb": peak_resident_gb()}
+
+
+def peak_resident_gb() -> float:
+    """Of this process; `getrusage` would give the parent's where that is more."""
+    status = Path("/proc/self/status").read_text()
+    kilobytes = next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]
+    return int(kilobytes) * 1024 / 1e9
 
 
 def run_options(arguments: argparse.Namespace, folder: Path, **changes: Any) -> TrainingOptions:
     return TrainingOptions(
-        out=folder / "run",
+        output=folder / "run",
         images=folder / "data" / "Image",
         masks=folder / "data" / "Mask",
         batch=arguments.batch,

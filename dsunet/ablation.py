@@ -56,9 +56,9 @@ class Variant(enum.StrEnum):
         }[self]
 
     def options(self, options: TrainingOptions) -> TrainingOptions:
-        """Its run, in a folder below `options.out`; for A without what concerns DINOv2."""
+        """Its run, in a folder below `options.output`; for A without what concerns DINOv2."""
         config = (options.config or DSUNetConfig()).replace(injection=self.injection)
-        own = dataclasses.replace(options, out=options.out / self.value, config=config)
+        own = dataclasses.replace(options, output=options.output / self.value, config=config)
         if config.injection.hiera_levels:
             return own
         return dataclasses.replace(own, dinov2=None, cache=None)
@@ -67,7 +67,7 @@ class Variant(enum.StrEnum):
 def ablate(
     options: TrainingOptions, test_sets: Sequence[TestSet], stream: TextIO
 ) -> list[DatasetResults]:
-    """Train the four networks, judge them, and write the report into `options.out`/report.
+    """Train the four networks, judge them, and write the report into `options.output`/report.
 
     A network that was trained before is not trained again, and one that was interrupted goes on.
     Says on `stream` what it does.  Raises TrainingError if the folder has runs with other options
@@ -83,12 +83,12 @@ def ablate(
         print(f"{variant}: injection {variant.injection}", file=stream, flush=True)
         _train_on(runs[variant], Report(stream))
     _refuse_other_data(runs.values())
-    return _judge(runs, test_sets, options.out / "report", stream)
+    return _judge(runs, test_sets, options.output / "report", stream)
 
 
 def open_trained(run: TrainingOptions) -> Predictor:
     """The network that a run trained, with the encoders that it was trained on."""
-    checkpoint, device = RunFolder(run.out).checkpoint, run.device
+    checkpoint, device = RunFolder(run.output).checkpoint, run.device
     if run.save_all or run.train_encoders:
         return open_predictor(checkpoint, device=device)
     return open_predictor(checkpoint, sam2=run.sam2, dinov2=run.dinov2, device=device)
@@ -113,22 +113,22 @@ def draw(evaluation: Sequence[DatasetResults]) -> str:
 
 def _refuse_other_options(run: TrainingOptions) -> None:
     """Raise TrainingError if the run was begun with other options than these."""
-    folder = RunFolder(run.out)
+    folder = RunFolder(run.output)
     if not folder.config.exists():
         return
     begun = TrainingOptions.from_dict(folder.read_config()["options"])
-    fields = [field.name for field in dataclasses.fields(run) if field.name != "out"]
+    fields = [field.name for field in dataclasses.fields(run) if field.name != "output"]
     names = sorted(name for name in fields if getattr(begun, name) != getattr(run, name))
     if names:
         raise TrainingError(
-            f"{run.out} was begun with other options ({', '.join(names)}): give the same again, or "
-            "name another folder"
+            f"{run.output} was begun with other options ({', '.join(names)}): give the same again, "
+            "or name another folder"
         )
 
 
 def _is_finished(run: TrainingOptions) -> bool:
     """Whether the last epoch is in the log, which is written after its checkpoint."""
-    folder = RunFolder(run.out)
+    folder = RunFolder(run.output)
     if not (folder.log.exists() and folder.checkpoint.exists()):
         return False
     with folder.log.open(newline="") as file:
@@ -136,15 +136,15 @@ def _is_finished(run: TrainingOptions) -> bool:
 
 
 def _train_on(run: TrainingOptions, report: Report) -> None:
-    if RunFolder(run.out).config.exists():
-        resume(run.out, report)
+    if RunFolder(run.output).config.exists():
+        resume(run.output, report)
     else:
         train(run, report)
 
 
 def _refuse_other_data(runs: Iterable[TrainingOptions]) -> None:
     """Raise TrainingError if the networks saw different images or masks."""
-    data = {run.out: RunFolder(run.out).read_config()["data"]["sha256"] for run in runs}
+    data = {run.output: RunFolder(run.output).read_config()["data"]["sha256"] for run in runs}
     first, *others = data
     for other in others:
         if data[other] != data[first]:
@@ -157,7 +157,7 @@ def _refuse_other_data(runs: Iterable[TrainingOptions]) -> None:
 def _judge(
     runs: dict[Variant, TrainingOptions], test_sets: Sequence[TestSet], folder: Path, stream: TextIO
 ) -> list[DatasetResults]:
-    checkpoints = {RunFolder(run.out).checkpoint: run for run in runs.values()}
+    checkpoints = {RunFolder(run.output).checkpoint: run for run in runs.values()}
 
     def open_model(path: Path) -> Predictor:
         return open_trained(checkpoints[path])

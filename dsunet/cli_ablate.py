@@ -13,7 +13,7 @@ from dsunet.cli_evaluate import named_folder
 from dsunet.cli_train import is_given, options_from, train
 from dsunet.training.options import TrainingOptions
 
-_OWN = ("out", "resume", "injection", "checkpoint")
+_OWN = ("resume", "injection", "checkpoint")
 """Options of `dsunet train` that an ablation settles itself."""
 
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -73,6 +73,6 @@ def _training_options(arguments: list[str], output: Path) -> TrainingOptions:
     if own := sorted(given.keys() & {*_OWN}):
         names = ", ".join(f"--{name}" for name in own)
         raise typer.BadParameter(f"an ablation settles {names} itself: leave that out")
-    options = options_from({**given, "out": output})
+    options = options_from({**given, "output": output})
     # Older versions of Typer leave paths and choices as text here.
     return TrainingOptions.from_dict(options.to_dict())

@@ -21,8 +21,9 @@ _DEFAULT: Any = types.SimpleNamespace(
 
 def train(
     ctx: typer.Context,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The run folder, made by the run.")
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="The run folder, made by the run."),
     ] = None,
     resume: Annotated[
         Path | None,
@@ -30,13 +31,15 @@ def train(
             metavar="RUN", help="Go on with an interrupted run, with its own options; no others."
         ),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of images.")] = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Images.")] = None,
     masks: Annotated[
-        Path | None, typer.Option(help="Folder of their masks, of the same names.")
+        Path | None, typer.Option(metavar="DIR", help="Their masks, of the same names.")
     ] = None,
     datasets: Annotated[
         list[Path] | None,
-        typer.Option("--dataset", help="Folder of a standard dataset instead; may be repeated."),
+        typer.Option(
+            "--dataset", metavar="DIR", help="A standard dataset instead; may be repeated."
+        ),
     ] = None,
     preset: Annotated[
         str | None,
@@ -115,15 +118,19 @@ def train(
     cache: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to keep what the frozen DINOv2 computes, for this and later runs."
+            metavar="DIR",
+            help="Keep what the frozen DINOv2 computes, for this and later runs.  An image of "
+            "`large` takes 1 MB, with --injection all 11 MB, with levels 27 MB.",
         ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that read images.")] = _DEFAULT.workers,
     val_dataset: Annotated[
-        Path | None, typer.Option(help="Folder of a standard dataset to validate on.")
+        Path | None, typer.Option(metavar="DIR", help="A standard dataset to validate on.")
     ] = None,
-    val_images: Annotated[Path | None, typer.Option(help="Or its images,")] = None,
-    val_masks: Annotated[Path | None, typer.Option(help="and their masks.")] = None,
+    val_images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Images to validate on, instead.")
+    ] = None,
+    val_masks: Annotated[Path | None, typer.Option(metavar="DIR", help="Their masks.")] = None,
     val_every: Annotated[
         int, typer.Option(help="Epochs between two validations.")
     ] = _DEFAULT.val_every,
@@ -148,12 +155,13 @@ def train(
     values = locals()
     given = {name: values[name] for name in ctx.params if is_given(ctx, name)}
     if resume is not None:
-        if others := sorted(given.keys() - {"resume"}):
-            names = ", ".join("--" + name.replace("_", "-") for name in others)
+        others = [o.opts[-1] for o in ctx.command.params if o.name in given and o.name != "resume"]
+        if others:
+            names = ", ".join(others)
             raise typer.BadParameter(f"a run goes on with its own options: leave {names} out")
         training.resume(resume)
         return
-    if out is None:
+    if output is None:
         raise typer.BadParameter("name a run folder with -o, or one to go on with by --resume")
     training.train(options_from(given))
 

@@ -17,10 +17,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dsunet.data.pairs import Pair, read_mask
-from dsunet.errors import DataError
-from dsunet_runtime.errors import ImageError
-from dsunet_runtime.images import as_rgb, encoder_input
+from dsunet.data.pairs import Pair, read_image, read_mask
+from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 
 _ORDER, _FLIP = 0, 1  # so that the two draw from streams of their own
@@ -122,7 +120,7 @@ class Samples(Dataset[Sample]):
         return sample | (self._maps(key.number, flip) if self._maps else {})
 
     def _arrays(self, pair: Pair) -> dict[str, NDArray[np.float32]]:
-        rgb = read_image(pair)
+        rgb = read_image(pair.image)
         arrays = {
             name: encoder_input(rgb, side, IMAGENET_MEAN, IMAGENET_STD)
             for name, side in self._sides.items()
@@ -130,14 +128,6 @@ class Samples(Dataset[Sample]):
         if "hiera" in self._sides:
             arrays["mask"] = mask_target(read_mask(pair.mask), self._sides["hiera"])
         return arrays
-
-
-def read_image(pair: Pair) -> NDArray[np.uint8]:
-    """A pair's image, H×W×3, RGB.  Raises DataError if it cannot be read."""
-    try:
-        return as_rgb(pair.image)
-    except ImageError as error:
-        raise DataError(f"{pair.image}: {error}") from error
 
 
 def mask_target(mask: NDArray[np.uint8], side: int) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ __all__ = ["TrainingOptions", "resume", "train"]
 
 
 def train(options: TrainingOptions, report: Report | None = None) -> None:
-    """Train a DSU-Net into the run folder `options.out`.
+    """Train a DSU-Net into the run folder `options.output`.
 
     Raises DataError, CheckpointError or TrainingError, before anything is written if the run
     cannot start as asked; MissingExtraError if a package is not installed.
@@ -40,8 +40,5 @@ def _run() -> ModuleType:
     try:
         from dsunet.training import run
     except ModuleNotFoundError as error:
-        missing = (error.name or "").split(".")[0]
-        raise MissingExtraError(
-            f"{missing} is not installed: pip install 'dsunet[train]'"
-        ) from error
+        raise MissingExtraError.of(error, "train") from error
     return run

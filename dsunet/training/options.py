@@ -27,7 +27,7 @@ class Precision(enum.StrEnum):
 class TrainingOptions:
     """A whole training run.  Raises TrainingError where the parts do not fit each other."""
 
-    out: Path
+    output: Path
     """The run folder."""
     images: Path | None = None
     masks: Path | None = None

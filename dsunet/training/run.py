@@ -44,7 +44,7 @@ _PACKAGES = ("dsunet", "torch", "lightning-fabric", "timm", "sam2", "numpy", "pi
 
 def train(options: TrainingOptions, report: Report | None = None) -> None:
     """See `dsunet.training.train`."""
-    folder = RunFolder(options.out)
+    folder = RunFolder(options.output)
     folder.refuse_started()
     data = find_data(options)
     _launch(options, data, folder, report or Report(), None)

@@ -75,7 +75,7 @@ def encoder_files(tmp_path_factory: pytest.TempPathFactory) -> EncoderFiles:
 def small_run(dataset: Path, out: Path, **changes: Any) -> TrainingOptions:
     """Two epochs of SMALL from scratch, without other processes."""
     given: dict[str, Any] = {
-        "out": out,
+        "output": out,
         "datasets": (dataset,),
         "config": SMALL,
         "epochs": 2,

@@ -63,7 +63,7 @@ Ablation = tuple[Path, list[DatasetResults]]
 @pytest.fixture(scope="module")
 def ablation(options: TrainingOptions, data: Path) -> Ablation:
     """A whole one, for tests that only read it."""
-    return options.out, ablate(options, judged_on(data), io.StringIO())
+    return options.output, ablate(options, judged_on(data), io.StringIO())
 
 
 def scores(evaluation: list[DatasetResults]) -> dict[str, dict[str, float]]:
@@ -82,7 +82,7 @@ class TestVariants:
 
     def test_differ_in_the_injection_alone(self, tmp_path: Path) -> None:
         options = TrainingOptions(
-            out=tmp_path,
+            output=tmp_path,
             datasets=(tmp_path,),
             sam2=tmp_path / "sam2.pt",
             dinov2="dinov2.pth",
@@ -92,7 +92,7 @@ class TestVariants:
         for variant in (Variant.B, Variant.C, Variant.DSU_NET):
             config = DSUNetConfig().replace(injection=variant.injection)
             assert variant.options(options) == replace(
-                options, out=tmp_path / variant.value, config=config
+                options, output=tmp_path / variant.value, config=config
             )
         without = Variant.A.options(options)
         assert without.dinov2 is None
@@ -128,7 +128,7 @@ class TestAblation:
     ) -> None:
         save_model(random_model(SMALL), tmp_path / "checkpoint.safetensors")
         for whole in ({"save_all": True}, {"train_encoders": True}):
-            open_trained(replace(options, out=tmp_path, **whole)).close()
+            open_trained(replace(options, output=tmp_path, **whole)).close()
 
     def test_writes_a_report(self, ablation: Ablation) -> None:
         out, evaluation = ablation
@@ -173,7 +173,7 @@ class TestGoingOn:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         trained = spy(monkeypatch)
-        again = ablate(replace(options, out=copy), judged_on(data), io.StringIO())
+        again = ablate(replace(options, output=copy), judged_on(data), io.StringIO())
         assert trained == []
         assert scores(again) == scores(ablation[1])
 
@@ -195,16 +195,16 @@ class TestGoingOn:
         with monkeypatch.context() as patch:
             patch.setattr(Report, "epoch", interrupt)
             with pytest.raises(KeyboardInterrupt):
-                ablate(replace(options, out=tmp_path), judged_on(data), io.StringIO())
+                ablate(replace(options, output=tmp_path), judged_on(data), io.StringIO())
         trained = spy(monkeypatch)
         stream = io.StringIO()
-        evaluation = ablate(replace(options, out=tmp_path), judged_on(data), stream)
+        evaluation = ablate(replace(options, output=tmp_path), judged_on(data), stream)
         assert trained == ["resume B", "train C", "train DSU-Net"]
         assert "B: injection levels\nepoch 1/2" in stream.getvalue()
         assert scores(evaluation) == scores(ablation[1])  # as if nothing had happened
 
     def test_not_with_other_options(self, options: TrainingOptions, data: Path, copy: Path) -> None:
-        other = replace(options, out=copy, seed=1, lr=0.1)
+        other = replace(options, output=copy, seed=1, lr=0.1)
         with pytest.raises(
             TrainingError, match=r"A was begun with other options \(lr, seed\): give"
         ):
@@ -222,7 +222,7 @@ class TestGoingOn:
             image.rotate(180).save(moved / "train/Image/000.jpg")
         with pytest.raises(TrainingError, match="DSU-Net was trained on other images or masks"):
             ablate(
-                replace(options, out=copy, datasets=(moved / "train",)),
+                replace(options, output=copy, datasets=(moved / "train",)),
                 judged_on(data),
                 io.StringIO(),
             )
@@ -235,7 +235,7 @@ class TestGoingOn:
         trained = spy(monkeypatch)
         with pytest.raises(DataError, match=r"000\.png"):
             ablate(
-                replace(options, out=tmp_path / "out"),
+                replace(options, output=tmp_path / "out"),
                 [TestSet.of_dataset("test", test_set)],
                 io.StringIO(),
             )
@@ -248,7 +248,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = {name: getattr(dsunet.ablation, name) for name in ("train", "resume")}
 
     def train(options: TrainingOptions, report: Report) -> None:
-        calls.append(f"train {options.out.name}")
+        calls.append(f"train {options.output.name}")
         real["train"](options, report)
 
     def resume(path: Path, report: Report) -> None:
@@ -287,7 +287,7 @@ class TestCommand:
         assert result.stdout == draw(ablation[1]) + "\n"
         options, (test_set,) = asked
         assert options == TrainingOptions(
-            out=tmp_path,
+            output=tmp_path,
             datasets=(data / "train",),
             config=DSUNetConfig.preset("nano"),
             sam2=Path("s.pt"),

@@ -56,7 +56,7 @@ def test_what_cannot_be_done_is_one_line(
 
 
 def test_an_injection_belongs_to_a_preset() -> None:
-    given = {"out": Path("o"), "datasets": [Path("d")], "injection": Injection.NONE}
+    given = {"output": Path("o"), "datasets": [Path("d")], "injection": Injection.NONE}
     large = DSUNetConfig().replace(injection=Injection.NONE)
-    expected = TrainingOptions(out=Path("o"), datasets=(Path("d"),), config=large)
+    expected = TrainingOptions(output=Path("o"), datasets=(Path("d"),), config=large)
     assert options_from(given) == expected

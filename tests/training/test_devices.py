@@ -49,7 +49,7 @@ def one_step(fabric: Fabric, options: TrainingOptions) -> None:
     if not torch.equal(fabric.broadcast(weights), weights):
         raise ValueError("the processes have different weights")
     if fabric.is_global_zero:
-        np.save(options.out, weights.numpy())
+        np.save(options.output, weights.numpy())
 
 
 def test_two_processes_take_the_step_of_one(four_images: Path, tmp_path: Path) -> None:

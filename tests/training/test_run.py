@@ -228,11 +228,11 @@ def test_a_file_that_vanishes_during_training_is_one_line(tmp_path: Path) -> Non
 
 def test_options_survive_json(tmp_path: Path) -> None:
     options = TrainingOptions(
-        out=tmp_path, datasets=(Path("a"), Path("b")), config=SMALL, clip=0.5, cache=Path("c"),
+        output=tmp_path, datasets=(Path("a"), Path("b")), config=SMALL, clip=0.5, cache=Path("c"),
         precision=Precision.BF16, val_dataset=Path("v"), deep_supervision=(0, 0, 1),
     )  # fmt: skip
     assert TrainingOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
-    plain = TrainingOptions(out=tmp_path, images=Path("i"), masks=Path("m"))
+    plain = TrainingOptions(output=tmp_path, images=Path("i"), masks=Path("m"))
     assert TrainingOptions.from_dict(json.loads(json.dumps(plain.to_dict()))) == plain
     with pytest.raises(TrainingError, match="options are damaged"):
         TrainingOptions.from_dict({**plain.to_dict(), "epochs": "many"})
@@ -257,7 +257,7 @@ def test_options_that_do_not_fit_are_refused(changes: dict[str, Any], message: s
 
 
 def test_the_paper_is_the_default() -> None:
-    options = TrainingOptions(out=Path("o"), datasets=(Path("d"),))
+    options = TrainingOptions(output=Path("o"), datasets=(Path("d"),))
     assert (options.epochs, options.batch, options.lr, options.min_lr) == (50, 8, 1e-3, 1e-7)
     assert options.weight_decay == 5e-4
     assert (options.horizontal_flip, options.vertical_flip) == (0.5, 0.5)

@@ -10,7 +10,7 @@ from dsunet.training.schedule import learning_rate
 
 
 def options(epochs: int = 50, warmup: float = 0) -> TrainingOptions:
-    return TrainingOptions(out=Path("x"), datasets=(Path("d"),), epochs=epochs, warmup=warmup)
+    return TrainingOptions(output=Path("x"), datasets=(Path("d"),), epochs=epochs, warmup=warmup)
 
 
 def test_anneals_as_the_published_code() -> None:
