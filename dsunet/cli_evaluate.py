@@ -121,9 +121,8 @@ def evaluate(
         bool(models) != (predictions is not None),
         "give models to judge, or --predictions, and not both",
     )
-    _require(
-        bool(dataset) != (masks is not None), "give --dataset NAME=DIR, or --masks, and not both"
-    )
+    _require(bool(dataset) or masks is not None, "name the truth: --dataset NAME=DIR, or --masks")
+    _require(not (dataset and masks), "give --dataset or --masks, and not both")
     _require(masks is not None or images is None, "--images belongs to --masks")
     _require(not (models and masks and not images), "to judge a model, give --images with --masks")
     _require(bool(predictions) or not resize, "--resize is for --predictions")

@@ -12,6 +12,7 @@ import typer
 from dsunet import training
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.device import Device
+from dsunet.errors import ConfigError, TrainingError
 from dsunet.training.options import Precision, TrainingOptions
 
 _DEFAULT: Any = types.SimpleNamespace(
@@ -90,7 +91,7 @@ def train(
     ] = _DEFAULT.vertical_flip,
     deep_supervision: Annotated[
         tuple[float, float, float],
-        typer.Option(help="Weights of the coarse, middle and fine output's losses."),
+        typer.Option(metavar="COARSE MIDDLE FINE", help="Weights of the three outputs' losses."),
     ] = _DEFAULT.deep_supervision,
     weighted_bce: Annotated[
         bool,
@@ -173,13 +174,18 @@ def is_given(ctx: typer.Context, name: str) -> bool:
 
 
 def options_from(given: dict[str, Any]) -> TrainingOptions:
-    """What was given on the command line, the rest by default."""
+    """What was given on the command line, the rest by default; what does not fit is wrong usage."""
     preset, injection = given.pop("preset", None), given.pop("injection", None)
-    if preset is not None or injection is not None:
-        if "checkpoint" in given and preset is None:
-            raise typer.BadParameter("--checkpoint says its own injection: leave --injection out")
-        config = DSUNetConfig.preset(preset or "large")
-        given["config"] = config.replace(injection=injection or config.injection)
-    if "datasets" in given:
-        given["datasets"] = tuple(given["datasets"])
-    return TrainingOptions(**given)
+    try:
+        if preset is not None or injection is not None:
+            if "checkpoint" in given and preset is None:
+                raise typer.BadParameter(
+                    "--checkpoint says its own injection: leave --injection out"
+                )
+            config = DSUNetConfig.preset(preset or "large")
+            given["config"] = config.replace(injection=injection or config.injection)
+        if "datasets" in given:
+            given["datasets"] = tuple(given["datasets"])
+        return TrainingOptions(**given)
+    except (ConfigError, TrainingError) as error:
+        raise typer.BadParameter(str(error)) from error

@@ -15,10 +15,12 @@ def draw_curve(rows: Sequence[Row], path: Path) -> None:
     Raises OutputError if the file cannot be written.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 4.5))
     axes = figure.add_subplot(xlabel="epoch", ylabel="loss")
-    axes.plot([row["epoch"] for row in rows], [row["loss"] for row in rows], "k", label="loss")
+    axes.plot([row["epoch"] for row in rows], [row["loss"] for row in rows], "k")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     judged = [row for row in rows if "val_s" in row]
     if judged:
         right = axes.twinx()
@@ -29,6 +31,6 @@ def draw_curve(rows: Sequence[Row], path: Path) -> None:
                 [row["epoch"] for row in judged], [row[column] for row in judged], label=label
             )
         right.legend(loc="center right")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * max(row["loss"] for row in rows))
     axes.grid(alpha=0.3)
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))

@@ -100,8 +100,9 @@ class TrainingOptions:
         )
         if self.batch % (self.devices * self.accumulate):
             raise TrainingError(
-                f"--batch {self.batch} does not divide into {self.devices} devices times "
-                f"{self.accumulate} parts: choose a multiple of {self.devices * self.accumulate}"
+                f"--batch {self.batch} does not divide by --devices {self.devices} times "
+                f"--accumulate {self.accumulate}: choose a multiple of "
+                f"{self.devices * self.accumulate}"
             )
         if self.cache and self.train_encoders:
             raise TrainingError(

@@ -253,7 +253,7 @@ def test_masks_are_never_saved_over_a_dataset(models: tuple[Path, Path], dataset
     [
         ([], "give models to judge, or --predictions"),
         (["a.onnx", "--predictions", "p", "--masks", "m"], "and not both"),
-        (["a.onnx"], "give --dataset NAME=DIR, or --masks"),
+        (["a.onnx"], "name the truth: --dataset NAME=DIR, or --masks"),
         (["a.onnx", "--masks", "m"], "give --images"),
         (["a.onnx", "--dataset", "DIR"], "give NAME=DIR"),
         (["a.onnx", "--dataset", "x=DIR", "--resize"], "--resize is for --predictions"),

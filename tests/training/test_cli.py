@@ -35,13 +35,13 @@ def test_trains_and_goes_on(dataset: Path, tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["--dataset", "nowhere", "-o", "run"], 1, "nowhere: is no folder"),
-        (["-o", "run"], 1, "give --images and --masks, or --dataset"),
+        (["-o", "run"], 2, "give --images and --masks, or --dataset"),
         (["--dataset", "d"], 2, "name a run folder with -o"),
         (["--resume", "nowhere"], 1, "no config.json"),
         (["--resume", "run", "--lr", "1", "--epochs", "9"], 2, "leave --epochs, --lr out"),
-        (["-o", "run", "--dataset", "d", "--preset", "huge"], 1, "there is no preset 'huge'"),
+        (["-o", "run", "--dataset", "d", "--preset", "huge"], 2, "there is no preset 'huge'"),
         (["-o", "r", "--dataset", "d", "--checkpoint", "c", "--injection", "all"], 2, "its own"),
-        (["-o", "r", "--dataset", "d", "--cache", "c", "--train-encoders"], 1, "one of them"),
+        (["-o", "r", "--dataset", "d", "--cache", "c", "--train-encoders"], 2, "one of them"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
