@@ -1,12 +1,11 @@
 PYTHON ?= python3
-PRESET ?= nano
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .PHONY: demo test test-slow check bench clean
 
-demo: $(INSTALLED)  ## export random weights, run them on a photograph, print a table
-	$(BIN)/python examples/demo.py --preset $(PRESET)
+demo: $(INSTALLED)  ## export the demonstration checkpoint, mask a photograph, judge what it cost
+	$(BIN)/python examples/demo.py
 
 test: $(INSTALLED)  ## the default suite: no GPU, nothing outside this folder
 	$(BIN)/pytest -m "not slow and not gpu"

@@ -10,7 +10,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 from dsunet.config import DSUNetConfig, Injection
-from dsunet.errors import CheckpointError, ConfigError, DSUNetError, MissingExtraError
+from dsunet.demonstration import demonstration_checkpoint
+from dsunet.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DSUNetError,
+    EvaluationError,
+    MissingExtraError,
+    TrainingError,
+)
 
 if TYPE_CHECKING:
     from dsunet.checkpoint import load_model, save_model
@@ -29,10 +38,14 @@ __all__ = [
     "DSUNet",
     "DSUNetConfig",
     "DSUNetError",
+    "DataError",
+    "EvaluationError",
     "Injection",
     "MissingExtraError",
     "SegmentationLogits",
+    "TrainingError",
     "checkpoint_sha256",
+    "demonstration_checkpoint",
     "inspect_checkpoint",
     "load_encoders",
     "load_model",
@@ -61,10 +74,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and miss no missp
         try:
             value = getattr(importlib.import_module(_NEED_TORCH[name]), name)
         except ModuleNotFoundError as error:
-            missing = (error.name or "").split(".")[0]
-            raise MissingExtraError(
-                f"{missing} is not installed: pip install 'dsunet[torch]'"
-            ) from error
+            raise MissingExtraError.of(error, "torch") from error
         globals()[name] = value
         return value
 

@@ -1,0 +1,136 @@
+"""What the checkpoint that ships is worth: figures and pictures of docs/DEMONSTRATION.md.
+
+Held-out scenes are generated anew (another seed than the training's), and judged with PyTorch, the
+float32 artifact and the float16 artifact, all scenes and each kind by itself.  The pictures show
+scenes evenly spaced in the order of their S-measure, worst first, and photographs that
+scikit-image brings along, none of them chosen by the result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skimage.data
+from common import write
+
+from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
+from dsunet.evaluation.evaluating import evaluate_models
+from dsunet.evaluation.judging import Judge, Judged
+from dsunet.evaluation.metrics import summarize
+from dsunet.evaluation.predictors import TorchPredictor, open_predictor
+from dsunet.evaluation.results import Result
+from dsunet.evaluation.table import draw
+from dsunet.evaluation.testsets import TestSet
+from dsunet.scenes import Kind, write_scenes
+from dsunet.sheet import draw_sheet
+from dsunet_export.onnx import export_onnx
+from dsunet_export.options import ExportOptions, WeightsOrigin
+from dsunet_runtime.compute import Compute
+from dsunet_runtime.images import as_rgb
+from dsunet_runtime.writing import overlay
+
+ROOT = Path(__file__).parent.parent
+SCENES, SEED = 200, 2
+PHOTOGRAPHS = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "rocket.jpg",
+    "camera.png",
+    "coins.png",
+)
+TILE = 224
+ROWS = 10
+
+
+def main() -> None:
+    checkpoint = demonstration_checkpoint()
+    with tempfile.TemporaryDirectory() as name, Judge() as judge:
+        folder = Path(name)
+        write_scenes(folder / "scenes", SCENES, SEED)
+        artifacts = [
+            export(checkpoint, folder, Compute.FP32),
+            export(checkpoint, folder, Compute.FP16),
+        ]
+        (evaluation,) = evaluate_models(
+            [checkpoint, *artifacts],
+            [TestSet.of_dataset("held-out scenes", folder / "scenes")],
+            open_predictor,
+            judge,
+            folder / "masks",
+            sys.stderr,
+        )
+        kinds = camouflaged(folder / "scenes")
+        draw_scenes(evaluation.results[0].judged)
+    draw_photographs(checkpoint)
+    print(draw([evaluation]))
+    write(
+        "demonstration",
+        {
+            "checkpoint_sha256": checkpoint_sha256(checkpoint),
+            "scenes": SCENES,
+            "seed": SEED,
+            "results": {
+                result.model: scores_by_kind(result, kinds) for result in evaluation.results
+            },
+        },
+    )
+
+
+def export(checkpoint: Path, folder: Path, precision: Compute) -> Path:
+    output = folder / f"nano_{precision}.onnx"
+    origin = WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
+    options = ExportOptions(precision=precision)
+    export_onnx(load_model(checkpoint), origin, output, options, lambda step, seconds: None)
+    return output
+
+
+def camouflaged(scenes: Path) -> set[str]:
+    """Stems of the camouflaged scenes."""
+    kinds = json.loads((scenes / "scenes.json").read_text())["kinds"]
+    return {stem for stem, kind in kinds.items() if kind == Kind.CAMOUFLAGED}
+
+
+def scores_by_kind(result: Result, hidden: set[str]) -> dict[str, Any]:
+    parts = {
+        "all": [one.scores for one in result.judged],
+        "salient": [one.scores for one in result.judged if one.case.stem not in hidden],
+        "camouflaged": [one.scores for one in result.judged if one.case.stem in hidden],
+    }
+    return {kind: dataclasses.asdict(summarize(scores)) for kind, scores in parts.items()}
+
+
+def draw_scenes(judged: Sequence[Judged]) -> None:
+    """Image, truth and mask of scenes from the worst to the best."""
+    ranked = sorted(judged, key=lambda one: one.scores.s_measure)
+    shown = [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, 2 * ROWS)]
+    paths = [(one.case.image, one.case.truth, one.case.prediction) for one in shown]
+    rows = [[as_rgb(path) for path in triple if path] for triple in paths]
+    draw_sheet(
+        [first + second for first, second in zip(rows[:ROWS], rows[ROWS:], strict=True)], TILE
+    ).save(ROOT / "docs/demonstration_scenes.jpg", quality=85)
+
+
+def draw_photographs(checkpoint: Path) -> None:
+    """Photograph, mask and overlay."""
+    with TorchPredictor(load_model(checkpoint)) as predictor:
+        rows = []
+        for name in PHOTOGRAPHS:
+            rgb = as_rgb(Path(skimage.data.__file__).parent / name)
+            mask = predictor(rgb)
+            rows.append([rgb, mask, np.asarray(overlay(rgb, mask))])
+    half = len(rows) // 2
+    draw_sheet([a + b for a, b in zip(rows[:half], rows[half:], strict=True)], TILE).save(
+        ROOT / "docs/demonstration_photographs.jpg", quality=85
+    )
+
+
+if __name__ == "__main__":
+    main()
