@@ -117,6 +117,7 @@ def _refuse_other_options(run: TrainingOptions) -> None:
     if not folder.config.exists():
         return
     begun = TrainingOptions.from_dict(folder.read_config()["options"])
+    run = run.absolute()
     fields = [field.name for field in dataclasses.fields(run) if field.name != "output"]
     names = sorted(name for name in fields if getattr(begun, name) != getattr(run, name))
     if names:

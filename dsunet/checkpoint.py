@@ -122,7 +122,10 @@ def save_model(model: DSUNet, path: str | Path, *, only_trained: bool = False) -
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         held = {key: tensor for key, tensor in state.items() if content.holds(key)}
+        beside.touch()
+        mode = beside.stat().st_mode  # safetensors would let nobody else read it
         save_file(held, beside, metadata={METADATA_KEY: json.dumps(header)})
+        beside.chmod(mode)
         beside.replace(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be written: {error}") from error

@@ -13,6 +13,9 @@ from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from dsunet.errors import ConfigError
 
+TIMM_PREFIX = "timm:"
+"""What makes a source of weights the name of a network in timm's hub, and not a file."""
+
 
 class Injection(enum.StrEnum):
     """Which DINOv2 maps meet which Hiera maps (paper, section IV.E)."""

@@ -12,7 +12,7 @@ import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
-from dsunet.config import PRESETS, DinoConfig, DSUNetConfig
+from dsunet.config import PRESETS, TIMM_PREFIX, DinoConfig, DSUNetConfig
 from dsunet.errors import CheckpointError
 from dsunet.matching import compare, to_float32
 from dsunet.model import DSUNet
@@ -21,7 +21,6 @@ from dsunet.weight_files import read_weights
 ENCODER_PREFIXES = {"hiera": "hiera.trunk.", "dino": "dino.vit."}
 """Where the frozen encoders' tensors are in a DSUNet's state."""
 
-TIMM_PREFIX = "timm:"
 SAM2_TRUNK_PREFIX = "image_encoder.trunk."
 REGISTER_KEYS = ("register_tokens", "reg_token")
 """DINOv2's own name for registers, and timm's."""

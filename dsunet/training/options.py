@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
-from dsunet.config import DSUNetConfig
+from dsunet.config import TIMM_PREFIX, DSUNetConfig
 from dsunet.device import Device
 from dsunet.errors import TrainingError
 
@@ -114,6 +114,18 @@ class TrainingOptions:
     def worker_count(self) -> int:
         """Processes that read images; more than there are cores would only wait for each other."""
         return min(self.workers, os.cpu_count() or 1)
+
+    def absolute(self) -> Self:
+        """The same with absolute paths, so that a run can go on from any working directory."""
+        changes: dict[str, Any] = {
+            field.name: value.absolute()
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), Path)
+        }
+        if self.dinov2 is not None and not self.dinov2.startswith(TIMM_PREFIX):
+            changes["dinov2"] = str(Path(self.dinov2).absolute())
+        datasets = tuple(path.absolute() for path in self.datasets)
+        return dataclasses.replace(self, datasets=datasets, **changes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` reads them back."""

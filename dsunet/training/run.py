@@ -147,7 +147,7 @@ def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> dic
     """Everything that a run depends on, for its config.json; `model` is what it starts with."""
     from_files = any((options.checkpoint, options.sam2, options.dinov2))
     return {
-        "options": options.to_dict(),
+        "options": options.absolute().to_dict(),
         "model": model.config.to_dict(),
         "data": {
             "pairs": len(data.pairs),

@@ -185,6 +185,14 @@ def test_saving_over_the_file_that_a_model_is_mapped_from(nano: DSUNet, tmp_path
     same(model, nano)
 
 
+def test_who_may_read_it_is_up_to_the_umask(nano: DSUNet, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.touch()
+    path = tmp_path / "own.safetensors"
+    save_model(nano, path)
+    assert path.stat().st_mode == other.stat().st_mode
+
+
 def test_failed_save_leaves_the_old_file(nano: DSUNet, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be written"):
         save_model(nano, tmp_path / "missing" / "own.safetensors")

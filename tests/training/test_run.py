@@ -238,6 +238,20 @@ def test_options_survive_json(tmp_path: Path) -> None:
         TrainingOptions.from_dict({**plain.to_dict(), "epochs": "many"})
 
 
+def test_paths_hold_in_any_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = TrainingOptions(output=Path("run"), datasets=(Path("a"), Path("/b")), dinov2="vit.pth")
+    assert files.absolute() == TrainingOptions(
+        output=tmp_path / "run",
+        datasets=(tmp_path / "a", Path("/b")),
+        dinov2=str(tmp_path / "vit.pth"),
+    )
+    hub = TrainingOptions(output=tmp_path, datasets=(tmp_path,), dinov2="timm:vit")
+    assert hub.absolute() == hub
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
