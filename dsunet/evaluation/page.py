@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dsunet.evaluation.curves import Points, colour_of, plot, thresholds
 from dsunet.evaluation.judging import Judged
 from dsunet.evaluation.metrics import mean_curves
 from dsunet.evaluation.results import DatasetResults, Result
 from dsunet.evaluation.table import HEADINGS, notes, rows_of
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images import as_rgb
+from dsunet_runtime.svg import Axis, Points, colour_of, plot
 
+_THRESHOLDS = np.linspace(1, 0, 256)
+"""Of py_sod_metrics' curves, in [0, 1]: from 255 down to 0."""
 _SIDE = 240
 _STYLE = """
 body { font: 15px/1.4 sans-serif; margin: 2em; color: #222; }
@@ -82,14 +84,17 @@ def _curves(one: DatasetResults) -> str:
     f: dict[str, Points] = {}
     for result in one.results:
         curves = mean_curves([judged.scores for judged in result.judged])
-        precision_recall[result.model] = (curves.recall, curves.precision)
-        f[result.model] = (thresholds(), curves.f)
+        precision_recall[result.model] = zip(curves.recall, curves.precision, strict=True)
+        f[result.model] = zip(_THRESHOLDS, curves.f, strict=True)
     key = " &nbsp; ".join(
         f'<span class="key" style="background:{colour_of(index)}"></span> {escape(result.model)}'
         for index, result in enumerate(one.results)
     )
-    pictures = plot("Precision and recall", "recall", "precision", precision_recall)
-    return f"<p>{key}</p>\n{pictures}\n{plot('F-measure', 'threshold', 'F', f)}"
+    first = plot(
+        "Precision and recall", Axis.unit("recall"), Axis.unit("precision"), precision_recall
+    )
+    second = plot("F-measure", Axis.unit("threshold"), Axis.unit("F"), f)
+    return f"<p>{key}</p>\n{first}\n{second}"
 
 
 def _case(judged: Sequence[Judged], results: Sequence[Result]) -> str:

@@ -36,19 +36,24 @@ class TorchPredictor(Closing):
     """A model in memory, judged by the paper's protocol.
 
     Pillow resamples the image, the plain model computes in float32, and the mask is stretched to
-    span 0 to 255.  The model must be in evaluation mode on `device`, and is left as it is; closing
-    lets go of it.
+    span 0 to 255, unless `mask_form` says otherwise.  The model must be in evaluation mode on
+    `device`, and is left as it is; closing lets go of it.
     """
 
     concurrency = 1
     best_batch = 1
 
-    def __init__(self, model: DSUNet, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        model: DSUNet,
+        device: torch.device | str = "cpu",
+        mask_form: MaskForm = MaskForm.STRETCHED,
+    ) -> None:
         self._model: DSUNet | None = model
         self._device = device
         sizes = model.config.input_sizes
         preprocessing = Preprocessing(False, sizes, IMAGENET_MEAN, IMAGENET_STD)
-        self._form = EncoderTensors(preprocessing, MaskForm.STRETCHED)
+        self._form = EncoderTensors(preprocessing, mask_form)
 
     def __call__(self, image: ImageLike) -> NDArray[np.uint8]:
         """The mask of one image: H×W, 0 to 255, of the size of the upright image.
@@ -112,13 +117,15 @@ def open_predictor(
     sam2: Path | None = None,
     dinov2: str | None = None,
     device: Device = Device.AUTO,
+    mask_form: MaskForm = MaskForm.STRETCHED,
     provider: Provider | None = None,
 ) -> Predictor:
     """What computes the masks of `path`, told by its suffix: .onnx, .engine, else a checkpoint.
 
-    `sam2`, `dinov2` and `device` are for checkpoints (see `dsunet.load_model`), `provider` is for
-    ONNX files.  Raises EvaluationError if one is given that is not for this kind, and what loading
-    raises: CheckpointError, or `dsunet_runtime.RuntimeFault`.
+    `sam2`, `dinov2` and `device` are for checkpoints (see `dsunet.load_model`), and so is
+    `mask_form`, which artifacts know themselves; `provider` is for ONNX files.  Raises
+    EvaluationError if one is given that is not for this kind, and what loading raises:
+    CheckpointError, or `dsunet_runtime.RuntimeFault`.
     """
     suffix = path.suffix.lower()
     if suffix in (ONNX_SUFFIX, ENGINE_SUFFIX):
@@ -134,4 +141,5 @@ def open_predictor(
     from dsunet import load_model
 
     target = device.resolve()
-    return TorchPredictor(load_model(path, sam2=sam2, dinov2=dinov2).to(target), target)
+    model = load_model(path, sam2=sam2, dinov2=dinov2).to(target)
+    return TorchPredictor(model, target, mask_form)

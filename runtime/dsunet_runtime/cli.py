@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsunet_runtime.cli_bench import bench
 from dsunet_runtime.command import complain, make_app
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.provider import Provider
@@ -67,6 +68,9 @@ def predict(
         failed = _run(segmenter, jobs, batch or segmenter.best_batch)
     if failed:
         raise typer.Exit(1)
+
+
+app.command()(bench)
 
 
 def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:

@@ -73,6 +73,10 @@ class FakeCuda(Cuda):
         return self._gpus
 
     def open(self, gpu: Gpu) -> FakeDevice:
+        for device in self.devices:
+            if device.gpu == gpu and not device.closed:  # there is one primary context
+                device.retained += 1
+                return device
         self.devices.append(FakeDevice(gpu, self.captures, self.interleaved))
         return self.devices[-1]
 
@@ -82,6 +86,7 @@ class FakeDevice(Device):
         self.gpu = gpu
         self.captures = captures
         self.interleaved = interleaved
+        self.retained = 1
         self.closed = False
         self.lost = False
         """Whether every call fails from now on, as after an illegal access."""
@@ -228,7 +233,8 @@ class FakeDevice(Device):
         return self.work[stream]
 
     def close(self) -> None:
-        if not self.closed:
+        self.retained -= 1
+        if not self.closed and not self.retained:
             assert self.lost or not self.live, f"closed before {self.live}"
             assert not self.lent, f"closed before {self.lent}"
             assert not self.faults, self.faults

@@ -25,7 +25,7 @@ def test_the_package_imports_nothing_heavy() -> None:
     assert not imported_by("import dsunet_runtime").intersection((*HEAVY, "typer"))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["bench", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = f"from dsunet_runtime.cli import app\napp({arguments}, standalone_mode=False)"
     modules = imported_by(code)

@@ -1,0 +1,54 @@
+"""Batch against latency and throughput, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dsunet_runtime import svg
+from dsunet_runtime.bench.measuring import Measurement
+from dsunet_runtime.svg import Axis
+
+_LINE = 18
+
+
+def draw_plot(measurements: Sequence[Measurement]) -> str:
+    """Two plots side by side: the median latency, and images a second; a line for each runner and
+    way of using it.
+    """
+    latency: dict[str, list[tuple[float, float]]] = {}
+    throughput: dict[str, list[tuple[float, float]]] = {}
+    for one in sorted(measurements, key=lambda one: one.subject.setting.batch):
+        setting = one.subject.setting
+        streams = "" if setting.streams == 1 else f", {setting.streams} streams"
+        label = f"{one.subject.runner.label}, from {setting.origin}{streams}"
+        latency.setdefault(label, []).append((setting.batch, 1000 * one.latency.median))
+        throughput.setdefault(label, []).append((setting.batch, one.images_per_second))
+    batches = sorted({one.subject.setting.batch for one in measurements})
+    if len(batches) == 1:  # an axis has two ends
+        batches = [batches[0], 2 * batches[0]]
+    across = Axis("batch", batches, logarithmic=True)
+    width, height = 2 * svg.WIDTH, svg.HEIGHT + _LINE * len(latency) + 8
+    key = [
+        f'<rect x="16" y="{y - 6}" width="16" height="4" fill="{svg.colour_of(index)}"/>'
+        + svg.text(38, y, label, "start")
+        for index, label in enumerate(latency)
+        for y in [svg.HEIGHT + _LINE * index + 12]
+    ]
+    return "\n".join(
+        [
+            f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+            'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="11">',
+            f'<rect width="{width}" height="{height}" fill="white"/>',
+            _plot("milliseconds of a call, median", across, latency, 0),
+            _plot("images a second", across, throughput, svg.WIDTH),
+            *key,
+            "</svg>\n",
+        ]
+    )
+
+
+def _plot(
+    title: str, across: Axis, lines: dict[str, list[tuple[float, float]]], left: float
+) -> str:
+    largest = max(value for points in lines.values() for _, value in points)
+    return svg.plot(title, across, Axis.to(largest, ""), lines, left=left, dots=True)

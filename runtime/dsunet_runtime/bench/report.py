@@ -1,0 +1,187 @@
+"""Results as a table for people, and as JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib.metadata
+import io
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dsunet_runtime.bench.cold_start import ColdStart
+from dsunet_runtime.bench.measuring import Measurement
+from dsunet_runtime.bench.plot import draw_plot
+from dsunet_runtime.bench.running import BenchResults, Comparison
+from dsunet_runtime.bench.watching import describe
+from dsunet_runtime.jobs import make_folder
+from dsunet_runtime.writing import write_whole
+
+_PACKAGES = (
+    *("dsunet", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu"),
+    *("tensorrt-rtx", "tensorrt", "cuda-python", "pycuda"),
+)
+_COLUMNS = ("min", "median", "mean", "90 %", "95 %", "99 %")
+_FIELDS = ("minimum", "median", "mean", "p90", "p95", "p99")
+_CALLS, _COLD_STARTS = "milliseconds of a call", "seconds of a new process"
+_UNKNOWN = "–"
+
+
+def draw(results: BenchResults) -> str:
+    """Tables: calls, ratios, cold starts; then the GPU, and what makes the figures doubtful."""
+    blocks = [_calls(results.measurements), _ratios(results.comparisons)]
+    blocks.append(_cold_starts(results))
+    if results.watched is not None:
+        seen = results.watched
+        blocks.append(
+            [
+                f"GPU: {seen.clock_mhz.median:.0f} MHz ({seen.clock_mhz.minimum:.0f} to "
+                f"{seen.clock_mhz.maximum:.0f}), {seen.power_w.median:.0f} W, "
+                f"{seen.temperature_c.median:.0f} °C"
+            ]
+        )
+    blocks.append([f"doubtful: {line}" for line in results.doubts])
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def as_document(results: BenchResults) -> dict[str, Any]:
+    """Everything that was found, and where; seconds and bytes."""
+    comparisons = {id(one.measurement): one for one in results.comparisons}
+    return {
+        "format_version": 1,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": describe(results.gpu),
+        "versions": _versions(),
+        "image": {"width": results.width, "height": results.height},
+        "artifacts": [
+            {
+                "artifact": one.runner.artifact.name,
+                "provider": one.runner.provider,
+                "precision": one.manifest.precision.compute,
+                "input": one.manifest.input_form,
+                "graph_sha256": one.manifest.graph.sha256,
+                "cold_start": one.cold_start and dataclasses.asdict(one.cold_start),
+            }
+            for one in results.runners
+        ],
+        "measurements": [
+            {
+                **_setting(one),
+                "warm_up": dataclasses.asdict(one.warm_up),
+                "latency": dataclasses.asdict(one.latency),
+                "images_per_second": one.images_per_second,
+                "time_relative_to_first": _ratio(comparisons.get(id(one))),
+            }
+            for one in results.measurements
+        ],
+        "gpu": results.watched and dataclasses.asdict(results.watched),
+        "host_growth": results.host_growth,
+        "doubts": list(results.doubts),
+    }
+
+
+def write_report(results: BenchResults, folder: Path) -> None:
+    """Write bench.json, bench.csv and bench.svg, each of them whole.
+
+    Raises OutputError if one cannot be written.
+    """
+    files = {
+        "bench.json": json.dumps(as_document(results), indent=2) + "\n",
+        "bench.csv": _as_csv(results.measurements),
+        "bench.svg": draw_plot(results.measurements),
+    }
+    make_folder(folder)
+    for name, text in files.items():
+        _write(folder / name, text)
+
+
+def _write(path: Path, text: str) -> None:
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def _calls(measurements: Sequence[Measurement]) -> list[str]:
+    labels = [one.subject.runner.label for one in measurements]
+    width = max(len(_CALLS), *map(len, labels)) + 2
+    heading = "".join(f"{name:>9}" for name in _COLUMNS)
+    lines = [f"{_CALLS:{width}}{'from':6} batch streams{heading}{'images/s':>10}{'calls':>7}"]
+    for label, one in zip(labels, measurements, strict=True):
+        setting, latency = one.subject.setting, one.latency
+        figures = "".join(f"{1000 * getattr(latency, name):9.2f}" for name in _FIELDS)
+        lines.append(
+            f"{label:{width}}{setting.origin:6}{setting.batch:>6}{setting.streams:>8}"
+            f"{figures}{one.images_per_second:10.1f}{latency.calls:>7}"
+        )
+    return lines
+
+
+def _ratios(comparisons: Sequence[Comparison]) -> list[str]:
+    return [
+        f"time of an image, {one.measurement.subject.runner.label} / "
+        f"{one.first.subject.runner.label}, {one.measurement.subject.setting}: "
+        f"{one.time.median:.3f} ({one.time.minimum:.3f} to {one.time.maximum:.3f})"
+        + (", within noise" if one.time.within_noise else "")
+        for one in comparisons
+    ]
+
+
+def _cold_starts(results: BenchResults) -> list[str]:
+    started = [
+        (one.runner.label, one.cold_start) for one in results.runners if one.cold_start is not None
+    ]
+    if not started:
+        return []
+    width = max(len(_COLD_STARTS), *(len(label) for label, _ in started)) + 2
+    columns = ("start", "import", "load", "first", "next", "host MB", "peak MB", "GPU MB")
+    heading = "".join(f"{name:>9}" for name in columns)
+    lines = [f"{_COLD_STARTS:{width}}{heading}"]
+    return lines + [f"{label:{width}}{_cells(start)}" for label, start in started]
+
+
+def _cells(start: ColdStart) -> str:
+    seconds = (start.start, start.imports, start.load, start.first, start.next)
+    memory = (start.host_computed, start.host_peak, start.device_computed)
+    return "".join(f"{value:9.2f}" for value in seconds) + "".join(
+        f"{_UNKNOWN if value is None else f'{value / 1e6:.0f}':>9}" for value in memory
+    )
+
+
+def _setting(one: Measurement) -> dict[str, Any]:
+    runner, setting = one.subject.runner, one.subject.setting
+    return {
+        "artifact": runner.artifact.name,
+        "provider": runner.provider,
+        "from": setting.origin,
+        "batch": setting.batch,
+        "streams": setting.streams,
+    }
+
+
+def _ratio(comparison: Comparison | None) -> dict[str, Any] | None:
+    return None if comparison is None else dataclasses.asdict(comparison.time)
+
+
+def _as_csv(measurements: Sequence[Measurement]) -> str:
+    buffer = io.StringIO()
+    rows = [
+        {**_setting(one), **dataclasses.asdict(one.latency), "images_per_s": one.images_per_second}
+        for one in measurements
+    ]
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _versions() -> dict[str, str]:
+    return dict(_installed())
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    for name in _PACKAGES:
+        try:
+            yield name, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue

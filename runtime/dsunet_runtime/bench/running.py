@@ -1,0 +1,203 @@
+"""A benchmark from its options to its results."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dsunet_runtime.artifact import ENGINE_SUFFIX, read_manifest
+from dsunet_runtime.bench.cold_start import ColdStart, measure_cold_start
+from dsunet_runtime.bench.measuring import Measurement, Plan, take_turns, warmed_up
+from dsunet_runtime.bench.memory import resident
+from dsunet_runtime.bench.origin import Origin
+from dsunet_runtime.bench.statistics import Ratio
+from dsunet_runtime.bench.subjects import Runner, Setting, Workbench
+from dsunet_runtime.bench.watching import Watch, Watched, busy_cores, gpu_of
+from dsunet_runtime.cuda import Gpu
+from dsunet_runtime.errors import ImageError
+from dsunet_runtime.images import as_rgb
+from dsunet_runtime.manifest import InputForm, Manifest
+from dsunet_runtime.progress import StatusLine
+from dsunet_runtime.provider import Provider
+from dsunet_runtime.shapes import batch_range, input_ranges
+from dsunet_runtime.writing import write_whole
+
+DEFAULT_SIZE = (720, 1280)
+"""Height and width of the image, where no artifact wants another."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What to measure, and how."""
+
+    artifacts: Sequence[Path]
+    providers: Sequence[Provider] = (Provider.CPU,)
+    """Of ONNX files; each of them with each."""
+    origins: Sequence[Origin] = (Origin.ARRAY,)
+    batches: Sequence[int] = ()
+    """By default what each artifact is made for."""
+    streams: Sequence[int] = (1,)
+    threads: int | None = None
+    image: Path | None = None
+    """By default one is made."""
+    plan: Plan = field(default_factory=Plan)
+    cold_starts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A runner, and how it starts."""
+
+    runner: Runner
+    manifest: Manifest
+    cold_start: ColdStart | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A runner beside the first one, in the same setting."""
+
+    measurement: Measurement
+    first: Measurement
+    time: Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class BenchResults:
+    """What was found."""
+
+    width: int
+    height: int
+    gpu: Gpu | None
+    runners: Sequence[Measured]
+    measurements: Sequence[Measurement]
+    watched: Watched | None
+    host_growth: int | None
+    """Bytes by which this process grew from the first counted call to the last."""
+    doubts: Sequence[str]
+    """What makes the figures unreliable, a line each."""
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Each measurement with that of the first runner in its setting."""
+        firsts: dict[Setting, Measurement] = {}
+        found = []
+        for one in self.measurements:
+            first = firsts.setdefault(one.subject.setting, one)
+            if first is not one:
+                found.append(Comparison(one, first, one.time_relative_to(first)))
+        return found
+
+
+def run(options: BenchOptions, stream: TextIO) -> BenchResults:
+    """Measure cold starts one after the other, and everything else in turns.
+
+    Says on `stream` what it does, if that is a terminal.  Raises `dsunet_runtime.RuntimeFault` if
+    an artifact does not load, is not made for a setting or the image, or fails.
+    """
+    doubts = list(filter(None, [busy_cores()]))
+    runners = _runners(options)
+    manifests = [read_manifest(runner.artifact) for runner in runners]
+    gpus = [gpu_of(runner.artifact, runner.provider) for runner in runners]
+    gpu = next(filter(None, gpus), None)
+    with ExitStack() as stack:
+        status = stack.enter_context(StatusLine(stream))
+        image = options.image
+        if image is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            image = make_image(Path(folder) / "image.jpg", _size_for(manifests))
+        rgb = _read(image)
+        starts: list[ColdStart | None] = [None] * len(runners)
+        if options.cold_starts:
+            for index, runner in enumerate(runners):
+                status.show(f"cold start of {runner.label}")
+                starts[index] = measure_cold_start(runner, image, options.threads)
+        status.show("loading")
+        benches = [
+            stack.enter_context(Workbench(runner, image, rgb, options.threads))
+            for runner in runners
+        ]
+        subjects = [
+            bench.subject(Setting(origin, batch, streams))
+            for bench, manifest in zip(benches, manifests, strict=True)
+            for origin, batch, streams in itertools.product(
+                options.origins,
+                options.batches or [batch_range(manifest).optimum],
+                options.streams,
+            )
+        ]
+        measurements = warmed_up(subjects, options.plan, status.show)
+        before = resident()
+        watch = stack.enter_context(Watch(gpu))
+        take_turns(measurements, options.plan, status.show)
+        watched, after = watch.found, resident()
+    growth = None if before is None or after is None else after - before
+    doubts += _doubts(measurements, watched)
+    return BenchResults(
+        width=rgb.shape[1],
+        height=rgb.shape[0],
+        gpu=gpu,
+        runners=list(map(Measured, runners, manifests, starts)),
+        measurements=measurements,
+        watched=watched,
+        host_growth=growth,
+        doubts=doubts,
+    )
+
+
+def make_image(path: Path, size: tuple[int, int]) -> Path:
+    """Write a JPEG of height×width with smooth and busy parts, the same every time."""
+    height, width = size
+    generator = np.random.default_rng(0)
+    rows, columns = np.mgrid[0:height, 0:width]
+    smooth = np.stack([rows / height, columns / width, (rows + columns) / (height + width)], -1)
+    coarse = generator.random((1 + height // 16, 1 + width // 16, 3))
+    busy = coarse.repeat(16, 0).repeat(16, 1)[:height, :width]
+    pixels: NDArray[np.uint8] = (255 * (0.7 * smooth + 0.3 * busy)).astype(np.uint8)
+    write_whole(path, lambda file: Image.fromarray(pixels).save(file, "JPEG", quality=90))
+    return path
+
+
+def _read(image: Path) -> NDArray[np.uint8]:
+    try:
+        return as_rgb(image)
+    except ImageError as error:
+        raise ImageError(f"{image}: {error}") from error
+
+
+def _runners(options: BenchOptions) -> list[Runner]:
+    return [
+        Runner(artifact, provider)
+        for artifact in options.artifacts
+        for provider in ([None] if artifact.suffix == ENGINE_SUFFIX else options.providers)
+    ]
+
+
+def _size_for(manifests: Sequence[Manifest]) -> tuple[int, int]:
+    """Height and width that the artifacts are made for; DEFAULT_SIZE where any will do."""
+    for manifest in manifests:
+        if manifest.input_form is InputForm.FRAMES:
+            height, width = input_ranges(manifest)["image"][1:3]
+            if height.maximum is not None and width.maximum is not None:
+                return height.optimum, width.optimum
+    return DEFAULT_SIZE
+
+
+def _doubts(measurements: Sequence[Measurement], watched: Watched | None) -> list[str]:
+    found = [] if watched is None else watched.doubts()
+    for one in measurements:
+        if not one.warm_up.stable:
+            found.append(
+                f"{one.subject.runner.label}, {one.subject.setting}: calls had not settled after "
+                f"{one.warm_up.seconds:.0f} s of warm-up"
+            )
+    return found

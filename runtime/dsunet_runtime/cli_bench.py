@@ -1,0 +1,106 @@
+"""`dsunet-run bench`: how fast artifacts are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dsunet_runtime.bench.origin import Origin
+from dsunet_runtime.provider import Provider
+
+
+def bench(
+    artifacts: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="ARTIFACT", help="ONNX files and engines; each is compared with the first."
+        ),
+    ],
+    provider: Annotated[
+        list[Provider] | None,
+        typer.Option(help="What ONNX Runtime computes with; may be repeated.  [default: cpu]"),
+    ] = None,
+    origin: Annotated[
+        list[Origin] | None,
+        typer.Option(
+            "--from",
+            help="Where a call begins and ends.  device: in GPU memory, without copies (engines).  "
+            "inputs: with the network's inputs and outputs in host memory.  array: with a decoded "
+            "image and its mask.  file: with an image file.  May be repeated.  [default: array]",
+        ),
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, help="Images of a call; may be repeated.  [default: the artifact's, or 1]"
+        ),
+    ] = None,
+    streams: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Threads that call at once; may be repeated.  [default: 1]"),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0, help="To measure each of them, warm-up not counted.  [default: 10]"),
+    ] = None,
+    calls: Annotated[
+        int | None, typer.Option(min=1, help="Of each stream, instead of --seconds.")
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Turns that each of them has; ratios are taken in each.")
+    ] = 10,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPU threads of ONNX Runtime.  [default: one a core]"),
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What to compute.  [default: one is made, 1280×720]"),
+    ] = None,
+    no_cold_start: Annotated[
+        bool, typer.Option("--no-cold-start", help="Do not start processes to time loading.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Also write bench.json, bench.csv and bench.svg."
+        ),
+    ] = None,
+) -> None:
+    """Measure latency, throughput, cold start and memory, of several artifacts in turns.
+
+    Every setting is warmed up until its calls are as fast as each other.  A call ends when its
+    result can be read.  The last line is everything as JSON.
+
+    Exit codes: 0 measured, 1 something failed, 2 wrong usage, 130 interrupted.
+    """
+    if seconds is not None and calls is not None:
+        raise typer.BadParameter("give --seconds or --calls")
+    from dsunet_runtime.bench.measuring import Plan
+    from dsunet_runtime.bench.report import as_document, draw, write_report
+    from dsunet_runtime.bench.running import BenchOptions, run
+    from dsunet_runtime.jobs import make_folder
+
+    if output is not None:
+        make_folder(output)
+    plan = Plan(rounds=rounds, seconds=10.0 if seconds is None else seconds, calls=calls)
+    options = BenchOptions(
+        artifacts=artifacts,
+        providers=provider or [Provider.CPU],
+        origins=origin or [Origin.ARRAY],
+        batches=batch or [],
+        streams=streams or [1],
+        threads=threads,
+        image=image,
+        plan=plan,
+        cold_starts=not no_cold_start,
+    )
+    results = run(options, sys.stderr)
+    if output is not None:
+        write_report(results, output)
+    print(draw(results))
+    print(json.dumps(as_document(results)))
