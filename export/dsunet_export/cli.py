@@ -15,6 +15,7 @@ from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.errors import DSUNetError
 from dsunet_export.cli_doctor import doctor
 from dsunet_export.cli_trt import trt
+from dsunet_export.cli_verify import verify
 from dsunet_export.errors import ExportError, MissingExtraError, missing_package
 from dsunet_export.options import (
     DEFAULT_OPSET,
@@ -169,6 +170,7 @@ def onnx(
 
 
 app.command()(trt)
+app.command()(verify)
 
 
 @app.command()

@@ -49,14 +49,16 @@ def load_probes(folder: Path, size: tuple[int, int] | None) -> list[Probe]:
 
     Raises ImageError if there are none or one cannot be read.
     """
-    probes = []
-    for path in images_at(folder):
-        try:
-            image = as_rgb(path)
-        except ImageError as error:
-            raise ImageError(f"{path}: {error}") from error
-        probes.append(Probe(path.name, _resized(Image.fromarray(image), size) if size else image))
-    return probes
+    return [load_probe(path, size) for path in images_at(folder)]
+
+
+def load_probe(path: Path, size: tuple[int, int] | None) -> Probe:
+    """One image, likewise.  Raises ImageError if it cannot be read."""
+    try:
+        image = as_rgb(path)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+    return Probe(path.name, _resized(Image.fromarray(image), size) if size else image)
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -51,7 +51,7 @@ def reduce_precision(
     `folder` holds a copy of the graph while that runs.  Raises ExportError if a pattern matches
     nothing, or the graph does not run or gives something that is not finite.
     """
-    _infer_types(model)
+    infer_types(model)
     if wish.compute is Compute.BF16:
         model.opset_imports[""] = max(BFLOAT16_OPSET, model.opset_imports[""])
     opset = model.opset_imports[""]
@@ -81,7 +81,8 @@ def reduce_precision(
     return Precision(wish.compute.element_type, kept, peaks, weights), logits
 
 
-def _infer_types(model: ir.Model) -> None:
+def infer_types(model: ir.Model) -> None:
+    """Note the type of every value, in place.  Raises ExportError if one cannot be told."""
     passes.ShapeInferencePass()(model)
     for node in model.graph:
         if any(output.dtype is None for output in node.outputs):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 import onnxruntime
@@ -13,30 +14,55 @@ from dsunet_export.artifact import save
 from dsunet_export.errors import ExportError
 from dsunet_export.precision.types import is_float
 from dsunet_runtime.backends import Tensors
+from dsunet_runtime.closing import Closing
+
+
+class Session(Closing):
+    """A graph, loaded.  `folder` holds its file while it is.
+
+    Nodes run in the order in which they stand in the graph, so that what is only measured does not
+    live on until the end.  Raises ExportError if it cannot be loaded.
+    """
+
+    def __init__(self, model: ir.Model, folder: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+        self._scratch = tempfile.TemporaryDirectory(dir=folder)
+        path = Path(self._scratch.name) / "graph.onnx"
+        save(model, path)
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+            self._scratch.cleanup()
+            raise _failure(error) from error
+
+    @property
+    def outputs(self) -> list[str]:
+        """Their names, in order."""
+        return [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: Tensors, names: Sequence[str]) -> Tensors:
+        """The outputs with these names.  Raises ExportError if the graph does not run."""
+        try:
+            return dict(zip(names, self._session.run(names, inputs), strict=True))
+        except Exception as error:  # likewise
+            raise _failure(error) from error
+
+    def close(self) -> None:
+        self._session = None
+        self._scratch.cleanup()
 
 
 def run(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> list[Tensors]:
     """The outputs of a graph for each of the inputs, by ONNX Runtime on the CPU.
 
-    Nodes run in the order in which they stand in the graph, so that what is only measured does not
-    live on until the end.  `folder` holds the graph's file meanwhile.  Raises ExportError if it
-    does not run.
+    `folder` holds the graph's file meanwhile.  Raises ExportError if it does not run.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        path = Path(scratch) / "graph.onnx"
-        save(model, path)
-        try:
-            session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
-            names = [output.name for output in session.get_outputs()]
-            return [dict(zip(names, session.run(names, values), strict=True)) for values in inputs]
-        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-            reason = " ".join(str(error).split())
-            raise ExportError(f"ONNX Runtime cannot run the graph: {reason}") from error
+    with Session(model, folder) as session:
+        return [session.run(values, session.outputs) for values in inputs]
 
 
 def compute_logits(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> list[Tensors]:
@@ -59,3 +85,7 @@ def find_logits(graph: ir.Graph) -> ir.Value:
             if producer is not None and not str(producer.name).startswith("postprocess/"):
                 return producer.outputs[0]
     return graph.outputs[0]
+
+
+def _failure(error: Exception) -> ExportError:
+    return ExportError(f"ONNX Runtime cannot run the graph: {' '.join(str(error).split())}")

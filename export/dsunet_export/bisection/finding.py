@@ -1,0 +1,175 @@
+"""From two artifacts to the layers that one of them should have kept in float32."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from dsunet_export.bisection.groups import DEPTH, Group, levels_of, parts_of
+from dsunet_export.bisection.search import minimize
+from dsunet_export.bisection.switches import Switchboard
+from dsunet_export.errors import ExportError
+from dsunet_export.precision.narrowing import DATA_TYPES
+from dsunet_export.precision.reduction import infer_types
+from dsunet_export.precision.rules import REQUESTED
+from dsunet_export.precision.types import SELECTS, follows
+from dsunet_export.probes import GraphInputs, Probe
+from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.compute import Compute
+from dsunet_runtime.manifest import InputForm, Manifest
+from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.writing import write_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What has to stay in float32."""
+
+    groups: tuple[Group, ...]
+    before: float
+    """Largest mean difference of a mask, in levels of 255, with nothing but what B keeps; infinite
+    where logits are not finite."""
+    after: float
+    """With these groups in float32 too."""
+    trials: int
+
+    @property
+    def patterns(self) -> list[str]:
+        """For --keep-fp32."""
+        return [group.pattern for group in self.groups]
+
+
+def find_layers_to_keep(
+    a: Path,
+    b: Path,
+    probes: Sequence[Probe],
+    tolerance: float,
+    report: Callable[[str], None],
+) -> Finding:
+    """Search for the fewest layers to keep in float32, beside those that B keeps by rule.
+
+    `a` is the float32 artifact, `b` the same in float16 or bfloat16; the masks of `a` are the
+    judge.  First among the encoders and the decoder's modules, then among the blocks of those that
+    matter, then among the parts of those blocks.  Every trial is reported.
+
+    Raises ExportError if the two are not such artifacts, or if not even all layers together would
+    do.
+    """
+    model, kept, compute, inputs = _prepare(a, b)
+    names = [
+        str(node.name)
+        for node in model.graph
+        if follows(node, model.opset_imports[""])
+        and node.op_type not in SELECTS
+        and "/" in str(node.name)  # in a module
+        and not any(fnmatchcase(str(node.name), pattern) for pattern in kept)
+    ]
+    levels = levels_of(names)
+    finest = {name: group for group, members in levels[-1].items() for name in members}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Switchboard(model, finest, DATA_TYPES[compute], inputs, Path(folder)) as board,
+    ):
+        judge = _Judge(board, probes, read_manifest(a), list(levels[-1]), report)
+        before = judge.difference([])
+        if before <= tolerance:
+            return Finding((), before, before, judge.trials)
+        groups = list(levels[0])
+        if judge.difference(groups) > tolerance:
+            raise ExportError(
+                f"with every layer in float32 the masks still differ by "
+                f"{judge.difference(groups):.3g} levels, and {tolerance:g} is allowed: no set of "
+                "layers mends that; allow more with --tolerance"
+            )
+        for level in range(DEPTH):
+            groups = minimize(groups, lambda some: judge.difference(some) <= tolerance)
+            if level + 1 < DEPTH:
+                groups = [part for one in groups for part in parts_of(one, levels[level + 1])]
+        return Finding(tuple(groups), before, judge.difference(groups), judge.trials)
+
+
+def write_patterns(finding: Finding, path: Path) -> None:
+    """Write what `--keep-fp32 @FILE` reads.  Raises OutputError if that does not succeed."""
+    lines = [
+        f"# Found by `dsunet-export verify --bisect` in {finding.trials} trials: with these layers",
+        f"# in float32 masks differ by {finding.after:.3g} levels on average, without them by "
+        f"{finding.before:.3g}.",
+        *finding.patterns,
+    ]
+    text = "\n".join(lines) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+class _Judge:
+    """How far masks are off where some groups do not round; every set is tried once."""
+
+    def __init__(
+        self,
+        board: Switchboard,
+        probes: Sequence[Probe],
+        manifest: Manifest,
+        finest: Sequence[Group],
+        report: Callable[[str], None],
+    ) -> None:
+        self._board, self._probes, self._manifest = board, probes, manifest
+        self._finest, self._report = finest, report
+        self._found: dict[frozenset[Group], float] = {}
+        self._expected = [self._mask(probe, finest) for probe in probes]
+
+    @property
+    def trials(self) -> int:
+        """How many sets have been tried."""
+        return len(self._found)
+
+    def difference(self, groups: Sequence[Group]) -> float:
+        """The largest mean difference of a mask, in levels of 255."""
+        kept = frozenset(one for one in self._finest if any(g.holds(one) for g in groups))
+        if kept not in self._found:
+            worst = 0.0
+            for probe, expected in zip(self._probes, self._expected, strict=True):
+                mask = self._mask(probe, kept)
+                if mask is None or expected is None:
+                    worst = math.inf
+                    break
+                worst = max(worst, float(np.abs(mask.astype(np.int16) - expected).mean()))
+            self._found[kept] = worst
+            named = ", ".join(group.path for group in groups) or "nothing"
+            self._report(f"{worst:9.3g} levels with {named} in float32")
+        return self._found[kept]
+
+    def _mask(
+        self, probe: Probe, kept: Sequence[Group] | frozenset[Group]
+    ) -> NDArray[np.uint8] | None:
+        """None where logits are not finite."""
+        outputs = self._board.run(probe, kept)
+        logits = outputs["logits"][0, 0]
+        if not np.isfinite(logits).all():
+            return None
+        if self._manifest.input_form is InputForm.FRAMES:
+            mask: NDArray[np.uint8] = outputs["mask"][0]
+            return mask
+        return mask_from_logits(logits, probe.image.shape[:2], self._manifest.mask_form)
+
+
+def _prepare(a: Path, b: Path) -> tuple[ir.Model, list[str], Compute, GraphInputs]:
+    """A's graph, the patterns of what B keeps without being asked, B's precision, A's inputs."""
+    first, second = read_manifest(a), read_manifest(b)
+    compute = Compute.of(second.precision.compute)
+    if Compute.of(first.precision.compute) is not Compute.FP32 or compute is Compute.FP32:
+        raise ExportError(
+            f"{a} is {first.precision.compute} and {b} {second.precision.compute}: --bisect takes "
+            "the float32 artifact first and that of less precision second"
+        )
+    model = ir.load(a)
+    infer_types(model)
+    entries = second.precision.kept_in_float32
+    kept = [entry.pattern for entry in entries if entry.reason != REQUESTED]
+    return model, kept, compute, GraphInputs.of(first)

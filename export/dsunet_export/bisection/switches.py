@@ -1,0 +1,107 @@
+"""One float32 graph in which each group of nodes rounds like another type, or does not.
+
+An input for each group says which.  So one session tries every set of layers to keep, where a
+conversion for each would have to be written and loaded.  What rounds is what narrowing rounds:
+inputs and weights as a node reads them, and its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from dsunet_export.bisection.groups import Group
+from dsunet_export.precision.magnitudes import sources
+from dsunet_export.precision.running import Session, find_logits
+from dsunet_export.precision.types import SELECTS, following_inputs, is_float
+from dsunet_export.probes import GraphInputs, Probe
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.closing import Closing
+
+_PREFIX = "keep:"
+
+
+class Switchboard(Closing):
+    """The graph, loaded.  The model is changed; `folder` holds its file meanwhile.
+
+    `groups` says which group each node is in, by its name; nodes of none never round.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        groups: Mapping[str, Group],
+        data_type: ir.DataType,
+        inputs: GraphInputs,
+        folder: Path,
+    ) -> None:
+        self._inputs = inputs
+        self._groups = set(groups.values())
+        logits = find_logits(model.graph)
+        if logits not in model.graph.outputs:
+            model.graph.outputs.append(logits)
+        self._logits = str(logits.name)
+        add_switches(model, groups, data_type)
+        self._session = Session(model, folder)
+
+    def run(self, probe: Probe, kept: Collection[Group]) -> Tensors:
+        """The outputs for one image where these groups do not round; `logits` among them."""
+        switches: Tensors = {
+            _PREFIX + group.path: np.array(group in kept) for group in self._groups
+        }
+        outputs = self._session.run(
+            {**self._inputs.prepare(probe), **switches}, self._session.outputs
+        )
+        return {**outputs, "logits": outputs[self._logits]}
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def add_switches(model: ir.Model, groups: Mapping[str, Group], data_type: ir.DataType) -> None:
+    """Let the nodes with these names round to a type unless an input `keep:GROUP` is true."""
+    graph, opset = model.graph, model.opset_imports[""]
+    switches: dict[Group, ir.Value] = {}
+    for group in dict.fromkeys(groups.values()):
+        switches[group] = ir.val(_PREFIX + group.path, ir.DataType.BOOL, ir.Shape([]))
+        graph.inputs.append(switches[group])
+    switched: dict[tuple[ir.Value, Group], ir.Value] = {}
+    rounded_by: dict[ir.Value, Group] = {}
+
+    def switch(value: ir.Value, group: Group, before: ir.Node) -> ir.Value:
+        """The value, rounded or not, computed right before a node."""
+        name = f"{value.name}.{group.path}"
+        narrow = ir.node("Cast", [value], {"to": int(data_type)}, name=f"{name}.narrow")
+        wide = ir.node("Cast", [narrow.outputs[0]], {"to": 1}, name=f"{name}.wide")
+        chosen = ir.node("Where", [switches[group], value, wide.outputs[0]], name=name)
+        types = (data_type, ir.DataType.FLOAT, ir.DataType.FLOAT)
+        for node, dtype in zip((narrow, wide, chosen), types, strict=True):
+            result = node.outputs[0]
+            result.name, result.dtype, result.shape = node.name, dtype, value.shape
+        graph.insert_before(before, [narrow, wide, chosen])
+        rounded_by[chosen.outputs[0]] = group
+        return chosen.outputs[0]
+
+    nodes = list(graph)
+    following = dict(zip(nodes, [*nodes[1:], None], strict=True))
+    for node in nodes:
+        group = groups.get(str(node.name))
+        if group is None or node.op_type in SELECTS:
+            continue
+        for index in list(following_inputs(node, opset)):
+            value = node.inputs[index]
+            if not is_float(value) or {rounded_by.get(v) for v in sources(value)} == {group}:
+                continue
+            if (value, group) not in switched:
+                switched[value, group] = switch(value, group, node)
+            node.replace_input_with(index, switched[value, group])
+        after = following[node]
+        for value in filter(is_float, node.outputs):
+            uses = list(value.uses())
+            if after is not None and uses:
+                result = switch(value, group, after)
+                for use in uses:
+                    use.node.replace_input_with(use.idx, result)

@@ -1,0 +1,130 @@
+"""`dsunet-export verify`: what an export costs in accuracy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dsunet.device import Device
+from dsunet_export.errors import MissingExtraError, VerificationError, missing_package
+from dsunet_runtime.provider import Provider
+
+_TOLERANCE = 1.0
+
+
+def verify(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Checkpoint, ONNX file or engine.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another, to compare with A.")],
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Images to compare on.  [default: random pixels and a photograph]"
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Largest mean difference of a mask, in levels of 255, on any image."
+        ),
+    ] = _TOLERANCE,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers", help="Also compare tensor by tensor, and name what first loses too much."
+        ),
+    ] = False,
+    bisect: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Search for the fewest layers that B must keep in float32 to be within the "
+            "tolerance, and write them for `dsunet-export onnx --keep-fp32 @FILE`.  A is the "
+            "float32 ONNX file, B the same in less.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Also write verify.html, verify.json, worst.png."
+        ),
+    ] = None,
+    sam2: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="SAM2's file, for a bare checkpoint.")
+    ] = None,
+    dinov2: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, for the same."),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Of a checkpoint.")] = Device.AUTO,
+    provider: Annotated[
+        Provider | None,
+        typer.Option(help="What ONNX Runtime computes with.  [default: cpu]"),
+    ] = None,
+) -> None:
+    """Compare two forms of a network: their outputs, and the masks that they make.
+
+    Differences are absolute and relative, with the cosine of the angle between the two; of masks
+    also the IoU of what lies above half, the pixels that changed sides close to half and elsewhere,
+    and the S-measure of B's, cut at half, as if A's were the truth.
+
+    Exit codes: 0 within the tolerance, 1 beyond it or something failed, 2 wrong usage, 130
+    interrupted.
+    """
+    try:
+        from dsunet_export.comparison.comparing import compare
+        from dsunet_export.comparison.layers import compare_graphs
+        from dsunet_export.comparison.opening import is_onnx, open_both
+        from dsunet_export.comparison.report import as_document, draw, write_report
+        from dsunet_export.comparison.summary import summarize
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{missing_package(error)} is not installed: pip install 'dsunet[evaluate,export]'"
+        ) from error
+    from dsunet_runtime.jobs import make_folder
+
+    if (layers or bisect) and not (is_onnx(a) and is_onnx(b)):
+        raise typer.BadParameter("--layers and --bisect read graphs: give two ONNX files")
+    if output is not None:
+        make_folder(output)
+    with open_both(a, b, sam2=sam2, dinov2=dinov2, device=device, provider=provider) as (
+        first,
+        second,
+    ):
+        comparison = summarize(str(a), str(b), compare(first, second, images))
+    if layers:
+        comparison = replace(comparison, layers=compare_graphs(a, b, images))
+    if output is not None:
+        write_report(comparison, output)
+    print(json.dumps(as_document(comparison), indent=2) if as_json else draw(comparison))
+    if bisect is not None:
+        _bisect(a, b, images, tolerance, bisect)
+    worst = comparison.worst
+    if not worst.mask.mean <= tolerance:
+        raise VerificationError(
+            f"on {worst.label} the masks differ by {worst.mask.mean:.3g} levels on average, and "
+            f"{tolerance:g} is allowed: keep more in float32 (`dsunet-export onnx --keep-fp32`), "
+            "or allow more with --tolerance"
+        )
+
+
+def _bisect(a: Path, b: Path, images: Path | None, tolerance: float, output: Path) -> None:
+    """Search, write the patterns, and say them."""
+    from dsunet_export.bisection.finding import find_layers_to_keep, write_patterns
+    from dsunet_export.comparison.comparing import first_probes
+    from dsunet_runtime.progress import StatusLine
+
+    with StatusLine(sys.stderr) as status:
+        finding = find_layers_to_keep(a, b, first_probes(a, b, images), tolerance, status.show)
+    write_patterns(finding, output)
+    kept = ", ".join(finding.patterns) or "nothing"
+    print(
+        f"to keep in float32, found in {finding.trials} trials: {kept} "
+        f"({finding.before:.3g} levels become {finding.after:.3g}); written to {output}",
+        file=sys.stderr,
+    )

@@ -1,0 +1,98 @@
+"""Two forms of one network on images, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsunet.evaluation.predictors import Predictor
+from dsunet_export.comparison.measures import (
+    MaskDifference,
+    TensorDifference,
+    compare_masks,
+    compare_tensors,
+)
+from dsunet_export.errors import ExportError
+from dsunet_export.probes import GraphInputs, Probe, load_probe, make_probes
+from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.jobs import images_at
+from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.segmenter import Segmenter
+
+FEW = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What both made of one image."""
+
+    label: str
+    image: NDArray[np.uint8]
+    """H×W×3."""
+    a: NDArray[np.uint8]
+    """A's mask, H×W."""
+    b: NDArray[np.uint8]
+    tensors: dict[str, TensorDifference]
+    """Of the outputs that both give and that are no masks, by name."""
+    mask: MaskDifference
+
+
+def compare(a: Predictor, b: Predictor, images: Path | None) -> Iterator[Compared]:
+    """Both on each image of a folder, or on random pixels and a photograph.
+
+    One image is in memory at a time.  Raises ExportError if the two take no image alike, ImageError
+    for an image that cannot be read or that one of them does not take, and BackendError if one of
+    them fails.
+    """
+    artifacts = [one.manifest for one in (a, b) if isinstance(one, Segmenter)]
+    for probe in probes_for(artifacts, images):
+        outputs_a, mask_a = _run(a, probe)
+        outputs_b, mask_b = _run(b, probe)
+        yield Compared(
+            label=probe.label,
+            image=probe.image,
+            a=mask_a,
+            b=mask_b,
+            tensors={
+                name: compare_tensors(outputs_a[name], outputs_b[name])
+                for name in sorted(outputs_a.keys() & outputs_b.keys() - {"mask"})
+            },
+            mask=compare_masks(mask_a, mask_b),
+        )
+
+
+def _run(predictor: Predictor, probe: Probe) -> tuple[Tensors, NDArray[np.uint8]]:
+    prepared = predictor.prepare(probe.image)
+    (outputs,) = predictor.infer([prepared])
+    return outputs, predictor.finish(outputs, prepared)
+
+
+def probes_for(artifacts: Iterable[Manifest], images: Path | None) -> Iterable[Probe]:
+    """The images to compare on, of the size that artifacts of a fixed size take.
+
+    Raises ExportError if two of them take other sizes, and ImageError for a folder without images;
+    while going through them, for an image that cannot be read.
+    """
+    sizes = {size for manifest in artifacts if (size := GraphInputs.of(manifest).size)}
+    if len(sizes) > 1:
+        (h, w), (other_h, other_w) = sorted(sizes)
+        raise ExportError(
+            f"one takes images of {h}×{w} and the other of {other_h}×{other_w} (height×width): "
+            "export one again with the other's --size"
+        )
+    size = next(iter(sizes), None)
+    if images is None:
+        return make_probes(size)
+    return (load_probe(path, size) for path in images_at(images))
+
+
+def first_probes(a: Path, b: Path, images: Path | None) -> list[Probe]:
+    """A few images for what goes through two artifacts many times.  Raises as `probes_for`."""
+    manifests = [read_manifest(path) for path in (a, b)]
+    return list(islice(probes_for(manifests, images), FEW))

@@ -1,0 +1,188 @@
+"""Two graphs of one network, tensor by tensor: where does the error come in?
+
+Tensors are told by their names, which conversion to another precision leaves alone.  A graph of
+reduced precision is run with every tensor really rounded, as a GPU does and ONNX Runtime does not.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from dsunet_export.comparison.comparing import first_probes
+from dsunet_export.errors import ExportError
+from dsunet_export.precision.narrowing import DATA_TYPES
+from dsunet_export.precision.reduction import infer_types
+from dsunet_export.precision.rounding import round_every_tensor
+from dsunet_export.precision.running import Session
+from dsunet_export.precision.types import SELECTS
+from dsunet_export.probes import GraphInputs, Probe
+from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.compute import Compute
+
+_AT_ONCE = 32
+"""Tensors of each graph in memory at once; the graphs run again for the next ones."""
+_SHARE = 100.0
+"""Times what the layers before it lose in the middle: more than that is more than its share.  In
+float16 a softmax of large scores, or the small difference of large numbers, loses up to 90 times as
+much, and that is how it should be."""
+_ALLOWED = 1e-3
+"""What any layer may lose: two float16 roundings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One tensor that both graphs compute."""
+
+    tensor: str
+    node: str
+    """What makes it in A, as `module.path/OpType`."""
+    error: float
+    """Root of the mean squared difference, as a share of the root of A's mean square; infinite
+    where B is not finite and A is."""
+    inherited: float
+    """The largest error among the tensors that it is made of; 0 for the first ones."""
+
+    @property
+    def own(self) -> float:
+        """What came in here, as if that and what was inherited were independent of each other."""
+        if math.isinf(self.error):
+            return 0.0 if math.isinf(self.inherited) else math.inf
+        return math.sqrt(max(0.0, self.error**2 - self.inherited**2))
+
+
+def compare_graphs(a: Path, b: Path, images: Path | None) -> list[Layer]:
+    """The tensors of two ONNX artifacts that have the same name, in the order in which A makes
+    them; on the first few images of a folder, or on random pixels and a photograph.
+
+    Raises ExportError if there are none, or if a graph does not run.
+    """
+    probes = first_probes(a, b, images)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        first, second = _Graph(a), _Graph(b)
+        common = [name for name in first.makers if name in second.makers]
+        if not common:
+            raise ExportError(
+                f"{a} and {b} have no tensors of one name: export both from one model, both with "
+                "or both without --plain"
+            )
+        for graph in (first, second):
+            graph.start(common, folder)
+            stack.callback(graph.close)
+        errors = {
+            name: error
+            for start in range(0, len(common), _AT_ONCE)
+            for name, error in _errors(first, second, common[start:][:_AT_ONCE], probes).items()
+        }
+    return [
+        Layer(
+            tensor=name,
+            node=str(first.makers[name].name),
+            error=errors[name],
+            inherited=max((errors[s] for s in first.sources(name, errors)), default=0.0),
+        )
+        for name in common
+    ]
+
+
+def first_at_fault(layers: Sequence[Layer]) -> Layer | None:
+    """The first layer that loses more than its share; None if none does."""
+    before: list[float] = []
+    for layer in layers:
+        usual = statistics.median(before) if before else 0.0
+        if layer.own > max(_SHARE * usual, _ALLOWED):
+            return layer
+        if layer.own:
+            before.append(layer.own)
+    return None
+
+
+class _Graph:
+    """One artifact's graph, with the tensors that are compared as outputs."""
+
+    def __init__(self, path: Path) -> None:
+        manifest = read_manifest(path)
+        self._model = ir.load(path)
+        infer_types(self._model)
+        compute = Compute.of(manifest.precision.compute)
+        self._types = {ir.DataType.FLOAT, DATA_TYPES.get(compute, ir.DataType.FLOAT)}
+        self._rounded = DATA_TYPES.get(compute)
+        self._inputs = GraphInputs.of(manifest)
+        self._outputs: dict[str, str] = {}
+        self.makers: dict[str, ir.Node] = {
+            str(value.name): node
+            for node in self._model.graph
+            for value in node.outputs
+            if value.dtype in self._types and node.op_type not in SELECTS
+        }
+        """What computes a tensor, by the tensor's name; nodes that only move values left out."""
+
+    def start(self, names: Iterable[str], folder: Path) -> None:
+        """Load the graph, so that the tensors with these names can be read."""
+        if self._rounded is not None:
+            round_every_tensor(self._model, self._rounded)
+        made = {str(value.name): value for node in self._model.graph for value in node.outputs}
+        for name in names:
+            # Where it was rounded, those that read it read this.
+            value = made.get(f"{name}.wide", made[name])
+            self._outputs[name] = str(value.name)
+            if value not in self._model.graph.outputs:
+                self._model.graph.outputs.append(value)
+        self._session = Session(self._model, folder)
+
+    def values(self, names: Sequence[str], probe: Probe) -> list[NDArray[np.float64]]:
+        """The tensors with these names, for one image."""
+        found = self._session.run(
+            self._inputs.prepare(probe), [self._outputs[name] for name in names]
+        )
+        return [found[self._outputs[name]].astype(np.float64) for name in names]
+
+    def sources(self, name: str, known: Iterable[str]) -> set[str]:
+        """Those of the known tensors that a tensor is made of, through any that are not known."""
+        wanted, found, seen = set(known), set[str](), set[ir.Value]()
+        ahead = list(self.makers[name].inputs)
+        while ahead:
+            value = ahead.pop()
+            if value is None or value in seen:
+                continue
+            seen.add(value)
+            producer = value.producer()
+            if value.name in wanted:
+                found.add(str(value.name))
+            elif producer is not None:
+                ahead.extend(producer.inputs)
+        return found
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def _errors(
+    first: _Graph, second: _Graph, names: Sequence[str], probes: Sequence[Probe]
+) -> dict[str, float]:
+    """Of each tensor, over all images together."""
+    differences, magnitudes = np.zeros(len(names)), np.zeros(len(names))
+    for probe in probes:
+        pairs = zip(first.values(names, probe), second.values(names, probe), strict=True)
+        for index, (a, b) in enumerate(pairs):
+            if a.shape != b.shape:
+                raise ExportError(
+                    f"{names[index]} has shape {a.shape} in A and {b.shape} in B: export both from "
+                    "one model"
+                )
+            differences[index] += ((b - a) ** 2).sum() if np.isfinite(b).all() else math.inf
+            magnitudes[index] += (a**2).sum()
+    return {
+        name: math.sqrt(difference / magnitude) if magnitude else float(difference > 0)
+        for name, difference, magnitude in zip(names, differences, magnitudes, strict=True)
+    }

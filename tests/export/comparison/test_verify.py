@@ -1,0 +1,145 @@
+"""`dsunet-export verify` end to end."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from dsunet import DSUNetConfig, random_model, save_model
+from dsunet_export.cli import app
+from dsunet_runtime.images import encoder_input
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
+from tests.export.helpers import command
+from tests.runtime import artifacts
+
+
+def verify(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["verify", *(str(argument) for argument in arguments)])
+
+
+def document(*arguments: object) -> dict[str, Any]:
+    result = verify(*arguments, "--json", "--tolerance", 255)
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: NDArray[np.uint8]) -> Path:
+    """Three images; `c` is noise."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.fromarray(photo).save(folder / "a.png")
+    Image.fromarray(photo[::-1]).save(folder / "b.png")
+    noise = np.random.default_rng(3).integers(0, 256, photo.shape, dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "c.png")
+    return folder
+
+
+def test_differences_are_those_of_the_arithmetic(folder: Path, tmp_path: Path) -> None:
+    """Graphs of which one weighs its input two per cent more."""
+    a = artifacts.tensors(tmp_path / "a.onnx", scale=3, dino=False)
+    b = artifacts.tensors(tmp_path / "b.onnx", scale=3.06, dino=False)
+    found = document(a, b, "--images", folder)
+    assert [row["label"] for row in found["each"]] == ["a.png", "b.png", "c.png"]
+    for row in found["each"]:
+        rgb = np.asarray(Image.open(folder / row["label"]))
+        hiera = encoder_input(rgb, artifacts.HIERA, IMAGENET_MEAN, IMAGENET_STD)
+        expected = artifacts.expected_logits(hiera, None)
+        logits = row["tensors"]["logits"]
+        assert logits["largest"] == pytest.approx(0.02 * np.abs(expected).max(), rel=1e-3)
+        assert logits["mean"] == pytest.approx(0.02 * np.abs(expected).mean(), rel=1e-3)
+        assert logits["largest_relative"] == pytest.approx(0.02, rel=1e-2)
+        assert logits["cosine"] == pytest.approx(1)
+    spread = found["outputs"]["logits"]["largest"]
+    each = [row["tensors"]["logits"]["largest"] for row in found["each"]]
+    assert spread["percentiles"] == pytest.approx(np.percentile(each, [50, 90, 99]))
+    assert spread["worst"] == max(each)
+    assert found["each"][each.index(max(each))]["label"] == spread["image"]
+
+
+def test_a_checkpoint_beside_its_export(frames: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "nano.safetensors"
+    save_model(random_model(DSUNetConfig.preset("nano"), 0), checkpoint)
+    result = verify(checkpoint, frames, "-o", tmp_path / "report")
+    # Within the default tolerance, which is one level: found were 0.01 and less.
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "report" / "verify.html").read_text()
+    assert "<script" not in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert page.count("<svg") == 3
+    with Image.open(tmp_path / "report" / "worst.png") as picture:
+        assert picture.width == 4 * picture.height
+    assert json.loads((tmp_path / "report" / "verify.json").read_text())["images"] == 2
+
+
+def test_percentiles_grow_towards_the_worse(folder: Path, tmp_path: Path) -> None:
+    a = artifacts.tensors(tmp_path / "a.onnx", scale=3)
+    b = artifacts.tensors(tmp_path / "b.onnx", scale=-3)
+    outputs = document(a, b, "--images", folder)["outputs"]
+    for measure in ("iou_at_half", "s_measure"):
+        low = outputs["mask"][measure]
+        assert low["percentiles"] == sorted(low["percentiles"], reverse=True)
+        assert low["worst"] <= low["percentiles"][-1]
+    high = outputs["mask"]["mean"]
+    assert high["percentiles"] == sorted(high["percentiles"])
+    assert high["worst"] >= high["percentiles"][-1]
+
+
+def test_beyond_the_tolerance(folder: Path, tmp_path: Path) -> None:
+    a = artifacts.tensors(tmp_path / "a.onnx", scale=3)
+    b = artifacts.tensors(tmp_path / "b.onnx", scale=6)
+    done = command("verify", a, b, "--images", folder, "-o", tmp_path / "report")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert re.match(r"dsunet-export: on \w\.png the masks differ by .* levels on average", line)
+    # What was found is said all the same.
+    assert "mask mean" in done.stdout
+    assert (tmp_path / "report" / "worst.png").exists()
+    assert verify(a, b, "--images", folder, "--tolerance", 255).exit_code == 0
+
+
+def test_probabilities_are_compared_with_probabilities(folder: Path, tmp_path: Path) -> None:
+    stretched = artifacts.tensors(tmp_path / "a.onnx")
+    probability = artifacts.tensors(tmp_path / "b.onnx", mask_form=MaskForm.PROBABILITY)
+    result = verify(stretched, probability, "--images", folder)
+    assert result.exit_code == 1
+    assert "export one of them again with the other's --mask" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--images", "nowhere"], "nowhere: No such file"),
+        (["--provider", "cuda"], "cuda"),
+        (["-o", "a.onnx"], "is a file"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifacts.tensors(tmp_path / "a.onnx")
+    done = command("verify", "a.onnx", "a.onnx", *options)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert message in line
+    assert done.stdout == ""
+
+
+def test_sizes_must_fit_each_other(tmp_path: Path) -> None:
+    a = artifacts.frames(tmp_path / "a.onnx", height=20, width=30)
+    b = artifacts.frames(tmp_path / "b.onnx", height=30, width=20)
+    result = verify(a, b)
+    assert result.exit_code == 1
+    assert "one takes images of 20×30 and the other of 30×20" in result.stderr
+    # Images are resized to the one size that there is.
+    assert document(a, artifacts.frames(tmp_path / "c.onnx"))["images"] == 2
