@@ -122,7 +122,7 @@ class TestMagnitudes:
         with torch.inference_mode():
             for probe in probes:
                 model(**{k: torch.from_numpy(v) for k, v in tensors.prepare(probe).items()})
-        reduction._infer_types(traced)
+        reduction.infer_types(traced)
         values = [node.outputs[0] for node in traced.graph if node.name in places]
         inputs = GraphInputs(InputForm.FRAMES, NANO.input_sizes)
         magnitudes, _ = measure(traced, values, probes, inputs, tmp_path)

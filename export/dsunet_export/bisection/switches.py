@@ -64,10 +64,11 @@ class Switchboard(Closing):
 def add_switches(model: ir.Model, groups: Mapping[str, Group], data_type: ir.DataType) -> None:
     """Let the nodes with these names round to a type unless an input `keep:GROUP` is true."""
     graph, opset = model.graph, model.opset_imports[""]
-    switches: dict[Group, ir.Value] = {}
-    for group in dict.fromkeys(groups.values()):
-        switches[group] = ir.val(_PREFIX + group.path, ir.DataType.BOOL, ir.Shape([]))
-        graph.inputs.append(switches[group])
+    switches = {
+        each: ir.val(_PREFIX + each.path, ir.DataType.BOOL, ir.Shape([]))
+        for each in dict.fromkeys(groups.values())
+    }
+    graph.inputs.extend(switches.values())
     switched: dict[tuple[ir.Value, Group], ir.Value] = {}
     rounded_by: dict[ir.Value, Group] = {}
 
