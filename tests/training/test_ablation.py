@@ -313,8 +313,8 @@ class TestCommand:
             (("--unknown", "x"), 2, "No such option: --unknown"),
             (("--test", "x"), 2, "--test x: give NAME=DIR"),
             (("--test", "CAMO=none"), 1, "none: is no folder"),
-            (("--images", "x"), 1, "leave --images and --masks out"),
-            (("--epochs", "0"), 1, "--epochs is 0"),
+            (("--images", "x"), 2, "leave --images and --masks out"),
+            (("--epochs", "0"), 2, "--epochs is 0"),
         ],
     )
     def test_refuses(
