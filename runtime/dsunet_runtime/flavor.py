@@ -41,6 +41,15 @@ class Flavor(enum.StrEnum):
         return importlib.import_module(self.module)
 
 
+def typed_network(trt: Any, builder: Any) -> Any:
+    """An empty network that computes in the types that its tensors have.
+
+    TensorRT 11 and TensorRT for RTX know no other; for TensorRT 10 it is a choice.
+    """
+    typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return builder.create_network(0 if typed is None else 1 << int(typed))
+
+
 def rtx_name(compute_capability: str) -> str:
     """What TensorRT for RTX calls a compute capability: `SM89` for `8.9`."""
     return f"SM{compute_capability.replace('.', '')}"

@@ -29,10 +29,11 @@ def config(options: EngineOptions) -> Any:
 
 
 def test_flags() -> None:
-    """Float32 is float32, and an engine allocates nothing while it runs."""
+    """Float32 is float32, an engine allocates nothing while it runs, and it tells its layers."""
     plain = config(EngineOptions())
     assert not plain.get_flag(rtx.BuilderFlag.TF32)
     assert plain.get_flag(rtx.BuilderFlag.REQUIRE_USER_ALLOCATION)
+    assert plain.profiling_verbosity == rtx.ProfilingVerbosity.DETAILED
     assert plain.num_compute_capabilities == 1
     assert plain.get_compute_capability(0) == rtx.ComputeCapability.SM89
 

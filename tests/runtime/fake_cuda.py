@@ -175,6 +175,9 @@ class FakeDevice(Device):
         content = target.reshape(-1).view(np.uint8)
         self.enqueue(stream.handle, lambda: np.copyto(content, self.at(pointer, content.nbytes)))
 
+    def copy(self, target: int, source: int, size: int, stream: Stream) -> None:
+        self.enqueue(stream.handle, lambda: np.copyto(self.at(target, size), self.at(source, size)))
+
     def enqueue(self, stream: int, work: Work) -> None:
         """Put anything into a stream."""
         self.need_context()

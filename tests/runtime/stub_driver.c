@@ -118,6 +118,10 @@ int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, void *stream) {
     NEEDS_CONTEXT;
     return copy(to, (void *)from, size);
 }
+int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t size, void *stream) {
+    NEEDS_CONTEXT;
+    return copy((void *)to, (void *)from, size);
+}
 
 int cuStreamCreate(void **stream, unsigned flags) {
     NEEDS_CONTEXT;

@@ -84,13 +84,15 @@ class TestContract:
         with (
             device.stream() as stream,
             device.allocate(size) as memory,
+            device.allocate(size) as other,
             device.pin(size) as source,
             device.pin(size) as target,
         ):
             source.array.view(np.float32).reshape(content.shape)[:] = content
             target.array[:] = 0
             device.to_device(memory.pointer, source.array, stream)
-            device.to_host(target.array, memory.pointer, stream)
+            device.copy(other.pointer, memory.pointer, size, stream)
+            device.to_host(target.array, other.pointer, stream)
             stream.synchronize()
             returned = target.array.view(np.float32).reshape(content.shape)
             np.testing.assert_array_equal(returned, content)

@@ -130,6 +130,7 @@ def test_of_what_a_device_makes(cuda: Cuda, driver: Driver) -> None:
     for call in (
         lambda: device.to_device(256, array, stream),
         lambda: device.to_host(array, 256, stream),
+        lambda: device.copy(512, 256, 4, stream),
         stream.synchronize,
         memory.close,
         pinned.close,

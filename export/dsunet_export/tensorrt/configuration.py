@@ -45,6 +45,8 @@ def configure(
     # What the graph declares as float32 is computed as that: all of a float32 engine, and in others
     # what was kept because less does not do.
     config.clear_flag(trt.BuilderFlag.TF32)
+    # So that a profile can tell which nodes of the graph a kernel computes.
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     kit.configure(config, target)
     shapes = builder.create_optimization_profile()
     for profile in profiles:

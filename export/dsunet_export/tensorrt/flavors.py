@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.gpus import NamedGpu, find_gpu
-from dsunet_runtime.flavor import Flavor, rtx_name
+from dsunet_runtime.flavor import Flavor, rtx_name, typed_network
 
 if TYPE_CHECKING:
     from dsunet_runtime.cuda import Gpu
@@ -73,13 +73,8 @@ class Kit(ABC):
         return f"{self.flavor.title} {self.version}"
 
     def create_network(self, builder: Any) -> Any:
-        """An empty network that computes in the types that the graph says.
-
-        TensorRT 11 and TensorRT for RTX know no other; for TensorRT 10 it is a choice.
-        """
-        flags = self.trt.NetworkDefinitionCreationFlag
-        typed = getattr(flags, "STRONGLY_TYPED", None)
-        return builder.create_network(0 if typed is None else 1 << int(typed))
+        """An empty network that computes in the types that the graph says."""
+        return typed_network(self.trt, builder)
 
     @abstractmethod
     def target(self, wanted: Wanted, here: LocalGpus) -> Target:

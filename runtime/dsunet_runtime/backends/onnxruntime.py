@@ -39,7 +39,7 @@ class OnnxRuntimeBackend(Backend):
     def __init__(
         self, path: Path, manifest: Manifest, provider: Provider, threads: int | None = None
     ) -> None:
-        runtime = _import_onnxruntime()
+        runtime = import_onnxruntime()
         _check_available(runtime, provider)
         self._session = _create_session(runtime, path, manifest, provider, threads)
         _check_started(self._session, provider)
@@ -50,7 +50,7 @@ class OnnxRuntimeBackend(Backend):
         try:
             results = self._session.run(self._outputs, dict(inputs))
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-            raise BackendError(f"ONNX Runtime failed: {_one_line(error)}") from error
+            raise BackendError(f"ONNX Runtime failed: {one_line(error)}") from error
         return dict(zip(self._outputs, results, strict=True))
 
     def close(self) -> None:
@@ -62,17 +62,18 @@ def check_provider(provider: Provider) -> None:
 
     For one that computes on a GPU this takes seconds.
     """
-    runtime = _import_onnxruntime()
+    runtime = import_onnxruntime()
     _check_available(runtime, provider)
     try:
         session = _open(runtime, _SMALLEST_MODEL, provider)
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-        reason = _one_line(error)
+        reason = one_line(error)
         raise BackendError(f"the provider {provider.value!r} does not start: {reason}") from error
     _check_started(session, provider)
 
 
-def _import_onnxruntime() -> Any:
+def import_onnxruntime() -> Any:
+    """The package.  Raises BackendError if it is not installed."""
     # It would report its use to its maker, and write an identifier into the home folder.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
@@ -96,6 +97,16 @@ def _check_available(runtime: Any, provider: Provider) -> None:
     )
 
 
+def session_options(runtime: Any, threads: int | None) -> Any:
+    """What every session is opened with; `threads` as `OnnxRuntimeBackend` says."""
+    options = runtime.SessionOptions()
+    # Errors arrive as exceptions; without this they are printed as well.
+    options.log_severity_level = _FATAL_ONLY
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options
+
+
 def _create_session(
     runtime: Any, path: Path, manifest: Manifest, provider: Provider, threads: int | None
 ) -> Any:
@@ -103,8 +114,8 @@ def _create_session(
         return _open(runtime, path, provider, _engine_folder(path, manifest), threads)
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
         if type(error).__name__ in _BROKEN_MODEL:
-            raise ArtifactError(f"{path}: not a whole ONNX model: {_one_line(error)}") from error
-        raise BackendError(f"{path}: ONNX Runtime cannot load it: {_one_line(error)}") from error
+            raise ArtifactError(f"{path}: not a whole ONNX model: {one_line(error)}") from error
+        raise BackendError(f"{path}: ONNX Runtime cannot load it: {one_line(error)}") from error
 
 
 def _open(
@@ -115,11 +126,7 @@ def _open(
     threads: int | None = None,
 ) -> Any:
     """A session of a file or of its bytes."""
-    options = runtime.SessionOptions()
-    # Errors arrive as exceptions; without this they are printed as well.
-    options.log_severity_level = _FATAL_ONLY
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    options = session_options(runtime, threads)
     if provider is Provider.TENSORRT:
         forbid_tf32()
     if provider is not Provider.CPU:
@@ -169,5 +176,6 @@ def _check_names(session: Any, path: Path, manifest: Manifest) -> None:
             )
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What ONNX Runtime says, which may have line breaks."""
     return " ".join(str(error).split())

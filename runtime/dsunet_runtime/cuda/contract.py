@@ -136,6 +136,10 @@ class Device(Closing):
     def to_host(self, target: NDArray[Any], pointer: int, stream: Stream) -> None:
         """Copy device memory to pinned host memory when the stream comes to it."""
 
+    @abstractmethod
+    def copy(self, target: int, source: int, size: int, stream: Stream) -> None:
+        """Copy `size` bytes from one address of device memory to another, likewise."""
+
     def capture(self, stream: Stream) -> AbstractContextManager[Capture]:
         """Record what the calling thread puts into the stream, instead of carrying it out.
 

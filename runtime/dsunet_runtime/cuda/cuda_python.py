@@ -128,6 +128,9 @@ class _Device(Device):
     def to_host(self, target: NDArray[Any], pointer: int, stream: Stream) -> None:
         _call(driver.cuMemcpyDtoHAsync, target.ctypes.data, pointer, target.nbytes, stream.handle)
 
+    def copy(self, target: int, source: int, size: int, stream: Stream) -> None:
+        _call(driver.cuMemcpyDtoDAsync, target, source, size, stream.handle)
+
     @contextmanager
     def capture(self, stream: Stream) -> Iterator[Capture]:
         # What other threads do meanwhile, PyTorch's allocations for example, does not matter.

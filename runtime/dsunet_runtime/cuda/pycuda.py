@@ -110,6 +110,10 @@ class _Device(Device):
         with _translated():
             driver.memcpy_dtoh_async(target, pointer, cast(_Stream, stream).native)
 
+    def copy(self, target: int, source: int, size: int, stream: Stream) -> None:
+        with _translated():
+            driver.memcpy_dtod_async(target, source, size, cast(_Stream, stream).native)
+
     def close(self) -> None:
         if self._context is None:
             return

@@ -45,7 +45,8 @@ class LoadedEngine(Closing):
 
     def create_context(self, cache_file: Path | None) -> Any:
         """The execution context.  `cache_file` is where TensorRT for RTX keeps what it compiles;
-        None is for the classic one, which compiles nothing.
+        None is for the classic one, which compiles nothing, and for a context that is profiled:
+        no graphs are recorded, inside which layers cannot be timed.
 
         Raises BackendError if TensorRT cannot create it.
         """
@@ -62,6 +63,15 @@ class LoadedEngine(Closing):
         if context is None:
             raise BackendError(f"{self._path}: TensorRT cannot prepare it: {self._log.reason()}")
         return context
+
+    def describe(self, context: Any) -> str:
+        """What TensorRT's inspector tells of the layers in a context whose shapes are set, as JSON.
+
+        That is as much as the engine was built to tell.
+        """
+        inspector = self._engine.create_engine_inspector()
+        inspector.execution_context = context
+        return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
 
     def save_cache(self) -> None:
         """Keep what was compiled for the next process, if there is anything new."""
