@@ -64,10 +64,21 @@ def bench(
     no_cold_start: Annotated[
         bool, typer.Option("--no-cold-start", help="Do not start processes to time loading.")
     ] = False,
+    roofline: Annotated[
+        bool,
+        typer.Option(
+            "--roofline",
+            help="Also profile each artifact: the time of each branch of the network, and how "
+            "close it comes to what this machine reaches.",
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="DIR", help="Also write bench.json, bench.csv and bench.svg."
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Also write bench.json, bench.csv and bench.svg; roofline.csv and roofline.svg.",
         ),
     ] = None,
 ) -> None:
@@ -98,6 +109,7 @@ def bench(
         image=image,
         plan=plan,
         cold_starts=not no_cold_start,
+        roofline=roofline,
     )
     results = run(options, sys.stderr)
     if output is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ def frames(
     height: Ends = (1, 16, 64),
     width: Ends = (1, 16, 64),
     stripped: bool = False,
+    layers: Sequence[dict[str, Any]] = (),
     **changes: Any,
 ) -> Path:
     """An engine that computes `artifacts.expected_frames_mask`, beside the ONNX file that it is of.
 
-    `changes` are made to the manifest's `Engine`.
+    `layers` is what TensorRT's inspector tells, with milliseconds; `changes` are made to the
+    manifest's `Engine`.
     """
     low, best, high = zip(batch, height, width, (3, 3, 3), strict=True)
     tensors = {
@@ -36,7 +39,8 @@ def frames(
     }
     weights = None if stripped else [1 / 8, 2 / 8, 5 / 8]
     graph = artifacts.frames(path.with_suffix(".onnx"))
-    return _save(path, graph, tensors, weights, weights_stripped=stripped, **changes)
+    document = {"tensors": tensors, "weights": weights, "layers": list(layers)}
+    return _save(path, graph, document, weights_stripped=stripped, **changes)
 
 
 def tensors(path: Path, *, batch: Ends = (1, 2, 4), **changes: Any) -> Path:
@@ -46,7 +50,7 @@ def tensors(path: Path, *, batch: Ends = (1, 2, 4), **changes: Any) -> Path:
         ends = [(count, 3, side, side) for count in batch]
         described[name] = tensor("INPUT", "float32", [-1, 3, side, side], ends)
     graph = artifacts.tensors(path.with_suffix(".onnx"))
-    return _save(path, graph, described, [1.5, -3, 6], **changes)
+    return _save(path, graph, {"tensors": described, "weights": [1.5, -3, 6]}, **changes)
 
 
 def tensor(mode: str, dtype: str, shape: list[int], profile: Any = None) -> dict[str, Any]:
@@ -83,13 +87,11 @@ def describe(path: Path, graph: Path, profiles: tuple[Profile, ...], **changes: 
     return write_manifest(path, manifest)
 
 
-def _save(
-    path: Path, graph: Path, tensors: dict[str, Any], weights: list[float] | None, **changes: Any
-) -> Path:
-    fake_tensorrt.write_engine(path, {"tensors": tensors, "weights": weights})
+def _save(path: Path, graph: Path, document: dict[str, Any], **changes: Any) -> Path:
+    fake_tensorrt.write_engine(path, document)
     profiles = tuple(
         Profile(name, *described["profile"])
-        for name, described in tensors.items()
+        for name, described in document["tensors"].items()
         if described["mode"] == "INPUT"
     )
     return describe(path, graph, profiles, **changes)

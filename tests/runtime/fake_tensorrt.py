@@ -51,6 +51,15 @@ class EngineInvalidityDiagnostics(enum.IntEnum):
     MALFORMED_ENGINE = 32
 
 
+class LayerInformationFormat(enum.Enum):
+    JSON = 1
+
+
+class IProfiler:
+    def report_layer_time(self, layer_name: str, ms: float) -> None:
+        raise NotImplementedError
+
+
 class TensorIOMode(enum.Enum):
     INPUT = 1
     OUTPUT = 2
@@ -107,6 +116,8 @@ class FakeTensorRT(types.ModuleType):
         self.cuda = cuda
         self.rtx = rtx
         self.ILogger = ILogger
+        self.IProfiler = IProfiler
+        self.LayerInformationFormat = LayerInformationFormat
         self.TensorIOMode = TensorIOMode
         self.Refitter = Refitter
         self.OnnxParserRefitter = OnnxParserRefitter
@@ -168,6 +179,8 @@ class Engine:
         self.trt, self.log = trt, log
         self.tensors: dict[str, dict[str, Any]] = document["tensors"]
         weights = document["weights"]
+        self.layers: list[dict[str, Any]] = document.get("layers", [])
+        """As the inspector describes them, with their milliseconds."""
         self.weights = None if weights is None else np.array(weights, np.float32)
         self.config: RuntimeConfig | None = None
         self.contexts: list[Context] = []
@@ -191,12 +204,17 @@ class Engine:
         return list(self.tensors[name]["profile"])
 
     def compute(self, inputs: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        """What `artifacts.frames` or `artifacts.tensors` say."""
+        """What `artifacts.frames` or `artifacts.tensors` say, or the product of two matrices."""
+        if "a" in inputs:
+            return {"y": inputs["a"] @ inputs["b"]}
         assert self.weights is not None, "run without weights"
         if "image" in inputs:
             return {"mask": inputs["image"] @ self.weights}
         weighted = np.einsum("nchw,c->nhw", inputs["hiera"], self.weights)[:, None]
         return {"logits": weighted + inputs["dino"].mean((1, 2, 3), keepdims=True)}
+
+    def create_engine_inspector(self) -> Inspector:
+        return Inspector(self)
 
     def create_runtime_config(self) -> Lent:
         assert self.trt.rtx, "the classic TensorRT has other ways"
@@ -214,6 +232,17 @@ class Engine:
             config.compile("context")
         self.contexts.append(Context(self))
         return Lent(self.trt.device, "context", self.contexts[-1], self.lent())
+
+
+class Inspector:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.execution_context: Any = None
+
+    def get_engine_information(self, form: LayerInformationFormat) -> str:
+        assert form is LayerInformationFormat.JSON
+        assert self.execution_context.shapes_are_set, "sizes are not known yet"
+        return json.dumps({"Layers": self._engine.layers, "Bindings": []})
 
 
 class RuntimeConfig:
@@ -264,6 +293,7 @@ class Context:
         self._device = engine.trt.device
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
+        self.profiler: IProfiler | None = None
         self._intermediate: dict[str, NDArray[np.float32]] | None = None
         self._warm: tuple[tuple[str, tuple[int, ...]], ...] | None = None
         self.enqueued: list[tuple[int, int]] = []
@@ -279,6 +309,11 @@ class Context:
         else:
             self._engine.log.log(Severity.ERROR, "the profile does not have this shape")
         return fits
+
+    @property
+    def shapes_are_set(self) -> bool:
+        modes = {name: self._engine.get_tensor_mode(name) for name in self._engine.tensors}
+        return all(n in self._shapes for n, mode in modes.items() if mode is TensorIOMode.INPUT)
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         self._addresses[name] = address
@@ -305,6 +340,11 @@ class Context:
         self.enqueued.append((stream, next(iter(shapes.values()))[0]))
         device.enqueue(stream, lambda: self._first(shapes, addresses))
         device.enqueue(stream, lambda: self._second(addresses))
+        if self.profiler is not None:
+            assert engine.config is None, "inside a recording nothing can be timed"
+            device.drain(stream)
+            for layer in engine.layers:
+                self.profiler.report_layer_time(layer["Name"], layer["ms"])
         return True
 
     def _first(self, shapes: dict[str, tuple[int, ...]], addresses: dict[str, int]) -> None:

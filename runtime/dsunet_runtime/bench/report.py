@@ -15,6 +15,8 @@ from typing import Any
 from dsunet_runtime.bench.cold_start import ColdStart
 from dsunet_runtime.bench.measuring import Measurement
 from dsunet_runtime.bench.plot import draw_plot
+from dsunet_runtime.bench.roofline import plot as roofline_plot
+from dsunet_runtime.bench.roofline import table as roofline_table
 from dsunet_runtime.bench.running import BenchResults, Comparison
 from dsunet_runtime.bench.watching import describe
 from dsunet_runtime.jobs import make_folder
@@ -31,9 +33,12 @@ _UNKNOWN = "–"
 
 
 def draw(results: BenchResults) -> str:
-    """Tables: calls, ratios, cold starts; then the GPU, and what makes the figures doubtful."""
+    """Tables: calls, ratios, cold starts, rooflines; then the GPU, and what makes the figures
+    doubtful.
+    """
     blocks = [_calls(results.measurements), _ratios(results.comparisons)]
     blocks.append(_cold_starts(results))
+    blocks += map(roofline_table.draw, results.rooflines)
     if results.watched is not None:
         seen = results.watched
         blocks.append(
@@ -77,6 +82,7 @@ def as_document(results: BenchResults) -> dict[str, Any]:
             }
             for one in results.measurements
         ],
+        "rooflines": [roofline_table.as_document(one) for one in results.rooflines],
         "gpu": results.watched and dataclasses.asdict(results.watched),
         "host_growth": results.host_growth,
         "doubts": list(results.doubts),
@@ -84,15 +90,20 @@ def as_document(results: BenchResults) -> dict[str, Any]:
 
 
 def write_report(results: BenchResults, folder: Path) -> None:
-    """Write bench.json, bench.csv and bench.svg, each of them whole.
+    """Write bench.json, bench.csv and bench.svg, each of them whole, and with rooflines also
+    roofline.csv and roofline.svg.
 
     Raises OutputError if one cannot be written.
     """
     files = {
         "bench.json": json.dumps(as_document(results), indent=2) + "\n",
-        "bench.csv": _as_csv(results.measurements),
+        "bench.csv": _as_csv(_measured(results.measurements)),
         "bench.svg": draw_plot(results.measurements),
     }
+    if results.rooflines:
+        rows = [row for one in results.rooflines for row in roofline_table.as_rows(one)]
+        files["roofline.csv"] = _as_csv(rows)
+        files["roofline.svg"] = roofline_plot.draw_plot(results.rooflines)
     make_folder(folder)
     for name, text in files.items():
         _write(folder / name, text)
@@ -163,12 +174,15 @@ def _ratio(comparison: Comparison | None) -> dict[str, Any] | None:
     return None if comparison is None else dataclasses.asdict(comparison.time)
 
 
-def _as_csv(measurements: Sequence[Measurement]) -> str:
-    buffer = io.StringIO()
-    rows = [
+def _measured(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+    return [
         {**_setting(one), **dataclasses.asdict(one.latency), "images_per_s": one.images_per_second}
         for one in measurements
     ]
+
+
+def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

@@ -10,29 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from dsunet_runtime.artifact import ENGINE_SUFFIX, read_manifest
 from dsunet_runtime.bench.cold_start import ColdStart, measure_cold_start
+from dsunet_runtime.bench.image import make_image, read_image, size_for
 from dsunet_runtime.bench.measuring import Measurement, Plan, take_turns, warmed_up
 from dsunet_runtime.bench.memory import resident
 from dsunet_runtime.bench.origin import Origin
+from dsunet_runtime.bench.roofline.measuring import Profiled, check_can_profile, measure_rooflines
+from dsunet_runtime.bench.roofline.summary import Roofline
 from dsunet_runtime.bench.statistics import Ratio
 from dsunet_runtime.bench.subjects import Runner, Setting, Workbench
 from dsunet_runtime.bench.watching import Watch, Watched, busy_cores, gpu_of
 from dsunet_runtime.cuda import Gpu
-from dsunet_runtime.errors import ImageError
-from dsunet_runtime.images import as_rgb
-from dsunet_runtime.manifest import InputForm, Manifest
+from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.progress import StatusLine
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.shapes import batch_range, input_ranges
-from dsunet_runtime.writing import write_whole
-
-DEFAULT_SIZE = (720, 1280)
-"""Height and width of the image, where no artifact wants another."""
+from dsunet_runtime.shapes import batch_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +44,7 @@ class BenchOptions:
     """By default one is made."""
     plan: Plan = field(default_factory=Plan)
     cold_starts: bool = True
+    roofline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +79,8 @@ class BenchResults:
     """Bytes by which this process grew from the first counted call to the last."""
     doubts: Sequence[str]
     """What makes the figures unreliable, a line each."""
+    rooflines: Sequence[Roofline]
+    """Of each runner and batch; none if they are not asked for."""
 
     @property
     def comparisons(self) -> list[Comparison]:
@@ -99,13 +95,16 @@ class BenchResults:
 
 
 def run(options: BenchOptions, stream: TextIO) -> BenchResults:
-    """Measure cold starts one after the other, and everything else in turns.
+    """Measure cold starts one after the other, everything else in turns, and then profile.
 
     Says on `stream` what it does, if that is a terminal.  Raises `dsunet_runtime.RuntimeFault` if
     an artifact does not load, is not made for a setting or the image, or fails.
     """
     doubts = list(filter(None, [busy_cores()]))
     runners = _runners(options)
+    if options.roofline:
+        for runner in runners:
+            check_can_profile(runner)
     manifests = [read_manifest(runner.artifact) for runner in runners]
     gpus = [gpu_of(runner.artifact, runner.provider) for runner in runners]
     gpu = next(filter(None, gpus), None)
@@ -114,32 +113,39 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
         image = options.image
         if image is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            image = make_image(Path(folder) / "image.jpg", _size_for(manifests))
-        rgb = _read(image)
+            image = make_image(Path(folder) / "image.jpg", size_for(manifests))
+        rgb = read_image(image)
         starts: list[ColdStart | None] = [None] * len(runners)
         if options.cold_starts:
             for index, runner in enumerate(runners):
                 status.show(f"cold start of {runner.label}")
                 starts[index] = measure_cold_start(runner, image, options.threads)
         status.show("loading")
-        benches = [
-            stack.enter_context(Workbench(runner, image, rgb, options.threads))
-            for runner in runners
-        ]
-        subjects = [
-            bench.subject(Setting(origin, batch, streams))
-            for bench, manifest in zip(benches, manifests, strict=True)
-            for origin, batch, streams in itertools.product(
-                options.origins,
-                options.batches or [batch_range(manifest).optimum],
-                options.streams,
-            )
-        ]
-        measurements = warmed_up(subjects, options.plan, status.show)
-        before = resident()
-        watch = stack.enter_context(Watch(gpu))
-        take_turns(measurements, options.plan, status.show)
-        watched, after = watch.found, resident()
+        with ExitStack() as loaded:
+            benches = [
+                loaded.enter_context(Workbench(runner, image, rgb, options.threads))
+                for runner in runners
+            ]
+            subjects = [
+                bench.subject(Setting(origin, batch, streams))
+                for bench, manifest in zip(benches, manifests, strict=True)
+                for origin, batch, streams in itertools.product(
+                    options.origins, _batches(options, manifest), options.streams
+                )
+            ]
+            measurements = warmed_up(subjects, options.plan, status.show)
+            before = resident()
+            watch = loaded.enter_context(Watch(gpu))
+            take_turns(measurements, options.plan, status.show)
+            watched, after = watch.found, resident()
+        rooflines = []
+        if options.roofline:
+            profiled = [
+                Profiled(runner, manifest, batch)
+                for runner, manifest in zip(runners, manifests, strict=True)
+                for batch in _batches(options, manifest)
+            ]
+            rooflines = measure_rooflines(profiled, image, rgb, options.threads, status.show)
     growth = None if before is None or after is None else after - before
     doubts += _doubts(measurements, watched)
     return BenchResults(
@@ -151,27 +157,8 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
         watched=watched,
         host_growth=growth,
         doubts=doubts,
+        rooflines=rooflines,
     )
-
-
-def make_image(path: Path, size: tuple[int, int]) -> Path:
-    """Write a JPEG of height×width with smooth and busy parts, the same every time."""
-    height, width = size
-    generator = np.random.default_rng(0)
-    rows, columns = np.mgrid[0:height, 0:width]
-    smooth = np.stack([rows / height, columns / width, (rows + columns) / (height + width)], -1)
-    coarse = generator.random((1 + height // 16, 1 + width // 16, 3))
-    busy = coarse.repeat(16, 0).repeat(16, 1)[:height, :width]
-    pixels: NDArray[np.uint8] = (255 * (0.7 * smooth + 0.3 * busy)).astype(np.uint8)
-    write_whole(path, lambda file: Image.fromarray(pixels).save(file, "JPEG", quality=90))
-    return path
-
-
-def _read(image: Path) -> NDArray[np.uint8]:
-    try:
-        return as_rgb(image)
-    except ImageError as error:
-        raise ImageError(f"{image}: {error}") from error
 
 
 def _runners(options: BenchOptions) -> list[Runner]:
@@ -182,14 +169,8 @@ def _runners(options: BenchOptions) -> list[Runner]:
     ]
 
 
-def _size_for(manifests: Sequence[Manifest]) -> tuple[int, int]:
-    """Height and width that the artifacts are made for; DEFAULT_SIZE where any will do."""
-    for manifest in manifests:
-        if manifest.input_form is InputForm.FRAMES:
-            height, width = input_ranges(manifest)["image"][1:3]
-            if height.maximum is not None and width.maximum is not None:
-                return height.optimum, width.optimum
-    return DEFAULT_SIZE
+def _batches(options: BenchOptions, manifest: Manifest) -> Sequence[int]:
+    return options.batches or [batch_range(manifest).optimum]
 
 
 def _doubts(measurements: Sequence[Measurement], watched: Watched | None) -> list[str]:

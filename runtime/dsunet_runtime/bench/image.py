@@ -1,0 +1,50 @@
+"""The image that is computed again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dsunet_runtime.errors import ImageError
+from dsunet_runtime.images import as_rgb
+from dsunet_runtime.manifest import InputForm, Manifest
+from dsunet_runtime.shapes import input_ranges
+from dsunet_runtime.writing import write_whole
+
+DEFAULT_SIZE = (720, 1280)
+"""Height and width of the image, where no artifact wants another."""
+
+
+def make_image(path: Path, size: tuple[int, int]) -> Path:
+    """Write a JPEG of height×width with smooth and busy parts, the same every time."""
+    height, width = size
+    generator = np.random.default_rng(0)
+    rows, columns = np.mgrid[0:height, 0:width]
+    smooth = np.stack([rows / height, columns / width, (rows + columns) / (height + width)], -1)
+    coarse = generator.random((1 + height // 16, 1 + width // 16, 3))
+    busy = coarse.repeat(16, 0).repeat(16, 1)[:height, :width]
+    pixels: NDArray[np.uint8] = (255 * (0.7 * smooth + 0.3 * busy)).astype(np.uint8)
+    write_whole(path, lambda file: Image.fromarray(pixels).save(file, "JPEG", quality=90))
+    return path
+
+
+def read_image(image: Path) -> NDArray[np.uint8]:
+    """An image file as H×W×3.  Raises ImageError with its name if it cannot be read."""
+    try:
+        return as_rgb(image)
+    except ImageError as error:
+        raise ImageError(f"{image}: {error}") from error
+
+
+def size_for(manifests: Sequence[Manifest]) -> tuple[int, int]:
+    """Height and width that the artifacts are made for; DEFAULT_SIZE where any will do."""
+    for manifest in manifests:
+        if manifest.input_form is InputForm.FRAMES:
+            height, width = input_ranges(manifest)["image"][1:3]
+            if height.maximum is not None and width.maximum is not None:
+                return height.optimum, width.optimum
+    return DEFAULT_SIZE

@@ -1,0 +1,90 @@
+"""What a machine reaches at best, measured on the spot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dsunet_runtime.backends.onnxruntime import import_onnxruntime, session_options
+from dsunet_runtime.bench.roofline.layers import repeat
+from dsunet_runtime.provider import Provider
+
+_SIDE = 2048
+# The file of a model: y = MatMul(a, b), float32 matrices of any size, opset 13.
+_PRODUCT = (
+    b'\x08\x08:I\n\x11\n\x01a\n\x01b\x12\x01y"\x06MatMul\x12\x01g'
+    b"Z\x0f\n\x01a\x12\n\n\x08\x08\x01\x12\x04\n\x00\n\x00"
+    b"Z\x0f\n\x01b\x12\n\n\x08\x08\x01\x12\x04\n\x00\n\x00"
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x00\n\x00B\x04\n\x00\x10\r"
+)
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_LEAST_COPY, _MOST_COPY = 64 << 20, 1 << 30
+"""Bytes; the latter so that a machine with much cache need not have as much memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What nothing is faster than, as long as it does not live in caches."""
+
+    macs_per_second: float
+    bytes_per_second: float
+    """Read and written, each of them counted."""
+    product: str
+    """What the multiply-adds were measured with, in words."""
+    copy: str
+    """Likewise the bytes."""
+
+    def ideal(self, macs: int, moved: int) -> float:
+        """Seconds that multiply-adds and bytes take at least, one beside the other."""
+        return max(macs / self.macs_per_second, moved / self.bytes_per_second)
+
+    def rate(self, macs_per_byte: float) -> float:
+        """Multiply-adds a second at best, of something that has so many for each byte."""
+        return min(self.macs_per_second, macs_per_byte * self.bytes_per_second)
+
+
+def measure_ceiling(threads: int | None) -> Ceiling:
+    """Of the CPU, with as many threads as ONNX Runtime gets; the best of several tries."""
+    size = min(_MOST_COPY, max(_LEAST_COPY, 4 * _largest_cache()))
+    return Ceiling(
+        macs_per_second=_SIDE**3 / min(repeat(_product(threads))),
+        bytes_per_second=2 * size / min(repeat(_copy(size, threads or os.cpu_count() or 1))),
+        product=f"float32 matrix product of {_SIDE}×{_SIDE} by ONNX Runtime",
+        copy=f"copy of {size >> 20} MiB",
+    )
+
+
+def _product(threads: int | None) -> Callable[[], object]:
+    runtime = import_onnxruntime()
+    options = session_options(runtime, threads)
+    providers = [Provider.CPU.official_name]
+    session = runtime.InferenceSession(_PRODUCT, options, providers=providers)
+    ones = np.ones((_SIDE, _SIDE), np.float32)
+    return lambda: session.run(None, {"a": ones, "b": ones})
+
+
+def _copy(size: int, threads: int) -> Callable[[], object]:
+    """A copy in as many parts as there are threads; NumPy lets them run at once."""
+    # Not empty: memory that nobody has written to is not there yet.
+    sources = np.array_split(np.ones(size, np.uint8), threads)
+    targets = np.array_split(np.ones(size, np.uint8), threads)
+
+    def copy() -> None:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(np.copyto, targets, sources))
+
+    return copy
+
+
+def _largest_cache() -> int:
+    """Bytes; 0 where Linux does not tell."""
+    try:
+        sizes = [file.read_text("ascii").strip() for file in _CACHES.glob("index*/size")]
+        return max((int(size.removesuffix("K")) << 10 for size in sizes), default=0)
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,118 @@
+"""What a GPU reaches at best: a matrix product that TensorRT builds on the spot, and a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsunet_runtime.backends.tensorrt.execution import Execution, Tensors
+from dsunet_runtime.bench.roofline.ceiling import Ceiling
+from dsunet_runtime.bench.roofline.layers import repeat
+from dsunet_runtime.compute import Compute
+from dsunet_runtime.cuda import Device, Gpu, Stream
+from dsunet_runtime.errors import BackendError
+from dsunet_runtime.flavor import rtx_name, typed_network
+
+_SIDE = 4096
+_COPY = 512 << 20
+"""Bytes, more than any GPU's caches hold."""
+_AT_ONCE = 10
+
+
+def measure_gpu_ceiling(trt: Any, device: Device, log: Any, compute: Compute) -> Ceiling:
+    """Of a GPU, with products of the type that an engine computes in; with the device current.
+
+    The best of several tries.  Raises BackendError if TensorRT does not build the product.
+    """
+    plan = build_product(trt, log, device.gpu, compute)
+    return Ceiling(
+        macs_per_second=_SIDE**3 / _product_seconds(trt, device, log, compute, plan),
+        bytes_per_second=2 * _COPY / _copy_seconds(device),
+        product=f"{compute.element_type} matrix product of {_SIDE}×{_SIDE} by TensorRT",
+        copy=f"copy of {_COPY >> 20} MiB",
+    )
+
+
+def build_product(trt: Any, log: Any, gpu: Gpu, compute: Compute) -> Any:
+    """An engine's content: y = a b, all of them square and of one type."""
+    builder = trt.Builder(log)
+    network = typed_network(trt, builder)
+    dtype = getattr(trt, compute.element_type)
+    a, b = (network.add_input(name, dtype, (_SIDE, _SIDE)) for name in "ab")
+    plain = trt.MatrixOperation.NONE
+    y = network.add_matrix_multiply(a, plain, b, plain).get_output(0)
+    y.name = "y"
+    network.mark_output(y)
+    config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # as in engines
+    if hasattr(config, "set_compute_capability"):  # TensorRT for RTX
+        config.num_compute_capabilities = 1
+        member = rtx_name(gpu.compute_capability)
+        config.set_compute_capability(getattr(trt.ComputeCapability, member), 0)
+    log.clear()
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise BackendError(
+            f"TensorRT builds no matrix product to compare with: {log.reason()}; leave --roofline "
+            f"out"
+        )
+    return plan
+
+
+def _product_seconds(trt: Any, device: Device, log: Any, compute: Compute, plan: Any) -> float:
+    numbers = _numbers(compute)
+    runtime = trt.Runtime(log)
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise BackendError(f"TensorRT does not load a matrix product: {log.reason()}")
+    with ExitStack() as stack:
+        stream = stack.enter_context(device.stream())
+        buffers = {name: stack.enter_context(device.allocate(numbers.nbytes)) for name in "aby"}
+        pinned = stack.enter_context(device.pin(numbers.nbytes))
+        pinned.array[:] = numbers
+        for name in "ab":
+            device.to_device(buffers[name].pointer, pinned.array, stream)
+        tensors = Tensors(
+            dict.fromkeys("ab", (_SIDE, _SIDE)),
+            {name: buffer.pointer for name, buffer in buffers.items()},
+        )
+        execution = Execution(device, engine.create_execution_context(), log, captures=False)
+        stack.callback(execution.close)
+        return _seconds(lambda: execution.enqueue(tensors, stream), stream)
+
+
+def _numbers(compute: Compute) -> NDArray[np.uint8]:
+    """The bytes of a matrix.  Not of zeros, with which a GPU saves power and is faster."""
+    values = np.random.default_rng(0).random(_SIDE * _SIDE, np.float32)
+    match compute:
+        case Compute.FP32:
+            return values.view(np.uint8)
+        case Compute.FP16:
+            return values.astype(np.float16).view(np.uint8)
+        case Compute.BF16:  # the upper half of a float32
+            return (values.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
+
+
+def _copy_seconds(device: Device) -> float:
+    with (
+        device.stream() as stream,
+        device.allocate(_COPY) as source,
+        device.allocate(_COPY) as target,
+    ):
+        return _seconds(lambda: device.copy(target.pointer, source.pointer, _COPY, stream), stream)
+
+
+def _seconds(enqueue: Callable[[], object], stream: Stream) -> float:
+    """Of one of several that follow each other, so that launching them takes no time of its own."""
+
+    def together() -> None:
+        for _ in range(_AT_ONCE):
+            enqueue()
+        stream.synchronize()
+
+    together()
+    return min(repeat(together)) / _AT_ONCE

@@ -1,0 +1,115 @@
+"""ONNX Runtime's profile of an ONNX file on the CPU."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.onnxruntime import (
+    import_onnxruntime,
+    one_line,
+    session_options,
+)
+from dsunet_runtime.bench.roofline.counting import Node, Tensor
+from dsunet_runtime.bench.roofline.layers import Layer, Profile, medians, repeat
+from dsunet_runtime.errors import BackendError
+from dsunet_runtime.provider import Provider
+
+_NODE, _RUN = "_kernel_time", "model_run"
+"""How the events of a node and of a whole run are named, the first at its end."""
+
+
+def profile_onnx(path: Path, inputs: Tensors, threads: int | None) -> Profile:
+    """The graph as ONNX Runtime has optimised it, on a batch of inputs.
+
+    The artifact is one that has been loaded before, so that it is known to be whole.  Raises
+    BackendError if ONNX Runtime fails.
+    """
+    runtime = import_onnxruntime()
+    session, events = _record(
+        runtime,
+        path,
+        session_options(runtime, threads),
+        # The first run is left out later.
+        lambda session: (session.run(None, inputs), repeat(lambda: session.run(None, inputs))),
+    )
+    # The session goes on without its profiler.
+    return as_profile(events, statistics.median(repeat(lambda: session.run(None, inputs))))
+
+
+def count_graph(path: Path, inputs: Tensors) -> dict[str, int]:
+    """Multiply-adds of a batch of inputs by the names of the graph's own nodes.
+
+    Raises BackendError if the CPU cannot compute it, as where there is bfloat16.
+    """
+    runtime = import_onnxruntime()
+    options = session_options(runtime, None)
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    _, events = _record(runtime, path, options, lambda session: session.run(None, inputs))
+    (run,) = _runs(events)
+    return {_name(event): _node(event).macs or 0 for event in run}
+
+
+def as_profile(events: Iterable[dict[str, Any]], seconds: float) -> Profile:
+    """The layers of at least two runs, in the form of Chrome's trace events; the first is left out.
+
+    `seconds` is what a run takes without a profiler.
+    """
+    runs = _runs(events)[1:]
+    times = medians([[event["dur"] / 1e6 for event in run] for run in runs])
+    nodes = [_node(event) for event in runs[-1]]
+    layers = [
+        Layer((_name(event),), taken, node.macs or 0, node.bytes)
+        for event, node, taken in zip(runs[-1], nodes, times, strict=True)
+    ]
+    uncounted = sorted({node.operator for node in nodes if node.macs is None})
+    notes = [f"multiply-adds not counted, for want of shapes: {name}" for name in uncounted]
+    return Profile(layers, seconds, notes)
+
+
+def _record(
+    runtime: Any, path: Path, options: Any, use: Callable[[Any], object]
+) -> tuple[Any, list[dict[str, Any]]]:
+    """A session of a file, and the events of what `use` lets it do."""
+    with tempfile.TemporaryDirectory() as folder:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        providers = [Provider.CPU.official_name]
+        try:
+            session = runtime.InferenceSession(path, options, providers=providers)
+            use(session)
+        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+            raise BackendError(f"{path}: cannot be profiled: {one_line(error)}") from error
+        return session, json.loads(Path(session.end_profiling()).read_bytes())
+
+
+def _runs(events: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The events of the nodes of each run; the run's own event comes after them."""
+    runs: list[list[dict[str, Any]]] = [[]]
+    for event in events:
+        if event["name"] == _RUN:
+            runs.append([])
+        elif event["name"].endswith(_NODE):
+            runs[-1].append(event)
+    return runs[:-1]
+
+
+def _name(event: dict[str, Any]) -> str:
+    name: str = event["name"]
+    return name.removesuffix(_NODE)
+
+
+def _node(event: dict[str, Any]) -> Node:
+    found = event["args"]
+    inputs, outputs = _tensors(found["input_type_shape"]), _tensors(found["output_type_shape"])
+    return Node(found["op_name"], inputs, outputs)
+
+
+def _tensors(described: Sequence[dict[str, list[int]]]) -> list[Tensor]:
+    """From `[{"float": [1, 3]}, …]`."""
+    return [Tensor(dtype, tuple(shape)) for one in described for dtype, shape in one.items()]

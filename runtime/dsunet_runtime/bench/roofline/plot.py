@@ -1,0 +1,41 @@
+"""The roofline as a picture: how much is computed of each byte, and how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dsunet_runtime import svg
+from dsunet_runtime.bench.roofline.summary import Roofline
+from dsunet_runtime.svg import Axis
+
+_Lines = dict[str, list[tuple[float, float]]]
+
+
+def draw_plot(rooflines: Sequence[Roofline]) -> str:
+    """A plot for each roofline, side by side: multiply-adds a byte against G multiply-adds a
+    second.  The ceiling is a line, and each branch that multiplies a point.
+    """
+    drawn = [_lines(one) for one in rooflines]
+    points = [point for lines in drawn for line in lines.values() for point in line]
+    across = Axis.decades([x for x, _ in points], "multiply-adds a byte")
+    up = Axis.decades([y for _, y in points], "G multiply-adds a second")
+    parts = []
+    for index, (one, lines) in enumerate(zip(rooflines, drawn, strict=True)):
+        left, title = svg.WIDTH * index, f"{one.label}, batch {one.batch}"
+        parts.append(svg.plot(title, across, up, lines, left=left, dots=True))
+        parts += svg.key(lines, left=left)
+    height = svg.HEIGHT + svg.LINE * max(map(len, drawn)) + 8
+    return svg.page(svg.WIDTH * len(rooflines), height, parts)
+
+
+def _lines(roofline: Roofline) -> _Lines:
+    branches: _Lines = {
+        str(branch): [(cost.macs / cost.bytes, cost.macs / cost.seconds / 1e9)]
+        for branch, cost in roofline.costs.items()
+        if cost.macs and cost.bytes and cost.seconds
+    }
+    ceiling = roofline.ceiling
+    corner = ceiling.macs_per_second / ceiling.bytes_per_second
+    found = [x for line in branches.values() for x, _ in line]
+    ends = sorted({min([corner, *found]), corner, max([corner, *found])})
+    return {"ceiling": [(x, ceiling.rate(x) / 1e9) for x in ends], **branches}

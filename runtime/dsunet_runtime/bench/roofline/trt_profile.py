@@ -1,0 +1,169 @@
+"""TensorRT's profile of an engine, and what its inspector tells of the layers."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
+from dsunet_runtime.backends.tensorrt.execution import Execution
+from dsunet_runtime.backends.tensorrt.slots import Slot
+from dsunet_runtime.bench.roofline.layers import Layer, Profile, medians, repeat
+from dsunet_runtime.bench.roofline.ort_profile import count_graph
+from dsunet_runtime.cuda import Device
+from dsunet_runtime.errors import BackendError, RuntimeFault
+from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.shapes import Shape
+
+_NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
+# What TensorRT's names of types and formats hold; those that hold another's come first.
+_TYPES = (
+    (("BF16", "BFLOAT16", "FP16", "HALF"), 2),
+    (("FP32", "FLOAT", "INT32"), 4),
+    (("INT64",), 8),
+    (("INT8", "FP8", "BOOL"), 1),
+)
+
+
+class _Described(NamedTuple):
+    """What the inspector tells of a layer."""
+
+    nodes: tuple[str, ...]
+    bytes: int
+
+
+def profile_engine(
+    trt: Any,
+    device: Device,
+    log: Any,
+    path: Path,
+    manifest: Manifest,
+    inputs: Tensors,
+    seconds: float,
+) -> Profile:
+    """An engine on a batch of inputs, its layers one after the other; with the device current.
+
+    `seconds` is what a run takes without a profiler.  The artifact is one that has been loaded
+    before, so that it is known to be whole and to run here.  Raises BackendError if TensorRT fails.
+    """
+    recorder = _recorder(trt)
+    with ExitStack() as stack:
+        engine = stack.enter_context(LoadedEngine(trt, path, manifest, log))
+        context = engine.create_context(None)
+        for name, value in inputs.items():
+            context.set_input_shape(name, value.shape)
+        description = engine.describe(context)
+        context.profiler = recorder
+        execution = Execution(device, context, log, captures=False)
+        del context  # which must be gone before the engine
+        stack.callback(execution.close)
+        slot = Slot(device, execution, manifest)
+        stack.callback(slot.close)
+
+        def run() -> None:
+            recorder.runs.append([])
+            slot.start(inputs)
+            slot.finish()
+
+        run()  # left out later
+        repeat(run)
+    if not recorder.runs[-1]:
+        raise BackendError(f"{path}: TensorRT tells no time of its layers: leave --roofline out")
+    return as_profile(recorder.runs, seconds, description, *_counted(path, manifest, inputs))
+
+
+def as_profile(
+    runs: Sequence[Sequence[tuple[str, float]]],
+    seconds: float,
+    description: str,
+    macs: Mapping[str, int],
+    notes: Iterable[str] = (),
+) -> Profile:
+    """What was executed, and after it the nodes of the graph with their multiply-adds.
+
+    `runs` has the names of layers with their seconds, at least twice, the first of which is left
+    out; `seconds` is what a run takes
+    without a profiler; `description` is the
+    inspector's.  Which share of a node is in which kernel cannot be told, but its branch can.
+    """
+    described = _described(description)
+    unknown = _Described((), 0)
+    names = [name for name, _ in runs[-1]]
+    # TensorRT for RTX may go over to better kernels once it has compiled them.
+    alike = [run for run in runs[1:] if [name for name, _ in run] == names]
+    times = medians([[taken for _, taken in run] for run in alike])
+    layers = []
+    for name, taken in zip(names, times, strict=True):
+        found = described.get(name, unknown)
+        layers.append(Layer(found.nodes, taken, 0, found.bytes))
+    notes = list(notes)
+    if not any(layer.nodes for layer in layers):
+        notes.append(
+            "the engine does not tell what its layers compute: build it again with "
+            "`dsunet-export trt`"
+        )
+    counted = [Layer((node,), 0.0, count, 0) for node, count in macs.items()]
+    return Profile([*layers, *counted], seconds, notes)
+
+
+def _recorder(trt: Any) -> Any:
+    """A profiler that writes down, in the latest of its runs, every layer with its seconds."""
+
+    class Recorder(trt.IProfiler):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+            self.runs: list[list[tuple[str, float]]] = []
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            self.runs[-1].append((layer_name, ms / 1e3))
+
+    return Recorder()
+
+
+def _counted(
+    path: Path, manifest: Manifest, inputs: Tensors
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Multiply-adds of the graph that the engine was built from; a note if it cannot be counted."""
+    graph = path.with_name(manifest.graph.name)
+    try:
+        if not graph.is_file() or read_manifest(graph).graph.sha256 != manifest.graph.sha256:
+            return {}, (f"multiply-adds not counted: {graph.name} is not beside the engine",)
+        return count_graph(graph, inputs), ()
+    except RuntimeFault as fault:
+        return {}, (f"multiply-adds not counted: {fault}",)
+
+
+def _described(description: str) -> dict[str, _Described]:
+    """By the layers' names; empty for an engine that tells names alone."""
+    layers = json.loads(description).get("Layers", [])
+    return {
+        layer["Name"]: _Described(tuple(_NODE.findall(layer.get("Metadata", ""))), _bytes(layer))
+        for layer in layers
+        if isinstance(layer, dict)
+    }
+
+
+def _bytes(layer: Mapping[str, Any]) -> int:
+    """Read and written: inputs, outputs and weights."""
+    moved = 0
+    for tensor in (*layer.get("Inputs", ()), *layer.get("Outputs", ())):
+        shape: Shape = tuple(tensor.get("Dimensions", ()))
+        kind = f"{tensor.get('Datatype', '')} {tensor.get('Format/Datatype', '')}"
+        moved += max(0, math.prod(shape)) * _size(kind)
+    for weights in (layer.get("Weights"), layer.get("Bias")):
+        if isinstance(weights, dict):
+            moved += int(weights.get("Count", 0)) * _size(str(weights.get("Type", "")))
+    return moved
+
+
+def _size(kind: str) -> int:
+    """Bytes of an element; 0 if the type is not known here."""
+    upper = kind.upper()
+    return next((size for names, size in _TYPES if any(name in upper for name in names)), 0)
