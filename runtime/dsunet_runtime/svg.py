@@ -18,6 +18,8 @@ SIDE = 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 14, 20, 36
 WIDTH, HEIGHT = _LEFT + SIDE + _RIGHT, _TOP + SIDE + _BOTTOM
 """Pixels of a plot with what is written round it."""
+LINE = 18
+"""Pixels from one line of a key to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,14 @@ class Axis:
         unit = 10.0 ** math.floor(math.log10(largest / 4))
         step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor * 5 >= largest)
         return cls(label, [step * n for n in range(math.ceil(largest / step - 1e-9) + 1)])
+
+    @classmethod
+    def decades(cls, values: Iterable[float], label: str) -> Self:
+        """Logarithmic, from the power of ten below positive values to the one above them."""
+        powers = [math.log10(value) for value in values]
+        low = math.floor(min(powers))
+        high = max(low + 1, math.ceil(max(powers)))
+        return cls(label, [10.0**power for power in range(low, high + 1)], logarithmic=True)
 
     def share(self, value: float) -> float:
         """Where a value lies between the ends, from 0 to 1."""
@@ -90,6 +100,29 @@ def plot(
             "</svg>",
         ]
     )
+
+
+def page(width: float, height: float, parts: Iterable[str]) -> str:
+    """An SVG file: parts of a picture on white."""
+    return "\n".join(
+        [
+            f'<svg width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}" '
+            'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="11">',
+            f'<rect width="{width:g}" height="{height:g}" fill="white"/>',
+            *parts,
+            "</svg>\n",
+        ]
+    )
+
+
+def key(labels: Iterable[str], *, left: float = 0) -> list[str]:
+    """What the colours of a plot stand for, a line each, to be drawn below it."""
+    return [
+        f'<rect x="{left + 16:g}" y="{y - 6}" width="16" height="4" fill="{colour_of(index)}"/>'
+        + text(left + 38, y, label, "start")
+        for index, label in enumerate(labels)
+        for y in [HEIGHT + LINE * index + 12]
+    ]
 
 
 def text(x: float, y: float, words: str, anchor: str) -> str:

@@ -8,8 +8,6 @@ from dsunet_runtime import svg
 from dsunet_runtime.bench.measuring import Measurement
 from dsunet_runtime.svg import Axis
 
-_LINE = 18
-
 
 def draw_plot(measurements: Sequence[Measurement]) -> str:
     """Two plots side by side: the median latency, and images a second; a line for each runner and
@@ -27,23 +25,14 @@ def draw_plot(measurements: Sequence[Measurement]) -> str:
     if len(batches) == 1:  # an axis has two ends
         batches = [batches[0], 2 * batches[0]]
     across = Axis("batch", batches, logarithmic=True)
-    width, height = 2 * svg.WIDTH, svg.HEIGHT + _LINE * len(latency) + 8
-    key = [
-        f'<rect x="16" y="{y - 6}" width="16" height="4" fill="{svg.colour_of(index)}"/>'
-        + svg.text(38, y, label, "start")
-        for index, label in enumerate(latency)
-        for y in [svg.HEIGHT + _LINE * index + 12]
-    ]
-    return "\n".join(
+    return svg.page(
+        2 * svg.WIDTH,
+        svg.HEIGHT + svg.LINE * len(latency) + 8,
         [
-            f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-            'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="11">',
-            f'<rect width="{width}" height="{height}" fill="white"/>',
             _plot("milliseconds of a call, median", across, latency, 0),
             _plot("images a second", across, throughput, svg.WIDTH),
-            *key,
-            "</svg>\n",
-        ]
+            *svg.key(latency),
+        ],
     )
 
 
