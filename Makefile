@@ -2,13 +2,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow check bench bench-gpu bench-report clean
 
 demo: $(INSTALLED)  ## export the demonstration checkpoint, mask a photograph, judge what it cost
 	$(BIN)/python examples/demo.py
 
 test: $(INSTALLED)  ## the default suite: no GPU, nothing outside this folder
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 test-slow: $(INSTALLED)  ## `large` from a 2.1 GB checkpoint to a mask; needs 12 GB of memory
 	$(BIN)/pytest -m slow
@@ -18,9 +18,31 @@ check: $(INSTALLED)  ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## measure, and write benchmarks/results/
-	$(BIN)/python benchmarks/latency.py
-	$(BIN)/python benchmarks/export_cost.py
+# The quick ones first; those of `large`, at the end, take most of the time and 12 GB of memory.
+bench: $(INSTALLED)  ## measure everything on this CPU, an hour or more, and write benchmarks/
+	$(BIN)/python benchmarks/runner_overhead.py --preset nano
+	$(BIN)/python benchmarks/runner_overhead.py --preset tiny --rounds 30 --calls 200
+	$(BIN)/python benchmarks/frames.py --preset nano
+	$(BIN)/python benchmarks/growth.py --preset nano
+	$(BIN)/python benchmarks/growth.py --preset tiny --folder-rounds 0
+	$(BIN)/python benchmarks/latency.py --preset nano
+	$(BIN)/python benchmarks/latency.py --preset tiny
+	$(BIN)/python benchmarks/evaluation.py --pairs 200
+	$(BIN)/python benchmarks/demonstration.py
+	$(BIN)/python benchmarks/training.py --preset tiny --steps 2
+	$(BIN)/python benchmarks/engine_build.py --preset large
+	$(BIN)/python benchmarks/export_cost.py --preset large --rounds 3
+	$(BIN)/python benchmarks/latency.py --preset large
+	$(BIN)/python benchmarks/report.py
+
+bench-gpu: $(INSTALLED)  ## the same on an NVIDIA GPU; not run yet
+	$(BIN)/python benchmarks/gpu.py --preset nano
+	$(BIN)/python benchmarks/gpu.py --preset tiny
+	$(BIN)/python benchmarks/gpu.py --preset large
+	$(BIN)/python benchmarks/report.py
+
+bench-report: $(INSTALLED)  ## write benchmarks/README.md and its plots from benchmarks/results/
+	$(BIN)/python benchmarks/report.py
 
 clean:
 	rm -rf .venv build

@@ -1,18 +1,67 @@
-"""What the benchmarks share: the machine, medians, and a result file each."""
+"""What the benchmarks share: turns, medians, new processes, and a result file each."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dsunet_runtime.bench.measuring import Plan, take_turns, warmed_up
+from dsunet_runtime.bench.memory import peak_resident
+from dsunet_runtime.bench.origin import Origin
+from dsunet_runtime.bench.statistics import Ratio
+from dsunet_runtime.bench.subjects import Call, Runner, Setting, Subject
+from dsunet_runtime.bench.watching import describe
+from dsunet_runtime.cuda import Gpu
+from dsunet_runtime.progress import StatusLine
+
 RESULTS = Path(__file__).parent / "results"
+
+_PACKAGES = (
+    *("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "tensorrt-rtx"),
+    *("numpy", "pillow", "pysodmetrics"),
+)
+
+
+def add_plan(parser: argparse.ArgumentParser, *, rounds: int = 10, seconds: float = 10) -> None:
+    """The options that `plan_of` reads."""
+    parser.add_argument("--rounds", type=int, default=rounds, help="Turns of each (%(default)s).")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=seconds,
+        help="For each, all rounds together; a call that has begun is finished (%(default)s).",
+    )
+
+
+def plan_of(arguments: argparse.Namespace) -> Plan:
+    """How long to measure."""
+    return Plan(rounds=arguments.rounds, seconds=arguments.seconds)
+
+
+def in_turns(calls: Mapping[str, Call], plan: Plan) -> dict[str, list[float]]:
+    """Seconds of a call, the median of each round, for ways to compute the same thing.
+
+    Each is warmed up until its calls are as fast as each other; each round then begins with another
+    one.
+    """
+    setting = Setting(Origin.INPUTS, batch=1, streams=1)
+    subjects = [Subject(Runner(Path(name), None), setting, (call,)) for name, call in calls.items()]
+    with StatusLine(sys.stderr) as status:
+        measurements = warmed_up(subjects, plan, status.show)
+        take_turns(measurements, plan, status.show)
+    return {
+        name: [statistics.median(one.calls) for one in measurement.rounds]
+        for name, measurement in zip(calls, measurements, strict=True)
+    }
 
 
 def summary(seconds: list[float]) -> dict[str, Any]:
@@ -27,29 +76,48 @@ def summary(seconds: list[float]) -> dict[str, Any]:
 
 def ratio(new: list[float], old: list[float]) -> dict[str, Any]:
     """New over old, round by round: each pair was timed in the same round."""
-    rounds = [a / b for a, b in zip(new, old, strict=True)]
-    return {"median": statistics.median(rounds), "min": min(rounds), "max": max(rounds)}
+    found = Ratio.of(new, old)
+    return {"median": found.median, "min": found.minimum, "max": found.maximum}
 
 
-def write(name: str, result: dict[str, Any]) -> None:
+def print_times(times: Mapping[str, list[float]]) -> None:
+    """Median and spread, a line each."""
+    for name, seconds in times.items():
+        median, low, high = (1000 * f(seconds) for f in (statistics.median, min, max))
+        print(f"{name:32}{median:10.2f} ms  ({low:.2f} to {high:.2f})", flush=True)
+
+
+def in_new_process(*arguments: object) -> Any:
+    """What Python, in a process of its own, prints as its last line, which is JSON."""
+    output = subprocess.run(
+        [sys.executable, *(str(argument) for argument in arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def peak_bytes() -> int:
+    """The most host memory that this process ever held.
+
+    Not `getrusage`, which gives the peak of the process that started this one where that is more.
+    """
+    peak = peak_resident()
+    if peak is None:
+        raise SystemExit("peak memory is only known on Linux: run this benchmark there")
+    return peak
+
+
+def write(name: str, result: Mapping[str, Any], gpu: Gpu | None = None) -> None:
     """Write results/NAME.json, and print the same as the last line."""
-    document = {"benchmark": name, **_circumstances(), **result}
+    document = {"benchmark": name, **_circumstances(gpu), **result}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
     print(json.dumps(document))
 
 
-def _circumstances() -> dict[str, Any]:
-    packages = (
-        "torch",
-        "onnx",
-        "onnxruntime",
-        "onnxscript",
-        "tensorrt-rtx",
-        "numpy",
-        "pillow",
-        "pysodmetrics",
-    )
+def _circumstances(gpu: Gpu | None) -> dict[str, Any]:
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=Path(__file__).parent,
@@ -60,16 +128,15 @@ def _circumstances() -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
-        "processor": _processor(),
-        "cores": os.cpu_count(),
+        **describe(gpu),
         "load_after": os.getloadavg(),
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "versions": dict(_installed()),
     }
 
 
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
+def _installed() -> Iterator[tuple[str, str]]:
+    for name in _PACKAGES:
+        try:
+            yield name, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue

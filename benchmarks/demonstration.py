@@ -8,6 +8,7 @@ scikit-image brings along, none of them chosen by the result.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import sys
@@ -51,6 +52,7 @@ ROWS = 10
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     checkpoint = demonstration_checkpoint()
     with tempfile.TemporaryDirectory() as name, Judge() as judge:
         folder = Path(name)

@@ -12,50 +12,31 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import resource
-import subprocess
-import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
-from common import ratio, summary, write
+from common import in_new_process, peak_bytes, ratio, summary, write
+
+from dsunet_runtime.compute import Compute
 
 KERNEL = re.compile(rb"(?:__myl|_gemm)_\w+_0x[0-9a-f]+")
 FUSED_ATTENTION = b"_gemm_mha"
 
 
-def export_plain(preset: str, path: Path) -> None:
-    """PyTorch's exporter as its documentation shows it, on the model in half precision."""
-    import torch
+def export(preset: str, folder: Path) -> dict[str, Path]:
+    """Both graphs, in half precision."""
+    from exporting import export_ours, export_plain, new_model
 
-    from dsunet import DSUNetConfig, random_model
-    from dsunet_export.graph import TensorsGraph, example_inputs
-
-    warnings.simplefilter("ignore")
-    config = DSUNetConfig.preset(preset)
-    module = TensorsGraph(random_model(config)).eval().half()
-    inputs = tuple(value.half() for value in example_inputs(config, 1).values())
-    program = torch.onnx.export(module, inputs, dynamo=True, verbose=False)
-    if program is None:
-        raise RuntimeError("PyTorch gave no program")
-    program.save(path, external_data=True)
+    graphs = {name: folder / f"{name}.onnx" for name in ("plain", "ours")}
+    export_plain(new_model(preset), graphs["plain"], Compute.FP16)
+    export_ours(new_model(preset), graphs["ours"], precision=Compute.FP16)
+    return graphs
 
 
-def export_ours(preset: str, path: Path) -> None:
-    """`dsunet-export onnx --precision fp16`, with a fixed batch, as the plain export has it."""
-    command = ["dsunet-export", "onnx", "--preset", preset, "--random-weights", "--batch", "1"]
-    command += ["--input", "tensors", "--precision", "fp16", "-o", str(path)]
-    subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], check=True)
-
-
-EXPORTS = {"plain": export_plain, "ours": export_ours}
-
-
-def build(path: Path, capability: str) -> dict[str, Any]:
-    """The few lines: parse, name the target, build; and what the log and the plan then say."""
+def build(path: Path, capability: str) -> tuple[bytes, dict[str, Any]]:
+    """The few lines: parse, name the target, build.  The plan, and what it and the log say."""
     import tensorrt_rtx as trt
 
     lines = []
@@ -70,6 +51,8 @@ def build(path: Path, capability: str) -> dict[str, Any]:
     if not trt.OnnxParser(network, log).parse_from_file(str(path)):
         raise RuntimeError(lines[-1])
     config = builder.create_builder_config()
+    # What a graph declares as float32 is computed as that, as `dsunet-export trt` has it.
+    config.clear_flag(trt.BuilderFlag.TF32)
     config.num_compute_capabilities = 1
     config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
     start = time.perf_counter()
@@ -78,9 +61,9 @@ def build(path: Path, capability: str) -> dict[str, Any]:
     (activation,) = re.findall(r"Total Activation Memory: (\d+)", "\n".join(lines))
     (weights,) = re.findall(r"Total Weights Memory: (\d+)", "\n".join(lines))
     kernels = set(KERNEL.findall(plan))
-    return {
+    return plan, {
         "build_s": seconds,
-        "peak_host_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+        "peak_host_mb": peak_bytes() / 1e6,
         "engine_mb": len(plan) / 1e6,
         "activation_mb": int(activation) / 1e6,
         "weights_mb": int(weights) / 1e6,
@@ -98,20 +81,17 @@ def main() -> None:
     parser.add_argument("--build", type=Path, help="Build one graph, here, and print its figures.")
     arguments = parser.parse_args()
     if arguments.build:
-        print(json.dumps(build(arguments.build, arguments.capability)))
+        _, figures = build(arguments.build, arguments.capability)
+        print(json.dumps(figures))
         return
 
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in EXPORTS}
     with tempfile.TemporaryDirectory() as folder:
-        graphs = {name: Path(folder) / f"{name}.onnx" for name in EXPORTS}
-        for name, export in EXPORTS.items():
-            export(arguments.preset, graphs[name])
+        graphs = export(arguments.preset, Path(folder))
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in graphs}
+        command = (__file__, "--capability", arguments.capability, "--build")
         for _ in range(arguments.rounds):
             for name, graph in graphs.items():
-                command = [sys.executable, __file__, "--capability", arguments.capability]
-                command += ["--build", str(graph)]
-                output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-                runs[name].append(json.loads(output.splitlines()[-1]))
+                runs[name].append(in_new_process(*command, graph))
                 print(name, runs[name][-1], flush=True)
 
     seconds = {name: [run["build_s"] for run in done] for name, done in runs.items()}

@@ -9,41 +9,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
-import torch
-from common import ratio, summary, write
+from common import in_new_process, peak_bytes, ratio, summary, write
+from exporting import export_plain, new_model
 
-from dsunet import DSUNetConfig, random_model
-from dsunet_export.graph import TensorsGraph, example_inputs
+from dsunet.model import DSUNet
 from dsunet_export.onnx import export_onnx
 from dsunet_export.options import ExportOptions, WeightsOrigin
 from dsunet_runtime.manifest import InputForm
 
 
-def run_bare(config: DSUNetConfig, path: Path) -> dict[str, float]:
-    """PyTorch's exporter as its documentation shows it, batch 1."""
-    module = TensorsGraph(random_model(config)).eval()
+def run_bare(model: DSUNet, path: Path) -> dict[str, float]:
+    """PyTorch's exporter, batch 1."""
     start = time.perf_counter()
-    warnings.simplefilter("ignore")
-    program = torch.onnx.export(
-        module, tuple(example_inputs(config, 1).values()), dynamo=True, verbose=False
-    )
-    if program is None:
-        raise RuntimeError("PyTorch gave no program")
-    program.save(path, external_data=True)
+    export_plain(model, path)
     return {"total": time.perf_counter() - start}
 
 
-def run_ours(config: DSUNetConfig, path: Path) -> dict[str, float]:
+def run_ours(model: DSUNet, path: Path) -> dict[str, float]:
     """`dsunet-export onnx`, dynamic batch, verified."""
-    model = random_model(config)
     steps: dict[str, float] = {}
     start = time.perf_counter()
     export_onnx(
@@ -67,18 +54,17 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.variant:
         with tempfile.TemporaryDirectory() as folder:
-            config = DSUNetConfig.preset(arguments.preset)
-            steps = VARIANTS[arguments.variant](config, Path(folder) / "model.onnx")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-        print(json.dumps({"steps": steps, "peak_gb": peak}))
+            model = new_model(arguments.preset)
+            steps = VARIANTS[arguments.variant](model, Path(folder) / "model.onnx")
+        print(json.dumps({"steps": steps, "peak_gb": peak_bytes() / 1e9}))
         return
 
     runs: dict[str, list[dict[str, dict[str, float]]]] = {name: [] for name in VARIANTS}
     for _ in range(arguments.rounds):
         for name in VARIANTS:
-            command = [sys.executable, __file__, "--preset", arguments.preset, "--variant", name]
-            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            runs[name].append(json.loads(output.splitlines()[-1]))
+            runs[name].append(
+                in_new_process(__file__, "--preset", arguments.preset, "--variant", name)
+            )
             print(name, runs[name][-1], flush=True)
 
     totals = {name: [run["steps"]["total"] for run in done] for name, done in runs.items()}

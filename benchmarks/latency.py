@@ -1,80 +1,113 @@
-"""Latency of one image on the CPU: PyTorch eager, ONNX Runtime plain, ONNX Runtime rewritten.
+"""Latency of one image on the CPU: PyTorch eager and compiled, ONNX Runtime with two exports.
 
-Regime: `tensors` form, batch 1, float32, random weights, inputs drawn anew for every round, all
-cores.  One process holds all three; a round times each once, beginning with another one every time,
-and the first round is not counted.
+pytorch_eager            as it is
+pytorch_compiled         `torch.compile`; its first call, which compiles, is timed apart
+onnxruntime_bare         a bare `torch.onnx.export` of the plain model
+onnxruntime_rewritten    `dsunet-export onnx`
+
+Regime: `tensors` form, batch 1, float32, random weights, the same random inputs for all, all cores.
+One process holds all four, which take turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import onnxruntime
-import torch
-from common import ratio, summary, write
+from common import add_plan, in_turns, plan_of, print_times, ratio, summary, write
 
-from dsunet import DSUNetConfig, random_model
-from dsunet_export.graph import example_inputs
-from dsunet_export.onnx import export_onnx
-from dsunet_export.options import ExportOptions, WeightsOrigin
-from dsunet_runtime.manifest import InputForm
+from dsunet_runtime.bench.subjects import Call
+
+PLAIN, OURS = "onnxruntime_bare", "onnxruntime_rewritten"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", default="large")
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
-    config = DSUNetConfig.preset(arguments.preset)
-
-    with tempfile.TemporaryDirectory() as folder:
-        sessions = {}
-        for name, rewrite in (("onnxruntime_plain", False), ("onnxruntime_rewritten", True)):
-            path = Path(folder) / f"{name}.onnx"
-            options = ExportOptions(InputForm.TENSORS, rewrite=rewrite, verify=False)
-            export_onnx(
-                random_model(config),
-                WeightsOrigin.random(0),
-                path,
-                options,
-                lambda step, seconds: None,
-            )
-            sessions[name] = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        model = random_model(config)
-
-        generator = np.random.default_rng(0)
-        times: dict[str, list[float]] = {"pytorch_eager": [], **{name: [] for name in sessions}}
-        for counted in range(-1, arguments.rounds):
-            order = [*times][counted % 3 :] + [*times][: counted % 3]
-            shapes = {name: x.shape for name, x in example_inputs(config, 1).items()}
-            inputs = {n: generator.standard_normal(s, np.float32) for n, s in shapes.items()}
-            tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
-            for name in order:
-                start = time.perf_counter()
-                if name == "pytorch_eager":
-                    with torch.inference_mode():
-                        model(**tensors)
-                else:
-                    sessions[name].run(None, inputs)
-                if counted >= 0:
-                    times[name].append(time.perf_counter() - start)
-
-    for name, seconds in times.items():
-        figures = summary(seconds)
-        print(f"{name:24}{figures['median_s']:8.3f} s  ({min(seconds):.3f} to {max(seconds):.3f})")
-    ours = times["onnxruntime_rewritten"]
-    write(
-        f"latency_cpu_{arguments.preset}",
-        {
-            "times": {name: summary(seconds) for name, seconds in times.items()},
-            "rewritten_over_plain": ratio(ours, times["onnxruntime_plain"]),
-            "rewritten_over_pytorch": ratio(ours, times["pytorch_eager"]),
-        },
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--preset", default="large")
+    add_plan(parser)
+    parser.add_argument(
+        "--no-compile", action="store_true", help="Without torch.compile, which needs a compiler."
+    )
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        # So that compiling is timed, and not reading what an earlier run compiled.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{folder}/inductor"
+        sessions, macs = open_sessions(arguments.preset, Path(folder))
+        found = measure(arguments, sessions)
+    write(f"latency_cpu_{arguments.preset}", {"preset": arguments.preset, "macs": macs, **found})
+
+
+def open_sessions(preset: str, folder: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """ONNX Runtime with both exports, and multiply-adds before and after the rewrites."""
+    import onnxruntime
+    from exporting import export_ours, export_plain, new_model
+
+    export_plain(new_model(preset), folder / f"{PLAIN}.onnx")
+    manifest = export_ours(new_model(preset), folder / f"{OURS}.onnx")
+    gc.collect()
+    sessions = {
+        name: onnxruntime.InferenceSession(
+            folder / f"{name}.onnx", providers=["CPUExecutionProvider"]
+        )
+        for name in (PLAIN, OURS)
+    }
+    return sessions, {PLAIN: manifest.rewrites[0].macs_before, OURS: manifest.macs}
+
+
+def measure(arguments: argparse.Namespace, sessions: dict[str, Any]) -> dict[str, Any]:
+    import torch
+    from exporting import new_model
+
+    from dsunet_export.graph import TensorsGraph, example_inputs
+
+    model = new_model(arguments.preset)
+    generator = torch.Generator().manual_seed(0)
+    shapes = {name: value.shape for name, value in example_inputs(model.config, 1).items()}
+    tensors = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    arrays = {name: value.numpy() for name, value in tensors.items()}
+    graph = TensorsGraph(model)
+    modules = {"pytorch_eager": graph}
+    if not arguments.no_compile:
+        modules["pytorch_compiled"] = torch.compile(graph)  # type: ignore[assignment]
+
+    with torch.inference_mode():
+        start = time.perf_counter()
+        modules.get("pytorch_compiled", graph)(**tensors)
+        first_call = time.perf_counter() - start
+    times = in_turns(
+        {
+            **{name: _torch_call(module, tensors) for name, module in modules.items()},
+            **{name: _session_call(session, arrays) for name, session in sessions.items()},
+        },
+        plan_of(arguments),
+    )
+    print_times(times)
+    return {
+        "times": {name: summary(seconds) for name, seconds in times.items()},
+        "compile_s": None if arguments.no_compile else first_call,
+        "ours_over": {
+            name: ratio(times[OURS], seconds) for name, seconds in times.items() if name != OURS
+        },
+    }
+
+
+def _session_call(session: Any, arrays: dict[str, Any]) -> Call:
+    return lambda: session.run(None, arrays)
+
+
+def _torch_call(module: Any, tensors: dict[str, Any]) -> Call:
+    import torch
+
+    # A mode belongs to a thread, and each turn has one of its own.
+    call: Call = torch.inference_mode()(lambda: module(**tensors))
+    return call
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +24,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from common import ratio, summary, write
+from common import in_new_process, peak_bytes, ratio, summary, write
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -194,14 +193,7 @@ def measure_memory(arguments: argparse.Namespace, folder: Path) -> dict[str, flo
         step()
     if options.device.resolve().type == "cuda":
         return {"peak_gb": torch.cuda.max_memory_allocated() / 1e9}
-    return {"peak_gb": peak_resident_gb()}
-
-
-def peak_resident_gb() -> float:
-    """Of this process; `getrusage` would give the parent's where that is more."""
-    status = Path("/proc/self/status").read_text()
-    kilobytes = next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]
-    return int(kilobytes) * 1024 / 1e9
+    return {"peak_gb": peak_bytes() / 1e9}
 
 
 def run_options(arguments: argparse.Namespace, folder: Path, **changes: Any) -> TrainingOptions:
@@ -247,11 +239,9 @@ def main() -> None:
         speed = measure_speed(arguments, folder)
         memory = {}
         for variant in ("plain", "checkpointing"):
-            command = [sys.executable, __file__, *sys.argv[1:], "--variant", variant]
-            output = subprocess.run(
-                [*command, "--data", name], capture_output=True, text=True, check=True
-            ).stdout
-            memory[variant] = json.loads(output.splitlines()[-1])
+            memory[variant] = in_new_process(
+                __file__, *sys.argv[1:], "--variant", variant, "--data", name
+            )
             print(variant, memory[variant])
     pairs = {"preset": arguments.preset, "batch": arguments.batch, "steps": arguments.steps}
     device = Device(arguments.device).resolve()

@@ -1,0 +1,46 @@
+"""The two ways to an ONNX file that are compared: PyTorch's own exporter, and this project's.
+
+Random weights, `tensors` form with a batch of 1, unless options say otherwise.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dsunet import DSUNetConfig, random_model
+from dsunet.model import DSUNet
+from dsunet_export.graph import TensorsGraph, example_inputs
+from dsunet_export.onnx import export_onnx
+from dsunet_export.options import ExportOptions, WeightsOrigin
+from dsunet_runtime.compute import Compute
+from dsunet_runtime.manifest import InputForm, Manifest
+
+
+def new_model(preset: str) -> DSUNet:
+    """The preset with random weights, the same every time."""
+    return random_model(DSUNetConfig.preset(preset))
+
+
+def export_plain(model: DSUNet, path: Path, precision: Compute = Compute.FP32) -> None:
+    """PyTorch's exporter as its documentation shows it, in half precision on `model.half()`."""
+    module = TensorsGraph(model).eval()
+    inputs = tuple(example_inputs(model.config, 1).values())
+    if precision is Compute.FP16:
+        module, inputs = module.half(), tuple(value.half() for value in inputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(module, inputs, dynamo=True, verbose=False)
+    if program is None:
+        raise RuntimeError("PyTorch gave no program")
+    program.save(path, external_data=True)
+
+
+def export_ours(model: DSUNet, path: Path, **options: Any) -> Manifest:
+    """`dsunet-export onnx --no-verify`; `options` are changes to what this module says."""
+    wanted = {"input_form": InputForm.TENSORS, "batch": 1, "verify": False, **options}
+    origin = WeightsOrigin.random(0)
+    return export_onnx(model, origin, path, ExportOptions(**wanted), lambda step, seconds: None)

@@ -1,0 +1,71 @@
+"""Images in, masks out, at 720p, 1080p and 4K: where image arithmetic is done.
+
+frames     in the graph: one ONNX Runtime call from the 8-bit image to the 8-bit mask
+tensors    outside: Pillow resamples for both encoders, NumPy normalises, and enlarges the logits
+
+Regime: a decoded image to its mask by `Segmenter.batch`, batch 1, CPU, float32, random weights, all
+cores.  Both take turns, the sizes come one after the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from common import add_plan, in_turns, plan_of, print_times, ratio, summary, write
+
+from dsunet_runtime.bench.measuring import Plan
+from dsunet_runtime.bench.image import make_image
+from dsunet_runtime.images import as_rgb
+from dsunet_runtime.manifest import InputForm
+from dsunet_runtime.segmenter import load
+
+SIZES = {"720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
+"""Height and width."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", default="nano")
+    add_plan(parser)
+    arguments = parser.parse_args()
+    from exporting import export_ours, new_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        forms = {form: Path(folder) / f"{form}.onnx" for form in InputForm}
+        for form, path in forms.items():
+            export_ours(new_model(arguments.preset), path, input_form=form)
+        sizes = measure(forms, plan_of(arguments))
+    write(f"frames_{arguments.preset}", {"preset": arguments.preset, "sizes": sizes})
+
+
+def measure(forms: dict[InputForm, Path], plan: Plan) -> dict[str, Any]:
+    """Seconds from image to mask by size, of an artifact in each form."""
+    found = {}
+    with load(forms[InputForm.FRAMES]) as frames, load(forms[InputForm.TENSORS]) as tensors:
+        for name, size in SIZES.items():
+            with tempfile.TemporaryDirectory() as folder:
+                rgb = as_rgb(make_image(Path(folder) / "image.jpg", size))
+            print(name, file=sys.stderr)
+            calls = {
+                "frames": lambda rgb=rgb: frames.batch([rgb]),
+                "tensors": lambda rgb=rgb: tensors.batch([rgb]),
+            }
+            times = in_turns(calls, plan)
+            print_times(times)
+            found[name] = {
+                "height": size[0],
+                "width": size[1],
+                "times": {way: summary(seconds) for way, seconds in times.items()},
+                "frames_over_tensors": ratio(times["frames"], times["tensors"]),
+            }
+    return found
+
+
+if __name__ == "__main__":
+    main()

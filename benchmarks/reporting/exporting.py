@@ -1,0 +1,89 @@
+"""What exports and engines cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reporting.section import Results, Section, of_presets
+from reporting.tables import circumstances, digits, share, table, timing
+
+
+def export_cost(results: Results) -> Section | None:
+    found = of_presets(results, "export_cost")
+    section = Section(
+        "Export",
+        [
+            "`export_cost.py`: from a model in memory to files, a new process each, in turns. The "
+            "bare `torch.onnx.export` of the plain model is not verified."
+        ],
+    )
+    for preset, document in found.items():
+        bare, ours = document["variants"]["bare"], document["variants"]["ours"]
+        steps = {name: time for name, time in ours["steps"].items() if name != "total"}
+        section.blocks += [
+            f"### `{preset}`",
+            table(
+                ["", "median (spread)", "peak memory"],
+                [
+                    [
+                        "bare `torch.onnx.export`",
+                        timing(bare["steps"]["total"]),
+                        f"{digits(bare['peak_gb'])} GB",
+                    ],
+                    [
+                        "`dsunet-export onnx`, verified",
+                        timing(ours["steps"]["total"]),
+                        f"{digits(ours['peak_gb'])} GB",
+                    ],
+                    *([f"of that: {name}", timing(time), ""] for name, time in steps.items()),
+                    ["time of ours / bare", share(document["ours_over_bare"]), ""],
+                ],
+            ),
+            circumstances(document),
+        ]
+    return section if found else None
+
+
+def engine_build(results: Results) -> Section | None:
+    found = of_presets(results, "engine_build")
+    section = Section(
+        "Engines",
+        [
+            "`engine_build.py`: TensorRT for RTX, FP16, `tensors` form, batch 1, built without a "
+            "GPU by the same few lines, a new process each, in turns. Plain is a "
+            "`torch.onnx.export` of the model in half precision."
+        ],
+    )
+    for preset, document in found.items():
+        plain, ours = document["variants"]["plain"], document["variants"]["ours"]
+        section.blocks += [
+            f"### `{preset}`, {document['capability']}",
+            table(
+                ["", "plain", "`dsunet-export`"],
+                [
+                    *(
+                        [words, show(plain[name]), show(ours[name])]
+                        for name, (words, show) in _ENGINE_ROWS.items()
+                    ),
+                    ["time of ours / plain", "", share(document["build_ours_over_plain"])],
+                ],
+            ),
+            circumstances(document),
+        ]
+    return section if found else None
+
+
+def _megabytes(value: float) -> str:
+    return f"{digits(value)} MB"
+
+
+_ENGINE_ROWS: dict[str, tuple[str, Callable[..., str]]] = {
+    "activation_mb": ("activation memory", _megabytes),
+    "weights_mb": ("weights", _megabytes),
+    "engine_mb": ("engine file", _megabytes),
+    "layers": ("layers as parsed", "{:,}".format),
+    "generated_kernels": ("generated kernels, distinct", str),
+    "of_them_fused_attention": ("of them fused attention", str),
+    "build_s": ("build", timing),
+    "peak_host_mb": ("peak host memory", _megabytes),
+}

@@ -1,0 +1,155 @@
+"""What `Segmenter` adds to ONNX Runtime: time of a call, and host memory from call to call.
+
+Time: the same session on the same buffers, called as it is and through `Segmenter`, in turns.
+
+tensors, batch 1 and 4    `infer` of images that are prepared, against a stacked batch
+frames, batch 1           `batch` of a decoded image of 720×1280 to its mask, against the image
+
+The bound is 3 % or 0.2 ms, whichever is larger, on the median over the rounds of what a call takes
+more.  It is the same session because threads of two would wait for work beside each other.
+
+Memory: after a warm-up, the `tensors` form again and again; resident memory of the process, and
+what Python and NumPy hold (`tracemalloc`), at the beginning, at the end and between.
+
+Regime: CPU, float32, random weights, all cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from common import add_plan, in_turns, plan_of, print_times, summary, write
+from numpy.typing import NDArray
+
+from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from dsunet_runtime.bench.measuring import Plan
+from dsunet_runtime.bench.memory import resident
+from dsunet_runtime.bench.subjects import Call
+from dsunet_runtime.manifest import InputForm
+from dsunet_runtime.provider import Provider
+from dsunet_runtime.segmenter import Segmenter
+
+SHARE, SECONDS = 0.03, 2e-4
+"""The bound."""
+FRAME = (720, 1280)
+"""Height and width."""
+WARM_UP_CALLS = 50
+LOOKS = 20
+"""How often memory is looked at."""
+
+
+class Opened(NamedTuple):
+    """One session, with and without the runner."""
+
+    segmenter: Segmenter
+    session: Any
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", default="nano")
+    parser.add_argument("--calls", type=int, default=2000, help="For memory (%(default)s).")
+    add_plan(parser, rounds=100, seconds=30)
+    arguments = parser.parse_args()
+    from exporting import export_ours, new_model
+
+    with tempfile.TemporaryDirectory() as name:
+        forms = {form: Path(name) / f"{form}.onnx" for form in InputForm}
+        for form, path in forms.items():
+            export_ours(new_model(arguments.preset), path, input_form=form, batch=None)
+        found = measure(forms, plan_of(arguments), arguments.calls)
+    write(f"runner_overhead_{arguments.preset}", {"preset": arguments.preset, **found})
+
+
+def measure(forms: dict[InputForm, Path], plan: Plan, calls: int) -> dict[str, Any]:
+    """Time and memory, of an artifact in each form."""
+    rgb = np.random.default_rng(0).integers(0, 256, (*FRAME, 3), np.uint8)
+    time = {}
+    with opened(forms[InputForm.TENSORS]) as one:
+        for batch in (1, 4):
+            time[f"tensors, batch {batch}"] = compare(*infer_calls(one, rgb, batch), plan)
+        memory = watch_memory(infer_calls(one, rgb, 1)[1], calls)
+    with opened(forms[InputForm.FRAMES]) as one:
+        time["frames, batch 1"] = compare(*frame_calls(one, rgb), plan)
+    return {"bound": {"share": SHARE, "seconds": SECONDS}, "time": time, "memory": memory}
+
+
+@contextmanager
+def opened(artifact: Path) -> Iterator[Opened]:
+    manifest = read_manifest(artifact)
+    backend = OnnxRuntimeBackend(artifact, manifest, Provider.CPU)
+    with Segmenter(manifest, backend) as segmenter:
+        yield Opened(segmenter, backend._session)
+
+
+def infer_calls(one: Opened, rgb: NDArray[np.uint8], batch: int) -> tuple[Call, Call]:
+    """Without and with the runner, from the network's inputs to its outputs."""
+    prepared = [one.segmenter.prepare(rgb)] * batch
+    names = prepared[0].inputs
+    buffers = {name: np.stack([image.inputs[name] for image in prepared]) for name in names}
+    return lambda: one.session.run(None, buffers), lambda: one.segmenter.infer(prepared)
+
+
+def frame_calls(one: Opened, rgb: NDArray[np.uint8]) -> tuple[Call, Call]:
+    """Without and with the runner, from a decoded image to its mask."""
+    buffers = {"image": rgb[None]}
+    return lambda: one.session.run(None, buffers), lambda: one.segmenter.batch([rgb])
+
+
+def compare(bare: Call, with_runner: Call, plan: Plan) -> dict[str, Any]:
+    """Seconds of both, what the runner adds, and whether that is within the bound."""
+    times = in_turns({"bare": bare, "segmenter": with_runner}, plan)
+    print_times(times)
+    added = [a - b for a, b in zip(times["segmenter"], times["bare"], strict=True)]
+    allowed = max(SHARE * statistics.median(times["bare"]), SECONDS)
+    within = statistics.median(added) <= allowed
+    print(
+        f"added {1000 * statistics.median(added):.3f} ms, allowed {1000 * allowed:.3f} ms: "
+        f"{'within' if within else 'OVER'} the bound"
+    )
+    return {
+        "times": {name: summary(seconds) for name, seconds in times.items()},
+        "added": summary(added),
+        "allowed_s": allowed,
+        "within": within,
+    }
+
+
+def watch_memory(call: Call, calls: int) -> dict[str, Any]:
+    """Bytes held after so many calls, and the most that Python and NumPy took during them."""
+    step = max(1, calls // LOOKS)
+    # What is seen goes where it takes no further memory.
+    seen = np.zeros((LOOKS + 1, 3), np.int64)
+    tracemalloc.start()
+    for _ in range(WARM_UP_CALLS):
+        call()
+    for look in range(LOOKS + 1):
+        seen[look] = look * step, resident() or 0, tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        for _ in range(step if look < LOOKS else 1):
+            call()
+    now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    done, *growth = (seen[-1] - seen[0]).tolist()
+    print(f"{done} calls: resident {growth[0]:+,} bytes, traced {growth[1]:+,}")
+    return {
+        "calls": done,
+        "growth_bytes": dict(zip(("resident", "traced"), growth, strict=True)),
+        "traced_during_a_call_bytes": peak - now,
+        "seen": dict(zip(("calls", "resident", "traced"), seen.T.tolist(), strict=True)),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The benchmarks run, and their page is what their result files say.  No time is asserted."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from dsunet_runtime.bench.measuring import Plan
+from dsunet_runtime.manifest import InputForm
+from tests.runtime import artifacts
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = sorted(p.name for p in BENCHMARKS.glob("*.py") if "\ndef main()" in p.read_text())
+PLAN = Plan(rounds=2, calls=4, longest_warm_up=0.1)
+CIRCUMSTANCES = {
+    "processor": "Z80",
+    "cores": 1,
+    "gpu": None,
+    "driver": None,
+    "python": "3.11",
+    "date": "2026-11-21T00:00:00",
+    "commit": "abc",
+    "load_after": [0, 0, 0],
+    "versions": {"torch": "2.8"},
+}
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a script that is run."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where scripts write instead."""
+    folder = tmp_path / "results"
+    monkeypatch.setattr(importlib.import_module("common"), "RESULTS", folder)
+    return folder
+
+
+@pytest.fixture
+def forms(tmp_path: Path) -> dict[InputForm, Path]:
+    return {
+        InputForm.FRAMES: artifacts.frames(tmp_path / "frames.onnx"),
+        InputForm.TENSORS: artifacts.tensors(tmp_path / "tensors.onnx"),
+    }
+
+
+def page(folder: Path) -> dict[str, str]:
+    files: dict[str, str] = importlib.import_module("report").make_report(folder)
+    return files
+
+
+def write(name: str, found: dict[str, Any]) -> None:
+    importlib.import_module("common").write(f"{name}_nano", {"preset": "nano", **found})
+
+
+def script(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+def test_page_is_what_the_result_files_say() -> None:
+    committed = [BENCHMARKS / "README.md", *(BENCHMARKS / "plots").iterdir()]
+    assert page(BENCHMARKS / "results") == {
+        path.relative_to(BENCHMARKS).as_posix(): path.read_text() for path in committed
+    }
+
+
+def test_no_result_makes_no_section(tmp_path: Path) -> None:
+    (readme,) = page(tmp_path).values()
+    assert "##" not in readme
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as ending:
+        runpy.run_path(str(BENCHMARKS / name), run_name="__main__")
+    assert ending.value.code == 0
+    assert capsys.readouterr().out.startswith("usage:")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    with pytest.raises(SystemExit, match=r"^gpu\.py: .*no NVIDIA GPU.*run it where.*$"):
+        runpy.run_path(str(BENCHMARKS / "gpu.py"), run_name="__main__")
+
+
+def test_runner_overhead(forms: dict[InputForm, Path], results: Path) -> None:
+    found = script("runner_overhead").measure(forms, PLAN, calls=40)
+    write("runner_overhead", found)
+    for one in found["time"].values():
+        bare, ours = (one["times"][name]["all_s"] for name in ("bare", "segmenter"))
+        assert one["added"]["all_s"] == [b - a for a, b in zip(bare, ours, strict=True)]
+        assert one["within"] == (one["added"]["median_s"] <= one["allowed_s"])
+    memory = found["memory"]
+    assert memory["calls"] == memory["seen"]["calls"][-1] == 40
+    # The inputs stacked, 3×16×16 and 3×14×14, and the logits, in float32.
+    assert memory["traced_during_a_call_bytes"] > 4 * 3 * (16**2 + 14**2)
+    files = page(results)
+    assert "40 calls after the warm-up" in files["README.md"]
+    assert "plots/runner_memory.svg" in files
+
+
+def test_frames(
+    forms: dict[InputForm, Path], results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = script("frames")
+    monkeypatch.setattr(frames, "SIZES", {"small": (30, 40), "wide": (30, 80)})
+    write("frames", {"sizes": frames.measure(forms, PLAN)})
+    files = page(results)
+    assert "| wide, 80×30 |" in files["README.md"]
+    assert files["plots/frames.svg"].count("<circle") == 2 * 2
+
+
+def test_growth(forms: dict[InputForm, Path], results: Path) -> None:
+    growth = script("growth")
+    artifact = forms[InputForm.FRAMES]
+    batches = growth.measure_batches(artifact, (1, 2), PLAN)
+    folders = growth.measure_folders(artifact, (2, 5), rounds=1)
+    write("growth", {"batches": batches, "folders": folders})
+    assert [one["latency"]["calls"] for one in batches] == [4, 4]
+    assert all(one["peak_mb"] > 10 for one in folders)
+    readme = page(results)["README.md"]
+    assert "\n| 2 | " in readme
+    assert "\n| 5 | " in readme
+
+
+def test_ratios_are_of_rounds(results: Path) -> None:
+    times = {"pytorch_eager": [4, 4, 4], "onnxruntime_rewritten": [2, 4, 6]}
+    summary = script("common").summary
+    results.mkdir()
+    document = {**CIRCUMSTANCES, "times": {name: summary(s) for name, s in times.items()}}
+    (results / "latency_cpu_tiny.json").write_text(json.dumps(document))
+    readme = page(results)["README.md"]
+    assert "| PyTorch eager | 4.00 s (4.00 to 4.00 s) | **1.00** (0.50 to 1.50) |" in readme
+    assert "Z80, 1 cores, 2026-11-21, commit abc" in readme
+
+
+def test_page_of_a_gpu(results: Path) -> None:
+    ways = importlib.import_module("reporting.latency")._GPU_WAYS
+    names = [f"{way}_{precision}" for precision in ("fp32", "fp16") for way in ways]
+    times = {name: [0.001 * (index + 1)] * 3 for index, name in enumerate(names)}
+    document = {**CIRCUMSTANCES, "gpu": "RTX 4090", "driver": "580", "doubts": [], "left_out": {}}
+    document |= script("gpu").summarise(times)
+    results.mkdir()
+    (results / "gpu_large.json").write_text(json.dumps(document))
+    readme = page(results)["README.md"]
+    assert "| TensorRT, a plain export | 5.00 ms (5.00 to 5.00 ms) | **1.20**" in readme
+    assert "RTX 4090, driver 580" in readme
+
+
+def test_old_plots_go(tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(BENCHMARKS / "plots", tmp_path / "plots")
+    monkeypatch.setattr(sys, "argv", ["report.py", "-o", str(tmp_path)])
+    results.mkdir()
+    runpy.run_path(str(BENCHMARKS / "report.py"), run_name="__main__")
+    assert not [*(tmp_path / "plots").iterdir()]
+    assert (tmp_path / "README.md").is_file()
