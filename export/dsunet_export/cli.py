@@ -22,12 +22,12 @@ from dsunet_export.options import (
     IMAGES_COMPARED,
     OPSETS,
     ExportOptions,
+    ExportPrecision,
     WeightsOrigin,
     read_patterns,
 )
 from dsunet_export.stopwatch import print_step
 from dsunet_runtime.command import make_app
-from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.manifest import InputForm, MaskForm
 
@@ -103,13 +103,14 @@ def onnx(
         bool, typer.Option("--plain", help="Without the exact rewrites, for comparison.")
     ] = False,
     precision: Annotated[
-        Compute,
+        ExportPrecision,
         typer.Option(
             help="Of weights and matrix products.  fp16: strongly typed float16, inputs and "
             "outputs as before.  bf16: bfloat16, for networks whose activations overflow; needs a "
-            "GPU of compute capability 8.0 and makes --opset at least 22."
+            "GPU of compute capability 8.0 and makes --opset at least 22.  int8: 8-bit integers "
+            "in the encoders' products, calibrated on --images, the rest in float32."
         ),
-    ] = Compute.FP32,
+    ] = ExportPrecision.FP32,
     keep_fp32: Annotated[
         list[str] | None,
         typer.Option(
@@ -122,8 +123,9 @@ def onnx(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Images for --precision fp16 and bf16, besides random pixels and a photograph: "
-            f"overflow is looked for on all, the first {IMAGES_COMPARED} are compared on.",
+            help="Images for --precision fp16, bf16 and int8: overflow is looked for and integers' "
+            f"ranges are measured on all, the first {IMAGES_COMPARED} are compared on, besides "
+            "random pixels and a photograph.",
         ),
     ] = None,
     no_verify: Annotated[

@@ -8,7 +8,7 @@ from dsunet.config import DSUNetConfig
 from dsunet_export.options import FLOAT16_MAX
 from dsunet_export.tensorrt.description import engine_rows
 from dsunet_export.verify import overlap_in_words
-from dsunet_runtime.manifest import Manifest, NarrowedWeights, Precision, TensorSpec
+from dsunet_runtime.manifest import Manifest, NarrowedWeights, Precision, Quantization, TensorSpec
 
 
 def describe(manifest: Manifest) -> str:
@@ -35,6 +35,8 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     )
     yield "preprocessing", f"{where}: {sizes}"
     yield "precision", manifest.precision.compute
+    if manifest.precision.quantized:
+        yield "  quantised", quantized_in_words(manifest.precision.quantized)
     for line in kept_in_words(manifest.precision):
         yield "  in float32", line
     for line in headroom_in_words(manifest.precision):
@@ -62,6 +64,16 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
 def kept_in_words(precision: Precision) -> list[str]:
     """What stays in float32 and why, a line for each pattern."""
     return [f"{k.pattern} ({k.nodes} nodes): {k.reason}" for k in precision.kept_in_float32]
+
+
+def quantized_in_words(quantized: Quantization) -> str:
+    """What is in integers."""
+    return (
+        f"{quantized.products} of {quantized.candidates} products of the encoders, "
+        f"{quantized.weights / 1e6:,.1f} M weights, in {quantized.data_type}; ranges measured on "
+        f"{quantized.images} images, on which rounding adds {quantized.noise:.1%} to a product's "
+        f"input at most"
+    )
 
 
 def headroom_in_words(precision: Precision) -> list[str]:

@@ -18,16 +18,16 @@ from dsunet.model import DSUNet
 from dsunet_export.artifact import append_manifest, beside, replace_manifest, save, staging
 from dsunet_export.graph import FramesGraph, TensorsGraph, example_inputs
 from dsunet_export.macs import count_macs
-from dsunet_export.options import IMAGES_COMPARED, ExportOptions, WeightsOrigin
+from dsunet_export.options import IMAGES_COMPARED, ExportOptions, ExportPrecision, WeightsOrigin
 from dsunet_export.precision import Wish, reduce_precision, verify_before, verify_reduced
 from dsunet_export.probes import GraphInputs, load_probes, make_probes
+from dsunet_export.quantization import quantize
 from dsunet_export.reference import compute_reference
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.surgery import fix_dimensions
 from dsunet_export.tracing import trace
 from dsunet_export.verify import Case, verify
-from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -61,7 +61,8 @@ def export_onnx(
     model.eval()
     inputs = _graph_inputs(model, options)
     probes = make_probes(options.size)
-    compared = len(probes) + IMAGES_COMPARED
+    given = len(probes)
+    compared = given + IMAGES_COMPARED
     if options.images:
         probes += load_probes(options.images, options.size)
     with staging(output) as folder:
@@ -78,10 +79,15 @@ def export_onnx(
         graph = trace_model(model, options)
         watch.step("trace")
         precision, float32_logits = Precision(), list[NDArray[np.float32]]()
-        if options.precision is not Compute.FP32:
-            wish = Wish(options.precision, options.keep_fp32, probes)
+        if options.precision is ExportPrecision.INT8:
+            graph, precision, float32_logits = quantize(
+                graph, options.keep_fp32, probes[:given], probes[given:], inputs, folder
+            )
+            watch.step("calibrate and quantise")
+        elif options.precision is not ExportPrecision.FP32:
+            wish = Wish(options.precision.compute, options.keep_fp32, probes)
             precision, float32_logits = reduce_precision(graph, wish, inputs, folder)
-            watch.step(f"convert to {options.precision.element_type}")
+            watch.step(f"convert to {precision.compute}")
         artifact = folder / output.name
         save(graph, artifact)
         # ONNX Runtime is about to load the weights once more.
@@ -107,7 +113,7 @@ def export_onnx(
         append_manifest(artifact, manifest)
         watch.step("write")
         if options.verify:
-            if options.precision is Compute.FP32:
+            if options.precision is ExportPrecision.FP32:
                 checks = verify(artifact, cases)
             else:
                 checks = verify_before(cases, float32_logits[: len(cases)])

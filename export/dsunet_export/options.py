@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,21 @@ IMAGES_COMPARED = 16
 """Of `ExportOptions.images`, the first so many are compared on: each is computed four times."""
 
 
+class ExportPrecision(enum.StrEnum):
+    """What `dsunet-export onnx --precision` takes."""
+
+    FP32 = Compute.FP32
+    FP16 = Compute.FP16
+    BF16 = Compute.BF16
+    INT8 = "int8"
+    """Matrix products of both encoders in 8-bit integers, the rest in float32."""
+
+    @property
+    def compute(self) -> Compute:
+        """The element type of what is not quantised."""
+        return Compute.FP32 if self is ExportPrecision.INT8 else Compute(self.value)
+
+
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
     """What an artifact should be.  Raises ExportError if it cannot be that."""
@@ -36,12 +52,12 @@ class ExportOptions:
     rewrite: bool = True
     """Whether to apply the exact rewrites."""
     verify: bool = True
-    precision: Compute = Compute.FP32
+    precision: ExportPrecision = ExportPrecision.FP32
     keep_fp32: tuple[str, ...] = ()
     """Patterns of names of nodes that stay in float32."""
     images: Path | None = None
     """A folder of images on which magnitudes are measured, and the result compared, besides random
-    pixels and a photograph."""
+    pixels and a photograph; for int8 the ones that it is calibrated on."""
 
     def __post_init__(self) -> None:
         if self.input_form is InputForm.TENSORS and self.size is not None:
@@ -52,9 +68,15 @@ class ExportOptions:
             raise ExportError(f"batch {self.batch}: give a number from 1 to {LARGEST_BATCH}")
         if self.size is not None and not all(1 <= n <= LARGEST_SIDE for n in self.size):
             raise ExportError(f"size {self.size}: give sides from 1 to {LARGEST_SIDE}")
-        if self.precision is Compute.FP32 and (self.keep_fp32 or self.images):
+        if self.precision is ExportPrecision.FP32 and (self.keep_fp32 or self.images):
             raise ExportError(
-                "--keep-fp32 and --images are for --precision fp16 or bf16; all is float32 already"
+                "--keep-fp32 and --images are for --precision fp16, bf16 or int8; all is float32 "
+                "already"
+            )
+        if self.precision is ExportPrecision.INT8 and self.images is None:
+            raise ExportError(
+                "--precision int8 is calibrated on images like those it will see: give --images "
+                "DIR, some tens of them"
             )
         if self.opset not in OPSETS:
             raise ExportError(

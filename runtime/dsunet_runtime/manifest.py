@@ -110,6 +110,28 @@ class NarrowedWeights:
 
 
 @dataclass(frozen=True, slots=True)
+class Quantization:
+    """Matrix products of both encoders in integers, by Q/DQ nodes in the graph.
+
+    Symmetric: activations with one scale a tensor, weights with one a column.
+    """
+
+    data_type: str
+    """`int8`."""
+    products: int
+    """How many are quantised,"""
+    candidates: int
+    """of how many that have a weight."""
+    weights: int
+    """Single numbers that are stored as integers."""
+    images: int
+    """On so many were ranges measured."""
+    noise: float
+    """Largest noise that rounding adds to what a quantised product reads there, as a share of its
+    RMS."""
+
+
+@dataclass(frozen=True, slots=True)
 class Precision:
     """The element type of the weights and matrix products, and what is kept in float32."""
 
@@ -121,6 +143,13 @@ class Precision:
     measured, as for bfloat16, whose range is float32's."""
     weights: NarrowedWeights | None = None
     """None for float32."""
+    quantized: Quantization | None = None
+    """What is in less than `compute`, if anything is."""
+
+    @property
+    def element_type(self) -> str:
+        """Of the encoders' matrix products, which are most of the network."""
+        return self.quantized.data_type if self.quantized else self.compute
 
 
 @dataclass(frozen=True, slots=True)

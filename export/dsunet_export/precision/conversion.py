@@ -15,7 +15,7 @@ from dsunet_export.probes import GraphInputs, make_probes
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.verify import Case
 from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import METADATA_KEY, Manifest, Precision, digest
+from dsunet_runtime.manifest import METADATA_KEY, Manifest, digest
 
 
 def convert_file(
@@ -35,7 +35,7 @@ def convert_file(
     Raises ExportError if the artifact is not float32 or cannot be written, and VerificationError
     if the result is beyond tolerance.
     """
-    if manifest.precision != Precision():
+    if Compute.of(manifest.precision.compute) is not Compute.FP32:
         raise ExportError(
             f"{onnx_path} is {manifest.precision.compute} already: give the float32 artifact"
         )
@@ -54,6 +54,7 @@ def convert_file(
         artifact = folder / output.name
         save(model, artifact)
         del model
+        precision = replace(precision, quantized=manifest.precision.quantized)
         manifest = replace(
             manifest, precision=precision, graph=digest(artifact), files=beside(artifact)
         )
