@@ -32,8 +32,7 @@ from dsunet.evaluation.testsets import TestSet
 from dsunet.scenes import Kind, write_scenes
 from dsunet.sheet import draw_sheet
 from dsunet_export.onnx import export_onnx
-from dsunet_export.options import ExportOptions, WeightsOrigin
-from dsunet_runtime.compute import Compute
+from dsunet_export.options import ExportOptions, ExportPrecision, WeightsOrigin
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.writing import overlay
 
@@ -58,8 +57,8 @@ def main() -> None:
         folder = Path(name)
         write_scenes(folder / "scenes", SCENES, SEED)
         artifacts = [
-            export(checkpoint, folder, Compute.FP32),
-            export(checkpoint, folder, Compute.FP16),
+            export(checkpoint, folder, ExportPrecision.FP32),
+            export(checkpoint, folder, ExportPrecision.FP16),
         ]
         (evaluation,) = evaluate_models(
             [checkpoint, *artifacts],
@@ -86,7 +85,7 @@ def main() -> None:
     )
 
 
-def export(checkpoint: Path, folder: Path, precision: Compute) -> Path:
+def export(checkpoint: Path, folder: Path, precision: ExportPrecision) -> Path:
     output = folder / f"nano_{precision}.onnx"
     origin = WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
     options = ExportOptions(precision=precision)

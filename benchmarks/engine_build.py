@@ -19,7 +19,7 @@ from typing import Any
 
 from common import in_new_process, peak_bytes, ratio, summary, write
 
-from dsunet_runtime.compute import Compute
+from dsunet_export.options import ExportPrecision
 
 KERNEL = re.compile(rb"(?:__myl|_gemm)_\w+_0x[0-9a-f]+")
 FUSED_ATTENTION = b"_gemm_mha"
@@ -30,8 +30,8 @@ def export(preset: str, folder: Path) -> dict[str, Path]:
     from exporting import export_ours, export_plain, new_model
 
     graphs = {name: folder / f"{name}.onnx" for name in ("plain", "ours")}
-    export_plain(new_model(preset), graphs["plain"], Compute.FP16)
-    export_ours(new_model(preset), graphs["ours"], precision=Compute.FP16)
+    export_plain(new_model(preset), graphs["plain"], ExportPrecision.FP16)
+    export_ours(new_model(preset), graphs["ours"], precision=ExportPrecision.FP16)
     return graphs
 
 

@@ -15,8 +15,7 @@ from dsunet import DSUNetConfig, random_model
 from dsunet.model import DSUNet
 from dsunet_export.graph import TensorsGraph, example_inputs
 from dsunet_export.onnx import export_onnx
-from dsunet_export.options import ExportOptions, WeightsOrigin
-from dsunet_runtime.compute import Compute
+from dsunet_export.options import ExportOptions, ExportPrecision, WeightsOrigin
 from dsunet_runtime.manifest import InputForm, Manifest
 
 
@@ -25,11 +24,13 @@ def new_model(preset: str) -> DSUNet:
     return random_model(DSUNetConfig.preset(preset))
 
 
-def export_plain(model: DSUNet, path: Path, precision: Compute = Compute.FP32) -> None:
+def export_plain(
+    model: DSUNet, path: Path, precision: ExportPrecision = ExportPrecision.FP32
+) -> None:
     """PyTorch's exporter as its documentation shows it, in half precision on `model.half()`."""
     module = TensorsGraph(model).eval()
     inputs = tuple(example_inputs(model.config, 1).values())
-    if precision is Compute.FP16:
+    if precision is ExportPrecision.FP16:
         module, inputs = module.half(), tuple(value.half() for value in inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

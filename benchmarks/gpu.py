@@ -23,16 +23,16 @@ from typing import Any
 
 from common import add_plan, in_turns, plan_of, print_times, ratio, summary, write
 
+from dsunet_export.options import ExportPrecision
 from dsunet_runtime.backends.onnxruntime import check_provider
 from dsunet_runtime.bench.subjects import Call
 from dsunet_runtime.bench.watching import Watch
-from dsunet_runtime.compute import Compute
 from dsunet_runtime.cuda import Gpu, find
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor, rtx_name
 from dsunet_runtime.provider import Provider
 
-PRECISIONS = (Compute.FP32, Compute.FP16)
+PRECISIONS = (ExportPrecision.FP32, ExportPrecision.FP16)
 
 
 def main() -> None:
@@ -105,7 +105,10 @@ def summarise(times: Mapping[str, list[float]]) -> dict[str, Any]:
 
 
 def ways(
-    preset: str, precision: Compute, runners: Mapping[str, Callable[..., Call]], folder: Path
+    preset: str,
+    precision: ExportPrecision,
+    runners: Mapping[str, Callable[..., Call]],
+    folder: Path,
 ) -> dict[str, Call]:
     """What computes the preset in this precision: PyTorch, and each runner with both graphs."""
     import torch
@@ -124,7 +127,7 @@ def ways(
         for name, value in example_inputs(model.config, 1).items()
     }
     module, own = TensorsGraph(model).eval().cuda(), inputs
-    if precision is Compute.FP16:
+    if precision is ExportPrecision.FP16:
         module, own = module.half(), {name: value.half() for name, value in inputs.items()}
     calls = {
         "torch_eager": torch_call(module, own),

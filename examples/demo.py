@@ -21,11 +21,10 @@ from dsunet.evaluation.table import draw
 from dsunet.evaluation.testsets import TestSet
 from dsunet.scenes import write_scenes
 from dsunet_export.onnx import export_onnx
-from dsunet_export.options import ExportOptions, WeightsOrigin
+from dsunet_export.options import ExportOptions, ExportPrecision, WeightsOrigin
 from dsunet_export.tensorrt.builder import build_engine
 from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.targets import choose, parse_wanted
-from dsunet_runtime.compute import Compute
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.writing import write_mask, write_overlay
@@ -43,8 +42,8 @@ def main() -> None:
     checkpoint = demonstration_checkpoint()
     full, half = FOLDER / "nano.onnx", FOLDER / "nano16.onnx"
     print(f"{'stage':28}{'seconds':>8}  result")
-    manifest = export(checkpoint, full, Compute.FP32)
-    export(checkpoint, half, Compute.FP16)
+    manifest = export(checkpoint, full, ExportPrecision.FP32)
+    export(checkpoint, half, ExportPrecision.FP16)
     mask_photograph(full)
     build(half)
 
@@ -76,7 +75,7 @@ def tell(stage: str, start: float, result: str) -> None:
     print(f"{stage:28}{time.perf_counter() - start:8.2f}  {result}", flush=True)
 
 
-def export(checkpoint: Path, output: Path, precision: Compute) -> Manifest:
+def export(checkpoint: Path, output: Path, precision: ExportPrecision) -> Manifest:
     """The checkpoint as an artifact, verified."""
     watch = time.perf_counter()
     origin = WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
@@ -89,7 +88,7 @@ def export(checkpoint: Path, output: Path, precision: Compute) -> Manifest:
         f"{output.relative_to(ROOT)}, {output.stat().st_size / 1e6:,.1f} MB, "
         f"{manifest.macs / 1e9:,.2f} G multiply-adds, {fewer:.1%} fewer than plain"
     )
-    tell(f"export, verify, {precision.element_type}", watch, result)
+    tell(f"export, verify, {manifest.precision.compute}", watch, result)
     return manifest
 
 

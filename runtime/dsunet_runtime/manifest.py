@@ -188,7 +188,10 @@ class PrecisionProof:
     layers_reduced: int
     """Those whose outputs are all of the engine's reduced type, among those that compute floats."""
     weight_bytes: int
+    """Of weights that are floats."""
     weight_bytes_reduced: int
+    weight_bytes_quantized: int = 0
+    """Of weights that are integers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rules import Selection
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.calibration import Calibration, calibrate
+from dsunet_export.quantization.merging import merge
 from dsunet_export.quantization.products import Product, find_products
 from dsunet_runtime.manifest import Precision, Quantization
 
@@ -75,7 +76,7 @@ def quantize(
             "int8", len(chosen), len(products), weights, len(images), round(noisiest, 4)
         ),
     )
-    quantized = _quantize(model, chosen, calibration)
+    quantized = _quantize(model, merge(model.graph, chosen), calibration)
     infer_types(quantized)
     return quantized, precision, calibration.logits
 
@@ -117,8 +118,22 @@ def _quantize(model: ir.Model, products: list[Product], calibration: Calibration
     quantizer.quantize_model()
     quantized: ir.Model = ir.from_proto(quantizer.model.model)
     quantized.graph.sort()
+    _undo_for_others(quantized.graph, {product.name for product in products})
     _name_nodes(quantized.graph)
     return quantized
+
+
+def _undo_for_others(graph: ir.Graph, products: set[str]) -> None:
+    """Let all but the products read what was there before.
+
+    The quantiser replaces a tensor for all who read it; ONNX Runtime computes in integers only a
+    product that alone reads what is quantised.
+    """
+    for node in [node for node in graph if node.op_type == "QuantizeLinear"]:
+        (dequantized,) = (use.node.outputs[0] for use in node.outputs[0].uses())
+        for use in list(dequantized.uses()):
+            if use.node.name not in products:
+                use.node.replace_input_with(use.idx, node.inputs[0])
 
 
 def _name_nodes(graph: ir.Graph) -> None:

@@ -44,12 +44,18 @@ def summarise(path: Path, manifest: Manifest) -> str:
 
 def _proof(manifest: Manifest, engine: Engine) -> str:
     proof = engine.proof
-    compute = manifest.precision.compute
+    compute, quantized = manifest.precision.compute, manifest.precision.quantized
+    integers = (
+        f"{proof.weight_bytes_quantized / 1e6:,.1f} MB of weights in {quantized.data_type}; of the "
+        f"rest "
+        if quantized
+        else ""
+    )
     if compute == "float32":
-        return "all in float32"
+        return f"{integers}all in float32"
     return (
-        f"{proof.weight_bytes_reduced / proof.weight_bytes:.1%} of the weights' bytes and "
-        f"{proof.layers_reduced} of {proof.layers} layers in {compute}"
+        f"{integers}{proof.weight_bytes_reduced / proof.weight_bytes:.1%} of the weights' bytes "
+        f"and {proof.layers_reduced} of {proof.layers} layers in {compute}"
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.network import layers_of
-from dsunet_runtime.manifest import Precision, PrecisionProof
+from dsunet_runtime.manifest import Precision, PrecisionProof, Quantization
 
 REQUIRED_SHARE = 0.95
 """Of an engine's weight bytes that must be of its reduced type, and of its products; the rest is
@@ -46,7 +47,8 @@ def prove_precision(trt: Any, network: Any, precision: Precision) -> PrecisionPr
     compute are counted; constants, casts and moves are not.
 
     Raises ExportError if less than 95 % of the weights are of the reduced type, or of the products
-    (convolutions and matrix products) that `precision` does not keep in float32; not for `float32`.
+    (convolutions and matrix products) that `precision` does not keep in float32, not for `float32`;
+    and if less than 95 % of the weights that it says are quantised are integers.
     """
     reduced = _TYPES.get(precision.compute)
     layers = layers_of(network)
@@ -57,11 +59,23 @@ def prove_precision(trt: Any, network: Any, precision: Precision) -> PrecisionPr
         layers_reduced=sum(types == {reduced} for types in computed),
         weight_bytes=sum(w.size for w in weights),
         weight_bytes_reduced=sum(w.size for w in weights if w.type == reduced),
+        weight_bytes_quantized=_quantized_bytes(layers),
     )
+    if precision.quantized:
+        _check_quantized(precision.quantized, proof)
     if reduced:
         _check_weights(weights, reduced, precision, proof)
         _check_products(layers, reduced, precision)
     return proof
+
+
+def _check_quantized(quantized: Quantization, proof: PrecisionProof) -> None:
+    if proof.weight_bytes_quantized < REQUIRED_SHARE * quantized.weights:
+        raise ExportError(
+            f"TensorRT reads {proof.weight_bytes_quantized / 1e6:,.2f} MB of weights in "
+            f"{quantized.data_type}, where {quantized.weights / 1e6:,.2f} MB should be: export the "
+            f"graph again"
+        )
 
 
 def _check_weights(
@@ -121,6 +135,17 @@ def _weights(trt: Any, layers: list[Any]) -> Iterator[_Weights]:
             stored = _type_of(trt, weights)
             if stored in _FLOATS and weights.nbytes:
                 yield _Weights(name, cast_to or stored, weights.nbytes)
+
+
+def _quantized_bytes(layers: list[Any]) -> int:
+    """Of matrices of 8-bit integers; zero points are vectors."""
+    return sum(
+        math.prod(layer.get_output(0).shape)
+        for layer in layers
+        if layer.type.name == "CONSTANT"
+        and layer.get_output(0).dtype.name == "INT8"
+        and len(layer.get_output(0).shape) > 1
+    )
 
 
 def _casts(layers: list[Any]) -> dict[str, str]:

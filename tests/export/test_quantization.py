@@ -1,0 +1,305 @@
+"""The encoders' products in 8-bit integers: what is quantised, how, and what it costs."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from py_sod_metrics import Smeasure
+from typer.testing import CliRunner
+
+import dsunet_runtime
+from dsunet import load_model
+from dsunet.demonstration import demonstration_checkpoint
+from dsunet.scenes import write_scenes
+from dsunet_export.cli import app
+from dsunet_export.errors import ExportError
+from dsunet_export.inspection import describe
+from dsunet_export.precision.narrowing import array_of
+from dsunet_export.precision.reduction import infer_types
+from dsunet_export.precision.running import compute_logits
+from dsunet_export.probes import GraphInputs, Probe
+from dsunet_export.quantization.calibration import calibrate
+from dsunet_export.quantization.products import find_products
+from dsunet_export.quantization.quantizing import NARROWEST, quantize
+from dsunet_runtime.images import as_rgb
+from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
+from dsunet_runtime.masks import mask_from_logits
+from tests.export.graphs import graph
+from tests.export.helpers import NANO, export, one_line, random_frames, reference_logits
+
+WIDTH = 40
+WEIGHT = "hiera.trunk.blocks.0.mlp.layers.0/MatMul"
+
+
+def images(count: int, height: int = 8, width: int = 10) -> list[Probe]:
+    return [Probe(f"image {n}", random_frames(1, height, width, n)[0]) for n in range(count)]
+
+
+def one_product(weight: NDArray[np.float32], gain: float = 1.0) -> ir.Model:
+    """From a frame to its pixels times a weight 3×N; one channel is `gain` times as large."""
+    model = graph(
+        [
+            ("scale", "Mul", ["x", "gains"], {}),
+            (WEIGHT, "MatMul", ["scale", "weight"], {}),
+            ("logits", "Identity", [WEIGHT], {}),
+        ],
+        {"gains": np.array([1, 1, gain], np.float32), "weight": weight},
+        shape=(1, 8, 10, 3),
+    )
+    # What GraphInputs gives a graph of frames, as floats.
+    frames = model.graph.inputs[0]
+    frames.name, frames.dtype = "image", ir.DataType.UINT8
+    cast = ir.node("Cast", [frames], {"to": 1}, name="cast")
+    cast.outputs[0].name, cast.outputs[0].dtype = "cast", ir.DataType.FLOAT
+    first = model.graph[0]
+    model.graph.insert_before(first, cast)
+    first.replace_input_with(0, cast.outputs[0])
+    return model
+
+
+@pytest.fixture
+def weight() -> NDArray[np.float32]:
+    """Columns of very different sizes; the last has died."""
+    columns = np.random.default_rng(3).normal(0, 1, (3, WIDTH)) * np.logspace(-3, 2, WIDTH)
+    columns[:, -1] = 1e-12
+    return columns.astype(np.float32)
+
+
+FRAMES = GraphInputs(InputForm.FRAMES, {})
+
+
+class TestProducts:
+    def test_all_of_the_encoders_that_have_a_weight(self, traced: ir.Model) -> None:
+        found = {product.name for product in find_products(traced.graph)}
+        weighted = {
+            str(node.name)
+            for node in traced.graph
+            if node.op_type == "MatMul"
+            and any(v is not None and v.is_initializer() for v in node.inputs)
+        }
+        adapters = {name for name in weighted if name.startswith("hiera.adapters.")}
+        encoders = {name for name in weighted if name.startswith(("hiera.", "dino."))}
+        assert adapters
+        assert found == encoders - adapters
+
+    def test_most_of_the_multiply_adds(self, traced: ir.Model) -> None:
+        sizes = [array_of(product.weight).size for product in find_products(traced.graph)]
+        assert sum(sizes) > 1_000_000  # of nano's 1.9 M weights
+
+
+class TestCalibration:
+    def test_spreads_are_numpys(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
+        model, probes = one_product(weight, gain=7), images(4)
+        infer_types(model)
+        (product,) = find_products(model.graph)
+        found = calibrate(model, {product.activation}, probes[:1], probes[1:], FRAMES, tmp_path)
+        read = np.stack([probe.image for probe in probes[1:]]).astype(np.float64) * [1, 1, 7]
+        spread = found.spreads["scale"]
+        assert spread.largest == read.max()
+        assert spread.rms == pytest.approx(np.sqrt((read**2).mean()), rel=1e-6)
+        step = read.max() / 127
+        assert spread.noise == pytest.approx(step / np.sqrt(12) / spread.rms)
+        assert len(found.logits) == 4
+
+    def test_what_is_not_finite(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
+        model = one_product(weight, gain=np.inf)
+        infer_types(model)
+        (product,) = find_products(model.graph)
+        with pytest.raises(ExportError, match=r"^in float32 already, scale is not finite"):
+            calibrate(model, {product.activation}, [], images(2), FRAMES, tmp_path)
+
+
+class TestQuantized:
+    def test_computes_what_numpy_computes(
+        self, tmp_path: Path, weight: NDArray[np.float32]
+    ) -> None:
+        probes = images(3)
+        model, precision, logits = quantize(
+            one_product(weight), [], probes[:1], probes[1:], FRAMES, tmp_path
+        )
+        (result,) = compute_logits(model, [FRAMES.prepare(probes[1])], tmp_path)
+
+        largest = max(probe.image.max() for probe in probes[1:])
+        step = np.float64(largest) / 127
+        read = np.rint(probes[1].image.astype(np.float64) / step) * step
+        steps = np.maximum(np.abs(weight).max(0), NARROWEST) / 64
+        rounded = np.rint(weight / steps) * steps
+        # Float32 sums; a value halfway between two steps may go either way.
+        assert np.isclose(result["logits"][0], read @ rounded, rtol=1e-4, atol=1e-6).mean() > 0.99
+        assert np.abs(rounded - weight).max() > 1e-3  # or it was not quantised
+        assert len(logits) == 3
+        assert precision.quantized is not None
+        assert precision.quantized.products == precision.quantized.candidates == 1
+        assert (precision.quantized.weights, precision.quantized.images) == (3 * WIDTH, 2)
+
+    def test_nodes_are_named_after_their_module(
+        self, tmp_path: Path, weight: NDArray[np.float32]
+    ) -> None:
+        model, _, _ = quantize(one_product(weight), [], [], images(1), FRAMES, tmp_path)
+        module = WEIGHT.partition("/")[0]
+        added = [str(n.name) for n in model.graph if n.op_type.endswith("Linear")]
+        assert sorted(added) == [
+            f"{module}/DequantizeLinear",
+            f"{module}/DequantizeLinear_1",
+            f"{module}/QuantizeLinear",
+        ]
+
+    def test_scales_survive_float16(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
+        model, _, _ = quantize(one_product(weight), [], [], images(1), FRAMES, tmp_path)
+        scales = [
+            array_of(node.inputs[1])  # type: ignore[arg-type]
+            for node in model.graph
+            if node.op_type == "DequantizeLinear"
+        ]
+        assert len(scales) == 2
+        for scale in scales:
+            assert (scale.astype(np.float16) > 0).all()
+
+    def test_who_reads_the_same_is_one_product(
+        self, tmp_path: Path, weight: NDArray[np.float32]
+    ) -> None:
+        """And another reader of it reads no integers."""
+        model, probes = one_product(weight), images(2)
+        graph, (node,) = model.graph, [n for n in model.graph if n.op_type == "MatMul"]
+        narrow = ir.val("narrow", const_value=ir.tensor(weight[:, :7].copy(), name="narrow"))
+        graph.register_initializer(narrow)
+        second = ir.node("MatMul", [node.inputs[0], narrow], name="hiera.trunk.blocks.0.b/MatMul")
+        others = [
+            ir.node("Identity", [second.outputs[0]], name="second"),
+            ir.node("Identity", [node.inputs[0]], name="other"),
+        ]
+        graph.insert_after(node, [second, *others])
+        second.outputs[0].name = second.name
+        for other in others:
+            result = other.outputs[0]
+            result.name, result.dtype = str(other.name), ir.DataType.FLOAT
+            graph.outputs.append(result)
+        quantized, precision, _ = quantize(model, [], [], probes, FRAMES, tmp_path)
+
+        operators = Counter(node.op_type for node in quantized.graph)
+        assert (operators["MatMul"], operators["QuantizeLinear"]) == (1, 1)
+        assert precision.quantized is not None
+        assert precision.quantized.products == 2
+        (result,) = compute_logits(quantized, [FRAMES.prepare(probes[0])], tmp_path)
+        assert result["second"].shape == (1, 8, 10, 7)
+        np.testing.assert_array_equal(result["second"], result["logits"][..., :7])
+        np.testing.assert_array_equal(result["other"][0], probes[0].image)
+
+    def test_outliers_stay_in_float32(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
+        probes = images(2, 60, 60)
+        for probe in probes:
+            probe.image[..., 2] = 0
+            probe.image[0, 0, 2] = 255
+        with pytest.raises(ExportError, match="no matrix product is left for 8-bit integers"):
+            quantize(_any_size(one_product(weight, gain=1e4)), [], [], probes, FRAMES, tmp_path)
+
+
+def _any_size(model: ir.Model) -> ir.Model:
+    for value in (model.graph.inputs[0], model.graph.outputs[0]):
+        value.shape = None
+    return model
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight to calibrate on, and eight others."""
+    folder = tmp_path_factory.mktemp("scenes")
+    for name, seed in (("calibration", 11), ("judged", 12)):
+        write_scenes(folder / name, 8, seed=seed, size=160, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def artifact(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demonstration checkpoint in 8 bits."""
+    path = tmp_path_factory.mktemp("artifact") / "int8.onnx"
+    images = scenes / "calibration" / "Image"
+    result = export(
+        demonstration_checkpoint(), "-o", path, "--precision", "int8", "--images", images
+    )
+    assert result.exit_code == 0, result.output
+    return path
+
+
+class TestArtifact:
+    def test_what_it_says_of_itself(self, artifact: Path) -> None:
+        precision = dsunet_runtime.read_manifest(artifact).precision
+        assert (precision.compute, precision.element_type) == ("float32", "int8")
+        assert precision.quantized is not None
+        assert precision.quantized.products == precision.quantized.candidates
+        assert precision.quantized.images == 8
+        assert 0 < precision.quantized.noise < 0.2
+        # 1.2 M of 1.9 M weights take a byte instead of four.
+        assert artifact.stat().st_size < 0.65 * 4 * 1.9e6
+
+    def test_loses_little(self, artifact: Path, scenes: Path) -> None:
+        """By pysodmetrics, against PyTorch; the bound is the one that 200 scenes must keep."""
+        model, scores = load_model(demonstration_checkpoint()), {}
+        with dsunet_runtime.load(artifact) as segmenter:
+            for name in ("PyTorch", "int8"):
+                measure = Smeasure()
+                for path in sorted((scenes / "judged" / "Image").iterdir()):
+                    image = as_rgb(path)
+                    if name == "int8":
+                        mask = segmenter(image)
+                    else:
+                        logits = reference_logits(model, image)
+                        mask = mask_from_logits(logits, image.shape[:2], MaskForm.STRETCHED)
+                    truth = Image.open(scenes / "judged" / "Mask" / f"{path.stem}.png")
+                    measure.step(pred=mask, gt=np.asarray(truth.convert("L")))
+                scores[name] = measure.get_results()["sm"]
+        assert scores["PyTorch"] > 0.8
+        assert abs(scores["int8"] - scores["PyTorch"]) <= 0.01
+
+    def test_onnx_runtime_computes_it_in_integers(self, artifact: Path, tmp_path: Path) -> None:
+        """The graph as it runs; a product that it cannot fuse would be dequantised before it."""
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(artifact, options, providers=["CPUExecutionProvider"])
+        operators = Counter(node.op_type for node in ir.load(tmp_path / "optimised.onnx").graph)
+        written = Counter(node.op_type for node in ir.load(artifact).graph)
+        assert operators["MatMulIntegerToFloat"] == written["DequantizeLinear"] / 2 > 40
+        assert operators["DequantizeLinear"] == 0
+
+    def test_an_engine_in_integers(self, artifact: Path, tmp_path: Path) -> None:
+        """TensorRT for RTX builds it without a GPU, the rest in float16."""
+        output = tmp_path / "x.engine"
+        arguments = ["trt", str(artifact), "-o", str(output), "--gpu", "rtx4090"]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        manifest = Manifest.from_json((tmp_path / "x.engine.json").read_text())
+        before = dsunet_runtime.read_manifest(artifact).precision
+        assert manifest.precision.compute == "float16"
+        assert manifest.precision.quantized == before.quantized
+        assert manifest.engine is not None
+        assert before.quantized is not None
+        assert manifest.engine.proof.weight_bytes_quantized == before.quantized.weights
+
+    def test_inspect(self, artifact: Path) -> None:
+        lines = describe(dsunet_runtime.read_manifest(artifact))
+        assert re.search(r"quantised +63 of 63 products of the encoders, 1\.2 M weights", lines)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("options", "complaint"),
+        [
+            ((), "give --images DIR"),
+            (("--images", "none"), "none: "),
+        ],
+    )
+    def test_without_images(self, tmp_path: Path, options: tuple[str, ...], complaint: str) -> None:
+        out = tmp_path / "x.onnx"
+        result = export(*NANO, "--precision", "int8", "-o", out, *options)
+        assert result.exit_code == 1
+        assert complaint in one_line(result.stderr)
+        assert not out.exists()
