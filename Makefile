@@ -33,6 +33,7 @@ bench: $(INSTALLED)  ## measure everything on this CPU, an hour or more, and wri
 	$(BIN)/python benchmarks/engine_build.py --preset large
 	$(BIN)/python benchmarks/export_cost.py --preset large --rounds 3
 	$(BIN)/python benchmarks/latency.py --preset large
+	$(BIN)/python benchmarks/quantised.py --preset large
 	$(BIN)/python benchmarks/report.py
 
 bench-gpu: $(INSTALLED)  ## the same on an NVIDIA GPU; not run yet

@@ -1,7 +1,8 @@
 """What the checkpoint that ships is worth: figures and pictures of docs/DEMONSTRATION.md.
 
-Held-out scenes are generated anew (another seed than the training's), and judged with PyTorch, the
-float32 artifact and the float16 artifact, all scenes and each kind by itself.  The pictures show
+Held-out scenes are generated anew (another seed than the training's), and judged with PyTorch and
+with an artifact of each precision, all scenes and each kind by itself.  8 bits are calibrated on
+scenes of a third seed.  The pictures show
 scenes evenly spaced in the order of their S-measure, worst first, and photographs that
 scikit-image brings along, none of them chosen by the result.
 """
@@ -38,6 +39,7 @@ from dsunet_runtime.writing import overlay
 
 ROOT = Path(__file__).parent.parent
 SCENES, SEED = 200, 2
+CALIBRATION, CALIBRATION_SEED = 64, 7
 PHOTOGRAPHS = (
     "astronaut.png",
     "chelsea.png",
@@ -56,9 +58,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, Judge() as judge:
         folder = Path(name)
         write_scenes(folder / "scenes", SCENES, SEED)
+        write_scenes(folder / "calibration", CALIBRATION, CALIBRATION_SEED)
         artifacts = [
-            export(checkpoint, folder, ExportPrecision.FP32),
-            export(checkpoint, folder, ExportPrecision.FP16),
+            export(checkpoint, folder, precision)
+            for precision in ExportPrecision
+            if precision is not ExportPrecision.BF16  # which no CPU runs
         ]
         (evaluation,) = evaluate_models(
             [checkpoint, *artifacts],
@@ -78,6 +82,7 @@ def main() -> None:
             "checkpoint_sha256": checkpoint_sha256(checkpoint),
             "scenes": SCENES,
             "seed": SEED,
+            "calibration": CALIBRATION,
             "results": {
                 result.model: scores_by_kind(result, kinds) for result in evaluation.results
             },
@@ -88,7 +93,8 @@ def main() -> None:
 def export(checkpoint: Path, folder: Path, precision: ExportPrecision) -> Path:
     output = folder / f"nano_{precision}.onnx"
     origin = WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
-    options = ExportOptions(precision=precision)
+    images = folder / "calibration" / "Image" if precision.is_quantized else None
+    options = ExportOptions(precision=precision, images=images)
     export_onnx(load_model(checkpoint), origin, output, options, lambda step, seconds: None)
     return output
 

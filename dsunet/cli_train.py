@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -160,11 +162,24 @@ def train(
         if others:
             names = ", ".join(others)
             raise typer.BadParameter(f"a run goes on with its own options: leave {names} out")
-        training.resume(resume)
+        with telling_how_to_go_on(resume):
+            training.resume(resume)
         return
     if output is None:
         raise typer.BadParameter("name a run folder with -o, or one to go on with by --resume")
-    training.train(options_from(given))
+    with telling_how_to_go_on(output):
+        training.train(options_from(given))
+
+
+@contextmanager
+def telling_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Let an interruption say it, if there is a run by then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (folder / "config.json").exists():
+            raise KeyboardInterrupt(f"go on with dsunet train --resume {folder}") from None
+        raise
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:

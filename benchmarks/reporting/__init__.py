@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reporting.exporting import engine_build, export_cost
-from reporting.latency import gpu, latency
+from reporting.latency import gpu, latency, quantised
 from reporting.running import frames, growth, runner_overhead
 from reporting.section import Results, Section
 from reporting.training import demonstration, evaluation, training
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     latency,
+    quantised,
     gpu,
     runner_overhead,
     frames,

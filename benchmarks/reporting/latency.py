@@ -44,6 +44,37 @@ _LATENCY_WAYS = {
 }
 
 
+def quantised(results: Results) -> Section | None:
+    found = of_presets(results, "quantised")
+    section = Section(
+        "8-bit integers on a CPU",
+        ["`quantised.py`: `tensors` form, batch 1, random weights, in turns."],
+    )
+    for preset, document in found.items():
+        rows = [
+            [
+                words,
+                f"{document['bytes'][way] / 1e9:,.2f} GB",
+                timing(document["times"][way]),
+                share(document["int8_over"][way]) if way != "int8" else "",
+            ]
+            for way, words in _QUANTISED_WAYS.items()
+        ]
+        section.blocks += [
+            f"### `{preset}`",
+            table(["", "size", "median (spread)", "int8 / this"], rows),
+            circumstances(document),
+        ]
+    return section if found else None
+
+
+_QUANTISED_WAYS = {
+    "fp32": "`dsunet-export onnx`",
+    "dynamic": "`quantize_dynamic` of a bare `torch.onnx.export`",
+    "int8": "`dsunet-export onnx --precision int8`",
+}
+
+
 def gpu(results: Results) -> Section | None:
     found = of_presets(results, "gpu")
     section = Section(

@@ -102,7 +102,8 @@ def demonstration(results: Results) -> Section | None:
         [
             f"`demonstration.py`: {document['scenes']} generated scenes of seed "
             f"{document['seed']}, which played no part in the training "
-            "([more](../docs/DEMONSTRATION.md)).",
+            "([more](../docs/DEMONSTRATION.md)). int8 and fp8 are calibrated on "
+            f"{document['calibration']} others.",
             table(["", *columns.values()], rows),
             circumstances(document),
         ],

@@ -57,10 +57,15 @@ def find_pairs(images: Path, masks: Path, *, shared_masks: bool = True) -> list[
         *(f"{found_masks[stem].name}: no image" for stem in sorted(lone_masks)),
     ]
     if faults:
+        counts = [
+            f"{len(lone)} in {folder} without one in {other}"
+            for lone, folder, other in ((lone_images, images, masks), (lone_masks, masks, images))
+            if lone
+        ]
         raise DataError(
             listed(
-                f"{images} and {masks} do not pair by name: {len(lone_images)} images have no "
-                f"mask, {len(lone_masks)} masks no image; add or remove them",
+                f"{images} and {masks} do not pair by name: {', '.join(counts)}; add or remove "
+                f"them",
                 faults,
             )
         )

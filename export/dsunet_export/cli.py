@@ -108,7 +108,8 @@ def onnx(
             help="Of weights and matrix products.  fp16: strongly typed float16, inputs and "
             "outputs as before.  bf16: bfloat16, for networks whose activations overflow; needs a "
             "GPU of compute capability 8.0 and makes --opset at least 22.  int8: 8-bit integers "
-            "in the encoders' products, calibrated on --images, the rest in float32."
+            "in the encoders' products, calibrated on --images, the rest in float32.  fp8: the "
+            "same with 8-bit floats, for engines of compute capability 8.9 and later."
         ),
     ] = ExportPrecision.FP32,
     keep_fp32: Annotated[
@@ -123,7 +124,7 @@ def onnx(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Images for --precision fp16, bf16 and int8: overflow is looked for and integers' "
+            help="Images for --precision other than fp32: overflow is looked for and 8 bits' "
             f"ranges are measured on all, the first {IMAGES_COMPARED} are compared on, besides "
             "random pixels and a photograph.",
         ),

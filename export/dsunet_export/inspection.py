@@ -67,12 +67,13 @@ def kept_in_words(precision: Precision) -> list[str]:
 
 
 def quantized_in_words(quantized: Quantization) -> str:
-    """What is in integers."""
+    """What is in 8 bits."""
+    noise = quantized.noise
+    most = f", on which rounding adds {noise:.1%} to a product's input at most" if noise else ""
     return (
         f"{quantized.products} of {quantized.candidates} products of the encoders, "
         f"{quantized.weights / 1e6:,.1f} M weights, in {quantized.data_type}; ranges measured on "
-        f"{quantized.images} images, on which rounding adds {quantized.noise:.1%} to a product's "
-        f"input at most"
+        f"{quantized.images} images{most}"
     )
 
 

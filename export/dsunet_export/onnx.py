@@ -21,7 +21,7 @@ from dsunet_export.macs import count_macs
 from dsunet_export.options import IMAGES_COMPARED, ExportOptions, ExportPrecision, WeightsOrigin
 from dsunet_export.precision import Wish, reduce_precision, verify_before, verify_reduced
 from dsunet_export.probes import GraphInputs, load_probes, make_probes
-from dsunet_export.quantization import quantize
+from dsunet_export.quantization import Quantizing, quantize
 from dsunet_export.reference import compute_reference
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.stopwatch import Report, Stopwatch
@@ -79,10 +79,9 @@ def export_onnx(
         graph = trace_model(model, options)
         watch.step("trace")
         precision, float32_logits = Precision(), list[NDArray[np.float32]]()
-        if options.precision is ExportPrecision.INT8:
-            graph, precision, float32_logits = quantize(
-                graph, options.keep_fp32, probes[:given], probes[given:], inputs, folder
-            )
+        if options.precision.is_quantized:
+            task = Quantizing(options.precision, options.keep_fp32, probes[given:], probes[:given])
+            graph, precision, float32_logits = quantize(graph, task, inputs, folder)
             watch.step("calibrate and quantise")
         elif options.precision is not ExportPrecision.FP32:
             wish = Wish(options.precision.compute, options.keep_fp32, probes)

@@ -18,6 +18,8 @@ LARGEST_BATCH, LARGEST_SIDE = 256, 16384
 """An artifact of a fixed size is traced and verified at that size, in memory."""
 OPSETS = range(18, 24)
 """The oldest that PyTorch's exporter writes, to the newest that TensorRT 10 reads."""
+FLOAT8_OPSET = 19
+"""The first with 8-bit floats."""
 FLOAT16_MAX = 65504.0
 IMAGES_COMPARED = 16
 """Of `ExportOptions.images`, the first so many are compared on: each is computed four times."""
@@ -31,11 +33,18 @@ class ExportPrecision(enum.StrEnum):
     BF16 = Compute.BF16
     INT8 = "int8"
     """Matrix products of both encoders in 8-bit integers, the rest in float32."""
+    FP8 = "fp8"
+    """The same in 8-bit floats, E4M3."""
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether it is calibrated on images."""
+        return self in (ExportPrecision.INT8, ExportPrecision.FP8)
 
     @property
     def compute(self) -> Compute:
         """The element type of what is not quantised."""
-        return Compute.FP32 if self is ExportPrecision.INT8 else Compute(self.value)
+        return Compute.FP32 if self.is_quantized else Compute(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ class ExportOptions:
     """Patterns of names of nodes that stay in float32."""
     images: Path | None = None
     """A folder of images on which magnitudes are measured, and the result compared, besides random
-    pixels and a photograph; for int8 the ones that it is calibrated on."""
+    pixels and a photograph; for int8 and fp8 the ones to calibrate on."""
 
     def __post_init__(self) -> None:
         if self.input_form is InputForm.TENSORS and self.size is not None:
@@ -70,14 +79,16 @@ class ExportOptions:
             raise ExportError(f"size {self.size}: give sides from 1 to {LARGEST_SIDE}")
         if self.precision is ExportPrecision.FP32 and (self.keep_fp32 or self.images):
             raise ExportError(
-                "--keep-fp32 and --images are for --precision fp16, bf16 or int8; all is float32 "
-                "already"
+                "--keep-fp32 and --images are for --precision fp16, bf16, int8 or fp8; all is "
+                "float32 already"
             )
-        if self.precision is ExportPrecision.INT8 and self.images is None:
+        if self.precision.is_quantized and self.images is None:
             raise ExportError(
-                "--precision int8 is calibrated on images like those it will see: give --images "
-                "DIR, some tens of them"
+                f"--precision {self.precision} is calibrated on images like those it will see: "
+                f"give --images DIR, some tens of them"
             )
+        if self.precision is ExportPrecision.FP8 and self.opset < FLOAT8_OPSET:
+            raise ExportError(f"--precision fp8 needs --opset {FLOAT8_OPSET} or later")
         if self.opset not in OPSETS:
             raise ExportError(
                 f"opset {self.opset} is not supported: choose one from {OPSETS[0]} to {OPSETS[-1]}"

@@ -35,8 +35,8 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
             except faults as fault:
                 complain(program, str(fault))
                 raise typer.Exit(_FAILED) from None
-            except KeyboardInterrupt:
-                complain(program, "interrupted")
+            except KeyboardInterrupt as interruption:
+                complain(program, ": ".join(["interrupted", *map(str, interruption.args)]))
                 raise typer.Exit(_INTERRUPTED) from None
 
     def show_version(wanted: bool) -> None:

@@ -26,6 +26,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """How both encoders' images are normalised, RGB with values from 0 to 1."""
 
+FLOAT8 = "float8e4m3fn"
+"""How ONNX calls the 8-bit float that TensorRT computes with."""
+
 STRETCH_EPSILON = 1e-8
 """The published code's guard against dividing by zero where a mask has one value only."""
 
@@ -111,24 +114,24 @@ class NarrowedWeights:
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """Matrix products of both encoders in integers, by Q/DQ nodes in the graph.
+    """Matrix products of both encoders in 8 bits, by Q/DQ nodes in the graph.
 
     Symmetric: activations with one scale a tensor, weights with one a column.
     """
 
     data_type: str
-    """`int8`."""
+    """`int8` or `float8e4m3fn`."""
     products: int
     """How many are quantised,"""
     candidates: int
     """of how many that have a weight."""
     weights: int
-    """Single numbers that are stored as integers."""
+    """Single numbers that are stored in 8 bits."""
     images: int
     """On so many were ranges measured."""
-    noise: float
-    """Largest noise that rounding adds to what a quantised product reads there, as a share of its
-    RMS."""
+    noise: float | None
+    """Largest noise that rounding to integers adds to what a product reads there, as a share of its
+    RMS; None for floats, whose steps follow the number's size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +194,7 @@ class PrecisionProof:
     """Of weights that are floats."""
     weight_bytes_reduced: int
     weight_bytes_quantized: int = 0
-    """Of weights that are integers."""
+    """Of weights that are quantised."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
@@ -22,13 +25,15 @@ from dsunet.scenes import write_scenes
 from dsunet_export.cli import app
 from dsunet_export.errors import ExportError
 from dsunet_export.inspection import describe
+from dsunet_export.options import ExportPrecision
 from dsunet_export.precision.narrowing import array_of
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.running import compute_logits
 from dsunet_export.probes import GraphInputs, Probe
+from dsunet_export.quantization import Quantizing, quantize
 from dsunet_export.quantization.calibration import calibrate
 from dsunet_export.quantization.products import find_products
-from dsunet_export.quantization.quantizing import NARROWEST, quantize
+from dsunet_export.quantization.quantizing import NARROWEST
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
 from dsunet_runtime.masks import mask_from_logits
@@ -74,6 +79,10 @@ def weight() -> NDArray[np.float32]:
 
 
 FRAMES = GraphInputs(InputForm.FRAMES, {})
+
+
+def int8(probes: Sequence[Probe], only_computed: Sequence[Probe] = ()) -> Quantizing:
+    return Quantizing(ExportPrecision.INT8, (), probes, only_computed)
 
 
 class TestProducts:
@@ -123,7 +132,7 @@ class TestQuantized:
     ) -> None:
         probes = images(3)
         model, precision, logits = quantize(
-            one_product(weight), [], probes[:1], probes[1:], FRAMES, tmp_path
+            one_product(weight), int8(probes[1:], probes[:1]), FRAMES, tmp_path
         )
         (result,) = compute_logits(model, [FRAMES.prepare(probes[1])], tmp_path)
 
@@ -140,10 +149,32 @@ class TestQuantized:
         assert precision.quantized.products == precision.quantized.candidates == 1
         assert (precision.quantized.weights, precision.quantized.images) == (3 * WIDTH, 2)
 
+    def test_floats_of_8_bits(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
+        """Rounded by ml_dtypes, each column and the activation scaled to end at 448."""
+        probes = images(3)
+        task = Quantizing(ExportPrecision.FP8, (), probes)
+        model, precision, _ = quantize(one_product(weight), task, FRAMES, tmp_path)
+        (result,) = compute_logits(model, [FRAMES.prepare(probes[0])], tmp_path)
+
+        def rounded(x: NDArray[Any], largest: NDArray[Any]) -> NDArray[Any]:
+            scale = (largest / 448).astype(np.float32)
+            return (x / scale).astype(ml_dtypes.float8_e4m3fn).astype(np.float64) * scale
+
+        largest = np.float32(max(probe.image.max() for probe in probes))
+        columns = np.maximum(np.abs(weight).max(0), NARROWEST / 2)
+        expected = rounded(probes[0].image.astype(np.float32), largest) @ rounded(weight, columns)
+        assert np.isclose(result["logits"][0], expected, rtol=1e-4, atol=1e-6).mean() > 0.99
+        exact = probes[0].image @ weight.astype(np.float64)
+        assert np.abs(expected - exact).max() > 1e-3  # or it was not quantised
+        assert precision.element_type == "float8e4m3fn"
+        types = {v.name: v.dtype for v in model.graph.initializers.values()}
+        assert ir.DataType.FLOAT8E4M3FN in types.values()
+        assert ir.DataType.INT8 not in types.values()
+
     def test_nodes_are_named_after_their_module(
         self, tmp_path: Path, weight: NDArray[np.float32]
     ) -> None:
-        model, _, _ = quantize(one_product(weight), [], [], images(1), FRAMES, tmp_path)
+        model, _, _ = quantize(one_product(weight), int8(images(1)), FRAMES, tmp_path)
         module = WEIGHT.partition("/")[0]
         added = [str(n.name) for n in model.graph if n.op_type.endswith("Linear")]
         assert sorted(added) == [
@@ -153,7 +184,7 @@ class TestQuantized:
         ]
 
     def test_scales_survive_float16(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
-        model, _, _ = quantize(one_product(weight), [], [], images(1), FRAMES, tmp_path)
+        model, _, _ = quantize(one_product(weight), int8(images(1)), FRAMES, tmp_path)
         scales = [
             array_of(node.inputs[1])  # type: ignore[arg-type]
             for node in model.graph
@@ -182,7 +213,7 @@ class TestQuantized:
             result = other.outputs[0]
             result.name, result.dtype = str(other.name), ir.DataType.FLOAT
             graph.outputs.append(result)
-        quantized, precision, _ = quantize(model, [], [], probes, FRAMES, tmp_path)
+        quantized, precision, _ = quantize(model, int8(probes), FRAMES, tmp_path)
 
         operators = Counter(node.op_type for node in quantized.graph)
         assert (operators["MatMul"], operators["QuantizeLinear"]) == (1, 1)
@@ -198,8 +229,8 @@ class TestQuantized:
         for probe in probes:
             probe.image[..., 2] = 0
             probe.image[0, 0, 2] = 255
-        with pytest.raises(ExportError, match="no matrix product is left for 8-bit integers"):
-            quantize(_any_size(one_product(weight, gain=1e4)), [], [], probes, FRAMES, tmp_path)
+        with pytest.raises(ExportError, match="no matrix product is left for int8"):
+            quantize(_any_size(one_product(weight, gain=1e4)), int8(probes), FRAMES, tmp_path)
 
 
 def _any_size(model: ir.Model) -> ir.Model:
@@ -219,7 +250,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def artifact(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demonstration checkpoint in 8 bits."""
+    """The demonstration checkpoint in 8-bit integers."""
     path = tmp_path_factory.mktemp("artifact") / "int8.onnx"
     images = scenes / "calibration" / "Image"
     result = export(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from dsunet import training
 from dsunet.cli import app
 from dsunet.cli_train import options_from
 from dsunet.config import DSUNetConfig, Injection
@@ -60,3 +61,20 @@ def test_an_injection_belongs_to_a_preset() -> None:
     large = DSUNetConfig().replace(injection=Injection.NONE)
     expected = TrainingOptions(output=Path("o"), datasets=(Path("d"),), config=large)
     assert options_from(given) == expected
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interruption_says_how_to_go_on(
+    begun: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(options: TrainingOptions) -> None:
+        if begun:
+            options.output.mkdir()
+            (options.output / "config.json").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", interrupted)
+    result = run("-o", tmp_path / "run", "--dataset", "d")
+    hint = f": go on with dsunet train --resume {tmp_path / 'run'}" if begun else ""
+    assert result.exit_code == 130
+    assert result.stderr == f"dsunet: interrupted{hint}\n"

@@ -14,6 +14,7 @@ from dsunet_export.artifact import save
 from dsunet_export.errors import ExportError
 from dsunet_export.precision.types import is_float
 from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.onnxruntime import leave_float8
 from dsunet_runtime.closing import Closing
 
 
@@ -28,6 +29,8 @@ class Session(Closing):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+        if any(v.dtype is ir.DataType.FLOAT8E4M3FN for v in model.graph.initializers.values()):
+            leave_float8(options)
         self._scratch = tempfile.TemporaryDirectory(dir=folder)
         path = Path(self._scratch.name) / "graph.onnx"
         save(model, path)

@@ -1,4 +1,4 @@
-"""A float32 graph whose encoders multiply 8-bit integers; the rest of it stays as it is.
+"""A float32 graph whose encoders multiply numbers of 8 bits; the rest of it stays as it is.
 
 Symmetric, because TensorRT wants zero to be zero: activations with one scale a tensor, weights with
 one a column.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,16 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from dsunet_export.errors import ExportError
+from dsunet_export.options import ExportPrecision
 from dsunet_export.precision.narrowing import array_of
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rules import Selection
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.calibration import Calibration, calibrate
+from dsunet_export.quantization.float8 import to_float8
 from dsunet_export.quantization.merging import merge
 from dsunet_export.quantization.products import Product, find_products
-from dsunet_runtime.manifest import Precision, Quantization
+from dsunet_runtime.manifest import FLOAT8, Precision, Quantization
 
 NOISIEST = 0.2
 """Largest noise, as a share of what carries it, that a product's input may get: where a few values
@@ -37,19 +40,27 @@ weight's column of less has died."""
 OPERATORS = ["MatMul"]
 
 
+@dataclass(frozen=True, slots=True)
+class Quantizing:
+    """What is asked for."""
+
+    precision: ExportPrecision
+    """`int8` or `fp8`."""
+    keep_fp32: Sequence[str]
+    """Patterns of names of nodes."""
+    images: Sequence[Probe]
+    """On which ranges are measured."""
+    only_computed: Sequence[Probe] = ()
+    """On which the float32 graph is run besides."""
+
+
 def quantize(
-    model: ir.Model,
-    keep_fp32: Sequence[str],
-    only_computed: Sequence[Probe],
-    images: Sequence[Probe],
-    inputs: GraphInputs,
-    folder: Path,
+    model: ir.Model, task: Quantizing, inputs: GraphInputs, folder: Path
 ) -> tuple[ir.Model, Precision, list[NDArray[np.float32]]]:
     """Quantise the products of both encoders with weights, as far as they bear it.
 
-    Ranges are measured on the images.  Gives another graph, what became of the products, and the
-    logits S×S that the float32 graph gave for each of `only_computed` and of the images.  `folder`
-    holds a copy of the graph meanwhile.
+    Gives another graph, what became of the products, and the logits S×S that the float32 graph gave
+    for each of `only_computed` and of the images.  `folder` holds a copy of the graph meanwhile.
 
     Raises ExportError if a pattern matches nothing, or the graph does not run or gives something
     that is not finite.
@@ -57,26 +68,37 @@ def quantize(
     infer_types(model)
     products = find_products(model.graph)
     selection = Selection(product.name for product in products)
-    selection.request(keep_fp32)
+    selection.request(task.keep_fp32)
     left = [product for product in products if product.name not in selection.names]
     activations = {product.activation for product in left}
-    calibration = calibrate(model, activations, only_computed, images, inputs, folder)
-    _keep_noisy(left, calibration, selection)
+    calibration = calibrate(model, activations, task.only_computed, task.images, inputs, folder)
+    in_integers = task.precision is ExportPrecision.INT8
+    if in_integers:
+        _keep_noisy(left, calibration, selection)
     chosen = [product for product in left if product.name not in selection.names]
     if not chosen:
         raise ExportError(
-            "no matrix product is left for 8-bit integers: give less in --keep-fp32, or take "
-            "--precision fp16"
+            f"no matrix product is left for {task.precision}: give less in --keep-fp32, or take "
+            f"--precision fp16"
         )
     noisiest = max(calibration.spreads[str(p.activation.name)].noise for p in chosen)
     weights = sum(array_of(product.weight).size for product in chosen)
     precision = Precision(
         kept_in_float32=tuple(selection.entries),
         quantized=Quantization(
-            "int8", len(chosen), len(products), weights, len(images), round(noisiest, 4)
+            "int8" if in_integers else FLOAT8,
+            len(chosen),
+            len(products),
+            weights,
+            len(task.images),
+            round(noisiest, 4) if in_integers else None,
         ),
     )
-    quantized = _quantize(model, merge(model.graph, chosen), calibration)
+    merged = merge(model.graph, chosen)
+    quantized = _quantize(model, merged, calibration)
+    if not in_integers:
+        originals = {str(product.weight.name): array_of(product.weight) for product in merged}
+        to_float8(quantized.graph, originals, NARROWEST)
     infer_types(quantized)
     return quantized, precision, calibration.logits
 

@@ -27,10 +27,12 @@ from dsunet_runtime.artifact import (
 )
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.flavor import this_platform
-from dsunet_runtime.manifest import Engine, Manifest, PrecisionProof, Profile, digest
+from dsunet_runtime.manifest import FLOAT8, Engine, Manifest, PrecisionProof, Profile, digest
 
 _AMPERE = 8.0
 """The first compute capability with bfloat16."""
+_ADA = 8.9
+"""The first with 8-bit floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ def build_engine(
     compute = _precision(onnx, manifest, options)
     profiles = make_profiles(manifest, options.ranges)
     _check_bfloat16(choice, compute)
+    _check_float8(choice, manifest)
     log = BuildLog(sys.stderr, options.verbosity)
     with staging(output) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
         graph = _Graph(onnx, manifest, onnx)
@@ -132,6 +135,16 @@ def _check_bfloat16(choice: Choice, compute: Compute) -> None:
         raise ExportError(
             f"bf16 needs compute capability 8.0 or later, and {oldest} is asked for: use "
             f"--precision fp16"
+        )
+
+
+def _check_float8(choice: Choice, manifest: Manifest) -> None:
+    """Raise ExportError if the graph has it, and a GPU does not."""
+    oldest = choice.target.compute_capabilities[0]
+    if manifest.precision.element_type == FLOAT8 and float(oldest) < _ADA:
+        raise ExportError(
+            f"fp8 needs compute capability 8.9 or later, and {oldest} is asked for: export the "
+            f"graph with --precision int8 or fp16"
         )
 
 

@@ -48,7 +48,7 @@ def prove_precision(trt: Any, network: Any, precision: Precision) -> PrecisionPr
 
     Raises ExportError if less than 95 % of the weights are of the reduced type, or of the products
     (convolutions and matrix products) that `precision` does not keep in float32, not for `float32`;
-    and if less than 95 % of the weights that it says are quantised are integers.
+    and if less than 95 % of the weights that it says are quantised are of 8 bits.
     """
     reduced = _TYPES.get(precision.compute)
     layers = layers_of(network)
@@ -138,12 +138,12 @@ def _weights(trt: Any, layers: list[Any]) -> Iterator[_Weights]:
 
 
 def _quantized_bytes(layers: list[Any]) -> int:
-    """Of matrices of 8-bit integers; zero points are vectors."""
+    """Of matrices of 8 bits; zero points are vectors."""
     return sum(
         math.prod(layer.get_output(0).shape)
         for layer in layers
         if layer.type.name == "CONSTANT"
-        and layer.get_output(0).dtype.name == "INT8"
+        and layer.get_output(0).dtype.name in ("INT8", "FP8")
         and len(layer.get_output(0).shape) > 1
     )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError
-from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.manifest import FLOAT8, Manifest
 from dsunet_runtime.provider import Provider, forbid_tf32
 
 # What ONNX Runtime calls a file that is no model, or no whole one.
@@ -65,7 +65,7 @@ def check_provider(provider: Provider) -> None:
     runtime = import_onnxruntime()
     _check_available(runtime, provider)
     try:
-        session = _open(runtime, _SMALLEST_MODEL, provider)
+        session = _open(runtime, _SMALLEST_MODEL, provider, session_options(runtime, None))
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
         reason = one_line(error)
         raise BackendError(f"the provider {provider.value!r} does not start: {reason}") from error
@@ -97,21 +97,29 @@ def _check_available(runtime: Any, provider: Provider) -> None:
     )
 
 
-def session_options(runtime: Any, threads: int | None) -> Any:
+def session_options(runtime: Any, threads: int | None, manifest: Manifest | None = None) -> Any:
     """What every session is opened with; `threads` as `OnnxRuntimeBackend` says."""
     options = runtime.SessionOptions()
     # Errors arrive as exceptions; without this they are printed as well.
     options.log_severity_level = _FATAL_ONLY
     if threads is not None:
         options.intra_op_num_threads = threads
+    if manifest is not None and manifest.precision.element_type == FLOAT8:
+        leave_float8(options)
     return options
+
+
+def leave_float8(options: Any) -> None:
+    """Keep ONNX Runtime from fusing products of 8-bit floats into one that takes integers only."""
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
 
 
 def _create_session(
     runtime: Any, path: Path, manifest: Manifest, provider: Provider, threads: int | None
 ) -> Any:
     try:
-        return _open(runtime, path, provider, _engine_folder(path, manifest), threads)
+        options = session_options(runtime, threads, manifest)
+        return _open(runtime, path, provider, options, _engine_folder(path, manifest))
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
         if type(error).__name__ in _BROKEN_MODEL:
             raise ArtifactError(f"{path}: not a whole ONNX model: {one_line(error)}") from error
@@ -122,11 +130,10 @@ def _open(
     runtime: Any,
     model: Path | bytes,
     provider: Provider,
+    options: Any,
     engines: Path | None = None,
-    threads: int | None = None,
 ) -> Any:
     """A session of a file or of its bytes."""
-    options = session_options(runtime, threads)
     if provider is Provider.TENSORRT:
         forbid_tf32()
     if provider is not Provider.CPU:

@@ -73,10 +73,13 @@ def measure_rooflines(
 def _on_cpu(
     one: Profiled, rgb: NDArray[np.uint8], threads: int | None, ceiling: Ceiling
 ) -> Roofline:
-    profile = profile_onnx(one.runner.artifact, _inputs(one, rgb), threads)
-    compute = Compute.of(one.manifest.precision.compute)
-    if compute is not Compute.FP32:
-        note = f"on a CPU {compute.element_type} is computed in float32: the ceiling is float32's"
+    precision = one.manifest.precision
+    profile = profile_onnx(one.runner.artifact, _inputs(one, rgb), threads, one.manifest)
+    if precision.compute != "float32":
+        note = f"on a CPU {precision.compute} is computed in float32: the ceiling is float32's"
+        profile = replace(profile, notes=[*profile.notes, note])
+    elif precision.quantized:
+        note = f"the ceiling is float32's; products of {precision.element_type} may be beyond it"
         profile = replace(profile, notes=[*profile.notes, note])
     return Roofline.of(one.runner.label, one.batch, profile, ceiling)
 

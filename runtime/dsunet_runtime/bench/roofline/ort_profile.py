@@ -18,13 +18,16 @@ from dsunet_runtime.backends.onnxruntime import (
 from dsunet_runtime.bench.roofline.counting import Node, Tensor
 from dsunet_runtime.bench.roofline.layers import Layer, Profile, medians, repeat
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.provider import Provider
 
 _NODE, _RUN = "_kernel_time", "model_run"
 """How the events of a node and of a whole run are named, the first at its end."""
 
 
-def profile_onnx(path: Path, inputs: Tensors, threads: int | None) -> Profile:
+def profile_onnx(
+    path: Path, inputs: Tensors, threads: int | None, manifest: Manifest | None = None
+) -> Profile:
     """The graph as ONNX Runtime has optimised it, on a batch of inputs.
 
     The artifact is one that has been loaded before, so that it is known to be whole.  Raises
@@ -34,7 +37,7 @@ def profile_onnx(path: Path, inputs: Tensors, threads: int | None) -> Profile:
     session, events = _record(
         runtime,
         path,
-        session_options(runtime, threads),
+        session_options(runtime, threads, manifest),
         # The first run is left out later.
         lambda session: (session.run(None, inputs), repeat(lambda: session.run(None, inputs))),
     )

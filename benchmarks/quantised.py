@@ -1,0 +1,93 @@
+"""What 8-bit integers buy on a CPU, beside ONNX Runtime's own dynamic quantisation.
+
+fp32     `dsunet-export onnx`
+int8     `dsunet-export onnx --precision int8`
+dynamic  a bare `torch.onnx.export` of the plain model, then `quantize_dynamic` of its products
+
+Regime: `tensors` form, batch 1, random weights, the same random inputs for all, all cores, in
+turns.  What the forms lose shows on trained weights: demonstration.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from common import add_plan, in_turns, plan_of, print_times, ratio, summary, write
+from exporting import export_ours, export_plain, new_model
+from onnxruntime.quantization import quantize_dynamic
+
+from dsunet.scenes import write_scenes
+from dsunet_export.options import ExportPrecision
+from dsunet_runtime.bench.subjects import Call
+
+CALIBRATION = 4
+"""Images: their ranges mean nothing to random weights, and the time of a call depends on none."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", default="large")
+    add_plan(parser)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        graphs = make_graphs(arguments.preset, Path(folder))
+        sizes = {name: _bytes(path) for name, path in graphs.items()}
+        calls = {name: _call(path) for name, path in graphs.items()}
+        times = in_turns(calls, plan_of(arguments))
+    print_times(times)
+    write(
+        f"quantised_{arguments.preset}",
+        {
+            "preset": arguments.preset,
+            "bytes": sizes,
+            "times": {name: summary(seconds) for name, seconds in times.items()},
+            "int8_over": {n: ratio(times["int8"], times[n]) for n in ("fp32", "dynamic")},
+        },
+    )
+
+
+def make_graphs(preset: str, folder: Path) -> dict[str, Path]:
+    graphs = {name: folder / name / "graph.onnx" for name in ("fp32", "int8", "dynamic", "bare")}
+    for path in graphs.values():
+        path.parent.mkdir()
+    write_scenes(folder / "scenes", CALIBRATION, seed=0)
+    export_ours(new_model(preset), graphs["fp32"])
+    images = folder / "scenes" / "Image"
+    export_ours(new_model(preset), graphs["int8"], precision=ExportPrecision.INT8, images=images)
+    bare = graphs.pop("bare")
+    export_plain(new_model(preset), bare)
+    quantize_dynamic(
+        bare,
+        graphs["dynamic"],
+        op_types_to_quantize=["MatMul", "Gemm"],
+        use_external_data_format=True,
+        extra_options={"MatMulConstBOnly": True},
+    )
+    return graphs
+
+
+def _bytes(graph: Path) -> int:
+    return sum(file.stat().st_size for file in graph.parent.iterdir())
+
+
+def _call(graph: Path) -> Call:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session: Any = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    generator = np.random.default_rng(0)
+    inputs = {
+        spec.name: generator.standard_normal(spec.shape, np.float32)
+        for spec in session.get_inputs()
+    }
+    return lambda: session.run(None, inputs)
+
+
+if __name__ == "__main__":
+    main()
