@@ -131,13 +131,17 @@ class _DeviceCall(Closing):
         self._resources.callback(self._free)
         arrays = {name: np.stack([value] * batch) for name, value in prepared.inputs.items()}
         shapes = output_shapes(segmenter.manifest, {n: a.shape for n, a in arrays.items()})
-        with self._device.current():
-            self._stream = self._buffers.enter_context(self._device.stream())
-            self._inputs = {name: self._filled(value) for name, value in arrays.items()}
-            self._outputs = {
-                spec.name: self._tensor(shapes[spec.name], spec.dtype)
-                for spec in segmenter.manifest.outputs
-            }
+        try:
+            with self._device.current():
+                self._stream = self._buffers.enter_context(self._device.stream())
+                self._inputs = {name: self._filled(value) for name, value in arrays.items()}
+                self._outputs = {
+                    spec.name: self._tensor(shapes[spec.name], spec.dtype)
+                    for spec in segmenter.manifest.outputs
+                }
+        except BaseException:
+            self.close()
+            raise
 
     def __call__(self) -> None:
         self._segmenter.run_device(self._inputs, self._outputs, stream=self._stream.handle)

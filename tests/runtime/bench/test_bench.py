@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,18 @@ class TestEngine:
             expected = artifacts.expected_frames_mask(np.stack([photo, photo]))
             found = machine.device.at(mask.pointer, expected.size).reshape(expected.shape)
             np.testing.assert_array_equal(found, expected)
+
+    def test_without_memory_nothing_stays_held(
+        self, machine: Machine, tmp_path: Path, picture: Path, photo: NDArray[np.uint8]
+    ) -> None:
+        path = engines.frames(tmp_path / "a.engine")
+        with Workbench(Runner(path, None), picture, photo, None) as bench:
+            held = set(machine.device.live)
+            machine.device.gpu = replace(machine.device.gpu, memory=0)
+            machine.cuda._gpus = (machine.device.gpu,)
+            with pytest.raises(BackendError, match="memory"):
+                bench.subject(Setting(Origin.DEVICE, 2, 1))
+            assert machine.device.live == held
 
     def test_the_batch_must_fit_its_profile(
         self, tmp_path: Path, picture: Path, photo: NDArray[np.uint8]
