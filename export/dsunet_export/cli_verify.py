@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dsunet.device import Device
 from dsunet_export.errors import MissingExtraError, VerificationError, missing_package
+from dsunet_runtime.errors import BackendError
 from dsunet_runtime.provider import Provider
+
+if TYPE_CHECKING:
+    from dsunet_export.probes import Probe
 
 _TOLERANCE = 1.0
 
@@ -35,7 +40,9 @@ def verify(
     layers: Annotated[
         bool,
         typer.Option(
-            "--layers", help="Also compare tensor by tensor, and name what first loses too much."
+            "--layers",
+            help="Also compare two ONNX files tensor by tensor, on the first four images, and name "
+            "what first loses too much.",
         ),
     ] = False,
     bisect: Annotated[
@@ -44,7 +51,8 @@ def verify(
             metavar="FILE",
             help="Search for the fewest layers that B must keep in float32 to be within the "
             "tolerance, and write them for `dsunet-export onnx --keep-fp32 @FILE`.  A is the "
-            "float32 ONNX file, B the same in less.",
+            "float32 ONNX file, B the same in float16 or bfloat16.  The first four images judge, "
+            "and the worst.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
@@ -77,7 +85,7 @@ def verify(
     interrupted.
     """
     try:
-        from dsunet_export.comparison.comparing import compare
+        from dsunet_export.comparison.comparing import compare, few_probes
         from dsunet_export.comparison.layers import compare_graphs
         from dsunet_export.comparison.opening import is_onnx, open_both
         from dsunet_export.comparison.report import as_document, draw, write_report
@@ -92,19 +100,27 @@ def verify(
         raise typer.BadParameter("--layers and --bisect read graphs: give two ONNX files")
     if output is not None:
         make_folder(output)
-    with open_both(a, b, sam2=sam2, dinov2=dinov2, device=device, provider=provider) as (
-        first,
-        second,
-    ):
-        comparison = summarize(str(a), str(b), compare(first, second, images))
+    if bisect is not None and not bisect.absolute().parent.is_dir():
+        raise typer.BadParameter(f"--bisect {bisect}: {bisect.parent} is no folder")
+    try:
+        with open_both(a, b, sam2=sam2, dinov2=dinov2, device=device, provider=provider) as (
+            first,
+            second,
+        ):
+            comparison = summarize(str(a), str(b), compare(first, second, images))
+    except BackendError:
+        # A graph that overflows, or of bfloat16, does not run by itself: but its layers are found.
+        if bisect is not None:
+            _bisect(a, b, few_probes(a, b, images), tolerance, bisect)
+        raise
     if layers:
         comparison = replace(comparison, layers=compare_graphs(a, b, images))
+    print(json.dumps(as_document(comparison), indent=2) if as_json else draw(comparison))
     if output is not None:
         write_report(comparison, output)
-    print(json.dumps(as_document(comparison), indent=2) if as_json else draw(comparison))
-    if bisect is not None:
-        _bisect(a, b, images, tolerance, bisect)
     worst = comparison.worst
+    if bisect is not None:
+        _bisect(a, b, few_probes(a, b, images, also=worst.label), tolerance, bisect)
     if not worst.mask.mean <= tolerance:
         raise VerificationError(
             f"on {worst.label} the masks differ by {worst.mask.mean:.3g} levels on average, and "
@@ -113,18 +129,23 @@ def verify(
         )
 
 
-def _bisect(a: Path, b: Path, images: Path | None, tolerance: float, output: Path) -> None:
+def _bisect(a: Path, b: Path, probes: Sequence[Probe], tolerance: float, output: Path) -> None:
     """Search, write the patterns, and say them."""
     from dsunet_export.bisection.finding import find_layers_to_keep, write_patterns
-    from dsunet_export.comparison.comparing import first_probes
     from dsunet_runtime.progress import StatusLine
 
     with StatusLine(sys.stderr) as status:
-        finding = find_layers_to_keep(a, b, first_probes(a, b, images), tolerance, status.show)
+        finding = find_layers_to_keep(a, b, probes, tolerance, status.show)
+    if not finding.groups:
+        print(
+            f"nothing more has to stay in float32: with every tensor rounded masks differ by "
+            f"{finding.before:.3g} levels at most; {output} was not written",
+            file=sys.stderr,
+        )
+        return
     write_patterns(finding, output)
-    kept = ", ".join(finding.patterns) or "nothing"
     print(
-        f"to keep in float32, found in {finding.trials} trials: {kept} "
+        f"to keep in float32, found in {finding.trials} trials: {', '.join(finding.patterns)} "
         f"({finding.before:.3g} levels become {finding.after:.3g}); written to {output}",
         file=sys.stderr,
     )

@@ -48,7 +48,7 @@ def bench(
         typer.Option(min=0, help="To measure each of them, warm-up not counted.  [default: 10]"),
     ] = None,
     calls: Annotated[
-        int | None, typer.Option(min=1, help="Of each stream, instead of --seconds.")
+        int | None, typer.Option(min=1, help="Of each stream, at least, instead of --seconds.")
     ] = None,
     rounds: Annotated[
         int, typer.Option(min=1, help="Turns that each of them has; ratios are taken in each.")
@@ -112,7 +112,7 @@ def bench(
         roofline=roofline,
     )
     results = run(options, sys.stderr)
+    print(draw(results))
     if output is not None:
         write_report(results, output)
-    print(draw(results))
     print(json.dumps(as_document(results)))

@@ -34,6 +34,7 @@ from dsunet_export.quantization import Quantizing, quantize
 from dsunet_export.quantization.calibration import calibrate
 from dsunet_export.quantization.products import find_products
 from dsunet_export.quantization.quantizing import NARROWEST
+from dsunet_export.surgery import fix_dimensions
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
 from dsunet_runtime.masks import mask_from_logits
@@ -224,17 +225,57 @@ class TestQuantized:
         np.testing.assert_array_equal(result["second"], result["logits"][..., :7])
         np.testing.assert_array_equal(result["other"][0], probes[0].image)
 
+    def test_only_what_has_outliers_stays_in_float32(
+        self, tmp_path: Path, weight: NDArray[np.float32]
+    ) -> None:
+        """A second product reads the same with one pixel 10,000 times as large."""
+        probes = images(2, 100, 100)
+        model = _any_size(one_product(weight))
+        graph, (node,) = model.graph, [n for n in model.graph if n.op_type == "MatMul"]
+        gains = np.ones((100, 100, 3), np.float32)
+        gains[0, 0] = 1e4
+        gain = ir.val("gain", const_value=ir.tensor(gains, name="gain"))
+        graph.register_initializer(gain)
+        loud = ir.node("Mul", [node.inputs[0], gain], name="loud")
+        noisy = ir.node("MatMul", [loud.outputs[0], node.inputs[1]], name="dino.vit.b/MatMul")
+        result = ir.node("Identity", [noisy.outputs[0]], name="result")
+        for added in (loud, noisy, result):
+            added.outputs[0].name = added.name
+        result.outputs[0].dtype = ir.DataType.FLOAT
+        graph.insert_after(node, [loud, noisy, result])
+        graph.outputs.append(result.outputs[0])
+        _, precision, _ = quantize(model, int8(probes), FRAMES, tmp_path)
+        (kept,) = precision.kept_in_float32
+        assert (kept.pattern, kept.nodes) == ("dino.vit.b/MatMul", 1)
+        read = np.stack([probe.image * gains.astype(np.float64) for probe in probes])
+        found = re.match(
+            r"what it reads reaches (\d+) times its RMS, so that rounding", kept.reason
+        )
+        assert found is not None
+        assert int(found[1]) == round(read.max() / np.sqrt((read**2).mean()))
+        assert precision.quantized is not None
+        assert (precision.quantized.products, precision.quantized.candidates) == (1, 2)
+
+    def test_keep_fp32(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
+        for pattern, complaint in (
+            (WEIGHT, "no matrix product is left"),
+            ("sff*", "no product of"),
+        ):
+            task = Quantizing(ExportPrecision.INT8, [pattern], images(1))
+            with pytest.raises(ExportError, match=complaint):
+                quantize(one_product(weight), task, FRAMES, tmp_path)
+
     def test_outliers_stay_in_float32(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
         probes = images(2, 60, 60)
         for probe in probes:
             probe.image[..., 2] = 0
             probe.image[0, 0, 2] = 255
-        with pytest.raises(ExportError, match="no matrix product is left for int8"):
+        with pytest.raises(ExportError, match=r"^no matrix product is left for int8"):
             quantize(_any_size(one_product(weight, gain=1e4)), int8(probes), FRAMES, tmp_path)
 
 
 def _any_size(model: ir.Model) -> ir.Model:
-    for value in (model.graph.inputs[0], model.graph.outputs[0]):
+    for value in (model.graph.inputs[0], *(node.outputs[0] for node in model.graph)):
         value.shape = None
     return model
 
@@ -290,8 +331,18 @@ class TestArtifact:
         assert scores["PyTorch"] > 0.8
         assert abs(scores["int8"] - scores["PyTorch"]) <= 0.01
 
-    def test_onnx_runtime_computes_it_in_integers(self, artifact: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("batch", [None, 1])
+    def test_onnx_runtime_computes_it_in_integers(
+        self, artifact: Path, tmp_path: Path, traced: ir.Model, batch: int | None
+    ) -> None:
         """The graph as it runs; a product that it cannot fuse would be dequantised before it."""
+        if batch is not None:  # all shapes are known, and other fusions come first
+            fix_dimensions(traced.graph, {"batch": batch, "height": 90, "width": 120})
+            image = Probe("image", random_frames(1, 90, 120)[0])
+            inputs = GraphInputs(InputForm.FRAMES, {}, batch, (90, 120))
+            model, _, _ = quantize(traced, int8([image]), inputs, tmp_path)
+            artifact = tmp_path / "fixed.onnx"
+            ir.save(model, artifact)
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
         options.log_severity_level = 3
@@ -303,6 +354,7 @@ class TestArtifact:
 
     def test_an_engine_in_integers(self, artifact: Path, tmp_path: Path) -> None:
         """TensorRT for RTX builds it without a GPU, the rest in float16."""
+        pytest.importorskip("tensorrt_rtx")
         output = tmp_path / "x.engine"
         arguments = ["trt", str(artifact), "-o", str(output), "--gpu", "rtx4090"]
         result = CliRunner().invoke(app, arguments)

@@ -60,8 +60,7 @@ def find_layers_to_keep(
     judge.  First among the encoders and the decoder's modules, then among the blocks of those that
     matter, then among the parts of those blocks.  Every trial is reported.
 
-    Raises ExportError if the two are not such artifacts, or if not even all layers together would
-    do.
+    Raises ExportError if the two are not such artifacts, or if A gives what is not finite.
     """
     model, kept, compute, inputs = _prepare(a, b)
     names = [
@@ -83,12 +82,6 @@ def find_layers_to_keep(
         if before <= tolerance:
             return Finding((), before, before, judge.trials)
         groups = list(levels[0])
-        if judge.difference(groups) > tolerance:
-            raise ExportError(
-                f"with every layer in float32 the masks still differ by "
-                f"{judge.difference(groups):.3g} levels, and {tolerance:g} is allowed: no set of "
-                "layers mends that; allow more with --tolerance"
-            )
         for level in range(DEPTH):
             groups = minimize(groups, lambda some: judge.difference(some) <= tolerance)
             if level + 1 < DEPTH:
@@ -122,7 +115,7 @@ class _Judge:
         self._board, self._probes, self._manifest = board, probes, manifest
         self._finest, self._report = finest, report
         self._found: dict[frozenset[Group], float] = {}
-        self._expected = [self._mask(probe, finest) for probe in probes]
+        self._expected = [self._float32_mask(probe) for probe in probes]
 
     @property
     def trials(self) -> int:
@@ -136,7 +129,7 @@ class _Judge:
             worst = 0.0
             for probe, expected in zip(self._probes, self._expected, strict=True):
                 mask = self._mask(probe, kept)
-                if mask is None or expected is None:
+                if mask is None:
                     worst = math.inf
                     break
                 worst = max(worst, float(np.abs(mask.astype(np.int16) - expected).mean()))
@@ -144,6 +137,15 @@ class _Judge:
             named = ", ".join(group.path for group in groups) or "nothing"
             self._report(f"{worst:9.3g} levels with {named} in float32")
         return self._found[kept]
+
+    def _float32_mask(self, probe: Probe) -> NDArray[np.uint8]:
+        mask = self._mask(probe, self._finest)
+        if mask is None:
+            raise ExportError(
+                f"in float32 already, the logits are not finite on {probe.label}: check the "
+                "checkpoint, and that image"
+            )
+        return mask
 
     def _mask(
         self, probe: Probe, kept: Sequence[Group] | frozenset[Group]
@@ -163,10 +165,11 @@ def _prepare(a: Path, b: Path) -> tuple[ir.Model, list[str], Compute, GraphInput
     """A's graph, the patterns of what B keeps without being asked, B's precision, A's inputs."""
     first, second = read_manifest(a), read_manifest(b)
     compute = Compute.of(second.precision.compute)
-    if Compute.of(first.precision.compute) is not Compute.FP32 or compute is Compute.FP32:
+    types = [manifest.precision.element_type for manifest in (first, second)]
+    if types[0] != "float32" or types[1] not in ("float16", "bfloat16"):
         raise ExportError(
-            f"{a} is {first.precision.compute} and {b} {second.precision.compute}: --bisect takes "
-            "the float32 artifact first and that of less precision second"
+            f"{a} is {types[0]} and {b} {types[1]}: --bisect takes the float32 artifact first and "
+            "the float16 or bfloat16 one second"
         )
     model = ir.load(a)
     infer_types(model)

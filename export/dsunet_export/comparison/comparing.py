@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.segmenter import Segmenter
 
 FEW = 4
+"""Images for what takes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +47,25 @@ class Compared:
 def compare(a: Predictor, b: Predictor, images: Path | None) -> Iterator[Compared]:
     """Both on each image of a folder, or on random pixels and a photograph.
 
-    One image is in memory at a time.  Raises ExportError if the two take no image alike, ImageError
-    for an image that cannot be read or that one of them does not take, and BackendError if one of
-    them fails.
+    One image is in memory at a time.  Raises ExportError if the two take no image alike or give
+    outputs of other sizes, ImageError for an image that cannot be read or that one of them does not
+    take, and BackendError if one of them fails.
     """
     artifacts = [one.manifest for one in (a, b) if isinstance(one, Segmenter)]
     for probe in probes_for(artifacts, images):
         outputs_a, mask_a = _run(a, probe)
         outputs_b, mask_b = _run(b, probe)
+        common = sorted(outputs_a.keys() & outputs_b.keys() - {"mask"})
+        for name in common:
+            if outputs_a[name].shape != outputs_b[name].shape:
+                shapes = " and ".join(_sides(outputs[name]) for outputs in (outputs_a, outputs_b))
+                raise ExportError(f"the {name} of the two are {shapes}: give two of one preset")
         yield Compared(
             label=probe.label,
             image=probe.image,
             a=mask_a,
             b=mask_b,
-            tensors={
-                name: compare_tensors(outputs_a[name], outputs_b[name])
-                for name in sorted(outputs_a.keys() & outputs_b.keys() - {"mask"})
-            },
+            tensors={name: compare_tensors(outputs_a[name], outputs_b[name]) for name in common},
             mask=compare_masks(mask_a, mask_b),
         )
 
@@ -71,6 +74,10 @@ def _run(predictor: Predictor, probe: Probe) -> tuple[Tensors, NDArray[np.uint8]
     prepared = predictor.prepare(probe.image)
     (outputs,) = predictor.infer([prepared])
     return outputs, predictor.finish(outputs, prepared)
+
+
+def _sides(array: NDArray[Any]) -> str:
+    return "×".join(map(str, array.shape))
 
 
 def probes_for(artifacts: Iterable[Manifest], images: Path | None) -> Iterable[Probe]:
@@ -92,7 +99,11 @@ def probes_for(artifacts: Iterable[Manifest], images: Path | None) -> Iterable[P
     return (load_probe(path, size) for path in images_at(images))
 
 
-def first_probes(a: Path, b: Path, images: Path | None) -> list[Probe]:
-    """A few images for what goes through two artifacts many times.  Raises as `probes_for`."""
+def few_probes(a: Path, b: Path, images: Path | None, also: str | None = None) -> list[Probe]:
+    """The first `FEW` images, and the one labelled `also`, for what runs two artifacts many times.
+
+    Raises as `probes_for`.
+    """
     manifests = [read_manifest(path) for path in (a, b)]
-    return list(islice(probes_for(manifests, images), FEW))
+    probes = enumerate(probes_for(manifests, images))
+    return [probe for index, probe in probes if index < FEW or probe.label == also]

@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from dsunet_export.comparison.comparing import first_probes
+from dsunet_export.comparison.comparing import few_probes
 from dsunet_export.errors import ExportError
 from dsunet_export.precision.narrowing import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
@@ -64,9 +64,15 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> list[Layer]:
     """The tensors of two ONNX artifacts that have the same name, in the order in which A makes
     them; on the first few images of a folder, or on random pixels and a photograph.
 
-    Raises ExportError if there are none, or if a graph does not run.
+    Raises ExportError if there are none, if one is quantised, or if a graph does not run.
     """
-    probes = first_probes(a, b, images)
+    for path in (a, b):
+        if read_manifest(path).precision.quantized:
+            raise ExportError(
+                f"{path} is quantised, and layers are compared of float16 and bfloat16: leave "
+                "--layers out; `dsunet-export inspect` says what was kept in float32 and why"
+            )
+    probes = few_probes(a, b, images)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         first, second = _Graph(a), _Graph(b)

@@ -58,8 +58,9 @@ REQUESTED = "asked for by --keep-fp32"
 class Selection:
     """Names of nodes that stay in float32, and by which patterns."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], kind: str = "node that computes with floats") -> None:
         self._names = list(names)
+        self._kind = kind
         self.names: set[str] = set()
         self.entries: list[KeptInFloat32] = []
 
@@ -74,8 +75,7 @@ class Selection:
             matches = [name for name in self._names if fnmatchcase(name, pattern)]
             if not matches:
                 raise ExportError(
-                    f"--keep-fp32 {pattern!r} matches no node that computes with floats; "
-                    f"{self._near(pattern)}"
+                    f"--keep-fp32 {pattern!r} matches no {self._kind}; {self._near(pattern)}"
                 )
             self._add(Rule(pattern, REQUESTED), matches)
 

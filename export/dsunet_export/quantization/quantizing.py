@@ -67,7 +67,10 @@ def quantize(
     """
     infer_types(model)
     products = find_products(model.graph)
-    selection = Selection(product.name for product in products)
+    selection = Selection(
+        (product.name for product in products),
+        "product of an encoder, and only those are quantised",
+    )
     selection.request(task.keep_fp32)
     left = [product for product in products if product.name not in selection.names]
     activations = {product.activation for product in left}
@@ -95,6 +98,8 @@ def quantize(
         ),
     )
     merged = merge(model.graph, chosen)
+    for product in merged:
+        _part_from_bias(model.graph, product)
     quantized = _quantize(model, merged, calibration)
     if not in_integers:
         originals = {str(product.weight.name): array_of(product.weight) for product in merged}
@@ -112,6 +117,26 @@ def _keep_noisy(products: list[Product], calibration: Calibration, selection: Se
                 f"what it reads reaches {spread.largest / spread.rms:.0f} times its RMS, so that "
                 f"rounding to 8 bits adds {spread.noise:.0%} of noise",
             )
+
+
+def _part_from_bias(graph: ir.Graph, product: Product) -> None:
+    """Give a bias N that is added to a product of known shape the shape 1×1×N.
+
+    ONNX Runtime would make one Gemm of the two, and computes no Gemm in integers whose bias is a
+    float; with more axes it leaves them alone.
+    """
+    shape = product.activation.shape
+    if shape is None or not all(isinstance(dim, int) for dim in shape):
+        return
+    for use in list(product.node.outputs[0].uses()):
+        bias = use.node.inputs[1 - use.idx] if use.node.op_type == "Add" else None
+        if bias is None or not bias.is_initializer() or array_of(bias).ndim != 1:
+            continue
+        row = ir.val(f"{bias.name}.row", const_value=ir.tensor(array_of(bias).reshape(1, 1, -1)))
+        graph.register_initializer(row)
+        use.node.replace_input_with(1 - use.idx, row)
+        if not bias.uses():
+            del graph.initializers[str(bias.name)]
 
 
 def _quantize(model: ir.Model, products: list[Product], calibration: Calibration) -> ir.Model:

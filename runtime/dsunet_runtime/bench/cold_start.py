@@ -45,7 +45,7 @@ def measure_cold_start(runner: Runner, image: Path, threads: int | None) -> Cold
     command = [
         *(sys.executable, "-m", "dsunet_runtime.bench.in_new_process"),
         *(str(runner.artifact), str(image)),
-        *(runner.provider or _NOT_GIVEN, str(threads or _NOT_GIVEN)),
+        *(runner.provider or _NOT_GIVEN, str(runner.threads(threads) or _NOT_GIVEN)),
     ]
     begin = time.time()
     done = subprocess.run(command, capture_output=True, text=True, check=False)

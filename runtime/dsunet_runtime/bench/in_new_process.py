@@ -21,6 +21,7 @@ def main() -> None:
     artifact, image, provider, threads = sys.argv[1:]
     imports = time.perf_counter() - start
 
+    start = time.perf_counter()
     gpu = gpu_of(Path(artifact), None if provider == "-" else provider)
     before = memory.device_used(gpu)
 
@@ -28,7 +29,6 @@ def main() -> None:
         now = memory.device_used(gpu)
         return None if before is None or now is None else now - before
 
-    start = time.perf_counter()
     segmenter = load(
         artifact,
         provider=None if provider == "-" else provider,

@@ -29,7 +29,8 @@ class Plan:
     seconds: float = 10.0
     """Of all rounds together; a call that has begun is finished."""
     calls: int | None = None
-    """Of each stream in all rounds together, instead of `seconds`."""
+    """Of each stream in all rounds together, instead of `seconds`; more where that makes rounds
+    alike."""
     longest_warm_up: float = 15.0
     """Seconds."""
 

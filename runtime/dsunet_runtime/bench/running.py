@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from dsunet_runtime.bench.statistics import Ratio
 from dsunet_runtime.bench.subjects import Runner, Setting, Workbench
 from dsunet_runtime.bench.watching import Watch, Watched, busy_cores, gpu_of
 from dsunet_runtime.cuda import Gpu
+from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.progress import StatusLine
 from dsunet_runtime.provider import Provider
@@ -145,7 +147,10 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
                 for runner, manifest in zip(runners, manifests, strict=True)
                 for batch in _batches(options, manifest)
             ]
-            rooflines = measure_rooflines(profiled, image, rgb, options.threads, status.show)
+            try:
+                rooflines = measure_rooflines(profiled, image, rgb, options.threads, status.show)
+            except RuntimeFault as fault:  # what has been measured is worth having
+                doubts.append(f"there is no roofline: {fault}")
     growth = None if before is None or after is None else after - before
     doubts += _doubts(measurements, watched)
     return BenchResults(
@@ -162,8 +167,9 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
 
 
 def _runners(options: BenchOptions) -> list[Runner]:
+    names = Counter(artifact.name for artifact in options.artifacts)
     return [
-        Runner(artifact, provider)
+        Runner(artifact, provider, str(artifact) if names[artifact.name] > 1 else "")
         for artifact in options.artifacts
         for provider in ([None] if artifact.suffix == ENGINE_SUFFIX else options.providers)
     ]

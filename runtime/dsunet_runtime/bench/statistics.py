@@ -43,7 +43,8 @@ class Ratio:
     maximum: float
     rounds: int
     within_noise: bool
-    """Whether the rounds do not agree on which of the two is faster."""
+    """Whether a sign test of the rounds, at 95 %, leaves it to chance which of the two is faster;
+    of fewer than six rounds it always does."""
 
     @classmethod
     def of(cls, numerator: Sequence[float], denominator: Sequence[float]) -> Self:

@@ -35,12 +35,18 @@ class Runner:
     artifact: Path
     provider: Provider | None
     """None for engines."""
+    name: str = ""
+    """What tables call the artifact, if not by its file's name."""
 
     @property
     def label(self) -> str:
-        """For tables: the file's name, and the provider if it is not the usual one."""
-        usual = self.provider in (None, Provider.CPU)
-        return self.artifact.name if usual else f"{self.artifact.name} ({self.provider})"
+        """For tables: the artifact's name, and the provider if it is not the usual one."""
+        name = self.name or self.artifact.name
+        return name if self.provider in (None, Provider.CPU) else f"{name} ({self.provider})"
+
+    def threads(self, wanted: int | None) -> int | None:
+        """CPU threads are ONNX Runtime's; engines have none."""
+        return None if self.provider is None else wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,9 @@ class Workbench(Closing):
     def __init__(self, runner: Runner, image: Path, rgb: NDArray[np.uint8], threads: int | None):
         self._runner = runner
         self._image, self._rgb = image, rgb
-        self._segmenter = load(runner.artifact, provider=runner.provider, threads=threads)
+        self._segmenter = load(
+            runner.artifact, provider=runner.provider, threads=runner.threads(threads)
+        )
         self._resources = ExitStack()
 
     @property

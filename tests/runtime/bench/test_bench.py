@@ -150,6 +150,14 @@ class TestEngine:
             found = machine.device.at(mask.pointer, expected.size).reshape(expected.shape)
             np.testing.assert_array_equal(found, expected)
 
+    def test_threads_are_not_for_engines(self, tmp_path: Path, picture: Path) -> None:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+        paths = [engines.frames(tmp_path / name / "x.engine") for name in ("a", "b")]
+        found = document(run(*paths, "--image", picture, "--threads", 2, *QUICK))
+        # And two files of one name are told apart.
+        assert [m["artifact"] for m in found["measurements"]] == [str(path) for path in paths]
+
     def test_without_memory_nothing_stays_held(
         self, machine: Machine, tmp_path: Path, picture: Path, photo: NDArray[np.uint8]
     ) -> None:

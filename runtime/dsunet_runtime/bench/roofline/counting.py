@@ -21,7 +21,7 @@ _PARTS = frozenset({"Gather", "GatherElements", "GatherND", "Slice"})
 """They read as much of their first input as they write."""
 
 _SIZES = {
-    **dict.fromkeys(("bool", "int8", "uint8"), 1),
+    **dict.fromkeys(("bool", "int8", "uint8", "float8e4m3fn"), 1),
     **dict.fromkeys(("float16", "bfloat16", "int16", "uint16"), 2),
     **dict.fromkeys(("float", "int32", "uint32"), 4),
     **dict.fromkeys(("double", "int64", "uint64"), 8),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -25,7 +25,7 @@ from dsunet_runtime.bench.subjects import Runner, Setting, Workbench
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.forms import form_of
-from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.manifest import Manifest, Precision
 from dsunet_runtime.provider import Provider
 
 
@@ -75,12 +75,10 @@ def _on_cpu(
 ) -> Roofline:
     precision = one.manifest.precision
     profile = profile_onnx(one.runner.artifact, _inputs(one, rgb), threads, one.manifest)
+    notes = list(_quantized_notes(precision, "float32"))
     if precision.compute != "float32":
-        note = f"on a CPU {precision.compute} is computed in float32: the ceiling is float32's"
-        profile = replace(profile, notes=[*profile.notes, note])
-    elif precision.quantized:
-        note = f"the ceiling is float32's; products of {precision.element_type} may be beyond it"
-        profile = replace(profile, notes=[*profile.notes, note])
+        notes.append(f"on a CPU {precision.compute} is computed in float32, whose ceiling this is")
+    profile = replace(profile, notes=[*profile.notes, *notes])
     return Roofline.of(one.runner.label, one.batch, profile, ceiling)
 
 
@@ -92,9 +90,17 @@ def _of_engine(one: Profiled, image: Path, rgb: NDArray[np.uint8]) -> Roofline:
     with cuda.open(gpu) as device, device.current():
         inputs = _inputs(one, rgb)
         profile = profile_engine(trt, device, log, path, manifest, inputs, seconds)
+        notes = _quantized_notes(manifest.precision, manifest.precision.compute)
+        profile = replace(profile, notes=[*profile.notes, *notes])
         compute = Compute.of(manifest.precision.compute)
         ceiling = measure_gpu_ceiling(trt, device, log, compute)
     return Roofline.of(one.runner.label, one.batch, profile, ceiling)
+
+
+def _quantized_notes(precision: Precision, ceiling: str) -> Iterator[str]:
+    if precision.quantized:
+        quantized = precision.quantized.data_type
+        yield f"the ceiling is {ceiling}'s; products of {quantized} may be beyond it"
 
 
 def _on_device(one: Profiled, image: Path, rgb: NDArray[np.uint8]) -> float:

@@ -25,10 +25,10 @@ from dsunet_runtime.shapes import Shape
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 # What TensorRT's names of types and formats hold; those that hold another's come first.
 _TYPES = (
+    (("INT8", "FP8", "FLOAT8", "BOOL"), 1),
     (("BF16", "BFLOAT16", "FP16", "HALF"), 2),
     (("FP32", "FLOAT", "INT32"), 4),
     (("INT64",), 8),
-    (("INT8", "FP8", "BOOL"), 1),
 )
 
 
