@@ -23,7 +23,8 @@ from dsunet_runtime.bench.watching import describe
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.progress import StatusLine
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("DSUNET_RESULTS", Path(__file__).parent / "results"))
+"""Where result files go; a trial names another folder."""
 
 _PACKAGES = (
     *("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "tensorrt-rtx"),

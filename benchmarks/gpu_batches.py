@@ -1,0 +1,136 @@
+"""Latency and throughput of batches in a GPU's memory, and what ONNX Runtime loses there.
+
+onnxruntime_fp32, onnxruntime_fp16   `dsunet-export onnx`, CUDA provider, bound to device memory
+torch_eager                          the model in float16, image arithmetic in float32
+torch_compiled                       the same by `torch.compile`, kernels chosen by timing them
+torch_captured                       the same, replayed as a CUDA graph
+
+Regime: 8-bit frames of 1280×720 to 8-bit masks, random weights, no TF32; the ways take turns.  The
+file is written after every batch, so a run that is ended keeps what it has.  What fails is left
+out, with the reason.  **Not run on a GPU yet.**
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import add_plan, plan_of, print_times, summary, write
+from exporting import new_model
+from gpu_calls import (
+    AUTOTUNED,
+    Frames,
+    add_machine,
+    captured,
+    frames_artifact,
+    make_frames,
+    onnxruntime_call,
+    open_device,
+    torch_call,
+    watched_turns,
+)
+from torch import Tensor
+
+import dsunet_runtime
+from dsunet_export.options import ExportPrecision
+from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.backends.onnxruntime import check_provider
+from dsunet_runtime.bench.subjects import Call
+from dsunet_runtime.provider import Provider
+
+ARTIFACTS = {"onnxruntime_fp32": ExportPrecision.FP32, "onnxruntime_fp16": ExportPrecision.FP16}
+TORCH = ("torch_eager", "torch_compiled", "torch_captured")
+Maker = Callable[[Tensor], Call]
+"""Makes the call for a batch of frames on the device."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_machine(parser)
+    parser.add_argument("--name", default="batches", help="Of the result file: gpu_NAME.json.")
+    parser.add_argument("--ways", nargs="+", choices=(*ARTIFACTS, *TORCH), required=True)
+    parser.add_argument("--batches", type=int, nargs="+", default=[8, 1, 4, 16, 2])
+    add_plan(parser, rounds=5, seconds=2)
+    arguments = parser.parse_args()
+    gpu = open_device(arguments.device)
+    makers, found, left_out = make_ways(arguments)
+    found |= {"preset": arguments.preset, "batches": [], "left_out": left_out}
+    for batch in arguments.batches:
+        frames = make_frames(batch).to(arguments.device)
+        calls: dict[str, Call] = {}
+        for way, maker in makers.items():
+            try:
+                calls[way] = maker(frames)
+                calls[way]()
+            except Exception as error:  # whatever a library raises: the others go on
+                calls.pop(way, None)
+                left_out[f"{way}, batch {batch}"] = f"{type(error).__name__}: {error}"[:2000]
+        if calls:
+            times, seen = watched_turns(calls, plan_of(arguments), gpu)
+            print_times(times)
+            found["batches"].append({"batch": batch, "ways": rates(times, batch), **seen})
+        write(f"gpu_{arguments.name}", found, gpu)
+    if not found["batches"]:
+        raise SystemExit("gpu_batches.py: nothing could be measured: see `left_out`")
+
+
+def make_ways(
+    arguments: argparse.Namespace,
+) -> tuple[dict[str, Maker], dict[str, Any], dict[str, str]]:
+    """What can be measured here; multiply-adds and parity of artifacts; what is left out, why."""
+    makers: dict[str, Maker] = {}
+    found: dict[str, Any] = {"parity": {}}
+    left_out: dict[str, str] = {}
+    provider = Provider(arguments.device)
+    for way in (way for way in ARTIFACTS if way in arguments.ways):
+        try:
+            check_provider(provider)
+            artifact = frames_artifact(arguments.preset, ARTIFACTS[way], arguments.work)
+            found["macs"] = read_manifest(artifact).macs
+            found["parity"][way] = parity(artifact, provider)
+        except Exception as error:  # as above
+            left_out[way] = f"{type(error).__name__}: {error}"[:2000]
+            continue
+        makers[way] = lambda frames, artifact=artifact: onnxruntime_call(  # type: ignore[misc]
+            artifact, {"image": frames}, provider
+        )
+    asked = [way for way in TORCH if way in arguments.ways]
+    if "torch_captured" in asked and arguments.device == "cpu":
+        asked.remove("torch_captured")
+        left_out["torch_captured"] = "a CPU has no CUDA graphs"
+    if asked:
+        frames = Frames(new_model(arguments.preset), torch.float16).eval().to(arguments.device)
+        compiled = torch.compile(frames, mode=AUTOTUNED, dynamic=False)
+        ways: dict[str, Maker] = {
+            "torch_eager": lambda image: torch_call(frames, {"image": image}),
+            "torch_compiled": lambda image: torch_call(compiled, {"image": image}),
+            "torch_captured": lambda image: captured(compiled, {"image": image}),
+        }
+        makers |= {way: ways[way] for way in asked}
+    return makers, found, left_out
+
+
+def parity(artifact: Path, provider: Provider) -> dict[str, float]:
+    """How many of 255 levels the masks of a provider differ from the CPU's."""
+    images = list(make_frames(2).numpy())
+    with dsunet_runtime.load(artifact) as reference:
+        expected = np.stack(reference.batch(images)).astype(int)
+    with dsunet_runtime.load(artifact, provider=provider) as segmenter:
+        difference = np.abs(np.stack(segmenter.batch(images)) - expected)
+    return {"mean": float(difference.mean()), "largest": float(difference.max())}
+
+
+def rates(times: dict[str, list[float]], batch: int) -> dict[str, Any]:
+    """Seconds of a call, and images of a second."""
+    summaries = {way: summary(seconds) for way, seconds in times.items()}
+    return {way: {**one, "images_per_s": batch / one["median_s"]} for way, one in summaries.items()}
+
+
+if __name__ == "__main__":
+    main()
