@@ -14,32 +14,28 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from common import add_plan, plan_of, print_times, summary, write
 from exporting import new_model
 from gpu_calls import (
     AUTOTUNED,
-    Frames,
     add_machine,
     captured,
-    frames_artifact,
-    make_frames,
     onnxruntime_call,
     open_device,
     torch_call,
     watched_turns,
 )
+from gpu_frames import Frames, frames_artifact, make_frames, mask_parity
 from torch import Tensor
 
-import dsunet_runtime
+from dsunet_export.macs import count_macs
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends.onnxruntime import check_provider
-from dsunet_runtime.bench.subjects import Call
+from dsunet_runtime.bench.subjects import Call, Runner
 from dsunet_runtime.provider import Provider
 
 ARTIFACTS = {"onnxruntime_fp32": ExportPrecision.FP32, "onnxruntime_fp16": ExportPrecision.FP16}
@@ -83,17 +79,17 @@ def main() -> None:
 def make_ways(
     arguments: argparse.Namespace,
 ) -> tuple[dict[str, Maker], dict[str, Any], dict[str, str]]:
-    """What can be measured here; multiply-adds and parity of artifacts; what is left out, why."""
+    """What can be measured here; multiply-adds of an image, and parity; what is left out, why."""
     makers: dict[str, Maker] = {}
-    found: dict[str, Any] = {"parity": {}}
+    found: dict[str, Any] = {"macs": {}, "parity": {}}
     left_out: dict[str, str] = {}
     provider = Provider(arguments.device)
     for way in (way for way in ARTIFACTS if way in arguments.ways):
         try:
             check_provider(provider)
             artifact = frames_artifact(arguments.preset, ARTIFACTS[way], arguments.work)
-            found["macs"] = read_manifest(artifact).macs
-            found["parity"][way] = parity(artifact, provider)
+            found["macs"][way] = read_manifest(artifact).macs
+            found["parity"][way] = mask_parity(Runner(artifact, provider), artifact)
         except Exception as error:  # as above
             left_out[way] = f"{type(error).__name__}: {error}"[:2000]
             continue
@@ -105,7 +101,9 @@ def make_ways(
         asked.remove("torch_captured")
         left_out["torch_captured"] = "a CPU has no CUDA graphs"
     if asked:
-        frames = Frames(new_model(arguments.preset), torch.float16).eval().to(arguments.device)
+        model = new_model(arguments.preset)
+        found["macs"] |= dict.fromkeys(asked, count_macs(model))
+        frames = Frames(model, torch.float16).eval().to(arguments.device)
         compiled = torch.compile(frames, mode=AUTOTUNED, dynamic=False)
         ways: dict[str, Maker] = {
             "torch_eager": lambda image: torch_call(frames, {"image": image}),
@@ -114,16 +112,6 @@ def make_ways(
         }
         makers |= {way: ways[way] for way in asked}
     return makers, found, left_out
-
-
-def parity(artifact: Path, provider: Provider) -> dict[str, float]:
-    """How many of 255 levels the masks of a provider differ from the CPU's."""
-    images = list(make_frames(2).numpy())
-    with dsunet_runtime.load(artifact) as reference:
-        expected = np.stack(reference.batch(images)).astype(int)
-    with dsunet_runtime.load(artifact, provider=provider) as segmenter:
-        difference = np.abs(np.stack(segmenter.batch(images)) - expected)
-    return {"mean": float(difference.mean()), "largest": float(difference.max())}
 
 
 def rates(times: dict[str, list[float]], batch: int) -> dict[str, Any]:

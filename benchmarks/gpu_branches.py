@@ -1,7 +1,7 @@
 """What the GPU reaches at best, what share of that each way reaches, and where the time goes.
 
-Ceilings: a matrix product of 8192×8192 in float16 on random numbers, and a copy of 1 GiB, both by
-PyTorch.  Shares: of the matrix ceiling, from the files of `gpu_batches.py` and `gpu_rtx.py` that
+Ceilings: a matrix product of 8192×8192 in float16 on random numbers, and a copy of 512 MiB, both
+by PyTorch.  Shares: of the matrix ceiling, from the files of `gpu_batches.py` and `gpu_rtx.py` that
 lie where this one is written.  Branches: `gpu_batches.py`'s model with every outermost module timed
 by events, eager and with each of them compiled; what loses most against the matrix ceiling comes
 first.  **Not run on a GPU yet.**
@@ -10,7 +10,6 @@ first.  **Not run on a GPU yet.**
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections import defaultdict
@@ -18,12 +17,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from common import RESULTS, write
+from common import write
 from exporting import new_model
-from gpu_calls import AUTOTUNED, Frames, add_machine, make_frames, open_device, synchronize
+from gpu_calls import AUTOTUNED, add_machine, open_device, synchronize
+from gpu_ceiling import measure_ceiling, shares
+from gpu_frames import Frames, make_frames
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dsunet_export.tracing import run_on_meta
 from dsunet_runtime.bench.roofline.branches import branch_of
 from dsunet_runtime.bench.roofline.ceiling import Ceiling
 
@@ -69,49 +71,6 @@ def main() -> None:
         write("gpu_branches", found, gpu)
 
 
-def measure_ceiling(device: str, side: int) -> Ceiling:
-    """The best of several tries."""
-    a, b = (torch.rand(side, side, device=device).half() for _ in range(2))
-    source = torch.ones(1 << 30, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    return Ceiling(
-        macs_per_second=side**3 / best(lambda: torch.mm(a, b)),
-        bytes_per_second=2 * source.nbytes / best(lambda: target.copy_(source)),
-        product=f"float16 matrix product of {side}×{side} by PyTorch",
-        copy="copy of 1 GiB",
-    )
-
-
-def best(work: Callable[[], object], at_once: int = 5, tries: int = 5) -> float:
-    """Seconds of one of several that follow each other, so that launching them costs nothing."""
-    found = []
-    for _ in range(tries + 1):
-        start = time.perf_counter()
-        for _ in range(at_once):
-            work()
-        synchronize()
-        found.append((time.perf_counter() - start) / at_once)
-    return min(found[1:])
-
-
-def shares(ceiling: Ceiling) -> dict[str, float]:
-    """Of the matrix ceiling, what each way reaches, by its name and batch; none without results."""
-    files = [json.loads(file.read_text()) for file in RESULTS.glob("gpu_batches*.json")]
-    macs = next((one["macs"] for one in files if "macs" in one), 0)
-    rates = {
-        f"{way}, batch {batch['batch']}": found["images_per_s"]
-        for one in files
-        for batch in one["batches"]
-        for way, found in batch["ways"].items()
-    }
-    engine = RESULTS / "gpu_rtx.json"
-    if engine.is_file():
-        latency = json.loads(engine.read_text()).get("latency", {})
-        named = {name: one for name, one in latency.items() if name != "doubts"}
-        rates |= {f"tensorrt_{name}": one["images_per_s"] for name, one in named.items()}
-    return {name: macs * rate / ceiling.macs_per_second for name, rate in rates.items() if macs}
-
-
 def parts(frames: Frames) -> Iterator[tuple[str, nn.Module]]:
     """The outermost modules that are called, by name."""
     network = frames.model
@@ -149,12 +108,11 @@ def watch_parts(frames: Frames, stamp: Callable[[], Any]) -> dict[str, list[tupl
     return seen
 
 
-@torch.inference_mode()
 def count_macs(frames: Frames, image: Tensor) -> dict[str, int]:
-    """Multiply-adds of each branch."""
+    """Multiply-adds of each branch, counted on shapes: attention is then counted on any device."""
     with FlopCounterMode(display=False) as counter:
         seen = watch_parts(frames, counter.get_total_flops)
-        frames(image)
+        run_on_meta(frames, {"image": image})
     found = {branch: sum(b - a for a, b in pairs) // 2 for branch, pairs in seen.items()}
     for _, module in parts(frames):
         module._forward_pre_hooks.clear()

@@ -1,4 +1,4 @@
-"""What the scripts of a GPU share: one batch by PyTorch, ONNX Runtime or TensorRT, and the frames.
+"""What the scripts of a GPU share: the machine, and one batch by PyTorch, ONNX Runtime or TensorRT.
 
 Inputs and outputs stay in the GPU's memory, and a call ends when the GPU has computed it.  With
 `cpu` for a device PyTorch and ONNX Runtime do the same on a CPU: for trying the scripts.
@@ -9,27 +9,20 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from common import in_turns
-from exporting import export_ours, new_model
-from torch import Tensor, nn
+from torch import Tensor
 
 from dsunet.device import Device
-from dsunet.model import DSUNet
-from dsunet_export.graph import Postprocess, Preprocess
-from dsunet_export.options import ExportPrecision
-from dsunet_runtime.bench.image import DEFAULT_SIZE, make_image, read_image
 from dsunet_runtime.bench.measuring import Plan
 from dsunet_runtime.bench.subjects import Call
 from dsunet_runtime.bench.watching import Watch
 from dsunet_runtime.cuda import Gpu, find
 from dsunet_runtime.flavor import rtx_name
-from dsunet_runtime.manifest import InputForm, MaskForm
 from dsunet_runtime.provider import Provider
 
 AUTOTUNED = "max-autotune-no-cudagraphs"
@@ -76,45 +69,6 @@ def watched_turns(
         "gpu_seen": watched and dataclasses.asdict(watched),
         "doubts": watched.doubts() if watched else [],
     }
-
-
-class Frames(nn.Module):
-    """8-bit frames to 8-bit masks, with the network in another type than the image arithmetic."""
-
-    def __init__(self, model: DSUNet, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.preprocess = Preprocess(list(model.config.input_sizes.values()))
-        self.model = model.to(dtype)
-        self.postprocess = Postprocess(MaskForm.STRETCHED)
-        self.dtype = dtype
-
-    def logits(self, image: Tensor) -> Tensor:
-        """uint8 N×H×W×3 RGB to float32 N×1×S×S."""
-        inputs = (one.to(self.dtype) for one in self.preprocess(image))
-        fine: Tensor = self.model(*inputs).fine
-        return fine.float()
-
-    def forward(self, image: Tensor) -> Tensor:
-        """uint8 N×H×W×3 RGB to uint8 N×H×W."""
-        mask: Tensor = self.postprocess(self.logits(image), (image.shape[1], image.shape[2]))
-        return mask
-
-
-def make_frames(batch: int, size: tuple[int, int] = DEFAULT_SIZE) -> Tensor:
-    """The image of `dsunet-run bench`, height×width, and its mirrored copies: N×H×W×3."""
-    with tempfile.TemporaryDirectory() as folder:
-        image = torch.from_numpy(read_image(make_image(Path(folder) / "image.jpg", size)))
-    return torch.stack([image.flip(1) if index % 2 else image for index in range(batch)])
-
-
-def frames_artifact(preset: str, precision: ExportPrecision, folder: Path) -> Path:
-    """The preset with random weights in `frames` form, exported unless it lies there already."""
-    path = folder / f"{preset}_{precision}.onnx"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        options = {"input_form": InputForm.FRAMES, "batch": None, "precision": precision}
-        export_ours(new_model(preset), path, **options)
-    return path
 
 
 def torch_call(module: Callable[..., Any], inputs: Mapping[str, Tensor]) -> Call:

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from common import write
 from exporting import new_model
-from gpu_calls import Frames, add_machine, make_frames, open_device
+from gpu_calls import add_machine, open_device
+from gpu_frames import Frames, make_frames
 from torch import Tensor
 
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -107,8 +107,8 @@ script 3 gpu_batches_onnxruntime 240 gpu_batches.py "${machine[@]}" "${few[@]}" 
 script 4 gpu_batches_torch 400 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
     --name batches_torch --ways torch_eager torch_compiled torch_captured onnxruntime_fp16
 script 5 gpu_branches 170 gpu_branches.py "${machine[@]}" "${branches[@]}"
-script 6 "training_${device}_$preset" 200 training.py --preset "$preset" --device "$device" --precision bf16 \
-    "${photographs[@]}"
+script 6 "training_${device}_$preset" 200 training.py --preset "$preset" --device "$device" \
+    --precision bf16 "${photographs[@]}"
 if [[ -z $list ]]; then
     "${PYTHON:-python3}" "$root/benchmarks/gpu_document.py" "$results"
 fi
