@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from common import add_plan, plan_of, print_times, ratio, summary, write
-from gpu_calls import onnxruntime_call, open_device, tensorrt_call, torch_call, watched_turns
+from gpu_calls import (
+    onnxruntime_call,
+    open_device,
+    open_session,
+    tensorrt_call,
+    torch_call,
+    watched_turns,
+)
 
 from dsunet.device import Device
 from dsunet_export.options import ExportPrecision
@@ -127,7 +134,7 @@ def ways(
 
 
 RUNNERS: dict[str, Callable[..., Call]] = {
-    "onnxruntime": onnxruntime_call,
+    "onnxruntime": lambda graph, inputs: onnxruntime_call(open_session(graph), inputs),
     "tensorrt": tensorrt_call,
 }
 

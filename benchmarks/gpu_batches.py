@@ -25,6 +25,8 @@ from gpu_calls import (
     captured,
     onnxruntime_call,
     open_device,
+    open_session,
+    reason_of,
     torch_call,
     watched_turns,
 )
@@ -66,7 +68,7 @@ def main() -> None:
                 calls[way]()
             except Exception as error:  # whatever a library raises: the others go on
                 calls.pop(way, None)
-                left_out[f"{way}, batch {batch}"] = f"{type(error).__name__}: {error}"[:2000]
+                left_out[f"{way}, batch {batch}"] = reason_of(error)
         if calls:
             times, seen = watched_turns(calls, plan_of(arguments), gpu)
             print_times(times)
@@ -89,13 +91,10 @@ def make_ways(
             check_provider(provider)
             artifact = frames_artifact(arguments.preset, ARTIFACTS[way], arguments.work)
             found["macs"][way] = read_manifest(artifact).macs
+            makers[way] = session_maker(open_session(artifact, provider))
             found["parity"][way] = mask_parity(Runner(artifact, provider), artifact)
         except Exception as error:  # as above
-            left_out[way] = f"{type(error).__name__}: {error}"[:2000]
-            continue
-        makers[way] = lambda frames, artifact=artifact: onnxruntime_call(  # type: ignore[misc]
-            artifact, {"image": frames}, provider
-        )
+            left_out[way] = reason_of(error)
     asked = [way for way in TORCH if way in arguments.ways]
     if "torch_captured" in asked and arguments.device == "cpu":
         asked.remove("torch_captured")
@@ -112,6 +111,10 @@ def make_ways(
         }
         makers |= {way: ways[way] for way in asked}
     return makers, found, left_out
+
+
+def session_maker(session: Any) -> Maker:
+    return lambda frames: onnxruntime_call(session, {"image": frames})
 
 
 def rates(times: dict[str, list[float]], batch: int) -> dict[str, Any]:

@@ -71,6 +71,11 @@ def watched_turns(
     }
 
 
+def reason_of(error: Exception) -> str:
+    """What a library says of its failure; some say it in pages."""
+    return f"{type(error).__name__}: {error}"[:2000]
+
+
 def torch_call(module: Callable[..., Any], inputs: Mapping[str, Tensor]) -> Call:
     # A mode belongs to a thread, and each turn has one of its own.
     @torch.inference_mode()
@@ -100,16 +105,18 @@ def captured(module: Callable[..., Any], inputs: Mapping[str, Tensor]) -> Call:
     return call
 
 
-def onnxruntime_call(
-    graph: Path, inputs: Mapping[str, Tensor], provider: Provider = Provider.CUDA
-) -> Call:
-    import numpy as np
+def open_session(graph: Path, provider: Provider = Provider.CUDA) -> Any:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(graph, providers=provider.chain(None))
+    return onnxruntime.InferenceSession(graph, providers=provider.chain(None))
+
+
+def onnxruntime_call(session: Any, inputs: Mapping[str, Tensor]) -> Call:
+    import numpy as np
+
     binding = session.io_binding()
     elements = {torch.float16: np.float16, torch.float32: np.float32, torch.uint8: np.uint8}
-    where = "cpu" if provider is Provider.CPU else "cuda"
+    (where,) = {value.device.type for value in inputs.values()}
     for name, value in inputs.items():
         shape = tuple(value.shape)
         binding.bind_input(name, where, 0, elements[value.dtype], shape, value.data_ptr())

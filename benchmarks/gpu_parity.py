@@ -17,6 +17,8 @@ from gpu_calls import add_machine, open_device
 from gpu_frames import Frames, make_frames
 from torch import Tensor
 
+from dsunet_runtime.bench.image import DEFAULT_SIZE
+
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -43,7 +45,8 @@ def main() -> None:
 def compute(preset: str, image: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Logits and masks, computed where the image is."""
     frames = Frames(new_model(preset), dtype).eval().to(image.device)
-    return frames.logits(image).cpu(), frames(image).cpu()
+    logits = frames.logits(image)
+    return logits.cpu(), frames.postprocess(logits, DEFAULT_SIZE).cpu()
 
 
 def difference(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> dict[str, Any]:

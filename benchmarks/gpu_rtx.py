@@ -11,6 +11,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import io
+import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr
@@ -18,8 +21,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from common import add_plan, plan_of, write
-from gpu_calls import add_machine, open_device
+from common import add_plan, in_new_process, plan_of, write
+from gpu_calls import add_machine, open_device, reason_of
 from gpu_frames import frames_artifact, make_frames, mask_parity
 
 import dsunet_runtime
@@ -67,18 +70,25 @@ def main() -> None:
     )
     add_machine(parser)
     parser.add_argument("--inferences", type=int, default=10_000)
+    parser.add_argument("--attempt", choices=TARGETS, help="Build, load and compute once, here.")
     add_plan(parser, rounds=5, seconds=2)
     arguments = parser.parse_args()
     gpu = open_device(arguments.device)
     graph = frames_artifact(arguments.preset, ExportPrecision.FP16, arguments.work)
     found: dict[str, Any] = {"preset": arguments.preset, "attempts": {}, "left_out": {}}
-    loaded = None
+    if arguments.attempt:
+        print(json.dumps(attempt(graph, arguments.attempt, gpu)))
+        return
     for member in TARGETS:
-        engine = graph.with_name(f"{graph.stem}_{member}.engine")
-        found["attempts"][member] = said = attempt(graph, engine, member, gpu)
+        try:
+            said = in_new_process(__file__, *sys.argv[1:], "--attempt", member)
+        except subprocess.CalledProcessError as error:
+            said = {"outcome": "crashes", "reason": str(error)}
+        found["attempts"][member] = said
         print(member, said["outcome"], flush=True)
-        loaded = loaded or (engine if said["outcome"] == "runs" else None)
-    write("gpu_rtx", found, gpu)
+        write("gpu_rtx", found, gpu)
+    runs = [member for member, said in found["attempts"].items() if said["outcome"] == "runs"]
+    loaded = engine_file(graph, runs[0]) if runs else None
     if loaded is None or gpu is None:
         found["left_out"]["measurements"] = "no engine runs here: see `attempts`"
         write("gpu_rtx", found, gpu)
@@ -94,13 +104,17 @@ def main() -> None:
         try:
             found[name] = measure()
         except Exception as error:  # whatever a library raises: the others go on
-            found["left_out"][name] = f"{type(error).__name__}: {error}"[:2000]
+            found["left_out"][name] = reason_of(error)
         write("gpu_rtx", found, gpu)
 
 
-def attempt(graph: Path, engine: Path, member: str, gpu: Gpu | None) -> dict[str, Any]:
+def engine_file(graph: Path, member: str) -> Path:
+    return graph.with_name(f"{graph.stem}_{member}.engine")
+
+
+def attempt(graph: Path, member: str, gpu: Gpu | None) -> dict[str, Any]:
     """Build, load and compute once: how far it came, and what was said."""
-    said = io.StringIO()
+    engine, said = engine_file(graph, member), io.StringIO()
     outcome = "does not build"
     compute_capability = gpu.compute_capability if gpu else WITHOUT_A_GPU
     most = BATCHES[-1]
@@ -119,7 +133,7 @@ def attempt(graph: Path, engine: Path, member: str, gpu: Gpu | None) -> dict[str
         outcome = "runs"
         reason = None
     except Exception as error:  # whatever a library raises is the finding
-        reason = f"{type(error).__name__}: {error}"
+        reason = reason_of(error)
     log = [line for line in said.getvalue().splitlines() if line.startswith("[")]
     return {"outcome": outcome, "reason": reason, "log": log[-40:]}
 

@@ -18,13 +18,16 @@ set -euo pipefail
 
 usage() { sed -n '2,/^set /p' "$0" | sed '$d; s/^# \{0,1\}//'; }
 
-dry= only= list=
+dry='' only='' list=''
 while [[ ${1-} == -* ]]; do
     case $1 in
         --dry-run) dry=1 ;;
         --only)
             only=${2-}
-            [[ $only =~ ^[0-6]$ ]] || { echo "gpu_session.sh: --only takes a step, 0 to 6" >&2; exit 2; }
+            if [[ ! $only =~ ^[0-6]$ ]]; then
+                echo "gpu_session.sh: --only takes a step, 0 to 6" >&2
+                exit 2
+            fi
             shift ;;
         --list) list=1 ;;
         --help) usage; exit ;;
@@ -47,7 +50,7 @@ if [[ -z $list ]]; then
     mkdir -p "$work" "$2"
     results=$(cd "$2" && pwd)
     export DSUNET_RESULTS=$results
-    export PYTHONPATH=$root:$root/export:$root/runtime PYTHONUNBUFFERED=1
+    export PYTHONPATH=$root:$root/export:$root/runtime${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
     export TORCHINDUCTOR_CACHE_DIR=$work/inductor
 fi
 machine=(--preset "$preset" --device "$device" --work "$work")
@@ -91,7 +94,7 @@ script() { step "$1" "$2" "$3" "$python" "$root/benchmarks/$4" "${@:5}"; }
 
 export -f install
 export brought root work python
-quick=(--rounds 3 --seconds 1) one=() few=() branches=() photographs=(--images 32 --workers 8)
+quick=(--rounds 3 --seconds 1) one=() few=() branches=() photographs=(--images 32 --workers 8 --rounds 3)
 if [[ $dry ]]; then
     quick=(--rounds 2 --seconds 0.2) one=(tests/runtime/test_cuda.py) few=(--batches 1 2)
     branches=(--batch 1 --repeats 1 --side 512)
@@ -104,7 +107,10 @@ script 1 gpu_parity 100 gpu_parity.py "${machine[@]}"
 script 2 gpu_rtx 330 gpu_rtx.py "${machine[@]}" "${quick[@]}"
 script 3 gpu_batches_onnxruntime 240 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
     --name batches_onnxruntime --ways onnxruntime_fp32 onnxruntime_fp16
-script 4 gpu_batches_torch 400 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
+# What takes longest to prepare comes apart, so that the rest is there if it takes too long.
+script 4 gpu_batches_eager 70 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
+    --name batches_eager --ways torch_eager
+script 4 gpu_batches_torch 330 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
     --name batches_torch --ways torch_eager torch_compiled torch_captured onnxruntime_fp16
 script 5 gpu_branches 170 gpu_branches.py "${machine[@]}" "${branches[@]}"
 script 6 "training_${device}_$preset" 200 training.py --preset "$preset" --device "$device" \
