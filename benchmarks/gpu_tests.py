@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from common import write
 
-PATHS = ["tests/runtime", "tests/export"]
+PATHS = ["tests/model", "tests/runtime", "tests/export"]
 """Where tests have the marker `gpu`."""
 
 
