@@ -23,7 +23,8 @@ from dsunet_runtime.bench.watching import describe
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.progress import StatusLine
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("DSUNET_RESULTS", Path(__file__).parent / "results"))
+"""Where result files go; a trial names another folder."""
 
 _PACKAGES = (
     *("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "tensorrt-rtx"),
@@ -118,20 +119,28 @@ def write(name: str, result: Mapping[str, Any], gpu: Gpu | None = None) -> None:
 
 
 def _circumstances(gpu: Gpu | None) -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
+        "commit": _commit(),
         **describe(gpu),
         "load_after": os.getloadavg(),
         "versions": dict(_installed()),
     }
+
+
+def _commit() -> str | None:
+    """None where there is no git, or only the files of a repository."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() or None
 
 
 def _installed() -> Iterator[tuple[str, str]]:

@@ -14,20 +14,27 @@ run is left out, and the result says why.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import gc
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common import add_plan, in_turns, plan_of, print_times, ratio, summary, write
+from common import add_plan, plan_of, print_times, ratio, summary, write
+from gpu_calls import (
+    onnxruntime_call,
+    open_device,
+    open_session,
+    tensorrt_call,
+    torch_call,
+    watched_turns,
+)
 
+from dsunet.device import Device
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.backends.onnxruntime import check_provider
 from dsunet_runtime.bench.subjects import Call
-from dsunet_runtime.bench.watching import Watch
-from dsunet_runtime.cuda import Gpu, find
+from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor, rtx_name
 from dsunet_runtime.provider import Provider
@@ -42,15 +49,8 @@ def main() -> None:
     parser.add_argument("--preset", default="large")
     add_plan(parser)
     arguments = parser.parse_args()
-    import torch
-
-    if not torch.cuda.is_available():
-        raise SystemExit(
-            "gpu.py: PyTorch finds no NVIDIA GPU here: run it where `dsunet-export doctor` shows "
-            "one, with its driver"
-        )
-    torch.backends.cudnn.allow_tf32 = False
-    gpu = find().gpus()[0]
+    gpu = open_device(Device.CUDA)
+    assert gpu is not None
     missing = left_out(gpu)
     for reason in missing.values():
         print(f"left out: {reason}")
@@ -61,16 +61,9 @@ def main() -> None:
             for precision in PRECISIONS
             for name, call in ways(arguments.preset, precision, runners, Path(folder)).items()
         }
-        with Watch(gpu) as watch:
-            times = in_turns(calls, plan_of(arguments))
-            watched = watch.found
+        times, seen = watched_turns(calls, plan_of(arguments), gpu)
     print_times(times)
-    found = {
-        "left_out": missing,
-        "gpu_seen": watched and dataclasses.asdict(watched),
-        "doubts": watched.doubts() if watched else [],
-        **summarise(times),
-    }
+    found = {"left_out": missing, **seen, **summarise(times)}
     write(f"gpu_{arguments.preset}", {"preset": arguments.preset, **found}, gpu)
 
 
@@ -140,69 +133,8 @@ def ways(
     return calls
 
 
-def torch_call(module: Callable[..., Any], inputs: Mapping[str, Any]) -> Call:
-    import torch
-
-    # A mode belongs to a thread, and each turn has one of its own.
-    @torch.inference_mode()
-    def call() -> None:
-        module(**inputs)
-        torch.cuda.synchronize()
-
-    return call
-
-
-def onnxruntime_call(graph: Path, inputs: Mapping[str, Any]) -> Call:
-    import numpy as np
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(graph, providers=Provider.CUDA.chain(None))
-    binding = session.io_binding()
-    for name, value in inputs.items():
-        element = np.float16 if value.element_size() == 2 else np.float32
-        binding.bind_input(name, "cuda", 0, element, tuple(value.shape), value.data_ptr())
-    for output in session.get_outputs():
-        binding.bind_output(output.name, "cuda")
-
-    def call() -> None:
-        session.run_with_iobinding(binding)
-        binding.synchronize_outputs()
-
-    return call
-
-
-def tensorrt_call(graph: Path, inputs: Mapping[str, Any]) -> Call:
-    import tensorrt_rtx as trt
-    import torch
-    from engine_build import build
-
-    major, minor = torch.cuda.get_device_capability()
-    plan, _ = build(graph, rtx_name(f"{major}.{minor}"))
-    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
-    engine = runtime.deserialize_cuda_engine(plan)
-    context = engine.create_execution_context()
-    stream = torch.cuda.Stream()
-    tensors = dict(inputs)
-    for index in range(engine.num_io_tensors):
-        name = engine.get_tensor_name(index)
-        if name not in tensors:
-            half = engine.get_tensor_dtype(name) == trt.DataType.HALF
-            element = torch.float16 if half else torch.float32
-            shape = tuple(engine.get_tensor_shape(name))
-            tensors[name] = torch.empty(shape, dtype=element, device="cuda")
-        context.set_tensor_address(name, tensors[name].data_ptr())
-
-    # The context keeps neither its engine nor its buffers alive.
-    def call(alive: object = (runtime, engine, tensors)) -> None:
-        if not context.execute_async_v3(stream.cuda_stream):
-            raise SystemExit(f"gpu.py: TensorRT failed on {graph.name}")
-        stream.synchronize()
-
-    return call
-
-
 RUNNERS: dict[str, Callable[..., Call]] = {
-    "onnxruntime": onnxruntime_call,
+    "onnxruntime": lambda graph, inputs: onnxruntime_call(open_session(graph), inputs),
     "tensorrt": tensorrt_call,
 }
 

@@ -19,7 +19,7 @@ ratio is the median of the rounds' ratios. What each script does, and under whic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS.parent, metavar="DIR")
+    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent, metavar="DIR")
     output = parser.parse_args().output
     files = make_report(RESULTS)
     plots = output / "plots"

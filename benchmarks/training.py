@@ -2,10 +2,10 @@
 
 Three loops train the same network from the same weights on the same batches: `published`, a
 straightforward loop like the published code's; `ours`; and `ours_cached`, with the feature cache
-filled.  Regime: frozen encoders, random weights, float32, workers decode and resample in all three,
-time from batch to optimizer step including the wait for the batch.  One process holds all three; a
-round times each for some steps, beginning with another one every time, and the first round is not
-counted.  Filling the cache is timed apart.
+filled.  Regime: frozen encoders, random weights, float32 unless `--precision` says otherwise,
+workers decode and resample in all three, time from batch to optimizer step including the wait for
+the batch.  One process holds all three; a round times each for some steps, beginning with another
+one every time, and the first round is not counted.  Filling the cache is timed apart.
 
 Peak memory is that of a process of its own for each variant: on the CPU the whole resident set, on
 a GPU what PyTorch allocated.
@@ -14,6 +14,7 @@ a GPU what PyTorch allocated.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from common import in_new_process, peak_bytes, ratio, summary, write
+from gpu_calls import synchronize
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -39,7 +41,7 @@ from dsunet.scenes import write_scenes
 from dsunet.training.caching import filled_cache
 from dsunet.training.checkpointing import checkpoint_blocks
 from dsunet.training.data import TrainingData, find_data
-from dsunet.training.options import TrainingOptions
+from dsunet.training.options import Precision, TrainingOptions
 from dsunet.training.report import Report
 from dsunet.training.run import make_fabric
 from dsunet.training.step import Stepper
@@ -101,11 +103,17 @@ def published_step(model: DSUNet, options: TrainingOptions, data: TrainingData) 
         model.parameters(), lr=options.lr, weight_decay=options.weight_decay
     )
 
+    # Like Fabric's mixed precision: weights and loss stay in float32.
+    reduced = functools.partial(
+        torch.autocast, device.type, torch.bfloat16, options.precision is Precision.BF16
+    )
+
     def step() -> None:
         batch = {name: values.to(device) for name, values in next(batches).items()}
         optimizer.zero_grad()
-        logits = model(batch["hiera"], batch["dino"])
-        losses = [published_loss(one, batch["mask"]) for one in logits]
+        with reduced():
+            logits = model(batch["hiera"], batch["dino"])
+        losses = [published_loss(one.float(), batch["mask"]) for one in logits]
         (0.25 * losses[0] + 0.5 * losses[1] + losses[2]).backward()
         optimizer.step()
 
@@ -165,11 +173,11 @@ def measure_speed(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]
     for counted in range(-1, arguments.rounds):
         order = [*times][counted % 3 :] + [*times][: counted % 3]
         for name in order:
-            _synchronize()
+            synchronize()
             start = time.perf_counter()
             for _ in range(arguments.steps):
                 steps[name]()
-            _synchronize()
+            synchronize()
             if counted >= 0:
                 times[name].append((time.perf_counter() - start) / arguments.steps)
     images = {name: arguments.batch / summary(t)["median_s"] for name, t in times.items()}
@@ -204,17 +212,13 @@ def run_options(arguments: argparse.Namespace, folder: Path, **changes: Any) -> 
         batch=arguments.batch,
         workers=arguments.workers,
         device=Device(arguments.device),
+        precision=Precision(arguments.precision),
         **changes,
     )
 
 
 def config_of(arguments: argparse.Namespace) -> DSUNetConfig:
     return DSUNetConfig.preset(arguments.preset)
-
-
-def _synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def main() -> None:
@@ -226,6 +230,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", choices=list(Device), default=Device.AUTO)
+    parser.add_argument(
+        "--precision", choices=(Precision.FP32, Precision.BF16), default=Precision.FP32
+    )
     parser.add_argument("--variant", choices=("plain", "checkpointing"), help="Memory, here.")
     parser.add_argument("--data", type=Path, help="Of --variant.")
     arguments = parser.parse_args()
@@ -243,14 +250,14 @@ def main() -> None:
                 __file__, *sys.argv[1:], "--variant", variant, "--data", name
             )
             print(variant, memory[variant])
-    pairs = {"preset": arguments.preset, "batch": arguments.batch, "steps": arguments.steps}
+    asked = {name: getattr(arguments, name) for name in ("preset", "precision", "batch", "steps")}
     device = Device(arguments.device).resolve()
     where = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
     threads = torch.get_num_threads()
     circumstances = {"device": where, "threads": threads, "workers": arguments.workers}
     write(
         f"training_{device.type}_{arguments.preset}",
-        {**pairs, **circumstances, **speed, "memory": memory},
+        {**asked, **circumstances, **speed, "memory": memory},
     )
 
 

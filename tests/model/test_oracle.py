@@ -59,27 +59,31 @@ def reference() -> Maps:
         return dict(arrays)
 
 
-@pytest.fixture(scope="module")
-def computed() -> Maps:
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def computed(request: pytest.FixtureRequest) -> Maps:
     """All intermediate maps and outputs of ours, by the oracle's names."""
-    model = filled_large()
+    device = request.param
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA that works here")
+    model = filled_large().to(device)
     found: Maps = {}
 
     def record(name: str, index: int | None) -> Any:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            found[name] = (output if index is None else output[index]).numpy()
+            found[name] = (output if index is None else output[index]).cpu().numpy()
 
         return hook
 
     for name, (module, index) in MAPS.items():
         model.get_submodule(module).register_forward_hook(record(name, index))
-    dino, hiera = (torch.from_numpy(image) for image in inputs(SEED))
-    with torch.inference_mode():
+    dino, hiera = (torch.from_numpy(image).to(device) for image in inputs(SEED))
+    # cuDNN's convolutions are in TF32 otherwise.
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         logits = model(hiera, dino)
     return found | {
-        "out1": logits.coarse.numpy(),
-        "out2": logits.middle.numpy(),
-        "out3": logits.fine.numpy(),
+        "out1": logits.coarse.cpu().numpy(),
+        "out2": logits.middle.cpu().numpy(),
+        "out3": logits.fine.cpu().numpy(),
     }
 
 

@@ -1,0 +1,160 @@
+"""What the scripts of a GPU share: the machine, and one batch by PyTorch, ONNX Runtime or TensorRT.
+
+Inputs and outputs stay in the GPU's memory, and a call ends when the GPU has computed it.  With
+`cpu` for a device PyTorch and ONNX Runtime do the same on a CPU: for trying the scripts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import in_turns
+from torch import Tensor
+
+from dsunet.device import Device
+from dsunet_runtime.bench.measuring import Plan
+from dsunet_runtime.bench.subjects import Call
+from dsunet_runtime.bench.watching import Watch
+from dsunet_runtime.cuda import Gpu, find
+from dsunet_runtime.flavor import rtx_name
+from dsunet_runtime.provider import Provider
+
+AUTOTUNED = "max-autotune-no-cudagraphs"
+"""`torch.compile`'s mode that times kernels.  Its own graphs belong to the thread that records
+them, and each turn has a thread of its own: so graphs are recorded by `captured`."""
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """The options --preset, --device and --work."""
+    parser.add_argument("--preset", default="large")
+    parser.add_argument("--device", choices=(Device.CUDA, Device.CPU), default=Device.CUDA)
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/gpu"), help="Where artifacts are kept."
+    )
+
+
+def open_device(device: str) -> Gpu | None:
+    """The GPU, with TF32 forbidden; None for the CPU.  Leaves with a line if there is no GPU."""
+    if device == Device.CPU:
+        return None
+    if not torch.cuda.is_available():
+        raise SystemExit(
+            f"{Path(sys.argv[0]).name}: PyTorch finds no NVIDIA GPU here: run it where "
+            "`dsunet-export doctor` shows one, with its driver"
+        )
+    torch.backends.cudnn.allow_tf32 = False
+    return find().gpus()[0]
+
+
+def synchronize() -> None:
+    """Wait until PyTorch's GPU has computed everything, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def watched_turns(
+    calls: Mapping[str, Call], plan: Plan, gpu: Gpu | None
+) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """What `in_turns` gives, and what the GPU did meanwhile."""
+    with Watch(gpu) as watch:
+        times = in_turns(calls, plan)
+        watched = watch.found
+    return times, {
+        "gpu_seen": watched and dataclasses.asdict(watched),
+        "doubts": watched.doubts() if watched else [],
+    }
+
+
+def reason_of(error: Exception) -> str:
+    """What a library says of its failure; some say it in pages."""
+    return f"{type(error).__name__}: {error}"[:2000]
+
+
+def torch_call(module: Callable[..., Any], inputs: Mapping[str, Tensor]) -> Call:
+    # A mode belongs to a thread, and each turn has one of its own.
+    @torch.inference_mode()
+    def call() -> None:
+        module(**inputs)
+        synchronize()
+
+    return call
+
+
+def captured(module: Callable[..., Any], inputs: Mapping[str, Tensor]) -> Call:
+    """The same, recorded as a CUDA graph once and replayed by each call."""
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    with torch.inference_mode():
+        with torch.cuda.stream(stream):
+            for _ in range(3):  # libraries prepare themselves, which cannot be recorded
+                module(**inputs)
+        synchronize()
+        with torch.cuda.graph(graph, stream=stream):
+            result = module(**inputs)
+
+    # The graph writes into memory that its result keeps.
+    def call(alive: object = (inputs, result)) -> None:
+        graph.replay()
+        synchronize()
+
+    return call
+
+
+def open_session(graph: Path, provider: Provider = Provider.CUDA) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(graph, providers=provider.chain(None))
+
+
+def onnxruntime_call(session: Any, inputs: Mapping[str, Tensor]) -> Call:
+    import numpy as np
+
+    binding = session.io_binding()
+    elements = {torch.float16: np.float16, torch.float32: np.float32, torch.uint8: np.uint8}
+    (where,) = {value.device.type for value in inputs.values()}
+    for name, value in inputs.items():
+        shape = tuple(value.shape)
+        binding.bind_input(name, where, 0, elements[value.dtype], shape, value.data_ptr())
+    for output in session.get_outputs():
+        binding.bind_output(output.name, where)
+
+    # The binding keeps addresses, not tensors.
+    def call(alive: object = inputs) -> None:
+        session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    return call
+
+
+def tensorrt_call(graph: Path, inputs: Mapping[str, Tensor]) -> Call:
+    import tensorrt_rtx as trt
+    from engine_build import build
+
+    major, minor = torch.cuda.get_device_capability()
+    plan, _ = build(graph, rtx_name(f"{major}.{minor}"))
+    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+    engine = runtime.deserialize_cuda_engine(plan)
+    context = engine.create_execution_context()
+    stream = torch.cuda.Stream()
+    tensors = dict(inputs)
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        if name not in tensors:
+            half = engine.get_tensor_dtype(name) == trt.DataType.HALF
+            element = torch.float16 if half else torch.float32
+            shape = tuple(engine.get_tensor_shape(name))
+            tensors[name] = torch.empty(shape, dtype=element, device="cuda")
+        context.set_tensor_address(name, tensors[name].data_ptr())
+
+    # The context keeps neither its engine nor its buffers alive.
+    def call(alive: object = (runtime, engine, tensors)) -> None:
+        if not context.execute_async_v3(stream.cuda_stream):
+            raise SystemExit(f"TensorRT failed on {graph.name}")
+        stream.synchronize()
+
+    return call

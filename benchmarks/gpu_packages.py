@@ -1,0 +1,53 @@
+"""Which packages a session on a GPU has, and which parts are left out for want of one."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+
+from common import write
+
+from dsunet_runtime.cuda import Gpu, find
+from dsunet_runtime.errors import BackendError
+
+NEEDED = {
+    "torch": "everything",
+    "timm": "everything that makes a model",
+    "sam2": "everything that makes a model",
+    "pywt": "everything that makes a model",
+    "onnxscript": "exports, and so TensorRT and ONNX Runtime",
+    "onnxruntime": "ONNX Runtime, and parity with it",
+    "tensorrt_rtx": "TensorRT for RTX",
+    "cuda": "TensorRT for RTX, and the tests of the CUDA layer through cuda-python",
+    "pycuda": "the tests of the CUDA layer through PyCUDA",
+    "lightning_fabric": "training",
+    "pytest": "the tests",
+}
+"""By import name, what goes without."""
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    left_out = {
+        name: f"not installed, so without {use}"
+        for name, use in NEEDED.items()
+        if importlib.util.find_spec(name) is None
+    }
+    gpu = first_gpu()
+    if gpu is None:
+        left_out["gpu"] = "no NVIDIA GPU is found here, so nothing is measured on one"
+    for name, reason in left_out.items():
+        print(f"{name}: {reason}")
+    write("gpu_packages", {"left_out": left_out}, gpu)
+
+
+def first_gpu() -> Gpu | None:
+    """CUDA's first, if it shows one."""
+    try:
+        return next(iter(find().gpus()), None)
+    except BackendError:
+        return None
+
+
+if __name__ == "__main__":
+    main()

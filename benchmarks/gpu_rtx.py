@@ -1,0 +1,202 @@
+"""TensorRT for RTX on a GPU that its documentation does not list: does it run, and how fast?
+
+An engine of `large` in FP16 `frames` form is built for `CURRENT`, then for SM80, and loaded; what
+TensorRT says is recorded.  With the first that loads: parity with ONNX Runtime on the CPU; cold
+start without and with the runtime cache; latency on the device at batch 1, 4 and 8 with and without
+CUDA graphs, in turns; and what memory grows by over many inferences.  **Not run on a GPU yet.**
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from common import add_plan, in_new_process, plan_of, write
+from gpu_calls import add_machine, open_device, reason_of
+from gpu_frames import frames_artifact, make_frames, mask_parity
+
+import dsunet_runtime
+from dsunet_export.options import ExportPrecision
+from dsunet_export.stopwatch import print_step
+from dsunet_export.tensorrt.builder import build_engine
+from dsunet_export.tensorrt.configuration import EngineOptions
+from dsunet_export.tensorrt.flavors import RtxKit, Target
+from dsunet_export.tensorrt.profiles import Ranges
+from dsunet_export.tensorrt.targets import Choice
+from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
+from dsunet_runtime.bench.cold_start import measure_cold_start
+from dsunet_runtime.bench.image import DEFAULT_SIZE, make_image, read_image
+from dsunet_runtime.bench.measuring import Plan, take_turns, warmed_up
+from dsunet_runtime.bench.memory import device_used, resident
+from dsunet_runtime.bench.origin import Origin
+from dsunet_runtime.bench.subjects import Runner, Setting, Workbench
+from dsunet_runtime.bench.watching import Watch
+from dsunet_runtime.cuda import Gpu
+from dsunet_runtime.flavor import Flavor
+
+TARGETS = ("CURRENT", "SM80")
+BATCHES = (1, 4, 8)
+WITHOUT_A_GPU = "8.0"
+"""The compute capability that is written beside an engine where there is no GPU to load it."""
+
+
+class TriedKit(RtxKit):
+    """Builds for a member of TensorRT's own enumeration, whatever the target is called."""
+
+    def __init__(self, trt: Any, member: str) -> None:
+        super().__init__(trt)
+        self.member = member
+
+    def configure(self, config: Any, target: Target) -> None:
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(self.trt.ComputeCapability, self.member), 0)
+        config.set_flag(self.trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_machine(parser)
+    parser.add_argument("--inferences", type=int, default=10_000)
+    parser.add_argument("--attempt", choices=TARGETS, help="Build, load and compute once, here.")
+    add_plan(parser, rounds=5, seconds=2)
+    arguments = parser.parse_args()
+    gpu = open_device(arguments.device)
+    graph = frames_artifact(arguments.preset, ExportPrecision.FP16, arguments.work)
+    found: dict[str, Any] = {"preset": arguments.preset, "attempts": {}, "left_out": {}}
+    if arguments.attempt:
+        print(json.dumps(attempt(graph, arguments.attempt, gpu)))
+        return
+    for member in TARGETS:
+        try:
+            said = in_new_process(__file__, *sys.argv[1:], "--attempt", member)
+        except subprocess.CalledProcessError as error:
+            said = {"outcome": "crashes", "reason": str(error)}
+        found["attempts"][member] = said
+        print(member, said["outcome"], flush=True)
+        write("gpu_rtx", found, gpu)
+    runs = [member for member, said in found["attempts"].items() if said["outcome"] == "runs"]
+    loaded = engine_file(graph, runs[0]) if runs else None
+    if loaded is None or gpu is None:
+        found["left_out"]["measurements"] = "no engine runs here: see `attempts`"
+        write("gpu_rtx", found, gpu)
+        return
+    found["macs"] = read_manifest(graph).macs
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "parity_with_cpu": lambda: mask_parity(Runner(loaded, None), graph),
+        "cold_start": lambda: cold_starts(loaded),
+        "latency": lambda: latencies(loaded, plan_of(arguments), gpu),
+        "growth": lambda: growth(loaded, arguments.inferences, gpu),
+    }
+    for name, measure in measures.items():
+        try:
+            found[name] = measure()
+        except Exception as error:  # whatever a library raises: the others go on
+            found["left_out"][name] = reason_of(error)
+        write("gpu_rtx", found, gpu)
+
+
+def engine_file(graph: Path, member: str) -> Path:
+    return graph.with_name(f"{graph.stem}_{member}.engine")
+
+
+def attempt(graph: Path, member: str, gpu: Gpu | None) -> dict[str, Any]:
+    """Build, load and compute once: how far it came, and what was said."""
+    engine, said = engine_file(graph, member), io.StringIO()
+    outcome = "does not build"
+    compute_capability = gpu.compute_capability if gpu else WITHOUT_A_GPU
+    most = BATCHES[-1]
+    ranges = Ranges((1, most, most), (DEFAULT_SIZE, DEFAULT_SIZE, DEFAULT_SIZE))
+    try:
+        with redirect_stderr(said):
+            choice = Choice(
+                TriedKit(Flavor.RTX.load(), member), Target((compute_capability,), ()), "tried"
+            )
+            options = EngineOptions(ranges=ranges, verbosity=1)
+            build_engine(graph, engine, choice, options, print_step)
+        outcome = "does not load"
+        with dsunet_runtime.load(engine) as segmenter:
+            outcome = "does not compute"
+            segmenter.batch(list(make_frames(1).numpy()))
+        outcome = "runs"
+        reason = None
+    except Exception as error:  # whatever a library raises is the finding
+        reason = reason_of(error)
+    log = [line for line in said.getvalue().splitlines() if line.startswith("[")]
+    return {"outcome": outcome, "reason": reason, "log": log[-40:]}
+
+
+def cold_starts(engine: Path) -> dict[str, Any]:
+    """A new process that finds no runtime cache, and the next one."""
+    for cache in engine.parent.glob(f"{engine.name}.*.cache"):
+        cache.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        image = make_image(Path(folder) / "image.jpg", DEFAULT_SIZE)
+        return {
+            name: dataclasses.asdict(measure_cold_start(Runner(engine, None), image, None))
+            for name in ("without_cache", "with_cache")
+        }
+
+
+@contextmanager
+def benches(engine: Path) -> Iterator[dict[str, Workbench]]:
+    """The engine, loaded once with CUDA graphs and once without."""
+    create = LoadedEngine.create_context
+
+    def create_plain(loaded: LoadedEngine, cache_file: Path | None) -> Any:
+        return create(loaded, None)
+
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        image = make_image(Path(folder) / "image.jpg", DEFAULT_SIZE)
+        arguments = (Runner(engine, None), image, read_image(image), None)
+        found = {"graphs": stack.enter_context(Workbench(*arguments))}
+        with patch.object(LoadedEngine, "create_context", create_plain):
+            found["plain"] = stack.enter_context(Workbench(*arguments))
+        yield found
+
+
+def latencies(engine: Path, plan: Plan, gpu: Gpu) -> dict[str, Any]:
+    """Seconds of a call in device memory, and images of a second."""
+    with benches(engine) as loaded:
+        names = [f"{name}, batch {batch}" for name in loaded for batch in BATCHES]
+        settings = [Setting(Origin.DEVICE, batch, 1) for batch in BATCHES]
+        subjects = [bench.subject(one) for bench in loaded.values() for one in settings]
+        measurements = warmed_up(subjects, plan, print)
+        with Watch(gpu) as watch:
+            take_turns(measurements, plan, print)
+            doubts = watch.found.doubts() if watch.found else []
+    ways = {
+        name: {**dataclasses.asdict(one.latency), "images_per_s": one.images_per_second}
+        for name, one in zip(names, measurements, strict=True)
+    }
+    return {"ways": ways, "doubts": doubts}
+
+
+def growth(engine: Path, inferences: int, gpu: Gpu) -> dict[str, Any]:
+    """Bytes by which host and GPU memory grow over so many calls, after a hundred."""
+    with benches(engine) as loaded:
+        (call,) = loaded["graphs"].subject(Setting(Origin.DEVICE, 1, 1)).calls
+        for _ in range(100):
+            call()
+        before = resident(), device_used(gpu)
+        for _ in range(inferences):
+            call()
+        after = resident(), device_used(gpu)
+    grown = [None if a is None or b is None else b - a for a, b in zip(before, after, strict=True)]
+    return {"inferences": inferences, "host_bytes": grown[0], "device_bytes": grown[1]}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Everything that wants a GPU, in order, from a bare machine in bounded time: half an hour at most.
+#
+#     benchmarks/gpu_session.sh [--dry-run] [--only N] [--list] BROUGHT RESULTS
+#
+# BROUGHT is a folder of wheels for this machine, this project's own among them (`pip wheel --no-deps
+# .`), and perhaps PyCUDA's source; nothing is downloaded.  Needed are Python 3.11 or newer with pip
+# (PYTHON names it), a driver, and whatever of PyTorch and the other packages is not there already.
+# RESULTS gets a JSON file, a log, and an exit code with seconds for each step, and session.json with
+# all of it: that is also the last line.
+#
+# 0 machine and packages, 1 tests and PyTorch's parity, 2 TensorRT for RTX, 3 ONNX Runtime,
+# 4 PyTorch and compiled, 5 ceilings and branches, 6 training.  A step that fails or takes too long
+# is recorded and the rest goes on.  --only runs one of them, after another call has run 0.
+# --dry-run is the same on a CPU with `nano` and few calls.  --list names the steps and their limits.
+# Environment and artifacts stay in $TMPDIR/dsunet-gpu-session for the next call.
+set -euo pipefail
+
+usage() { sed -n '2,/^set /p' "$0" | sed '$d; s/^# \{0,1\}//'; }
+
+dry='' only='' list=''
+while [[ ${1-} == -* ]]; do
+    case $1 in
+        --dry-run) dry=1 ;;
+        --only)
+            only=${2-}
+            if [[ ! $only =~ ^[0-6]$ ]]; then
+                echo "gpu_session.sh: --only takes a step, 0 to 6" >&2
+                exit 2
+            fi
+            shift ;;
+        --list) list=1 ;;
+        --help) usage; exit ;;
+        *) echo "gpu_session.sh: no option $1: see --help" >&2; exit 2 ;;
+    esac
+    shift
+done
+if [[ -z $list && ( $# -ne 2 || ! -d ${1-} ) ]]; then
+    echo "gpu_session.sh: give a folder that is there, and one for results: see --help" >&2
+    exit 2
+fi
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+brought=$(cd "${1:-.}" && pwd)
+work=${TMPDIR:-/tmp}/dsunet-gpu-session
+python=$work/venv/bin/python
+preset=large device=cuda
+if [[ $dry ]]; then preset=nano device=cpu; fi
+if [[ -z $list ]]; then
+    mkdir -p "$work" "$2"
+    results=$(cd "$2" && pwd)
+    export DSUNET_RESULTS=$results
+    export PYTHONPATH=$root:$root/export:$root/runtime${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+    export TORCHINDUCTOR_CACHE_DIR=$work/inductor
+fi
+machine=(--preset "$preset" --device "$device" --work "$work")
+
+# An environment that sees the packages of the Python that is there, with what was brought on top.
+install() {
+    local there=${PYTHON:-python3} site wheel
+    "$there" -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+    nvidia-smi || echo "nvidia-smi does not run"
+    "$there" -m venv --without-pip --clear "$work/venv"
+    site=$("$python" -c 'import site; print(site.getsitepackages()[0])')
+    "$there" -c 'import site; print(*site.getsitepackages(), sep="\n")' >"$site/there.pth"
+    for wheel in "$brought"/*.whl; do
+        [[ -e $wheel ]] || continue
+        "$there" -m pip --python "$python" install --quiet --no-index --no-deps "$wheel" ||
+            echo "left out: $wheel"
+    done
+    for wheel in "$brought"/pycuda-*.tar.gz; do
+        [[ -e $wheel ]] || continue
+        timeout 120 "$there" -m pip --python "$python" install --quiet --no-index --no-deps \
+            --no-build-isolation "$wheel" || echo "left out: $wheel"
+    done
+    cd "$root/benchmarks"
+    "$python" gpu_packages.py
+}
+
+# NUMBER NAME SECONDS COMMAND...; the name is that of the result file and of the log.
+step() {
+    local number=$1 name=$2 limit=$3 begun=$SECONDS code=0
+    shift 3
+    if [[ $list ]]; then echo "$number $name, $limit s: $*"; return; fi
+    if [[ $only && $only != "$number" ]]; then return; fi
+    echo "== $number $name"
+    rm -f "$results/$name".{json,log,step}
+    timeout --kill-after=10 "$limit" "$@" >"$results/$name.log" 2>&1 || code=$?
+    echo "$number $code $((SECONDS - begun)) $limit" >"$results/$name.step"
+    echo "   exit code $code after $((SECONDS - begun)) s"
+}
+
+script() { step "$1" "$2" "$3" "$python" "$root/benchmarks/$4" "${@:5}"; }
+
+export -f install
+export brought root work python
+quick=(--rounds 3 --seconds 1) one=() few=() branches=() photographs=(--images 32 --workers 8 --rounds 3)
+if [[ $dry ]]; then
+    quick=(--rounds 2 --seconds 0.2) one=(tests/runtime/test_cuda.py) few=(--batches 1 2)
+    branches=(--batch 1 --repeats 1 --side 512)
+    photographs=(--images 8 --workers 1 --rounds 1 --steps 1)
+fi
+
+step 0 gpu_packages 180 bash -euo pipefail -c install
+script 1 gpu_tests 180 gpu_tests.py "${one[@]}"
+script 1 gpu_parity 100 gpu_parity.py "${machine[@]}"
+script 2 gpu_rtx 330 gpu_rtx.py "${machine[@]}" "${quick[@]}"
+script 3 gpu_batches_onnxruntime 240 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
+    --name batches_onnxruntime --ways onnxruntime_fp32 onnxruntime_fp16
+# What takes longest to prepare comes apart, so that the rest is there if it takes too long.
+script 4 gpu_batches_eager 70 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
+    --name batches_eager --ways torch_eager
+script 4 gpu_batches_torch 330 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
+    --name batches_torch --ways torch_eager torch_compiled torch_captured onnxruntime_fp16
+script 5 gpu_branches 170 gpu_branches.py "${machine[@]}" "${branches[@]}"
+script 6 "training_${device}_$preset" 200 training.py --preset "$preset" --device "$device" \
+    --precision bf16 "${photographs[@]}"
+if [[ -z $list ]]; then
+    "${PYTHON:-python3}" "$root/benchmarks/gpu_document.py" "$results"
+fi

@@ -1,0 +1,54 @@
+"""The tests that need a GPU, and what became of each: passed, failed, or skipped with its reason.
+
+Exits with pytest's code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from common import write
+
+PATHS = ["tests/model", "tests/runtime", "tests/export"]
+"""Where tests have the marker `gpu`."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("paths", nargs="*", default=PATHS, help="Of tests (%(default)s).")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "tests.xml"
+        command = [sys.executable, "-m", "pytest", "-v", "-m", "gpu", f"--junitxml={file}"]
+        command.append("--continue-on-collection-errors")  # a package may be missing
+        done = subprocess.run(
+            [*command, *arguments.paths], cwd=Path(__file__).parents[1], check=False
+        )
+        found = outcomes(file) if file.is_file() else {}
+    write("gpu_tests", {"exit_code": done.returncode, **found})
+    raise SystemExit(done.returncode)
+
+
+def outcomes(file: Path) -> dict[str, Any]:
+    """Counts, and the tests that did not pass with the first line of why, from pytest's file."""
+    found: dict[str, Any] = {"passed": 0, "failed": {}, "skipped": {}}
+    for case in ElementTree.parse(file).getroot().iter("testcase"):
+        name = f"{case.get('classname')}::{case.get('name')}"
+        for kind, outcome in (("failure", "failed"), ("error", "failed"), ("skipped", "skipped")):
+            reason = case.find(kind)
+            if reason is not None:
+                found[outcome][name] = (reason.get("message") or "").partition("\n")[0]
+                break
+        else:
+            found["passed"] += 1
+    return found
+
+
+if __name__ == "__main__":
+    main()
