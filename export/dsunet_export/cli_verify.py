@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dsunet_export.probes import Probe
 
 _TOLERANCE = 1.0
+_TOLERANCE_OF_8_BITS = 3.0
+"""Found with the demonstration checkpoint: int8 up to 1.8, fp8 up to 2.1, on random pixels."""
 
 
 def verify(
@@ -32,11 +34,13 @@ def verify(
         ),
     ] = None,
     tolerance: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0, help="Largest mean difference of a mask, in levels of 255, on any image."
+            min=0,
+            help="Largest mean difference of a mask, in levels of 255, on any image.  "
+            f"[default: {_TOLERANCE:g}, of 8 bits {_TOLERANCE_OF_8_BITS:g}]",
         ),
-    ] = _TOLERANCE,
+    ] = None,
     layers: Annotated[
         bool,
         typer.Option(
@@ -87,7 +91,7 @@ def verify(
     try:
         from dsunet_export.comparison.comparing import compare, few_probes
         from dsunet_export.comparison.layers import compare_graphs
-        from dsunet_export.comparison.opening import is_onnx, open_both
+        from dsunet_export.comparison.opening import is_onnx, is_quantized, open_both
         from dsunet_export.comparison.report import as_document, draw, write_report
         from dsunet_export.comparison.summary import summarize
     except ModuleNotFoundError as error:
@@ -102,6 +106,9 @@ def verify(
         make_folder(output)
     if bisect is not None and not bisect.absolute().parent.is_dir():
         raise typer.BadParameter(f"--bisect {bisect}: {bisect.parent} is no folder")
+    if tolerance is None:
+        eight_bits = is_quantized(a) or is_quantized(b)
+        tolerance = _TOLERANCE_OF_8_BITS if eight_bits else _TOLERANCE
     try:
         with open_both(a, b, sam2=sam2, dinov2=dinov2, device=device, provider=provider) as (
             first,
@@ -114,7 +121,7 @@ def verify(
             _bisect(a, b, few_probes(a, b, images), tolerance, bisect)
         raise
     if layers:
-        comparison = replace(comparison, layers=compare_graphs(a, b, images))
+        comparison = replace(comparison, graphs=compare_graphs(a, b, images))
     print(json.dumps(as_document(comparison), indent=2) if as_json else draw(comparison))
     if output is not None:
         write_report(comparison, output)

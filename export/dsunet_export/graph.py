@@ -57,7 +57,7 @@ class Preprocess(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """uint8 N×H×W×3 RGB to N×3×S×S, normalised, for each size S."""
         # The cast comes first: TensorRT-RTX takes 8-bit inputs into nothing else.
-        pixels = image.float().permute(0, 3, 1, 2)
+        pixels = image.float()
         return tuple(resample(pixels, side) * self.scale + self.offset for side in self.sizes)
 
 

@@ -25,7 +25,6 @@ from dsunet_export.quantization import Quantizing, quantize
 from dsunet_export.reference import compute_reference
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.stopwatch import Report, Stopwatch
-from dsunet_export.surgery import fix_dimensions
 from dsunet_export.tracing import trace
 from dsunet_export.verify import Case, verify
 from dsunet_runtime.manifest import (
@@ -141,19 +140,15 @@ def trace_model(model: DSUNet, options: ExportOptions) -> ir.Model:
         inputs = example_inputs(model.config, batch)
     else:
         module = FramesGraph(model, options.mask_form)
-        inputs = {"image": torch.zeros(batch, *EXAMPLE_FRAME, 3, dtype=torch.uint8)}
+        size = options.size or EXAMPLE_FRAME
+        inputs = {"image": torch.zeros(batch, *size, 3, dtype=torch.uint8)}
     (output,) = _output_specs(model, options)
-    # Frames are traced for any size and fixed afterwards: traced for one, resampling weights would
-    # become constants by half, which TensorRT for RTX cannot compile.
-    any_size = replace(options, size=None)
     dynamic = {
         spec.name: {axis: dim for axis, dim in enumerate(spec.shape) if isinstance(dim, str)}
-        for spec in _input_specs(model, any_size)
+        for spec in _input_specs(model, options)
     }
     graph = trace(module, inputs, output.name, dynamic, options.opset)
     graph.graph.outputs[0].shape = ir.Shape(output.shape)
-    if options.size is not None:
-        fix_dimensions(graph.graph, dict(zip(any_size.frame_axes, options.size, strict=True)))
     return graph
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,7 @@ def name_after_modules(model: ir.Model) -> None:
     """Name nodes `module.path/OpType`, their outputs alike, and weights as in the state dict.
 
     Numbered where a module has several of one type; inputs and outputs of the graph keep theirs.
+    Constants that are no weights are named after what reads them first.
     """
     graph, taken = model.graph, set[str]()
     fixed = {value.name for value in (*graph.inputs, *graph.outputs)}
@@ -29,7 +29,7 @@ def name_after_modules(model: ir.Model) -> None:
                 output.name = _output_name(node, index)
     for value in list(graph.initializers.values()):
         if value not in graph.inputs:
-            _rename_initializer(graph, value, _unused(state_key(value.name or "constant"), taken))
+            _rename_initializer(graph, value, _unused(_initializer_name(value), taken))
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,13 @@ def put_in(graph: ir.Graph, call: ir.Node, body: Body, taken: set[str]) -> None:
     graph.remove(call, safe=True)
 
 
+def _initializer_name(value: ir.Value) -> str:
+    if "." in str(value.name):  # as all keys of the state dict, and nothing that the tracer makes
+        return state_key(str(value.name))
+    readers = value.consumers()
+    return f"{readers[0].name}.constant" if readers else "constant"
+
+
 def _output_name(node: ir.Node, index: int) -> str:
     return str(node.name) if index == 0 else f"{node.name}:{index}"
 
@@ -128,15 +135,6 @@ def settle_reshapes(graph: ir.Graph) -> None:
         constant = ir.node("Constant", [], {"value": ir.tensor(np.array(sizes, np.int64))})
         graph.insert_before(node, constant)
         node.replace_input_with(1, constant.outputs[0])
-
-
-def fix_dimensions(graph: ir.Graph, sizes: Mapping[str | int, int]) -> None:
-    """Give dynamic axes, by their names, one size wherever they are written down."""
-    outputs = (output for node in graph for output in node.outputs)
-    for value in (*graph.inputs, *outputs):
-        if value.shape is not None:
-            dims = (dim.value if isinstance(dim, ir.SymbolicDim) else dim for dim in value.shape)
-            value.shape = ir.Shape([dim if dim is None else sizes.get(dim, dim) for dim in dims])
 
 
 def transpose_weights(graph: ir.Graph) -> None:

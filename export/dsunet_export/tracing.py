@@ -254,7 +254,9 @@ def _exported(
 def _tidy(model: ir.Model) -> None:
     # Before constants are folded, which would leave the result without a name.
     transpose_weights(model.graph)
-    optimizer.fold_constants(model, output_size_limit=_FOLDING_LIMIT)
+    optimizer.fold_constants(
+        model, input_size_limit=_FOLDING_LIMIT, output_size_limit=_FOLDING_LIMIT
+    )
     settle_reshapes(model.graph)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     passes.DeduplicateInitializersPass()(model)

@@ -19,13 +19,15 @@ from py_sod_metrics import Smeasure
 from typer.testing import CliRunner
 
 import dsunet_runtime
-from dsunet import load_model
+from dsunet import load_model, random_model
 from dsunet.demonstration import demonstration_checkpoint
 from dsunet.scenes import write_scenes
 from dsunet_export.cli import app
+from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.errors import ExportError
 from dsunet_export.inspection import describe
-from dsunet_export.options import ExportPrecision
+from dsunet_export.onnx import trace_model
+from dsunet_export.options import ExportOptions, ExportPrecision
 from dsunet_export.precision.narrowing import array_of
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.running import compute_logits
@@ -34,12 +36,11 @@ from dsunet_export.quantization import Quantizing, quantize
 from dsunet_export.quantization.calibration import calibrate
 from dsunet_export.quantization.products import find_products
 from dsunet_export.quantization.quantizing import NARROWEST
-from dsunet_export.surgery import fix_dimensions
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
 from dsunet_runtime.masks import mask_from_logits
 from tests.export.graphs import graph
-from tests.export.helpers import NANO, export, one_line, random_frames, reference_logits
+from tests.export.helpers import NANO, SMALL, export, one_line, random_frames, reference_logits
 
 WIDTH = 40
 WEIGHT = "hiera.trunk.blocks.0.mlp.layers.0/MatMul"
@@ -333,14 +334,14 @@ class TestArtifact:
 
     @pytest.mark.parametrize("batch", [None, 1])
     def test_onnx_runtime_computes_it_in_integers(
-        self, artifact: Path, tmp_path: Path, traced: ir.Model, batch: int | None
+        self, artifact: Path, tmp_path: Path, batch: int | None
     ) -> None:
         """The graph as it runs; a product that it cannot fuse would be dequantised before it."""
         if batch is not None:  # all shapes are known, and other fusions come first
-            fix_dimensions(traced.graph, {"batch": batch, "height": 90, "width": 120})
+            fixed = trace_model(random_model(SMALL, 0), ExportOptions(batch=batch, size=(90, 120)))
             image = Probe("image", random_frames(1, 90, 120)[0])
             inputs = GraphInputs(InputForm.FRAMES, {}, batch, (90, 120))
-            model, _, _ = quantize(traced, int8([image]), inputs, tmp_path)
+            model, _, _ = quantize(fixed, int8([image]), inputs, tmp_path)
             artifact = tmp_path / "fixed.onnx"
             ir.save(model, artifact)
         options = onnxruntime.SessionOptions()
@@ -366,6 +367,14 @@ class TestArtifact:
         assert manifest.engine is not None
         assert before.quantized is not None
         assert manifest.engine.proof.weight_bytes_quantized == before.quantized.weights
+
+    def test_layer_by_layer(self, artifact: Path, tmp_path: Path) -> None:
+        """No layer is at fault for being of 8 bits."""
+        float32 = tmp_path / "float32.onnx"
+        assert export(demonstration_checkpoint(), "-o", float32, "--no-verify").exit_code == 0
+        compared = compare_graphs(float32, artifact, None)
+        assert max(layer.own for layer in compared.layers) > 0.01
+        assert compared.at_fault is None
 
     def test_inspect(self, artifact: Path) -> None:
         lines = describe(dsunet_runtime.read_manifest(artifact))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from dsunet_export.resampling import HALF, resample, resampling_weights
+from dsunet_export.resampling import HALF, block_size, resample, resampling_windows
 from dsunet_export.tracing import trace
 from dsunet_runtime.images import resampled
 from tests.export.helpers import session
@@ -74,7 +74,7 @@ def assert_like_pillow(result: NDArray[np.float32], image: NDArray[np.uint8], si
 
 
 def as_input(image: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    return torch.from_numpy(image)[None].float()
 
 
 @pytest.mark.parametrize("make", [noise, smooth])
@@ -101,9 +101,10 @@ def test_like_one_call_of_pillow_where_its_order_is_the_same(
 
 def test_identity_and_flat_images() -> None:
     image = noise(160, 160)
-    np.testing.assert_array_equal(resample(as_input(image), 160), as_input(image))
+    same = resample(as_input(image), 160)[0].permute(1, 2, 0)
+    np.testing.assert_array_equal(same, image)
     for value in (0, 1, 127, 128, 255):
-        flat = torch.full((1, 3, 33, 700), float(value))
+        flat = torch.full((1, 33, 700, 3), float(value))
         assert (resample(flat, 224) == value).all()
 
 
@@ -113,10 +114,19 @@ def test_every_image_of_a_batch_is_resampled_alone() -> None:
     assert torch.equal(resample(images, 160), alone)
 
 
+@pytest.mark.parametrize(("side", "block"), [(352, 16), (518, 14), (45, 15), (37, 1), (1, 1)])
+def test_blocks_divide_every_side(side: int, block: int) -> None:
+    assert block_size(side) == block
+    image = noise(90, 131)
+    assert_like_pillow(resample(as_input(image), side)[0].numpy(), image, side)
+
+
 @pytest.mark.parametrize("size", [1, 2, 37, 160, 320, 4096])
 def test_weights_are_pillows(size: int) -> None:
-    """Each row sums to one in steps of 2⁻²², and both halves fit 11 bits."""
-    upper, lower = resampling_weights(size, 160)
+    """Those of each output sum to one in steps of 2⁻²², and both halves fit 11 bits."""
+    inputs, upper, lower = resampling_windows(size, 160)
+    assert inputs.min() >= 0
+    assert inputs.max() < size
     whole = upper.double() * HALF + lower.double()
     # One step of rounding for every weight that is not zero.
     off = (whole.sum(1) - HALF * HALF).abs()
@@ -130,7 +140,7 @@ class ToSeveralSides(nn.Module):
     """Resampling alone, as FramesGraph has it, to all sides at once."""
 
     def forward(self, image: Tensor) -> Tensor:
-        pixels = image.float().permute(0, 3, 1, 2)
+        pixels = image.float()
         return torch.cat([resample(pixels, side).flatten(2) for side in SIDES], 2)
 
 

@@ -37,6 +37,9 @@ float16 a softmax of large scores, or the small difference of large numbers, los
 much, and that is how it should be."""
 _ALLOWED = 1e-3
 """What any layer may lose: two float16 roundings."""
+_ALLOWED_OF_8_BITS = 0.5
+"""The same where products are quantised, each of which may lose 0.2 (`quantizing.NOISIEST`), and a
+softmax twice what its scores lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +63,22 @@ class Layer:
         return math.sqrt(max(0.0, self.error**2 - self.inherited**2))
 
 
-def compare_graphs(a: Path, b: Path, images: Path | None) -> list[Layer]:
-    """The tensors of two ONNX artifacts that have the same name, in the order in which A makes
-    them; on the first few images of a folder, or on random pixels and a photograph.
+@dataclass(frozen=True, slots=True)
+class GraphComparison:
+    """Two graphs, layer by layer."""
 
-    Raises ExportError if there are none, if one is quantised, or if a graph does not run.
+    layers: Sequence[Layer]
+    """In A's order."""
+    at_fault: Layer | None
+    """The first that loses more than its share."""
+
+
+def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
+    """The tensors of two ONNX artifacts that have the same name, on the first few images of a
+    folder, or on random pixels and a photograph.
+
+    Raises ExportError if there are none, or if a graph does not run.
     """
-    for path in (a, b):
-        if read_manifest(path).precision.quantized:
-            raise ExportError(
-                f"{path} is quantised, and layers are compared of float16 and bfloat16: leave "
-                "--layers out; `dsunet-export inspect` says what was kept in float32 and why"
-            )
     probes = few_probes(a, b, images)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -90,7 +97,7 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> list[Layer]:
             for start in range(0, len(common), _AT_ONCE)
             for name, error in _errors(first, second, common[start:][:_AT_ONCE], probes).items()
         }
-    return [
+    layers = [
         Layer(
             tensor=name,
             node=str(first.makers[name].name),
@@ -99,14 +106,17 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> list[Layer]:
         )
         for name in common
     ]
+    quantized = any(read_manifest(path).precision.quantized for path in (a, b))
+    allowed = _ALLOWED_OF_8_BITS if quantized else _ALLOWED
+    return GraphComparison(layers, first_at_fault(layers, allowed))
 
 
-def first_at_fault(layers: Sequence[Layer]) -> Layer | None:
-    """The first layer that loses more than its share; None if none does."""
+def first_at_fault(layers: Sequence[Layer], allowed: float = _ALLOWED) -> Layer | None:
+    """The first layer that loses more than its share, and more than is allowed; None if none."""
     before: list[float] = []
     for layer in layers:
         usual = statistics.median(before) if before else 0.0
-        if layer.own > max(_SHARE * usual, _ALLOWED):
+        if layer.own > max(_SHARE * usual, allowed):
             return layer
         if layer.own:
             before.append(layer.own)

@@ -27,8 +27,16 @@ def open_both(
     """Both, each with the options that are for its kind.
 
     A checkpoint makes its masks as the artifact beside it does.  Raises ExportError if two
-    artifacts make them in different ways, and what `open_predictor` raises.
+    artifacts make them in different ways or an option is for neither, and what `open_predictor`
+    raises.
     """
+    if provider is not None and not (is_onnx(a) or is_onnx(b)):
+        raise ExportError("--provider is for ONNX files, and neither A nor B is one: leave it out")
+    if is_artifact(a) and is_artifact(b) and (sam2 or dinov2 or device is not Device.AUTO):
+        raise ExportError(
+            "--sam2, --dinov2 and --device are for checkpoints, and neither A nor B is one: leave "
+            "them out"
+        )
     forms = {path: read_manifest(path).mask_form for path in (a, b) if is_artifact(path)}
     if len({*forms.values()}) > 1:
         raise ExportError(
@@ -56,3 +64,8 @@ def is_artifact(path: Path) -> bool:
 def is_onnx(path: Path) -> bool:
     """Whether it is an ONNX file."""
     return path.suffix.lower() == ONNX_SUFFIX
+
+
+def is_quantized(path: Path) -> bool:
+    """Whether it is an artifact with products of 8 bits."""
+    return is_artifact(path) and read_manifest(path).precision.quantized is not None

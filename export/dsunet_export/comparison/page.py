@@ -9,7 +9,7 @@ from html import escape
 
 from PIL import Image
 
-from dsunet_export.comparison.layers import first_at_fault
+from dsunet_export.comparison.layers import GraphComparison
 from dsunet_export.comparison.summary import PERCENTILES, Comparison
 from dsunet_runtime.svg import Axis, plot
 
@@ -30,7 +30,7 @@ def draw_page(comparison: Comparison, worst: Image.Image) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n"
         f"<h1>{escape(title)}</h1>\n<p>{len(comparison.rows)} images</p>\n"
-        f"{_table(comparison)}\n{_plots(comparison)}\n{_layers(comparison)}\n"
+        f"{_table(comparison)}\n{_plots(comparison)}\n{_layers(comparison.graphs)}\n"
         f"<h2>Worst: {escape(comparison.worst.label)}</h2>\n"
         f"<p>Image, A, B, difference (its largest, {comparison.worst.mask.largest:g} levels, is "
         f"white)</p>\n{_embedded(worst)}\n</body></html>\n"
@@ -60,11 +60,13 @@ def _plots(comparison: Comparison) -> str:
     return "\n".join(plots)
 
 
-def _layers(comparison: Comparison) -> str:
+def _layers(graphs: GraphComparison | None) -> str:
     """The growth of the error through the graph."""
+    if graphs is None:
+        return ""
     shown = [
         (float(index), layer.error)
-        for index, layer in enumerate(comparison.layers)
+        for index, layer in enumerate(graphs.layers)
         if 0 < layer.error < math.inf
     ]
     if len(shown) < 2:
@@ -72,9 +74,8 @@ def _layers(comparison: Comparison) -> str:
     low, high = (math.log10(f(error for _, error in shown)) for f in (min, max))
     powers = range(math.floor(low), max(math.ceil(high), math.floor(low) + 1) + 1)
     up = Axis("error, as a share", [10.0**power for power in powers], logarithmic=True)
-    across = Axis.to(len(comparison.layers), "layer, in the graph's order")
-    fault = first_at_fault(comparison.layers)
-    words = "none" if fault is None else fault.node
+    across = Axis.to(len(graphs.layers), "layer, in the graph's order")
+    words = "none" if graphs.at_fault is None else graphs.at_fault.node
     return (
         f"{plot('error by layer', across, up, {'error': shown})}\n"
         f"<p>First that loses more than its share: {escape(words)}</p>"

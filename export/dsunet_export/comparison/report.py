@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from PIL import Image
 
 from dsunet.sheet import draw_sheet
 from dsunet_export.comparison.comparing import Compared
-from dsunet_export.comparison.layers import Layer, first_at_fault
+from dsunet_export.comparison.layers import GraphComparison, Layer
 from dsunet_export.comparison.page import draw_page
 from dsunet_export.comparison.summary import PERCENTILES, Comparison
 from dsunet_runtime.jobs import make_folder
@@ -37,13 +36,14 @@ def draw(comparison: Comparison) -> str:
         for name, spread in measures.items():
             cells = "".join(f"{_short(value):>11}" for value in (*spread.percentiles, spread.worst))
             lines.append(f"{output + ' ' + name.replace('_', ' '):28}{cells}  {spread.image}")
-    if comparison.layers:
-        lines += ["", *_layers(comparison.layers)]
+    if comparison.graphs is not None:
+        lines += ["", *_layers(comparison.graphs)]
     return "\n".join(lines)
 
 
 def as_document(comparison: Comparison) -> dict[str, Any]:
     """All measures, of every image too."""
+    graphs = comparison.graphs
     return {
         "format_version": 1,
         "a": comparison.a,
@@ -56,8 +56,8 @@ def as_document(comparison: Comparison) -> dict[str, Any]:
         },
         "each": [dataclasses.asdict(row) for row in comparison.rows],
         "worst": comparison.worst.label,
-        "layers": [_layer(layer) for layer in comparison.layers],
-        "first_at_fault": _layer(first_at_fault(comparison.layers)),
+        "layers": [_layer(layer) for layer in graphs.layers] if graphs else [],
+        "first_at_fault": _layer(graphs.at_fault) if graphs else None,
     }
 
 
@@ -83,8 +83,9 @@ def draw_worst(worst: Compared) -> Image.Image:
     return draw_sheet([[worst.image, worst.a, worst.b, stretched]], TILE)
 
 
-def _layers(layers: Sequence[Layer]) -> list[str]:
+def _layers(graphs: GraphComparison) -> list[str]:
     """Those that lose most, in the graph's order, and the first that loses more than its share."""
+    layers, fault = graphs.layers, graphs.at_fault
     losing = sorted(layers, key=lambda layer: -layer.own)[:LAYERS_SHOWN]
     lines = [f"{'error':>10}{'inherited':>11}{'own':>10}  of the {len(layers)} layers, the largest"]
     lines += [
@@ -92,7 +93,6 @@ def _layers(layers: Sequence[Layer]) -> list[str]:
         for layer in layers
         if layer in losing
     ]
-    fault = first_at_fault(layers)
     return [*lines, f"first that loses more than its share: {fault.node if fault else 'none'}"]
 
 

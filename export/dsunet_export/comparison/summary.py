@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dsunet_export.comparison.comparing import Compared
-from dsunet_export.comparison.layers import Layer
+from dsunet_export.comparison.layers import GraphComparison
 from dsunet_export.comparison.measures import MaskDifference, TensorDifference
 
 PERCENTILES = (50, 90, 99)
@@ -47,8 +47,8 @@ class Comparison:
     rows: Sequence[Row]
     worst: Compared
     """The image with the largest mean difference of its masks, with its pictures."""
-    layers: Sequence[Layer] = ()
-    """In A's order; none if they were not asked for."""
+    graphs: GraphComparison | None = None
+    """Layer by layer, if that was asked for."""
 
     @property
     def spreads(self) -> dict[str, dict[str, Spread]]:

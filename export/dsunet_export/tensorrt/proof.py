@@ -121,11 +121,11 @@ def _computed_floats(layer: Any) -> set[str]:
 
 
 def _weights(trt: Any, layers: list[Any]) -> Iterator[_Weights]:
-    """All weights that are floats."""
+    """All weights that are floats; those of resampling belong to the image's size, and are none."""
     casts = _casts(layers)
     for layer in layers:
         owner, attributes = _WEIGHTS_OF.get(layer.type.name, ("", ()))
-        if not owner:
+        if not owner or layer.name.startswith("preprocess/"):
             continue
         name, kind = layer.name, layer.type.name
         cast_to = casts.get(layer.get_output(0).name) if kind == "CONSTANT" else None

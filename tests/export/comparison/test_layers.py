@@ -42,8 +42,8 @@ def planted(source: Path, path: Path, place: str) -> tuple[Path, str]:
 @pytest.mark.parametrize("place", PLACES)
 def test_the_planted_layer_is_the_first_at_fault(frames: Path, tmp_path: Path, place: str) -> None:
     other, node = planted(frames, tmp_path / "b.onnx", place)
-    layers = compare_graphs(frames, other, None)
-    fault = first_at_fault(layers)
+    compared = compare_graphs(frames, other, None)
+    layers, fault = compared.layers, compared.at_fault
     assert fault is not None
     assert fault.node == node
     assert fault.inherited == 0
@@ -53,16 +53,15 @@ def test_the_planted_layer_is_the_first_at_fault(frames: Path, tmp_path: Path, p
 
 
 def test_a_graph_beside_itself(frames: Path) -> None:
-    layers = compare_graphs(frames, frames, None)
-    assert len(layers) > 300
-    assert {layer.error for layer in layers} == {0}
-    assert first_at_fault(layers) is None
+    compared = compare_graphs(frames, frames, None)
+    assert len(compared.layers) > 300
+    assert {layer.error for layer in compared.layers} == {0}
+    assert compared.at_fault is None
 
 
 def test_errors_against_onnx_runtime(frames: Path, tmp_path: Path) -> None:
     other, _ = planted(frames, tmp_path / "b.onnx", PLACES[0])
-    layers = compare_graphs(frames, other, None)
-    fault = first_at_fault(layers)
+    fault = compare_graphs(frames, other, None).at_fault
     assert fault is not None
     differences = magnitudes = 0.0
     for probe in make_probes(None):
@@ -107,3 +106,9 @@ def test_what_is_not_finite_is_at_fault_once() -> None:
     ]
     assert [layer.own for layer in layers][2:] == [inf, 0]
     assert first_at_fault(layers) == layers[2]
+
+
+def test_more_is_allowed_than_its_share_of_nothing() -> None:
+    layers = [Layer("a", "a", 0.0, 0.0), Layer("b", "b", 0.3, 0.0)]
+    assert first_at_fault(layers) == layers[1]
+    assert first_at_fault(layers, allowed=0.5) is None

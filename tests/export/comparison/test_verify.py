@@ -120,6 +120,8 @@ def test_probabilities_are_compared_with_probabilities(folder: Path, tmp_path: P
     [
         (["--images", "nowhere"], "nowhere: No such file"),
         (["--provider", "cuda"], "cuda"),
+        (["--device", "cpu"], "--device are for checkpoints, and neither A nor B is one"),
+        (["--sam2", "sam2.pt"], "are for checkpoints, and neither A nor B is one"),
         (["-o", "a.onnx"], "is a file"),
     ],
 )
