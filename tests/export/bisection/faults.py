@@ -31,11 +31,11 @@ def overflow(model: onnx.ModelProto, module: str) -> None:
 
 
 def underflow(model: onnx.ModelProto, module: str) -> None:
-    """A module's normalisation gets 2^-24 times its input, and an epsilon to match."""
+    """A module's normalisation gets 2^-28 times its input, and an epsilon to match."""
     node = next(n for n in _nodes(model, module) if n.op_type == "LayerNormalization")
-    _before(model, node, "Mul", 2.0**-24, f"{module}/Mul_small")
+    _before(model, node, "Mul", 2.0**-28, f"{module}/Mul_small")
     (epsilon,) = (a for a in node.attribute if a.name == "epsilon")
-    epsilon.f *= 2.0**-48
+    epsilon.f *= 2.0**-56
 
 
 def saturation(model: onnx.ModelProto, module: str) -> None:
