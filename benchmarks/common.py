@@ -129,18 +129,27 @@ def _circumstances(gpu: Gpu | None) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """None where there is no git, or only the files of a repository."""
+    """With `-dirty` if more than results changed since; None where there is no git, or only the
+    files of a repository.
+    """
+    head = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "-uno", "--", ":/", ":(top,exclude)benchmarks/results")
+    return f"{head}-dirty" if head and changed else head or None
+
+
+def _git(*arguments: str) -> str:
+    """What it prints; nothing where it fails."""
     try:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
+            ["git", *arguments],
             cwd=Path(__file__).parent,
             capture_output=True,
             text=True,
             check=False,
         )
     except FileNotFoundError:
-        return None
-    return done.stdout.strip() or None
+        return ""
+    return done.stdout.strip()
 
 
 def _installed() -> Iterator[tuple[str, str]]:
