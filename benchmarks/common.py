@@ -129,11 +129,14 @@ def _circumstances(gpu: Gpu | None) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """With `-dirty` if more than results changed since; None where there is no git, or only the
-    files of a repository.
+    """With `-dirty` if more changed since than what benchmarks write.
+
+    None where there is no git, or only the files of a repository.
     """
     head = _git("rev-parse", "--short", "HEAD")
-    changed = _git("status", "--porcelain", "-uno", "--", ":/", ":(top,exclude)benchmarks/results")
+    written = ("results", "plots", "README.md")
+    but = [f":(top,exclude)benchmarks/{name}" for name in written]
+    changed = _git("status", "--porcelain", "-uno", "--", ":/", *but)
     return f"{head}-dirty" if head and changed else head or None
 
 

@@ -25,12 +25,11 @@ def latency(results: Results) -> Section | None:
                 f"The first call of `torch.compile`, which compiles, takes "
                 f"{duration(document['compile_s'])}."
             )
-        if "macs" in document:
-            plain, ours = (document["macs"][f"onnxruntime_{way}"] for way in ("bare", "rewritten"))
-            section.blocks.append(
-                f"Multiply-adds: {digits(plain / 1e9)} G plain, {digits(ours / 1e9)} G ours."
-            )
-        section.blocks.append(circumstances(document))
+        plain, ours = (document["macs"][f"onnxruntime_{way}"] for way in ("bare", "rewritten"))
+        section.blocks += [
+            f"Multiply-adds: {digits(plain / 1e9)} G plain, {digits(ours / 1e9)} G ours.",
+            circumstances(document),
+        ]
     section.show("latency_cpu.svg", plots.rounds(found, _LATENCY_WAYS))
     return section if found else None
 
@@ -38,7 +37,6 @@ def latency(results: Results) -> Section | None:
 _LATENCY_WAYS = {
     "pytorch_eager": "PyTorch eager",
     "pytorch_compiled": "`torch.compile`",
-    "onnxruntime_plain": "ONNX Runtime, `dsunet-export onnx --plain`",
     "onnxruntime_bare": "ONNX Runtime, a bare `torch.onnx.export`",
     "onnxruntime_rewritten": "ONNX Runtime, `dsunet-export onnx`",
 }

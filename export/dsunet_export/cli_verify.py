@@ -91,7 +91,7 @@ def verify(
     try:
         from dsunet_export.comparison.comparing import compare, few_probes
         from dsunet_export.comparison.layers import compare_graphs
-        from dsunet_export.comparison.opening import is_onnx, is_quantized, open_both
+        from dsunet_export.comparison.opening import is_artifact, is_onnx, is_quantized, open_both
         from dsunet_export.comparison.report import as_document, draw, write_report
         from dsunet_export.comparison.summary import summarize
     except ModuleNotFoundError as error:
@@ -102,6 +102,12 @@ def verify(
 
     if (layers or bisect) and not (is_onnx(a) and is_onnx(b)):
         raise typer.BadParameter("--layers and --bisect read graphs: give two ONNX files")
+    if provider is not None and not (is_onnx(a) or is_onnx(b)):
+        raise typer.BadParameter("--provider is for ONNX files, and neither A nor B is one")
+    if is_artifact(a) and is_artifact(b) and (sam2 or dinov2 or device is not Device.AUTO):
+        raise typer.BadParameter(
+            "--sam2, --dinov2 and --device are for checkpoints, and neither A nor B is one"
+        )
     if output is not None:
         make_folder(output)
     if bisect is not None and not bisect.absolute().parent.is_dir():

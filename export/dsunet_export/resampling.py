@@ -1,7 +1,8 @@
 """Pillow's antialiased bilinear resampling of 8-bit images, written for a graph.
 
-Matrix products whose weights are computed in the graph from the image's size, so that one artifact
-takes images of any size on any backend: TensorRT, for one, has no antialiased Resize.  An output
+Matrix products whose weights are computed in the graph from the image's size (of frames of one size
+they become constants), so that an artifact takes images of any size on any backend: TensorRT, for
+one, has no antialiased Resize.  An output
 pixel needs few input pixels, so outputs are made in blocks of neighbours, each block from its own
 window of inputs: a fraction of the multiply-adds of one product with whole rows.
 
@@ -51,7 +52,7 @@ def block_size(side: int) -> int:
     return next(size for size in range(MOST_IN_BLOCK, 0, -1) if side % size == 0)
 
 
-def resampling_windows(size: int, side: int) -> Windows:
+def resampling_windows(size: int, side: int, device: torch.device | None = None) -> Windows:
     """Pillow's BILINEAR filter from `size` to `side` pixels.
 
     The filter is a triangle that reaches to the next pixel: of the input where the image grows, of
@@ -60,11 +61,12 @@ def resampling_windows(size: int, side: int) -> Windows:
     """
     block = block_size(side)
     reach = 2 * torch.sym_max(size, side)
-    length = ((block - 1) * size + reach) // side + 3
-    outputs = torch.arange(side).view(-1, block)
+    # From the first output's left end, rounded down, to the last one's right end.
+    length = ((block - 1) * size + reach) // side + 2
+    outputs = torch.arange(side, device=device).view(-1, block)
     centres = (2 * outputs + 1) * size
     starts = ((centres[:, :1] - reach) // (2 * side)).clamp(min=0)
-    inputs = starts + torch.arange(length)
+    inputs = starts + torch.arange(length, device=device)
     distances = ((2 * inputs + 1).unsqueeze(2) * side - centres.unsqueeze(1)).abs()
     # A window may pass the image's end; what lies there weighs nothing.
     heights = (-distances + reach).clamp(min=0) * (inputs < size).unsqueeze(2)
@@ -80,14 +82,16 @@ def resampling_windows(size: int, side: int) -> Windows:
 def _resample_across(image: Tensor, side: int) -> Tensor:
     """N×H×W×3 to K×N×H×3B, whose rows are a block of B outputs in red, then green, then blue."""
     batch, height, width, _ = image.shape
-    inputs, upper, lower = resampling_windows(width, side)
+    inputs, upper, lower = resampling_windows(width, side, image.device)
     blocks = len(inputs)
     rows = image.flatten(0, 1).index_select(1, inputs.flatten())
     windows = rows.view(batch * height, blocks, -1).transpose(0, 1)  # K×NH×3L
     # Pixels stay interleaved, as planes would have to be made of the whole image: so two thirds of
     # the weights are zeros, those from one colour to another.
     halves = torch.stack([upper, lower], 2).unsqueeze(3)  # K×L×2×1×B
-    weights = halves.unsqueeze(2) * torch.eye(3).view(3, 1, 3, 1)  # K×L×3×2×3×B
+    weights = halves.unsqueeze(2) * torch.eye(3, device=image.device).view(
+        3, 1, 3, 1
+    )  # K×L×3×2×3×B
     sums = windows @ weights.flatten(3).flatten(1, 2)  # K×NH×6B
     half = sums.shape[2] // 2
     return _round(sums[:, :, :half], sums[:, :, half:]).view(blocks, batch, height, -1)
@@ -96,9 +100,9 @@ def _resample_across(image: Tensor, side: int) -> Tensor:
 def _resample_down(columns: Tensor, side: int) -> Tensor:
     """K×N×H×3B to N×3×side×side."""
     blocks, batch, height, _ = columns.shape
-    inputs, upper, lower = resampling_windows(height, side)
+    inputs, upper, lower = resampling_windows(height, side, columns.device)
     windows = columns.index_select(2, inputs.flatten())
-    windows = windows.view(blocks, batch, blocks, -1, columns.shape[3])  # K×N×K×L×3B
+    windows = windows.view(blocks, batch, len(inputs), -1, columns.shape[3])  # K×N×K×L×3B
     sums = torch.cat([upper, lower], 2).transpose(1, 2) @ windows  # K×N×K×2B×3B
     half = sums.shape[3] // 2
     pixels = _round(sums[:, :, :, :half], sums[:, :, :, half:])

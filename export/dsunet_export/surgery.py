@@ -18,12 +18,12 @@ def name_after_modules(model: ir.Model) -> None:
     """Name nodes `module.path/OpType`, their outputs alike, and weights as in the state dict.
 
     Numbered where a module has several of one type; inputs and outputs of the graph keep theirs.
-    Constants that are no weights are named after what reads them first.
+    Constants that are no weights are named after a node that reads them.
     """
     graph, taken = model.graph, set[str]()
     fixed = {value.name for value in (*graph.inputs, *graph.outputs)}
     for node in graph:
-        node.name = _unused("/".join(filter(None, (_module_path(node), node.op_type))), taken)
+        node.name = _unused("/".join(filter(None, (module_path(node), node.op_type))), taken)
         for index, output in enumerate(node.outputs):
             if output.name not in fixed:
                 output.name = _output_name(node, index)
@@ -110,7 +110,7 @@ def put_in(graph: ir.Graph, call: ir.Node, body: Body, taken: set[str]) -> None:
 
 
 def _initializer_name(value: ir.Value) -> str:
-    if "." in str(value.name):  # as all keys of the state dict, and nothing that the tracer makes
+    if "." in str(value.name):  # as all keys of the state dict; the tracer's own names have none
         return state_key(str(value.name))
     readers = value.consumers()
     return f"{readers[0].name}.constant" if readers else "constant"
@@ -162,7 +162,7 @@ def transpose_weights(graph: ir.Graph) -> None:
             del graph.initializers[str(weight.name)]
 
 
-def _module_path(node: ir.Node) -> str:
+def module_path(node: ir.Node) -> str:
     """The innermost module a node comes from, or nothing if it comes from none."""
     scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
     return state_key(scopes[-2]) if len(scopes) > 1 and not scopes[-2].startswith("_") else ""

@@ -22,9 +22,11 @@ from onnxscript import optimizer
 from torch import Tensor, nn
 
 from dsunet_export.errors import ExportError
+from dsunet_export.names import PREPROCESS
 from dsunet_export.surgery import (
     PLACEHOLDER_ATTRIBUTE,
     cut_body,
+    module_path,
     name_after_modules,
     nodes_that_stay,
     put_in,
@@ -35,7 +37,7 @@ from dsunet_export.surgery import (
 _DOMAIN = "dsunet"
 
 _FOLDING_LIMIT = 1 << 24
-"""Largest constant, in bytes, that folding may create: Hiera's position table is the largest."""
+"""Largest constant, in numbers, that folding may create: Hiera's position table is the largest."""
 
 
 def trace(
@@ -251,11 +253,16 @@ def _exported(
     return program.model
 
 
+def _whatever_its_size(node: ir.Node) -> bool | None:
+    """Resampling weights of one size: TensorRT for RTX does not compile half of a constant."""
+    return True if module_path(node) == PREPROCESS else None
+
+
 def _tidy(model: ir.Model) -> None:
     # Before constants are folded, which would leave the result without a name.
     transpose_weights(model.graph)
     optimizer.fold_constants(
-        model, input_size_limit=_FOLDING_LIMIT, output_size_limit=_FOLDING_LIMIT
+        model, output_size_limit=_FOLDING_LIMIT, should_fold=_whatever_its_size
     )
     settle_reshapes(model.graph)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)

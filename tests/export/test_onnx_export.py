@@ -213,13 +213,18 @@ def test_the_file_is_readable_by_whom_the_umask_allows(frames: Path, tmp_path: P
     assert stat.S_IMODE(frames.stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
 
 
-def test_tensorrt_builds_frames_of_a_fixed_size(exported: Exported, tmp_path: Path) -> None:
-    """Resampling weights that are constants by half are more than its compiler takes."""
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_tensorrt_builds_frames_of_a_fixed_size(
+    exported: Exported, tmp_path: Path, precision: str
+) -> None:
+    """Resampling weights that are constants by half are more than its compiler takes; whole ones
+    stay in float32, and are a tenth of what nano's weights weigh.
+    """
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     if exported.case.size == ("height", "width"):
         pytest.skip("any size, which tests/export/test_trt.py builds")
     engine = tmp_path / "fixed.engine"
-    result = trt(exported.path, "-o", engine, "--gpu", "rtx4090", "--precision", "fp32")
+    result = trt(exported.path, "-o", engine, "--gpu", "rtx4090", "--precision", precision)
     assert result.exit_code == 0, result.output
     (profile,) = dsunet_runtime.read_manifest(engine).profiles
     assert profile.minimum == profile.maximum == (1, 61, 83, 3)

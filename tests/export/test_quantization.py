@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from PIL import Image
 from py_sod_metrics import Smeasure
 from typer.testing import CliRunner
@@ -41,6 +44,7 @@ from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
 from dsunet_runtime.masks import mask_from_logits
 from tests.export.graphs import graph
 from tests.export.helpers import NANO, SMALL, export, one_line, random_frames, reference_logits
+from tests.runtime import artifacts
 
 WIDTH = 40
 WEIGHT = "hiera.trunk.blocks.0.mlp.layers.0/MatMul"
@@ -302,6 +306,25 @@ def artifact(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def with_a_wrong_scale(source: Path, path: Path) -> tuple[Path, str]:
+    """The artifact with one product's weights half as large again, and that product's name."""
+    model = onnx.load(source)
+    scales = {
+        node.output[0]: node.input[1]
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear"
+    }
+    product = next(
+        node
+        for node in model.graph.node
+        if node.name.startswith("hiera.trunk.blocks.3.mlp") and node.op_type == "MatMul"
+    )
+    scale = next(i for i in model.graph.initializer if i.name == scales[product.input[1]])
+    scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * 1.5, scale.name))
+    manifest = replace(dsunet_runtime.read_manifest(source), files=())
+    return artifacts.write(path, model, manifest), product.name
+
+
 class TestArtifact:
     def test_what_it_says_of_itself(self, artifact: Path) -> None:
         precision = dsunet_runtime.read_manifest(artifact).precision
@@ -375,6 +398,10 @@ class TestArtifact:
         compared = compare_graphs(float32, artifact, None)
         assert max(layer.own for layer in compared.layers) > 0.01
         assert compared.at_fault is None
+        other, node = with_a_wrong_scale(artifact, tmp_path / "wrong.onnx")
+        fault = compare_graphs(float32, other, None).at_fault
+        assert fault is not None
+        assert fault.node.rpartition("/")[0] == node.rpartition("/")[0]
 
     def test_inspect(self, artifact: Path) -> None:
         lines = describe(dsunet_runtime.read_manifest(artifact))

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from dsunet_export.graph import Preprocess
+from dsunet_export.names import PREPROCESS, is_in
 from dsunet_export.resampling import HALF, block_size, resample, resampling_windows
 from dsunet_export.tracing import trace
 from dsunet_runtime.images import resampled
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 from tests.export.helpers import session
 
 SIZES = [
@@ -144,6 +147,18 @@ class ToSeveralSides(nn.Module):
         return torch.cat([resample(pixels, side).flatten(2) for side in SIDES], 2)
 
 
+class FramesToTensors(nn.Module):
+    """What FramesGraph puts before the network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.preprocess = Preprocess([224])
+
+    def forward(self, image: Tensor) -> Tensor:
+        (pixels,) = self.preprocess(image)
+        return pixels
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> onnxruntime.InferenceSession:
     image = torch.zeros(2, 96, 130, 3, dtype=torch.uint8)
@@ -151,6 +166,24 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> onnxruntime.InferenceS
     path: Path = tmp_path_factory.mktemp("resampling") / "resample.onnx"
     ir.save(trace(ToSeveralSides(), {"image": image}, "pixels", axes, 20), path)
     return session(path)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (61, 83), (480, 480), (2160, 3840)])
+def test_exported_for_one_size_like_pillow(size: tuple[int, int], tmp_path: Path) -> None:
+    """Weights become constants, whatever their size; the batch may be any."""
+    image = torch.zeros(2, *size, 3, dtype=torch.uint8)
+    model = trace(FramesToTensors(), {"image": image}, "pixels", {"image": {0: "batch"}}, 20)
+    arithmetic = {node.op_type for node in model.graph if is_in(PREPROCESS, node.name)}
+    assert "Gather" in arithmetic
+    assert not arithmetic & {"Range", "Mod", "Max", "ReduceSum", "Clip", "Less"}
+    ir.save(model, tmp_path / "resample.onnx")
+    images = [noise(*size), smooth(*size), noise(*size)][: 1 if max(size) > 2000 else 3]
+    (results,) = session(tmp_path / "resample.onnx").run(None, {"image": np.stack(images)})
+    mean, std = (np.reshape(v, (3, 1, 1)) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    for image, result in zip(images, results, strict=True):
+        pixels = (255 * (result * std + mean)).round(3).astype(np.float32)
+        assert_like_pillow(pixels.round(), image, 224)
+        np.testing.assert_allclose(pixels, pixels.round(), atol=0.01)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))

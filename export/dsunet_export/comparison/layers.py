@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from dsunet_export.comparison.comparing import few_probes
 from dsunet_export.errors import ExportError
+from dsunet_export.names import POSTPROCESS, PREPROCESS, is_in
 from dsunet_export.precision.narrowing import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rounding import round_every_tensor
@@ -37,9 +38,10 @@ float16 a softmax of large scores, or the small difference of large numbers, los
 much, and that is how it should be."""
 _ALLOWED = 1e-3
 """What any layer may lose: two float16 roundings."""
-_ALLOWED_OF_8_BITS = 0.5
-"""The same where products are quantised, each of which may lose 0.2 (`quantizing.NOISIEST`), and a
-softmax twice what its scores lose."""
+_ALLOWED_OF_8_BITS = 0.4
+"""The same where products are quantised, whatever the others lose: twice what the input of one may
+(`quantizing.NOISIEST`), as a softmax or a GELU behind it loses more.  The demonstration
+checkpoint's lose up to 0.17 as integers and 0.24 as floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,9 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         first, second = _Graph(a), _Graph(b)
         common = [name for name in first.makers if name in second.makers]
+        if read_manifest(a).inputs != read_manifest(b).inputs:
+            # Frames of one size have other image arithmetic, which shares its names by chance.
+            common = [n for n in common if not (is_in(PREPROCESS, n) or is_in(POSTPROCESS, n))]
         if not common:
             raise ExportError(
                 f"{a} and {b} have no tensors of one name: export both from one model, both with "
@@ -107,16 +112,21 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
         for name in common
     ]
     quantized = any(read_manifest(path).precision.quantized for path in (a, b))
-    allowed = _ALLOWED_OF_8_BITS if quantized else _ALLOWED
-    return GraphComparison(layers, first_at_fault(layers, allowed))
+    at_fault = first_beyond(layers, _ALLOWED_OF_8_BITS) if quantized else first_at_fault(layers)
+    return GraphComparison(layers, at_fault)
 
 
-def first_at_fault(layers: Sequence[Layer], allowed: float = _ALLOWED) -> Layer | None:
-    """The first layer that loses more than its share, and more than is allowed; None if none."""
+def first_beyond(layers: Iterable[Layer], allowed: float) -> Layer | None:
+    """The first layer that loses more than is allowed; None if none does."""
+    return next((layer for layer in layers if layer.own > allowed), None)
+
+
+def first_at_fault(layers: Iterable[Layer]) -> Layer | None:
+    """The first layer that loses more than its share of what those before it lose; None if none."""
     before: list[float] = []
     for layer in layers:
         usual = statistics.median(before) if before else 0.0
-        if layer.own > max(_SHARE * usual, allowed):
+        if layer.own > max(_SHARE * usual, _ALLOWED):
             return layer
         if layer.own:
             before.append(layer.own)

@@ -27,16 +27,8 @@ def open_both(
     """Both, each with the options that are for its kind.
 
     A checkpoint makes its masks as the artifact beside it does.  Raises ExportError if two
-    artifacts make them in different ways or an option is for neither, and what `open_predictor`
-    raises.
+    artifacts make them in different ways, and what `open_predictor` raises.
     """
-    if provider is not None and not (is_onnx(a) or is_onnx(b)):
-        raise ExportError("--provider is for ONNX files, and neither A nor B is one: leave it out")
-    if is_artifact(a) and is_artifact(b) and (sam2 or dinov2 or device is not Device.AUTO):
-        raise ExportError(
-            "--sam2, --dinov2 and --device are for checkpoints, and neither A nor B is one: leave "
-            "them out"
-        )
     forms = {path: read_manifest(path).mask_form for path in (a, b) if is_artifact(path)}
     if len({*forms.values()}) > 1:
         raise ExportError(

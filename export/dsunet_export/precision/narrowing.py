@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from dsunet_export.names import PREPROCESS, is_in
 from dsunet_export.precision.types import (
     SELECTS,
     TAKES_ANY,
@@ -123,7 +124,8 @@ class _Narrowing:
             zeroed += int(np.count_nonzero(array_of(old)) - nonzero)
             normal = np.count_nonzero(np.abs(array_of(new)) >= SMALLEST_NORMAL[self.compute])
             subnormal += int(nonzero - normal)
-        stored = self.graph.initializers.values()
+        # Resampling weights, made of the frames' size, are none of the network's.
+        stored = [v for v in self.graph.initializers.values() if not is_in(PREPROCESS, v.name)]
         kept = sum(array_of(value).size for value in stored if is_float(value))
         narrowed = sum(array_of(value).size for value in self.weights.values())
         return NarrowedWeights(narrowed, kept, subnormal, zeroed)

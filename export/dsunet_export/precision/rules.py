@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from dsunet_export.errors import ExportError
+from dsunet_export.names import POSTPROCESS, PREPROCESS
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import KeptInFloat32
 
@@ -24,11 +25,13 @@ class Rule:
 
 RULES = (
     Rule(
-        "preprocess/*",
+        f"{PREPROCESS}/*",
         "resampling works on whole numbers up to 2^24, and half precision holds them up to 2^11",
     ),
     Rule("Resize*", "the logits' upsampling, whose result is float32 in any case"),
-    Rule("postprocess/*", "levels of a stretched mask are closer than numbers of half precision"),
+    Rule(
+        f"{POSTPROCESS}/*", "levels of a stretched mask are closer than numbers of half precision"
+    ),
     Rule(
         "*/Softmax*",
         "TensorRT rounds exponentials and their sum where it does not fuse attention, and fuses no "

@@ -12,6 +12,7 @@ import onnxruntime
 
 from dsunet_export.artifact import save
 from dsunet_export.errors import ExportError
+from dsunet_export.names import POSTPROCESS, is_in
 from dsunet_export.precision.types import is_float
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.onnxruntime import leave_float8
@@ -81,11 +82,11 @@ def compute_logits(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> 
 def find_logits(graph: ir.Graph) -> ir.Value:
     """What the network gives: the graph's output, or what masks are made of in it."""
     for node in graph:
-        if not str(node.name).startswith("postprocess/"):
+        if not is_in(POSTPROCESS, node.name):
             continue
         for value in node.inputs:
             producer = value.producer() if is_float(value) else None
-            if producer is not None and not str(producer.name).startswith("postprocess/"):
+            if producer is not None and not is_in(POSTPROCESS, producer.name):
                 return producer.outputs[0]
     return graph.outputs[0]
 

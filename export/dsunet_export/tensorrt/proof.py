@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from dsunet_export.errors import ExportError
+from dsunet_export.names import PREPROCESS, is_in
 from dsunet_export.tensorrt.network import layers_of
 from dsunet_runtime.manifest import Precision, PrecisionProof, Quantization
 
@@ -43,8 +44,9 @@ class _Weights(NamedTuple):
 def prove_precision(trt: Any, network: Any, precision: Precision) -> PrecisionProof:
     """Count what is of the reduced type, among weights and layers that are floats.
 
-    Weights count as what they are cast to before anything is computed.  Of layers, those that
-    compute are counted; constants, casts and moves are not.
+    Weights count as what they are cast to before anything is computed; those of resampling, made of
+    the frames' size, do not count.  Of layers, those that compute are counted; constants, casts and
+    moves are not.
 
     Raises ExportError if less than 95 % of the weights are of the reduced type, or of the products
     (convolutions and matrix products) that `precision` does not keep in float32, not for `float32`;
@@ -121,11 +123,11 @@ def _computed_floats(layer: Any) -> set[str]:
 
 
 def _weights(trt: Any, layers: list[Any]) -> Iterator[_Weights]:
-    """All weights that are floats; those of resampling belong to the image's size, and are none."""
+    """All weights that are floats, but those of resampling."""
     casts = _casts(layers)
     for layer in layers:
         owner, attributes = _WEIGHTS_OF.get(layer.type.name, ("", ()))
-        if not owner or layer.name.startswith("preprocess/"):
+        if not owner or is_in(PREPROCESS, layer.name):
             continue
         name, kind = layer.name, layer.type.name
         cast_to = casts.get(layer.get_output(0).name) if kind == "CONSTANT" else None

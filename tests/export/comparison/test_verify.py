@@ -120,8 +120,6 @@ def test_probabilities_are_compared_with_probabilities(folder: Path, tmp_path: P
     [
         (["--images", "nowhere"], "nowhere: No such file"),
         (["--provider", "cuda"], "cuda"),
-        (["--device", "cpu"], "--device are for checkpoints, and neither A nor B is one"),
-        (["--sam2", "sam2.pt"], "are for checkpoints, and neither A nor B is one"),
         (["-o", "a.onnx"], "is a file"),
     ],
 )
@@ -135,6 +133,25 @@ def test_what_is_wrong_is_one_line(
     (line,) = done.stderr.splitlines()
     assert message in line
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "message"),
+    [
+        (["a.onnx", "b.onnx"], ["--device", "cpu"], "--device are for checkpoints"),
+        (["a.onnx", "b.engine"], ["--sam2", "sam2.pt"], "--sam2, --dinov2"),
+        (["a.engine", "b.engine"], ["--dinov2", "timm:x"], "--sam2, --dinov2"),
+        (["a.pth", "b.engine"], ["--provider", "cuda"], "--provider is for ONNX files"),
+    ],
+)
+def test_options_for_neither_are_wrong_usage(
+    tmp_path: Path, files: list[str], options: list[str], message: str
+) -> None:
+    report = tmp_path / "report"
+    result = verify(*(tmp_path / file for file in files), *options, "-o", report)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert not report.exists()
 
 
 def test_sizes_must_fit_each_other(tmp_path: Path) -> None:
