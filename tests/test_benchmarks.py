@@ -143,11 +143,16 @@ def test_ratios_are_of_rounds(results: Path) -> None:
     times = {"pytorch_eager": [4, 4, 4], "onnxruntime_rewritten": [2, 4, 6]}
     summary = script("common").summary
     results.mkdir()
-    document = {**CIRCUMSTANCES, "times": {name: summary(s) for name, s in times.items()}}
+    document = {
+        **CIRCUMSTANCES,
+        "times": {name: summary(s) for name, s in times.items()},
+        "macs": {"onnxruntime_bare": 70e9, "onnxruntime_rewritten": 66.7e9},
+    }
     (results / "latency_cpu_tiny.json").write_text(json.dumps(document))
     readme = page(results)["README.md"]
     assert "| PyTorch eager | 4.00 s (4.00 to 4.00 s) | **1.00** (0.50 to 1.50) |" in readme
     assert "Z80, 1 cores, 2026-11-21, commit abc" in readme
+    assert "Multiply-adds: 70.0 G plain, 66.7 G ours." in readme
 
 
 def test_page_of_a_gpu(results: Path) -> None:
