@@ -89,6 +89,7 @@ def verify(
     interrupted.
     """
     try:
+        from dsunet_export.bisection.finding import check_precisions
         from dsunet_export.comparison.comparing import compare, few_probes
         from dsunet_export.comparison.layers import compare_graphs
         from dsunet_export.comparison.opening import is_artifact, is_onnx, is_quantized, open_both
@@ -110,6 +111,8 @@ def verify(
         )
     if output is not None:
         make_folder(output)
+    if bisect is not None:
+        check_precisions(a, b)
     if bisect is not None and not bisect.absolute().parent.is_dir():
         raise typer.BadParameter(f"--bisect {bisect}: {bisect.parent} is no folder")
     if tolerance is None:

@@ -45,7 +45,11 @@ def bench(
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(min=0, help="To measure each of them, warm-up not counted.  [default: 10]"),
+        typer.Option(
+            min=0,
+            max=86_400,
+            help="To measure each of them, warm-up not counted.  [default: 10]",
+        ),
     ] = None,
     calls: Annotated[
         int | None, typer.Option(min=1, help="Of each stream, at least, instead of --seconds.")

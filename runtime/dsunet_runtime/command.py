@@ -17,8 +17,8 @@ _ENDINGS = ("SIGTERM", "SIGHUP")
 def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Typer:
     """An empty command with `--version`.
 
-    A fault that a subcommand raises becomes one line on stderr and exit code 1, an interruption
-    exit code 130, a termination 143, a closed terminal 129.
+    A fault that a subcommand raises, or a lack of memory, becomes one line on stderr and exit code
+    1, an interruption exit code 130, a termination 143, a closed terminal 129.
     """
 
     class Group(TyperGroup):
@@ -34,6 +34,10 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
                 return super().invoke(ctx)
             except faults as fault:
                 complain(program, str(fault))
+                raise typer.Exit(_FAILED) from None
+            except MemoryError as fault:  # NumPy's and Python's; how much, if it says
+                reason = f": {fault}" if str(fault) else ""
+                complain(program, f"not enough memory{reason}; ask for a smaller batch or image")
                 raise typer.Exit(_FAILED) from None
             except KeyboardInterrupt as interruption:
                 complain(program, ": ".join(["interrupted", *map(str, interruption.args)]))

@@ -18,6 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from dsunet_runtime.cli import app
+from dsunet_runtime.command import make_app
 from dsunet_runtime.progress import Progress
 from tests.runtime import artifacts, engines
 
@@ -252,3 +253,15 @@ class TestProgress:
             progress.advance()
             progress.say("a.png: broken")
         assert stream.getvalue() == "a.png: broken\n"
+
+
+def test_too_little_memory_is_one_line() -> None:
+    small = make_app("small", "Takes more than there is.")
+
+    @small.command()
+    def take() -> None:
+        raise MemoryError("2.51 TiB")
+
+    result = CliRunner().invoke(small, ["take"])
+    assert result.exit_code == 1
+    assert result.stderr == "small: not enough memory: 2.51 TiB; ask for a smaller batch or image\n"

@@ -161,16 +161,21 @@ class _Judge:
         return mask_from_logits(logits, probe.image.shape[:2], self._manifest.mask_form)
 
 
-def _prepare(a: Path, b: Path) -> tuple[ir.Model, list[str], Compute, GraphInputs]:
-    """A's graph, the patterns of what B keeps without being asked, B's precision, A's inputs."""
-    first, second = read_manifest(a), read_manifest(b)
-    compute = Compute.of(second.precision.compute)
-    types = [manifest.precision.element_type for manifest in (first, second)]
+def check_precisions(a: Path, b: Path) -> None:
+    """Raise ExportError if A is not in float32, or B not in float16 or bfloat16."""
+    types = [manifest.precision.element_type for manifest in map(read_manifest, (a, b))]
     if types[0] != "float32" or types[1] not in ("float16", "bfloat16"):
         raise ExportError(
             f"{a} is {types[0]} and {b} {types[1]}: --bisect takes the float32 artifact first and "
             "the float16 or bfloat16 one second"
         )
+
+
+def _prepare(a: Path, b: Path) -> tuple[ir.Model, list[str], Compute, GraphInputs]:
+    """A's graph, the patterns of what B keeps without being asked, B's precision, A's inputs."""
+    check_precisions(a, b)
+    first, second = read_manifest(a), read_manifest(b)
+    compute = Compute.of(second.precision.compute)
     model = ir.load(a)
     infer_types(model)
     entries = second.precision.kept_in_float32

@@ -56,6 +56,8 @@ class Layer:
     where B is not finite and A is."""
     inherited: float
     """The largest error among the tensors that it is made of; 0 for the first ones."""
+    kept: bool = False
+    """Stays in float32 in a graph of reduced precision: what it shows was lost before it."""
 
     @property
     def own(self) -> float:
@@ -94,6 +96,7 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
                 f"{a} and {b} have no tensors of one name: export both from one model, both with "
                 "or both without --plain"
             )
+        kept = _kept(first, second)
         for graph in (first, second):
             graph.start(common, folder)
             stack.callback(graph.close)
@@ -108,6 +111,7 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
             node=str(first.makers[name].name),
             error=errors[name],
             inherited=max((errors[s] for s in first.sources(name, errors)), default=0.0),
+            kept=name in kept,
         )
         for name in common
     ]
@@ -125,6 +129,8 @@ def first_at_fault(layers: Iterable[Layer]) -> Layer | None:
     """The first layer that loses more than its share of what those before it lose; None if none."""
     before: list[float] = []
     for layer in layers:
+        if layer.kept:
+            continue
         usual = statistics.median(before) if before else 0.0
         if layer.own > max(_SHARE * usual, _ALLOWED):
             return layer
@@ -143,6 +149,7 @@ class _Graph:
         compute = Compute.of(manifest.precision.compute)
         self._types = {ir.DataType.FLOAT, DATA_TYPES.get(compute, ir.DataType.FLOAT)}
         self._rounded = DATA_TYPES.get(compute)
+        self.is_reduced = self._rounded is not None
         self._inputs = GraphInputs.of(manifest)
         self._outputs: dict[str, str] = {}
         self.makers: dict[str, ir.Node] = {
@@ -152,6 +159,11 @@ class _Graph:
             if value.dtype in self._types and node.op_type not in SELECTS
         }
         """What computes a tensor, by the tensor's name; nodes that only move values left out."""
+        self.in_float32 = {
+            name
+            for name, node in self.makers.items()
+            if any(v.name == name and v.dtype is ir.DataType.FLOAT for v in node.outputs)
+        }
 
     def start(self, names: Iterable[str], folder: Path) -> None:
         """Load the graph, so that the tensors with these names can be read."""
@@ -191,6 +203,12 @@ class _Graph:
 
     def close(self) -> None:
         self._session.close()
+
+
+def _kept(first: _Graph, second: _Graph) -> set[str]:
+    """Tensors that stay in float32 where one of the graphs is of reduced precision."""
+    reduced = first.is_reduced or second.is_reduced
+    return first.in_float32 & second.in_float32 if reduced else set()
 
 
 def _errors(

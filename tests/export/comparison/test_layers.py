@@ -90,6 +90,12 @@ def test_the_command_names_it(frames: Path, tmp_path: Path) -> None:
     assert node in (out / "verify.html").read_text()
 
 
+def test_what_stays_in_float32_is_not_at_fault() -> None:
+    layers = [Layer("a", "a", 0.3, 0.0, kept=True), Layer("b", "b", 0.5, 0.3)]
+    assert first_at_fault(layers) == layers[1]
+    assert first_at_fault(layers[:1]) is None
+
+
 def test_frames_of_one_size_beside_any(frames: Path, tmp_path: Path) -> None:
     """Their resampling is another graph, whose nodes have names of the other's."""
     fixed = tmp_path / "fixed.onnx"
