@@ -142,7 +142,7 @@ def evaluate(
     from dsunet.evaluation.report import write_report
     from dsunet.evaluation.results import as_document
     from dsunet.evaluation.table import draw
-    from dsunet_runtime.jobs import make_folder
+    from dsunet_runtime.jobs import results_folder
 
     def open_model(path: Path) -> Predictor:
         if path in checkpoints:
@@ -152,9 +152,11 @@ def evaluate(
         return predictor
 
     test_sets = _test_sets(folders, images, masks, predictions, limit)
-    if output is not None:
-        make_folder(output)
-    with Judge(workers, resize=resize) as judge, mask_folder(save_masks) as folder:
+    with (
+        results_folder(output),
+        Judge(workers, resize=resize) as judge,
+        mask_folder(save_masks) as folder,
+    ):
         if predictions is None:
             evaluation = evaluate_models(models, test_sets, open_model, judge, folder, sys.stderr)
         else:

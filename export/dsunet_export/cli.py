@@ -158,8 +158,11 @@ def onnx(
         raise MissingExtraError(
             f"{missing_package(error)} is not installed: pip install 'dsunet[export]'"
         ) from error
+    from dsunet_runtime.jobs import images_at
 
     check_output(output)
+    if images is not None:
+        images_at(images)  # fails before anything is loaded
     model, origin = _load(checkpoint, preset, injection, random_weights, seed, sam2, dinov2)
     manifest = export_onnx(model, origin, output, options, print_step)
     for line in kept_in_words(manifest.precision):

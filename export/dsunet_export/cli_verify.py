@@ -90,7 +90,7 @@ def verify(
     """
     try:
         from dsunet_export.bisection.finding import check_precisions
-        from dsunet_export.comparison.comparing import compare, few_probes
+        from dsunet_export.comparison.comparing import compare, few_probes, probes_for
         from dsunet_export.comparison.layers import compare_graphs
         from dsunet_export.comparison.opening import is_artifact, is_onnx, is_quantized, open_both
         from dsunet_export.comparison.report import as_document, draw, write_report
@@ -99,7 +99,7 @@ def verify(
         raise MissingExtraError(
             f"{missing_package(error)} is not installed: pip install 'dsunet[evaluate,export]'"
         ) from error
-    from dsunet_runtime.jobs import make_folder
+    from dsunet_runtime.jobs import results_folder
 
     if (layers or bisect) and not (is_onnx(a) and is_onnx(b)):
         raise typer.BadParameter("--layers and --bisect read graphs: give two ONNX files")
@@ -109,31 +109,31 @@ def verify(
         raise typer.BadParameter(
             "--sam2, --dinov2 and --device are for checkpoints, and neither A nor B is one"
         )
-    if output is not None:
-        make_folder(output)
     if bisect is not None:
+        if not bisect.absolute().parent.is_dir():
+            raise typer.BadParameter(f"--bisect {bisect}: {bisect.parent} is no folder")
         check_precisions(a, b)
-    if bisect is not None and not bisect.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--bisect {bisect}: {bisect.parent} is no folder")
     if tolerance is None:
         eight_bits = is_quantized(a) or is_quantized(b)
         tolerance = _TOLERANCE_OF_8_BITS if eight_bits else _TOLERANCE
-    try:
-        with open_both(a, b, sam2=sam2, dinov2=dinov2, device=device, provider=provider) as (
-            first,
-            second,
-        ):
-            comparison = summarize(str(a), str(b), compare(first, second, images))
-    except BackendError:
-        # A graph that overflows, or of bfloat16, does not run by itself: but its layers are found.
-        if bisect is not None:
-            _bisect(a, b, few_probes(a, b, images), tolerance, bisect)
-        raise
-    if layers:
-        comparison = replace(comparison, graphs=compare_graphs(a, b, images))
-    print(json.dumps(as_document(comparison), indent=2) if as_json else draw(comparison))
-    if output is not None:
-        write_report(comparison, output)
+    probes = probes_for(a, b, images)
+    with results_folder(output):
+        try:
+            with open_both(a, b, sam2=sam2, dinov2=dinov2, device=device, provider=provider) as (
+                first,
+                second,
+            ):
+                comparison = summarize(str(a), str(b), compare(first, second, probes))
+        except BackendError:
+            # A graph that overflows, or of bfloat16, does not run by itself: its layers are found.
+            if bisect is not None:
+                _bisect(a, b, few_probes(a, b, images), tolerance, bisect)
+            raise
+        if layers:
+            comparison = replace(comparison, graphs=compare_graphs(a, b, images))
+        print(json.dumps(as_document(comparison), indent=2) if as_json else draw(comparison))
+        if output is not None:
+            write_report(comparison, output)
     worst = comparison.worst
     if bisect is not None:
         _bisect(a, b, few_probes(a, b, images, also=worst.label), tolerance, bisect)

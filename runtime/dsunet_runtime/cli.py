@@ -58,16 +58,17 @@ def predict(
     Exit codes: 0 all masks are written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     import dsunet_runtime
-    from dsunet_runtime.jobs import make_folder, plan
+    from dsunet_runtime.jobs import plan, results_folder
 
     jobs = plan(images, output, overlays=overlay)
-    with dsunet_runtime.load(artifact, provider=provider) as segmenter:
+    with (
+        dsunet_runtime.load(artifact, provider=provider) as segmenter,
+        results_folder(output),
+    ):
         if segmenter.manifest.weights_are_random:
             complain(PROGRAM, f"{artifact} has random weights: its masks mean nothing")
-        make_folder(output)
-        failed = _run(segmenter, jobs, batch or segmenter.best_batch)
-    if failed:
-        raise typer.Exit(1)
+        if _run(segmenter, jobs, batch or segmenter.best_batch):
+            raise typer.Exit(1)
 
 
 app.command()(bench)

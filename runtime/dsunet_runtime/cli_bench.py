@@ -98,10 +98,8 @@ def bench(
     from dsunet_runtime.bench.measuring import Plan
     from dsunet_runtime.bench.report import as_document, draw, write_report
     from dsunet_runtime.bench.running import BenchOptions, run
-    from dsunet_runtime.jobs import make_folder
+    from dsunet_runtime.jobs import results_folder
 
-    if output is not None:
-        make_folder(output)
     plan = Plan(rounds=rounds, seconds=10.0 if seconds is None else seconds, calls=calls)
     options = BenchOptions(
         artifacts=artifacts,
@@ -115,8 +113,9 @@ def bench(
         cold_starts=not no_cold_start,
         roofline=roofline,
     )
-    results = run(options, sys.stderr)
-    print(draw(results))
-    if output is not None:
-        write_report(results, output)
+    with results_folder(output):
+        results = run(options, sys.stderr)
+        print(draw(results))
+        if output is not None:
+            write_report(results, output)
     print(json.dumps(as_document(results)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,25 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be created: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{folder}: cannot be written to: name another folder")
+
+
+@contextmanager
+def results_folder(folder: Path | None) -> Iterator[None]:
+    """Create the folder, if there is to be one, before the work whose results it is for.
+
+    If the work fails and leaves the new folder empty, it is removed again.  Raises OutputError as
+    `make_folder`.
+    """
+    is_new = folder is not None and not folder.exists()
+    if folder is not None:
+        make_folder(folder)
+    try:
+        yield
+    except BaseException:  # an interruption too
+        if folder is not None and is_new:
+            with suppress(OSError):  # it holds results
+                folder.rmdir()
+        raise
 
 
 def images_at(source: Path) -> list[Path]:

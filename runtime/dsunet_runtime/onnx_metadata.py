@@ -23,6 +23,8 @@ def read_metadata(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file:
             end = os.fstat(file.fileno()).st_size
+            if end == 0:
+                raise _NotProtobufError
             return dict(_entries(file, end))
     except OSError as error:
         raise ArtifactError(f"{path}: {error.strerror}") from error

@@ -74,7 +74,9 @@ class TestBrokenGraphFile:
     def test_a_folder(self, tmp_path: Path) -> None:
         fails_to_load(tmp_path, "directory")
 
-    @pytest.mark.parametrize("content", [b"hello, this is text\n" * 50, b"\x89PNG\r\n\x1a\n" * 9])
+    @pytest.mark.parametrize(
+        "content", [b"", b"hello, this is text\n" * 50, b"\x89PNG\r\n\x1a\n" * 9]
+    )
     def test_not_onnx(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "other.onnx"
         path.write_bytes(content)

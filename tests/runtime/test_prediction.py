@@ -15,7 +15,7 @@ from PIL import Image
 
 from dsunet_runtime import BackendError, ImageError, OutputError, Segmenter, prediction
 from dsunet_runtime.forms import Prepared
-from dsunet_runtime.jobs import Job, make_folder, plan
+from dsunet_runtime.jobs import Job, make_folder, plan, results_folder
 from tests.runtime.artifacts import expected_frames_mask
 
 
@@ -106,6 +106,32 @@ class TestMakeFolder:
         monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
         with pytest.raises(OutputError, match="cannot be written to"):
             make_folder(tmp_path)
+
+
+class TestResultsFolder:
+    def test_an_empty_one_goes_where_the_work_fails(self, tmp_path: Path) -> None:
+        with pytest.raises(OSError, match="failed"), results_folder(tmp_path / "new"):
+            raise OSError("failed")
+        assert not (tmp_path / "new").exists()
+
+    def test_results_stay(self, tmp_path: Path) -> None:
+        def work() -> None:
+            with results_folder(tmp_path / "new"):
+                touch(tmp_path / "new", "a.png")
+                raise OSError("failed")
+
+        with pytest.raises(OSError, match="failed"):
+            work()
+        assert (tmp_path / "new" / "a.png").exists()
+
+    def test_what_was_there_stays(self, tmp_path: Path) -> None:
+        with pytest.raises(OSError, match="failed"), results_folder(tmp_path):
+            raise OSError("failed")
+        assert tmp_path.is_dir()
+
+    def test_none_is_asked_for(self) -> None:
+        with results_folder(None):
+            pass
 
 
 def make_jobs(folder: Path, sizes: Sequence[tuple[int, int]]) -> list[Job]:

@@ -17,13 +17,12 @@ from dsunet_export.comparison.measures import (
     compare_masks,
     compare_tensors,
 )
+from dsunet_export.comparison.opening import is_artifact
 from dsunet_export.errors import ExportError
 from dsunet_export.probes import GraphInputs, Probe, load_probe, make_probes
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.jobs import images_at
-from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.segmenter import Segmenter
 
 FEW = 4
 """Images for what takes long."""
@@ -44,15 +43,13 @@ class Compared:
     mask: MaskDifference
 
 
-def compare(a: Predictor, b: Predictor, images: Path | None) -> Iterator[Compared]:
-    """Both on each image of a folder, or on random pixels and a photograph.
+def compare(a: Predictor, b: Predictor, probes: Iterable[Probe]) -> Iterator[Compared]:
+    """Both on each image; one is in memory at a time.
 
-    One image is in memory at a time.  Raises ExportError if the two take no image alike or give
-    outputs of other sizes, ImageError for an image that cannot be read or that one of them does not
-    take, and BackendError if one of them fails.
+    Raises ExportError if the two give outputs of other sizes, ImageError for an image that cannot
+    be read or that one of them does not take, and BackendError if one of them fails.
     """
-    artifacts = [one.manifest for one in (a, b) if isinstance(one, Segmenter)]
-    for probe in probes_for(artifacts, images):
+    for probe in probes:
         outputs_a, mask_a = _run(a, probe)
         outputs_b, mask_b = _run(b, probe)
         common = sorted(outputs_a.keys() & outputs_b.keys() - {"mask"})
@@ -80,13 +77,15 @@ def _sides(array: NDArray[Any]) -> str:
     return "×".join(map(str, array.shape))
 
 
-def probes_for(artifacts: Iterable[Manifest], images: Path | None) -> Iterable[Probe]:
-    """The images to compare on, of the size that artifacts of a fixed size take.
+def probes_for(a: Path, b: Path, images: Path | None) -> Iterable[Probe]:
+    """Images of a folder, or random pixels and a photograph, of the size that A or B takes.
 
-    Raises ExportError if two of them take other sizes, and ImageError for a folder without images;
-    while going through them, for an image that cannot be read.
+    Raises ExportError if the two take other sizes, ArtifactError for an artifact without manifest,
+    and ImageError for a folder without images; while going through them, for an image that cannot
+    be read.
     """
-    sizes = {size for manifest in artifacts if (size := GraphInputs.of(manifest).size)}
+    manifests = [read_manifest(path) for path in (a, b) if is_artifact(path)]
+    sizes = {size for manifest in manifests if (size := GraphInputs.of(manifest).size)}
     if len(sizes) > 1:
         (h, w), (other_h, other_w) = sorted(sizes)
         raise ExportError(
@@ -104,6 +103,5 @@ def few_probes(a: Path, b: Path, images: Path | None, also: str | None = None) -
 
     Raises as `probes_for`.
     """
-    manifests = [read_manifest(path) for path in (a, b)]
-    probes = enumerate(probes_for(manifests, images))
+    probes = enumerate(probes_for(a, b, images))
     return [probe for index, probe in probes if index < FEW or probe.label == also]

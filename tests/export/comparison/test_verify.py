@@ -121,6 +121,8 @@ def test_probabilities_are_compared_with_probabilities(folder: Path, tmp_path: P
         (["--images", "nowhere"], "nowhere: No such file"),
         (["--provider", "cuda"], "cuda"),
         (["-o", "a.onnx"], "is a file"),
+        (["--images", "empty", "-o", "out"], "no images in this folder"),
+        (["--images", "broken", "-o", "out"], "text.png: "),
     ],
 )
 def test_what_is_wrong_is_one_line(
@@ -128,11 +130,15 @@ def test_what_is_wrong_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     artifacts.tensors(tmp_path / "a.onnx")
+    for name in ("empty", "broken"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "broken/text.png").write_text("no image")
     done = command("verify", "a.onnx", "a.onnx", *options)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert message in line
     assert done.stdout == ""
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -152,6 +158,12 @@ def test_options_for_neither_are_wrong_usage(
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())
     assert not report.exists()
+
+
+def test_a_folder_without_images_is_noticed_before_anything_is_loaded(tmp_path: Path) -> None:
+    result = verify(tmp_path / "absent.pth", tmp_path / "absent.pth", "--images", tmp_path)
+    assert result.exit_code == 1
+    assert "no images in this folder" in result.stderr
 
 
 def test_sizes_must_fit_each_other(tmp_path: Path) -> None:
