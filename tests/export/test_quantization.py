@@ -28,7 +28,7 @@ from dsunet.scenes import write_scenes
 from dsunet_export.cli import app
 from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.errors import ExportError
-from dsunet_export.inspection import describe
+from dsunet_export.inspection import describe, verified_in_words
 from dsunet_export.onnx import trace_model
 from dsunet_export.options import ExportOptions, ExportPrecision
 from dsunet_export.precision.narrowing import array_of
@@ -406,6 +406,10 @@ class TestArtifact:
     def test_inspect(self, artifact: Path) -> None:
         lines = describe(dsunet_runtime.read_manifest(artifact))
         assert re.search(r"quantised +63 of 63 products of the encoders, 1\.2 M weights", lines)
+
+    def test_nothing_is_verified_twice(self, artifact: Path) -> None:
+        lines = verified_in_words(dsunet_runtime.read_manifest(artifact))
+        assert len(lines) == len(set(lines)) > 0
 
 
 class TestRefusals:
