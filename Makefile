@@ -19,7 +19,7 @@ check: $(INSTALLED)  ## format, lint, types
 	$(BIN)/mypy
 
 # The quick ones first; those of `large`, at the end, take most of the time and 12 GB of memory.
-bench: $(INSTALLED)  ## measure everything on this CPU, an hour or more, and write benchmarks/
+bench: $(INSTALLED)  ## measure everything on this CPU, some two hours, and write benchmarks/
 	$(BIN)/python benchmarks/runner_overhead.py --preset nano
 	$(BIN)/python benchmarks/runner_overhead.py --preset tiny --rounds 30 --calls 200
 	$(BIN)/python benchmarks/frames.py --preset nano
