@@ -2,9 +2,9 @@
 
 Matrix products whose weights are computed in the graph from the image's size (of frames of one size
 they become constants), so that an artifact takes images of any size on any backend: TensorRT, for
-one, has no antialiased Resize.  An output
-pixel needs few input pixels, so outputs are made in blocks of neighbours, each block from its own
-window of inputs: a fraction of the multiply-adds of one product with whole rows.
+one, has no antialiased Resize.  An output pixel needs few input pixels, so outputs are made in
+blocks of neighbours, each block from its own window of inputs: a fraction of the multiply-adds of
+one product with whole rows.
 
 Pillow (libImaging/Resample.c) resamples horizontally, rounds to 8 bits, then vertically, and rounds
 again, all in integers with weights of 22 bits.  So does this, in float32 that never rounds: weights
@@ -89,9 +89,8 @@ def _resample_across(image: Tensor, side: int) -> Tensor:
     # Pixels stay interleaved, as planes would have to be made of the whole image: so two thirds of
     # the weights are zeros, those from one colour to another.
     halves = torch.stack([upper, lower], 2).unsqueeze(3)  # K×L×2×1×B
-    weights = halves.unsqueeze(2) * torch.eye(3, device=image.device).view(
-        3, 1, 3, 1
-    )  # K×L×3×2×3×B
+    same_colour = torch.eye(3, device=image.device).view(3, 1, 3, 1)
+    weights = halves.unsqueeze(2) * same_colour  # K×L×3×2×3×B
     sums = windows @ weights.flatten(3).flatten(1, 2)  # K×NH×6B
     half = sums.shape[2] // 2
     return _round(sums[:, :, :half], sums[:, :, half:]).view(blocks, batch, height, -1)

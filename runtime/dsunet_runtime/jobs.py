@@ -67,13 +67,15 @@ def results_folder(folder: Path | None) -> Iterator[None]:
     If the work fails and leaves the new folder empty, it is removed again.  Raises OutputError as
     `make_folder`.
     """
-    is_new = folder is not None and not folder.exists()
-    if folder is not None:
-        make_folder(folder)
+    if folder is None:
+        yield
+        return
+    is_new = not folder.exists()
+    make_folder(folder)
     try:
         yield
     except BaseException:  # an interruption too
-        if folder is not None and is_new:
+        if is_new:
             with suppress(OSError):  # it holds results
                 folder.rmdir()
         raise

@@ -160,9 +160,10 @@ class _Graph:
         }
         """What computes a tensor, by the tensor's name; nodes that only move values left out."""
         self.in_float32 = {
-            name
-            for name, node in self.makers.items()
-            if any(v.name == name and v.dtype is ir.DataType.FLOAT for v in node.outputs)
+            str(value.name)
+            for node in self.makers.values()
+            for value in node.outputs
+            if value.dtype is ir.DataType.FLOAT
         }
 
     def start(self, names: Iterable[str], folder: Path) -> None:

@@ -108,7 +108,7 @@ def verify_reduced(
             results.append(result)
     if compute is not Compute.BF16:
         as_run = verify(artifact, cases)
-        if compute is Compute.FP16:  # of 8 bits, where nothing was rounded, it is the same again
+        if compute is Compute.FP16:  # of 8 bits it must pass, but says what is said above
             results += as_run
     return tuple(results)
 

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from dsunet_export.comparison.layers import Layer, compare_graphs, first_at_fault
+from dsunet_export.comparison.layers import Layer, compare_graphs, first_at_fault, first_beyond
 from dsunet_export.errors import ExportError
 from dsunet_export.probes import make_probes
 from dsunet_runtime import read_manifest
@@ -88,6 +88,13 @@ def test_the_command_names_it(frames: Path, tmp_path: Path) -> None:
     found = json.loads((out / "verify.json").read_text())
     assert found["first_at_fault"]["node"] == node
     assert node in (out / "verify.html").read_text()
+
+
+def test_any_loss_is_more_than_a_share_of_nothing() -> None:
+    layers = [Layer("a", "a", 0.0, 0.0), Layer("b", "b", 0.3, 0.0)]
+    assert first_at_fault(layers) == layers[1]
+    assert first_beyond(layers, 0.2) == layers[1]
+    assert first_beyond(layers, 0.5) is None
 
 
 def test_what_stays_in_float32_is_not_at_fault() -> None:
