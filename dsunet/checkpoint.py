@@ -26,7 +26,8 @@ from dsunet.matching import Mismatch, compare, to_float32
 from dsunet.model import DSUNet, build_empty
 from dsunet.pretrained import ENCODER_PREFIXES, encoder_hashes, load_encoders, recognize_encoder
 from dsunet.public_layout import HAAR_KEYS, MASK_TOKEN_KEY, is_public_layout, public_key
-from dsunet.weight_files import WeightFile, read_weights, shorten
+from dsunet.weight_files import WeightFile, read_weights
+from dsunet_runtime.quoting import shorten
 
 METADATA_KEY = "dsunet"
 FORMAT_VERSION = 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dsunet.weight_files import shorten
+from dsunet_runtime.quoting import shorten
 
 COUNTER = "num_batches_tracked"
 """Batch norm's counter of training steps: files may hold it or not, and nothing here reads it."""

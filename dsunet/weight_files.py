@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from dsunet.errors import CheckpointError
+from dsunet_runtime.quoting import shorten
 
 WRAPPER_KEYS = ("state_dict", "model")
 """Where training programs put the weights beside an optimizer, an epoch and the like."""
@@ -131,9 +132,3 @@ def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     if all(key.startswith(PARALLEL_PREFIX) for key in tensors):
         return {key.removeprefix(PARALLEL_PREFIX): value for key, value in tensors.items()}
     return tensors
-
-
-def shorten(names: list[str], shown: int = 2) -> str:
-    """A list of names for a message: the first few, and how many more there are."""
-    text = ", ".join(names[:shown])
-    return text + (f" and {len(names) - shown:,} more" if len(names) > shown else "")

@@ -1,6 +1,7 @@
 """What the commands `dsunet`, `dsunet-export` and `dsunet-run` have in common."""
 
 import io
+import os
 import signal
 import sys
 import threading
@@ -8,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from dsunet_runtime.quoting import clean, printable, reason
 
 _FAILED = 1
 _INTERRUPTED = 130
@@ -17,8 +20,9 @@ _ENDINGS = ("SIGTERM", "SIGHUP")
 def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Typer:
     """An empty command with `--version`.
 
-    A fault that a subcommand raises, or a lack of memory, becomes one line on stderr and exit code
-    1, an interruption exit code 130, a termination 143, a closed terminal 129.
+    A fault that a subcommand raises, an error of the file system or a lack of memory becomes one
+    line on stderr and exit code 1, an interruption exit code 130, a termination 143, a closed
+    terminal 129.
     """
 
     class Group(TyperGroup):
@@ -35,9 +39,15 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
             except faults as fault:
                 complain(program, str(fault))
                 raise typer.Exit(_FAILED) from None
+            except BrokenPipeError:  # who reads the output has enough; click ends quietly
+                raise
+            except OSError as fault:  # a name too long, links in a loop, a disk that fails
+                name = "" if fault.filename is None else f"{os.fsdecode(fault.filename)}: "
+                complain(program, name + reason(fault))
+                raise typer.Exit(_FAILED) from None
             except MemoryError as fault:  # NumPy's and Python's; how much, if it says
-                reason = f": {fault}" if str(fault) else ""
-                complain(program, f"not enough memory{reason}; ask for a smaller batch or image")
+                figure = f": {printable(fault)}" if str(fault) else ""
+                complain(program, f"not enough memory{figure}; ask for a smaller batch or image")
                 raise typer.Exit(_FAILED) from None
             except KeyboardInterrupt as interruption:
                 complain(program, ": ".join(["interrupted", *map(str, interruption.args)]))
@@ -81,5 +91,5 @@ def _clear_up_on(name: str) -> None:
 
 
 def complain(program: str, line: str) -> None:
-    """One line on stderr that says which command it comes from."""
-    print(f"{program}: {line}", file=sys.stderr)
+    """One line on stderr that says which command it comes from, with a list under it at most."""
+    print(clean(f"{program}: {line}"), file=sys.stderr)

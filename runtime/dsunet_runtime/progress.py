@@ -6,6 +6,7 @@ import time
 from typing import Self, TextIO
 
 from dsunet_runtime.closing import Closing
+from dsunet_runtime.quoting import clean
 
 _WIDTH = 30
 _CLEAR_LINE = "\r\x1b[K"
@@ -34,7 +35,7 @@ class StatusLine(Closing):
     def say(self, line: str) -> None:
         """Print a line above it, on a terminal or not."""
         self.close()
-        print(line, file=self._stream, flush=True)
+        print(clean(line), file=self._stream, flush=True)
         self.show(self._text)
 
     def close(self) -> None:

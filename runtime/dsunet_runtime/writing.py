@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from dsunet_runtime.errors import OutputError
+from dsunet_runtime.files import staged_file
+from dsunet_runtime.quoting import reason
 
 # Cyan stands out from tissue and from foliage.
 _COLOUR = (0, 200, 255)
@@ -45,20 +46,15 @@ def overlay(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Image.Image:
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write beside `path`, then rename: whoever looks sees the old file or the whole new one.
+    """Write a file whole or not at all: see `files.staged_file`.
 
     Raises OutputError if that does not succeed.
     """
-    beside = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with beside.open("wb") as file:
+        with staged_file(path) as file:
             write(file)
-        beside.replace(path)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise OutputError(f"{path}: cannot be written: {reason}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {reason(error)}") from error
 
 
 def _contour(mask: NDArray[np.uint8]) -> Image.Image:
