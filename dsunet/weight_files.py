@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from dsunet.errors import CheckpointError
+from dsunet_runtime.file_kinds import why_no_checkpoint
 from dsunet_runtime.quoting import shorten
 
 WRAPPER_KEYS = ("state_dict", "model")
@@ -46,18 +47,16 @@ def read_weights(path: str | Path) -> WeightFile:
     try:
         with path.open("rb") as file:
             start = file.read(16)
+    except IsADirectoryError as error:
+        raise CheckpointError(f"{path} {why_no_checkpoint(path)}") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    if not start:
-        raise CheckpointError(f"{path} is empty")
-    if start.startswith(b"version https://"):
-        raise CheckpointError(f"{path} is a Git LFS pointer, not the file itself: run git lfs pull")
     if start[8:9] == b"{":
         return _read_safetensors(path)
     if start.startswith((b"PK\x03\x04", b"\x80")):
         payload = _read_torch(path, zipped=start.startswith(b"PK"))
         return WeightFile(path, _named_tensors(path, payload))
-    raise CheckpointError(f"{path} is not a checkpoint: neither safetensors nor PyTorch's format")
+    raise CheckpointError(f"{path} {why_no_checkpoint(path)}")
 
 
 def checkpoint_sha256(path: str | Path) -> str:

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from dsunet.errors import DataError, listed
 from dsunet_runtime.errors import ImageError
+from dsunet_runtime.files import resolved
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.jobs import images_at
 from dsunet_runtime.progress import Progress
@@ -228,7 +229,7 @@ def _stems_beside(images: Path, masks: Path) -> set[str]:
 
     It is not if it lies beside `images` itself, nor if it has the name of one of those folders.
     """
-    images, masks = images.resolve(), masks.resolve()
+    images, masks = resolved(images), resolved(masks)
     if masks.parent == images.parent or masks.name == images.name:
         return set()
     try:

@@ -14,6 +14,7 @@ from dsunet.evaluation.judging import Judge, predicted
 from dsunet.evaluation.predictors import Predictor
 from dsunet.evaluation.results import DatasetResults, Result
 from dsunet.evaluation.testsets import TestSet, check_sizes
+from dsunet_runtime.files import resolved
 from dsunet_runtime.progress import Progress
 
 OpenPredictor = Callable[[Path], Predictor]
@@ -74,7 +75,7 @@ def evaluate_predictions(
         all_cases.append(test_set.cases(inside if inside.is_dir() else predictions))
     if not resize:
         check_sizes(case for cases in all_cases for case in cases)
-    name = predictions.resolve().name
+    name = resolved(predictions).name
     with Progress(sum(map(len, all_cases)), stream) as progress:
         return [
             DatasetResults(test_set, [Result.of(name, judge.judge(cases, progress))])
@@ -94,7 +95,7 @@ def mask_folder(kept: Path | None) -> Iterator[Path]:
 
 def label(models: Sequence[Path]) -> list[str]:
     """File names, or whole paths where those are the same.  Raises EvaluationError on twins."""
-    if len({path.resolve() for path in models}) < len(models):
+    if len({resolved(path) for path in models}) < len(models):
         raise EvaluationError("a model is named twice: name each once")
     return [path.name for path in models] if _differ(models) else [str(path) for path in models]
 
@@ -112,9 +113,9 @@ def _differ(models: Sequence[Path]) -> bool:
 
 def _refuse_overwriting(test_set: TestSet, folders: Sequence[Path]) -> None:
     """Masks of the dataset itself must not be replaced by what a model makes of its images."""
-    inputs = {path.parent.resolve() for pair in test_set.pairs for path in (pair.image, pair.mask)}
+    inputs = {resolved(path.parent) for pair in test_set.pairs for path in (pair.image, pair.mask)}
     for folder in folders:
-        if folder.resolve() in inputs:
+        if resolved(folder) in inputs:
             raise EvaluationError(
                 f"{folder}: holds the images or masks of {test_set.name}; name another folder to "
                 "save masks in"

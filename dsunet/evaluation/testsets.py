@@ -13,6 +13,7 @@ from dsunet.data.layouts import Split, locate
 from dsunet.data.pairs import Pair, files_by_stem, find_pairs
 from dsunet.errors import DataError, EvaluationError, listed
 from dsunet.evaluation.published import known_dataset
+from dsunet_runtime.files import resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,5 +112,5 @@ def check_sizes(cases: Iterable[Case]) -> None:
 
 def _name_of(masks: Path) -> str:
     """The last part of a path that the paper knows as a dataset, or else the folder's own name."""
-    parts = masks.resolve().parts[::-1]
+    parts = resolved(masks).parts[::-1]
     return next((part for part in parts if known_dataset(part)), parts[0])

@@ -10,6 +10,14 @@ from typing import Annotated
 import typer
 
 from dsunet_runtime.bench.origin import Origin
+from dsunet_runtime.command_options import (
+    MAX_BATCH,
+    MAX_COUNT,
+    MAX_WORKERS,
+    folder_to_write,
+    integer,
+    number,
+)
 from dsunet_runtime.provider import Provider
 
 
@@ -35,31 +43,43 @@ def bench(
     ] = None,
     batch: Annotated[
         list[int] | None,
-        typer.Option(
-            min=1, help="Images of a call; may be repeated.  [default: the artifact's, or 1]"
+        integer(
+            low=1,
+            high=MAX_BATCH,
+            help="Images of a call; may be repeated.  [default: the artifact's, or 1]",
         ),
     ] = None,
     streams: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Threads that call at once; may be repeated.  [default: 1]"),
+        integer(
+            low=1,
+            high=MAX_WORKERS,
+            help="Threads that call at once; may be repeated.  [default: 1]",
+        ),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(
-            min=0,
-            max=86_400,
+        number(
+            low=0,
+            high=86_400,
             help="To measure each of them, warm-up not counted.  [default: 10]",
         ),
     ] = None,
     calls: Annotated[
-        int | None, typer.Option(min=1, help="Of each stream, at least, instead of --seconds.")
+        int | None,
+        integer(low=1, high=MAX_COUNT, help="Of each stream, at least, instead of --seconds."),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, help="Turns that each of them has; ratios are taken in each.")
+        int,
+        integer(
+            low=1, high=MAX_COUNT, help="Turns that each of them has; ratios are taken in each."
+        ),
     ] = 10,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="CPU threads of ONNX Runtime.  [default: one a core]"),
+        integer(
+            low=1, high=MAX_WORKERS, help="CPU threads of ONNX Runtime.  [default: one a core]"
+        ),
     ] = None,
     image: Annotated[
         Path | None,
@@ -76,12 +96,16 @@ def bench(
             "close it comes to what this machine reaches.",
         ),
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object instead of the tables.")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--output",
             metavar="DIR",
+            callback=folder_to_write,
             help="Also write bench.json, bench.csv and bench.svg; roofline.csv and roofline.svg.",
         ),
     ] = None,
@@ -89,7 +113,7 @@ def bench(
     """Measure latency, throughput, cold start and memory, of several artifacts in turns.
 
     Every setting is warmed up until its calls are as fast as each other.  A call ends when its
-    result can be read.  The last line is everything as JSON.
+    result can be read.
 
     Exit codes: 0 measured, 1 something failed, 2 wrong usage, 130 interrupted.
     """
@@ -115,7 +139,6 @@ def bench(
     )
     with results_folder(output):
         results = run(options, sys.stderr)
-        print(draw(results))
+        print(json.dumps(as_document(results), indent=2) if as_json else draw(results))
         if output is not None:
             write_report(results, output)
-    print(json.dumps(as_document(results)))

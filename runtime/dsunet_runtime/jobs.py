@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsunet_runtime.errors import ImageError, OutputError
+from dsunet_runtime.files import resolved
 
 # fmt: off
 SUFFIXES = frozenset({
@@ -33,17 +34,20 @@ class Job:
         return [self.mask] if self.overlay is None else [self.mask, self.overlay]
 
 
-def plan(sources: Sequence[Path], folder: Path, *, overlays: bool) -> list[Job]:
+def plan(
+    sources: Sequence[Path], folder: Path, *, overlays: bool, name: str | None = None
+) -> list[Job]:
     """One job for each image, in the order given; an image named twice is taken once.
 
     A file is taken as it is; of a folder, the files with a known suffix, sorted by name, hidden
-    ones and subfolders left out.  `NAME.jpg` becomes `NAME.png`, and `NAME_overlay.jpg`.
+    ones and subfolders left out.  `NAME.jpg` becomes `NAME.png`, and `NAME_overlay.jpg`.  `name` is
+    another name for the mask of one image.
 
     Raises ImageError if a source does not exist or a folder has no images, and OutputError if two
     images would be written to one file, or a result over an image.
     """
     images = {_entry(path): path for source in sources for path in images_at(source)}
-    jobs = [_job(path, folder, overlays=overlays) for path in images.values()]
+    jobs = [_job(path, folder, name, overlays=overlays) for path in images.values()]
     _check_collisions(jobs)
     return jobs
 
@@ -101,14 +105,14 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _job(image: Path, folder: Path, *, overlays: bool) -> Job:
-    overlay = folder / f"{image.stem}_overlay.jpg" if overlays else None
-    return Job(image, folder / f"{image.stem}.png", overlay)
+def _job(image: Path, folder: Path, name: str | None, *, overlays: bool) -> Job:
+    mask = folder / (name or f"{image.stem}.png")
+    return Job(image, mask, mask.with_name(f"{mask.stem}_overlay.jpg") if overlays else None)
 
 
 def _check_collisions(jobs: Sequence[Job]) -> None:
     # What a link points to is an image to keep, as much as the link itself.
-    images = {key: job.image for job in jobs for key in (_entry(job.image), job.image.resolve())}
+    images = {key: job.image for job in jobs for key in (_entry(job.image), resolved(job.image))}
     written: dict[Path, Job] = {}
     for job in jobs:
         for output in job.outputs:
@@ -128,4 +132,4 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
 
 def _entry(path: Path) -> Path:
     """The entry of its folder that a path names: links among the folders resolved, itself not."""
-    return path.parent.resolve() / path.name
+    return resolved(path.parent) / path.name

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dsunet_runtime.errors import ArtifactError
+from dsunet_runtime.file_kinds import why_no_artifact
 
 # Field numbers of onnx.proto, and protobuf's wire types.
 _METADATA_PROPS = 14
@@ -26,10 +27,10 @@ def read_metadata(path: Path) -> dict[str, str]:
             if end == 0:
                 raise _NotProtobufError
             return dict(_entries(file, end))
+    except (_NotProtobufError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ArtifactError(f"{path}: {why_no_artifact(path)}") from error
     except OSError as error:
         raise ArtifactError(f"{path}: {error.strerror}") from error
-    except (_NotProtobufError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: not an ONNX file, or cut short") from error
 
 
 class _NotProtobufError(Exception):
