@@ -34,8 +34,12 @@ def load(
     For an ONNX file `provider` is `cpu`, which None stands for, `cuda` or `tensorrt`; `threads` is
     how many CPU threads share one operation, None for as many as there are cores.  `tensorrt` sets
     NVIDIA_TF32_OVERRIDE to 0 for this process, unless it is set already.  An engine runs
-    on CUDA's first GPU, and takes neither.  Every byte of the files is checked against the
-    manifest: of an ONNX file while the session is created, of an engine before TensorRT sees it.
+    on CUDA's first GPU, and takes neither.
+
+    Every byte of the files is checked: the manifest against the digest that it carries, all else
+    against the manifest (of an ONNX file while the session is created, of an engine before TensorRT
+    sees it), and an ONNX file has nothing beside the two.  That finds damage and edits; it is no
+    signature of who made the file.
 
     Raises ArtifactError if the artifact is missing, broken, not complete, or not from
     dsunet-export; and BackendError if what runs it is missing or cannot run it on this machine.

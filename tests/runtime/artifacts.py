@@ -11,8 +11,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from dsunet_runtime.artifact import encode_manifest
 from dsunet_runtime.manifest import (
-    METADATA_KEY,
     FileDigest,
     InputForm,
     Manifest,
@@ -141,9 +141,8 @@ def write(path: Path, model: onnx.ModelProto, manifest: Manifest) -> Path:
     helper.set_model_props(model, {"author": "tests"})
     path.write_bytes(model.SerializeToString())
     manifest = dataclasses.replace(manifest, graph=digest(path))
-    entry = onnx.StringStringEntryProto(key=METADATA_KEY, value=manifest.to_json())
     with path.open("ab") as file:
-        file.write(onnx.ModelProto(metadata_props=[entry]).SerializeToString())
+        file.write(encode_manifest(manifest))
     return path
 
 
