@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from dsunet_runtime.errors import ArtifactError
@@ -11,13 +10,9 @@ from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES
 from dsunet_runtime.manifest import METADATA_KEY, Engine, FileDigest, Manifest, digest
 from dsunet_runtime.onnx_metadata import encode_metadata, read_metadata
-from dsunet_runtime.quoting import quote, reason
+from dsunet_runtime.quoting import reason
 
 ENGINE_SUFFIX = ".engine"
-
-_MAX_NAME = 255
-"""Bytes, of file systems."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
@@ -61,7 +56,7 @@ def check_sizes(path: Path, manifest: Manifest) -> None:
             check_sizes(graph, read_manifest(graph))
         return
     for expected in manifest.files:
-        file = _beside(path, expected)
+        file = path.with_name(expected.name)
         size = _size(
             file, f"missing; {path.name} keeps weights in it, so move or copy both together"
         )
@@ -89,7 +84,7 @@ def check_hashes(path: Path, manifest: Manifest) -> None:
             f"again, or export again"
         )
     for expected in manifest.files:
-        file = _beside(path, expected)
+        file = path.with_name(expected.name)
         if _digest(file).sha256 != expected.sha256:
             raise ArtifactError(
                 f"{file}: not the file that {path.name} was exported with (its SHA-256 differs): "
@@ -103,7 +98,7 @@ def weights_source(path: Path, manifest: Manifest) -> Path:
     Raises ArtifactError unless it lies beside the engine and says of itself that it is the file
     that the engine was built from; whether that is true, `check_hashes` finds out.
     """
-    graph = _beside(path, manifest.graph)
+    graph = path.with_name(manifest.graph.name)
     _size(
         graph,
         f"missing; {path.name} was built without weights and takes them from it, so copy both "
@@ -201,20 +196,3 @@ def _digest(file: Path, size: int | None = None) -> FileDigest:
         return digest(file, size)
     except OSError as error:
         raise ArtifactError(f"{file}: {reason(error)}") from error
-
-
-def _beside(path: Path, file: FileDigest) -> Path:
-    if not _is_file_name(file.name):
-        raise ArtifactError(
-            f"{path}: its manifest names {quote(file.name)}, which is no plain file name"
-        )
-    return path.with_name(file.name)
-
-
-def _is_file_name(name: str) -> bool:
-    return (
-        name == Path(name).name
-        and name not in ("", "..")
-        and len(name.encode()) <= _MAX_NAME
-        and not _CONTROL.search(name)
-    )

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsunet_runtime.quoting import quote
 
 if TYPE_CHECKING:
-    from dsunet_runtime.manifest import Engine, Manifest, Preprocessing, Profile, TensorSpec
+    from dsunet_runtime.manifest import (
+        Engine,
+        FileDigest,
+        Manifest,
+        Preprocessing,
+        Profile,
+        TensorSpec,
+    )
 
-MAX_DIMENSION = 1 << 16
+MAX_DIMENSION = 1 << 20
 """Of a batch, and of a frame's height and width."""
 MAX_SIDE = 4096
 """Of an encoder's square input; at that size one image takes 200 MB."""
@@ -23,6 +31,10 @@ MAX_SIDE = 4096
 _MAX_RANK = 8
 _MAX_BYTES = 1 << 48
 """Of a file."""
+_MOST_GPUS = 100
+_MAX_NAME = 255
+"""Bytes, of file systems."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TYPES = ("uint8", "float32")
 _SMALLEST_STD, _LARGEST_MEAN = 1e-6, 1e6
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -47,9 +59,9 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     for profile in manifest.profiles:
         yield from _of_profile(profile)
     for file in (manifest.graph, *manifest.files):
-        if not 0 <= file.size <= _MAX_BYTES or not _SHA256.fullmatch(file.sha256):
-            yield f"{quote(file.name)} has no size and SHA-256"
+        yield from _of_file(file)
     if manifest.engine is not None:
+        yield from _of_file(manifest.engine.file)
         yield from _of_engine(manifest.engine)
 
 
@@ -85,12 +97,18 @@ def _of_profile(profile: Profile) -> Iterator[str]:
         yield f"the profile of {quote(profile.input)} is no range within 1 to {MAX_DIMENSION:,}"
 
 
+def _of_file(file: FileDigest) -> Iterator[str]:
+    name = file.name
+    is_plain = name == Path(name).name and name not in ("", "..")
+    if not is_plain or len(name.encode()) > _MAX_NAME or _CONTROL.search(name):
+        yield f"{quote(name)} is no plain file name"
+    if not 1 <= file.size <= _MAX_BYTES or not _SHA256.fullmatch(file.sha256):
+        yield f"{quote(name)} has no size and SHA-256"
+
+
 def _of_engine(engine: Engine) -> Iterator[str]:
-    if not 1 <= engine.file.size <= _MAX_BYTES or not _SHA256.fullmatch(engine.file.sha256):
-        yield "the engine's file has no size and SHA-256"
     if not _VERSION.fullmatch(engine.tensorrt_version):
         yield f"tensorrt_version is {quote(engine.tensorrt_version)}"
-    if not engine.compute_capabilities or not all(
-        map(_COMPUTE_CAPABILITY.fullmatch, engine.compute_capabilities)
-    ):
-        yield f"compute_capabilities is {quote(engine.compute_capabilities)}"
+    found = engine.compute_capabilities
+    if not 1 <= len(found) <= _MOST_GPUS or not all(map(_COMPUTE_CAPABILITY.fullmatch, found)):
+        yield f"compute_capabilities is {quote(found)}"

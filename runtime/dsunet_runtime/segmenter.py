@@ -20,6 +20,7 @@ from dsunet_runtime.forms import Prepared, form_of
 from dsunet_runtime.images import ImageLike
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.provider import Provider
+from dsunet_runtime.quoting import quote
 from dsunet_runtime.shapes import batch_range
 
 
@@ -198,7 +199,7 @@ def _provider(name: Provider | str) -> Provider:
         return Provider(name)
     except ValueError as error:
         known = ", ".join(p.value for p in Provider)
-        raise BackendError(f"no provider is called {name!r}: give one of {known}") from error
+        raise BackendError(f"no provider is called {quote(name)}: give one of {known}") from error
 
 
 def _same_shapes(prepared: Sequence[Prepared]) -> list[list[int]]:

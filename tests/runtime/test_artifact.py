@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,21 @@ import pytest
 from numpy.typing import NDArray
 
 import dsunet_runtime
-from dsunet_runtime import ArtifactError, BackendError, artifact, segmenter
+from dsunet_runtime import (
+    ArtifactError,
+    BackendError,
+    RuntimeFault,
+    artifact,
+    segmenter,
+)
+from dsunet_runtime.backends.tensorrt.runtime_cache import cache_file
 from dsunet_runtime.document import seal
+from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.manifest import METADATA_KEY, FileDigest, InputForm, Manifest
 from dsunet_runtime.onnx_metadata import encode_metadata, read_metadata
-from tests.runtime import artifacts
+from tests.runtime import artifacts, engines, fake_tensorrt
+from tests.runtime.conftest import Machine
+from tests.runtime.fake_cuda import GPU
 
 
 @pytest.fixture
@@ -197,6 +208,79 @@ class TestBrokenManifest:
         artifacts.write(path, onnx.load(path), wrong)
         with pytest.raises(ArtifactError, match="dino, hiera where its form has image"):
             dsunet_runtime.load(path)
+
+
+class TestWhatIsNoFile:
+    """A pipe or a device may never end: reading it is not begun."""
+
+    @pytest.mark.parametrize("kind", ["pipe", "device"])
+    @pytest.mark.parametrize("name", ["model.onnx", "model.onnx.data"])
+    def test_of_an_onnx_artifact(self, pair: Path, kind: str, name: str) -> None:
+        replace_by(pair.with_name(name), kind)
+        with pytest.raises(ArtifactError, match=rf"{name}: is a pipe or a device, not a file"):
+            dsunet_runtime.load(pair)
+
+    @pytest.mark.parametrize("kind", ["pipe", "device"])
+    @pytest.mark.parametrize("name", ["a.engine", "a.engine.json"])
+    def test_of_an_engine(self, tmp_path: Path, kind: str, name: str) -> None:
+        path = engines.frames(tmp_path / "a.engine")
+        replace_by(path.with_name(name), kind)
+        with pytest.raises(ArtifactError, match=rf"{name}: is a pipe or a device, not a file"):
+            dsunet_runtime.load(path)
+
+    @pytest.mark.parametrize("kind", ["pipe", "device"])
+    def test_a_cache_of_kernels_is_written_anew(
+        self, rtx_machine: Machine, tmp_path: Path, kind: str
+    ) -> None:
+        path = engines.frames(tmp_path / "a.engine")
+        cache = cache_file(path, GPU, "cuda13.0", fake_tensorrt.VERSION)
+        replace_by(cache, kind)
+        dsunet_runtime.load(path).close()
+        assert cache.is_file()
+        assert not cache.is_symlink()
+
+
+def replace_by(path: Path, kind: str) -> None:
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+
+
+class TestForeignText:
+    """Names are of any length, and may hold what a terminal obeys."""
+
+    NAME = "\x1b[2J" * 100_000
+
+    def test_names_of_tensors(self, tmp_path: Path) -> None:
+        path = artifacts.frames(tmp_path / "a.onnx")
+        model, manifest = onnx.load(path), dsunet_runtime.read_manifest(path)
+        model.graph.input[0].name = model.graph.node[0].input[0] = self.NAME
+        artifacts.write(path, model, manifest)
+        says_little(path, "the graph's inputs are ")
+        (image,) = manifest.inputs
+        named = dataclasses.replace(manifest, inputs=(dataclasses.replace(image, name=self.NAME),))
+        artifacts.write(path, model, named)
+        says_little(path, "the manifest names tensors ")
+
+    def test_what_onnx_runtime_says_of_a_node(self, tmp_path: Path) -> None:
+        path = artifacts.frames(tmp_path / "a.onnx")
+        model = onnx.load(path)
+        model.graph.node[1].name = model.graph.node[1].op_type = self.NAME
+        artifacts.write(path, model, dsunet_runtime.read_manifest(path))
+        says_little(path, "ONNX Runtime cannot load it|not a whole ONNX model")
+
+    def test_what_a_manifest_says_of_an_engine(self, tmp_path: Path) -> None:
+        path = engines.frames(tmp_path / "a.engine", flavor=Flavor.TENSORRT, platform=self.NAME)
+        says_little(path, "built for ")
+
+
+def says_little(path: Path, match: str) -> None:
+    with pytest.raises(RuntimeFault, match=match) as caught:
+        dsunet_runtime.load(path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
 
 
 class TestWeightsBesideTheGraph:
