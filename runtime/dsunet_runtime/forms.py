@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsunet_runtime.backends import Tensors
+from dsunet_runtime.blank_masks import NOT_NUMBERS
 from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
 from dsunet_runtime.images import ImageLike, as_rgb, encoder_input
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm, Preprocessing, TensorSpec
@@ -105,9 +106,7 @@ class EncoderTensors(Form):
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
         logits: NDArray[Any] = outputs["logits"][0]
         if not np.isfinite(logits).all():
-            raise BackendError(
-                "the network gave values that are not finite: export it with more of it in float32"
-            )
+            raise BackendError(f"the network gave logits that are not finite: {NOT_NUMBERS}")
         height, width, _ = prepared.rgb.shape
         return mask_from_logits(logits.astype(np.float32), (height, width), self._mask_form)
 
