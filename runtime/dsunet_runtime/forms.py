@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsunet_runtime.backends import Tensors
+from dsunet_runtime.blank_masks import NOT_NUMBERS
 from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
 from dsunet_runtime.images import ImageLike, as_rgb, encoder_input
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm, Preprocessing, TensorSpec
 from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.quoting import quote, shorten
 from dsunet_runtime.shapes import input_ranges
 
 
@@ -68,7 +70,7 @@ class Frames(Form):
         _check_names(manifest.outputs, {"mask"})
         (image,) = manifest.inputs
         if len(image.shape) != 4:
-            raise ArtifactError(f"the manifest's input has shape {image.shape}, not N×H×W×3")
+            raise ArtifactError(f"the manifest's input has shape {quote(image.shape)}, not N×H×W×3")
         self._height, self._width = input_ranges(manifest)["image"][1:3]
         self._remedy = (
             "export with `--size dynamic`"
@@ -104,9 +106,7 @@ class EncoderTensors(Form):
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
         logits: NDArray[Any] = outputs["logits"][0]
         if not np.isfinite(logits).all():
-            raise BackendError(
-                "the network gave values that are not finite: export it with more of it in float32"
-            )
+            raise BackendError(f"the network gave logits that are not finite: {NOT_NUMBERS}")
         height, width, _ = prepared.rgb.shape
         return mask_from_logits(logits.astype(np.float32), (height, width), self._mask_form)
 
@@ -115,6 +115,6 @@ def _check_names(specs: tuple[TensorSpec, ...], expected: set[str]) -> None:
     names = {spec.name for spec in specs}
     if names != expected:
         raise ArtifactError(
-            f"the manifest names tensors {', '.join(sorted(names))} where its form has "
+            f"the manifest names tensors {shorten(sorted(names), 4)} where its form has "
             f"{', '.join(sorted(expected))}: export again"
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsunet_runtime.errors import ImageError, OutputError
+from dsunet_runtime.quoting import reason
 
 # fmt: off
 SUFFIXES = frozenset({
@@ -55,7 +56,7 @@ def make_folder(folder: Path) -> None:
     except FileExistsError as error:
         raise OutputError(f"{folder}: is a file: name a folder") from error
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be created: {error.strerror}") from error
+        raise OutputError(f"{folder}: cannot be created: {reason(error)}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{folder}: cannot be written to: name another folder")
 
@@ -90,7 +91,7 @@ def images_at(source: Path) -> list[Path]:
             source.stat()
             return [source]
     except OSError as error:
-        raise ImageError(f"{source}: {error.strerror}") from error
+        raise ImageError(f"{source}: {reason(error)}") from error
     if not found:
         known = " ".join(sorted(SUFFIXES))
         raise ImageError(f"{source}: no images in this folder (looked for {known})")
