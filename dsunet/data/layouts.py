@@ -27,7 +27,7 @@ import re
 from pathlib import Path
 
 from dsunet.errors import DataError, listed
-from dsunet_runtime.jobs import SUFFIXES
+from dsunet_runtime.image_folder import SUFFIXES
 
 _IMAGES = frozenset({"image", "images", "img", "imgs", "im"})
 _MASKS = frozenset(

@@ -64,7 +64,7 @@ class TestFinding:
         write_mask(masks / "a.png")
         write_mask(masks / ".hidden.png")
         (images / "Thumbs.db").write_bytes(b"")
-        folder(masks / "sub.png")
+        folder(masks / "sub")
         assert stems(find_pairs(images, masks)) == ["a"]
 
     def test_lists_what_is_unpaired(self, images: Path, masks: Path) -> None:
