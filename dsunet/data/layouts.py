@@ -79,6 +79,12 @@ def locate(folder: Path, split: Split) -> tuple[Path, Path]:
     return found[0]
 
 
+def is_generic(name: str) -> bool:
+    """Whether a folder's name says what it holds, and not of which dataset."""
+    name = name.lower()
+    return name in _IMAGES | _MASKS or any(name in split.endings for split in Split)
+
+
 def _search(folder: Path, split: Split) -> list[tuple[Path, Path]]:
     inside = _folders(folder)
     images = [path for path in inside if _is_named(path, _IMAGES, "image")]

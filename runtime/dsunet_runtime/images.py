@@ -38,13 +38,23 @@ _SEVERAL_VIEWS = "MPO"
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """What can be told of an image file without decoding it."""
+
+    shape: tuple[int, int]
+    """Height and width of the upright image."""
+    orientation: int
+    """By EXIF, 1 to 8; 1 without EXIF, and for what is upright."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """An image, and what its file says besides its colours."""
 
     rgb: NDArray[np.uint8]
     """Contiguous, H×W×3, 0 to 255, upright."""
     orientation: int = _UPRIGHT
-    """By EXIF, 1 to 8; 1 without EXIF, and for what is upright."""
+    """As in `Header`."""
     is_grey: bool = False
     """By its format; one in colour may have grey pixels only."""
     is_transparent: bool = False
@@ -52,15 +62,10 @@ class Decoded:
     is_first_of_several: bool = False
     """Whether the file has more frames."""
 
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What can be told of an image file without decoding it."""
-
-    shape: tuple[int, int]
-    """Height and width of the upright image."""
-    orientation: int
-    """As in `Decoded`."""
+    @property
+    def header(self) -> Header:
+        height, width, _ = self.rgb.shape
+        return Header((height, width), self.orientation)
 
 
 def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
