@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TextIO
 
 from dsunet.config import DSUNetConfig, Injection
-from dsunet.data.pairs import check_pairs
 from dsunet.errors import TrainingError
-from dsunet.evaluation.evaluating import evaluate_models, mask_folder
+from dsunet.evaluation.evaluating import check_test_sets, evaluate_models, mask_folder
 from dsunet.evaluation.judging import Judge
 from dsunet.evaluation.predictors import Predictor, open_predictor
 from dsunet.evaluation.published import known_dataset, published_rows
@@ -78,7 +77,7 @@ def ablate(
         _refuse_other_options(run)
     waiting = [variant for variant, run in runs.items() if not _is_finished(run)]
     if waiting:  # hours: nothing may be found wrong with the test sets after them
-        check_pairs([pair for test_set in test_sets for pair in test_set.pairs], stream)
+        check_test_sets(test_sets, stream)
     for variant in waiting:
         print(f"{variant}: injection {variant.injection}", file=stream, flush=True)
         _train_on(runs[variant], Report(stream))

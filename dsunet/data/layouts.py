@@ -27,7 +27,7 @@ import re
 from pathlib import Path
 
 from dsunet.errors import DataError, listed
-from dsunet_runtime.jobs import SUFFIXES
+from dsunet_runtime.image_folder import SUFFIXES
 
 _IMAGES = frozenset({"image", "images", "img", "imgs", "im"})
 _MASKS = frozenset(
@@ -77,6 +77,12 @@ def locate(folder: Path, split: Split) -> tuple[Path, Path]:
             )
         )
     return found[0]
+
+
+def is_generic(name: str) -> bool:
+    """Whether a folder's name says what it holds, and not of which dataset."""
+    name = name.lower()
+    return name in _IMAGES | _MASKS or any(name in split.endings for split in Split)
 
 
 def _search(folder: Path, split: Split) -> list[tuple[Path, Path]]:

@@ -15,8 +15,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from dsunet.cli import app
+from dsunet.data.checks import check_pairs
+from dsunet.data.files import read_mask
 from dsunet.data.layouts import Split, locate
-from dsunet.data.pairs import check_pairs, find_pairs, read_mask
+from dsunet.data.pairs import find_pairs
 from dsunet.errors import DataError
 from dsunet.scenes import write_scenes
 from dsunet_runtime.errors import OutputError
@@ -43,7 +45,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("split", list(Split))
 def test_is_a_dataset(dataset: Path, split: Split) -> None:
-    pairs = find_pairs(*locate(dataset, split))
+    pairs = find_pairs(*locate(dataset, split)).pairs
     assert [pair.stem for pair in pairs] == ["0000", "0001", "0002", "0003", "0004", "0005"]
     check_pairs(pairs)
     for pair in pairs:
@@ -126,7 +128,7 @@ def test_command(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{tmp_path}: 3 scenes, ")
-    assert len(find_pairs(*locate(tmp_path, Split.TRAIN))) == 3
+    assert len(find_pairs(*locate(tmp_path, Split.TRAIN)).pairs) == 3
     summary = json.loads((tmp_path / "scenes.json").read_text())
     assert (summary["seed"], summary["size"]) == (2, 64)
     assert {*summary["kinds"].values()} == {"camouflaged"}

@@ -17,7 +17,7 @@ import dsunet.ablation
 from dsunet import DSUNetConfig, Injection, load_model, random_model, save_model
 from dsunet.ablation import Variant, ablate, draw, open_trained
 from dsunet.cli import app
-from dsunet.data.pairs import read_mask
+from dsunet.data.files import read_mask
 from dsunet.device import Device
 from dsunet.errors import DataError, TrainingError
 from dsunet.evaluation.metrics import score_image, summarize
