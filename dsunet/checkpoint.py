@@ -1,36 +1,37 @@
 """DSU-Net's checkpoints: the published code's files, and our own, in and out.
 
 Our own is a safetensors file whose metadata holds, under `METADATA_KEY`, one JSON document:
-the format's version, the configuration, whether the file holds everything or only what was
-trained, and the content hashes of the encoders (`pretrained.encoder_hashes`).
+a checksum over the whole file (`checksum`), the format's version, the configuration, whether the
+file holds everything or only what was trained, and the content hashes of the encoders
+(`pretrained.encoder_hashes`).  Version 1 had no checksum, and is still read.
 """
 
 from __future__ import annotations
 
 import enum
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
+from dsunet.checksum import PLACEHOLDER
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.errors import CheckpointError, ConfigError
 from dsunet.matching import Mismatch, compare, to_float32
 from dsunet.model import DSUNet, build_empty
 from dsunet.pretrained import ENCODER_PREFIXES, encoder_hashes, load_encoders, recognize_encoder
 from dsunet.public_layout import HAAR_KEYS, MASK_TOKEN_KEY, is_public_layout, public_key
-from dsunet.weight_files import WeightFile, read_weights
+from dsunet.weight_files import WeightFile, read_weights, write_safetensors
+from dsunet_runtime.errors import OutputError
 from dsunet_runtime.quoting import shorten
 
 METADATA_KEY = "dsunet"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_WITHOUT_CHECKSUM = 1
 
 
 class Layout(enum.StrEnum):
@@ -115,23 +116,17 @@ def save_model(model: DSUNet, path: str | Path, *, only_trained: bool = False) -
     whole = model.state_dict()
     state = to_float32({key: tensor.detach().cpu() for key, tensor in whole.items()}, whole)
     header = {
+        "checksum": PLACEHOLDER,
         "format_version": FORMAT_VERSION,
         "config": model.config.to_dict(),
         "content": content.value,
         "encoders": encoder_hashes(state),
     }
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    held = {key: tensor for key, tensor in state.items() if content.holds(key)}
     try:
-        held = {key: tensor for key, tensor in state.items() if content.holds(key)}
-        beside.touch()
-        mode = beside.stat().st_mode  # safetensors would let nobody else read it
-        save_file(held, beside, metadata={METADATA_KEY: json.dumps(header)})
-        beside.chmod(mode)
-        beside.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be written: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+        write_safetensors(path, held, {METADATA_KEY: json.dumps(header)})
+    except OutputError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def open_checkpoint(path: str | Path, *, config: DSUNetConfig | None = None) -> Checkpoint:
@@ -181,11 +176,13 @@ def _read_header(file: WeightFile) -> tuple[Content, dict[str, str], DSUNetConfi
     try:
         header: dict[str, Any] = json.loads(file.metadata[METADATA_KEY])
         version = header["format_version"]
-        if version != FORMAT_VERSION:
+        if version not in (FORMAT_VERSION, _WITHOUT_CHECKSUM):
             raise CheckpointError(
                 f"{file.path} has format version {version}, and this dsunet reads version "
                 f"{FORMAT_VERSION}: update dsunet"
             )
+        if version == FORMAT_VERSION and not file.is_verified:
+            raise CheckpointError(f"{file.path} has lost its checksum: get the file again")
         encoders = {str(name): str(digest) for name, digest in header["encoders"].items()}
         return Content(header["content"]), encoders, DSUNetConfig.from_dict(header["config"])
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:

@@ -14,10 +14,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from dsunet.checksum import Checksum, verify_checksum, write_with_checksum
 from dsunet.errors import CheckpointError
-from dsunet_runtime.quoting import shorten
+from dsunet_runtime.errors import OutputError
+from dsunet_runtime.quoting import reason, shorten
 
 WRAPPER_KEYS = ("state_dict", "model")
 """Where training programs put the weights beside an optimizer, an epoch and the like."""
@@ -34,6 +37,8 @@ class WeightFile:
     tensors: dict[str, Tensor]
     metadata: dict[str, str] = field(default_factory=dict)
     """What a safetensors file says about itself; empty for the other formats."""
+    is_verified: bool = False
+    """Whether the file holds a checksum over all of it, as dsunet's own do, which was compared."""
 
 
 def read_weights(path: str | Path) -> WeightFile:
@@ -60,6 +65,17 @@ def read_weights(path: str | Path) -> WeightFile:
     raise CheckpointError(f"{path} is not a checkpoint: neither safetensors nor PyTorch's format")
 
 
+def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file, whole or not at all, with a checksum over all of it.
+
+    The metadata holds `checksum.PLACEHOLDER` where the checksum is to be.  Raises OutputError.
+    """
+    try:
+        write_with_checksum(path, lambda beside: save_file(tensors, beside, metadata=metadata))
+    except SafetensorError as error:
+        raise OutputError(f"{path}: cannot be written: {reason(error)}") from error
+
+
 def checkpoint_sha256(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits.  Raises CheckpointError if unreadable."""
     try:
@@ -71,12 +87,17 @@ def checkpoint_sha256(path: str | Path) -> str:
 
 def _read_safetensors(path: Path) -> WeightFile:
     try:
+        checksum = verify_checksum(path)
+        if checksum is Checksum.DIFFERS:
+            raise CheckpointError(
+                f"{path} is damaged: its content does not match its checksum; get the file again"
+            )
         with safe_open(path, framework="pt", device="cpu") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is truncated or damaged: {error}") from error
-    return WeightFile(path, _without_prefix(tensors), metadata)
+    return WeightFile(path, _without_prefix(tensors), metadata, checksum is Checksum.MATCHES)
 
 
 def _read_torch(path: Path, *, zipped: bool) -> Any:
