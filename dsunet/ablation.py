@@ -6,7 +6,6 @@ so that an ablation that was interrupted goes on where it was.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import enum
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +26,7 @@ from dsunet.evaluation.testsets import TestSet
 from dsunet.training import TrainingOptions, resume, train
 from dsunet.training.folder import RunFolder
 from dsunet.training.report import Report
+from dsunet.training.state import saved_position
 
 COLUMNS = {"s_measure": "S", "f_adaptive": "F", "e_mean": "E", "mae": "M"}
 """The paper's columns; `evaluation.published` says why these F and E."""
@@ -131,12 +131,11 @@ def _refuse_other_options(run: TrainingOptions) -> None:
 
 
 def _is_finished(run: TrainingOptions) -> bool:
-    """Whether the last epoch is in the log, which is written after its checkpoint."""
+    """Whether the last epoch is in the state, which is written after its checkpoint."""
     folder = RunFolder(run.output)
-    if not (folder.log.exists() and folder.checkpoint.exists()):
+    if not (folder.state.exists() and folder.checkpoint.exists()):
         return False
-    with folder.log.open(newline="") as file:
-        return [row["epoch"] for row in csv.DictReader(file)][-1:] == [str(run.epochs)]
+    return saved_position(folder.state, folder.read_config()["run"]).epoch >= run.epochs
 
 
 def _train_on(run: TrainingOptions, report: Report) -> None:

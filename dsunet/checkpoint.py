@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from dsunet.config import PRESETS, DSUNetConfig, Injection
@@ -25,9 +23,9 @@ from dsunet.pretrained import encoder_hashes, load_encoders
 from dsunet.public_layout import HAAR_KEYS, MASK_TOKEN_KEY, is_public_layout, public_key
 from dsunet.run_checkpoint import Notice, find_checkpoint
 from dsunet.states import Network, State, choose_state, find_states
-from dsunet.weight_files import WeightFile, read_weights
-from dsunet_runtime.files import staging_folder
-from dsunet_runtime.quoting import reason, shorten
+from dsunet.weight_files import WeightFile, read_weights, write_safetensors
+from dsunet_runtime.errors import OutputError
+from dsunet_runtime.quoting import shorten
 
 _LEAST_BYTES = 2
 """Of a number in a file: half precision."""
@@ -115,18 +113,12 @@ def save_model(model: DSUNet, path: str | Path, *, only_trained: bool = False) -
     content = Content.TRAINED if only_trained else Content.WHOLE
     whole = model.state_dict()
     state = to_float32({key: tensor.detach().cpu() for key, tensor in whole.items()}, whole)
-    header = Header.of(state, model.config, content)
+    header = Header(model.config, content, encoder_hashes(state))
     held = {key: tensor for key, tensor in state.items() if content.holds(key)}
     try:
-        with staging_folder(path.parent) as folder:
-            beside = folder / path.name
-            beside.touch()
-            mode = beside.stat().st_mode  # safetensors would let nobody else read it
-            save_file(held, beside, metadata={METADATA_KEY: header.to_text()})
-            beside.chmod(mode)
-            beside.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be written: {reason(error)}") from error
+        write_safetensors(path, held, {METADATA_KEY: header.to_text()})
+    except OutputError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def open_checkpoint(
@@ -146,7 +138,7 @@ def open_checkpoint(
     state = choose_state(file, Network.DSU_NET, weights, notice)
     if state is None:
         raise _no_checkpoint(file)
-    header = Header.read(path, file.metadata)
+    header = Header.read(file)
     if header is not None:
         if config is not None and config != header.config:
             raise CheckpointError(
@@ -154,7 +146,6 @@ def open_checkpoint(
             )
         config = header.config
         _check_size(file, header)
-        header.check_tensors(path, state.tensors)
     content = header.content if header else Content.WHOLE
     layout = Layout.PUBLIC if is_public_layout(state.tensors) else Layout.DSUNET
     model, mismatch = _nearest(

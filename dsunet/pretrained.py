@@ -73,22 +73,19 @@ def encoder_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:
     little-endian.  So it depends on the numbers alone, not on the file that they came in.
     An encoder that the model lacks has no entry.
     """
-    groups = {
-        encoder: {key: tensor for key, tensor in state.items() if key.startswith(prefix)}
-        for encoder, prefix in ENCODER_PREFIXES.items()
-    }
-    return {encoder: content_sha256(tensors) for encoder, tensors in groups.items() if tensors}
-
-
-def content_sha256(tensors: Mapping[str, Tensor], before: bytes = b"") -> str:
-    """The SHA-256 that `encoder_hashes` says, of any tensors, after some bytes."""
-    digest = hashlib.sha256(before)
-    for key in sorted(tensors):
-        tensor = tensors[key].detach().cpu().contiguous()
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        digest.update(f"{key} {dtype} {'x'.join(map(str, tensor.shape))}\n".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    hashes = {}
+    for encoder, prefix in ENCODER_PREFIXES.items():
+        keys = sorted(key for key in state if key.startswith(prefix))
+        if not keys:
+            continue
+        digest = hashlib.sha256()
+        for key in keys:
+            tensor = state[key].detach().cpu().contiguous()
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            digest.update(f"{key} {dtype} {'x'.join(map(str, tensor.shape))}\n".encode())
+            digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+        hashes[encoder] = digest.hexdigest()
+    return hashes
 
 
 def _read_sam2(source: str | Path, notice: Notice | None) -> dict[str, Tensor]:

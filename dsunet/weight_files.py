@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from dsunet.checksum import Checksum, verify_checksum, write_with_checksum
 from dsunet.errors import CheckpointError
 from dsunet.zip_records import check_records
+from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.quoting import printable, reason
 
@@ -37,13 +40,16 @@ class WeightFile:
     empty name for the file itself."""
     metadata: dict[str, str] = field(default_factory=dict)
     """What a safetensors file says about itself; empty for the other formats."""
+    is_verified: bool = False
+    """Whether the file holds a checksum over all of it, as dsunet's own do, which was compared."""
 
 
 def read_weights(path: str | Path) -> WeightFile:
     """Read a weight file of any known format, told apart by its first bytes.
 
-    Of a zip archive, which is what `torch.save` writes, every record's checksum is checked.  Raises
-    CheckpointError if the file cannot be read, is damaged, or holds no named tensors.
+    Checksums are compared: that of a file of ours, and those of the records that `torch.save`
+    writes.  Raises CheckpointError if the file cannot be read, is damaged, or holds no named
+    tensors.
     """
     path = Path(path)
     try:
@@ -65,6 +71,17 @@ def read_weights(path: str | Path) -> WeightFile:
     raise CheckpointError(f"{path} is not a checkpoint: neither safetensors nor PyTorch's format")
 
 
+def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file, whole or not at all, with a checksum over all of it.
+
+    The metadata holds `checksum.PLACEHOLDER` where the checksum is to be.  Raises OutputError.
+    """
+    try:
+        write_with_checksum(path, lambda beside: save_file(tensors, beside, metadata=metadata))
+    except SafetensorError as error:
+        raise OutputError(f"{path}: cannot be written: {reason(error)}") from error
+
+
 def checkpoint_sha256(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits.  Raises CheckpointError if unreadable."""
     try:
@@ -76,12 +93,18 @@ def checkpoint_sha256(path: str | Path) -> str:
 
 def _read_safetensors(path: Path) -> WeightFile:
     try:
+        checksum = verify_checksum(path)
         with safe_open(path, framework="pt", device="cpu") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except Exception as error:  # safetensors' own, and what PyTorch makes of types it lacks
         raise CheckpointError(f"{path} is truncated or damaged: {reason(error)}") from error
-    return WeightFile(path, {"": tensors} if tensors else {}, metadata)
+    if checksum is Checksum.DIFFERS:
+        raise CheckpointError(
+            f"{path} is damaged: its content does not match its checksum; get the file again"
+        )
+    groups = {"": tensors} if tensors else {}
+    return WeightFile(path, groups, metadata, checksum is Checksum.MATCHES)
 
 
 def _read_torch(path: Path, *, zipped: bool) -> Any:

@@ -67,6 +67,11 @@ class BatchPlan:
     def steps_per_epoch(self) -> int:
         return -(-(self.count - self.count % self.world) // self.batch)
 
+    @property
+    def largest_part(self) -> int:
+        """How many samples the first part of a step has; none has more."""
+        return len(self.steps(0)[0][0])
+
     def steps(self, epoch: int) -> list[list[list[Key]]]:
         """For each step its parts, for each part its samples."""
         order = np.random.default_rng((_ORDER, self.seed, epoch)).permutation(self.count)

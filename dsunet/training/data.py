@@ -13,6 +13,8 @@ from dsunet.data.layouts import Split, locate
 from dsunet.data.pairs import Pair, check_pairs, find_pairs
 from dsunet.errors import DataError
 from dsunet.training.options import TrainingOptions
+from dsunet_runtime.files import open_regular
+from dsunet_runtime.quoting import reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def find_data(options: TrainingOptions) -> TrainingData:
     images, masks = (_hashes([getattr(pair, name) for pair in pairs]) for name in ("image", "mask"))
     names = [pair.stem for pair in pairs]
     lines = "".join(" ".join(line) + "\n" for line in zip(images, masks, names, strict=True))
-    digest = hashlib.sha256(lines.encode()).hexdigest()
+    digest = hashlib.sha256(os.fsencode(lines)).hexdigest()  # names may be no UTF-8
     return TrainingData(tuple(pairs), tuple(val_pairs), tuple(images), digest)
 
 
@@ -68,7 +70,7 @@ def _hashes(paths: Sequence[Path]) -> list[str]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from error
