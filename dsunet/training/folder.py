@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,11 +37,10 @@ class RunFolder:
         self.overlays = path / "overlays"
         self.tensorboard = path / "tensorboard"
 
-    def start(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Make the folder, and write what the run is asked to do, with a new id as `run`.
+    def start(self, config: dict[str, Any]) -> None:
+        """Make the folder, and write what the run is asked to do.
 
-        Returns what was written.  Raises TrainingError if there is a run already, or if the folder
-        cannot be made.
+        Raises TrainingError if there is a run already, or if the folder cannot be made.
         """
         self.refuse_started()
         try:
@@ -50,19 +48,17 @@ class RunFolder:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(f"{self.path} cannot be made: {error.strerror}") from error
-        return self.write_config({"run": uuid.uuid4().hex, **config})
+        self.write_config(config)
 
-    def write_config(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Write config.json, and return what was written.  Raises TrainingError if it cannot be."""
-        config = {"checksum": PLACEHOLDER, "version": CONFIG_VERSION} | {
-            name: value for name, value in config.items() if name not in ("checksum", "version")
-        }
-        text = json.dumps(config, indent=2, allow_nan=False) + "\n"
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write config.json.  Raises TrainingError if it cannot be written."""
+        first = {"checksum": PLACEHOLDER, "version": CONFIG_VERSION}
+        others = {name: value for name, value in config.items() if name not in first}
+        text = json.dumps(first | others, indent=2, allow_nan=False) + "\n"
         try:
             write_with_checksum(self.config, lambda beside: beside.write_text(text))
         except OutputError as error:
             raise TrainingError(str(error)) from error
-        return config
 
     def refuse_started(self) -> None:
         """Raise TrainingError if there is a run already."""

@@ -71,6 +71,7 @@ class Training:
         self._position = Position()
         if folder.state.exists():
             self._position = load_state(folder.state, run, model, self._stepper.optimizer, fabric)
+        self._loader = self._open_loader()
         self._tensorboard: TensorBoardLog | None = None
 
     @property
@@ -86,7 +87,7 @@ class Training:
                 "lengthens it"
             )
             return
-        parts = iter(self._loader())
+        parts = iter(self._loader)
         with self._open_tensorboard() as self._tensorboard:
             for _ in range(self._position.epoch, self._options.epochs):
                 self._train_epoch(parts)
@@ -98,7 +99,7 @@ class Training:
         done = self._position.epoch * self._plan.steps_per_epoch + self._position.step
         return TensorBoardLog(self._folder.tensorboard, done + 1)
 
-    def _loader(self) -> DataLoader[Sample]:
+    def _open_loader(self) -> DataLoader[Sample]:
         options, position = self._options, self._position
         sides = dict(self._model.config.input_sizes)
         if self._cache is not None:

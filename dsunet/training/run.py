@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,15 +119,17 @@ def _run(
         if config is not None:
             check_unchanged(config, found, folder, report)
         cache = filled_cache(fabric, options, model, data, report)
-        if config is None:
-            config = folder.start(found) if fabric.is_global_zero else {"run": "", **found}
-        fabric.barrier()
         if options.checkpointing:
             checkpoint_blocks(model)
-        with resumable(folder):
-            training = Training(fabric, options, model, data, folder, config["run"], report, cache)
-            if fabric.is_global_zero and options.to_dict() != config["options"]:
+        begun = config or {"run": uuid.uuid4().hex, **found}
+        training = Training(fabric, options, model, data, folder, begun["run"], report, cache)
+        if fabric.is_global_zero:
+            if config is None:
+                folder.start(begun)
+            elif options.to_dict() != config["options"]:
                 _record_changes(config, options, training.position, folder, report)
+        fabric.barrier()
+        with resumable(folder):
             training.run()
 
 

@@ -258,6 +258,8 @@ def test_the_state_of_another_run_is_refused(
     uninterrupted: Path, dataset: Path, tmp_path: Path
 ) -> None:
     train(small_run(dataset, tmp_path / "run", epochs=1))
+    ids = {RunFolder(run).read_config()["run"] for run in (uninterrupted, tmp_path / "run")}
+    assert len(ids) == 2
     shutil.copy(RunFolder(uninterrupted).state, RunFolder(tmp_path / "run").state)
     with pytest.raises(TrainingError, match="it is of another run"):
         resume(tmp_path / "run")
