@@ -29,6 +29,9 @@ from pathlib import Path
 from dsunet.errors import DataError, listed
 from dsunet_runtime.image_folder import SUFFIXES
 
+UNFINISHED = "unfinished.txt"
+"""What `dsunet generate` has in its folder until the last scene is written."""
+
 _IMAGES = frozenset({"image", "images", "img", "imgs", "im"})
 _MASKS = frozenset(
     {"mask", "masks", "gt", "gts", "gt_object", "groundtruth", "ground_truth", "ground_truth_mask"}
@@ -58,6 +61,11 @@ def locate(folder: Path, split: Split) -> tuple[Path, Path]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: is no folder: name the folder of a dataset")
+    if (folder / UNFINISHED).exists():
+        raise DataError(
+            f"{folder}: does not hold all scenes, since dsunet generate was interrupted: remove it "
+            "and generate it again"
+        )
     try:
         found = _search(folder, split)
     except OSError as error:

@@ -78,6 +78,6 @@ def _hashes(paths: Sequence[Path]) -> list[str]:
 def _sha256(path: Path) -> str:
     try:
         with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {reason(error)}") from error

@@ -48,5 +48,5 @@ def write_overlays(predictor: TorchPredictor, pairs: Sequence[Pair], path: Path)
     for pair in pairs:
         rgb = read_image(pair.image)
         rows.append([rgb, read_mask(pair.mask), predictor(rgb)])
-    sheet = draw_sheet(rows, _TILE)
+    sheet = draw_sheet(rows, _TILE, ("image", "ground truth", "mask"))
     write_whole(path, lambda file: sheet.save(file, "JPEG", quality=90))

@@ -62,6 +62,7 @@ def test_sizes(dataset: Path) -> None:
 
 
 def test_summary(dataset: Path) -> None:
+    assert {path.name for path in dataset.iterdir()} == {"Image", "Mask", "scenes.json"}
     summary = json.loads((dataset / "scenes.json").read_text())
     kinds = summary.pop("kinds")
     assert summary == {
@@ -171,8 +172,11 @@ def test_interruption_leaves_no_half_file(tmp_path: Path, number: int, code: int
         _, said = process.communicate(timeout=60)
     assert process.returncode == code
     if number != signal.SIGKILL:  # of that Python's own watcher of semaphores tells
-        assert said == ("dsunet: interrupted\n" if number == signal.SIGINT else "")
+        line = f"{tmp_path} does not hold all scenes: remove it and generate it again"
+        assert said == (f"dsunet: interrupted: {line}\n" if number == signal.SIGINT else "")
     for path in tmp_path.glob("*/[!.]*"):  # what a dataset's reader sees
         with Image.open(path) as image:
             image.load()
     assert not (tmp_path / "scenes.json").exists()
+    with pytest.raises(DataError, match="does not hold all scenes, since dsunet generate was int"):
+        locate(tmp_path, Split.TRAIN)
