@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.blank_masks import NOT_NUMBERS
 from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
-from dsunet_runtime.images import ImageLike, as_rgb, encoder_input
+from dsunet_runtime.images import ImageLike, decode, encoder_input
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm, Preprocessing, TensorSpec
 from dsunet_runtime.masks import mask_from_logits
 from dsunet_runtime.quoting import quote, shorten
@@ -28,6 +28,8 @@ class Prepared:
     """The upright image, H×W×3, 0 to 255."""
     inputs: Tensors
     """The network's inputs for this image, without the batch axis."""
+    is_first_of_several: bool = False
+    """Whether the image is the first frame of a file with more."""
 
 
 class Form(ABC):
@@ -36,7 +38,9 @@ class Form(ABC):
     def read(self, image: ImageLike) -> Prepared:
         """Decode an image and prepare it.  The ImageError of a file begins with its name."""
         try:
-            return self.prepare(as_rgb(image))
+            decoded = decode(image)
+            prepared = self.prepare(decoded.rgb)
+            return replace(prepared, is_first_of_several=decoded.is_first_of_several)
         except ImageError as error:
             if isinstance(image, str | os.PathLike):
                 raise ImageError(f"{os.fspath(image)}: {error}") from error

@@ -64,7 +64,7 @@ class TestPredict:
         assert result.exit_code == 0
         assert result.stdout.startswith("3 masks, 0 failed, ")
         assert result.stdout.endswith(" images/s\n")
-        assert result.stderr == ""
+        assert result.stderr == f"dsunet-run: {photos}: left out 1 file: .txt (1)\n"
         assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "c.png"]
         for name in ("a.png", "b.JPG", "c.tif"):
             with Image.open(photos / name) as image:
@@ -95,7 +95,7 @@ class TestPredict:
         result = run("predict", artifact, photos, "-o", tmp_path / "masks")
         assert result.exit_code == 1
         assert result.stdout.startswith("2 masks, 1 failed, ")
-        assert result.stderr.startswith(f"dsunet-run: {photos / 'b.JPG'}: the image is 30×20")
+        assert f"\ndsunet-run: {photos / 'b.JPG'}: the image is 30×20" in result.stderr
 
     def test_broken_image_is_reported_and_the_rest_goes_on(
         self, frames_artifact: Path, photos: Path, tmp_path: Path
@@ -105,10 +105,19 @@ class TestPredict:
         out = tmp_path / "masks"
         result = run("predict", frames_artifact, photos, "-o", out, "--overlay")
         assert result.exit_code == 1
-        (line,) = result.stderr.splitlines()
+        _, line = result.stderr.splitlines()  # the first says what is left out
         assert line.startswith(f"dsunet-run: {photos / 'b.JPG'}: ")
         assert result.stdout.startswith("2 masks, 1 failed, ")
         assert not [path for path in out.iterdir() if path.name.startswith((".", "b"))]
+
+    def test_frames_that_are_not_used_are_told(
+        self, frames_artifact: Path, tmp_path: Path, photo: NDArray[np.uint8]
+    ) -> None:
+        first, second = Image.fromarray(photo), Image.fromarray(255 - photo)
+        first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+        result = run("predict", frames_artifact, tmp_path / "a.gif", "-o", tmp_path / "masks")
+        assert result.exit_code == 0
+        assert result.stderr == "dsunet-run: only the first frame is used of a.gif\n"
 
     def test_warnings_of_pillow_are_not_shown(
         self, frames_artifact: Path, tmp_path: Path, photo: NDArray[np.uint8]
