@@ -1,16 +1,16 @@
 """What the frozen DINOv2 gives for each image and each of its flips, computed once and kept.
 
-A file holds one image's maps, for all four flips because a flipped image's map is not the flipped
-map: position embeddings stay where they are.  They are kept in half precision, resampled to what
-the network injects where that is smaller.  A file's name is a hash of all that its content depends
-on, so a cache can be shared by any number of runs, and what does not fit is never found.
+A file holds the maps of one image and flip, because a flipped image's map is not the flipped map:
+position embeddings stay where they are.  They are kept in float16, resampled to what the network
+injects where that is smaller.  A file's name is a hash of all that its content depends on, so a
+cache can be shared by any number of runs, and what does not fit is never found.  The name is in the
+file too, under a checksum over all of it: a file that is damaged, or another one, is computed anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,16 +18,17 @@ from pathlib import Path
 
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+from dsunet.checksum import PLACEHOLDER, Checksum, verify_checksum
 from dsunet.config import DSUNetConfig, Injection
 from dsunet.data.samples import FLIPS, Flip, Sample
 from dsunet.errors import DataError, TrainingError
+from dsunet.weight_files import write_safetensors
 from dsunet_runtime.errors import OutputError
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.quoting import reason
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def map_sides(config: DSUNetConfig) -> tuple[int, ...]:
@@ -50,11 +51,12 @@ class FeatureCache:
     """What DINOv2 computes in."""
     image_hashes: tuple[str, ...]
 
-    def path(self, index: int) -> Path:
-        """Where the maps of an image are, or will be."""
+    def path(self, index: int, flip: Flip) -> Path:
+        """Where the maps of an image and flip are, or will be."""
         content = {
             "format_version": FORMAT_VERSION,
             "image": self.image_hashes[index],
+            "flip": flip,
             "encoder": self.encoder_hash,
             "precision": self.precision,
             "image_size": self.config.dino.image_size,
@@ -69,34 +71,31 @@ class FeatureCache:
 
         Raises DataError if the file is not there, or damaged.
         """
-        path = self.path(index)
+        path = self.path(index, flip)
         try:
+            is_whole = verify_checksum(path) is Checksum.MATCHES
             with safe_open(path, framework="pt") as file:
-                checksums = file.metadata()
-                stored = {key: file.get_tensor(key) for key in self._keys(flip)}
+                if is_whole and (file.metadata() or {}).get("name") == path.stem:
+                    return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
-            raise DataError(f"{path} cannot be read: {error}; --resume computes it anew") from error
-        if any(checksums.get(key) != _checksum(tensor) for key, tensor in stored.items()):
-            raise DataError(f"{path} is damaged: --resume computes it anew")
-        return {f"map{k}": tensor for k, tensor in enumerate(stored.values())}
+            raise DataError(
+                f"{path} cannot be read: {reason(error)}; --resume computes it anew"
+            ) from error
+        raise DataError(f"{path} is damaged: --resume computes it anew")
 
     def write(self, index: int, maps: Sequence[Sequence[Tensor]]) -> None:
         """Keep an image's maps: for each of FLIPS each map D×s×s.
 
         Raises TrainingError if they cannot be written.
         """
-        tensors = {
-            key: tensor.half().cpu().contiguous()
-            for flip, of_flip in zip(FLIPS, maps, strict=True)
-            for key, tensor in zip(self._keys(flip), of_flip, strict=True)
-        }
-        content = save(tensors, {key: _checksum(tensor) for key, tensor in tensors.items()})
-        path = self.path(index)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, lambda file: file.write(content))
-        except (OSError, OutputError) as error:
-            raise TrainingError(f"the cache cannot be written: {error}") from error
+        for flip, of_flip in zip(FLIPS, maps, strict=True):
+            tensors = {f"map{k}": one.half().cpu().contiguous() for k, one in enumerate(of_flip)}
+            path = self.path(index, flip)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_safetensors(path, tensors, {"checksum": PLACEHOLDER, "name": path.stem})
+            except (OSError, OutputError) as error:
+                raise TrainingError(f"the cache cannot be written: {reason(error)}") from error
 
     def missing(self) -> list[int]:
         """The images whose maps are not there whole; every file is read."""
@@ -112,10 +111,6 @@ class FeatureCache:
             return False
         return True
 
-    def _keys(self, flip: Flip) -> list[str]:
-        """The names of a flip's maps in a file."""
-        return [f"{FLIPS.index(flip)}.{k}" for k in range(len(map_sides(self.config)))]
-
 
 def kept_maps(maps: Sequence[Tensor], config: DSUNetConfig) -> list[Tensor]:
     """DINOv2's maps N×D×h×w as they are kept, N×D×s×s: resampled as the network does it."""
@@ -130,7 +125,3 @@ def flipped_images(images: Tensor) -> Iterator[Tensor]:
     for flip in FLIPS:
         axes = [axis for axis, wanted in ((3, flip.horizontal), (2, flip.vertical)) if wanted]
         yield images.flip(axes)
-
-
-def _checksum(tensor: Tensor) -> str:
-    return f"{zlib.crc32(tensor.numpy().tobytes()):08x}"
