@@ -95,9 +95,9 @@ def check_hashes(path: Path, manifest: Manifest) -> None:
 def weights_files(path: Path, manifest: Manifest) -> dict[str, Path]:
     """The files beside the ONNX artifact at `path` that hold weights, by the names it has for them.
 
-    Raises ArtifactError if one of these is no plain file name.
+    A manifest that was read has plain names only.
     """
-    return {file.name: _beside(path, file) for file in manifest.files}
+    return {file.name: path.with_name(file.name) for file in manifest.files}
 
 
 def weights_source(path: Path, manifest: Manifest) -> Path:
