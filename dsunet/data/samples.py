@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dsunet.data.pairs import Pair, read_image, read_mask
+from dsunet.data.files import read_image, read_mask
+from dsunet.data.pairs import Pair
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsunet_export.errors import ExportError
-from dsunet_runtime.manifest import METADATA_KEY, FileDigest, Manifest, digest
+from dsunet_runtime.artifact import encode_manifest
+from dsunet_runtime.manifest import FileDigest, Manifest, digest
 
 if TYPE_CHECKING:
     import onnx_ir as ir  # an engine is built without it
@@ -104,8 +105,5 @@ def append_manifest(path: Path, manifest: Manifest) -> None:
     A protobuf message is the sum of its parts, so the metadata can follow the rest: the file, which
     may hold gigabytes, is not written again.
     """
-    import onnx
-
-    entry = onnx.StringStringEntryProto(key=METADATA_KEY, value=manifest.to_json())
     with path.open("ab") as file:
-        file.write(onnx.ModelProto(metadata_props=[entry]).SerializeToString())
+        file.write(encode_manifest(manifest))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import re
 import sys
 from pathlib import Path
@@ -191,7 +189,7 @@ def inspect(
     from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
 
     manifest = read_manifest(artifact)
-    print(json.dumps(dataclasses.asdict(manifest), indent=2) if as_json else describe(manifest))
+    print(manifest.to_json(indent=2) if as_json else describe(manifest))
     check_sizes(artifact, manifest)
     check_hashes(artifact, manifest)
 

@@ -58,7 +58,7 @@ def predict(
     Exit codes: 0 all masks are written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     import dsunet_runtime
-    from dsunet_runtime.jobs import plan, results_folder
+    from dsunet_runtime.jobs import left_out, plan, results_folder
 
     jobs = plan(images, output, overlays=overlay)
     with (
@@ -67,6 +67,8 @@ def predict(
     ):
         if segmenter.manifest.weights_are_random:
             complain(PROGRAM, f"{artifact} has random weights: its masks mean nothing")
+        for line in left_out(images):
+            complain(PROGRAM, line)
         if _run(segmenter, jobs, batch or segmenter.best_batch):
             raise typer.Exit(1)
 
@@ -76,10 +78,12 @@ app.command()(bench)
 
 def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:
     """Carry out the jobs, report on them, and say how many failed."""
+    from dsunet_runtime.images import first_frames
     from dsunet_runtime.prediction import predict as predict_jobs
     from dsunet_runtime.progress import Progress
 
     failed = 0
+    of_several = []
     start = time.perf_counter()
     with warnings.catch_warnings(), Progress(len(jobs), sys.stderr) as progress:
         # Pillow warns of what does not keep it from decoding: odd EXIF data, very large images.
@@ -88,7 +92,11 @@ def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:
             if outcome.fault is not None:
                 failed += 1
                 progress.say(f"{PROGRAM}: {outcome.fault}")
+            if outcome.is_first_of_several:
+                of_several.append(outcome.job.image)
             progress.advance()
+    if of_several:
+        complain(PROGRAM, first_frames(of_several))
     seconds = time.perf_counter() - start
     masks = f"{len(jobs) - failed} mask{'' if len(jobs) - failed == 1 else 's'}"
     print(f"{masks}, {failed} failed, {seconds:.1f} s, {len(jobs) / seconds:.1f} images/s")

@@ -48,6 +48,8 @@ class Outcome:
 
     job: Job
     fault: RuntimeFault | None
+    is_first_of_several: bool = False
+    """Whether the mask is of the first frame of a file with more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def _finish(segmenter: Steps, item: _Computed) -> Outcome:
         return Outcome(item.job, BackendError(f"{item.job.image}: {fault}"))
     except OutputError as fault:
         return Outcome(item.job, fault)
-    return Outcome(item.job, None)
+    return Outcome(item.job, None, prepared.is_first_of_several)
 
 
 def _ahead(

@@ -110,7 +110,7 @@ def test_maps_are_those_of_the_flipped_image(
     dataset: Path, tmp_path: Path, encoder_files: EncoderFiles
 ) -> None:
     train(frozen_run(dataset, tmp_path / "run", encoder_files, cache=tmp_path / "c", epochs=1))
-    pairs = find_pairs(dataset / "Image", dataset / "Mask")
+    pairs = find_pairs(dataset / "Image", dataset / "Mask").pairs
     cache = cache_of(tmp_path / "c", pairs[3].image, encoder_files)
     model = load_model(
         tmp_path / "run" / "checkpoint.safetensors",

@@ -15,10 +15,13 @@ from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError
 from dsunet_runtime.manifest import FLOAT8, Manifest
 from dsunet_runtime.provider import Provider, forbid_tf32
+from dsunet_runtime.quoting import reason, shorten
 
 # What ONNX Runtime calls a file that is no model, or no whole one.
 _BROKEN_MODEL = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 _FATAL_ONLY = 4
+_NAMES = 4
+"""Of tensors, in a message."""
 # The file of a model: y = Identity(x), one float32, opset 13.
 _SMALLEST_MODEL = (
     b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01g'
@@ -50,7 +53,7 @@ class OnnxRuntimeBackend(Backend):
         try:
             results = self._session.run(self._outputs, dict(inputs))
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-            raise BackendError(f"ONNX Runtime failed: {one_line(error)}") from error
+            raise BackendError(f"ONNX Runtime failed: {reason(error)}") from error
         return dict(zip(self._outputs, results, strict=True))
 
     def close(self) -> None:
@@ -67,8 +70,9 @@ def check_provider(provider: Provider) -> None:
     try:
         session = _open(runtime, _SMALLEST_MODEL, provider, session_options(runtime, None))
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-        reason = one_line(error)
-        raise BackendError(f"the provider {provider.value!r} does not start: {reason}") from error
+        raise BackendError(
+            f"the provider {provider.value!r} does not start: {reason(error)}"
+        ) from error
     _check_started(session, provider)
 
 
@@ -122,8 +126,8 @@ def _create_session(
         return _open(runtime, path, provider, options, _engine_folder(path, manifest))
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
         if type(error).__name__ in _BROKEN_MODEL:
-            raise ArtifactError(f"{path}: not a whole ONNX model: {one_line(error)}") from error
-        raise BackendError(f"{path}: ONNX Runtime cannot load it: {one_line(error)}") from error
+            raise ArtifactError(f"{path}: not a whole ONNX model: {reason(error)}") from error
+        raise BackendError(f"{path}: ONNX Runtime cannot load it: {reason(error)}") from error
 
 
 def _open(
@@ -178,11 +182,6 @@ def _check_names(session: Any, path: Path, manifest: Manifest) -> None:
         in_graph, in_manifest = sorted(t.name for t in found), sorted(t.name for t in described)
         if in_graph != in_manifest:
             raise ArtifactError(
-                f"{path}: the graph's {kind} are {', '.join(in_graph)} and the manifest's "
-                f"{', '.join(in_manifest)}: export again"
+                f"{path}: the graph's {kind} are {shorten(in_graph, _NAMES)} and the manifest's "
+                f"{shorten(in_manifest, _NAMES)}: export again"
             )
-
-
-def one_line(error: Exception) -> str:
-    """What ONNX Runtime says, which may have line breaks."""
-    return " ".join(str(error).split())

@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from dsunet_runtime.backends import Tensors
-from dsunet_runtime.backends.onnxruntime import (
-    import_onnxruntime,
-    one_line,
-    session_options,
-)
+from dsunet_runtime.backends.onnxruntime import import_onnxruntime, session_options
 from dsunet_runtime.bench.roofline.counting import Node, Tensor
 from dsunet_runtime.bench.roofline.layers import Layer, Profile, medians, repeat
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.provider import Provider
+from dsunet_runtime.quoting import reason
 
 _NODE, _RUN = "_kernel_time", "model_run"
 """How the events of a node and of a whole run are named, the first at its end."""
@@ -87,8 +84,11 @@ def _record(
             session = runtime.InferenceSession(path, options, providers=providers)
             use(session)
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-            raise BackendError(f"{path}: cannot be profiled: {one_line(error)}") from error
-        return session, json.loads(Path(session.end_profiling()).read_bytes())
+            raise BackendError(f"{path}: cannot be profiled: {reason(error)}") from error
+        try:
+            return session, json.loads(Path(session.end_profiling()).read_bytes())
+        except (OSError, ValueError) as error:  # a full disk cuts it short
+            raise BackendError(f"{path}: its profile is not readable: {reason(error)}") from error
 
 
 def _runs(events: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
