@@ -6,7 +6,6 @@ so that an ablation that was interrupted goes on where it was.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import enum
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +13,8 @@ from pathlib import Path
 from typing import TextIO
 
 from dsunet.config import DSUNetConfig, Injection
-from dsunet.data.pairs import check_pairs
 from dsunet.errors import TrainingError
-from dsunet.evaluation.evaluating import evaluate_models, mask_folder
+from dsunet.evaluation.evaluating import check_test_sets, evaluate_models, mask_folder
 from dsunet.evaluation.judging import Judge
 from dsunet.evaluation.predictors import Predictor, open_predictor
 from dsunet.evaluation.published import known_dataset, published_rows
@@ -27,6 +25,7 @@ from dsunet.evaluation.testsets import TestSet
 from dsunet.training import TrainingOptions, resume, train
 from dsunet.training.folder import RunFolder
 from dsunet.training.report import Report
+from dsunet.training.state import saved_position
 
 COLUMNS = {"s_measure": "S", "f_adaptive": "F", "e_mean": "E", "mae": "M"}
 """The paper's columns; `evaluation.published` says why these F and E."""
@@ -34,7 +33,8 @@ COLUMNS = {"s_measure": "S", "f_adaptive": "F", "e_mean": "E", "mae": "M"}
 _TABLES = ("VII", "VIII")
 _WORST = 8
 _LABEL, _CELL = 9, 8
-_NOTE = "F: adaptive, E: mean.  paper: its Tables VII and VIII."
+_NOTE = "F: adaptive, E: mean."
+_NOTE_ON_PAPER = "  paper: its Tables VII and VIII."
 
 
 class Variant(enum.StrEnum):
@@ -78,7 +78,7 @@ def ablate(
         _refuse_other_options(run)
     waiting = [variant for variant, run in runs.items() if not _is_finished(run)]
     if waiting:  # hours: nothing may be found wrong with the test sets after them
-        check_pairs([pair for test_set in test_sets for pair in test_set.pairs], stream)
+        check_test_sets(test_sets, stream)
     for variant in waiting:
         print(f"{variant}: injection {variant.injection}", file=stream, flush=True)
         _train_on(runs[variant], Report(stream))
@@ -101,6 +101,7 @@ def draw(evaluation: Sequence[DatasetResults]) -> str:
         _line("", [f"  {one.title}" for one in evaluation], widths),
         _line("", [_cells(COLUMNS.values())] * len(evaluation), widths),
     ]
+    note = _NOTE
     for variant in Variant:
         ours = [_figures(_scores(one, variant), 4) for one in evaluation]
         lines.append(_line(variant, ours, widths))
@@ -108,7 +109,8 @@ def draw(evaluation: Sequence[DatasetResults]) -> str:
         if any(rows):
             theirs = [_figures(row, 3) if row else "" for row in rows]
             lines.append(_line("  paper", theirs, widths))
-    return "\n".join([*lines, "", _NOTE])
+            note = _NOTE + _NOTE_ON_PAPER
+    return "\n".join([*lines, "", note])
 
 
 def _refuse_other_options(run: TrainingOptions) -> None:
@@ -128,12 +130,11 @@ def _refuse_other_options(run: TrainingOptions) -> None:
 
 
 def _is_finished(run: TrainingOptions) -> bool:
-    """Whether the last epoch is in the log, which is written after its checkpoint."""
+    """Whether the last epoch is in the state, which is written after its checkpoint."""
     folder = RunFolder(run.output)
-    if not (folder.log.exists() and folder.checkpoint.exists()):
+    if not (folder.state.exists() and folder.checkpoint.exists()):
         return False
-    with folder.log.open(newline="") as file:
-        return [row["epoch"] for row in csv.DictReader(file)][-1:] == [str(run.epochs)]
+    return saved_position(folder.state, folder.read_config()["run"]).epoch >= run.epochs
 
 
 def _train_on(run: TrainingOptions, report: Report) -> None:

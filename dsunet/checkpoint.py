@@ -1,36 +1,34 @@
 """DSU-Net's checkpoints: the published code's files, and our own, in and out.
 
-Our own is a safetensors file whose metadata holds, under `METADATA_KEY`, one JSON document:
-the format's version, the configuration, whether the file holds everything or only what was
-trained, and the content hashes of the encoders (`pretrained.encoder_hashes`).
+Our own is a safetensors file whose metadata holds one JSON document: see `dsunet.header`.
 """
 
 from __future__ import annotations
 
 import enum
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from dsunet.config import PRESETS, DSUNetConfig, Injection
-from dsunet.errors import CheckpointError, ConfigError
-from dsunet.matching import Mismatch, compare, to_float32
+from dsunet.errors import CheckpointError
+from dsunet.header import METADATA_KEY, Content, Header
+from dsunet.matching import Mismatch, compare, not_finite, to_float32
 from dsunet.model import DSUNet, build_empty
-from dsunet.pretrained import ENCODER_PREFIXES, encoder_hashes, load_encoders, recognize_encoder
+from dsunet.parameters import count_parameters, count_trained_parameters
+from dsunet.pretrained import encoder_hashes, load_encoders
 from dsunet.public_layout import HAAR_KEYS, MASK_TOKEN_KEY, is_public_layout, public_key
-from dsunet.weight_files import WeightFile, read_weights
+from dsunet.run_checkpoint import Notice, find_checkpoint
+from dsunet.states import Network, State, choose_state, find_states
+from dsunet.weight_files import WeightFile, read_weights, write_safetensors
+from dsunet_runtime.errors import OutputError
 from dsunet_runtime.quoting import shorten
 
-METADATA_KEY = "dsunet"
-FORMAT_VERSION = 1
+_LEAST_BYTES = 2
+"""Of a number in a file: half precision."""
 
 
 class Layout(enum.StrEnum):
@@ -41,24 +39,16 @@ class Layout(enum.StrEnum):
     """Those of the paper's published code, which knows only the paper's injection."""
 
 
-class Content(enum.StrEnum):
-    """How much of a model a file holds."""
-
-    WHOLE = "whole"
-    TRAINED = "trained"
-    """All but the two frozen encoders."""
-
-    def holds(self, key: str) -> bool:
-        """Whether a file with this content has the tensor that a DSUNet's state names `key`."""
-        frozen = key.startswith(tuple(ENCODER_PREFIXES.values()))
-        return self is Content.WHOLE or not frozen
-
-
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A file that was found to fit a model, key by key and shape by shape."""
 
     path: Path
+    """The file, also where a run folder was given."""
+    weights: str
+    """Which of the networks in the file this is, as `State.name`."""
+    choices: tuple[str, ...]
+    """All that it might have been."""
     layout: Layout
     content: Content
     model: DSUNet
@@ -75,18 +65,23 @@ def load_model(
     config: DSUNetConfig | None = None,
     sam2: str | Path | None = None,
     dinov2: str | Path | None = None,
+    weights: str | None = None,
+    notice: Notice | None = None,
 ) -> DSUNet:
     """A DSU-Net from a checkpoint: float32, on the CPU, in evaluation mode.
 
-    Without `config`, it is what the file says, or else the preset that fits.  `sam2` and `dinov2`
+    `path` is a file, or the folder of a run, of which the best checkpoint is taken.  Without
+    `config`, the model is what the file says, or else the preset that fits.  `sam2` and `dinov2`
     are the official encoder files for a checkpoint that holds only what was trained, and must be
-    those that it was trained with; see `load_encoders`.
+    those that it was trained with; see `load_encoders`.  `weights` names one of several networks in
+    a file (`model`, `ema`); without it, an average over the training is preferred.  `notice` is
+    told what was chosen, and of weights that are not finite.
 
     Tensors stay mapped from their files where they can: replace those, never write into them,
     while the model is in use.  Raises CheckpointError if anything is broken or does not fit.
     """
-    checkpoint = open_checkpoint(path, config=config)
-    model = checkpoint.model
+    checkpoint = open_checkpoint(path, config=config, weights=weights, notice=notice)
+    path, model = checkpoint.path, checkpoint.model
     if checkpoint.content is Content.TRAINED:
         if sam2 is None or (model.dino is not None and dinov2 is None):
             both = "SAM2 and DINOv2" if model.dino is not None else "SAM2"
@@ -94,13 +89,17 @@ def load_model(
                 f"{path} holds only what was trained: give the official files of {both} too, "
                 "as sam2 and dinov2 (--sam2, --dinov2)"
             )
-        load_encoders(model, sam2=sam2, dinov2=dinov2)
+        load_encoders(model, sam2=sam2, dinov2=dinov2, notice=notice)
         _check_encoders(checkpoint, {"hiera": sam2, "dino": dinov2})
     elif sam2 is not None or dinov2 is not None:
         raise CheckpointError(f"{path} holds its own encoders: leave sam2 and dinov2 out")
     state = model.state_dict()
     held = {key: tensor for key, tensor in state.items() if checkpoint.content.holds(key)}
-    model.load_state_dict(state | to_float32(checkpoint.tensors, held), assign=True)
+    filled = to_float32(checkpoint.tensors, held)
+    broken = not_finite(filled)
+    if broken and notice is not None:
+        notice(f"{path}: holds NaN or infinity, in {shorten(broken)}: its masks mean nothing")
+    model.load_state_dict(state | filled, assign=True)
     return model.eval()
 
 
@@ -114,59 +113,66 @@ def save_model(model: DSUNet, path: str | Path, *, only_trained: bool = False) -
     content = Content.TRAINED if only_trained else Content.WHOLE
     whole = model.state_dict()
     state = to_float32({key: tensor.detach().cpu() for key, tensor in whole.items()}, whole)
-    header = {
-        "format_version": FORMAT_VERSION,
-        "config": model.config.to_dict(),
-        "content": content.value,
-        "encoders": encoder_hashes(state),
-    }
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    header = Header(model.config, content, encoder_hashes(state))
+    held = {key: tensor for key, tensor in state.items() if content.holds(key)}
     try:
-        held = {key: tensor for key, tensor in state.items() if content.holds(key)}
-        beside.touch()
-        mode = beside.stat().st_mode  # safetensors would let nobody else read it
-        save_file(held, beside, metadata={METADATA_KEY: json.dumps(header)})
-        beside.chmod(mode)
-        beside.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be written: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+        write_safetensors(path, held, {METADATA_KEY: header.to_text()})
+    except OutputError as error:
+        raise CheckpointError(str(error)) from error
 
 
-def open_checkpoint(path: str | Path, *, config: DSUNetConfig | None = None) -> Checkpoint:
+def open_checkpoint(
+    path: str | Path,
+    *,
+    config: DSUNetConfig | None = None,
+    weights: str | None = None,
+    notice: Notice | None = None,
+) -> Checkpoint:
     """Read a checkpoint and find the model that it fits, strictly, without filling it.
 
-    Raises CheckpointError if there is none, or if it is not that of `config`.
+    The arguments are those of `load_model`.  Raises CheckpointError if there is no checkpoint, or
+    if it is not that of `config`.
     """
-    file = read_weights(path)
-    if METADATA_KEY in file.metadata:
-        content, encoders, recorded = _read_header(file)
-        if config is not None and config != recorded:
+    file = read_weights(find_checkpoint(path, notice))
+    path = file.path
+    state = choose_state(file, Network.DSU_NET, weights, notice)
+    if state is None:
+        raise _no_checkpoint(file)
+    header = Header.read(file)
+    if header is not None:
+        if config is not None and config != header.config:
             raise CheckpointError(
-                f"{path} holds {describe_config(recorded)}, not {describe_config(config)}"
+                f"{path} holds {describe_config(header.config)}, not {describe_config(config)}"
             )
-        config = recorded
-    else:
-        content, encoders = Content.WHOLE, {}
-    layout = _layout(file)
+        config = header.config
+        _check_size(file, header)
+    content = header.content if header else Content.WHOLE
+    layout = Layout.PUBLIC if is_public_layout(state.tensors) else Layout.DSUNET
     model, mismatch = _nearest(
-        file, layout, content, [config] if config else _presets(file, layout)
+        state, layout, content, [config] if config else _presets(state, layout)
     )
     if mismatch and config is None:
         nearest = describe_config(model.config)
         raise CheckpointError(f"{path} fits no preset; against {nearest}: {mismatch}")
     if mismatch:
-        other, misfit = _nearest(file, layout, content, _presets(file, layout))
+        other, misfit = _nearest(state, layout, content, _presets(state, layout))
         hint = "" if misfit else f" (it fits {describe_config(other.config)})"
         raise CheckpointError(
             f"{path} does not fit {describe_config(model.config)}{hint}: {mismatch}"
         )
     if layout is Layout.PUBLIC:
-        _check_filters(file, model)
+        _check_filters(state, model)
     names = _names(model, layout, content)
-    tensors = {key: file.tensors[name] for key, name in names.items() if name in file.tensors}
-    return Checkpoint(file.path, layout, content, model, tensors, encoders)
+    return Checkpoint(
+        path=path,
+        weights=state.name,
+        choices=tuple(s.name for s in find_states(file) if s.network is Network.DSU_NET),
+        layout=layout,
+        content=content,
+        model=model,
+        tensors={k: state.tensors[name] for k, name in names.items() if name in state.tensors},
+        encoders=header.encoders if header else {},
+    )
 
 
 def describe_config(config: DSUNetConfig) -> str:
@@ -176,73 +182,68 @@ def describe_config(config: DSUNetConfig) -> str:
     return words if config.injection is Injection.LAST else f"{words}, injection {config.injection}"
 
 
-def _read_header(file: WeightFile) -> tuple[Content, dict[str, str], DSUNetConfig]:
-    """What a file of our own says about itself."""
-    try:
-        header: dict[str, Any] = json.loads(file.metadata[METADATA_KEY])
-        version = header["format_version"]
-        if version != FORMAT_VERSION:
-            raise CheckpointError(
-                f"{file.path} has format version {version}, and this dsunet reads version "
-                f"{FORMAT_VERSION}: update dsunet"
-            )
-        encoders = {str(name): str(digest) for name, digest in header["encoders"].items()}
-        return Content(header["content"]), encoders, DSUNetConfig.from_dict(header["config"])
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
-        raise CheckpointError(f"{file.path} has damaged metadata: {error!r}") from error
-
-
-def _layout(file: WeightFile) -> Layout:
-    """Whose key names these are.  Raises CheckpointError if they are no DSU-Net's."""
-    if is_public_layout(file.tensors):
-        return Layout.PUBLIC
-    if any(key.startswith(("hiera.", "rfb.")) for key in file.tensors):
-        return Layout.DSUNET
-    encoder = recognize_encoder(file.tensors)
-    if encoder is not None:
-        name = {"sam2": "SAM2", "dinov2": "DINOv2"}[encoder]
+def _check_size(file: WeightFile, header: Header) -> None:
+    """Before anything is built: refuse a configuration of more numbers than the file can hold."""
+    whole = header.content is Content.WHOLE
+    count = (count_parameters if whole else count_trained_parameters)(header.config)
+    size = file.path.stat().st_size
+    if count * _LEAST_BYTES > size:
         raise CheckpointError(
-            f"{file.path} is {name}'s own file, which holds only an encoder: give a DSU-Net "
-            f"checkpoint, and this file as {encoder} (--{encoder}) if that one holds only what "
-            "was trained"
+            f"{file.path} has damaged metadata: it describes {count:,} parameters, which take "
+            f"{count * _LEAST_BYTES:,} bytes at least, and the file has {size:,}"
         )
-    found = f"keys such as {shorten(list(file.tensors))}" if file.tensors else "no tensors"
-    raise CheckpointError(f"{file.path} is no DSU-Net checkpoint: it holds {found}")
 
 
-def _presets(file: WeightFile, layout: Layout) -> list[DSUNetConfig]:
+def _no_checkpoint(file: WeightFile) -> CheckpointError:
+    """What a file without a DSU-Net is instead."""
+    encoders = [state.network for state in find_states(file)]
+    if encoders:
+        name = encoders[0]
+        return CheckpointError(
+            f"{file.path} is {name}'s own file, which holds only an encoder: give a DSU-Net "
+            f"checkpoint, and this file as {name.lower()} (--{name.lower()}) if that one holds "
+            "only what was trained"
+        )
+    keys = [key for group in file.groups.values() for key in group]
+    found = f"keys such as {shorten(keys)}" if keys else "no tensors"
+    return CheckpointError(f"{file.path} is no DSU-Net checkpoint: it holds {found}")
+
+
+def _presets(state: State, layout: Layout) -> list[DSUNetConfig]:
     """The presets, with the injection that the keys of a file without metadata tell of."""
     injection = Injection.LAST
     if layout is Layout.DSUNET:
-        levels = {key.split(".")[1] for key in file.tensors if key.startswith("inject.")}
+        levels = {key.split(".")[1] for key in state.tensors if key.startswith("inject.")}
         if not levels:
             injection = Injection.NONE
         elif len(levels) > 1:
             raise CheckpointError(
-                f"{file.path} does not say whether its injection is levels or all, which have the "
+                f"{state.path} does not say whether its injection is levels or all, which have the "
                 "same keys: give its configuration"
             )
     return [DSUNetConfig.preset(name).replace(injection=injection) for name in PRESETS]
 
 
 def _nearest(
-    file: WeightFile, layout: Layout, content: Content, configs: Iterable[DSUNetConfig]
+    state: State, layout: Layout, content: Content, configs: Iterable[DSUNetConfig]
 ) -> tuple[DSUNet, Mismatch]:
     """The empty model of the first configuration that fits, or else of the nearest."""
     fits = []
-    for config in configs:
+    held = sum(tensor.numel() for tensor in state.tensors.values())
+    # The likeliest first: the file holds the parameters and a few numbers more.
+    for config in sorted(configs, key=lambda config: abs(count_parameters(config) - held)):
         if layout is Layout.PUBLIC and config.injection is not Injection.LAST:
             raise CheckpointError(
-                f"{file.path} has the published code's keys, which are always of injection last, "
+                f"{state.path} has the published code's keys, which are always of injection last, "
                 f"not {config.injection}"
             )
         model = build_empty(config)
-        state, names = model.state_dict(), _names(model, layout, content)
-        found = file.tensors
+        empty, names = model.state_dict(), _names(model, layout, content)
+        found = state.tensors
         if layout is Layout.PUBLIC:
             extra = (*HAAR_KEYS, MASK_TOKEN_KEY)
             found = {key: tensor for key, tensor in found.items() if key not in extra}
-        mismatch = compare(found, {name: state[key] for key, name in names.items()})
+        mismatch = compare(found, {name: empty[key] for key, name in names.items()})
         if not mismatch:
             return model, mismatch
         fits.append((model, mismatch))
@@ -255,15 +256,15 @@ def _names(model: DSUNet, layout: Layout, content: Content) -> dict[str, str]:
     return {key: public_key(key) if layout is Layout.PUBLIC else key for key in keys}
 
 
-def _check_filters(file: WeightFile, model: DSUNet) -> None:
+def _check_filters(state: State, model: DSUNet) -> None:
     """Refuse a checkpoint that was trained with another wavelet, or in another order of bands."""
     ours: Tensor = model.get_buffer("inject.3.wavelet.depthwise.filters")
     for key in HAAR_KEYS:
-        theirs = file.tensors.get(key, ours)
+        theirs = state.tensors.get(key, ours)
         # Every tap is ±0.5, which half precision holds exactly.
         if theirs.shape != ours.shape or not torch.allclose(theirs.float(), ours, atol=1e-3):
             raise CheckpointError(
-                f"{file.path} was trained with another wavelet: {key} is not Haar's, with the "
+                f"{state.path} was trained with another wavelet: {key} is not Haar's, with the "
                 "sub-bands in the order mean, rows, columns, both"
             )
 

@@ -52,7 +52,7 @@ def ablate(
         dsunet ablate -o DIR --test CAMO=CAMO --dataset COD10K --sam2 FILE --dinov2 FILE
 
     The same command again goes on where an earlier one was interrupted, and trains nothing twice.
-    DIR/report holds metrics.json, metrics.csv, images.csv and report.html.
+    DIR/report holds what `dsunet evaluate -o` writes.
 
     Exit codes: 0 all is judged, 1 something failed, 2 wrong usage, 130 interrupted.
     """

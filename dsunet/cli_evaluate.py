@@ -12,6 +12,7 @@ import typer
 
 from dsunet.device import Device
 from dsunet.errors import EvaluationError
+from dsunet.evaluation.table_form import TableForm
 from dsunet_runtime.command import complain
 from dsunet_runtime.command_options import (
     MAX_COUNT,
@@ -63,12 +64,17 @@ def evaluate(
             "--output",
             metavar="DIR",
             callback=folder_to_write,
-            help="Also write metrics.json, metrics.csv, images.csv and report.html.",
+            help="Also write metrics.json, metrics.csv, images.csv, report.html, table.md and "
+            "table.tex.",
         ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object instead of the table.")
     ] = False,
+    table: Annotated[
+        TableForm | None,
+        typer.Option(help="The table as papers and pages have it.  [default: text]"),
+    ] = None,
     save_masks: Annotated[
         Path | None,
         typer.Option(
@@ -137,6 +143,7 @@ def evaluate(
     _require(masks is not None or images is None, "--images belongs to --masks")
     _require(not (models and masks and not images), "to judge a model, give --images with --masks")
     _require(bool(predictions) or not resize, "--resize is for --predictions")
+    _require(not (as_json and table), "give --json or --table, and not both")
     _require(bool(models) or save_masks is None, "--save-masks is for models")
     _require(output is not None or worst is None, "--worst is for the report: give -o DIR too")
     for_checkpoints = sam2 is not None or dinov2 is not None or device is not None
@@ -149,6 +156,7 @@ def evaluate(
 
     from dsunet.evaluation.evaluating import evaluate_models, evaluate_predictions, mask_folder
     from dsunet.evaluation.judging import Judge
+    from dsunet.evaluation.paper_table import draw_table
     from dsunet.evaluation.predictors import open_predictor
     from dsunet.evaluation.report import write_report
     from dsunet.evaluation.results import as_document
@@ -174,10 +182,14 @@ def evaluate(
             evaluation = evaluate_predictions(
                 predictions, test_sets, judge, sys.stderr, resize=resize
             )
+        _complain_of_undefined(evaluation)
+        # Before anything is written, so that a full disk does not lose them.
+        if as_json:
+            print(json.dumps(as_document(evaluation), indent=2), flush=True)
+        else:
+            print(draw_table(evaluation, table) if table else draw(evaluation), flush=True)
         if output is not None:
             write_report(evaluation, output, _WORST if worst is None else worst)
-    _complain_of_undefined(evaluation)
-    print(json.dumps(as_document(evaluation), indent=2) if as_json else draw(evaluation))
 
 
 def _require(holds: bool, line: str) -> None:

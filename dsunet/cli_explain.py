@@ -94,7 +94,7 @@ def explain(
         from dsunet.explain.projections import embed, principal_colours
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error, "train") from error
-    from dsunet.data.pairs import read_image
+    from dsunet.data.files import read_image
     from dsunet_runtime.jobs import make_folder
     from dsunet_runtime.progress import StatusLine
 
@@ -122,7 +122,7 @@ def explain(
 def _truth(mask: Path | None, size: tuple[int, ...]) -> NDArray[np.uint8] | None:
     if mask is None:
         return None
-    from dsunet.data.pairs import read_mask
+    from dsunet.data.files import read_mask
 
     truth = read_mask(mask)
     if truth.shape != size:

@@ -32,6 +32,9 @@ _DEFAULT: Any = types.SimpleNamespace(
     **{field.name: field.default for field in dataclasses.fields(TrainingOptions)}
 )
 
+_CHANGEABLE = ("epochs", "workers")
+"""Options that may be given with --resume."""
+
 
 def train(
     ctx: typer.Context,
@@ -48,7 +51,9 @@ def train(
     resume: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="Go on with an interrupted run, with its own options; no others."
+            metavar="RUN",
+            help="Go on with a run, with its own options; of others only --epochs, which lengthens "
+            "it, and --workers.",
         ),
     ] = None,
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="Images.")] = None,
@@ -88,7 +93,13 @@ def train(
         ),
     ] = False,
     epochs: Annotated[
-        int, integer(low=1, high=MAX_COUNT, help="Passes over the data.")
+        int,
+        integer(
+            low=1,
+            high=MAX_COUNT,
+            help="Passes over the data.  More of them with --resume: the learning rate goes on "
+            "along the cosine of so many epochs.",
+        ),
     ] = _DEFAULT.epochs,
     batch: Annotated[
         int, integer(low=1, high=MAX_BATCH, help="Images of one step, over all devices and parts.")
@@ -186,6 +197,9 @@ def train(
     save_all: Annotated[
         bool, typer.Option("--save-all", help="Write frozen encoders into checkpoints too.")
     ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Log for TensorBoard too, in DIR/tensorboard.")
+    ] = False,
 ) -> None:
     """Train on images and their masks; the defaults are the paper's protocol.
 
@@ -198,12 +212,13 @@ def train(
     values = locals()
     given = {name: values[name] for name in ctx.params if is_given(ctx, name)}
     if resume is not None:
+        changed = {name: given.pop(name) for name in _CHANGEABLE if name in given}
         others = [o.opts[-1] for o in ctx.command.params if o.name in given and o.name != "resume"]
         if others:
             names = ", ".join(others)
             raise typer.BadParameter(f"a run goes on with its own options: leave {names} out")
         with telling_how_to_go_on(resume):
-            training.resume(resume)
+            training.resume(resume, **changed)
         return
     if output is None:
         raise typer.BadParameter("name a run folder with -o, or one to go on with by --resume")

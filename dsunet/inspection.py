@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsunet.checkpoint import Content, open_checkpoint
+from dsunet.checkpoint import open_checkpoint
 from dsunet.config import DSUNetConfig
-from dsunet.matching import to_float32
+from dsunet.header import Content
+from dsunet.matching import not_finite, to_float32
 from dsunet.pretrained import encoder_hashes
+from dsunet.run_checkpoint import Notice
 from dsunet.weight_files import checkpoint_sha256
 
 
@@ -17,6 +19,11 @@ class CheckpointInfo:
     """A checkpoint's description; every field is plain, as JSON wants it."""
 
     path: str
+    """Of the file, also where a run folder was given."""
+    weights: str
+    """Which of the networks in the file this is; "." where the file is nothing else."""
+    choices: list[str]
+    """All networks in the file that `weights` might have named."""
     layout: str
     """Whose key names: "dsunet", or "public" for the paper's published code."""
     content: str
@@ -29,6 +36,8 @@ class CheckpointInfo:
     trained_parameters: int
     dtype: str
     """The floating-point types in the file."""
+    not_finite: list[str]
+    """The tensors that hold NaN or infinity, in float32."""
     encoders: dict[str, str]
     """Content hashes of "hiera" and "dino": recorded, or else computed from the file."""
     sha256: str
@@ -37,22 +46,32 @@ class CheckpointInfo:
     """Of the file, in bytes."""
 
 
-def inspect_checkpoint(path: str | Path, *, config: DSUNetConfig | None = None) -> CheckpointInfo:
+def inspect_checkpoint(
+    path: str | Path,
+    *,
+    config: DSUNetConfig | None = None,
+    weights: str | None = None,
+    notice: Notice | None = None,
+) -> CheckpointInfo:
     """Describe a checkpoint.  Raises CheckpointError where `load_model` would refuse it.
 
-    A checkpoint that holds only what was trained is described without its encoders.
+    The arguments are those of `load_model`; a checkpoint that holds only what was trained is
+    described without its encoders.
     """
-    checkpoint = open_checkpoint(path, config=config)
+    checkpoint = open_checkpoint(path, config=config, weights=weights, notice=notice)
     model, tensors, encoders = checkpoint.model, checkpoint.tensors, checkpoint.encoders
+    state = model.state_dict()
+    held = to_float32(tensors, {k: v for k, v in state.items() if checkpoint.content.holds(k)})
     if not encoders and checkpoint.content is Content.WHOLE:
-        frozen = {k: v for k, v in model.state_dict().items() if not Content.TRAINED.holds(k)}
-        encoders = encoder_hashes(to_float32(tensors, frozen))
+        encoders = encoder_hashes(held)
     dtypes = {
         str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()
     }
     parameters = list(model.parameters())
     return CheckpointInfo(
-        path=str(path),
+        path=str(checkpoint.path),
+        weights=checkpoint.weights,
+        choices=list(checkpoint.choices),
         layout=checkpoint.layout.value,
         content=checkpoint.content.value,
         preset=model.config.preset_name(),
@@ -60,7 +79,8 @@ def inspect_checkpoint(path: str | Path, *, config: DSUNetConfig | None = None) 
         parameters=sum(p.numel() for p in parameters),
         trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
         dtype=", ".join(sorted(dtypes)),
+        not_finite=not_finite(held),
         encoders=encoders,
-        sha256=checkpoint_sha256(path),
-        size=Path(path).stat().st_size,
+        sha256=checkpoint_sha256(checkpoint.path),
+        size=checkpoint.path.stat().st_size,
     )

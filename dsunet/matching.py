@@ -13,6 +13,10 @@ from dsunet_runtime.quoting import shorten
 COUNTER = "num_batches_tracked"
 """Batch norm's counter of training steps: files may hold it or not, and nothing here reads it."""
 
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+"""What weights come in.  Numbers of 8 bits and fewer are nothing without their scales."""
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
@@ -42,7 +46,7 @@ class Mismatch:
 def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mismatch:
     """What separates the tensors of a file from those of a model.
 
-    Any floating-point type stands for any other; counters (`COUNTER`) may be missing.
+    Any type of `FLOATS` stands for any other; counters (`COUNTER`) may be missing.
     """
     return Mismatch(
         missing=[k for k in expected if k not in found and not k.endswith(COUNTER)],
@@ -68,12 +72,24 @@ def to_float32(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> d
     }
 
 
+def not_finite(state: Mapping[str, Tensor]) -> list[str]:
+    """The keys of float32 tensors that hold NaN or infinity."""
+    return [
+        key
+        for key, tensor in state.items()
+        if tensor.is_floating_point()
+        and tensor.numel()
+        # Far faster than isfinite of every number, and NaN passes through.
+        and not all(torch.isfinite(end) for end in torch.aminmax(tensor))
+    ]
+
+
 def _alike(found: Tensor, expected: Tensor) -> bool:
     """Whole numbers may come as floats: who halves every tensor halves the counters too."""
-    kind_fits = found.is_floating_point() or not expected.is_floating_point()
-    return found.shape == expected.shape and kind_fits
+    kinds = FLOATS if expected.is_floating_point() else FLOATS + INTEGERS
+    return found.shape == expected.shape and found.dtype in kinds
 
 
 def _describe(tensor: Tensor) -> str:
     shape = "×".join(map(str, tensor.shape)) or "scalar"
-    return shape if tensor.is_floating_point() else f"{shape} {tensor.dtype}"
+    return shape if tensor.dtype in FLOATS else f"{shape} {tensor.dtype}"

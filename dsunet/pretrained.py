@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from dsunet.config import PRESETS, TIMM_PREFIX, DinoConfig, DSUNetConfig
 from dsunet.errors import CheckpointError
 from dsunet.matching import compare, to_float32
 from dsunet.model import DSUNet
+from dsunet.run_checkpoint import Notice
+from dsunet.states import Network, choose_state
 from dsunet.weight_files import read_weights
+from dsunet_runtime.quoting import quote, reason
 
 ENCODER_PREFIXES = {"hiera": "hiera.trunk.", "dino": "dino.vit."}
 """Where the frozen encoders' tensors are in a DSUNet's state."""
@@ -25,16 +29,24 @@ SAM2_TRUNK_PREFIX = "image_encoder.trunk."
 REGISTER_KEYS = ("register_tokens", "reg_token")
 """DINOv2's own name for registers, and timm's."""
 
+_CHUNK = re.compile(r"^blocks\.\d+\.(?=\d+\.)")
+"""DINOv2 trains its blocks in chunks, `blocks.CHUNK.BLOCK.`; blocks are counted throughout."""
+
 
 def load_encoders(
-    model: DSUNet, *, sam2: str | Path | None, dinov2: str | Path | None = None
+    model: DSUNet,
+    *,
+    sam2: str | Path | None,
+    dinov2: str | Path | None = None,
+    notice: Notice | None = None,
 ) -> None:
     """Put official encoder weights into a model on the CPU; nothing else of it is touched.
 
     `sam2` is a SAM2 or SAM2.1 file, of which only the image encoder's trunk is read, or the trunk
-    alone.  `dinov2` is a DINOv2 file without registers, or `timm:NAME` for one of timm's hub (needs
-    a network, or timm's cache); None for a model without DINOv2 (ablation A).  Position embeddings
-    of another grid are resampled.
+    alone.  `dinov2` is a DINOv2 file without registers, that of its own training included, of which
+    the teacher is taken, or `timm:NAME` for one of timm's hub (needs a network, or timm's cache);
+    None for a model without DINOv2 (ablation A).  Position embeddings of another grid are
+    resampled.  `notice` is told which of several networks in a file was taken.
 
     Raises CheckpointError if a file is missing, does not fit the model, or cannot be read.
     """
@@ -45,9 +57,9 @@ def load_encoders(
     if model.dino is not None and dinov2 is None:
         raise CheckpointError("the model needs DINOv2: give its file, or timm:NAME, as dinov2")
     # Read both before changing anything.
-    trunk = _fit(_read_sam2(sam2), model.hiera.trunk, sam2)
+    trunk = _fit(_read_sam2(sam2, notice), model.hiera.trunk, sam2)
     if model.dino is not None and dinov2 is not None:
-        vit = _read_dinov2(dinov2, model.config.dino)
+        vit = _read_dinov2(dinov2, model.config.dino, notice)
         vit = _fit(vit, model.dino.vit, dinov2)
         model.dino.vit.load_state_dict(vit, assign=True)
     model.hiera.trunk.load_state_dict(trunk, assign=True)
@@ -76,41 +88,37 @@ def encoder_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:
     return hashes
 
 
-def recognize_encoder(keys: Mapping[str, Tensor]) -> str | None:
-    """Which encoder's official file has these keys: "sam2", "dinov2", or None."""
-    if any(key.startswith(SAM2_TRUNK_PREFIX) for key in keys) or "pos_embed_window" in keys:
-        return "sam2"
-    if "cls_token" in keys and "blocks.0.attn.qkv.weight" in keys:
-        return "dinov2"
-    return None
-
-
-def _read_sam2(source: str | Path) -> dict[str, Tensor]:
+def _read_sam2(source: str | Path, notice: Notice | None) -> dict[str, Tensor]:
     """The trunk's tensors, named as in SAM2's Hiera."""
     if str(source).startswith(TIMM_PREFIX):
         raise CheckpointError(f"{source}: timm's names are for DINOv2; give sam2 an official file")
-    tensors = read_weights(source).tensors
-    if recognize_encoder(tensors) != "sam2":
+    state = choose_state(read_weights(source), Network.SAM2, notice=notice)
+    if state is None:
         raise CheckpointError(
             f"{source} is no SAM2 file: it has no keys {SAM2_TRUNK_PREFIX}*, nor a bare trunk's"
         )
     trunk = {
         key.removeprefix(SAM2_TRUNK_PREFIX): value
-        for key, value in tensors.items()
+        for key, value in state.tensors.items()
         if key.startswith(SAM2_TRUNK_PREFIX)
     }
-    return trunk or tensors
+    return trunk or state.tensors
 
 
-def _read_dinov2(source: str | Path, config: DinoConfig) -> dict[str, Tensor]:
+def _read_dinov2(
+    source: str | Path, config: DinoConfig, notice: Notice | None
+) -> dict[str, Tensor]:
     """The transformer's tensors, named as in timm, with position embeddings for `config`."""
     name = str(source)
     if name.startswith(TIMM_PREFIX):
         tensors = _download(name.removeprefix(TIMM_PREFIX))
     else:
-        tensors = read_weights(source).tensors
-    if recognize_encoder(tensors) != "dinov2":
-        raise CheckpointError(f"{source} is no DINOv2 file: it lacks a vision transformer's keys")
+        state = choose_state(read_weights(source), Network.DINOV2, notice=notice)
+        if state is None:
+            raise CheckpointError(
+                f"{source} is no DINOv2 file: it lacks a vision transformer's keys"
+            )
+        tensors = {_CHUNK.sub("blocks.", key): value for key, value in state.tensors.items()}
     if any(key in tensors for key in REGISTER_KEYS):
         raise CheckpointError(
             f"{source} is a DINOv2 with registers, and DSU-Net's is without: take the file "
@@ -129,13 +137,12 @@ def _download(name: str) -> dict[str, Tensor]:
     """The weights that timm has under a name."""
     if not (timm.is_model(name.split(".")[0]) and "dinov2" in name):
         known = ", ".join(timm.list_models("*patch14_dinov2*", pretrained=True))
-        raise CheckpointError(f"timm has no DINOv2 named {name!r}; it has {known}")
+        raise CheckpointError(f"timm has no DINOv2 named {quote(name)}; it has {known}")
     try:
         state: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # timm, its hub and their HTTP client raise types of their own
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(
-            f"timm cannot download {name} ({reason}): give a DINOv2 file instead"
+            f"timm cannot download {name} ({reason(error)}): give a DINOv2 file instead"
         ) from error
     return state
 

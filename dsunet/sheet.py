@@ -1,4 +1,4 @@
-"""Pictures in rows and columns, to look at."""
+"""Images and masks in rows and columns, to look at."""
 
 from __future__ import annotations
 
@@ -6,22 +6,41 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+
+from dsunet_runtime.quoting import printable
 
 _GAP = 4
 _GREY = (64, 64, 64)
+_WHITE = (255, 255, 255)
+_TEXT_SIZE, TITLE_HEIGHT = 14, 22
 
 
-def draw_sheet(rows: Sequence[Sequence[NDArray[np.uint8]]], side: int) -> Image.Image:
+def draw_sheet(
+    rows: Sequence[Sequence[NDArray[np.uint8]]], side: int, titles: Sequence[str] = ()
+) -> Image.Image:
     """Images H×W×3 and masks H×W, each fitted into a square of `side` pixels on grey.
 
-    Every row has as many as the first.
+    Every row has as many as the first.  `titles`, one for each column, stand above the first row;
+    one that is too long loses its start, since names of files differ at their ends.
     """
-    sheet = Image.new("RGB", (side * len(rows[0]), side * len(rows)), _GREY)
+    top = TITLE_HEIGHT if titles else 0
+    sheet = Image.new("RGB", (side * len(rows[0]), top + side * len(rows)), _GREY)
+    for x, title in enumerate(titles):
+        _write(sheet, title, x * side, side)
     for y, row in enumerate(rows):
         for x, pixels in enumerate(row):
             tile = Image.fromarray(pixels).convert("RGB")
             tile.thumbnail((side - _GAP, side - _GAP))
-            left, top = (side - tile.width) // 2, (side - tile.height) // 2
-            sheet.paste(tile, (x * side + left, y * side + top))
+            left, above = (side - tile.width) // 2, (side - tile.height) // 2
+            sheet.paste(tile, (x * side + left, top + y * side + above))
     return sheet
+
+
+def _write(sheet: Image.Image, title: str, left: int, width: int) -> None:
+    font = ImageFont.load_default(_TEXT_SIZE)
+    shown = printable(title)
+    while len(shown) > 2 and font.getlength(shown) > width - 2 * _GAP:
+        shown = "…" + shown[2:]
+    place = (left + width / 2, TITLE_HEIGHT / 2)
+    ImageDraw.Draw(sheet).text(place, shown, _WHITE, font, anchor="mm")

@@ -27,7 +27,10 @@ import re
 from pathlib import Path
 
 from dsunet.errors import DataError, listed
-from dsunet_runtime.jobs import SUFFIXES
+from dsunet_runtime.image_folder import SUFFIXES
+
+UNFINISHED = "unfinished.txt"
+"""What `dsunet generate` has in its folder until the last scene is written."""
 
 _IMAGES = frozenset({"image", "images", "img", "imgs", "im"})
 _MASKS = frozenset(
@@ -58,6 +61,11 @@ def locate(folder: Path, split: Split) -> tuple[Path, Path]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: is no folder: name the folder of a dataset")
+    if (folder / UNFINISHED).exists():
+        raise DataError(
+            f"{folder}: does not hold all scenes, since dsunet generate was interrupted: remove it "
+            "and generate it again"
+        )
     try:
         found = _search(folder, split)
     except OSError as error:
@@ -77,6 +85,12 @@ def locate(folder: Path, split: Split) -> tuple[Path, Path]:
             )
         )
     return found[0]
+
+
+def is_generic(name: str) -> bool:
+    """Whether a folder's name says what it holds, and not of which dataset."""
+    name = name.lower()
+    return name in _IMAGES | _MASKS or any(name in split.endings for split in Split)
 
 
 def _search(folder: Path, split: Split) -> list[tuple[Path, Path]]:

@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dsunet.data.pairs import Pair, read_image, read_mask
+from dsunet.data.files import read_image, read_mask
+from dsunet.data.pairs import Pair
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 
@@ -66,6 +67,11 @@ class BatchPlan:
     @property
     def steps_per_epoch(self) -> int:
         return -(-(self.count - self.count % self.world) // self.batch)
+
+    @property
+    def largest_part(self) -> int:
+        """How many samples the first part of a step has; none has more."""
+        return len(self.steps(0)[0][0])
 
     def steps(self, epoch: int) -> list[list[list[Key]]]:
         """For each step its parts, for each part its samples."""

@@ -8,14 +8,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from dsunet.data.pairs import check_pairs
+from dsunet.data.checks import check_pairs
+from dsunet.data.faults import refuse
+from dsunet.data.files import LAST_LABEL
 from dsunet.errors import DataError, EvaluationError
-from dsunet.evaluation.judging import Judge, predicted
+from dsunet.evaluation.judging import Judge, Judged, predicted
 from dsunet.evaluation.predictors import Predictor
 from dsunet.evaluation.results import DatasetResults, Result
-from dsunet.evaluation.testsets import TestSet, check_sizes
+from dsunet.evaluation.testsets import TestSet, check_fit
 from dsunet_runtime.files import resolved
 from dsunet_runtime.progress import Progress
+
+_UNUSABLE = "the masks cannot be judged as they are"
 
 OpenPredictor = Callable[[Path], Predictor]
 
@@ -40,7 +44,7 @@ def evaluate_models(
     folders = [masks / name for name in _folder_names(models)] if len(models) > 1 else [masks]
     for test_set in test_sets:
         _refuse_overwriting(test_set, [folder / test_set.name for folder in folders])
-        check_pairs(test_set.pairs, stream)
+    check_test_sets(test_sets, stream)
     results: list[list[Result]] = [[] for _ in test_sets]
     total = len(models) * sum(len(test_set.pairs) for test_set in test_sets)
     with Progress(total, stream) as progress:
@@ -63,24 +67,48 @@ def evaluate_predictions(
 ) -> list[DatasetResults]:
     """Judge masks: those in `predictions`/DATASET, or for one dataset also `predictions` itself.
 
-    Raises DataError that lists the masks that are missing, cannot be read, or without `resize` have
-    another size than their truth.
+    Says on `stream` what is left out.  Raises DataError that lists the masks that are missing,
+    cannot be read, or do not fit their truths (`check_fit`), and if what they hold are labels.
     """
     several = len(test_sets) > 1
     all_cases = []
+    refuse(_UNUSABLE, [fault for test_set in test_sets for fault in test_set.faults])
     for test_set in test_sets:
         inside = predictions / test_set.name
         if several and not inside.is_dir():
             raise DataError(f"{inside}: is no folder: with several datasets, masks lie in folders")
         all_cases.append(test_set.cases(inside if inside.is_dir() else predictions))
-    if not resize:
-        check_sizes(case for cases in all_cases for case in cases)
-    name = resolved(predictions).name
+    check_fit((case for cases in all_cases for case in cases), resize=resize)
     with Progress(sum(map(len, all_cases)), stream) as progress:
-        return [
-            DatasetResults(test_set, [Result.of(name, judge.judge(cases, progress))])
-            for test_set, cases in zip(test_sets, all_cases, strict=True)
-        ]
+        for note in (note for test_set in test_sets for note in test_set.notes):
+            progress.say(note)
+        judged = [judge.judge(cases, progress) for cases in all_cases]
+    _refuse_labels(predictions, [one for of_set in judged for one in of_set])
+    name = resolved(predictions).name
+    return [
+        DatasetResults(test_set, [Result.of(name, of_set)])
+        for test_set, of_set in zip(test_sets, judged, strict=True)
+    ]
+
+
+def check_test_sets(test_sets: Sequence[TestSet], stream: TextIO) -> None:
+    """Read all images and masks once, as `check_pairs`, and raise DataError likewise."""
+    check_pairs(
+        [pair for test_set in test_sets for pair in test_set.pairs],
+        stream,
+        faults=[fault for test_set in test_sets for fault in test_set.faults],
+        notes=[note for test_set in test_sets for note in test_set.notes],
+    )
+
+
+def _refuse_labels(predictions: Path, judged: Sequence[Judged]) -> None:
+    """Raise DataError if no mask at all has a value above those of labels."""
+    highest = max((one.highest for one in judged), default=0)
+    if 0 < highest <= LAST_LABEL:
+        raise DataError(
+            f"{predictions}: the highest value of all {len(judged)} masks is {highest}, as of "
+            "labels and not of levels: save them with 255 where the object is, and 0 elsewhere"
+        )
 
 
 @contextmanager

@@ -13,11 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from dsunet.data.pairs import read_image, read_mask
+from dsunet.data.alignment import is_close, resized
+from dsunet.data.files import read_mask, read_prediction
 from dsunet.errors import DataError, EvaluationError, listed
 from dsunet.evaluation.metrics import ImageScores, score_image
 from dsunet.evaluation.predictors import Predictor
@@ -38,6 +35,10 @@ class Judged:
 
     case: Case
     scores: ImageScores
+    highest: int
+    """The highest value of the mask, of 255."""
+    is_resampled: bool
+    """Whether it was of another size than its truth."""
 
 
 class Judge(Closing):
@@ -79,38 +80,20 @@ class Judge(Closing):
 def judge_case(case: Case, *, resize: bool = False) -> Judged | str:
     """Score the mask in one file by the truth in another; a line where that cannot be done.
 
-    With `resize` a mask of another size is resampled as PySODEvalToolkit does, by OpenCV's bilinear
-    filter.
+    A mask of another size is resampled, as the published evaluations do (see `resized`): one that
+    is a few pixels larger or smaller always, any other with `resize`.
     """
     try:
         truth, prediction = read_mask(case.truth), read_prediction(case.prediction)
     except DataError as error:
         return str(error)
-    if prediction.shape != truth.shape:
-        if not resize:
-            return (
-                f"{case.prediction}: is {prediction.shape[1]}×{prediction.shape[0]} pixels, its "
-                f"truth {truth.shape[1]}×{truth.shape[0]}"
-            )
-        prediction = resized(prediction, truth.shape)
-    return Judged(case, score_image(prediction, truth))
-
-
-def read_prediction(path: Path) -> NDArray[np.uint8]:
-    """A predicted mask H×W, 0 to 255: any values will do; colours become grey.
-
-    Raises DataError if it cannot be read.
-    """
-    return np.asarray(Image.fromarray(read_image(path)).convert("L"))
-
-
-def resized(mask: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A mask as height×width of `shape`."""
-    import cv2
-
-    height, width = shape
-    resampled = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resampled, np.uint8)
+    if not (resize or is_close(prediction.shape, truth.shape)):
+        return (
+            f"{case.prediction}: is {prediction.shape[1]}×{prediction.shape[0]} pixels, its "
+            f"truth {truth.shape[1]}×{truth.shape[0]}"
+        )
+    scores = score_image(resized(prediction, truth.shape), truth)
+    return Judged(case, scores, int(prediction.max()), prediction.shape != truth.shape)
 
 
 def predicted(predictor: Predictor, test_set: TestSet, folder: Path) -> Generator[Case]:

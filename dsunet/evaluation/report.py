@@ -11,13 +11,15 @@ from pathlib import Path
 
 from dsunet.evaluation.metrics import summarize
 from dsunet.evaluation.page import draw_page
-from dsunet.evaluation.results import METRICS, DatasetResults, as_document
+from dsunet.evaluation.paper_table import draw_table
+from dsunet.evaluation.results import METRICS, DatasetResults, as_document, name_in_text
+from dsunet.evaluation.table_form import TableForm
 from dsunet_runtime.jobs import make_folder
 from dsunet_runtime.writing import write_whole
 
 
 def write_report(evaluation: Sequence[DatasetResults], folder: Path, worst: int) -> None:
-    """Write metrics.json, metrics.csv, images.csv and report.html, each of them whole.
+    """Write metrics.json, metrics.csv, images.csv, report.html, table.md and table.tex, each whole.
 
     The page shows the `worst` masks of each dataset.  Raises OutputError if one cannot be written.
     """
@@ -26,6 +28,7 @@ def write_report(evaluation: Sequence[DatasetResults], folder: Path, worst: int)
         "metrics.csv": _as_csv(("dataset", "model", "images", *METRICS), _of_datasets(evaluation)),
         "images.csv": _as_csv(("dataset", "model", "stem", *METRICS), _of_images(evaluation)),
         "report.html": draw_page(evaluation, worst),
+        **{f"table{form.suffix}": draw_table(evaluation, form) + "\n" for form in TableForm},
     }
     make_folder(folder)
     for name, text in files.items():
@@ -49,7 +52,7 @@ def _of_datasets(evaluation: Sequence[DatasetResults]) -> Iterator[tuple[object,
         count = len(one.test_set.pairs)
         for result in one.results:
             scores = dataclasses.astuple(result.scores)
-            yield (one.test_set.name, result.model, count, *scores)
+            yield (one.name, result.model, count, *scores)
 
 
 def _of_images(evaluation: Sequence[DatasetResults]) -> Iterator[tuple[object, ...]]:
@@ -57,4 +60,4 @@ def _of_images(evaluation: Sequence[DatasetResults]) -> Iterator[tuple[object, .
         for result in one.results:
             for judged in result.judged:
                 scores = dataclasses.astuple(summarize([judged.scores]))
-                yield (one.test_set.name, result.model, judged.case.stem, *scores)
+                yield (one.name, result.model, name_in_text(judged.case.stem), *scores)

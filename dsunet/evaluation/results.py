@@ -13,8 +13,15 @@ from dsunet.evaluation.judging import Judged
 from dsunet.evaluation.metrics import Scores, summarize
 from dsunet.evaluation.published import PublishedRow, rows_for
 from dsunet.evaluation.testsets import TestSet
+from dsunet_runtime.quoting import printable
 
+_LONGEST_NAME = 4096
 METRICS = tuple(field.name for field in dataclasses.fields(Scores))
+
+
+def name_in_text(name: str) -> str:
+    """A name of files as reports have it: bytes that are no UTF-8 are escaped."""
+    return printable(name, _LONGEST_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,7 @@ class Result:
     @classmethod
     def of(cls, model: str, judged: Sequence[Judged]) -> Result:
         """With the scores of the whole dataset.  Raises EvaluationError if there are no masks."""
-        return cls(model, judged, summarize([one.scores for one in judged]))
+        return cls(name_in_text(model), judged, summarize([one.scores for one in judged]))
 
     @property
     def undefined(self) -> list[str]:
@@ -49,11 +56,21 @@ class DatasetResults:
         return rows_for(self.test_set.name)
 
     @property
+    def name(self) -> str:
+        """The dataset's name, as reports have it."""
+        return name_in_text(self.test_set.name)
+
+    @property
+    def resampled(self) -> int:
+        """How many truths are not of the size of the masks that were judged by them."""
+        return max(sum(one.is_resampled for one in result.judged) for result in self.results)
+
+    @property
     def title(self) -> str:
         """Its name, and of how many images the figures are."""
         count, left_out = len(self.test_set.pairs), self.test_set.left_out
         share = f"only the first {count} of {count + left_out}" if left_out else f"{count}"
-        return f"{self.test_set.name}, {share} images"
+        return f"{self.name}, {share} images"
 
 
 def difference(result: Result, first: Result) -> dict[str, float]:
@@ -73,9 +90,10 @@ def as_document(evaluation: Sequence[DatasetResults]) -> dict[str, Any]:
 def _dataset(one: DatasetResults) -> dict[str, Any]:
     first, *others = one.results
     return {
-        "name": one.test_set.name,
+        "name": one.name,
         "images": len(one.test_set.pairs),
         "images_left_out": one.test_set.left_out,
+        "images_resampled": one.resampled,
         "results": [
             {"model": first.model, "scores": _plain(dataclasses.asdict(first.scores))},
             *(

@@ -28,7 +28,7 @@ _ON_THE_PAPER = (
     "The paper says F and E and not which: its figures stand under the adaptive F and the mean E."
 )
 _WIDTH = 8
-_ABSENT = "–"
+ABSENT = "–"
 
 
 def draw(evaluation: Sequence[DatasetResults]) -> str:
@@ -51,7 +51,12 @@ def draw(evaluation: Sequence[DatasetResults]) -> str:
 def notes(evaluation: Sequence[DatasetResults]) -> list[str]:
     """What readers of a table must know, a line each."""
     has_paper = any(one.published for one in evaluation)
-    return [_ON_MASKS, _ON_THE_PAPER] if has_paper else [_ON_MASKS]
+    resampled = [
+        f"{one.name}: {one.resampled} masks had another size than their truth: resampled to it."
+        for one in evaluation
+        if one.resampled
+    ]
+    return [_ON_MASKS, *([_ON_THE_PAPER] if has_paper else []), *resampled]
 
 
 def rows_of(one: DatasetResults) -> list[tuple[str, list[str]]]:
@@ -72,7 +77,7 @@ def rows_of(one: DatasetResults) -> list[tuple[str, list[str]]]:
 
 def in_digits(value: float | None, digits: int) -> str:
     """A figure as a cell shows it; a dash for one that is not there, or NaN."""
-    return _ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    return ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _cells(figures: Mapping[str, float | None], digits: int) -> list[str]:
@@ -81,7 +86,7 @@ def _cells(figures: Mapping[str, float | None], digits: int) -> list[str]:
 
 def _signed(value: float) -> str:
     if math.isnan(value):
-        return _ABSENT
+        return ABSENT
     if value and abs(value) < 5e-5:
         return f"{value:+.0e}"
     return f"{value:+.4f}" if value else "0"

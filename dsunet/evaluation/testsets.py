@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from PIL import Image
-
-from dsunet.data.layouts import Split, locate
-from dsunet.data.pairs import Pair, files_by_stem, find_pairs
+from dsunet.data.checks import alignment_fault
+from dsunet.data.faults import Fault, FaultKind, refuse
+from dsunet.data.layouts import Split, is_generic, locate
+from dsunet.data.pairs import Pair, Pairing, files_by_stem, find_pairs, key
 from dsunet.errors import DataError, EvaluationError, listed
 from dsunet.evaluation.published import known_dataset
+from dsunet_runtime.errors import ImageError
 from dsunet_runtime.files import resolved
+from dsunet_runtime.images import read_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +40,32 @@ class TestSet:
     """Without them, `image` of each pair is the prediction."""
     left_out: int = 0
     """How many more images the dataset has."""
+    faults: Sequence[Fault] = ()
+    """What has no partner, so that the set cannot be used."""
+    notes: Sequence[str] = ()
+    """A line for each kind of files that is left out."""
 
     @classmethod
     def of_dataset(cls, name: str, folder: Path) -> Self:
         """The test split of a dataset as it is published, or as `dsunet generate` writes it."""
-        return cls(name, find_pairs(*locate(folder, Split.TEST)))
+        return cls._of(name, find_pairs(*locate(folder, Split.TEST)))
 
     @classmethod
     def of_folders(cls, images: Path, masks: Path) -> Self:
         """Two folders, named after the dataset that they seem to belong to."""
-        return cls(_name_of(masks), find_pairs(images, masks))
+        pairing = find_pairs(images, masks)
+        return cls._of(_name_of(masks), pairing)
 
     @classmethod
     def of_predictions(cls, predictions: Path, masks: Path) -> Self:
         """Masks in a folder and their truths in another, without images."""
         # What lies in the folder of another model makes up for no mask that is missing in this one.
-        pairs = find_pairs(predictions, masks, shared_masks=False)
-        return cls(_name_of(masks), pairs, has_images=False)
+        pairing = find_pairs(predictions, masks, shared_masks=False)
+        return cls._of(_name_of(masks), pairing, has_images=False)
+
+    @classmethod
+    def _of(cls, name: str, pairing: Pairing, *, has_images: bool = True) -> Self:
+        return cls(name, pairing.pairs, has_images, 0, pairing.faults, pairing.notes)
 
     def first(self, count: int | None) -> Self:
         """No more than the first `count`; None for all."""
@@ -69,11 +80,13 @@ class TestSet:
         if not self.has_images:
             return [Case(pair.stem, None, pair.image, pair.mask) for pair in self.pairs]
         found = files_by_stem(predictions)
-        missing = [pair.stem for pair in self.pairs if pair.stem not in found]
+        missing = [pair.stem for pair in self.pairs if key(pair.stem) not in found]
         if missing:
             line = f"{predictions}: {len(missing)} of {len(self.pairs)} images of {self.name} have"
             raise DataError(listed(f"{line} no mask there", missing))
-        return [Case(pair.stem, pair.image, found[pair.stem], pair.mask) for pair in self.pairs]
+        return [
+            Case(pair.stem, pair.image, found[key(pair.stem)], pair.mask) for pair in self.pairs
+        ]
 
 
 def check_names(test_sets: Sequence[TestSet]) -> None:
@@ -86,31 +99,40 @@ def check_names(test_sets: Sequence[TestSet]) -> None:
             raise EvaluationError(f"{name!r} is no name for a dataset: give one without slashes")
 
 
-def check_sizes(cases: Iterable[Case]) -> None:
-    """Raise DataError that lists the predictions that have another size than their truth.
+def check_fit(cases: Iterable[Case], *, resize: bool) -> None:
+    """Raise DataError that lists what does not fit its truth: predictions of another size, unless
+    they may be resampled, and images and predictions that EXIF turns where the truth is not turned.
 
-    Sizes are read from the files' headers.  What cannot be read is left to whoever decodes it.
+    All of that is read from the files' headers.  What cannot be read is left to whoever decodes it.
     """
-    faults = []
-    for case in cases:
-        try:
-            with Image.open(case.prediction) as prediction, Image.open(case.truth) as truth:
-                sizes = [f"{file.width}×{file.height}" for file in (prediction, truth)]
-        except Exception:  # Pillow's parsers raise anything
-            continue
-        if sizes[0] != sizes[1]:
-            faults.append(f"{case.prediction}: is {sizes[0]} pixels, its truth {sizes[1]}")
-    if faults:
-        raise DataError(
-            listed(
-                f"{len(faults)} masks are not of their truth's size; write them at that size, or "
-                "let --resize resample them",
-                faults,
-            )
+    faults = [fault for case in cases for fault in _misfits(case, resize=resize)]
+    refuse("the masks do not all fit their truths", faults)
+
+
+def _misfits(case: Case, *, resize: bool) -> Iterator[Fault]:
+    try:
+        truth = read_header(case.truth)
+        of_prediction = alignment_fault(
+            case.prediction, read_header(case.prediction), "truth", truth
         )
+        of_image = case.image and alignment_fault(
+            case.image, read_header(case.image), "truth", truth
+        )
+    except ImageError:
+        return
+    if of_image and of_image.kind is FaultKind.UNCLEAR:
+        yield of_image
+    if of_prediction and of_prediction.kind is FaultKind.UNCLEAR:
+        yield of_prediction
+    elif of_prediction and not resize:
+        yield Fault(FaultKind.RESIZABLE, of_prediction.line)
 
 
 def _name_of(masks: Path) -> str:
-    """The last part of a path that the paper knows as a dataset, or else the folder's own name."""
+    """The last part of a path that the paper knows as a dataset, or else the last that does not
+    only say what it holds, as `Mask` and `test` do.
+    """
     parts = resolved(masks).parts[::-1]
-    return next((part for part in parts if known_dataset(part)), parts[0])
+    known = (part for part in parts if known_dataset(part))
+    telling = (part for part in parts[:-1] if not is_generic(part))
+    return next(known, None) or next(telling, parts[0])

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dsunet.data.layouts import UNFINISHED
 from dsunet.errors import DataError
 from dsunet.processes import open_pool
 from dsunet.scenes.scene import GENERATOR, Kind, Scene, check_seed, make_scene
@@ -24,6 +25,7 @@ from dsunet_runtime.writing import write_mask, write_whole
 IMAGES, MASKS, SUMMARY = "Image", "Mask", "scenes.json"
 _ASPECTS = (1.0, 4 / 3, 3 / 4, 3 / 2, 2 / 3)
 _LEAST_SIZE, _LARGEST_SIZE = 64, 2048
+_NOTE = "dsunet generate has not ended: these are not all scenes.  Remove this folder.\n"
 _AHEAD = 4
 """Scenes handed to each process before its results are awaited."""
 
@@ -66,9 +68,10 @@ def write_scenes(
     """Write `count` scenes as FOLDER/Image/NNNN.jpg and FOLDER/Mask/NNNN.png.
 
     A share `camouflaged`, 0 to 1, of them is of that kind; each has about `size`² pixels.  Last,
-    FOLDER/scenes.json is written: the arguments, the generator's version, and each scene's kind; a
-    folder that lacks it is not complete.  `workers` is the number of processes, None for one a
-    core.  They are spawned, so a script must call this under `if __name__ == "__main__":`.
+    FOLDER/scenes.json is written: the arguments, the generator's version, and each scene's kind.
+    Until then the folder holds unfinished.txt, and no command takes it as a dataset.  `workers` is
+    the number of processes, None for one a core.  They are spawned, so a script must call this
+    under `if __name__ == "__main__":`.
 
     Raises DataError if an argument is out of range or the folder holds images or masks already,
     and OutputError if it cannot be written.
@@ -78,6 +81,7 @@ def write_scenes(
     _check_empty(folder)
     make_folder(folder / IMAGES)
     make_folder(folder / MASKS)
+    write_whole(folder / UNFINISHED, lambda file: file.write(_NOTE.encode()))
     processes = min(workers or os.cpu_count() or 1, count)
     pool = open_pool(processes)
     try:
@@ -89,9 +93,14 @@ def write_scenes(
         raise DataError(
             "a process that makes scenes was killed, which is mostly for memory: use fewer workers"
         ) from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"{folder} does not hold all scenes: remove it and generate it again"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
     _summarize(folder, recipe)
+    (folder / UNFINISHED).unlink()
 
 
 def _write(folder: Path, recipe: Recipe, index: int) -> None:

@@ -28,12 +28,20 @@ def train(options: TrainingOptions, report: Report | None = None) -> None:
     _run().train(options, report)
 
 
-def resume(path: Path, report: Report | None = None) -> None:
+def resume(
+    path: Path,
+    report: Report | None = None,
+    *,
+    epochs: int | None = None,
+    workers: int | None = None,
+) -> None:
     """Go on with the run in a folder, with the options that it was started with.
 
-    The result is that of a run that was not interrupted.  Raises the same as `train`.
+    The result is that of a run that was not interrupted.  `epochs` lengthens the run: from where
+    it is, the learning rate follows the cosine of so many epochs.  `workers` is how many processes
+    read images from now on, which does not change the result.  Raises the same as `train`.
     """
-    _run().resume(path, report)
+    _run().resume(path, report, epochs=epochs, workers=workers)
 
 
 def _run() -> ModuleType:

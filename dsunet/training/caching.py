@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from lightning_fabric import Fabric
-from torch.utils.data import DataLoader
 
 from dsunet.data.pairs import Pair
 from dsunet.data.samples import FLIPS, Key, Samples
@@ -15,6 +14,7 @@ from dsunet.model import DSUNet
 from dsunet.pretrained import encoder_hashes
 from dsunet.training.data import TrainingData
 from dsunet.training.feature_cache import FeatureCache, flipped_images, kept_maps
+from dsunet.training.loading import open_loader
 from dsunet.training.options import TrainingOptions
 from dsunet.training.report import Report
 
@@ -67,9 +67,16 @@ def _fill(
         [Key(0, index) for index in share[start : start + _IMAGES]]
         for start in range(0, len(share), _IMAGES)
     ]
-    if share:
-        report.say(f"DINOv2's maps of {len(share)} images: computed now, and kept for all runs")
-    loader = DataLoader(images, batch_sampler=batches, num_workers=options.worker_count)
+    if not share:
+        return
+    report.say(f"DINOv2's maps of {len(share)} images: computed now, and kept for all runs")
+    loader = open_loader(
+        images,
+        batches,
+        min(_IMAGES, len(share)),
+        workers=options.worker_count,
+        processes=fabric.world_size,
+    )
     for done, (keys, batch) in enumerate(zip(batches, loader, strict=True), 1):
         inputs = fabric.to_device(batch["dino"])
         with torch.inference_mode(), fabric.autocast():

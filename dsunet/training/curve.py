@@ -1,12 +1,22 @@
-"""The course of a run as a picture."""
+"""The course of a run as a plot."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dsunet.training.folder import Row
+from dsunet_runtime.quoting import printable
 from dsunet_runtime.writing import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_VALIDATION = {"val_s": "S-measure (validation)", "val_mae": "MAE (validation)"}
+_DOTS_UP_TO = 30
+"""Epochs; more of them are dense enough for a line, which one alone is not."""
 
 
 def draw_curve(rows: Sequence[Row], path: Path) -> None:
@@ -14,23 +24,35 @@ def draw_curve(rows: Sequence[Row], path: Path) -> None:
 
     Raises OutputError if the file cannot be written.
     """
+    figure = plot_curve(rows, f"Training run {path.absolute().parent.name}")
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def plot_curve(rows: Sequence[Row], title: str) -> Figure:
+    """The plot of at least one epoch: loss on the left axis, validation on the right one."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(8, 4.5))
-    axes = figure.add_subplot(xlabel="epoch", ylabel="loss")
-    axes.plot([row["epoch"] for row in rows], [row["loss"] for row in rows], "k")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="epoch", ylabel="training loss")
+    axes.set_title(printable(title), parse_math=False)  # the name of a folder may hold anything
+    marker = "o" if len(rows) <= _DOTS_UP_TO else ""
+    epochs = [row["epoch"] for row in rows]
+    lines = axes.plot(
+        epochs, [row["loss"] for row in rows], "k", marker=marker, label="loss (training)"
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    largest = max((row["loss"] for row in rows if math.isfinite(row["loss"])), default=0)
+    axes.set_ylim(0, 1.05 * largest or 1)
     judged = [row for row in rows if "val_s" in row]
     if judged:
         right = axes.twinx()
-        right.set_ylabel("validation")
-        right.set_ylim(0, 1)
-        for column, label in (("val_s", "S-measure"), ("val_mae", "MAE")):
-            right.plot(
-                [row["epoch"] for row in judged], [row[column] for row in judged], label=label
+        right.set(ylabel="S-measure, MAE", ylim=(0, 1))
+        for column, label in _VALIDATION.items():
+            values = [row[column] for row in judged]
+            lines += right.plot(
+                [row["epoch"] for row in judged], values, marker=marker, label=label
             )
-        right.legend(loc="center right")
-    axes.set_ylim(0, 1.05 * max(row["loss"] for row in rows))
+    axes.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, -0.25), ncols=len(lines))
     axes.grid(alpha=0.3)
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    return figure

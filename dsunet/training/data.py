@@ -9,10 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from dsunet.data.checks import check_pairs
 from dsunet.data.layouts import Split, locate
-from dsunet.data.pairs import Pair, check_pairs, find_pairs
+from dsunet.data.pairs import Pair, Pairing, find_pairs
 from dsunet.errors import DataError
 from dsunet.training.options import TrainingOptions
+from dsunet_runtime.files import open_regular
+from dsunet_runtime.quoting import reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,21 @@ def find_data(options: TrainingOptions) -> TrainingData:
 
     Raises DataError that lists everything that is unpaired, unreadable or misshaped.
     """
-    pairs = _pairs(options.images, options.masks, options.datasets, Split.TRAIN)
+    found = _pairings(options.images, options.masks, options.datasets, Split.TRAIN)
     val_datasets = (options.val_dataset,) if options.val_dataset else ()
-    val_pairs = _pairs(options.val_images, options.val_masks, val_datasets, Split.TEST)
+    val_found = _pairings(options.val_images, options.val_masks, val_datasets, Split.TEST)
+    pairs = [pair for pairing in found for pair in pairing.pairs]
+    val_pairs = [pair for pairing in val_found for pair in pairing.pairs]
     val_pairs = evenly_spaced(val_pairs, options.val_count)
-    check_pairs([*pairs, *val_pairs])
+    check_pairs(
+        [*pairs, *val_pairs],
+        faults=[fault for pairing in (*found, *val_found) for fault in pairing.faults],
+        notes=[note for pairing in (*found, *val_found) for note in pairing.notes],
+    )
     images, masks = (_hashes([getattr(pair, name) for pair in pairs]) for name in ("image", "mask"))
     names = [pair.stem for pair in pairs]
     lines = "".join(" ".join(line) + "\n" for line in zip(images, masks, names, strict=True))
-    digest = hashlib.sha256(lines.encode()).hexdigest()
+    digest = hashlib.sha256(os.fsencode(lines)).hexdigest()  # names may be no UTF-8
     return TrainingData(tuple(pairs), tuple(val_pairs), tuple(images), digest)
 
 
@@ -52,13 +61,13 @@ def evenly_spaced(pairs: Sequence[Pair], count: int) -> list[Pair]:
     return [pairs[k * len(pairs) // count] for k in range(count)]
 
 
-def _pairs(
+def _pairings(
     images: Path | None, masks: Path | None, datasets: tuple[Path, ...], split: Split
-) -> list[Pair]:
+) -> list[Pairing]:
     folders = [locate(folder, split) for folder in datasets]
     if images is not None and masks is not None:
         folders.append((images, masks))
-    return [pair for folder in folders for pair in find_pairs(*folder)]
+    return [find_pairs(*folder) for folder in folders]
 
 
 def _hashes(paths: Sequence[Path]) -> list[str]:
@@ -68,7 +77,7 @@ def _hashes(paths: Sequence[Path]) -> list[str]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from error

@@ -1,33 +1,38 @@
 """What the frozen DINOv2 gives for each image and each of its flips, computed once and kept.
 
-A file holds one image's maps, for all four flips because a flipped image's map is not the flipped
-map: position embeddings stay where they are.  They are kept in half precision, resampled to what
-the network injects where that is smaller.  A file's name is a hash of all that its content depends
-on, so a cache can be shared by any number of runs, and what does not fit is never found.
+A file holds the maps of one image and flip, because a flipped image's map is not the flipped map:
+position embeddings stay where they are.  They are kept in float16, resampled to what the network
+injects where that is smaller.  A file's name is a hash of all that its content depends on, so a
+cache can be shared by any number of runs, and what does not fit is never found.  The name is in the
+file too, under a checksum over all of it: a file that is damaged, or another one, is computed anew.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
+from dsunet.checksum import PLACEHOLDER, Checksum, compare_checksum
 from dsunet.config import DSUNetConfig, Injection
 from dsunet.data.samples import FLIPS, Flip, Sample
 from dsunet.errors import DataError, TrainingError
+from dsunet.weight_files import write_safetensors
 from dsunet_runtime.errors import OutputError
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.files import open_regular
+from dsunet_runtime.json_text import parse_object
+from dsunet_runtime.quoting import reason
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def map_sides(config: DSUNetConfig) -> tuple[int, ...]:
@@ -50,11 +55,12 @@ class FeatureCache:
     """What DINOv2 computes in."""
     image_hashes: tuple[str, ...]
 
-    def path(self, index: int) -> Path:
-        """Where the maps of an image are, or will be."""
+    def path(self, index: int, flip: Flip) -> Path:
+        """Where the maps of an image and flip are, or will be."""
         content = {
             "format_version": FORMAT_VERSION,
             "image": self.image_hashes[index],
+            "flip": flip,
             "encoder": self.encoder_hash,
             "precision": self.precision,
             "image_size": self.config.dino.image_size,
@@ -69,34 +75,33 @@ class FeatureCache:
 
         Raises DataError if the file is not there, or damaged.
         """
-        path = self.path(index)
+        path = self.path(index, flip)
         try:
-            with safe_open(path, framework="pt") as file:
-                checksums = file.metadata()
-                stored = {key: file.get_tensor(key) for key in self._keys(flip)}
-        except (SafetensorError, OSError) as error:
-            raise DataError(f"{path} cannot be read: {error}; --resume computes it anew") from error
-        if any(checksums.get(key) != _checksum(tensor) for key, tensor in stored.items()):
-            raise DataError(f"{path} is damaged: --resume computes it anew")
-        return {f"map{k}": tensor for k, tensor in enumerate(stored.values())}
+            with open_regular(path) as file:  # safetensors takes no path that is no UTF-8
+                content = file.read()
+            if compare_checksum(io.BytesIO(content)) is not Checksum.MATCHES:
+                raise ValueError("it is damaged")
+            if _name_in(content) != path.stem:
+                raise ValueError("it is another file")
+            return load(content)
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise DataError(
+                f"{path} cannot be read: {reason(error)}; --resume computes it anew"
+            ) from error
 
     def write(self, index: int, maps: Sequence[Sequence[Tensor]]) -> None:
         """Keep an image's maps: for each of FLIPS each map D×s×s.
 
         Raises TrainingError if they cannot be written.
         """
-        tensors = {
-            key: tensor.half().cpu().contiguous()
-            for flip, of_flip in zip(FLIPS, maps, strict=True)
-            for key, tensor in zip(self._keys(flip), of_flip, strict=True)
-        }
-        content = save(tensors, {key: _checksum(tensor) for key, tensor in tensors.items()})
-        path = self.path(index)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, lambda file: file.write(content))
-        except (OSError, OutputError) as error:
-            raise TrainingError(f"the cache cannot be written: {error}") from error
+        for flip, of_flip in zip(FLIPS, maps, strict=True):
+            tensors = {f"map{k}": one.half().cpu().contiguous() for k, one in enumerate(of_flip)}
+            path = self.path(index, flip)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_safetensors(path, tensors, {"checksum": PLACEHOLDER, "name": path.stem})
+            except (OSError, OutputError) as error:
+                raise TrainingError(f"the cache cannot be written: {reason(error)}") from error
 
     def missing(self) -> list[int]:
         """The images whose maps are not there whole; every file is read."""
@@ -111,10 +116,6 @@ class FeatureCache:
         except DataError:
             return False
         return True
-
-    def _keys(self, flip: Flip) -> list[str]:
-        """The names of a flip's maps in a file."""
-        return [f"{FLIPS.index(flip)}.{k}" for k in range(len(map_sides(self.config)))]
 
 
 def kept_maps(maps: Sequence[Tensor], config: DSUNetConfig) -> list[Tensor]:
@@ -132,5 +133,7 @@ def flipped_images(images: Tensor) -> Iterator[Tensor]:
         yield images.flip(axes)
 
 
-def _checksum(tensor: Tensor) -> str:
-    return f"{zlib.crc32(tensor.numpy().tobytes()):08x}"
+def _name_in(content: bytes) -> str:
+    """The name that a safetensors file was written under."""
+    length = int.from_bytes(content[:8], "little")
+    return str(parse_object(content[8 : 8 + length])["__metadata__"]["name"])

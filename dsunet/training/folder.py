@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dsunet.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
 from dsunet.errors import TrainingError
 from dsunet_runtime.errors import OutputError
+from dsunet_runtime.files import open_regular
+from dsunet_runtime.json_text import MAX_BYTES, parse_object
+from dsunet_runtime.quoting import printable, reason
 from dsunet_runtime.writing import write_whole
 
-CONFIG_VERSION = 1
+CONFIG_VERSION = 2
 
 Row = dict[str, float]
 """A line of log.csv, by column."""
@@ -31,11 +35,12 @@ class RunFolder:
         self.best = path / "best.safetensors"
         self.state = path / "state" / "state.pt"
         self.overlays = path / "overlays"
+        self.tensorboard = path / "tensorboard"
 
     def start(self, config: dict[str, Any]) -> None:
         """Make the folder, and write what the run is asked to do.
 
-        Raises TrainingError if there is a run already, or if it cannot be made.
+        Raises TrainingError if there is a run already, or if the folder cannot be made.
         """
         self.refuse_started()
         try:
@@ -43,10 +48,15 @@ class RunFolder:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(f"{self.path} cannot be made: {error.strerror}") from error
-        document = {"version": CONFIG_VERSION, **config}
-        text = json.dumps(document, indent=2) + "\n"
+        self.write_config(config)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write config.json.  Raises TrainingError if it cannot be written."""
+        first = {"checksum": PLACEHOLDER, "version": CONFIG_VERSION}
+        others = {name: value for name, value in config.items() if name not in first}
+        text = json.dumps(first | others, indent=2, allow_nan=False) + "\n"
         try:
-            write_whole(self.config, lambda file: file.write(text.encode()))
+            write_with_checksum(self.config, lambda beside: beside.write_text(text))
         except OutputError as error:
             raise TrainingError(str(error)) from error
 
@@ -61,18 +71,29 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """What `start` wrote.  Raises TrainingError if it is not there, or damaged."""
         try:
-            document = json.loads(self.config.read_text())
-            version = document["version"]
+            checksum = verify_checksum(self.config)
+            with open_regular(self.config) as file:
+                document = parse_object(file.read(MAX_BYTES + 1))
         except FileNotFoundError as error:
             raise TrainingError(f"{self.path} has no run to go on with: no config.json") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{self.config} is damaged: {error!r}") from error
-        if version != CONFIG_VERSION:
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{self.config} is damaged: {reason(error)}") from error
+        version = document.get("version")
+        if checksum is not Checksum.DIFFERS and version != CONFIG_VERSION:
             raise TrainingError(
-                f"{self.config} has version {version}, and this dsunet goes on with version "
-                f"{CONFIG_VERSION}: finish the run with the dsunet that began it"
+                f"{self.config} has version {printable(version, 20)}, and this dsunet goes on with "
+                f"version {CONFIG_VERSION}: finish the run with the dsunet that began it"
             )
-        return dict(document)
+        is_edited = checksum is Checksum.ABSENT and document.get("checksum", "") is None
+        if checksum is not Checksum.MATCHES and not is_edited:
+            raise TrainingError(
+                f"{self.config} is damaged: its content does not match its checksum; restore it, "
+                "or, if you edited it, put null in the place of the checksum"
+            )
+        for name, kind in {"run": str, "options": dict, "data": dict, "versions": dict}.items():
+            if not isinstance(document.get(name), kind):
+                raise TrainingError(f"{self.config} is damaged: it lacks {name}")
+        return document
 
     def write_log(self, rows: Sequence[Row]) -> None:
         """Write log.csv anew, whole."""
@@ -82,9 +103,3 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(rows)
         write_whole(self.log, lambda file: file.write(text.getvalue().encode()))
-
-    def remove_leftovers(self) -> None:
-        """Remove what a killed process was writing."""
-        for folder in (self.path, self.state.parent, self.overlays):
-            for leftover in folder.glob(".*.tmp"):
-                leftover.unlink(missing_ok=True)

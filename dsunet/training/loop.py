@@ -20,12 +20,15 @@ from dsunet.training.curve import draw_curve
 from dsunet.training.data import TrainingData, evenly_spaced
 from dsunet.training.feature_cache import FeatureCache
 from dsunet.training.folder import Row, RunFolder
+from dsunet.training.loading import open_loader
 from dsunet.training.model import trains_encoders
 from dsunet.training.options import Precision, TrainingOptions
+from dsunet.training.progress import memory_in_use
 from dsunet.training.report import Report, in_words
 from dsunet.training.schedule import learning_rate
 from dsunet.training.state import Position, load_state, save_state
 from dsunet.training.step import Stepper
+from dsunet.training.tensorboard import TensorBoardLog
 from dsunet.training.validation import validate, write_overlays
 
 OVERLAYS = 6
@@ -44,11 +47,12 @@ class Training:
         model: DSUNet,
         data: TrainingData,
         folder: RunFolder,
+        run: str,
         report: Report,
         cache: FeatureCache | None = None,
     ) -> None:
         self._fabric, self._options, self._data = fabric, options, data
-        self._folder, self._report, self._cache = folder, report, cache
+        self._folder, self._id, self._report, self._cache = folder, run, report, cache
         self._model = model
         self._dino = model.dino
         if cache is not None:
@@ -66,19 +70,36 @@ class Training:
         self._saved_at = time.monotonic()
         self._position = Position()
         if folder.state.exists():
-            self._position = load_state(folder.state, model, self._stepper.optimizer, fabric)
+            self._position = load_state(folder.state, run, model, self._stepper.optimizer, fabric)
+        self._loader = self._open_loader()
+        self._tensorboard: TensorBoardLog | None = None
+
+    @property
+    def position(self) -> Position:
+        """How far the run is."""
+        return self._position
 
     def run(self) -> None:
         """Train to the last epoch."""
         if self._position.epoch >= self._options.epochs:
-            self._report.say(f"{self._folder.path} is finished: nothing is left to do")
+            self._report.say(
+                f"{self._folder.path} is finished: nothing is left to do, unless --epochs "
+                "lengthens it"
+            )
             return
-        parts = iter(self._loader())
-        for _ in range(self._position.epoch, self._options.epochs):
-            self._train_epoch(parts)
-            self._finish_epoch()
+        parts = iter(self._loader)
+        with self._open_tensorboard() as self._tensorboard:
+            for _ in range(self._position.epoch, self._options.epochs):
+                self._train_epoch(parts)
+                self._finish_epoch()
 
-    def _loader(self) -> DataLoader[Sample]:
+    def _open_tensorboard(self) -> contextlib.AbstractContextManager[TensorBoardLog | None]:
+        if not (self._options.tensorboard and self._fabric.is_global_zero):
+            return contextlib.nullcontext()
+        done = self._position.epoch * self._plan.steps_per_epoch + self._position.step
+        return TensorBoardLog(self._folder.tensorboard, done + 1)
+
+    def _open_loader(self) -> DataLoader[Sample]:
         options, position = self._options, self._position
         sides = dict(self._model.config.input_sizes)
         if self._cache is not None:
@@ -90,12 +111,14 @@ class Training:
             flips=(options.horizontal_flip, options.vertical_flip),
             maps=self._cache.read if self._cache else None,
         )
-        return DataLoader(
+        return open_loader(
             samples,
             # One iterator over all epochs: workers are started once, and never wait for an epoch.
-            batch_sampler=self._plan.parts_from(position.epoch, position.step, options.epochs),
-            num_workers=options.worker_count,
-            pin_memory=self._fabric.device.type == "cuda",
+            self._plan.parts_from(position.epoch, position.step, options.epochs),
+            self._plan.largest_part,
+            workers=options.worker_count,
+            processes=self._fabric.world_size,
+            pinned=self._fabric.device.type == "cuda",
         )
 
     def _train_epoch(self, parts: Iterator[Sample]) -> None:
@@ -131,19 +154,37 @@ class Training:
                 "another run with a lower --lr, with --clip 1 or with --precision fp32 (the state "
                 "before that is kept)"
             )
-        for row in losses[finite].tolist():
+        first = self._position.step - len(losses)
+        for number in finite.nonzero().flatten().tolist():
+            row = losses[number].tolist()
             self._position.add(row)
+            self._log_step(first + number, row)
+
+    def _log_step(self, step: int, losses: Sequence[float]) -> None:
+        """For TensorBoard; `step` counts from 0 in this epoch."""
+        if self._tensorboard is not None:
+            epoch, steps = self._position.epoch, self._plan.steps_per_epoch
+            rate = learning_rate(self._options, epoch, step, steps)
+            loss = self._weighted(losses)
+            self._tensorboard.step(epoch * steps + step + 1, loss, losses, rate)
 
     def _show_progress(self, steps: int) -> None:
         position, epochs = self._position, self._options.epochs
         left = epochs * steps - position.epoch * steps - position.step
         loss = self._weighted(position.mean_losses())
-        rate = self._stepper.optimizer.param_groups[0]["lr"]
         self._report.show(
             position.step / steps,
-            f"epoch {position.epoch + 1}/{epochs}  loss {loss:.4f}  lr {rate:.2e}  "
-            f"{in_words(left * position.seconds / position.step)} left",
+            f"epoch {position.epoch + 1}/{epochs}  step {position.step}/{steps}  "
+            f"loss {loss:.4f}  lr {self._rate:.1e}  "
+            f"{in_words(left * position.seconds / position.step)} left  "
+            f"{memory_in_use(self._fabric.device)}".rstrip(),
         )
+
+    @property
+    def _rate(self) -> float:
+        """The learning rate of the last step."""
+        rate: float = self._stepper.optimizer.param_groups[0]["lr"]
+        return rate
 
     def _weighted(self, losses: Sequence[float]) -> float:
         weights = self._options.deep_supervision
@@ -158,7 +199,7 @@ class Training:
             "step": (position.epoch + 1) * position.step,
             "loss": self._weighted(means),
             **dict(zip(("loss_coarse", "loss_middle", "loss_fine"), means, strict=True)),
-            "lr": self._stepper.optimizer.param_groups[0]["lr"],
+            "lr": self._rate,
             "images_per_s": len(self._data.pairs) / position.seconds,
             "seconds": position.seconds,
         }
@@ -167,6 +208,8 @@ class Training:
             self._write_checkpoints(row)
         position.finish_epoch(row)
         if self._fabric.is_global_zero:
+            if self._tensorboard is not None:
+                self._tensorboard.epoch(row)
             self._folder.write_log(position.log)
             draw_curve(position.log, self._folder.curve)
             self._report.epoch(row, self._options.epochs)
@@ -210,6 +253,7 @@ class Training:
         if self._fabric.is_global_zero:
             save_state(
                 self._folder.state,
+                self._id,
                 self._model,
                 self._stepper.optimizer,
                 self._fabric,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dsunet.checkpoint import Content, load_model
+from dsunet.checkpoint import load_model
 from dsunet.config import DSUNetConfig
 from dsunet.errors import TrainingError
+from dsunet.header import Content
 from dsunet.model import DSUNet
 from dsunet.pretrained import load_encoders
 from dsunet.training.options import TrainingOptions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 import os
 import types
 from dataclasses import dataclass
@@ -12,7 +13,15 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from dsunet.config import TIMM_PREFIX, DSUNetConfig
 from dsunet.device import Device
-from dsunet.errors import TrainingError
+from dsunet.errors import ConfigError, TrainingError
+from dsunet_runtime.quoting import printable, quote, reason
+
+_MAX_COUNT = 1_000_000_000
+_MAX_SEED = 2**63 - 1  # PyTorch's generators take 64 bits
+
+_BYTES = "bytes"
+_JSON_TYPES: dict[Any, Any] = {bool: bool, int: int, float: (int, float)}
+"""What a field's value is in JSON, where that is not text."""
 
 
 class Precision(enum.StrEnum):
@@ -77,6 +86,8 @@ class TrainingOptions:
     """Minutes between two saved states; 0 saves after every step."""
     save_all: bool = False
     """Write the frozen encoders into the checkpoints too."""
+    tensorboard: bool = False
+    """Log for TensorBoard too, in the run folder."""
 
     def __post_init__(self) -> None:
         _check_source(self.images, self.masks, self.datasets, "--images", "--masks", "--dataset")
@@ -85,18 +96,25 @@ class TrainingOptions:
             names = ("--val-images", "--val-masks", "--val-dataset")
             _check_source(self.val_images, self.val_masks, datasets, *names)
         for name in ("epochs", "batch", "devices", "accumulate", "val_every", "val_count"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("min_lr", "warmup", "weight_decay", "workers", "seed", "save_every"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+            _require(
+                1 <= getattr(self, name) <= _MAX_COUNT, self, name, f"from 1 to {_MAX_COUNT:,}"
+            )
+        for name, highest in (("workers", _MAX_COUNT), ("seed", _MAX_SEED)):
+            _require(0 <= getattr(self, name) <= highest, self, name, f"from 0 to {highest:,}")
+        for name in ("min_lr", "warmup", "weight_decay", "save_every"):
+            _require(0 <= getattr(self, name) < math.inf, self, name, "0 or more, and finite")
         for name in ("horizontal_flip", "vertical_flip"):
-            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
-        _require(self.lr > 0, "lr", self.lr, "more than 0")
-        _require(self.clip is None or self.clip > 0, "clip", self.clip, "more than 0")
+            _require(0 <= getattr(self, name) <= 1, self, name, "from 0 to 1")
+        _require(0 < self.lr < math.inf, self, "lr", "more than 0, and finite")
         _require(
-            min(self.deep_supervision) >= 0 and sum(self.deep_supervision) > 0,
+            self.clip is None or 0 < self.clip < math.inf, self, "clip", "more than 0, and finite"
+        )
+        _require(
+            all(0 <= weight < math.inf for weight in self.deep_supervision)
+            and max(self.deep_supervision) > 0,
+            self,
             "deep_supervision",
-            self.deep_supervision,
-            "0 or more, not all of them 0",
+            "0 or more and finite, not all of them 0",
         )
         if self.batch % (self.devices * self.accumulate):
             raise TrainingError(
@@ -139,8 +157,10 @@ class TrainingOptions:
         names = [field.name for field in dataclasses.fields(cls)]
         try:
             return cls(**{name: _read(hints[name], values[name]) for name in names})
-        except (KeyError, TypeError, ValueError) as error:
-            raise TrainingError(f"the options are damaged: {error!r}") from error
+        except KeyError as error:
+            raise TrainingError(f"the options are damaged: {error} is missing") from error
+        except (TypeError, ValueError, AttributeError, ConfigError) as error:
+            raise TrainingError(f"the options are damaged: {reason(error)}") from error
 
 
 def _check_source(
@@ -153,9 +173,9 @@ def _check_source(
         raise TrainingError(f"give {either} and {or_}, or {instead}")
 
 
-def _require(holds: bool, name: str, value: object, range_: str) -> None:
+def _require(holds: bool, options: TrainingOptions, name: str, range_: str) -> None:
     if not holds:
-        option = "--" + name.replace("_", "-")
+        option, value = "--" + name.replace("_", "-"), printable(getattr(options, name), 40)
         raise TrainingError(f"{option} is {value}: it must be {range_}")
 
 
@@ -164,19 +184,36 @@ def _plain(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return _plain_text(os.fspath(value)) if isinstance(value, str | Path) else value
+
+
+def _plain_text(text: str) -> str | dict[str, str]:
+    """A text or path as it is, and a path that is no UTF-8 as its bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return {_BYTES: os.fsencode(text).hex()}
+    return text
 
 
 def _read(hint: Any, value: Any) -> Any:
-    """A value from JSON as the type of its field."""
+    """A value from JSON as the type of its field.  Raises ValueError or TypeError."""
     if get_origin(hint) is types.UnionType:
         if value is None:
             return None
         hint = get_args(hint)[0]
     if get_origin(hint) is tuple:
-        return tuple(_read(get_args(hint)[0], item) for item in value)
+        of, *others = get_args(hint)
+        if not isinstance(value, list) or (
+            Ellipsis not in others and len(value) != 1 + len(others)
+        ):
+            raise ValueError(f"{quote(value)} is no list of the right length")
+        return tuple(_read(of, item) for item in value)
     if hint is DSUNetConfig:
         return DSUNetConfig.from_dict(value)
-    if hint is bool and not isinstance(value, bool):
-        raise ValueError(f"{value!r} is neither true nor false")
+    if isinstance(value, dict) and value.keys() == {_BYTES}:
+        value = os.fsdecode(bytes.fromhex(value[_BYTES]))
+    is_bool = isinstance(value, bool)
+    if is_bool is not (hint is bool) or not isinstance(value, _JSON_TYPES.get(hint, str)):
+        raise ValueError(f"{quote(value)} is no {hint.__name__}")
     return hint(value)

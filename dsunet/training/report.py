@@ -1,4 +1,6 @@
-"""What a run says while it goes on: a line of progress on a terminal, and a line for each epoch."""
+"""What a run prints while it goes on: a live line on a terminal, a line a minute in a log, and a
+line for each epoch.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,10 @@ from dsunet.training.folder import Row
 from dsunet_runtime.closing import Closing
 from dsunet_runtime.progress import StatusLine, bar
 
-_PAUSE = 0.2  # seconds between two drawings
+_PAUSE = {True: 0.2, False: 60.0}
+"""Seconds between two lines of progress, on a terminal and in a log."""
+
+_BAR = 10
 
 
 class Report(Closing):
@@ -19,10 +24,11 @@ class Report(Closing):
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self._line: StatusLine | None = None
-        self._drawn = 0.0
+        self._shown = 0.0
 
     def __enter__(self) -> Self:
         self._line = StatusLine(self._stream or sys.stderr)
+        self._shown = time.monotonic()
         return self
 
     def close(self) -> None:
@@ -36,15 +42,24 @@ class Report(Closing):
             self._line.say(line)
 
     def show(self, done: float, text: str) -> None:
-        """Draw progress, `done` from 0 to 1, if there is a terminal."""
-        if self._line is not None:
-            self._drawn = time.monotonic()
-            self._line.show(f"{bar(done)} {text}")
+        """Show progress, `done` from 0 to 1; in a log only if it is due."""
+        if self._line is None:
+            return
+        if self._line.is_terminal:
+            self._line.show(f"{bar(done, _BAR)} {text}")
+        elif self.is_due:
+            self._line.say(text)
+        else:
+            return
+        self._shown = time.monotonic()
 
     @property
     def is_due(self) -> bool:
-        """Whether progress was drawn long enough ago."""
-        return self._line is not None and time.monotonic() - self._drawn > _PAUSE
+        """Whether progress was shown long enough ago."""
+        return (
+            self._line is not None
+            and time.monotonic() - self._shown >= _PAUSE[self._line.is_terminal]
+        )
 
     def epoch(self, row: Row, epochs: int) -> None:
         """Print what an epoch came to."""

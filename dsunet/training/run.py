@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
-import importlib.metadata
 import os
-import platform
-import re
+import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,19 +16,21 @@ import torch
 from lightning_fabric import Fabric
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from dsunet.errors import DataError, TrainingError
-from dsunet.model import DSUNet
-from dsunet.pretrained import encoder_hashes
+from dsunet.errors import TrainingError
 from dsunet.training.caching import filled_cache
 from dsunet.training.checkpointing import checkpoint_blocks
 from dsunet.training.data import TrainingData, find_data
+from dsunet.training.description import check_unchanged, describe
+from dsunet.training.faults import last_line, named_faults, resumable
 from dsunet.training.folder import RunFolder
 from dsunet.training.loop import Training
 from dsunet.training.model import starting_model
 from dsunet.training.options import Precision, TrainingOptions
+from dsunet.training.progress import start_line
 from dsunet.training.report import Report
-from dsunet.weight_files import checkpoint_sha256
-from dsunet_runtime.errors import RuntimeFault
+from dsunet.training.schedule import learning_rate
+from dsunet.training.state import Position
+from dsunet.training.tensorboard import require_tensorboard
 
 _PRECISIONS: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     Precision.FP32: "32-true",
@@ -39,25 +40,36 @@ _PRECISIONS: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 _STRATEGIES = {"cpu": "ddp_fork", "cuda": "ddp_spawn"}
 """How several processes begin; once CUDA is in use, it cannot be forked."""
 
-_PACKAGES = ("dsunet", "torch", "lightning-fabric", "timm", "sam2", "numpy", "pillow")
-
 
 def train(options: TrainingOptions, report: Report | None = None) -> None:
     """See `dsunet.training.train`."""
     folder = RunFolder(options.output)
     folder.refuse_started()
-    data = find_data(options)
-    _launch(options, data, folder, report or Report(), None)
+    _launch(options, find_data(options), folder, report or Report(), None)
 
 
-def resume(path: Path, report: Report | None = None) -> None:
+def resume(
+    path: Path,
+    report: Report | None = None,
+    *,
+    epochs: int | None = None,
+    workers: int | None = None,
+) -> None:
     """See `dsunet.training.resume`."""
     folder = RunFolder(path)
     config = folder.read_config()
-    options = TrainingOptions.from_dict(config["options"])
-    folder.remove_leftovers()
+    begun = TrainingOptions.from_dict(config["options"])
+    if epochs is not None and epochs < begun.epochs:
+        raise TrainingError(
+            f"{path} is a run of {begun.epochs} epochs, which --epochs can raise and not lower"
+        )
+    options = dataclasses.replace(
+        begun,
+        epochs=begun.epochs if epochs is None else epochs,
+        workers=begun.workers if workers is None else workers,
+    )
     data = find_data(options)
-    if data.sha256 != config["data"]["sha256"]:
+    if data.sha256 != config["data"].get("sha256"):
         raise TrainingError(
             f"the images or masks are not those that {path} was started with: restore them, or "
             "start another run"
@@ -72,6 +84,8 @@ def _launch(
     report: Report,
     config: dict[str, Any] | None,
 ) -> None:
+    if options.tensorboard:
+        require_tensorboard()
     fabric = make_fabric(options)
     run = functools.partial(
         _run, options=options, data=data, folder=folder, report=report, config=config
@@ -94,35 +108,49 @@ def _run(
     config: dict[str, Any] | None,
 ) -> None:
     """What every process does; `config` is that of a run to go on with."""
-    with reproducible(), report if fabric.is_global_zero else contextlib.nullcontext():
-        try:
-            model = starting_model(options)
-            ours = describe(options, model, data)
-            if config is not None:
-                _check_unchanged(config, ours, folder, report)
-            cache = filled_cache(fabric, options, model, data, report)
-            if config is None and fabric.is_global_zero:
-                folder.start(ours)
-            fabric.barrier()
-            if options.checkpointing:
-                checkpoint_blocks(model)
-            Training(fabric, options, model, data, folder, report, cache).run()
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                f"the GPU has too little memory for {options.batch} images in "
-                f"{options.accumulate} parts: raise --accumulate, give --checkpointing or "
-                "--precision bf16, or lower --batch"
-            ) from error
-        except RuntimeFault as error:  # a full disk, or a network that gives no numbers
-            raise TrainingError(f"{error}; then go on with --resume {folder.path}") from error
-        except DataError as error:  # from a worker, with its traceback
-            raise DataError(last_line(error)) from error
+    with (
+        reproducible(),
+        named_faults(options),
+        report if fabric.is_global_zero else contextlib.nullcontext(),
+    ):
+        model = starting_model(options)
+        report.say(start_line(options, data, model, fabric.device))
+        found = describe(options, model, data)
+        if config is not None:
+            check_unchanged(config, found, folder, report)
+        cache = filled_cache(fabric, options, model, data, report)
+        if options.checkpointing:
+            checkpoint_blocks(model)
+        begun = config or {"run": uuid.uuid4().hex, **found}
+        training = Training(fabric, options, model, data, folder, begun["run"], report, cache)
+        if fabric.is_global_zero:
+            if config is None:
+                folder.start(begun)
+            elif options.to_dict() != config["options"]:
+                _record_changes(config, options, training.position, folder, report)
+        fabric.barrier()
+        with resumable(folder):
+            training.run()
 
 
-def last_line(error: Exception) -> str:
-    """The message of an exception that came with its traceback from another process."""
-    line = str(error).strip().splitlines()[-1]
-    return re.sub(r"^[\w.]+: ", "", line)
+def _record_changes(
+    config: dict[str, Any],
+    options: TrainingOptions,
+    position: Position,
+    folder: RunFolder,
+    report: Report,
+) -> None:
+    """Write the options that a run goes on with into its config.json, and since when it does."""
+    before, epochs = config["options"]["epochs"], options.epochs
+    if epochs != before:
+        change = {"from": before, "to": epochs, "epoch": position.epoch, "step": position.step}
+        config = {**config, "lengthened": [*config.get("lengthened", []), change]}
+        rate = learning_rate(options, position.epoch, 0, 1)
+        report.say(
+            f"lengthened from {before} to {epochs} epochs: the learning rate goes on along the "
+            f"cosine of {epochs} epochs, at {rate:.2e}"
+        )
+    folder.write_config({**config, "options": options.to_dict()})
 
 
 def make_fabric(options: TrainingOptions) -> Fabric:
@@ -133,6 +161,11 @@ def make_fabric(options: TrainingOptions) -> Fabric:
             f"--devices asks for {options.devices}, and PyTorch finds {torch.cuda.device_count()} "
             "GPUs here"
         )
+    cores = os.cpu_count() or 1
+    if device.type == "cpu" and options.devices > cores:
+        raise TrainingError(
+            f"--devices asks for {options.devices} processes, and this machine has {cores} cores"
+        )
     if device.type == "cpu" and options.precision is Precision.FP16:
         raise TrainingError("CPUs do not train in fp16: choose --precision bf16 or fp32")
     return Fabric(
@@ -141,26 +174,6 @@ def make_fabric(options: TrainingOptions) -> Fabric:
         strategy="auto" if options.devices == 1 else _STRATEGIES[device.type],
         precision=_PRECISIONS[options.precision],
     )
-
-
-def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> dict[str, Any]:
-    """Everything that a run depends on, for its config.json; `model` is what it starts with."""
-    from_files = any((options.checkpoint, options.sam2, options.dinov2))
-    return {
-        "options": options.absolute().to_dict(),
-        "model": model.config.to_dict(),
-        "data": {
-            "pairs": len(data.pairs),
-            "val_pairs": len(data.val_pairs),
-            "sha256": data.sha256,
-        },
-        "encoders": encoder_hashes(model.state_dict()) if from_files else {},
-        "checkpoint_sha256": options.checkpoint and checkpoint_sha256(options.checkpoint),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
-        },
-    }
 
 
 @contextlib.contextmanager
@@ -179,22 +192,3 @@ def reproducible() -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before)
         torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
-
-
-def _check_unchanged(
-    config: dict[str, Any], ours: dict[str, Any], folder: RunFolder, report: Report
-) -> None:
-    """Raise TrainingError if a run would go on from other weights; say if packages changed."""
-    for name in ("encoders", "checkpoint_sha256"):
-        if config.get(name) != ours[name]:
-            raise TrainingError(
-                f"the weights that {folder.path} was started from have changed ({name}): restore "
-                "their files, or start another run"
-            )
-    changed = [
-        name
-        for name, version in ours["versions"].items()
-        if config["versions"].get(name) != version
-    ]
-    if changed:
-        report.say(f"not the {', '.join(changed)} it began with: last digits may differ")

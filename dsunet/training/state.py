@@ -1,9 +1,13 @@
-"""All that a run needs to go on as if it had not been interrupted, in one file."""
+"""All that a run needs to go on as if it had not been interrupted, in one file.
+
+It is what `torch.save` writes, and behind that a checksum over the whole file (`checksum`).
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +17,14 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dsunet.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
 from dsunet.errors import TrainingError
 from dsunet.model import DSUNet
 from dsunet.training.folder import Row
 from dsunet.training.model import trained_state
-from dsunet_runtime.errors import OutputError
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.quoting import reason
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 @dataclass(slots=True)
@@ -59,43 +63,73 @@ class Position:
 
 
 def save_state(
-    path: Path, model: DSUNet, optimizer: Optimizer, fabric: Fabric, position: Position
+    path: Path, run: str, model: DSUNet, optimizer: Optimizer, fabric: Fabric, position: Position
 ) -> None:
-    """Write the state, whole or not at all.  Raises TrainingError if it cannot be written."""
+    """Write the state of the run with an id, whole or not at all.
+
+    Raises OutputError if it cannot be written.
+    """
     state = {
         "version": STATE_VERSION,
+        "run": run,
         "position": dataclasses.asdict(position),
         "model": trained_state(model),
         "optimizer": optimizer.state_dict(),
         "scaler": fabric.strategy.precision.state_dict(),
         "random": _random_state(),
     }
-    try:
-        write_whole(path, lambda file: torch.save(state, file))
-    except OutputError as error:
-        raise TrainingError(f"{error}; free some space, then --resume") from error
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:  # PyTorch would not say why it cannot write to a path
+            torch.save(state, file)
+            file.write(PLACEHOLDER.encode())
+
+    write_with_checksum(path, write)
 
 
-def load_state(path: Path, model: DSUNet, optimizer: Optimizer, fabric: Fabric) -> Position:
+def load_state(
+    path: Path, run: str, model: DSUNet, optimizer: Optimizer, fabric: Fabric
+) -> Position:
     """Put a saved state into a run that was set up in the same way, and say how far it was.
 
     Raises TrainingError if the file is damaged or is not this run's.
     """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if state["version"] != STATE_VERSION:
-            raise ValueError(f"its version is {state['version']}, not {STATE_VERSION}")
+    with _named_faults(path):
+        state = _read(path, run)
         _fill(trained_state(model), state["model"])
         optimizer.load_state_dict(state["optimizer"])
         fabric.strategy.precision.load_state_dict(state["scaler"])
         _set_random_state(state["random"])
         return Position(**state["position"])
-    except Exception as error:  # the unpickler raises whatever a damaged stream leads it to
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def saved_position(path: Path, run: str) -> Position:
+    """How far a saved state is.  Raises TrainingError if it is damaged or not this run's."""
+    with _named_faults(path):
+        return Position(**_read(path, run)["position"])
+
+
+@contextlib.contextmanager
+def _named_faults(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the unpickler raises whatever an unknown stream leads it to
         raise TrainingError(
-            f"{path} cannot be gone on with ({reason}): start the run again in another folder, "
-            "with --checkpoint to keep what it learned"
+            f"{path} cannot be gone on with ({reason(error)}): restore it, or start another run, "
+            "with --checkpoint to keep what this one learned"
         ) from error
+
+
+def _read(path: Path, run: str) -> dict[str, Any]:
+    if verify_checksum(path) is not Checksum.MATCHES:
+        raise ValueError("it is damaged: its content does not match its checksum")
+    with path.open("rb") as file:  # PyTorch takes no path that is no UTF-8
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    if state["version"] != STATE_VERSION:
+        raise ValueError(f"its version is {state['version']}, not {STATE_VERSION}")
+    if state["run"] != run:
+        raise ValueError("it is of another run")
+    return state
 
 
 def _fill(tensors: dict[str, Tensor], saved: dict[str, Tensor]) -> None:

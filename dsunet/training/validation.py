@@ -7,8 +7,10 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsunet.data.pairs import Pair, read_image, read_mask
-from dsunet.evaluation.metrics import score_image, summarize
+from dsunet.data.alignment import resized
+from dsunet.data.files import read_image, read_mask
+from dsunet.data.pairs import Pair
+from dsunet.evaluation.metrics import ImageScores, score_image, summarize
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.sheet import draw_sheet
 from dsunet_runtime.writing import write_whole
@@ -21,7 +23,7 @@ def validate(predictor: TorchPredictor, pairs: Sequence[Pair]) -> dict[str, floa
 
     The S-measure is over the images that have one (see `ImageScores`): it tells the best epoch.
     """
-    images = [score_image(predictor(read_image(p.image)), read_mask(p.mask)) for p in pairs]
+    images = [_score(predictor, pair) for pair in pairs]
     scores = summarize(images)
     defined = [one.s_measure for one in images if not math.isnan(one.s_measure)]
     return {
@@ -30,6 +32,11 @@ def validate(predictor: TorchPredictor, pairs: Sequence[Pair]) -> dict[str, floa
         "val_mae": scores.mae,
         "val_iou": scores.iou,
     }
+
+
+def _score(predictor: TorchPredictor, pair: Pair) -> ImageScores:
+    truth = read_mask(pair.mask)
+    return score_image(resized(predictor(read_image(pair.image)), truth.shape), truth)
 
 
 def write_overlays(predictor: TorchPredictor, pairs: Sequence[Pair], path: Path) -> None:
@@ -41,5 +48,5 @@ def write_overlays(predictor: TorchPredictor, pairs: Sequence[Pair], path: Path)
     for pair in pairs:
         rgb = read_image(pair.image)
         rows.append([rgb, read_mask(pair.mask), predictor(rgb)])
-    sheet = draw_sheet(rows, _TILE)
+    sheet = draw_sheet(rows, _TILE, ("image", "ground truth", "mask"))
     write_whole(path, lambda file: sheet.save(file, "JPEG", quality=90))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsunet_export.errors import ExportError
-from dsunet_runtime.artifact import engine_manifest_file
+from dsunet_runtime.artifact import encode_manifest, engine_manifest_file
+from dsunet_runtime.bounds import is_plain_name
 from dsunet_runtime.file_kinds import ENGINE_SUFFIX, ONNX_SUFFIX, is_engine, is_onnx
-from dsunet_runtime.manifest import METADATA_KEY, FileDigest, Manifest, digest
+from dsunet_runtime.files import staging_folder
+from dsunet_runtime.manifest import FileDigest, Manifest, digest
 from dsunet_runtime.quoting import reason
 
 if TYPE_CHECKING:
@@ -41,13 +42,12 @@ def _check_output(output: Path, fits: bool, rule: str) -> None:
 
 
 def check_name(path: Path) -> None:
-    """Raise ExportError unless the manifest, which is UTF-8, can hold a file's name."""
-    try:
-        path.name.encode()
-    except UnicodeEncodeError as error:
+    """Raise ExportError unless a manifest can hold a file's name."""
+    if not is_plain_name(path.name):
         raise ExportError(
-            f"{path}: its name goes into the manifest, so it must be UTF-8"
-        ) from error
+            f"{path}: its name goes into the manifest, so it must be UTF-8 without control "
+            f"characters"
+        )
 
 
 def _check_length(beside: Path) -> None:
@@ -65,19 +65,25 @@ def staging(output: Path) -> Iterator[Path]:
     """A folder to write an artifact in, beside `output`, whose files then move to where it goes.
 
     If the context is left by an error, nothing moves.  An older artifact is replaced, weights
-    first; its manifest would tell if the machine stopped between the two.  Raises ExportError if
-    the place cannot be written.
+    first; its manifest would tell if the machine stopped between the two.  What a killed process
+    left behind in the same place is removed.  Raises ExportError if the place cannot be written.
     """
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    except OSError as error:
-        raise ExportError(f"cannot write to {output.parent}: {error.strerror}") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(staging_folder(output.parent))
+        except OSError as error:
+            raise ExportError(f"cannot write to {output.parent}: {reason(error)}") from error
         yield folder
         _publish(folder, output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def temporary_folder() -> AbstractContextManager[Path]:
+    """A folder for graphs that are only run; those that killed processes left are removed.
+
+    It is where the variable TMPDIR says.
+    """
+    return staging_folder(Path(tempfile.gettempdir()))
 
 
 def _publish(folder: Path, output: Path) -> None:
@@ -88,7 +94,7 @@ def _publish(folder: Path, output: Path) -> None:
         if len(files) == 1:
             weights_file(output).unlink(missing_ok=True)  # of an older artifact
     except OSError as error:
-        raise ExportError(f"cannot write {output}: {error.strerror}") from error
+        raise ExportError(f"cannot write {output}: {reason(error)}") from error
 
 
 def weights_file(output: Path) -> Path:
@@ -98,11 +104,13 @@ def weights_file(output: Path) -> Path:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """For writing a file of a `staging` folder; raises ExportError if that does not succeed."""
+    """For writing a file in a hidden folder; raises ExportError if that does not succeed."""
     try:
         yield
     except OSError as error:
-        raise ExportError(f"cannot write to {path.parent.parent}: {error.strerror}") from error
+        hidden = [folder for folder in path.parents if folder.name.startswith(".")]
+        place = hidden[-1].parent if hidden else path.parent
+        raise ExportError(f"cannot write to {place}: {reason(error)}") from error
 
 
 def save(model: ir.Model, path: Path) -> None:
@@ -135,8 +143,5 @@ def append_manifest(path: Path, manifest: Manifest) -> None:
     A protobuf message is the sum of its parts, so the metadata can follow the rest: the file, which
     may hold gigabytes, is not written again.
     """
-    import onnx
-
-    entry = onnx.StringStringEntryProto(key=METADATA_KEY, value=manifest.to_json())
     with path.open("ab") as file:
-        file.write(onnx.ModelProto(metadata_props=[entry]).SerializeToString())
+        file.write(encode_manifest(manifest))

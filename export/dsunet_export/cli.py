@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import re
 import sys
 from pathlib import Path
@@ -30,7 +28,7 @@ from dsunet_export.options import (
     read_patterns,
 )
 from dsunet_export.stopwatch import print_step
-from dsunet_runtime.command import make_app
+from dsunet_runtime.command import complain, make_app
 from dsunet_runtime.command_options import MAX_SEED, as_wrong_usage, file_to_write, integer
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.manifest import InputForm, MaskForm
@@ -172,14 +170,15 @@ def onnx(
     try:
         from dsunet_export.inspection import headroom_in_words, kept_in_words, verified_in_words
         from dsunet_export.onnx import export_onnx
+        from dsunet_export.probes import notes_on
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{missing_package(error)} is not installed: pip install 'dsunet[export]'"
         ) from error
-    from dsunet_runtime.jobs import images_at
 
     if images is not None:
-        images_at(images)  # fails before anything is loaded
+        for line in notes_on(images):  # fails before anything is loaded
+            complain("dsunet-export", line)
     model, origin = _load(checkpoint, preset, injection, random_weights, seed, sam2, dinov2)
     manifest = export_onnx(model, origin, output, options, print_step)
     for line in kept_in_words(manifest.precision):
@@ -208,7 +207,7 @@ def inspect(
     from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
 
     manifest = read_manifest(artifact)
-    print(json.dumps(dataclasses.asdict(manifest), indent=2) if as_json else describe(manifest))
+    print(manifest.to_json(indent=2) if as_json else describe(manifest))
     check_sizes(artifact, manifest)
     check_hashes(artifact, manifest)
 

@@ -8,16 +8,20 @@ from pathlib import Path
 
 from dsunet_runtime.errors import ArtifactError
 from dsunet_runtime.file_kinds import FileKind, is_engine, recognise, why_no_artifact
+from dsunet_runtime.files import open_regular
+from dsunet_runtime.json_text import MAX_BYTES
 from dsunet_runtime.manifest import METADATA_KEY, Engine, FileDigest, Manifest, digest
-from dsunet_runtime.onnx_metadata import read_metadata
+from dsunet_runtime.onnx_metadata import encode_metadata, read_metadata
+from dsunet_runtime.quoting import reason
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """The manifest of an artifact, without reading its weights or loading a backend.
 
-    An ONNX file holds its own; that of an engine, `NAME.engine` or `NAME.plan`, lies beside it with
-    `.json` behind its name.  Raises ArtifactError if the file cannot be read, is no ONNX file or
-    has no manifest that this version reads.
+    An ONNX file ends in its own; that of an engine, `NAME.engine` or `NAME.plan`, lies beside it
+    with `.json` behind its name.  The manifest is checked against the digest that it carries.
+    Raises ArtifactError if the file cannot be read, is no ONNX file, or has no manifest that this
+    version reads.
     """
     path = Path(path)
     if is_engine(path):
@@ -30,7 +34,16 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
             f"{path}: was not exported by dsunet-export: export its checkpoint with "
             f"`dsunet-export onnx CHECKPOINT -o {shlex.quote(path.name)}`"
         )
-    return _decode(path, document)
+    manifest = _decode(path, document)
+    if manifest.engine is not None:
+        raise ArtifactError(f"{path}: holds the manifest of an engine: export it again")
+    _check_end(path, manifest, document)
+    return manifest
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """What an ONNX artifact ends in: its manifest as an entry of metadata."""
+    return encode_metadata(METADATA_KEY, manifest.to_json())
 
 
 def engine_manifest_file(path: Path) -> Path:
@@ -47,12 +60,10 @@ def check_sizes(path: Path, manifest: Manifest) -> None:
             check_sizes(graph, read_manifest(graph))
         return
     for expected in manifest.files:
-        file = _beside(path, expected)
-        if not file.is_file():
-            raise ArtifactError(
-                f"{file}: missing; {path.name} keeps weights in it, so move or copy both together"
-            )
-        size = file.stat().st_size
+        file = path.with_name(expected.name)
+        size = _size(
+            file, f"missing; {path.name} keeps weights in it, so move or copy both together"
+        )
         if size != expected.size:
             raise ArtifactError(
                 f"{file}: has {size} bytes and {path.name} was exported with one of "
@@ -77,12 +88,20 @@ def check_hashes(path: Path, manifest: Manifest) -> None:
             f"again, or export again"
         )
     for expected in manifest.files:
-        file = _beside(path, expected)
+        file = path.with_name(expected.name)
         if _digest(file).sha256 != expected.sha256:
             raise ArtifactError(
                 f"{file}: not the file that {path.name} was exported with (its SHA-256 differs): "
                 f"damaged or exchanged; copy it again, or export again"
             )
+
+
+def weights_files(path: Path, manifest: Manifest) -> dict[str, Path]:
+    """The files beside the ONNX artifact at `path` that hold weights, by the names it has for them.
+
+    A manifest that was read has plain names only.
+    """
+    return {file.name: path.with_name(file.name) for file in manifest.files}
 
 
 def weights_source(path: Path, manifest: Manifest) -> Path:
@@ -91,14 +110,18 @@ def weights_source(path: Path, manifest: Manifest) -> Path:
     Raises ArtifactError unless it lies beside the engine and says of itself that it is the file
     that the engine was built from; whether that is true, `check_hashes` finds out.
     """
-    graph = _beside(path, manifest.graph)
-    if not graph.is_file():
-        raise ArtifactError(
-            f"{graph}: missing; {path.name} was built without weights and takes them from it, so "
-            f"copy both together, or build without `--strip-weights`"
-        )
-    found = read_manifest(graph).graph
-    if (found.size, found.sha256) != (manifest.graph.size, manifest.graph.sha256):
+    graph = path.with_name(manifest.graph.name)
+    _size(
+        graph,
+        f"missing; {path.name} was built without weights and takes them from it, so copy both "
+        f"together, or build without `--strip-weights`",
+    )
+    found, expected = read_manifest(graph), manifest.graph
+    if (found.graph.size, found.graph.sha256, found.engine) != (
+        expected.size,
+        expected.sha256,
+        None,
+    ):
         raise ArtifactError(
             f"{graph}: not the file that {path.name} was built from and takes its weights from: "
             f"copy that one beside it, or build the engine again with `dsunet-export trt`"
@@ -108,10 +131,10 @@ def weights_source(path: Path, manifest: Manifest) -> Path:
 
 def _read_engine_manifest(path: Path) -> Manifest:
     file = engine_manifest_file(path)
-    if not path.is_file():
-        raise ArtifactError(f"{path}: no such file")
+    _size(path, "no such file")
     try:
-        document = file.read_text("utf-8")
+        with open_regular(file) as opened:
+            document = opened.read(MAX_BYTES + 1).decode("utf-8")
     except FileNotFoundError as error:
         if recognise(path).is_other_model:
             raise ArtifactError(f"{path}: {why_no_artifact(path)}") from error
@@ -120,7 +143,7 @@ def _read_engine_manifest(path: Path) -> Manifest:
             f"engine again with `dsunet-export trt`"
         ) from error
     except OSError as error:
-        raise ArtifactError(f"{file}: {error.strerror}") from error
+        raise ArtifactError(f"{file}: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{file}: the manifest is not readable: not text") from error
     manifest = _decode(file, document)
@@ -132,10 +155,7 @@ def _read_engine_manifest(path: Path) -> Manifest:
 
 
 def _check_engine_size(path: Path, engine: Engine) -> None:
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise ArtifactError(f"{path}: {error.strerror}") from error
+    size = _size(path, "no such file")
     if size != engine.file.size:
         raise ArtifactError(
             f"{path}: has {size} bytes and {engine_manifest_file(path).name} describes an engine "
@@ -151,6 +171,22 @@ def _check_engine_hash(path: Path, engine: Engine) -> None:
         )
 
 
+def _check_end(path: Path, manifest: Manifest, document: str) -> None:
+    """An ONNX file has nothing but its manifest after the bytes whose hash the manifest holds."""
+    expected = encode_metadata(METADATA_KEY, document)
+    try:
+        with open_regular(path) as file:
+            file.seek(manifest.graph.size)
+            found = file.read(len(expected) + 1)
+    except OSError as error:
+        raise ArtifactError(f"{path}: {reason(error)}") from error
+    if found != expected:
+        raise ArtifactError(
+            f"{path}: changed since it was exported (it does not end in its manifest, or the graph "
+            f"before that has another size): copy it again, or export again"
+        )
+
+
 def _decode(file: Path, document: str) -> Manifest:
     try:
         return Manifest.from_json(document)
@@ -158,16 +194,19 @@ def _decode(file: Path, document: str) -> Manifest:
         raise ArtifactError(f"{file}: {error}") from error
 
 
+def _size(file: Path, missing: str) -> int:
+    """Bytes of a file.  `missing` is what is said if it is not there."""
+    try:
+        with open_regular(file) as opened:
+            return os.fstat(opened.fileno()).st_size
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{file}: {missing}") from error
+    except OSError as error:
+        raise ArtifactError(f"{file}: {reason(error)}") from error
+
+
 def _digest(file: Path, size: int | None = None) -> FileDigest:
     try:
         return digest(file, size)
     except OSError as error:
-        raise ArtifactError(f"{file}: {error.strerror}") from error
-
-
-def _beside(path: Path, file: FileDigest) -> Path:
-    if file.name in ("", "..") or file.name != Path(file.name).name:
-        raise ArtifactError(
-            f"{path}: its manifest names {file.name!r}, which is no plain file name"
-        )
-    return path.with_name(file.name)
+        raise ArtifactError(f"{file}: {reason(error)}") from error

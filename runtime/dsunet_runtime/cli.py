@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.cli_bench import bench
 from dsunet_runtime.command import complain, make_app
-from dsunet_runtime.command_options import MAX_BATCH, integer, place_of_masks, place_to_write
+from dsunet_runtime.command_options import integer, place_of_masks, place_to_write
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.provider import Provider
@@ -52,7 +53,9 @@ def predict(
     batch: Annotated[
         int | None,
         integer(
-            low=1, high=MAX_BATCH, help="Images computed at once.  [default: the artifact's, or 1]"
+            low=1,
+            high=MAX_DIMENSION,
+            help="Images computed at once.  [default: the artifact's, or 1]",
         ),
     ] = None,
     provider: Annotated[
@@ -72,7 +75,7 @@ def predict(
     folder, name = place_of_masks(output, images)
 
     import dsunet_runtime
-    from dsunet_runtime.jobs import plan, results_folder
+    from dsunet_runtime.jobs import left_out, plan, results_folder
 
     jobs = plan(images, folder, overlays=overlay, name=name)
     with (
@@ -81,6 +84,8 @@ def predict(
     ):
         if segmenter.manifest.weights_are_random:
             complain(PROGRAM, f"{artifact} has random weights: its masks mean nothing")
+        for line in left_out(images):
+            complain(PROGRAM, line)
         if _run(segmenter, jobs, batch or segmenter.best_batch):
             raise typer.Exit(1)
 
@@ -90,10 +95,14 @@ app.command()(bench)
 
 def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:
     """Carry out the jobs, report on them, and say how many failed."""
+    from dsunet_runtime.images import first_frames
+    from dsunet_runtime.prediction import check_batch
     from dsunet_runtime.prediction import predict as predict_jobs
     from dsunet_runtime.progress import Progress
 
+    check_batch(segmenter, jobs, batch)
     failed = 0
+    of_several = []
     start = time.perf_counter()
     with warnings.catch_warnings(), Progress(len(jobs), sys.stderr) as progress:
         # Pillow warns of what does not keep it from decoding: odd EXIF data, very large images.
@@ -102,7 +111,11 @@ def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:
             if outcome.fault is not None:
                 failed += 1
                 progress.say(f"{PROGRAM}: {outcome.fault}")
+            if outcome.is_first_of_several:
+                of_several.append(outcome.job.image)
             progress.advance()
+    if of_several:
+        complain(PROGRAM, first_frames(of_several))
     seconds = time.perf_counter() - start
     masks = f"{len(jobs) - failed} mask{'' if len(jobs) - failed == 1 else 's'}"
     print(f"{masks}, {failed} failed, {seconds:.1f} s, {len(jobs) / seconds:.1f} images/s")

@@ -10,15 +10,12 @@ from typing import Annotated
 import typer
 
 from dsunet_runtime.bench.origin import Origin
-from dsunet_runtime.command_options import (
-    MAX_BATCH,
-    MAX_COUNT,
-    MAX_WORKERS,
-    folder_to_write,
-    integer,
-    number,
-)
-from dsunet_runtime.provider import Provider
+from dsunet_runtime.bounds import MAX_DIMENSION
+from dsunet_runtime.command_options import folder_to_write, integer, number
+from dsunet_runtime.provider import MAX_THREADS, Provider
+
+_MOST_CALLS, _MOST_ROUNDS = 10_000_000, 10_000
+"""Seconds of each call are kept until the end."""
 
 
 def bench(
@@ -45,7 +42,7 @@ def bench(
         list[int] | None,
         integer(
             low=1,
-            high=MAX_BATCH,
+            high=MAX_DIMENSION,
             help="Images of a call; may be repeated.  [default: the artifact's, or 1]",
         ),
     ] = None,
@@ -53,7 +50,7 @@ def bench(
         list[int] | None,
         integer(
             low=1,
-            high=MAX_WORKERS,
+            high=MAX_THREADS,
             help="Threads that call at once; may be repeated.  [default: 1]",
         ),
     ] = None,
@@ -67,18 +64,18 @@ def bench(
     ] = None,
     calls: Annotated[
         int | None,
-        integer(low=1, high=MAX_COUNT, help="Of each stream, at least, instead of --seconds."),
+        integer(low=1, high=_MOST_CALLS, help="Of each stream, at least, instead of --seconds."),
     ] = None,
     rounds: Annotated[
         int,
         integer(
-            low=1, high=MAX_COUNT, help="Turns that each of them has; ratios are taken in each."
+            low=1, high=_MOST_ROUNDS, help="Turns that each of them has; ratios are taken in each."
         ),
     ] = 10,
     threads: Annotated[
         int | None,
         integer(
-            low=1, high=MAX_WORKERS, help="CPU threads of ONNX Runtime.  [default: one a core]"
+            low=1, high=MAX_THREADS, help="CPU threads of ONNX Runtime.  [default: one a core]"
         ),
     ] = None,
     image: Annotated[

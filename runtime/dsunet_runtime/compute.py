@@ -6,6 +6,7 @@ import enum
 from typing import Self
 
 from dsunet_runtime.errors import ArtifactError
+from dsunet_runtime.quoting import quote
 
 
 class Compute(enum.StrEnum):
@@ -27,6 +28,6 @@ class Compute(enum.StrEnum):
             if compute.element_type == element_type:
                 return compute
         raise ArtifactError(
-            f"the manifest names the precision {element_type!r}, which this version does not know: "
-            f"export again"
+            f"the manifest names the precision {quote(element_type)}, which this version does not "
+            f"know: export again"
         )

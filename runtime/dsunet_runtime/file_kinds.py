@@ -124,7 +124,7 @@ def _no_model(path: Path, kind: FileKind, wanted: str) -> str:
     described = path.with_suffix("")
     match kind:
         case FileKind.UNKNOWN:
-            return f"is {wanted}, or damaged from its start on"
+            return f"is {wanted}, or cut short"
         case FileKind.EMPTY:
             return f"is {wanted}, but empty: copy or download it again"
         case FileKind.FOLDER:

@@ -29,7 +29,7 @@ if sys.platform != "win32":
 _LEFTOVER = re.compile(r"\.dsunet-[0-9a-f]{32}\.tmp")
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Open a file for reading.
 
     Raises OSError, at once and with a sentence as its `strerror`, also for what is no file: a

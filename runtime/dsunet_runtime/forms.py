@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsunet_runtime.backends import Tensors
+from dsunet_runtime.blank_masks import NOT_NUMBERS
 from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
-from dsunet_runtime.images import ImageLike, as_rgb, encoder_input
+from dsunet_runtime.images import ImageLike, decode, encoder_input
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm, Preprocessing, TensorSpec
 from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.quoting import quote, shorten
 from dsunet_runtime.shapes import input_ranges
 
 
@@ -26,6 +28,8 @@ class Prepared:
     """The upright image, H×W×3, 0 to 255."""
     inputs: Tensors
     """The network's inputs for this image, without the batch axis."""
+    is_first_of_several: bool = False
+    """Whether the image is the first frame of a file with more."""
 
 
 class Form(ABC):
@@ -34,7 +38,9 @@ class Form(ABC):
     def read(self, image: ImageLike) -> Prepared:
         """Decode an image and prepare it.  The ImageError of a file begins with its name."""
         try:
-            return self.prepare(as_rgb(image))
+            decoded = decode(image)
+            prepared = self.prepare(decoded.rgb)
+            return replace(prepared, is_first_of_several=decoded.header.is_first_of_several)
         except ImageError as error:
             if isinstance(image, str | os.PathLike):
                 raise ImageError(f"{os.fspath(image)}: {error}") from error
@@ -68,7 +74,7 @@ class Frames(Form):
         _check_names(manifest.outputs, {"mask"})
         (image,) = manifest.inputs
         if len(image.shape) != 4:
-            raise ArtifactError(f"the manifest's input has shape {image.shape}, not N×H×W×3")
+            raise ArtifactError(f"the manifest's input has shape {quote(image.shape)}, not N×H×W×3")
         self._height, self._width = input_ranges(manifest)["image"][1:3]
         self._remedy = (
             "export with `--size dynamic`"
@@ -104,9 +110,7 @@ class EncoderTensors(Form):
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
         logits: NDArray[Any] = outputs["logits"][0]
         if not np.isfinite(logits).all():
-            raise BackendError(
-                "the network gave values that are not finite: export it with more of it in float32"
-            )
+            raise BackendError(f"the network gave logits that are not finite: {NOT_NUMBERS}")
         height, width, _ = prepared.rgb.shape
         return mask_from_logits(logits.astype(np.float32), (height, width), self._mask_form)
 
@@ -115,6 +119,6 @@ def _check_names(specs: tuple[TensorSpec, ...], expected: set[str]) -> None:
     names = {spec.name for spec in specs}
     if names != expected:
         raise ArtifactError(
-            f"the manifest names tensors {', '.join(sorted(names))} where its form has "
+            f"the manifest names tensors {shorten(sorted(names), 4)} where its form has "
             f"{', '.join(sorted(expected))}: export again"
         )

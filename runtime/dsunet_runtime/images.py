@@ -4,22 +4,62 @@ Every image is brought upright as its EXIF data say; a mask has the size of the 
 Colours become RGB as Pillow's `convert("RGB")` makes them, which is what the paper's code does:
 grey is repeated, palettes are looked up, and an alpha channel is dropped, not composited: what lies
 under transparent pixels stays visible.  Of 16-bit values the high byte is kept, which is also how
-Pillow reads 16-bit colour.  Of a file with several frames the first is taken.
+Pillow reads 16-bit colour; `bit_depth` tells where they are none.  Of a file with several frames
+the first is taken.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
+from dsunet_runtime.bit_depth import check_colour, grey_levels, stored_bits
 from dsunet_runtime.errors import ImageError
+from dsunet_runtime.image_files import explain, with_image
+from dsunet_runtime.quoting import shorten
 
 ImageLike = NDArray[np.uint8] | Image.Image | str | os.PathLike[str]
 """An array H×W×3, uint8, RGB, 0 to 255; a Pillow image; or the path of an image file."""
+
+
+_UPRIGHT = 1
+_SIDEWAYS = 5  # and all above
+_WIDTH, _HEIGHT = 256, 257  # TIFF's tags
+_OPAQUE = 255
+_BYTE = 8
+_SEVERAL_VIEWS = "MPO"
+"""Of this format all frames are the same photograph: its other eye, its depth, its gain map."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image file says without being decoded."""
+
+    shape: tuple[int, int]
+    """Height and width of the upright image."""
+    orientation: int = _UPRIGHT
+    """By EXIF, 1 to 8; 1 without EXIF."""
+    is_first_of_several: bool = False
+    """Whether the file has more frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An image, and what its file says besides its colours."""
+
+    rgb: NDArray[np.uint8]
+    """Contiguous, H×W×3, 0 to 255, upright."""
+    header: Header
+    is_grey: bool = False
+    """By its format; one in colour may have grey pixels only."""
+    is_transparent: bool = False
+    """Whether a pixel is not wholly opaque."""
 
 
 def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
@@ -27,12 +67,23 @@ def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
 
     Raises ImageError if it cannot be read, is empty, or is of a type whose range is not known.
     """
+    return decode(image).rgb
+
+
+def decode(image: ImageLike) -> Decoded:
+    """An image as in `as_rgb`, with what else its file says.  Raises ImageError likewise."""
     if isinstance(image, np.ndarray):
-        return _checked_array(image)
+        rgb = _checked_array(image)
+        return Decoded(rgb, Header(rgb.shape[:2]))
     if isinstance(image, Image.Image):
-        return _decoded(image)
+        try:
+            return _decoded(image)
+        except (ImageError, MemoryError):
+            raise
+        except Exception as error:  # Pillow's decoders raise whatever their parsers trip over
+            raise ImageError(explain(error)) from error
     if isinstance(image, str | os.PathLike):
-        return _read(Path(image))
+        return with_image(Path(image), _decoded)
     raise ImageError(
         f"an image is an array, a Pillow image or a path, not {type(image).__name__}: "
         f"convert it to a uint8 array H×W×3"
@@ -79,55 +130,75 @@ def _checked_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array)
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
-            return _decoded(image)
-    except ImageError:
-        raise
-    except UnidentifiedImageError as error:
-        raise ImageError("not an image, or of a format that is not known here") from error
-    except Exception as error:  # what is no error of the file system is one of a broken header
-        raise ImageError(f"cannot be read: {_reason(error)}") from error
+def first_frames(paths: Sequence[Path]) -> str:
+    """A line on files with several frames, of which the first was read."""
+    return f"only the first frame is used of {shorten(path.name for path in paths)}"
 
 
-def _decoded(image: Image.Image) -> NDArray[np.uint8]:
+def read_header(path: Path) -> Header:
+    """What an image file says in its header.  Raises ImageError if it cannot be read."""
+    return with_image(path, _header)
+
+
+def is_sideways(orientation: int) -> bool:
+    """Whether an EXIF orientation exchanges height and width."""
+    return orientation >= _SIDEWAYS
+
+
+def _header(image: Image.Image) -> Header:
+    """Of an image that is not loaded yet."""
+    orientation = _orientation(image)
+    tags = getattr(image, "tag_v2", {})  # Pillow gives a TIFF image's size as it will be upright
+    height, width = tags.get(_HEIGHT, image.height), tags.get(_WIDTH, image.width)
+    return Header(
+        shape=(width, height) if is_sideways(orientation) else (height, width),
+        orientation=orientation,
+        is_first_of_several=(
+            bool(getattr(image, "is_animated", False)) and image.format != _SEVERAL_VIEWS
+        ),
+    )
+
+
+def _decoded(image: Image.Image) -> Decoded:
     if not (image.width and image.height):
         raise ImageError("the image is empty: give one of at least one pixel")
-    try:
-        image.load()
-        return np.ascontiguousarray(_to_rgb(_upright(image)))
-    except ImageError:
-        raise
-    except Exception as error:  # Pillow's decoders raise whatever their parsers trip over
-        raise ImageError(f"damaged, or of an unknown kind: {_reason(error)}") from error
+    bits, header = stored_bits(image), _header(image)
+    image.load()  # which turns TIFF images, and finds what follows the pixels of PNG images
+    orientation = header.orientation if header.orientation != _UPRIGHT else _orientation(image)
+    rgb = np.ascontiguousarray(_to_rgb(_upright(image), bits))
+    return Decoded(
+        rgb=rgb,
+        header=replace(header, shape=rgb.shape[:2], orientation=orientation),
+        is_grey=image.mode in ("1", "L") or image.mode.startswith("I"),
+        is_transparent=_is_transparent(image),
+    )
 
 
-def _reason(error: Exception) -> str:
-    """One line."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__
+def _orientation(image: Image.Image) -> int:
+    value = image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
+    return value if value in range(1, 9) else _UPRIGHT
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if not image.has_transparency_data:
+        return False
+    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
+    return lowest != _OPAQUE
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-        return image
-    return ImageOps.exif_transpose(image)
+    return image if _orientation(image) == _UPRIGHT else ImageOps.exif_transpose(image)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, bits: int) -> Image.Image:
     if image.mode == "F":
         raise ImageError("floating-point pixels have no known range: save it with 8 or 16 bits")
     if image.mode.startswith("I"):
-        return Image.fromarray(_high_byte(np.asarray(image))).convert("RGB")
+        return Image.fromarray(grey_levels(np.asarray(image), bits)).convert("RGB")
     if image.mode in ("P", "PA", "RGBa", "La"):
         # The same colours; straight to RGB, Pillow warns of the transparency or refuses.
         return image.convert("RGBA").convert("RGB")
-    return image.convert("RGB")
-
-
-def _high_byte(values: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """16-bit values as 8-bit; Pillow's mode for them is I;16 or, in some formats, I."""
-    if values.min() < 0 or values.max() > 0xFFFF:
-        raise ImageError("32-bit pixels have no known range: save it with 8 or 16 bits")
-    return (values >> 8).astype(np.uint8)
+    rgb = image.convert("RGB")
+    if bits > _BYTE:
+        check_colour(rgb)
+    return rgb

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,14 +11,8 @@ from pathlib import Path
 
 from dsunet_runtime.errors import ImageError, OutputError
 from dsunet_runtime.files import resolved
-
-# fmt: off
-SUFFIXES = frozenset({
-    ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif",
-    ".tiff", ".webp",
-})
-# fmt: on
-"""What an image in a folder is known by, in lower or upper case."""
+from dsunet_runtime.image_folder import ImageFolder
+from dsunet_runtime.quoting import reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +35,8 @@ def plan(
     """One job for each image, in the order given; an image named twice is taken once.
 
     A file is taken as it is; of a folder, the files with a known suffix, sorted by name, hidden
-    ones and subfolders left out.  `NAME.jpg` becomes `NAME.png`, and `NAME_overlay.jpg`.  `name` is
-    another name for the mask of one image.
+    ones and subfolders left out (see `left_out`).  `NAME.jpg` becomes `NAME.png`, and
+    `NAME_overlay.jpg`.  `name` is another name for the mask of one image.
 
     Raises ImageError if a source does not exist or a folder has no images, and OutputError if two
     images would be written to one file, or a result over an image.
@@ -59,7 +54,7 @@ def make_folder(folder: Path) -> None:
     except FileExistsError as error:
         raise OutputError(f"{folder}: is a file: name a folder") from error
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be created: {error.strerror}") from error
+        raise OutputError(f"{folder}: cannot be created: {reason(error)}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{folder}: cannot be written to: name another folder")
 
@@ -88,21 +83,21 @@ def results_folder(folder: Path | None) -> Iterator[None]:
 def images_at(source: Path) -> list[Path]:
     """A file as it is; of a folder its images, sorted by name, or ImageError if it has none."""
     try:
-        if source.is_dir():
-            found = sorted(path for path in source.iterdir() if _is_image(path))
-        else:
-            source.stat()
+        if not source.is_dir():
+            source.lstat()  # a link that leads nowhere is left to who reads it
             return [source]
+        folder = ImageFolder.read(source)
     except OSError as error:
-        raise ImageError(f"{source}: {error.strerror}") from error
-    if not found:
-        known = " ".join(sorted(SUFFIXES))
-        raise ImageError(f"{source}: no images in this folder (looked for {known})")
-    return found
+        raise ImageError(f"{source}: {reason(error)}") from error
+    if not folder.images:
+        raise ImageError(folder.no_images)
+    return list(folder.images)
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+def left_out(sources: Sequence[Path]) -> list[str]:
+    """For each source that is a folder with other things than images a line that counts them."""
+    folders = [ImageFolder.read(source) for source in sources if source.is_dir()]
+    return [line for folder in folders if (line := folder.left_out)]
 
 
 def _job(image: Path, folder: Path, name: str | None, *, overlays: bool) -> Job:
@@ -113,7 +108,7 @@ def _job(image: Path, folder: Path, name: str | None, *, overlays: bool) -> Job:
 def _check_collisions(jobs: Sequence[Job]) -> None:
     # What a link points to is an image to keep, as much as the link itself.
     images = {key: job.image for job in jobs for key in (_entry(job.image), resolved(job.image))}
-    written: dict[Path, Job] = {}
+    written: dict[str, Job] = {}
     for job in jobs:
         for output in job.outputs:
             key = _entry(output)
@@ -122,14 +117,19 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
                     f"{output}: would be written over the image {images[key]}: "
                     f"name another folder for the masks"
                 )
-            if key in written:
+            same = _composed(key)  # where file systems compose names, these are one file
+            if same in written:
                 raise OutputError(
-                    f"{output}: would be written for {written[key].image} and for {job.image}: "
+                    f"{output}: would be written for {written[same].image} and for {job.image}: "
                     f"rename one, or run them into two folders"
                 )
-            written[key] = job
+            written[same] = job
 
 
 def _entry(path: Path) -> Path:
     """The entry of its folder that a path names: links among the folders resolved, itself not."""
     return resolved(path.parent) / path.name
+
+
+def _composed(path: Path) -> str:
+    return unicodedata.normalize("NFC", str(path))

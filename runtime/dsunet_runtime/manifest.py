@@ -1,7 +1,7 @@
 """The contract between export and runtime: one JSON document that describes an artifact.
 
 It is stored in the metadata of an ONNX file under `METADATA_KEY`, and beside an engine as
-`NAME.engine.json`.
+`NAME.engine.json`.  `document` says how it carries its own digest.
 """
 
 from __future__ import annotations
@@ -9,18 +9,22 @@ from __future__ import annotations
 import dataclasses
 import enum
 import hashlib
-import json
-import types
-import typing
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from dsunet_runtime import document
+from dsunet_runtime.bounds import check_bounds
 from dsunet_runtime.errors import ArtifactError
+from dsunet_runtime.files import open_regular
 from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.json_text import JsonError, parse_object
+from dsunet_runtime.plain_values import decode
+from dsunet_runtime.quoting import printable, reason
 
 METADATA_KEY = "dsunet_manifest"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -282,81 +286,62 @@ class Manifest:
     format_version: int = FORMAT_VERSION
 
     def to_json(self, indent: int | None = None) -> str:
-        """The document; `from_json` reads it back to an equal manifest."""
-        return json.dumps(dataclasses.asdict(self), indent=indent)
+        """The document, which carries its own digest (`document` says how); `from_json` reads it
+        back to an equal manifest.
+
+        Raises ArtifactError if JSON cannot hold a value: one that is not finite, or a name that is
+        not Unicode.
+        """
+        try:
+            return document.seal(dataclasses.asdict(self), indent)
+        except JsonError as error:
+            raise ArtifactError(f"no manifest can say this: {reason(error)}") from error
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read the document.  Raises ArtifactError if it is not one of this format version."""
+        """Read the document.
+
+        Raises ArtifactError if it is not one of this format version, has been altered, or says what
+        no artifact is.
+        """
         try:
-            values = json.loads(text)
-            version = values["format_version"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise ArtifactError(f"the manifest is not readable: {error}") from error
+            values = parse_object(text)
+        except JsonError as error:
+            raise ArtifactError(f"the manifest is not readable: it {error}") from error
+        if "format_version" not in values:
+            raise ArtifactError("the manifest is not readable: it has no format_version")
+        version = values["format_version"]
         if version != FORMAT_VERSION:
             raise ArtifactError(
-                f"the manifest has format version {version} and this dsunet_runtime reads "
-                f"{FORMAT_VERSION}: install the version that wrote it, or export again"
+                f"the manifest has format version {printable(version)} and this dsunet_runtime "
+                f"reads {FORMAT_VERSION}: export (or build) again with this version, or install "
+                f"the one that wrote it"
             )
-        try:
-            manifest = _decode(cls, values)
-        except (KeyError, TypeError, ValueError) as error:
+        if not document.is_whole(text):
             raise ArtifactError(
-                f"the manifest is not complete: export again with this version ({error})"
+                "the manifest is damaged, or was changed since it was written (its SHA-256 "
+                "differs): copy the artifact again, or export it again"
+            )
+        del values[document.DIGEST_FIELD]
+        try:
+            manifest: Self = decode(cls, values)
+            check_bounds(manifest)
+        except (TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"the manifest does not describe an artifact: export again with this version "
+                f"({reason(error)})"
             ) from error
-        return typing.cast(Self, manifest)
+        return manifest
 
 
 _BLOCK = 1 << 20
 
 
-def _decode(kind: Any, value: Any) -> Any:
-    """Plain JSON values as the type that an annotation names; raises on what does not fit."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        unknown = _items(value).keys() - hints.keys()
-        if unknown:
-            raise ValueError(f"unknown field {min(unknown)!r}")
-        return typing.cast(Any, kind)(**{k: _decode(hints[k], v) for k, v in value.items()})
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise TypeError(f"{value!r} is not a list")
-        if arguments[-1] is Ellipsis:
-            return tuple(_decode(arguments[0], v) for v in value)
-        return tuple(_decode(a, v) for a, v in zip(arguments, value, strict=True))
-    if origin is dict:
-        return {str(k): _decode(arguments[1], v) for k, v in _items(value).items()}
-    if origin is types.UnionType:
-        if type(value) in arguments:
-            return value
-        present = [a for a in arguments if a is not types.NoneType]
-        if value is None or len(present) != 1:
-            raise TypeError(f"{value!r} is none of {kind}")
-        return _decode(present[0], value)
-    if kind is Any:
-        return value
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return kind(value)
-    if kind is float and isinstance(value, int):
-        return float(value)
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r} is no {kind.__name__}")
-    return value
-
-
-def _items(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"{value!r} is no object")
-    return value
-
-
 def digest(path: Path, size: int | None = None) -> FileDigest:
     """Name, size in bytes and SHA-256 of a file, or of its first `size` bytes."""
-    size = path.stat().st_size if size is None else size
     sha256 = hashlib.sha256()
-    left = size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        left = size = os.fstat(file.fileno()).st_size if size is None else size
         while left and (block := file.read(min(left, _BLOCK))):
             sha256.update(block)
             left -= len(block)

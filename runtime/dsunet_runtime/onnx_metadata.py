@@ -1,79 +1,127 @@
-"""Metadata of an ONNX file, read without the onnx package and without reading the weights.
+"""Metadata of an ONNX file, read and written without the onnx package and without its weights.
 
 An ONNX file is a protobuf ModelProto.  Only its outermost fields are walked: the graph is skipped
-by seeking, so that a file of two gigabytes costs no more than one of two kilobytes.
+by seeking, so that a file of two gigabytes costs no more than one of two kilobytes.  A protobuf
+message is the sum of its parts, so metadata may follow what is in the file already.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import BinaryIO
 
 from dsunet_runtime.errors import ArtifactError
 from dsunet_runtime.file_kinds import why_no_artifact
+from dsunet_runtime.files import open_regular
+from dsunet_runtime.json_text import MAX_BYTES
+from dsunet_runtime.quoting import quote, reason
 
 # Field numbers of onnx.proto, and protobuf's wire types.
 _METADATA_PROPS = 14
 _KEY, _VALUE = 1, 2
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
+_MAX_FIELD = (1 << 29) - 1
+_MAX_FIELDS = 100_000
+"""Of a file; the exporter writes about ten."""
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata_props of an ONNX file.  Raises ArtifactError if it is no whole ONNX file."""
+    """The metadata_props of an ONNX file.
+
+    Raises ArtifactError if it is no whole ONNX file, or has two entries of one key or entries that
+    are too large to be read.
+    """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             end = os.fstat(file.fileno()).st_size
             if end == 0:
                 raise _NotProtobufError
-            return dict(_entries(file, end))
+            entries = _entries(file, end)
     except (_NotProtobufError, UnicodeDecodeError, IsADirectoryError) as error:
         raise ArtifactError(f"{path}: {why_no_artifact(path)}") from error
     except OSError as error:
-        raise ArtifactError(f"{path}: {error.strerror}") from error
+        raise ArtifactError(f"{path}: {reason(error)}") from error
+    except _TooLargeError as error:
+        raise ArtifactError(
+            f"{path}: has more than {MAX_BYTES:,} bytes of metadata: it was not exported by "
+            f"dsunet-export"
+        ) from error
+    metadata = dict(entries)
+    if len(metadata) < len(entries):
+        ((twice, _),) = Counter(key for key, _ in entries).most_common(1)
+        raise ArtifactError(
+            f"{path}: has two entries of metadata called {quote(twice)}: changed since it was "
+            f"exported; export it again"
+        )
+    return metadata
+
+
+def encode_metadata(key: str, value: str) -> bytes:
+    """One entry of metadata as it is put at the end of an ONNX file."""
+    return _field(_METADATA_PROPS, _field(_KEY, key.encode()) + _field(_VALUE, value.encode()))
 
 
 class _NotProtobufError(Exception):
     pass
 
 
+class _TooLargeError(Exception):
+    pass
+
+
 def _entries(file: BinaryIO, end: int) -> list[tuple[str, str]]:
-    entries = []
-    while file.tell() < end:
+    entries: list[tuple[str, str]] = []
+    left = MAX_BYTES
+    for _ in range(_MAX_FIELDS):
+        if file.tell() >= end:
+            return entries
         field, length = _next_field(file, end)
         if field != _METADATA_PROPS:
             file.seek(length, os.SEEK_CUR)
             continue
-        entry_end = file.tell() + length
-        strings = {_KEY: b"", _VALUE: b""}
-        while file.tell() < entry_end:
-            part, part_length = _next_field(file, entry_end)
-            strings[part] = file.read(part_length)
-        entries.append((strings[_KEY].decode(), strings[_VALUE].decode()))
-    return entries
+        left -= length
+        if left < 0:
+            raise _TooLargeError
+        entries.append(_entry(file, file.tell() + length))
+    raise _NotProtobufError
+
+
+def _entry(file: BinaryIO, end: int) -> tuple[str, str]:
+    strings = {_KEY: b"", _VALUE: b""}
+    for _ in range(len(strings)):
+        if file.tell() < end:
+            field, length = _next_field(file, end)
+            if field not in strings:
+                raise _NotProtobufError
+            strings[field] = file.read(length)
+    if file.tell() < end:
+        raise _NotProtobufError
+    return strings[_KEY].decode(), strings[_VALUE].decode()
 
 
 def _next_field(file: BinaryIO, end: int) -> tuple[int, int]:
     """Number and payload length of the field that starts here; the file is left at its payload."""
-    tag = _varint(file)
+    tag = _read_varint(file)
     field, wire = tag >> 3, tag & 7
     if wire == _LENGTH_DELIMITED:
-        length = _varint(file)
+        length = _read_varint(file)
     elif wire == _VARINT:
         start = file.tell()
-        _varint(file)
+        _read_varint(file)
         length = file.tell() - start
         file.seek(start)
     elif wire in (_FIXED64, _FIXED32):
         length = 8 if wire == _FIXED64 else 4
     else:
         raise _NotProtobufError
-    if field == 0 or file.tell() + length > end:
+    if not 1 <= field <= _MAX_FIELD or file.tell() + length > end:
         raise _NotProtobufError
     return field, length
 
 
-def _varint(file: BinaryIO) -> int:
+def _read_varint(file: BinaryIO) -> int:
     value = 0
     for shift in range(0, 64, 7):
         byte = file.read(1)
@@ -83,3 +131,15 @@ def _varint(file: BinaryIO) -> int:
         if byte[0] < 0x80:
             return value
     raise _NotProtobufError
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    groups = []
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*groups, value])

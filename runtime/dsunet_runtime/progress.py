@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Self, TextIO
 
@@ -12,10 +13,18 @@ _WIDTH = 30
 _CLEAR_LINE = "\r\x1b[K"
 
 
-def bar(fraction: float) -> str:
+def bar(fraction: float, width: int = _WIDTH) -> str:
     """How much is done, 0 to 1, as a bar."""
-    filled = int(_WIDTH * fraction)
-    return "█" * filled + "·" * (_WIDTH - filled)
+    filled = int(width * fraction)
+    return "█" * filled + "·" * (width - filled)
+
+
+def _columns(stream: TextIO) -> int:
+    """The width of a terminal, the usual one where it does not tell."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
 class StatusLine(Closing):
@@ -23,14 +32,15 @@ class StatusLine(Closing):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._draws = stream.isatty()
+        self.is_terminal = stream.isatty()
         self._text = ""
 
     def show(self, text: str) -> None:
-        """Write the line anew."""
+        """Write the line anew, as much of it as fits: what is wrapped could not be cleared."""
         self._text = text
-        if self._draws:
-            print(_CLEAR_LINE + text, end="", file=self._stream, flush=True)
+        if self.is_terminal:
+            line = text[: _columns(self._stream) - 1]
+            print(_CLEAR_LINE + line, end="", file=self._stream, flush=True)
 
     def say(self, line: str) -> None:
         """Print a line above it, on a terminal or not."""
@@ -40,7 +50,7 @@ class StatusLine(Closing):
 
     def close(self) -> None:
         """Clear the line."""
-        if self._draws:
+        if self.is_terminal:
             print(_CLEAR_LINE, end="", file=self._stream, flush=True)
 
 

@@ -14,14 +14,20 @@ from numpy.typing import NDArray
 from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
 from dsunet_runtime.backends import Backend, Tensors, closed
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from dsunet_runtime.blank_masks import BlankMasks
 from dsunet_runtime.closing import Closing
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.forms import Prepared, form_of
 from dsunet_runtime.images import ImageLike
 from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.provider import Provider
+from dsunet_runtime.memory import check_memory
+from dsunet_runtime.provider import MAX_THREADS, Provider
+from dsunet_runtime.quoting import quote
 from dsunet_runtime.shapes import batch_range
+
+_MUCH = 1 << 28
+"""Bytes of a batch, below which it is not asked whether they are there."""
 
 
 def load(
@@ -35,8 +41,12 @@ def load(
     For an ONNX file `provider` is `cpu`, which None stands for, `cuda` or `tensorrt`; `threads` is
     how many CPU threads share one operation, None for as many as there are cores.  `tensorrt` sets
     NVIDIA_TF32_OVERRIDE to 0 for this process, unless it is set already.  An engine runs
-    on CUDA's first GPU, and takes neither.  Every byte of the files is checked against the
-    manifest: of an ONNX file while the session is created, of an engine before TensorRT sees it.
+    on CUDA's first GPU, and takes neither.
+
+    Every byte of the files is checked: the manifest against the digest that it carries, all else
+    against the manifest (of an ONNX file while the session is created, of an engine before TensorRT
+    sees it), and an ONNX file has nothing beside the two.  That finds damage and edits; it is no
+    signature of who made the file.
 
     Raises ArtifactError if the artifact is missing, broken, not complete, or not from
     dsunet-export; and BackendError if what runs it is missing or cannot run it on this machine.
@@ -61,8 +71,10 @@ def _load_engine(path: Path) -> Segmenter:
 
 
 def _load_onnx(path: Path, provider: Provider, threads: int | None) -> Segmenter:
-    if threads is not None and threads < 1:
-        raise BackendError(f"threads is {threads}: give at least 1, or None for all cores")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise BackendError(
+            f"threads is {threads}: give 1 to {MAX_THREADS:,}, or None for all cores"
+        )
     manifest = read_manifest(path)
     check_sizes(path, manifest)
     with ThreadPoolExecutor(1) as pool:
@@ -90,6 +102,7 @@ class Segmenter(Closing):
         self._backend: Backend | None = backend
         self._form = form_of(manifest)
         self._batch = batch_range(manifest)
+        self._blank_masks = BlankMasks(manifest, self._masks)
         self.concurrency = backend.concurrency
         """How many calls at once, each from a thread of its own, are faster than one by one."""
 
@@ -115,9 +128,10 @@ class Segmenter(Closing):
         What fits together is computed at once: all of them, or in the form `frames` those of the
         same size.
         """
-        prepared = [self.prepare(image) for image in images]
-        outputs = self.infer(prepared)
-        return [self.finish(o, p) for o, p in zip(outputs, prepared, strict=True)]
+        masks = self._masks(images)
+        for mask in masks:
+            self._blank_masks.check(mask)
+        return masks
 
     def prepare(self, image: ImageLike) -> Prepared:
         """First step: decode one image and make the network's inputs of it.
@@ -169,15 +183,23 @@ class Segmenter(Closing):
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
         """Third step: the mask of one image, H×W, 0 to 255.
 
-        Raises BackendError if the network gave no numbers.
+        Raises BackendError if the network gave no numbers, as far as that shows (`blank_masks` says
+        where it does): logits show it, and where the graph makes masks, stretched ones do.
         """
-        return self._form.finish(outputs, prepared)
+        mask = self._form.finish(outputs, prepared)
+        self._blank_masks.check(mask)
+        return mask
 
     def close(self) -> None:
         """Free the session or the engine; closing twice does nothing."""
         if self._backend is not None:
             self._backend.close()
             self._backend = None
+
+    def _masks(self, images: Sequence[ImageLike]) -> list[NDArray[np.uint8]]:
+        prepared = [self.prepare(image) for image in images]
+        outputs = self.infer(prepared)
+        return [self._form.finish(o, p) for o, p in zip(outputs, prepared, strict=True)]
 
     def _open(self) -> Backend:
         if self._backend is None:
@@ -186,7 +208,11 @@ class Segmenter(Closing):
 
     def _stacked(self, images: list[Prepared]) -> Tensors:
         """One batch; where the artifact takes no smaller one, the last image fills it up."""
-        images = images + [images[-1]] * (self._batch.minimum - len(images))
+        count = max(len(images), self._batch.minimum)
+        size = count * sum(value.nbytes for value in images[0].inputs.values())
+        if size > _MUCH:
+            check_memory(size, f"a batch of {count:,} images", "compute fewer at once")
+        images = images + [images[-1]] * (count - len(images))
         return {name: np.stack([p.inputs[name] for p in images]) for name in images[0].inputs}
 
 
@@ -195,7 +221,7 @@ def _provider(name: Provider | str) -> Provider:
         return Provider(name)
     except ValueError as error:
         known = ", ".join(p.value for p in Provider)
-        raise BackendError(f"no provider is called {name!r}: give one of {known}") from error
+        raise BackendError(f"no provider is called {quote(name)}: give one of {known}") from error
 
 
 def _same_shapes(prepared: Sequence[Prepared]) -> list[list[int]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dsunet_runtime.errors import ArtifactError
 from dsunet_runtime.manifest import Manifest, TensorSpec
+from dsunet_runtime.quoting import quote
 
 Shape = tuple[int, ...]
 
@@ -47,8 +48,8 @@ def input_ranges(manifest: Manifest) -> dict[str, tuple[Range, ...]]:
             len(shape) for shape in (profile.minimum, profile.optimum, profile.maximum)
         }:
             raise ArtifactError(
-                f"the manifest has no profile that fits its input {spec.name!r}: build the engine "
-                f"again with `dsunet-export trt`"
+                f"the manifest has no profile that fits its input {quote(spec.name)}: build the "
+                f"engine again with `dsunet-export trt`"
             )
         ends = zip(profile.minimum, profile.optimum, profile.maximum, strict=True)
         ranges[spec.name] = tuple(Range(*three) for three in ends)
@@ -90,6 +91,6 @@ def _resolve(spec: TensorSpec, sizes: Mapping[int | str, int]) -> Shape:
         return tuple(size if isinstance(size, int) else sizes[size] for size in spec.shape)
     except KeyError as error:
         raise ArtifactError(
-            f"the manifest's output {spec.name!r} has a dimension {error} that no input has: "
-            f"export again"
+            f"the manifest's output {quote(spec.name)} has a dimension {quote(error.args[0])} that "
+            f"no input has: export again"
         ) from error

@@ -15,8 +15,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from dsunet.cli import app
+from dsunet.data.checks import check_pairs
+from dsunet.data.files import read_mask
 from dsunet.data.layouts import Split, locate
-from dsunet.data.pairs import check_pairs, find_pairs, read_mask
+from dsunet.data.pairs import find_pairs
 from dsunet.errors import DataError
 from dsunet.scenes import write_scenes
 from dsunet_runtime.errors import OutputError
@@ -43,7 +45,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("split", list(Split))
 def test_is_a_dataset(dataset: Path, split: Split) -> None:
-    pairs = find_pairs(*locate(dataset, split))
+    pairs = find_pairs(*locate(dataset, split)).pairs
     assert [pair.stem for pair in pairs] == ["0000", "0001", "0002", "0003", "0004", "0005"]
     check_pairs(pairs)
     for pair in pairs:
@@ -60,6 +62,7 @@ def test_sizes(dataset: Path) -> None:
 
 
 def test_summary(dataset: Path) -> None:
+    assert {path.name for path in dataset.iterdir()} == {"Image", "Mask", "scenes.json"}
     summary = json.loads((dataset / "scenes.json").read_text())
     kinds = summary.pop("kinds")
     assert summary == {
@@ -126,7 +129,7 @@ def test_command(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{tmp_path}: 3 scenes, ")
-    assert len(find_pairs(*locate(tmp_path, Split.TRAIN))) == 3
+    assert len(find_pairs(*locate(tmp_path, Split.TRAIN)).pairs) == 3
     summary = json.loads((tmp_path / "scenes.json").read_text())
     assert (summary["seed"], summary["size"]) == (2, 64)
     assert {*summary["kinds"].values()} == {"camouflaged"}
@@ -169,8 +172,11 @@ def test_interruption_leaves_no_half_file(tmp_path: Path, number: int, code: int
         _, said = process.communicate(timeout=60)
     assert process.returncode == code
     if number != signal.SIGKILL:  # of that Python's own watcher of semaphores tells
-        assert said == ("dsunet: interrupted\n" if number == signal.SIGINT else "")
+        line = f"{tmp_path} does not hold all scenes: remove it and generate it again"
+        assert said == (f"dsunet: interrupted: {line}\n" if number == signal.SIGINT else "")
     for path in tmp_path.glob("*/[!.]*"):  # what a dataset's reader sees
         with Image.open(path) as image:
             image.load()
     assert not (tmp_path / "scenes.json").exists()
+    with pytest.raises(DataError, match="does not hold all scenes, since dsunet generate was int"):
+        locate(tmp_path, Split.TRAIN)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,12 @@ from tests.evaluation.pairs import write_dataset
 from tests.threads import one_thread
 
 __all__ = ["one_thread"]
+
+
+@pytest.fixture
+def judging_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No new processes, which take seconds to start: for tests of anything else."""
+    monkeypatch.setattr("dsunet.evaluation.judging.open_pool", ThreadPoolExecutor)
 
 
 @pytest.fixture(scope="session")

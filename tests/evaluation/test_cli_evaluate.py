@@ -101,7 +101,7 @@ def test_kept_masks_are_what_the_models_give_and_what_was_judged(
 def test_figures_in_the_report(judged: tuple[Result, Path]) -> None:
     report = judged[1] / "report"
     assert sorted(path.name for path in report.iterdir()) == [
-        "images.csv", "metrics.csv", "metrics.json", "report.html",
+        "images.csv", "metrics.csv", "metrics.json", "report.html", "table.md", "table.tex",
     ]  # fmt: skip
     document = json.loads((report / "metrics.json").read_text())
     first, second = document["datasets"][0]["results"]
@@ -251,6 +251,7 @@ def test_masks_are_never_saved_over_a_dataset(models: tuple[Path, Path], dataset
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["a.pth", "--dataset", "x=DIR", "--json", "--table", "latex"], "--json or --table"),
         ([], "give models to judge, or --predictions"),
         (["a.onnx", "--predictions", "p", "--masks", "m"], "and not both"),
         (["a.onnx"], "name the truth: --dataset NAME=DIR, or --masks"),

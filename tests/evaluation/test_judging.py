@@ -18,10 +18,11 @@ import pytest
 from PIL import Image
 
 from dsunet.errors import DataError, EvaluationError
-from dsunet.evaluation.judging import Judge, judge_case, read_prediction
+from dsunet.evaluation.judging import Judge, judge_case
 from dsunet.evaluation.metrics import summarize
-from dsunet.evaluation.testsets import Case, TestSet, check_sizes
+from dsunet.evaluation.testsets import Case, TestSet, check_fit
 from dsunet_runtime.progress import Progress
+from tests.data_and_scenes.folders import turned
 from tests.evaluation.library import run_directly
 from tests.evaluation.pairs import Mask, pairs_of_all_kinds
 
@@ -70,7 +71,7 @@ def test_what_cannot_be_judged_is_listed_together(judge: Judge, tmp_path: Path) 
     assert lines[0] == "4 masks cannot be judged:"
     assert "0_p.png: damaged" in lines[1]
     assert "2_t.png: not an image" in lines[2]
-    assert "3_t.png: its values are 0 and 1" in lines[3]
+    assert "3_t.png: its values are 0 and 1, and nothing above 128" in lines[3]
     assert "5_p.png: is 4×3 pixels, its truth" in lines[4]
     assert len(lines) == 5
 
@@ -92,13 +93,24 @@ def test_resized_as_the_fields_toolkits_do(tmp_path: Path) -> None:
     assert not isinstance(judged, str)
     again = cv2.resize(small, truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
     assert judged.scores.mae == run_directly([(again, truth)])["mae"]
+    assert judged.is_resampled
 
 
-def test_colours_of_predictions_become_grey(tmp_path: Path) -> None:
-    Image.new("RGB", (5, 4), (30, 30, 30)).save(tmp_path / "a.png")
-    grey = read_prediction(tmp_path / "a.png")
-    assert grey.shape == (4, 5)
-    assert (grey == 30).all()
+def test_a_few_pixels_are_resampled_without_being_asked_to(tmp_path: Path) -> None:
+    prediction, truth = pairs_of_all_kinds(16)[9]
+    height, width = truth.shape
+    close = cv2.resize(prediction, (width, height + 2))
+    far = cv2.resize(prediction, (width // 2, height // 2))
+    first, second = write_cases(tmp_path, [(close, truth), (far, truth)])
+    judged = judge_case(first)
+    assert not isinstance(judged, str)
+    again = cv2.resize(close, (width, height), interpolation=cv2.INTER_LINEAR)
+    expected = run_directly([(again, truth)])
+    figures = dataclasses.asdict(summarize([judged.scores]))
+    assert figures == {name: expected[name] for name in figures}
+    assert judged.is_resampled
+    line = f"{second.prediction}: is {width // 2}×{height // 2} pixels, its truth {width}×{height}"
+    assert judge_case(second) == line
 
 
 def test_a_killed_worker_is_one_line(tmp_path: Path) -> None:
@@ -149,10 +161,27 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
 
 def test_sizes_are_checked_before_anything_is_scored(tmp_path: Path) -> None:
     cases = write_cases(tmp_path, pairs_of_all_kinds(16)[8:])
-    check_sizes(cases)
+    check_fit(cases, resize=False)
     Image.fromarray(np.zeros((3, 4), np.uint8)).save(cases[5].prediction)
-    with pytest.raises(DataError, match=r"(?s)1 masks are not of.*--resize.*5_p.png: is 4×3"):
-        check_sizes(cases)
+    with pytest.raises(DataError, match=r"(?s)1 of another size.*--resize.*5_p.png: is 4×3"):
+        check_fit(cases, resize=False)
+    check_fit(cases, resize=True)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_what_exif_turns_in_place_is_refused(tmp_path: Path, orientation: int) -> None:
+    cases = write_cases(tmp_path, pairs_of_all_kinds(16)[8:10])
+    image = tmp_path / "photo.jpg"
+    for source, target in ((cases[0].truth, image), (cases[1].truth, cases[1].prediction)):
+        with Image.open(source) as truth:
+            truth.save(target, exif=turned(orientation))
+    with pytest.raises(DataError, match="2 that EXIF turns") as caught:
+        check_fit([dataclasses.replace(cases[0], image=image), cases[1]], resize=True)
+    lines = str(caught.value).splitlines()[2:]
+    assert [line.strip() for line in lines] == [
+        f"{image}: orientation {orientation}, of its truth 1",
+        f"{cases[1].prediction}: orientation {orientation}, of its truth 1",
+    ]
 
 
 def test_missing_predictions_are_listed(dataset: Path, tmp_path: Path) -> None:
@@ -175,5 +204,7 @@ def test_missing_predictions_are_not_looked_for_among_another_models(
         for index in range(count):
             Image.new("L", (4, 4)).save(tmp_path / model / f"scene{index}.png")
     assert len(TestSet.of_predictions(tmp_path / "theirs", dataset / "Mask").pairs) == 6
-    with pytest.raises(DataError, match=r"pair by name: 2 in .*Mask without one in .*ours; add"):
-        TestSet.of_predictions(tmp_path / "ours", dataset / "Mask")
+    faults = TestSet.of_predictions(tmp_path / "ours", dataset / "Mask").faults
+    assert [fault.line.split(": ")[1] for fault in faults] == [
+        f"no image in {tmp_path / 'ours'}"
+    ] * 2

@@ -20,6 +20,7 @@ import dsunet_export.onnx
 import dsunet_export.precision.conversion as conversion
 import dsunet_runtime
 from dsunet_export import artifact
+from dsunet_export.artifact import append_manifest
 from dsunet_export.cli import app
 from dsunet_export.errors import ExportError, VerificationError
 from dsunet_export.precision import convert_file
@@ -27,7 +28,7 @@ from dsunet_export.precision.rules import rules_for
 from dsunet_export.precision.verification import iou_at_half
 from dsunet_runtime import Manifest
 from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import InputForm, TensorSpec
+from dsunet_runtime.manifest import METADATA_KEY, InputForm, TensorSpec, digest
 from tests.export.helpers import NANO, export, one_line
 
 
@@ -70,8 +71,9 @@ def tensors(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         outputs=(TensorSpec("logits", "float32", ("batch", 1, 160, 160), "NCHW", ""),),
     )
-    model.metadata_props["dsunet_manifest"] = manifest.to_json()
+    model.metadata_props.pop(METADATA_KEY)
     ir.save(model, path)
+    append_manifest(path, replace(manifest, graph=digest(path)))
     return path
 
 

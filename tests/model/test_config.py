@@ -10,6 +10,8 @@ import pytest
 
 from dsunet import ConfigError, DSUNetConfig, Injection
 from dsunet.config import PRESETS, DinoConfig, HieraConfig
+from dsunet.model import build_empty
+from dsunet.parameters import count_parameters, count_trained_parameters
 
 
 def test_defaults_are_the_papers_network() -> None:
@@ -58,11 +60,16 @@ def test_configuration_that_is_no_preset_has_no_name() -> None:
         ("hiera", {"embed_dim": 144, "num_heads": 5}, "5 heads"),
         ("hiera", {"embed_dim": 100}, "multiple of 8"),
         ("hiera", {"global_attention_blocks": (48,)}, r"\[48\] lie outside its 48 blocks"),
-        ("hiera", {"stages": (2, 0, 36, 4)}, "hiera.stages .* must be positive"),
+        ("hiera", {"stages": (2, 0, 36, 4)}, "hiera.stages has 0: it must be from 1 to 256"),
         ("dino", {"image_size": 500}, "patch size 14"),
         ("dino", {"num_heads": 7}, "7 heads"),
         ("dino", {"depth": 3}, "four levels"),
-        ("", {"decoder_channels": 0}, "decoder_channels is 0: it must be positive"),
+        ("dino", {"depth": 10**18}, "dino.depth has 1,000,000,000,000,000,000: .* 1 to 256"),
+        ("dino", {"embed_dim": 10**5000}, "dino.embed_dim has a number beyond 64 bits: it must"),
+        ("hiera", {"image_size": 4128}, "hiera.image_size has 4,128: it must be from 1 to 4,096"),
+        ("hiera", {"background_size": (7, 10**9)}, "background_size has 1,000,000,000: it must"),
+        ("hiera", {"global_attention_blocks": (1,) * 2000}, "has 2,000 numbers: give fewer"),
+        ("", {"decoder_channels": 0}, "decoder_channels has 0: it must be from 1 to 4,096"),
     ],
 )
 def test_impossible_numbers_are_refused(part: str, changes: dict[str, Any], message: str) -> None:
@@ -70,6 +77,35 @@ def test_impossible_numbers_are_refused(part: str, changes: dict[str, Any], mess
     whole = {part: dataclasses.replace(parts[part], **changes)} if part else changes
     with pytest.raises(ConfigError, match=message):
         DSUNetConfig(**whole)
+
+
+@pytest.mark.parametrize("injection", Injection)
+@pytest.mark.parametrize("name", PRESETS)
+def test_parameters_are_counted_without_building(name: str, injection: Injection) -> None:
+    config = DSUNetConfig.preset(name).replace(injection=injection)
+    model = build_empty(config)
+    assert count_parameters(config) == sum(p.numel() for p in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert count_trained_parameters(config) == trained
+
+
+def test_parameters_of_a_network_with_no_two_sizes_alike() -> None:
+    hiera = HieraConfig(
+        image_size=192, embed_dim=40, num_heads=5, stages=(2, 1, 3, 2), adapter_dim=11,
+        global_attention_blocks=(4,), window_sizes=(6, 4, 10, 9), background_size=(5, 3),
+    )  # fmt: skip
+    dino = DinoConfig(image_size=120, patch_size=12, embed_dim=52, depth=5, num_heads=4)
+    config = DSUNetConfig(hiera, dino, Injection.LEVELS, 24, 17)
+    assert count_parameters(config) == sum(p.numel() for p in build_empty(config).parameters())
+
+
+def test_largest_numbers_together_are_too_many_parameters() -> None:
+    """Each number is within its range, and nothing is built to find this out."""
+    dino = DinoConfig(embed_dim=8192, depth=256)
+    with pytest.raises(
+        ConfigError, match=r"asks for 206,\d{3},\d{3},\d{3} parameters, and 10,000,"
+    ):
+        DSUNetConfig(dino=dino)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +122,9 @@ def test_impossible_numbers_are_refused(part: str, changes: dict[str, Any], mess
         (("hiera", "stages"), [2, 6, 36], "which is no tuple"),
         (("hiera", "stages"), [2, 6, 36, "4"], "which is no tuple"),
         (("dino", "image_size"), 15, "patch size"),
+        (("dino", "depth"), 2**63, r"dino.depth has 9,223,372,036,854,775,808: .* 1 to 256"),
+        (("hiera", "embed_dim"), "\x1b[2J" + "x" * 10**6, r"^embed_dim is '\\x1b\[2Jx+…', which"),
+        (("\x1b]0;" + "k" * 10**6,), 1, r"^the configuration has unknown fields: \\x1b\]0;k+…$"),
     ],
 )
 def test_from_dict_is_strict(path: tuple[str, ...], value: Any, message: str) -> None:

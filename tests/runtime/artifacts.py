@@ -11,8 +11,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from dsunet_runtime.artifact import encode_manifest
 from dsunet_runtime.manifest import (
-    METADATA_KEY,
+    STRETCH_EPSILON,
     FileDigest,
     InputForm,
     Manifest,
@@ -48,7 +49,7 @@ def frames(
     image = TensorSpec("image", "uint8", (batch, height, width, 3), "NHWC", "0 to 255, RGB")
     mask = TensorSpec("mask", "uint8", (batch, height, width), "NHW", "0 to 255")
     manifest = _manifest(InputForm.FRAMES, (image,), (mask,), ("hiera", "dino"))
-    manifest = dataclasses.replace(manifest, **changes)
+    manifest = dataclasses.replace(manifest, **{"mask_form": MaskForm.PROBABILITY, **changes})
     return _save(path, nodes, {"weights": weights}, (image,), (mask,), manifest, external)
 
 
@@ -75,6 +76,38 @@ def tensors(
     manifest = _manifest(InputForm.TENSORS, inputs, (logits,), tuple(s.name for s in inputs))
     manifest = dataclasses.replace(manifest, **changes)
     return _save(path, nodes, {"weights": weights}, inputs, (logits,), manifest, external=False)
+
+
+def stretching(path: Path, weights: NDArray[np.float32], **dimensions: Dimension) -> Path:
+    """An artifact of the form `frames` that stretches each mask, as real ones do.
+
+    Its logits are the product of a pixel, from 0 to 1, with three weights.
+    """
+    batch, height, width = (dimensions.get(name, name) for name in ("batch", "height", "width"))
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["float", "white"], ["pixels"]),
+        helper.make_node("MatMul", ["pixels", "weights"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["levels"]),
+        helper.make_node("ReduceMin", ["levels"], ["low"], axes=[1, 2], keepdims=1),
+        helper.make_node("ReduceMax", ["levels"], ["high"], axes=[1, 2], keepdims=1),
+        helper.make_node("Sub", ["high", "low"], ["range"]),
+        helper.make_node("Add", ["range", "epsilon"], ["divisor"]),
+        helper.make_node("Sub", ["levels", "low"], ["above"]),
+        helper.make_node("Div", ["above", "divisor"], ["stretched"]),
+        helper.make_node("Mul", ["stretched", "white"], ["scaled"]),
+        helper.make_node("Floor", ["scaled"], ["floor"]),
+        helper.make_node("Cast", ["floor"], ["mask"], to=TensorProto.UINT8),
+    ]
+    image = TensorSpec("image", "uint8", (batch, height, width, 3), "NHWC", "0 to 255, RGB")
+    mask = TensorSpec("mask", "uint8", (batch, height, width), "NHW", "0 to 255")
+    manifest = _manifest(InputForm.FRAMES, (image,), (mask,), ("hiera", "dino"))
+    constants = {
+        "weights": weights,
+        "white": np.float32([255]).reshape(()),
+        "epsilon": np.float32([STRETCH_EPSILON]).reshape(()),
+    }
+    return _save(path, nodes, constants, (image,), (mask,), manifest, external=False)
 
 
 def expected_logits(
@@ -141,9 +174,8 @@ def write(path: Path, model: onnx.ModelProto, manifest: Manifest) -> Path:
     helper.set_model_props(model, {"author": "tests"})
     path.write_bytes(model.SerializeToString())
     manifest = dataclasses.replace(manifest, graph=digest(path))
-    entry = onnx.StringStringEntryProto(key=METADATA_KEY, value=manifest.to_json())
     with path.open("ab") as file:
-        file.write(onnx.ModelProto(metadata_props=[entry]).SerializeToString())
+        file.write(encode_manifest(manifest))
     return path
 
 

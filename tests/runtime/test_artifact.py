@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,21 @@ import pytest
 from numpy.typing import NDArray
 
 import dsunet_runtime
-from dsunet_runtime import ArtifactError, BackendError, artifact, segmenter
+from dsunet_runtime import (
+    ArtifactError,
+    BackendError,
+    RuntimeFault,
+    artifact,
+    segmenter,
+)
+from dsunet_runtime.backends.tensorrt.runtime_cache import cache_file
+from dsunet_runtime.document import seal
+from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.manifest import METADATA_KEY, FileDigest, InputForm, Manifest
-from dsunet_runtime.onnx_metadata import read_metadata
-from tests.runtime import artifacts
+from dsunet_runtime.onnx_metadata import encode_metadata, read_metadata
+from tests.runtime import artifacts, engines, fake_tensorrt
+from tests.runtime.conftest import Machine
+from tests.runtime.fake_cuda import GPU
 
 
 @pytest.fixture
@@ -39,8 +50,11 @@ def change_metadata(path: Path, key: str, value: str) -> None:
 
 
 def change_manifest(path: Path, **changes: Any) -> None:
-    document = json.loads(dsunet_runtime.read_manifest(path).to_json())
-    change_metadata(path, METADATA_KEY, json.dumps(document | changes))
+    """Fields of the manifest, with a digest that fits."""
+    manifest = dsunet_runtime.read_manifest(path)
+    values = dataclasses.asdict(manifest) | changes
+    graph = path.read_bytes()[: manifest.graph.size]
+    path.write_bytes(graph + encode_metadata(METADATA_KEY, seal(values)))
 
 
 def fails_to_load(path: Path, match: str) -> None:
@@ -60,6 +74,50 @@ class TestMetadata:
     def test_with_long_and_foreign_text(self, frames_artifact: Path) -> None:
         change_metadata(frames_artifact, "schlüssel", "värde " * 100_000)
         assert read_metadata(frames_artifact) == {"schlüssel": "värde " * 100_000}
+
+    def test_an_entry_is_what_the_onnx_package_writes(self) -> None:
+        for value in ("", "x" * 127, "ü" * 64, "x" * 20_000):
+            entry = onnx.StringStringEntryProto(key="schlüssel", value=value)
+            expected = onnx.ModelProto(metadata_props=[entry]).SerializeToString()
+            # An empty value is there all the same.
+            assert encode_metadata("schlüssel", value).replace(b"\x12\x00", b"") == (
+                expected if value else expected.replace(b"\x12\x00", b"")
+            )
+
+    def test_two_entries_of_one_key(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.onnx"
+        path.write_bytes(encode_metadata("b\x1b[2J", "1") * 2)
+        with pytest.raises(ArtifactError, match=r"two entries of metadata called 'b\\x1b\[2J'"):
+            read_metadata(path)
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"\x72" + b"\xff" * 8 + b"\x7f",  # a length of 2^63
+            b"\x72" + b"\xff" * 9 + b"\x01",  # of 2^70
+            b"\x72\x06\x0a" + b"\xff\xff\xff\xff\x0f",  # inside an entry
+            b"\xff" * 20,
+            b"\x00" * 20,
+            b"\x08\x01" * 200_000,  # more fields than any model has
+            b"\x72\x04\x0a\x00\x18\x00",  # what no entry holds
+            b"\x72\x06" + b"\x0a\x00" * 3,
+        ],
+    )
+    def test_fields_that_no_model_has(self, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "a.onnx"
+        path.write_bytes(content)
+        with pytest.raises(ArtifactError, match="not an ONNX file, or cut short"):
+            read_metadata(path)
+
+    def test_gigabytes_that_are_claimed_are_not_read(self, tmp_path: Path) -> None:
+        """The file is as long as it says, and holds nothing."""
+        path = tmp_path / "a.onnx"
+        claimed = 8 << 30
+        with path.open("wb") as file:
+            file.write(b"\x72" + b"\x80\x80\x80\x80\x20")
+            file.truncate(6 + claimed)
+        with pytest.raises(ArtifactError, match="bytes of metadata"):
+            read_metadata(path)
 
     def test_manifest_comes_back_equal(self, frames_artifact: Path) -> None:
         manifest = dsunet_runtime.read_manifest(frames_artifact)
@@ -114,7 +172,7 @@ class TestBrokenGraphFile:
 class TestBrokenManifest:
     def test_other_version(self, frames_artifact: Path) -> None:
         change_manifest(frames_artifact, format_version=99)
-        fails_to_load(frames_artifact, "format version 99 .* reads 1")
+        fails_to_load(frames_artifact, "format version 99 .* reads 2: export .* again")
 
     @pytest.mark.parametrize("document", ["", "{", "[]", '"text"', "{}", "null"])
     def test_not_a_document(self, frames_artifact: Path, document: str) -> None:
@@ -135,7 +193,7 @@ class TestBrokenManifest:
     )
     def test_fields_that_do_not_fit(self, frames_artifact: Path, changes: dict[str, Any]) -> None:
         change_manifest(frames_artifact, **changes)
-        fails_to_load(frames_artifact, "manifest is not complete")
+        fails_to_load(frames_artifact, "manifest does not describe an artifact")
 
     def test_names_other_tensors_than_the_graph(self, tmp_path: Path) -> None:
         path = artifacts.tensors(tmp_path / "model.onnx")
@@ -150,6 +208,79 @@ class TestBrokenManifest:
         artifacts.write(path, onnx.load(path), wrong)
         with pytest.raises(ArtifactError, match="dino, hiera where its form has image"):
             dsunet_runtime.load(path)
+
+
+class TestWhatIsNoFile:
+    """A pipe or a device may never end: reading it is not begun."""
+
+    @pytest.mark.parametrize("kind", ["pipe", "device"])
+    @pytest.mark.parametrize("name", ["model.onnx", "model.onnx.data"])
+    def test_of_an_onnx_artifact(self, pair: Path, kind: str, name: str) -> None:
+        replace_by(pair.with_name(name), kind)
+        with pytest.raises(ArtifactError, match=rf"{name}: is a pipe or a device, not a file"):
+            dsunet_runtime.load(pair)
+
+    @pytest.mark.parametrize("kind", ["pipe", "device"])
+    @pytest.mark.parametrize("name", ["a.engine", "a.engine.json"])
+    def test_of_an_engine(self, tmp_path: Path, kind: str, name: str) -> None:
+        path = engines.frames(tmp_path / "a.engine")
+        replace_by(path.with_name(name), kind)
+        with pytest.raises(ArtifactError, match=rf"{name}: is a pipe or a device, not a file"):
+            dsunet_runtime.load(path)
+
+    @pytest.mark.parametrize("kind", ["pipe", "device"])
+    def test_a_cache_of_kernels_is_written_anew(
+        self, rtx_machine: Machine, tmp_path: Path, kind: str
+    ) -> None:
+        path = engines.frames(tmp_path / "a.engine")
+        cache = cache_file(path, GPU, "cuda13.0", fake_tensorrt.VERSION)
+        replace_by(cache, kind)
+        dsunet_runtime.load(path).close()
+        assert cache.is_file()
+        assert not cache.is_symlink()
+
+
+def replace_by(path: Path, kind: str) -> None:
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+
+
+class TestForeignText:
+    """Names are of any length, and may hold what a terminal obeys."""
+
+    NAME = "\x1b[2J" * 100_000
+
+    def test_names_of_tensors(self, tmp_path: Path) -> None:
+        path = artifacts.frames(tmp_path / "a.onnx")
+        model, manifest = onnx.load(path), dsunet_runtime.read_manifest(path)
+        model.graph.input[0].name = model.graph.node[0].input[0] = self.NAME
+        artifacts.write(path, model, manifest)
+        says_little(path, "the graph's inputs are ")
+        (image,) = manifest.inputs
+        named = dataclasses.replace(manifest, inputs=(dataclasses.replace(image, name=self.NAME),))
+        artifacts.write(path, model, named)
+        says_little(path, "the manifest names tensors ")
+
+    def test_what_onnx_runtime_says_of_a_node(self, tmp_path: Path) -> None:
+        path = artifacts.frames(tmp_path / "a.onnx")
+        model = onnx.load(path)
+        model.graph.node[1].name = model.graph.node[1].op_type = self.NAME
+        artifacts.write(path, model, dsunet_runtime.read_manifest(path))
+        says_little(path, "ONNX Runtime cannot load it|not a whole ONNX model")
+
+    def test_what_a_manifest_says_of_an_engine(self, tmp_path: Path) -> None:
+        path = engines.frames(tmp_path / "a.engine", flavor=Flavor.TENSORRT, platform=self.NAME)
+        says_little(path, "built for ")
+
+
+def says_little(path: Path, match: str) -> None:
+    with pytest.raises(RuntimeFault, match=match) as caught:
+        dsunet_runtime.load(path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
 
 
 class TestWeightsBesideTheGraph:
@@ -183,13 +314,16 @@ class TestWeightsBesideTheGraph:
     def test_exchanged_says_more_than_a_graph_that_does_not_load(self, pair: Path) -> None:
         weights_of(pair).write_bytes(weights_of(pair).read_bytes()[::-1])
         model = onnx.load(pair, load_external_data=False)
+        manifest = dsunet_runtime.read_manifest(pair)
         model.graph.node[0].op_type = "NoSuchOperation"
-        pair.write_bytes(model.SerializeToString())
+        artifacts.write(pair, model, manifest)
         fails_to_load(pair, "SHA-256 differs")
 
-    @pytest.mark.parametrize("name", ["../model.onnx.data", "/etc/hostname", "", ".."])
+    @pytest.mark.parametrize(
+        "name", ["../model.onnx.data", "/etc/hostname", "", "..", "a\0b", "a\x1b[2J", "a" * 256]
+    )
     def test_outside_the_folder(self, pair: Path, name: str) -> None:
-        change_manifest(pair, files=[dataclasses.asdict(FileDigest(name, 1, ""))])
+        change_manifest(pair, files=[dataclasses.asdict(FileDigest(name, 1, "0" * 64))])
         fails_to_load(pair, "no plain file name")
 
     def test_hash_while_the_session_is_created(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -63,7 +64,7 @@ class TestPredict:
         assert result.exit_code == 0
         assert result.stdout.startswith("3 masks, 0 failed, ")
         assert result.stdout.endswith(" images/s\n")
-        assert result.stderr == ""
+        assert result.stderr == f"dsunet-run: {photos}: left out 1 file: .txt (1)\n"
         assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "c.png"]
         for name in ("a.png", "b.JPG", "c.tif"):
             with Image.open(photos / name) as image:
@@ -122,7 +123,7 @@ class TestPredict:
         result = run("predict", artifact, photos, "-o", tmp_path / "masks")
         assert result.exit_code == 1
         assert result.stdout.startswith("2 masks, 1 failed, ")
-        assert result.stderr.startswith(f"dsunet-run: {photos / 'b.JPG'}: the image is 30×20")
+        assert f"\ndsunet-run: {photos / 'b.JPG'}: the image is 30×20" in result.stderr
 
     def test_broken_image_is_reported_and_the_rest_goes_on(
         self, frames_artifact: Path, photos: Path, tmp_path: Path
@@ -132,10 +133,19 @@ class TestPredict:
         out = tmp_path / "masks"
         result = run("predict", frames_artifact, photos, "-o", out, "--overlay")
         assert result.exit_code == 1
-        (line,) = result.stderr.splitlines()
+        _, line = result.stderr.splitlines()  # the first says what is left out
         assert line.startswith(f"dsunet-run: {photos / 'b.JPG'}: ")
         assert result.stdout.startswith("2 masks, 1 failed, ")
         assert not [path for path in out.iterdir() if path.name.startswith((".", "b"))]
+
+    def test_frames_that_are_not_used_are_told(
+        self, frames_artifact: Path, tmp_path: Path, photo: NDArray[np.uint8]
+    ) -> None:
+        first, second = Image.fromarray(photo), Image.fromarray(255 - photo)
+        first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+        result = run("predict", frames_artifact, tmp_path / "a.gif", "-o", tmp_path / "masks")
+        assert result.exit_code == 0
+        assert result.stderr == "dsunet-run: only the first frame is used of a.gif\n"
 
     def test_warnings_of_pillow_are_not_shown(
         self, frames_artifact: Path, tmp_path: Path, photo: NDArray[np.uint8]
@@ -172,6 +182,61 @@ class TestPredict:
             assert path.suffix == ".png"
             with Image.open(path) as image:
                 image.load()
+
+
+class TestWholeOrNotAtAll:
+    @pytest.fixture
+    def noise(self, tmp_path: Path) -> Path:
+        """Photographs of noise whose masks are of one level: small files beside large overlays."""
+        folder = tmp_path / "noise"
+        folder.mkdir()
+        for side in (8, 40, 300, 400):
+            green = np.random.default_rng(side).integers(0, 128, (side, side))
+            pixels = np.stack([254 - 2 * green, green, 0 * green], -1).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{side}.png")
+        return folder
+
+    def test_full_disk(self, frames_artifact: Path, noise: Path, tmp_path: Path) -> None:
+        """Files cannot grow beyond 8,192 bytes, which Pillow does not notice by itself."""
+        out = tmp_path / "masks"
+        arguments = ["predict", str(frames_artifact), str(noise), "-o", str(out), "--overlay"]
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)),
+        )
+        assert done.returncode == 1
+        assert done.stdout.startswith("2 masks, 2 failed, ")
+        assert done.stderr.splitlines() == [
+            f"dsunet-run: {out}/{side}_overlay.jpg: cannot be written: File too large"
+            for side in (300, 400)
+        ]
+        expected = {f"{side}.png": side for side in (8, 40, 300, 400)}
+        expected |= {f"{side}_overlay.jpg": side for side in (8, 40)}
+        assert {path.name: width_of_whole(path) for path in out.iterdir()} == expected
+
+    def test_killed(self, frames_artifact: Path, noise: Path, tmp_path: Path) -> None:
+        for index in range(300):
+            os.link(noise / "400.png", noise / f"a{index:04}.png")
+        out = tmp_path / "masks"
+        arguments = ["predict", str(frames_artifact), str(noise), "-o", str(out), "--overlay"]
+        with subprocess.Popen([*COMMAND, *arguments]) as process:
+            while not out.is_dir() or len(list(out.iterdir())) < 4:
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.kill()
+        for path in out.glob("[!.]*"):
+            width_of_whole(path)
+        assert run("predict", frames_artifact, noise / "8.png", "-o", out).exit_code == 0
+        assert not list(out.glob(".*"))
+
+
+def width_of_whole(path: Path) -> int:
+    """Of an image that can be read to its end."""
+    with Image.open(path) as image:
+        image.load()
+        return image.width
 
 
 class TestBadInput:

@@ -168,7 +168,7 @@ class TestRefused:
         [
             (b"", "not an image"),
             (b"hello", "not an image"),
-            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "not an image|cannot be read"),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "damaged"),
         ],
     )
     def test_no_images(self, tmp_path: Path, content: bytes, match: str) -> None:
@@ -190,7 +190,7 @@ class TestRefused:
     def test_missing_and_folder(self, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match="No such file"):
             as_rgb(tmp_path / "absent.png")
-        with pytest.raises(ImageError, match="directory"):
+        with pytest.raises(ImageError, match="is a folder, not a file"):
             as_rgb(tmp_path)
 
     def test_too_large_to_be_true(
@@ -198,7 +198,7 @@ class TestRefused:
     ) -> None:
         path = save(Image.fromarray(photo), tmp_path / "a.png")
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-        with pytest.raises(ImageError, match="exceeds limit"):
+        with pytest.raises(ImageError, match=r"more than 200 pixels.*make it smaller"):
             as_rgb(path)
 
 

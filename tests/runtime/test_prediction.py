@@ -27,7 +27,7 @@ def touch(folder: Path, *names: str) -> None:
 
 class TestPlan:
     def test_folder(self, tmp_path: Path) -> None:
-        touch(tmp_path, "b.JPG", "a.png", "notes.txt", ".hidden.png", "sub/c.png", "d.png/e.png")
+        touch(tmp_path, "b.JPG", "a.png", "notes.txt", ".hidden.png", "sub/c.png")
         jobs = plan([tmp_path], tmp_path / "out", overlays=False)
         out = tmp_path / "out"
         assert jobs == [

@@ -39,7 +39,7 @@ def test_trains_and_goes_on(dataset: Path, tmp_path: Path) -> None:
         (["-o", "run"], 2, "give --images and --masks, or --dataset"),
         (["--dataset", "d"], 2, "name a run folder with -o"),
         (["--resume", "nowhere"], 1, "no config.json"),
-        (["--resume", "run", "--lr", "1", "--epochs", "9"], 2, "leave --epochs, --lr out"),
+        (["--resume", "run", "--lr", "1", "--epochs", "9"], 2, "leave --lr out"),
         (["-o", "run", "--dataset", "d", "--preset", "huge"], 2, "there is no preset 'huge'"),
         (["-o", "r", "--dataset", "d", "--checkpoint", "c", "--injection", "all"], 2, "its own"),
         (["-o", "r", "--dataset", "d", "--cache", "c", "--train-encoders"], 2, "one of them"),

@@ -20,6 +20,7 @@ from dsunet.training import train
 from dsunet.training.feature_cache import FeatureCache, flipped_images, kept_maps, map_sides
 from dsunet.training.loss import stage_losses
 from dsunet.training.options import TrainingOptions
+from tests.damage import damaged
 from tests.training.conftest import SMALL, EncoderFiles, small_run
 
 CACHED = (Injection.LAST, Injection.LEVELS, Injection.ALL)
@@ -109,7 +110,7 @@ def test_maps_are_those_of_the_flipped_image(
     dataset: Path, tmp_path: Path, encoder_files: EncoderFiles
 ) -> None:
     train(frozen_run(dataset, tmp_path / "run", encoder_files, cache=tmp_path / "c", epochs=1))
-    pairs = find_pairs(dataset / "Image", dataset / "Mask")
+    pairs = find_pairs(dataset / "Image", dataset / "Mask").pairs
     cache = cache_of(tmp_path / "c", pairs[3].image, encoder_files)
     model = load_model(
         tmp_path / "run" / "checkpoint.safetensors",
@@ -147,23 +148,31 @@ def test_a_later_run_computes_only_what_is_missing_or_damaged(
     run = frozen_run(dataset, tmp_path / "a", encoder_files, cache=cache, epochs=1)
     train(run)
     files = sorted(cache.rglob("*.safetensors"))
-    assert len(files) == 7
+    assert len(files) == 7 * 4
     before = {file: file.read_bytes() for file in files}
-    content = bytearray(before[files[1]])
+    of_image = maps_of(cache, dataset, encoder_files)
+    content = bytearray(before[of_image[1][3]])
     content[-3] ^= 0x10
-    files[0].unlink()
-    files[1].write_bytes(content)
-    files[2].write_bytes(before[files[2]][:-100])
-    files[3].write_bytes(b"")
+    of_image[0][0].unlink()
+    of_image[1][3].write_bytes(content)
+    of_image[2][1].write_bytes(before[of_image[2][1]][:-100])
+    of_image[3][2].write_bytes(b"")
+    of_image[4][0].write_bytes(before[of_image[4][1]])  # another flip's
 
     computed.clear()
     train(frozen_run(dataset, tmp_path / "b", encoder_files, cache=cache, epochs=1))
 
-    assert sum(computed) == 4 * 4 + 6
+    assert sum(computed) == 4 * 5 + 6
     # The numbers of a pass depend a little on which images go together, so: whole, and as long.
     assert {file: len(file.read_bytes()) for file in files} == {
         file: len(content) for file, content in before.items()
     }
+
+
+def maps_of(cache: Path, dataset: Path, files: EncoderFiles) -> list[list[Path]]:
+    """The files of each image, in the order of FLIPS."""
+    images = sorted((dataset / "Image").iterdir())
+    return [[cache_of(cache, image, files).path(0, flip) for flip in FLIPS] for image in images]
 
 
 def test_other_weights_or_injections_have_maps_of_their_own(tmp_path: Path) -> None:
@@ -174,19 +183,36 @@ def test_other_weights_or_injections_have_maps_of_their_own(tmp_path: Path) -> N
         FeatureCache(tmp_path, SMALL, "a", "fp32", ("j",)),
         FeatureCache(tmp_path, SMALL.replace(injection=Injection.ALL), "a", "fp32", ("i",)),
     ]
-    assert len({cache.path(0) for cache in caches}) == len(caches)
+    names = {cache.path(0, flip) for cache in caches for flip in FLIPS}
+    assert len(names) == len(caches) * len(FLIPS)
 
 
-def test_a_damaged_map_is_never_used(tmp_path: Path) -> None:
+@pytest.fixture
+def one_image(tmp_path: Path) -> FeatureCache:
     cache = FeatureCache(tmp_path, SMALL, "a", "fp32", ("i",))
     cache.write(0, [[torch.full((32, 4, 4), float(k))] for k in range(4)])
-    assert cache.read(0, Flip(False, True))["map0"].unique().tolist() == [2.0]
-    content = bytearray(cache.path(0).read_bytes())
-    content[-1] ^= 1
-    cache.path(0).write_bytes(content)
-    with pytest.raises(DataError, match="damaged: --resume computes it anew"):
-        [cache.read(0, flip) for flip in FLIPS]
-    assert cache.missing() == [0]
+    return cache
+
+
+def test_a_damaged_map_is_never_used(one_image: FeatureCache) -> None:
+    """In its type, shape or name, which are in the header, no more than in its values."""
+    flip = Flip(False, True)
+    path = one_image.path(0, flip)
+    assert one_image.read(0, flip)["map0"].unique().tolist() == [2.0]
+    for version in damaged(path.read_bytes(), 1000, seed=3, structure=300):
+        path.write_bytes(version)
+        with pytest.raises(DataError, match="it is damaged; --resume computes it anew"):
+            one_image.read(0, flip)
+    assert one_image.missing() == [0]
+
+
+def test_another_map_is_never_used(one_image: FeatureCache) -> None:
+    """A whole file under the name of another one."""
+    one, other = (one_image.path(0, flip) for flip in FLIPS[:2])
+    one.write_bytes(other.read_bytes())
+    with pytest.raises(DataError, match="it is another file; --resume computes it anew"):
+        one_image.read(0, FLIPS[0])
+    assert one_image.read(0, FLIPS[1])["map0"].unique().tolist() == [1.0]
 
 
 def test_nothing_to_cache_is_said_at_once(dataset: Path, tmp_path: Path) -> None:

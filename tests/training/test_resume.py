@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
+import math
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import time
@@ -18,16 +21,18 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
-import dsunet.checkpoint
+import dsunet.weight_files
 from dsunet import random_model
-from dsunet.errors import TrainingError
+from dsunet.errors import DSUNetError, TrainingError
 from dsunet.training import resume, train
 from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions
 from dsunet.training.report import Report
-from dsunet.training.state import Position, load_state, save_state
+from dsunet.training.schedule import learning_rate
+from dsunet.training.state import Position, load_state, save_state, saved_position
 from dsunet.training.step import Stepper
-from tests.training.conftest import SMALL, small_run, write_dataset
+from tests.damage import damaged
+from tests.training.conftest import SMALL, EncoderFiles, small_run, write_dataset
 
 
 def die() -> None:
@@ -54,6 +59,10 @@ def after_three_steps() -> None:
     Stepper.step = at_call(4, Stepper.step, lambda *_: die())  # type: ignore[method-assign]
 
 
+def after_one_step() -> None:
+    Stepper.step = at_call(2, Stepper.step, lambda *_: die())  # type: ignore[method-assign]
+
+
 def in_the_middle_of_a_state() -> None:
     def half(state: Any, file: Any) -> None:
         whole = io.BytesIO()
@@ -71,8 +80,8 @@ def in_the_middle_of_a_checkpoint() -> None:
         path.write_bytes(b"\x40" * 1000)
         die()
 
-    save = dsunet.checkpoint.save_file
-    dsunet.checkpoint.save_file = at_call(3, save, half)  # type: ignore[attr-defined]
+    save = dsunet.weight_files.save_file
+    dsunet.weight_files.save_file = at_call(3, save, half)  # type: ignore[attr-defined]
 
 
 def between_log_and_state() -> None:
@@ -186,9 +195,9 @@ def test_the_scaler_of_fp16_goes_on(tmp_path: Path) -> None:
         model = random_model(SMALL)
         optimizer = torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
         if begins:
-            save_state(tmp_path / "state.pt", model, optimizer, fabric, Position(epoch=3))
+            save_state(tmp_path / "state.pt", "id", model, optimizer, fabric, Position(epoch=3))
         else:
-            assert load_state(tmp_path / "state.pt", model, optimizer, fabric).epoch == 3
+            assert load_state(tmp_path / "state.pt", "id", model, optimizer, fabric).epoch == 3
         scales.append(scaler.state_dict())
     assert scales[0] == scales[1]
     assert scales[0]["scale"] == 8
@@ -197,8 +206,10 @@ def test_the_scaler_of_fp16_goes_on(tmp_path: Path) -> None:
 def test_other_versions_are_said(dataset: Path, tmp_path: Path, uninterrupted: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(uninterrupted, out)
-    config = (out / "config.json").read_text()
-    (out / "config.json").write_text(config.replace(torch.__version__.split("+")[0], "1.0"))
+    folder = RunFolder(out)
+    config = folder.read_config()
+    config["versions"]["torch"] = "1.0"
+    folder.write_config(config)
     said = io.StringIO()
     resume(out, Report(said))
     assert "not the torch it began with" in said.getvalue()
@@ -219,14 +230,155 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
         resume(tmp_path / "run")
 
 
-def test_a_damaged_state_is_named(dataset: Path, tmp_path: Path) -> None:
-    train(small_run(dataset, tmp_path / "run", epochs=1))
+def test_a_damaged_state_is_refused(uninterrupted: Path, tmp_path: Path) -> None:
+    """In numbers, names, strides, order and the pickle that joins them."""
+    run = RunFolder(uninterrupted).read_config()["run"]
+    content = RunFolder(uninterrupted).state.read_bytes()
+    path = tmp_path / "state.pt"
+    path.write_bytes(content)
+    assert saved_position(path, run).epoch == 2
+    # The pickle is in the first kilobytes, the archive's directory in the last.
+    for version in damaged(content, 200, seed=5, structure=40_000):
+        path.write_bytes(version)
+        with pytest.raises(
+            TrainingError, match=r"state\.pt cannot be gone on with \(it is damaged"
+        ):
+            saved_position(path, run)
+
+
+def test_a_damaged_state_ends_the_run(uninterrupted: Path, tmp_path: Path) -> None:
+    shutil.copytree(uninterrupted, tmp_path / "run")
     state = tmp_path / "run" / "state" / "state.pt"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(TrainingError, match=r"state\.pt cannot be gone on with"):
+    with pytest.raises(TrainingError, match=r"it is damaged: .*: restore it, or start another run"):
+        resume(tmp_path / "run", epochs=3)
+
+
+def test_the_state_of_another_run_is_refused(
+    uninterrupted: Path, dataset: Path, tmp_path: Path
+) -> None:
+    train(small_run(dataset, tmp_path / "run", epochs=1))
+    ids = {RunFolder(run).read_config()["run"] for run in (uninterrupted, tmp_path / "run")}
+    assert len(ids) == 2
+    shutil.copy(RunFolder(uninterrupted).state, RunFolder(tmp_path / "run").state)
+    with pytest.raises(TrainingError, match="it is of another run"):
         resume(tmp_path / "run")
+
+
+class TestLengthening:
+    @pytest.fixture
+    def run(self, uninterrupted: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(uninterrupted, tmp_path / "run"))
+
+    def test_goes_on_along_the_longer_cosine(self, run: Path) -> None:
+        said = io.StringIO()
+        before = RunFolder(run).read_config()
+        resume(run, Report(said), epochs=4)
+
+        assert "lengthened from 2 to 4 epochs: the learning rate goes on" in said.getvalue()
+        rates = [float(row["lr"]) for row in outcome(run)[2]]
+        options = TrainingOptions.from_dict(before["options"])
+        longer = dataclasses.replace(options, epochs=4)
+        assert rates == [
+            *(learning_rate(options, epoch, 1, 2) for epoch in (0, 1)),
+            *(learning_rate(longer, epoch, 1, 2) for epoch in (2, 3)),
+        ]
+        assert rates[2] == pytest.approx(1e-3 * (1 + math.cos(math.pi / 2)) / 2, rel=1e-3)
+        config = RunFolder(run).read_config()
+        assert config.pop("lengthened") == [{"from": 2, "to": 4, "epoch": 2, "step": 0}]
+        assert TrainingOptions.from_dict(config["options"]) == longer
+        unchanged = ("run", "data", "model", "versions")
+        assert [config[name] for name in unchanged] == [before[name] for name in unchanged]
+        assert "is finished" in said_by(lambda report: resume(run, report))
+
+    def test_is_the_same_after_a_kill(self, run: Path, tmp_path: Path) -> None:
+        whole = shutil.copytree(run, tmp_path / "whole")
+        resume(whole, epochs=3)
+
+        def killed() -> None:
+            after_one_step()
+            resume(run, epochs=3)
+
+        process = in_a_process(killed)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        resume(run)
+        assert outcome(run) == outcome(whole)
+
+    def test_is_no_shortening(self, run: Path) -> None:
+        with pytest.raises(TrainingError, match="a run of 2 epochs, which --epochs can raise and"):
+            resume(run, epochs=1)
+
+    def test_other_workers_change_nothing(
+        self, dataset: Path, uninterrupted: Path, tmp_path: Path
+    ) -> None:
+        def killed() -> None:
+            after_three_steps()
+            train(options(dataset, tmp_path / "run"))
+
+        in_a_process(killed).join()
+        resume(tmp_path / "run", workers=1)
+        assert outcome(tmp_path / "run") == outcome(uninterrupted)
+        assert RunFolder(tmp_path / "run").read_config()["options"]["workers"] == 1
+        assert "lengthened" not in RunFolder(tmp_path / "run").read_config()
+
+
+def said_by(function: Callable[[Report], None]) -> str:
+    stream = io.StringIO()
+    function(Report(stream))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("limit", [400, 20_000, 150_000, 700_000, 1_500_000])
+def test_a_full_disk_is_one_line_and_the_run_goes_on(
+    limit: int, dataset: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    """A limit of a file's size stands for it: the system reports it to the same calls."""
+    out, said = tmp_path / "run", tmp_path / "said"
+
+    def run() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        try:
+            train(options(dataset, out))
+        except DSUNetError as error:
+            said.write_text(str(error)[:400])
+
+    in_a_process(run).join()
+    assert "cannot be written: " in said.read_text()
+    assert "File too large" in said.read_text()
+    assert "\n" not in said.read_text()
+    assert not list(out.rglob(".dsunet-*"))
+    if RunFolder(out).config.exists():
+        assert f"; then go on with --resume {out}" in said.read_text()
+        resume(out)
+    else:
+        train(options(dataset, out))
+    assert outcome(out) == outcome(uninterrupted)
 
 
 def test_nothing_to_go_on_with(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"has no run to go on with: no config\.json"):
         resume(tmp_path)
+
+
+def test_names_that_are_no_utf8(tmp_path: Path, encoder_files: EncoderFiles) -> None:
+    """Of images, datasets, caches and runs."""
+    name = os.fsdecode(b"caf\xe9")
+    dataset = write_dataset(tmp_path / name / "data", 4, seed=1)
+    for path in [*dataset.glob("*/*")]:
+        path.rename(path.with_name(name + path.name))
+    run = tmp_path / name / "run"
+    train(
+        small_run(
+            dataset, run, epochs=1, val_dataset=dataset, workers=1, cache=tmp_path / name / "cache",
+            train_encoders=False, sam2=encoder_files.sam2, dinov2=encoder_files.dinov2,
+        )
+    )  # fmt: skip
+    resume(run, epochs=2)
+    config = RunFolder(run).read_config()
+    assert TrainingOptions.from_dict(config["options"]).datasets == (dataset,)
+    assert saved_position(RunFolder(run).state, config["run"]).epoch == 2
+    assert sorted(path.name for path in run.iterdir()) == [
+        "best.safetensors", "checkpoint.safetensors", "config.json", "curve.png", "log.csv",
+        "overlays", "state",
+    ]  # fmt: skip

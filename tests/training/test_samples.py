@@ -21,7 +21,7 @@ SIDES = {"hiera": 128, "dino": 98}
 
 @pytest.fixture
 def pairs(dataset: Path) -> list[Pair]:
-    return find_pairs(dataset / "Image", dataset / "Mask")
+    return list(find_pairs(dataset / "Image", dataset / "Mask").pairs)
 
 
 def test_images_are_resampled_as_for_prediction(pairs: list[Pair]) -> None:

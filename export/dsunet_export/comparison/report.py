@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 from dsunet.sheet import draw_sheet
-from dsunet_export.comparison.comparing import Compared
 from dsunet_export.comparison.layers import GraphComparison, Layer
 from dsunet_export.comparison.page import draw_page
 from dsunet_export.comparison.summary import PERCENTILES, Comparison
@@ -68,7 +67,7 @@ def write_report(comparison: Comparison, folder: Path) -> None:
     if one cannot be written.
     """
     make_folder(folder)
-    picture = draw_worst(comparison.worst)
+    picture = draw_worst(comparison)
     document = json.dumps(as_document(comparison), indent=2) + "\n"
     write_whole(folder / "worst.png", lambda file: picture.save(file, "PNG"))
     write_whole(folder / "verify.json", lambda file: file.write(document.encode()))
@@ -76,11 +75,19 @@ def write_report(comparison: Comparison, folder: Path) -> None:
     write_whole(folder / "verify.html", lambda file: file.write(page.encode()))
 
 
-def draw_worst(worst: Compared) -> Image.Image:
+def draw_worst(comparison: Comparison) -> Image.Image:
     """Image, A, B, and their difference, stretched so that its largest is white."""
+    worst = comparison.worst
     difference = np.abs(worst.b.astype(np.int16) - worst.a)
-    stretched = (255.0 * difference / max(1, int(difference.max()))).astype(np.uint8)
-    return draw_sheet([[worst.image, worst.a, worst.b, stretched]], TILE)
+    largest = int(difference.max())
+    stretched = (255.0 * difference / max(1, largest)).astype(np.uint8)
+    titles = (
+        worst.label,
+        f"A: {comparison.a}",
+        f"B: {comparison.b}",
+        f"difference (white: {largest} of 255)",
+    )
+    return draw_sheet([[worst.image, worst.a, worst.b, stretched]], TILE, titles)
 
 
 def _layers(graphs: GraphComparison) -> list[str]:

@@ -11,7 +11,9 @@ from dsunet_export.tensorrt.flavors import Kit, Target
 from dsunet_export.tensorrt.profiles import Ranges
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import OutputError
+from dsunet_runtime.files import open_regular
 from dsunet_runtime.manifest import Profile
+from dsunet_runtime.quoting import reason
 from dsunet_runtime.writing import write_whole
 
 
@@ -72,9 +74,12 @@ def load_timing_cache(config: Any, file: Path) -> None:
     Raises ExportError if the file cannot be read or used.
     """
     try:
-        content = file.read_bytes() if file.exists() else b""
+        with open_regular(file) as opened:
+            content = opened.read()
+    except FileNotFoundError:
+        content = b""
     except OSError as error:
-        raise ExportError(f"{file}: {error.strerror}: name another --timing-cache") from error
+        raise ExportError(f"{file}: {reason(error)}: name another --timing-cache") from error
     cache = config.create_timing_cache(content)
     if cache is None or not config.set_timing_cache(cache, False):
         raise ExportError(

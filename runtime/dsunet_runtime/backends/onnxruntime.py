@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +12,19 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from dsunet_runtime.artifact import weights_files
 from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError
+from dsunet_runtime.files import open_regular
 from dsunet_runtime.manifest import FLOAT8, Manifest
 from dsunet_runtime.provider import Provider, forbid_tf32
+from dsunet_runtime.quoting import reason, shorten
 
 # What ONNX Runtime calls a file that is no model, or no whole one.
 _BROKEN_MODEL = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 _FATAL_ONLY = 4
+_NAMES = 4
+"""Of tensors, in a message."""
 # The file of a model: y = Identity(x), one float32, opset 13.
 _SMALLEST_MODEL = (
     b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01g'
@@ -50,7 +56,7 @@ class OnnxRuntimeBackend(Backend):
         try:
             results = self._session.run(self._outputs, dict(inputs))
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-            raise BackendError(f"ONNX Runtime failed: {one_line(error)}") from error
+            raise BackendError(f"ONNX Runtime failed: {reason(error)}") from error
         return dict(zip(self._outputs, results, strict=True))
 
     def close(self) -> None:
@@ -67,8 +73,9 @@ def check_provider(provider: Provider) -> None:
     try:
         session = _open(runtime, _SMALLEST_MODEL, provider, session_options(runtime, None))
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-        reason = one_line(error)
-        raise BackendError(f"the provider {provider.value!r} does not start: {reason}") from error
+        raise BackendError(
+            f"the provider {provider.value!r} does not start: {reason(error)}"
+        ) from error
     _check_started(session, provider)
 
 
@@ -114,16 +121,42 @@ def leave_float8(options: Any) -> None:
     options.add_session_config_entry("session.disable_quant_qdq", "1")
 
 
+def give_linked_weights(options: Any, path: Path, manifest: Manifest) -> list[mmap.mmap]:
+    """Let a session read the weights of an artifact from where links lead.
+
+    ONNX Runtime refuses weights that lie in another folder, because a graph may name any file.  The
+    names here are the manifest's, of files beside the artifact, and their hashes are checked.  Keep
+    what is given back until the session is open.
+    """
+    give = getattr(options, "add_external_initializers_from_files_in_memory", None)
+    linked = {
+        name: file
+        for name, file in weights_files(path, manifest).items()
+        if file.resolve().parent != path.parent.resolve()
+    }
+    if give is None or not linked:  # versions before 1.24 do not refuse
+        return []
+    contents = []
+    for file in linked.values():
+        with open_regular(file) as opened:
+            contents.append(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+    give(list(linked), contents, [len(content) for content in contents])
+    return contents
+
+
 def _create_session(
     runtime: Any, path: Path, manifest: Manifest, provider: Provider, threads: int | None
 ) -> Any:
     try:
         options = session_options(runtime, threads, manifest)
-        return _open(runtime, path, provider, options, _engine_folder(path, manifest))
+        kept = give_linked_weights(options, path, manifest)
+        session = _open(runtime, path, provider, options, _engine_folder(path, manifest))
+        del kept
+        return session
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
         if type(error).__name__ in _BROKEN_MODEL:
-            raise ArtifactError(f"{path}: not a whole ONNX model: {one_line(error)}") from error
-        raise BackendError(f"{path}: ONNX Runtime cannot load it: {one_line(error)}") from error
+            raise ArtifactError(f"{path}: not a whole ONNX model: {reason(error)}") from error
+        raise BackendError(f"{path}: ONNX Runtime cannot load it: {reason(error)}") from error
 
 
 def _open(
@@ -178,11 +211,6 @@ def _check_names(session: Any, path: Path, manifest: Manifest) -> None:
         in_graph, in_manifest = sorted(t.name for t in found), sorted(t.name for t in described)
         if in_graph != in_manifest:
             raise ArtifactError(
-                f"{path}: the graph's {kind} are {', '.join(in_graph)} and the manifest's "
-                f"{', '.join(in_manifest)}: export again"
+                f"{path}: the graph's {kind} are {shorten(in_graph, _NAMES)} and the manifest's "
+                f"{shorten(in_manifest, _NAMES)}: export again"
             )
-
-
-def one_line(error: Exception) -> str:
-    """What ONNX Runtime says, which may have line breaks."""
-    return " ".join(str(error).split())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dsunet_runtime.bench.subjects import Runner
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.quoting import printable
 
 _NOT_GIVEN = "-"
 
@@ -51,6 +52,6 @@ def measure_cold_start(runner: Runner, image: Path, threads: int | None) -> Cold
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise BackendError(f"{runner.artifact}: does not run in a new process: {reason}")
+        raise BackendError(f"{runner.artifact}: does not run in a new process: {printable(reason)}")
     found = json.loads(done.stdout.splitlines()[-1])
     return ColdStart(start=found.pop("began") - begin, **found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.quoting import printable
 
 FREE_MEMORY = (
     "end what else runs on the GPU, or build the engine with a smaller `--batch` or `--size`"
@@ -12,7 +13,7 @@ FREE_MEMORY = (
 
 def no_driver(reason: object) -> BackendError:
     """The error for a machine on which CUDA does not start."""
-    detail = " ".join(str(reason).split())
+    detail = printable(reason)
     return BackendError(f"no NVIDIA driver works here: install one that fits the GPU ({detail})")
 
 

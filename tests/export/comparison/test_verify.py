@@ -14,7 +14,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from dsunet import DSUNetConfig, random_model, save_model
+from dsunet.sheet import TITLE_HEIGHT
 from dsunet_export.cli import app
+from dsunet_export.comparison.report import TILE
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
 from tests.export.helpers import command
@@ -77,7 +79,9 @@ def test_a_checkpoint_beside_its_export(frames: Path, tmp_path: Path) -> None:
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert page.count("<svg") == 3
     with Image.open(tmp_path / "report" / "worst.png") as picture:
-        assert picture.width == 4 * picture.height
+        assert picture.size == (4 * TILE, TITLE_HEIGHT + TILE)  # four tiles under their titles
+        titles = np.asarray(picture.convert("L"))[:TITLE_HEIGHT].reshape(TITLE_HEIGHT, 4, TILE)
+        assert (titles.max(axis=(0, 2)) > 200).all()
     assert json.loads((tmp_path / "report" / "verify.json").read_text())["images"] == 2
 
 

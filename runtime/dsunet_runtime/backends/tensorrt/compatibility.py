@@ -15,6 +15,7 @@ from dsunet_runtime.cuda import Cuda, Gpu, find
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor, rtx_name, this_platform
 from dsunet_runtime.manifest import Engine, InputForm, Manifest
+from dsunet_runtime.quoting import printable, reason, shorten
 from dsunet_runtime.shapes import batch_range, input_ranges
 
 
@@ -26,8 +27,8 @@ def check_platform(path: Path, manifest: Manifest) -> None:
     engine = engine_of(manifest)
     if engine.flavor is Flavor.TENSORRT and engine.platform != this_platform():
         raise BackendError(
-            f"{path}: built for {engine.platform} and this is {this_platform()}: build it here: "
-            f"{rebuild_command(path, manifest)}"
+            f"{path}: built for {printable(engine.platform)} and this is {this_platform()}: "
+            f"build it here: {rebuild_command(path, manifest)}"
         )
 
 
@@ -42,9 +43,9 @@ def load_flavor(path: Path, manifest: Manifest) -> Any:
     try:
         module = engine.flavor.load()
     except (ImportError, OSError) as error:
-        reason = " ".join(str(error).split())
         raise BackendError(
-            f"{path}: needs {engine.flavor.title}, which is not installed: {install} ({reason})"
+            f"{path}: needs {engine.flavor.title}, which is not installed: {install} "
+            f"({reason(error)})"
         ) from error
     if module.__version__ != engine.tensorrt_version:
         raise BackendError(
@@ -88,7 +89,7 @@ def choose_gpu(path: Path, manifest: Manifest, cuda: Cuda, trt: Any) -> Gpu:
     # Classic TensorRT measures which kernels are fastest on the very GPU.
     if engine.flavor is Flavor.TENSORRT and gpu.name not in engine.gpus:
         raise BackendError(
-            f"{path}: built on {' and '.join(engine.gpus)} and this is {gpu.name}: build it here: "
+            f"{path}: built on {shorten(engine.gpus)} and this is {gpu.name}: build it here: "
             f"{rebuild_command(path, manifest)}"
         )
     return gpu

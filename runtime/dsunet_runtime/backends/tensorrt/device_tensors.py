@@ -15,6 +15,7 @@ from dsunet_runtime.cuda import Device
 from dsunet_runtime.device_tensor import DeviceTensor
 from dsunet_runtime.errors import BackendError, ImageError
 from dsunet_runtime.manifest import Manifest, TensorSpec
+from dsunet_runtime.quoting import quote, reason, shorten
 from dsunet_runtime.shapes import Shape, input_ranges, output_shapes, outside
 
 _ALIGNMENT = 256
@@ -64,8 +65,8 @@ def stream_handle(stream: Any) -> int:
         return _as_number(_handle_of(stream))
     except Exception as error:  # whatever the library that made the stream raises
         raise BackendError(
-            f"stream is {stream!r}: give a stream of PyTorch, CuPy, Numba, PyCUDA or cuda-python, "
-            f"or its handle as a number (0 is the default stream)"
+            f"stream is {quote(repr(stream))}: give a stream of PyTorch, CuPy, Numba, PyCUDA or "
+            f"cuda-python, or its handle as a number (0 is the default stream)"
         ) from error
 
 
@@ -94,7 +95,7 @@ def _check_names(kind: str, specs: tuple[TensorSpec, ...], given: Mapping[str, A
     names = {spec.name for spec in specs}
     if given.keys() != names:
         raise ImageError(
-            f"{kind} are {', '.join(sorted(given)) or 'none'} and this engine has "
+            f"{kind} are {shorten(sorted(given), 4) or 'none'} and this engine has "
             f"{', '.join(sorted(names))}: give a tensor for each of those names"
         )
 
@@ -143,8 +144,7 @@ def _read(name: str, value: Any, written: bool) -> DeviceTensor:
     except ImageError:
         raise
     except Exception as error:  # whatever the library that made the tensor raises
-        reason = " ".join(str(error).split())
-        raise ImageError(f"{name} does not show its memory: {reason}") from error
+        raise ImageError(f"{name} does not show its memory: {reason(error)}") from error
     raise ImageError(
         f"{name} is of type {type(value).__name__}: give something with __cuda_array_interface__ "
         f"or __dlpack__, or a dsunet_runtime.DeviceTensor"

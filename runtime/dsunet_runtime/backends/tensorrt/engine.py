@@ -14,7 +14,9 @@ from dsunet_runtime.backends.tensorrt.runtime_cache import RuntimeCache
 from dsunet_runtime.closing import Closing
 from dsunet_runtime.cuda.errors import FREE_MEMORY
 from dsunet_runtime.errors import ArtifactError, BackendError
+from dsunet_runtime.files import open_regular
 from dsunet_runtime.manifest import Manifest, TensorSpec
+from dsunet_runtime.quoting import printable
 from dsunet_runtime.shapes import Range, input_ranges
 
 _PROFILE = 0
@@ -87,7 +89,10 @@ class LoadedEngine(Closing):
 
 
 def _deserialize(trt: Any, runtime: Any, path: Path, manifest: Manifest, log: Any) -> Any:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with (
+        open_regular(path) as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
         _check_validity(trt, runtime, content, path, manifest)
         log.clear()
         engine = runtime.deserialize_cuda_engine(content)
@@ -133,8 +138,8 @@ def _first_error(parser: Any) -> str:
     if not parser.num_errors:
         return ""
     error = parser.get_error(0)
-    node = f" (node {error.node_name()})" if error.node_name() else ""
-    return " ".join(error.desc().split()) + node
+    node = f" (node {printable(error.node_name())})" if error.node_name() else ""
+    return printable(error.desc()) + node
 
 
 def _check_tensors(trt: Any, engine: Any, path: Path, manifest: Manifest) -> None:

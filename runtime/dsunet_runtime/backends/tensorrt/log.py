@@ -6,6 +6,8 @@ import functools
 import threading
 from typing import Any
 
+from dsunet_runtime.quoting import printable
+
 
 @functools.cache
 def log_of(trt: Any) -> Any:
@@ -24,7 +26,7 @@ def log_of(trt: Any) -> Any:
         def log(self, severity: Any, message: str) -> None:
             errors = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
             if severity in errors and not hasattr(self._here, "error"):
-                self._here.error = " ".join(message.split())
+                self._here.error = printable(message)
 
         def clear(self) -> None:
             self._here.__dict__.clear()

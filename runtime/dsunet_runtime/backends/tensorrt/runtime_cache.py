@@ -10,6 +10,7 @@ from typing import Any
 
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import OutputError
+from dsunet_runtime.files import open_regular
 from dsunet_runtime.writing import write_whole
 
 _SUFFIX = ".cache"
@@ -26,8 +27,8 @@ class RuntimeCache:
         """Load the cache, and make it the one of a runtime configuration."""
         self._native = native = config.create_runtime_cache()
         self._file = file
-        with contextlib.suppress(OSError):
-            native.deserialize(file.read_bytes())
+        with contextlib.suppress(OSError), open_regular(file) as opened:
+            native.deserialize(opened.read())
         self._saved = _hash(self._content())
         config.set_runtime_cache(native)
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.onnxruntime import (
+    give_linked_weights,
     import_onnxruntime,
-    one_line,
     session_options,
 )
 from dsunet_runtime.bench.roofline.counting import Node, Tensor
@@ -20,6 +21,7 @@ from dsunet_runtime.bench.roofline.layers import Layer, Profile, medians, repeat
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.provider import Provider
+from dsunet_runtime.quoting import reason
 
 _NODE, _RUN = "_kernel_time", "model_run"
 """How the events of a node and of a whole run are named, the first at its end."""
@@ -83,12 +85,17 @@ def _record(
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         providers = [Provider.CPU.official_name]
+        kept = give_linked_weights(options, path, read_manifest(path))
         try:
             session = runtime.InferenceSession(path, options, providers=providers)
+            del kept
             use(session)
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-            raise BackendError(f"{path}: cannot be profiled: {one_line(error)}") from error
-        return session, json.loads(Path(session.end_profiling()).read_bytes())
+            raise BackendError(f"{path}: cannot be profiled: {reason(error)}") from error
+        try:
+            return session, json.loads(Path(session.end_profiling()).read_bytes())
+        except (OSError, ValueError) as error:  # a full disk cuts it short
+            raise BackendError(f"{path}: its profile is not readable: {reason(error)}") from error
 
 
 def _runs(events: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:

@@ -1,0 +1,127 @@
+"""Every image and mask read once, before anything long begins."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from dsunet.data.alignment import Alignment, align
+from dsunet.data.faults import Fault, FaultKind, refuse
+from dsunet.data.files import decode_file, mask_of
+from dsunet.data.pairs import Pair
+from dsunet.errors import DataError
+from dsunet_runtime.images import Header, first_frames, is_sideways
+from dsunet_runtime.progress import Progress
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was found of a pair."""
+
+    faults: list[Fault] = field(default_factory=list)
+    of_several: list[Path] = field(default_factory=list)
+    """Files of several frames."""
+    is_close: bool = False
+    """Whether its mask has a slightly other size."""
+
+
+def check_pairs(
+    pairs: Sequence[Pair],
+    stream: TextIO | None = None,
+    *,
+    faults: Sequence[Fault] = (),
+    notes: Sequence[str] = (),
+) -> None:
+    """Decode every file whole, on all cores, with a progress bar if `stream` is a terminal.
+
+    Says on `stream` (without one, stderr) what is left out: `notes`, frames after the first, and
+    how many masks have a slightly other size than their images.
+
+    Raises DataError that lists, besides `faults`, the files that are unreadable, truncated or no
+    masks, and the pairs whose image, upright, and mask do not fit.  An empty mask is a mask.
+    """
+    if not pairs and not faults:
+        raise DataError("there are no images to use: name a folder that has some")
+    found: list[_Found] = []
+    threads = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes without the interpreter's lock
+    with Progress(max(len(pairs), 1), stream or sys.stderr) as progress:
+        try:
+            for one in threads.map(_check, pairs):
+                found.append(one)
+                progress.advance()
+        finally:
+            threads.shutdown(cancel_futures=True)
+        for note in (*notes, *_notes(found)):
+            progress.say(note)
+    all_faults = [*faults, *(fault for one in found for fault in one.faults)]
+    refuse("the images and masks cannot be used as they are", all_faults)
+
+
+def fault_of(path: Path, error: DataError) -> Fault:
+    """The fault of a file that cannot be read."""
+    if path.is_symlink() and not path.exists():
+        return Fault(FaultKind.ABSENT, str(path))
+    return Fault(FaultKind.UNREADABLE, str(error))
+
+
+def alignment_fault(path: Path, image: Header, other: str, mask: Header) -> Fault | None:
+    """What is wrong with an image, or a prediction, and the mask or truth that it goes with.
+
+    `other` is what that is called.
+    """
+    match align(image, mask):
+        case Alignment.UNLIKE:
+            return Fault(FaultKind.UNLIKE, _sizes(path, image, other, mask))
+        case Alignment.TURNED:
+            turned, still = ("image", other) if is_sideways(image.orientation) else (other, "image")
+            line = (
+                f"{_sizes(path, image, other, mask)}: EXIF turns the {turned} and not the {still}"
+            )
+            return Fault(FaultKind.UNLIKE, f"{line}; turn the {still}, or drop the EXIF tag")
+        case Alignment.UNCLEAR:
+            tags = f"orientation {image.orientation}, of its {other} {mask.orientation}"
+            return Fault(FaultKind.UNCLEAR, f"{path}: {tags}")
+    return None
+
+
+def _sizes(path: Path, image: Header, other: str, mask: Header) -> str:
+    (height, width), (mask_height, mask_width) = image.shape, mask.shape
+    return f"{path}: is {width}×{height} pixels, its {other} {mask_width}×{mask_height}"
+
+
+def _check(pair: Pair) -> _Found:
+    found = _Found()
+    headers = []
+    for path, is_mask in ((pair.image, False), (pair.mask, True)):
+        try:
+            decoded = decode_file(path)
+            if is_mask:
+                mask_of(path, decoded)
+        except DataError as error:
+            found.faults.append(fault_of(path, error))
+            continue
+        headers.append(decoded.header)
+        if decoded.header.is_first_of_several:
+            found.of_several.append(path)
+    if len(headers) == 2:
+        fault = alignment_fault(pair.image, headers[0], "mask", headers[1])
+        found.faults += [fault] if fault else []
+        found.is_close = align(*headers) is Alignment.CLOSE
+    return found
+
+
+def _notes(found: Sequence[_Found]) -> list[str]:
+    notes = []
+    if paths := [path for one in found for path in one.of_several]:
+        notes.append(first_frames(paths))
+    if count := sum(one.is_close for one in found):
+        notes.append(
+            f"{count} of {len(found)} masks are slightly larger or smaller than their images, and "
+            "are taken to cover the same area"
+        )
+    return notes

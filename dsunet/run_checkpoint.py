@@ -1,0 +1,32 @@
+"""The checkpoint that stands for a whole run of `dsunet train`.  PyTorch is not imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dsunet.errors import CheckpointError
+from dsunet.training.folder import RunFolder
+
+Notice = Callable[[str], None]
+"""Takes a line about what was chosen, or is odd about a file, for whoever watches."""
+
+
+def find_checkpoint(path: str | Path, notice: Notice | None = None) -> Path:
+    """The file itself, or of a run folder the best checkpoint, or else the last one.
+
+    `notice` is told which.  Raises CheckpointError if a folder has neither.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    run = RunFolder(path)
+    for file in (run.best, run.checkpoint):
+        if file.is_file():
+            if notice is not None:
+                notice(f"{path}: taking its {file.name}")
+            return file
+    raise CheckpointError(
+        f"{path} is a folder without a checkpoint: name a file, or the folder of a run with "
+        f"{run.best.name} or {run.checkpoint.name}"
+    )

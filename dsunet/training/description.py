@@ -1,0 +1,57 @@
+"""What a run depends on, as its config.json records it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import Any
+
+from dsunet.errors import TrainingError
+from dsunet.model import DSUNet
+from dsunet.pretrained import encoder_hashes
+from dsunet.training.data import TrainingData
+from dsunet.training.folder import RunFolder
+from dsunet.training.options import TrainingOptions
+from dsunet.training.report import Report
+from dsunet.weight_files import checkpoint_sha256
+
+_PACKAGES = ("dsunet", "torch", "lightning-fabric", "timm", "sam2", "numpy", "pillow")
+
+
+def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> dict[str, Any]:
+    """Everything that a run depends on, for its config.json; `model` is what it starts with."""
+    from_files = any((options.checkpoint, options.sam2, options.dinov2))
+    return {
+        "options": options.absolute().to_dict(),
+        "model": model.config.to_dict(),
+        "data": {
+            "pairs": len(data.pairs),
+            "val_pairs": len(data.val_pairs),
+            "sha256": data.sha256,
+        },
+        "encoders": encoder_hashes(model.state_dict()) if from_files else {},
+        "checkpoint_sha256": options.checkpoint and checkpoint_sha256(options.checkpoint),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+    }
+
+
+def check_unchanged(
+    config: dict[str, Any], ours: dict[str, Any], folder: RunFolder, report: Report
+) -> None:
+    """Raise TrainingError if a run would go on from other weights; say if packages changed."""
+    for name in ("encoders", "checkpoint_sha256"):
+        if config.get(name) != ours[name]:
+            raise TrainingError(
+                f"the weights that {folder.path} was started from have changed ({name}): restore "
+                "their files, or start another run"
+            )
+    changed = [
+        name
+        for name, version in ours["versions"].items()
+        if config["versions"].get(name) != version
+    ]
+    if changed:
+        report.say(f"not the {', '.join(changed)} it began with: last digits may differ")

@@ -1,0 +1,85 @@
+"""The processes that read a run's images, and the memory that they need."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+
+from dsunet.data.samples import Key, Sample, Samples
+from dsunet.errors import TrainingError
+from dsunet_runtime.memory import available_memory
+
+_SHARED = Path("/dev/shm")
+"""Through which PyTorch's workers hand over what they read, on Linux."""
+
+_PREFETCH = 2  # batches that are ready or being read, for each worker
+_IN_USE = 2  # the batch of a step, and the next one while the step still holds it
+
+
+def open_loader(
+    samples: Samples,
+    batches: Iterable[list[Key]],
+    largest: int,
+    *,
+    workers: int,
+    processes: int = 1,
+    pinned: bool = False,
+) -> DataLoader[Sample]:
+    """A loader of batches of at most `largest` samples.
+
+    `processes` is how many processes of this machine open one.  Raises TrainingError if there is
+    too little memory for its batches, before any is read.
+    """
+    size = largest * sum(tensor.nbytes for tensor in samples[Key(0, 0)].values())
+    batches_held = workers * _PREFETCH + _IN_USE if workers else 1
+    needed = size * batches_held * processes
+    if workers:
+        _require_shared_memory(needed, workers)
+    _require_memory(needed, largest)
+    return DataLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=workers,
+        prefetch_factor=_PREFETCH if workers else None,
+        pin_memory=pinned,
+    )
+
+
+def is_lack_of_shared_memory(error: RuntimeError) -> bool:
+    """Whether PyTorch says, in one of its ways, that workers found /dev/shm full."""
+    return re.search(r"shared memory|Bus error|</torch_", str(error)) is not None
+
+
+def shared_memory_fault(workers: int, figures: str = "") -> TrainingError:
+    """What to do where /dev/shm is too small for the workers."""
+    return TrainingError(
+        f"{_SHARED} is too small for {workers} processes that read images{figures}: give "
+        "--workers 0, or in Docker start the container with --shm-size=2g"
+    )
+
+
+def _require_shared_memory(needed: int, workers: int) -> None:
+    try:
+        found = os.statvfs(_SHARED)
+    except (OSError, AttributeError):  # no Linux: shared memory is elsewhere
+        return
+    free = found.f_bavail * found.f_frsize
+    if free < needed:
+        raise shared_memory_fault(workers, f" ({_in_mb(needed)} needed, {_in_mb(free)} free)")
+
+
+def _require_memory(needed: int, largest: int) -> None:
+    available = available_memory()
+    if available is not None and available < needed:
+        raise TrainingError(
+            f"the pixels of batches of {largest} images take {_in_mb(needed)}, and this machine "
+            f"has {_in_mb(available)} of memory left: lower --batch, or raise --accumulate"
+        )
+
+
+def _in_mb(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB"

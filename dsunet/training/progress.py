@@ -1,0 +1,43 @@
+"""What a run tells about itself: a line at its start, and one while it goes on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+from dsunet.model import DSUNet
+from dsunet.training.data import TrainingData
+from dsunet.training.options import TrainingOptions
+
+
+def start_line(
+    options: TrainingOptions, data: TrainingData, model: DSUNet, device: torch.device
+) -> str:
+    """Where a run trains, on how many images, and how many parameters."""
+    where = str(device)
+    if device.type == "cuda":
+        where += f" ({torch.cuda.get_device_name(device)})"
+    if options.devices > 1:
+        where += f", {options.devices} processes"
+    images = f"{len(data.pairs):,} images"
+    if data.val_pairs:
+        images += f", {len(data.val_pairs):,} for validation"
+    counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    total, trained = sum(n for n, _ in counts), sum(n for n, is_trained in counts if is_trained)
+    return (
+        f"device {where}, {options.precision}; {images}; {total:,} parameters, "
+        f"{trained:,} of them trained ({trained / total:.2%})"
+    )
+
+
+def memory_in_use(device: torch.device) -> str:
+    """What this process holds of the device's memory; empty where the system does not tell."""
+    if device.type == "cuda":
+        return f"GPU {torch.cuda.memory_reserved(device) / 1e9:.1f} GB"
+    try:
+        found = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        return ""
+    return f"RAM {int(found[1]) * 1024 / 1e9:.1f} GB" if found else ""

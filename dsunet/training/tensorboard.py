@@ -1,0 +1,64 @@
+"""The course of a run for TensorBoard: an option, because it needs a package of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dsunet.errors import MissingExtraError
+from dsunet.training.folder import Row
+from dsunet_runtime.closing import Closing
+from dsunet_runtime.errors import OutputError
+from dsunet_runtime.quoting import reason
+
+_T = TypeVar("_T")
+
+_STAGES = ("coarse", "middle", "fine")
+
+
+def require_tensorboard() -> None:
+    """Raise MissingExtraError if the package is not installed."""
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error, "tensorboard") from error
+
+
+class TensorBoardLog(Closing):
+    """Scalars in a folder: of every step under `step/`, of every epoch under `epoch/`.
+
+    `step` is the step that a run goes on with; what an interrupted run logged from there on is
+    hidden.  All methods raise OutputError if the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._folder = folder
+        self._writer = self._write(SummaryWriter, str(folder), purge_step=step)
+
+    def step(self, number: int, loss: float, stages: Sequence[float], rate: float) -> None:
+        """Log a step: its loss, those of the coarse, middle and fine output, and the rate."""
+        values = {"loss": loss, "lr": rate}
+        values |= {f"loss_{name}": one for name, one in zip(_STAGES, stages, strict=True)}
+        self._add("step", values, number)
+
+    def epoch(self, row: Row) -> None:
+        """Log a row of log.csv, and write all that was logged so far to the disk."""
+        self._add("epoch", row, int(row["step"]))
+        self._write(self._writer.flush)
+
+    def close(self) -> None:
+        """Write what is left, and end the thread that writes."""
+        self._write(self._writer.close)
+
+    def _add(self, group: str, values: Row, step: int) -> None:
+        for name, value in values.items():
+            self._write(self._writer.add_scalar, f"{group}/{name}", value, step)
+
+    def _write(self, function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
+        try:
+            return function(*arguments, **options)
+        except OSError as error:
+            raise OutputError(f"{self._folder}: cannot be written: {reason(error)}") from error

@@ -1,0 +1,123 @@
+"""What a manifest may say, beyond its types: sizes that a machine can hold, names that are names.
+
+A manifest is read before anything else, by whoever was given an artifact.  What it says decides how
+much memory is asked for, which files are opened, and which commands messages advise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsunet_runtime.quoting import quote
+
+if TYPE_CHECKING:
+    from dsunet_runtime.manifest import (
+        Engine,
+        FileDigest,
+        Manifest,
+        Preprocessing,
+        Profile,
+        TensorSpec,
+    )
+
+MAX_DIMENSION = 1 << 20
+"""Of a batch, and of a frame's height and width; memory sets a nearer limit."""
+MAX_SIDE = 4096
+"""Of an encoder's square input; at that size one image takes 200 MB."""
+
+_MAX_RANK = 8
+_MAX_BYTES = 1 << 48
+"""Of a file."""
+_MOST_GPUS = 100
+_MAX_NAME = 255
+"""Bytes, of file systems."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_TYPES = ("uint8", "float32")
+_SMALLEST_STD, _LARGEST_MEAN = 1e-6, 1e6
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
+_COMPUTE_CAPABILITY = re.compile(r"\d{1,3}\.\d{1,2}")
+
+
+def check_bounds(manifest: Manifest) -> None:
+    """Raise ValueError, with a message that names the field, if the manifest is out of bounds."""
+    problem = next(_problems(manifest), None)
+    if problem is not None:
+        raise ValueError(problem)
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a manifest may call a file so: UTF-8, without slashes and control characters."""
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        return False
+    is_name = name == Path(name).name and name not in ("", "..")
+    return is_name and length <= _MAX_NAME and not _CONTROL.search(name)
+
+
+def _problems(manifest: Manifest) -> Iterator[str]:
+    for kind, specs in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
+        if not specs or len({spec.name for spec in specs}) != len(specs):
+            yield f"{kind} need at least one tensor, each with a name of its own"
+        for spec in specs:
+            yield from _of_tensor(spec)
+    yield from _of_preprocessing(manifest.preprocessing)
+    for profile in manifest.profiles:
+        yield from _of_profile(profile)
+    for file in (manifest.graph, *manifest.files):
+        yield from _of_file(file)
+    if manifest.engine is not None:
+        yield from _of_file(manifest.engine.file)
+        yield from _of_engine(manifest.engine)
+
+
+def _of_tensor(spec: TensorSpec) -> Iterator[str]:
+    if spec.dtype not in _TYPES:
+        yield f"{quote(spec.name)} has the type {quote(spec.dtype)}, not {' or '.join(_TYPES)}"
+    if not 1 <= len(spec.shape) <= _MAX_RANK or not all(map(_is_dimension, spec.shape)):
+        yield (
+            f"{quote(spec.name)} has the shape {quote(spec.shape)}, where a dimension is a name or "
+            f"1 to {MAX_DIMENSION:,}"
+        )
+
+
+def _is_dimension(dimension: int | str) -> bool:
+    return bool(dimension) if isinstance(dimension, str) else 1 <= dimension <= MAX_DIMENSION
+
+
+def _of_preprocessing(preprocessing: Preprocessing) -> Iterator[str]:
+    for name, side in preprocessing.sizes.items():
+        if not 1 <= side <= MAX_SIDE:
+            yield f"the input size of {quote(name)} is {side:,}, where {MAX_SIDE:,} is the limit"
+    if max(map(abs, preprocessing.mean)) > _LARGEST_MEAN:
+        yield f"mean is {quote(preprocessing.mean)}"
+    if not all(_SMALLEST_STD <= value <= _LARGEST_MEAN for value in preprocessing.std):
+        yield f"std is {quote(preprocessing.std)}"
+
+
+def _of_profile(profile: Profile) -> Iterator[str]:
+    shapes = (profile.minimum, profile.optimum, profile.maximum)
+    if len(set(map(len, shapes))) != 1 or not all(
+        1 <= low <= best <= high <= MAX_DIMENSION for low, best, high in zip(*shapes, strict=True)
+    ):
+        yield f"the profile of {quote(profile.input)} is no range within 1 to {MAX_DIMENSION:,}"
+
+
+def _of_file(file: FileDigest) -> Iterator[str]:
+    name = file.name
+    if not is_plain_name(name):
+        yield f"{quote(name)} is no plain file name"
+    if not 1 <= file.size <= _MAX_BYTES or not _SHA256.fullmatch(file.sha256):
+        yield f"{quote(name)} has no size and SHA-256"
+
+
+def _of_engine(engine: Engine) -> Iterator[str]:
+    if not _VERSION.fullmatch(engine.tensorrt_version):
+        yield f"tensorrt_version is {quote(engine.tensorrt_version)}"
+    found = engine.compute_capabilities
+    if not 1 <= len(found) <= _MOST_GPUS or not all(map(_COMPUTE_CAPABILITY.fullmatch, found)):
+        yield f"compute_capabilities is {quote(found)}"

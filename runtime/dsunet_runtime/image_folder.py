@@ -1,0 +1,81 @@
+"""The images of a folder, and what is left out of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from dsunet_runtime.quoting import printable
+
+# fmt: off
+SUFFIXES = frozenset({
+    ".apng", ".avif", ".avifs", ".blp", ".bmp", ".bw", ".cur", ".dcx", ".dds", ".dib", ".fit",
+    ".fits", ".flc", ".fli", ".ftc", ".ftu", ".gbr", ".gif", ".icb", ".icns", ".ico", ".im",
+    ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo",
+    ".msp", ".pbm", ".pcd", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".pxr", ".qoi",
+    ".ras", ".rgb", ".rgba", ".sgi", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm",
+    ".xpm",
+})
+# fmt: on
+"""What an image in a folder is known by, in lower or upper case: all that Pillow decodes by itself.
+
+Vector graphics, which other programs draw, videos, and arrays of which it knows the header only are
+none.
+"""
+
+_COMMON = ".jpg .jpeg .png .bmp .gif .tif .tiff .webp"
+_LISTED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFolder:
+    """What a folder holds; hidden entries do not count."""
+
+    path: Path
+    images: tuple[Path, ...]
+    """What has the name of an image, sorted: also what then cannot be read, as a link that leads
+    nowhere."""
+    others: Mapping[str, int]
+    """How many other files there are of each suffix."""
+    subfolders: int
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Raises OSError if the folder cannot be read."""
+        images, others, subfolders = [], Counter[str](), 0
+        for entry in path.iterdir():
+            if entry.name.startswith("."):
+                continue
+            if entry.suffix.lower() in SUFFIXES:
+                images.append(entry)
+            elif entry.is_dir():
+                subfolders += 1
+            else:
+                others[entry.suffix.lower()] += 1
+        return cls(path, tuple(sorted(images)), others, subfolders)
+
+    @property
+    def left_out(self) -> str | None:
+        """A line that counts what is there and not used; None if there is nothing."""
+        parts = []
+        if self.others:
+            total = sum(self.others.values())
+            ranked = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
+            shown = [
+                f"{printable(suffix, 20) or 'no suffix'} ({n})" for suffix, n in ranked[:_LISTED]
+            ]
+            rest = [f"{len(ranked) - _LISTED} more kinds"] if len(ranked) > _LISTED else []
+            parts.append(f"{total} file{'s'[: total > 1]}: {', '.join([*shown, *rest])}")
+        if self.subfolders:
+            parts.append(f"{self.subfolders} subfolder{'s'[: self.subfolders > 1]}")
+        return f"{self.path}: left out {'; '.join(parts)}" if parts else None
+
+    @property
+    def no_images(self) -> str:
+        """A line for where there are no images."""
+        line = f"{self.path}: no images in this folder (looked for {_COMMON} and others)"
+        left_out = self.left_out
+        return line if left_out is None else f"{line}; {left_out.removeprefix(f'{self.path}: ')}"

@@ -1,0 +1,185 @@
+"""What a mask's file means; where that would be a guess, it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from dsunet.data.files import read_image, read_mask, read_prediction
+from dsunet.errors import DataError
+from tests.data_and_scenes.folders import HALF, cut_in_half, write_image, write_mask
+
+Reader = Callable[[Path], NDArray[np.uint8]]
+
+
+class TestReadingMasks:
+    @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA"])
+    def test_the_same_in_every_mode(self, tmp_path: Path, mode: str) -> None:
+        path = write_mask(tmp_path / "a.png", Image.fromarray(HALF).convert(mode))
+        mask = read_mask(path)
+        assert mask.dtype == np.uint8
+        np.testing.assert_array_equal(mask, HALF)
+
+    def test_grey_levels_are_kept(self, tmp_path: Path) -> None:
+        grey = np.arange(1200, dtype=np.uint8).reshape(30, 40)
+        np.testing.assert_array_equal(
+            read_mask(write_mask(tmp_path / "a.png", Image.fromarray(grey))), grey
+        )
+
+    def test_16_bits_keep_the_high_byte(self, tmp_path: Path) -> None:
+        wide = Image.fromarray(HALF.astype(np.uint16) * 257)
+        np.testing.assert_array_equal(read_mask(write_mask(tmp_path / "a.png", wide)), HALF)
+
+    def test_a_palette_in_any_order(self, tmp_path: Path) -> None:
+        image = Image.fromarray((HALF == 0).astype(np.uint8), "P")
+        image.putpalette([255, 255, 255, 0, 0, 0])
+        np.testing.assert_array_equal(read_mask(write_mask(tmp_path / "a.png", image)), HALF)
+
+    def test_a_grey_jpeg_of_three_channels(self, tmp_path: Path) -> None:
+        Image.fromarray(HALF).convert("RGB").save(tmp_path / "a.jpg", quality=70)
+        mask = read_mask(tmp_path / "a.jpg").astype(int)
+        assert np.abs(mask - HALF).max() < 40  # JPEG rings at the edge
+        np.testing.assert_array_equal(mask > 128, HALF > 128)
+
+    def test_an_empty_mask(self, tmp_path: Path) -> None:
+        assert not read_mask(write_mask(tmp_path / "a.png", Image.new("L", (40, 30)))).any()
+
+    @pytest.mark.parametrize(
+        ("image", "complaint"),
+        [
+            (Image.fromarray(HALF.astype(np.uint16)), "16 bits, but no value above 255"),
+            (Image.merge("RGB", [Image.fromarray(HALF), *[Image.new("L", (40, 30))] * 2]), "colou"),
+            (
+                Image.merge("LA", [Image.new("L", (40, 30), 255), Image.fromarray(HALF)]),
+                "transparent pixels",
+            ),
+        ],
+        ids=["bytes in 16 bits", "coloured", "transparent"],
+    )
+    @pytest.mark.parametrize("read", [read_mask, read_prediction])
+    def test_refuses_to_guess(
+        self, tmp_path: Path, image: Image.Image, complaint: str, read: Reader
+    ) -> None:
+        path = write_mask(tmp_path / "a.png", image)
+        with pytest.raises(DataError, match=complaint) as caught:
+            read(path)
+        assert str(caught.value).startswith(f"{path}: ")
+
+    def test_refuses_what_cannot_be_read(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"a\.png: cannot be read: No such file"):
+            read_mask(tmp_path / "a.png")
+        noise = np.random.default_rng(0).integers(0, 256, (30, 40), dtype=np.uint8)
+        cut_in_half(write_mask(tmp_path / "b.png", Image.fromarray(noise)))
+        with pytest.raises(DataError, match=r"b\.png: damaged.*truncated"):
+            read_mask(tmp_path / "b.png")
+        Image.fromarray(HALF.astype(np.float32)).save(tmp_path / "c.tif")
+        with pytest.raises(DataError, match=r"c\.tif: floating-point"):
+            read_mask(tmp_path / "c.tif")
+
+
+def blocks(*values: int, dtype: type = np.uint8) -> Image.Image:
+    """Columns of equal width, each of one value."""
+    return Image.fromarray(np.repeat(np.array(values, dtype), 8)[None].repeat(20, axis=0))
+
+
+class TestLabels:
+    """Masks that hold the numbers of classes or objects, and not how much is inside."""
+
+    @pytest.mark.parametrize(
+        ("values", "words"),
+        [
+            ([0, 1], "its values are 0 and 1"),
+            ([0, 2], "its values are 0 and 2"),
+            ([0, 1, 2], "its values are 0, 1 and 2"),
+            ([1, 2, 3], "its values are 1, 2 and 3"),
+            ([0, 128], "its values are 0 and 128"),
+            ([1], "all of it is 1"),
+            (list(range(0, 100, 5)), "its values are 0 to 95"),
+        ],
+    )
+    def test_nothing_would_be_inside(self, tmp_path: Path, values: list[int], words: str) -> None:
+        path = write_mask(tmp_path / "a.png", blocks(*values))
+        with pytest.raises(DataError) as caught:
+            read_mask(path)
+        assert str(caught.value) == (
+            f"{path}: {words}, and nothing above 128 is read as an empty mask: save it as grey, "
+            "0 outside and 255 inside"
+        )
+
+    @pytest.mark.parametrize("values", [[0, 15, 255], [0, 1, 2, 20, 255], [7, 255]])
+    def test_labels_with_a_border_to_ignore(self, tmp_path: Path, values: list[int]) -> None:
+        path = write_mask(tmp_path / "a.png", blocks(*values))
+        with pytest.raises(DataError, match="as of labels with a border to ignore: save it"):
+            read_mask(path)
+
+    def test_pascal_voc_with_its_colours(self, tmp_path: Path) -> None:
+        image = blocks(0, 15, 255).convert("P")
+        labels = Image.fromarray(np.asarray(blocks(0, 15, 255)), "P")
+        labels.putpalette([0, 0, 0] + [0] * 42 + [192, 128, 128] + [0] * 717 + [224, 224, 192])
+        assert image.mode == labels.mode == "P"
+        with pytest.raises(DataError, match="has coloured pixels"):
+            read_mask(write_mask(tmp_path / "a.png", labels))
+
+    @pytest.mark.parametrize("values", [[0, 1, 2], [0, 1000, 26001]])
+    def test_labels_of_16_bits(self, tmp_path: Path, values: list[int]) -> None:
+        path = write_mask(tmp_path / "a.png", blocks(*values, dtype=np.uint16))
+        with pytest.raises(DataError, match=r"no value above 2|is read as an empty mask"):
+            read_mask(path)
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            [0],
+            [255],
+            [0, 129],
+            [0, 200],
+            [0, 21, 255],  # PASCAL-S: one of twelve annotators, and all
+            [0, 128, 255],
+            [0, 64, 128, 191, 255],
+            [0, 3, 30, 140, 252, 255],
+        ],
+    )
+    def test_levels_are_kept(self, tmp_path: Path, values: list[int]) -> None:
+        image = blocks(*values)
+        mask = read_mask(write_mask(tmp_path / "a.png", image))
+        np.testing.assert_array_equal(mask, np.asarray(image))
+
+    def test_a_few_stray_pixels_are_no_labels(self, tmp_path: Path) -> None:
+        mask = HALF.copy()
+        mask[3, :5] = 1
+        np.testing.assert_array_equal(
+            read_mask(write_mask(tmp_path / "a.png", Image.fromarray(mask))), mask
+        )
+
+    @pytest.mark.parametrize("quality", [30, 75, 95, 100])
+    def test_masks_as_jpeg(self, tmp_path: Path, quality: int) -> None:
+        rows, columns = np.mgrid[:100, :120]
+        disc = np.where((rows - 50) ** 2 + (columns - 60) ** 2 < 900, 255, 0).astype(np.uint8)
+        Image.fromarray(disc).save(tmp_path / "a.jpg", quality=quality)
+        np.testing.assert_array_equal(read_mask(tmp_path / "a.jpg") > 128, disc > 128)
+
+    def test_a_prediction_alone_does_not_tell(self, tmp_path: Path) -> None:
+        faint = blocks(0, 1, 2)
+        prediction = read_prediction(write_mask(tmp_path / "a.png", faint))
+        np.testing.assert_array_equal(prediction, np.asarray(faint))
+
+
+def test_grey_of_colour_files_is_opencvs(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (30, 40), dtype=np.uint8)
+    path = write_mask(tmp_path / "a.png", Image.fromarray(grey).convert("RGB"))
+    np.testing.assert_array_equal(
+        read_prediction(path),
+        cv2.imread(str(path), cv2.IMREAD_GRAYSCALE),  # type: ignore[arg-type]
+    )
+
+
+def test_images_name_their_file(tmp_path: Path) -> None:
+    assert read_image(write_image(tmp_path / "a.png")).shape == (30, 40, 3)
+    with pytest.raises(DataError, match=r"b\.png: cannot be read: No such file"):
+        read_image(tmp_path / "b.png")

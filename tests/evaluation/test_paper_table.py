@@ -1,0 +1,89 @@
+"""Tables for papers and pages: the figures of the library, and the best of them in bold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from dsunet.cli import app
+from dsunet.evaluation.judging import Judged
+from dsunet.evaluation.metrics import score_image
+from dsunet.evaluation.paper_table import draw_table
+from dsunet.evaluation.results import DatasetResults, Result
+from dsunet.evaluation.table import HEADINGS
+from dsunet.evaluation.table_form import TableForm
+from dsunet.evaluation.testsets import Case, TestSet
+from tests.evaluation.library import run_directly
+from tests.evaluation.pairs import Mask, pairs_of_all_kinds
+
+PAIRS = pairs_of_all_kinds(16)[8:11]
+WORSE = [((prediction // 2 + 100).astype(np.uint8), truth) for prediction, truth in PAIRS]
+
+
+def result_of(model: str, pairs: list[tuple[Mask, Mask]]) -> Result:
+    case = Case("a", None, Path("a.png"), Path("b.png"))
+    return Result.of(model, [Judged(case, score_image(*pair), 255, False) for pair in pairs])
+
+
+def evaluation(name: str, **models: list[tuple[Mask, Mask]]) -> list[DatasetResults]:
+    test_set = TestSet(name, [], has_images=False)
+    return [DatasetResults(test_set, [result_of(m, pairs) for m, pairs in models.items()])]
+
+
+def cells_of(line: str, form: TableForm) -> list[str]:
+    if form is TableForm.MARKDOWN:
+        return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+    return [cell.strip() for cell in line.removesuffix(r" \\").split(" & ")]
+
+
+@pytest.mark.parametrize("form", TableForm)
+def test_figures_and_the_best_of_them(form: TableForm) -> None:
+    inverted = [((255 - prediction).astype(np.uint8), truth) for prediction, truth in PAIRS]
+    text = draw_table(evaluation("mine", good=PAIRS, bad=inverted), form)
+    rows = {cells[0]: cells[1:] for cells in (cells_of(t, form) for t in text.splitlines())}
+    good, bad = run_directly(PAIRS), run_directly(inverted)
+    bold = "**{}**" if form is TableForm.MARKDOWN else r"\textbf{{{}}}"
+    assert len(rows["good"]) == len(HEADINGS) == 11
+    for column, name in enumerate(HEADINGS):
+        figures = [f"{good[name]:.3f}", f"{bad[name]:.3f}"]
+        best = (min if name == "mae" else max)(figures)
+        expected = [bold.format(figure) if figure == best else figure for figure in figures]
+        assert [rows["good"][column], rows["bad"][column]] == expected
+    assert "↓" in text or r"\downarrow" in text
+
+
+def test_of_one_model_nothing_is_best() -> None:
+    text = draw_table(evaluation("mine", only=PAIRS), TableForm.MARKDOWN)
+    assert "**" not in text
+
+
+def test_the_papers_rows_stand_below() -> None:
+    lines = draw_table(evaluation("ECSSD", a=PAIRS, b=PAIRS), TableForm.MARKDOWN).splitlines()
+    assert lines[4].startswith("| DSU-Net (paper, Table IV) | 0.953 |")
+    assert "**" in lines[2]
+    assert "**" not in lines[4]
+
+
+def test_names_are_escaped() -> None:
+    names = {r"a_b|c*100%": PAIRS, r"{x}\&#$~^": PAIRS}
+    markdown = draw_table(evaluation("d_1", **names), TableForm.MARKDOWN)
+    assert r"a\_b\|c\*100%" in markdown
+    assert {len(cells_of(t, TableForm.MARKDOWN)) for t in markdown.splitlines()} == {12}
+    latex = draw_table(evaluation("d_1", **names), TableForm.LATEX)
+    assert r"a\_b|c*100\%" in latex
+    escaped = r"\{x\}\textbackslash{}\&\#\$\textasciitilde{}\textasciicircum{}"
+    assert escaped in latex
+
+
+@pytest.mark.usefixtures("judging_in_threads")
+def test_on_the_command_line(dataset: Path) -> None:
+    folders = ["--predictions", str(dataset / "Predicted"), "--masks", str(dataset / "Mask")]
+    for form, start in (("markdown", "| "), ("latex", r"\begin{tabular}{lccccccccccc}")):
+        arguments = ["evaluate", *folders, "--table", form, "--workers", "1"]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout.startswith(start)

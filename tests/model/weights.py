@@ -1,0 +1,58 @@
+"""Weight files as users have them, made of a model here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dsunet import CheckpointError, DSUNet, DSUNetConfig, load_model
+from dsunet.public_layout import HAAR_KEYS, MASK_TOKEN_KEY, public_key
+
+State = dict[str, Tensor]
+NANO = DSUNetConfig.preset("nano")
+
+
+def public_state(model: DSUNet) -> State:
+    """What the published code's `torch.save(model.state_dict())` would hold."""
+    state = {public_key(key): tensor for key, tensor in model.state_dict().items()}
+    filters = model.get_buffer("inject.3.wavelet.depthwise.filters")
+    state |= {key: filters.clone() for key in HAAR_KEYS}
+    return state | {MASK_TOKEN_KEY: torch.zeros(1, model.config.dino.embed_dim)}
+
+
+def sam2_state(model: DSUNet) -> State:
+    """An official SAM2 file's, with some of the keys that DSU-Net has no use for."""
+    trunk = model.hiera.trunk.state_dict()
+    others = {"memory_encoder.x": torch.zeros(2), "image_encoder.neck.convs.0": torch.zeros(2)}
+    return {f"image_encoder.trunk.{key}": value for key, value in trunk.items()} | others
+
+
+def dinov2_state(model: DSUNet, grid: int | None = None) -> State:
+    """An official DINOv2 file's."""
+    assert model.dino is not None
+    state: State = dict(model.dino.vit.state_dict())
+    if grid is not None:
+        state["pos_embed"] = torch.randn(1, grid * grid + 1, model.config.dino.embed_dim)
+    return state | {"mask_token": torch.zeros(1, model.config.dino.embed_dim)}
+
+
+def same(a: DSUNet, b: DSUNet, *, tolerance: float = 0) -> None:
+    ours, theirs = a.state_dict(), b.state_dict()
+    assert ours.keys() == theirs.keys()
+    for key, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[key], atol=tolerance, rtol=tolerance)
+
+
+def refusal(path: Path, **options: Any) -> str:
+    """The message of the CheckpointError that loading raises: one line that names the file."""
+    with pytest.raises(CheckpointError) as caught:
+        load_model(path, **options)
+    message = str(caught.value)
+    assert message.isprintable()
+    assert len(message) < 700
+    assert str(path) in message
+    return message
