@@ -86,7 +86,11 @@ def evaluate(
     ] = None,
     resize: Annotated[
         bool,
-        typer.Option("--resize", help="Resample predictions that are not of their truth's size."),
+        typer.Option(
+            "--resize",
+            help="Resample predictions of any other size than their truth's; those that differ by "
+            "a few pixels always are.",
+        ),
     ] = False,
     sam2: Annotated[
         Path | None,

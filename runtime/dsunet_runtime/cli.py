@@ -78,6 +78,7 @@ app.command()(bench)
 
 def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:
     """Carry out the jobs, report on them, and say how many failed."""
+    from dsunet_runtime.image_folder import counted
     from dsunet_runtime.images import first_frames
     from dsunet_runtime.prediction import predict as predict_jobs
     from dsunet_runtime.progress import Progress
@@ -98,6 +99,6 @@ def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:
     if of_several:
         complain(PROGRAM, first_frames(of_several))
     seconds = time.perf_counter() - start
-    masks = f"{len(jobs) - failed} mask{'' if len(jobs) - failed == 1 else 's'}"
+    masks = counted(len(jobs) - failed, "mask")
     print(f"{masks}, {failed} failed, {seconds:.1f} s, {len(jobs) / seconds:.1f} images/s")
     return failed
