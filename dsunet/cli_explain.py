@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dsunet.explain.maps import FeatureMap, Weights
     from dsunet.explain.picture import Colouring
     from dsunet.model import DSUNet
+    from dsunet_runtime.images import Header
 
 POINTS = 600
 
@@ -74,11 +75,11 @@ def explain(
         from dsunet.explain.projections import embed, principal_colours
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error, "train") from error
-    from dsunet.data.files import read_image
+    from dsunet.data.files import decode_file
     from dsunet_runtime.progress import StatusLine
 
-    rgb = read_image(image)
-    truth = _truth(mask, rgb.shape[:2])
+    decoded = decode_file(image)
+    rgb, truth = decoded.rgb, _truth(mask, image, decoded.header)
     if checkpoint is not None:
         model, weights = load_model(checkpoint, sam2=sam2, dinov2=dinov2), Weights.TRAINED
     else:
@@ -105,18 +106,16 @@ def _check_output(output: Path) -> None:
         raise DataError(f"{output}: there is no folder {output.parent}: make it first")
 
 
-def _truth(mask: Path | None, size: tuple[int, ...]) -> NDArray[np.uint8] | None:
+def _truth(mask: Path | None, image: Path, header: Header) -> NDArray[np.uint8] | None:
     if mask is None:
         return None
-    from dsunet.data.files import read_mask
+    from dsunet.data.checks import alignment_fault
+    from dsunet.data.files import decode_file, mask_of
 
-    truth = read_mask(mask)
-    if truth.shape != size:
-        raise DataError(
-            f"{mask}: has {truth.shape[1]}×{truth.shape[0]} pixels, and the upright image "
-            f"{size[1]}×{size[0]}: give the mask of this image"
-        )
-    return truth
+    decoded = decode_file(mask)
+    if fault := alignment_fault(image, header, "mask", decoded.header):
+        raise DataError(f"{fault.line}: give the mask of this image, turned as it is")
+    return mask_of(mask, decoded)
 
 
 def _warn_if_random(weights: Weights) -> None:
