@@ -341,7 +341,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
         try:
             train(options(dataset, out))
         except DSUNetError as error:
-            said.write_text(str(error)[:400])
+            said.write_text(str(error)[:600])
 
     in_a_process(run).join()
     assert "cannot be written: " in said.read_text()
@@ -349,7 +349,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
     assert "\n" not in said.read_text()
     assert not list(out.rglob(".dsunet-*"))
     if RunFolder(out).config.exists():
-        assert f"; then go on with --resume {out}" in said.read_text()
+        assert f"; when that is mended, go on with dsunet train --resume {out}" in said.read_text()
         resume(out)
     else:
         train(options(dataset, out))
