@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.cli_bench import bench
 from dsunet_runtime.command import complain, make_app
 from dsunet_runtime.errors import RuntimeFault
@@ -43,7 +44,11 @@ def predict(
     ] = False,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, help="Images computed at once.  [default: the artifact's, or 1]"),
+        typer.Option(
+            min=1,
+            max=MAX_DIMENSION,
+            help="Images computed at once.  [default: the artifact's, or 1]",
+        ),
     ] = None,
     provider: Annotated[
         Provider | None,
@@ -79,9 +84,11 @@ app.command()(bench)
 def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:
     """Carry out the jobs, report on them, and say how many failed."""
     from dsunet_runtime.images import first_frames
+    from dsunet_runtime.prediction import check_batch
     from dsunet_runtime.prediction import predict as predict_jobs
     from dsunet_runtime.progress import Progress
 
+    check_batch(segmenter, jobs, batch)
     failed = 0
     of_several = []
     start = time.perf_counter()
