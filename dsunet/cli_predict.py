@@ -9,6 +9,7 @@ import typer
 
 from dsunet.cli_checkpoint import WeightsKey, notice
 from dsunet.device import Device
+from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.manifest import MaskForm
 
 
@@ -36,7 +37,9 @@ def predict(
         bool,
         typer.Option("--overlay", help="Also draw each mask over its image: NAME_overlay.jpg."),
     ] = False,
-    batch: Annotated[int, typer.Option(min=1, max=256, help="Images computed at once.")] = 1,
+    batch: Annotated[
+        int, typer.Option(min=1, max=MAX_DIMENSION, help="Images computed at once.")
+    ] = 1,
     mask: Annotated[
         MaskForm,
         typer.Option(

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from dsunet.data.samples import Key, Sample, Samples
 from dsunet.errors import TrainingError
+from dsunet_runtime.memory import available_memory
 
 _SHARED = Path("/dev/shm")
 """Through which PyTorch's workers hand over what they read, on Linux."""
@@ -72,21 +73,12 @@ def _require_shared_memory(needed: int, workers: int) -> None:
 
 
 def _require_memory(needed: int, largest: int) -> None:
-    available = _available_memory()
+    available = available_memory()
     if available is not None and available < needed:
         raise TrainingError(
             f"the pixels of batches of {largest} images take {_in_mb(needed)}, and this machine "
             f"has {_in_mb(available)} of memory left: lower --batch, or raise --accumulate"
         )
-
-
-def _available_memory() -> int | None:
-    """Bytes that processes can still take without swapping, where the system tells."""
-    try:
-        found = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())
-    except OSError:
-        return None
-    return 1024 * int(found[1]) if found else None
 
 
 def _in_mb(count: int) -> str:

@@ -158,15 +158,16 @@ def onnx(
         from dsunet_export.artifact import check_output
         from dsunet_export.inspection import headroom_in_words, kept_in_words, verified_in_words
         from dsunet_export.onnx import export_onnx
+        from dsunet_export.probes import notes_on
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{missing_package(error)} is not installed: pip install 'dsunet[export]'"
         ) from error
-    from dsunet_runtime.jobs import images_at
 
     check_output(output)
     if images is not None:
-        images_at(images)  # fails before anything is loaded
+        for line in notes_on(images):  # fails before anything is loaded
+            complain("dsunet-export", line)
     model, origin = _load(
         checkpoint, preset, injection, random_weights, seed, sam2, dinov2, weights
     )

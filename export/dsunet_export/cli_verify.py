@@ -14,6 +14,7 @@ import typer
 from dsunet.cli_checkpoint import WeightsKey
 from dsunet.device import Device
 from dsunet_export.errors import MissingExtraError, VerificationError, missing_package
+from dsunet_runtime.command import complain
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.provider import Provider
 
@@ -99,6 +100,7 @@ def verify(
         from dsunet_export.comparison.opening import is_artifact, is_onnx, is_quantized, open_both
         from dsunet_export.comparison.report import as_document, draw, write_report
         from dsunet_export.comparison.summary import summarize
+        from dsunet_export.probes import notes_on
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{missing_package(error)} is not installed: pip install 'dsunet[evaluate,export]'"
@@ -123,6 +125,8 @@ def verify(
         eight_bits = is_quantized(a) or is_quantized(b)
         tolerance = _TOLERANCE_OF_8_BITS if eight_bits else _TOLERANCE
     probes = probes_for(a, b, images)
+    for line in notes_on(images) if images else []:
+        complain("dsunet-export", line)
     with results_folder(output):
         try:
             with open_both(

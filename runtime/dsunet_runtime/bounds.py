@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
 
 MAX_DIMENSION = 1 << 20
-"""Of a batch, and of a frame's height and width."""
+"""Of a batch, and of a frame's height and width; memory sets a nearer limit."""
 MAX_SIDE = 4096
 """Of an encoder's square input; at that size one image takes 200 MB."""
 

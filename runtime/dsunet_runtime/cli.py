@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.cli_bench import bench
 from dsunet_runtime.command import complain, make_app
 from dsunet_runtime.errors import RuntimeFault
@@ -36,7 +37,11 @@ def predict(
     ] = False,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, help="Images computed at once.  [default: the artifact's, or 1]"),
+        typer.Option(
+            min=1,
+            max=MAX_DIMENSION,
+            help="Images computed at once.  [default: the artifact's, or 1]",
+        ),
     ] = None,
     provider: Annotated[
         Provider | None,

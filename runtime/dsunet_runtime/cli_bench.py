@@ -10,7 +10,11 @@ from typing import Annotated
 import typer
 
 from dsunet_runtime.bench.origin import Origin
-from dsunet_runtime.provider import Provider
+from dsunet_runtime.bounds import MAX_DIMENSION
+from dsunet_runtime.provider import MAX_THREADS, Provider
+
+_MOST_CALLS, _MOST_ROUNDS = 10_000_000, 10_000
+"""Seconds of each call are kept until the end."""
 
 
 def bench(
@@ -36,12 +40,16 @@ def bench(
     batch: Annotated[
         list[int] | None,
         typer.Option(
-            min=1, help="Images of a call; may be repeated.  [default: the artifact's, or 1]"
+            min=1,
+            max=MAX_DIMENSION,
+            help="Images of a call; may be repeated.  [default: the artifact's, or 1]",
         ),
     ] = None,
     streams: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Threads that call at once; may be repeated.  [default: 1]"),
+        typer.Option(
+            min=1, max=MAX_THREADS, help="Threads that call at once; may be repeated.  [default: 1]"
+        ),
     ] = None,
     seconds: Annotated[
         float | None,
@@ -52,14 +60,22 @@ def bench(
         ),
     ] = None,
     calls: Annotated[
-        int | None, typer.Option(min=1, help="Of each stream, at least, instead of --seconds.")
+        int | None,
+        typer.Option(
+            min=1, max=_MOST_CALLS, help="Of each stream, at least, instead of --seconds."
+        ),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, help="Turns that each of them has; ratios are taken in each.")
+        int,
+        typer.Option(
+            min=1, max=_MOST_ROUNDS, help="Turns that each of them has; ratios are taken in each."
+        ),
     ] = 10,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="CPU threads of ONNX Runtime.  [default: one a core]"),
+        typer.Option(
+            min=1, max=MAX_THREADS, help="CPU threads of ONNX Runtime.  [default: one a core]"
+        ),
     ] = None,
     image: Annotated[
         Path | None,

@@ -22,9 +22,12 @@ from dsunet_runtime.errors import BackendError, OutputError, RuntimeFault
 from dsunet_runtime.forms import Prepared
 from dsunet_runtime.images import ImageLike
 from dsunet_runtime.jobs import Job
+from dsunet_runtime.memory import check_memory
 from dsunet_runtime.writing import write_mask, write_overlay
 
 _MOST_THREADS = 8
+_ALWAYS_FIT = 16
+"""Images, of which it is not asked whether they fit into memory."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -62,6 +65,21 @@ class _Read:
 class _Computed:
     job: Job
     result: tuple[Prepared, Tensors | BackendError] | RuntimeFault
+
+
+def check_batch(segmenter: Steps, jobs: Sequence[Job], batch: int) -> None:
+    """Raise BackendError if so many images, as large as the first one, do not fit into memory."""
+    at_once = min(batch, len(jobs))
+    if at_once <= _ALWAYS_FIT:
+        return
+    try:
+        image = segmenter.prepare(jobs[0].image)
+    except RuntimeFault:  # which will be reported in its turn
+        return
+    inputs = sum(value.nbytes for value in image.inputs.values())
+    # Each image, its inputs, and those once more where a batch is made of them.
+    size = at_once * (image.rgb.nbytes + 2 * inputs)
+    check_memory(size, f"a batch of {at_once:,} images like {jobs[0].image}", "lower --batch")
 
 
 def predict(segmenter: Steps, jobs: Iterable[Job], batch: int) -> Iterator[Outcome]:

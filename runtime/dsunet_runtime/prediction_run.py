@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dsunet_runtime.command import complain
 from dsunet_runtime.images import first_frames
 from dsunet_runtime.jobs import Job
-from dsunet_runtime.prediction import Steps, predict
+from dsunet_runtime.prediction import Steps, check_batch, predict
 from dsunet_runtime.progress import Progress
 
 
 def run_jobs(program: str, segmenter: Steps, jobs: Sequence[Job], batch: int) -> int:
     """Carry out the jobs, report on them under the program's name, and return how many failed."""
+    check_batch(segmenter, jobs, batch)
     failed = 0
     of_several = []
     start = time.perf_counter()

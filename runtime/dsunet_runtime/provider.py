@@ -6,6 +6,9 @@ import enum
 import os
 from pathlib import Path
 
+MAX_THREADS = 1024
+"""That one operation may use, or that may call at once."""
+
 
 class Provider(enum.StrEnum):
     """What ONNX Runtime computes with."""

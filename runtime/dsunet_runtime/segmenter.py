@@ -20,9 +20,13 @@ from dsunet_runtime.errors import BackendError
 from dsunet_runtime.forms import Prepared, form_of
 from dsunet_runtime.images import ImageLike
 from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.provider import Provider
+from dsunet_runtime.memory import check_memory
+from dsunet_runtime.provider import MAX_THREADS, Provider
 from dsunet_runtime.quoting import quote
 from dsunet_runtime.shapes import batch_range
+
+_MUCH = 1 << 28
+"""Bytes of a batch, below which it is not asked whether they are there."""
 
 
 def load(
@@ -66,8 +70,10 @@ def _load_engine(path: Path) -> Segmenter:
 
 
 def _load_onnx(path: Path, provider: Provider, threads: int | None) -> Segmenter:
-    if threads is not None and threads < 1:
-        raise BackendError(f"threads is {threads}: give at least 1, or None for all cores")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise BackendError(
+            f"threads is {threads}: give 1 to {MAX_THREADS:,}, or None for all cores"
+        )
     manifest = read_manifest(path)
     check_sizes(path, manifest)
     with ThreadPoolExecutor(1) as pool:
@@ -201,7 +207,11 @@ class Segmenter(Closing):
 
     def _stacked(self, images: list[Prepared]) -> Tensors:
         """One batch; where the artifact takes no smaller one, the last image fills it up."""
-        images = images + [images[-1]] * (self._batch.minimum - len(images))
+        count = max(len(images), self._batch.minimum)
+        size = count * sum(value.nbytes for value in images[0].inputs.values())
+        if size > _MUCH:
+            check_memory(size, f"a batch of {count:,} images", "compute fewer at once")
+        images = images + [images[-1]] * (count - len(images))
         return {name: np.stack([p.inputs[name] for p in images]) for name in images[0].inputs}
 
 

@@ -20,7 +20,7 @@ from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bench.roofline.measuring import Profiled, check_can_profile, measure_rooflines
 from dsunet_runtime.bench.roofline.summary import Roofline
 from dsunet_runtime.bench.statistics import Ratio
-from dsunet_runtime.bench.subjects import Runner, Setting, Workbench
+from dsunet_runtime.bench.subjects import Runner, Setting, Workbench, check_setting
 from dsunet_runtime.bench.watching import Watch, Watched, busy_cores, gpu_of
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import RuntimeFault
@@ -117,6 +117,10 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             image = make_image(Path(folder) / "image.jpg", size_for(manifests))
         rgb = read_image(image)
+        settings = [_settings(options, manifest) for manifest in manifests]
+        for runner, manifest, wanted in zip(runners, manifests, settings, strict=True):
+            for setting in wanted:
+                check_setting(runner, manifest, setting, rgb)
         starts: list[ColdStart | None] = [None] * len(runners)
         if options.cold_starts:
             for index, runner in enumerate(runners):
@@ -129,11 +133,9 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
                 for runner in runners
             ]
             subjects = [
-                bench.subject(Setting(origin, batch, streams))
-                for bench, manifest in zip(benches, manifests, strict=True)
-                for origin, batch, streams in itertools.product(
-                    options.origins, _batches(options, manifest), options.streams
-                )
+                bench.subject(setting)
+                for bench, wanted in zip(benches, settings, strict=True)
+                for setting in wanted
             ]
             measurements = warmed_up(subjects, options.plan, status.show)
             before = resident()
@@ -172,6 +174,15 @@ def _runners(options: BenchOptions) -> list[Runner]:
         Runner(artifact, provider, str(artifact) if names[artifact.name] > 1 else "")
         for artifact in options.artifacts
         for provider in ([None] if artifact.suffix == ENGINE_SUFFIX else options.providers)
+    ]
+
+
+def _settings(options: BenchOptions, manifest: Manifest) -> list[Setting]:
+    return [
+        Setting(origin, batch, streams)
+        for origin, batch, streams in itertools.product(
+            options.origins, _batches(options, manifest), options.streams
+        )
     ]
 
 

@@ -18,8 +18,9 @@ from dsunet_runtime.closing import Closing
 from dsunet_runtime.cuda import find
 from dsunet_runtime.device_tensor import DeviceTensor
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.forms import Prepared
+from dsunet_runtime.forms import Prepared, form_of
 from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.memory import check_memory
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter, load
 from dsunet_runtime.shapes import Shape, batch_range, output_shapes
@@ -72,6 +73,28 @@ class Subject:
     calls: tuple[Call, ...]
 
 
+def check_setting(
+    runner: Runner, manifest: Manifest, setting: Setting, rgb: NDArray[np.uint8]
+) -> None:
+    """Raise BackendError if an artifact does not take such batches, or if memory does not hold as
+    many images, which decoded are H×W×3.
+    """
+    allowed = batch_range(manifest)
+    most = allowed.maximum or setting.batch
+    if not allowed.minimum <= setting.batch <= most:
+        raise BackendError(
+            f"{runner.artifact}: takes batches of {allowed.minimum} to {most}, not of "
+            f"{setting.batch}: choose another --batch"
+        )
+    inputs = form_of(manifest).prepare(rgb).inputs.values()
+    size = setting.batch * setting.streams * sum(value.nbytes for value in inputs)
+    check_memory(
+        size,
+        f"{runner.artifact}: the input of batch {setting.batch:,} in {setting.streams:,} streams",
+        "lower --batch or --streams",
+    )
+
+
 class Workbench(Closing):
     """A runner, loaded, with an image to compute again and again."""
 
@@ -90,13 +113,7 @@ class Workbench(Closing):
 
     def subject(self, setting: Setting) -> Subject:
         """Something to time.  Raises BackendError if the artifact cannot be used so."""
-        allowed = batch_range(self.manifest)
-        most = allowed.maximum or setting.batch
-        if not allowed.minimum <= setting.batch <= most:
-            raise BackendError(
-                f"{self._runner.artifact}: takes batches of {allowed.minimum} to {most}, not of "
-                f"{setting.batch}: choose another --batch"
-            )
+        check_setting(self._runner, self.manifest, setting, self._rgb)
         calls = tuple(self._call(setting) for _ in range(setting.streams))
         return Subject(self._runner, setting, calls)
 
