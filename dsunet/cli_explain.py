@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsunet.cli_checkpoint import WeightsKey, notice
 from dsunet.config import PRESETS
 from dsunet.errors import DataError, MissingExtraError
 from dsunet_runtime.command import complain
@@ -45,6 +46,7 @@ def explain(
     dinov2: Annotated[
         str | None, typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, for the same.")
     ] = None,
+    weights: WeightsKey = None,
     mask: Annotated[
         Path | None,
         typer.Option(
@@ -67,6 +69,8 @@ def explain(
     """
     if (checkpoint is None) == (preset is None):
         raise typer.BadParameter("give either --checkpoint or --preset")
+    if checkpoint is None and weights is not None:
+        raise typer.BadParameter("--weights is for --checkpoint")
     _check_output(output)
     try:
         from dsunet.checkpoint import load_model
@@ -81,10 +85,11 @@ def explain(
     decoded = decode_file(image)
     rgb, truth = decoded.rgb, _truth(mask, image, decoded.header)
     if checkpoint is not None:
-        model, weights = load_model(checkpoint, sam2=sam2, dinov2=dinov2), Weights.TRAINED
+        model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
+        meaning = Weights.TRAINED
     else:
-        model, weights = open_encoders(preset or "", sam2=sam2, dinov2=dinov2)
-    _warn_if_random(weights)
+        model, meaning = open_encoders(preset or "", sam2=sam2, dinov2=dinov2, notice=notice)
+    _warn_if_random(meaning)
     with StatusLine(sys.stderr) as status:
 
         def project(one: FeatureMap) -> Level:
@@ -94,7 +99,7 @@ def explain(
 
         maps = feature_maps(model, rgb)
         encoders = {encoder: [project(one) for one in levels] for encoder, levels in maps.items()}
-        write_picture(output, rgb, _colouring(model, weights, rgb, truth), encoders)
+        write_picture(output, rgb, _colouring(model, meaning, rgb, truth), encoders)
     print(output)
 
 
