@@ -88,6 +88,7 @@ CONTEXT: dict[tuple[str, str], list[str]] = {
     ("dsunet", "evaluate"): ["CHECKPOINT", "--images", "I", "--masks", "M"],
     ("dsunet", "ablate"): ["--output", "new", "--test", "a=I", "--images", "I", "--masks", "M"],
     ("dsunet", "explain"): ["I/a.png", "--output", "new.png", "--checkpoint", "CHECKPOINT"],
+    ("dsunet", "predict"): ["CHECKPOINT", "I", "--output", "new", "--device", "cpu"],
     ("dsunet", "generate"): ["--output", "new", "--count", "1"],
     ("dsunet-export", "onnx"): ["CHECKPOINT", "--output", "new.onnx"],
     ("dsunet-export", "trt"): ["CHECKPOINT", "--output", "new.engine", "--gpu", "rtx4090"],
@@ -204,6 +205,7 @@ def test_places_to_write_are_checked_first(
         ("dsunet-run", ["predict", "A", "I", "-o", "masks.png"]),
         ("dsunet-run", ["predict", "A", "I/a.png", "M/a.png", "-o", "mask.png"]),
         ("dsunet-run", ["predict", "A", "I/a.png", "-o", "mask.jpg"]),
+        ("dsunet", ["predict", "A", "I", "-o", "masks.png"]),
     ],
 )
 def test_no_folder_is_made_with_the_name_of_a_file(
