@@ -110,6 +110,8 @@ PATHS = {
     "below a file": "file/x",
     "NUL": "a\0b",
     "empty": "",
+    "a pipe": "pipe",
+    "a device": "/dev/zero",
     "not UTF-8": "\udcff\udcfe",
     "control characters": "\x1b[31mred\x07\n",
 }
@@ -164,7 +166,7 @@ def path_cases() -> Iterator[Any]:
                 yield pytest.param(command, option, path, id=title)
 
 
-@pytest.mark.parametrize(("command", "option", "path"), path_cases())
+@pytest.mark.parametrize(("command", "option", "path"), list(path_cases()))
 def test_hostile_paths(folder: Path, command: Command, option: str, path: str) -> None:
     result = command.run(*command_line(command, option, path))
     line = one_line(result, command.program)
