@@ -67,12 +67,17 @@ def write_with_checksum(path: Path, write: Callable[[Path], object]) -> None:
 def verify_checksum(path: Path) -> Checksum:
     """Compare a file with the checksum in it.  Raises OSError if it cannot be read."""
     with open_regular(path) as file:
-        place = _find(file)
-        if place is None:
-            return Checksum.ABSENT
-        file.seek(place)
-        recorded = file.read(64).decode()
-        return Checksum.MATCHES if recorded == _sha256(file, place) else Checksum.DIFFERS
+        return compare_checksum(file)
+
+
+def compare_checksum(file: BinaryIO) -> Checksum:
+    """The same for a file that is open."""
+    place = _find(file)
+    if place is None:
+        return Checksum.ABSENT
+    file.seek(place)
+    recorded = file.read(64).decode()
+    return Checksum.MATCHES if recorded == _sha256(file, place) else Checksum.DIFFERS
 
 
 def _find(file: BinaryIO) -> int | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsunet.cli_checkpoint import WeightsKey, notice
 from dsunet.device import Device
 from dsunet.evaluation.table_form import TableForm
 from dsunet_runtime.command import complain
@@ -28,7 +29,8 @@ def evaluate(
         list[Path] | None,
         typer.Argument(
             metavar="MODEL_OR_ARTIFACT",
-            help="Checkpoints, ONNX files and engines; the later ones are compared with the first.",
+            help="Checkpoints, run folders, ONNX files and engines; the later ones are compared "
+            "with the first.",
             show_default=False,
         ),
     ] = None,
@@ -86,7 +88,11 @@ def evaluate(
     ] = None,
     resize: Annotated[
         bool,
-        typer.Option("--resize", help="Resample predictions that are not of their truth's size."),
+        typer.Option(
+            "--resize",
+            help="Resample predictions of any other size than their truth's; those that differ by "
+            "a few pixels always are.",
+        ),
     ] = False,
     sam2: Annotated[
         Path | None,
@@ -96,6 +102,7 @@ def evaluate(
         str | None,
         typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, in the same case."),
     ] = None,
+    weights: WeightsKey = None,
     device: Annotated[
         Device | None,
         typer.Option(help="Where checkpoints are computed.  [default: auto]", show_default=False),
@@ -135,10 +142,11 @@ def evaluate(
     _require(not (as_json and table), "give --json or --table, and not both")
     _require(bool(models) or save_masks is None, "--save-masks is for models")
     _require(output is not None or worst is None, "--worst is for the report: give -o DIR too")
-    for_checkpoints = sam2 is not None or dinov2 is not None or device is not None
+    given = (sam2, dinov2, weights, device)
+    for_checkpoints = any(option is not None for option in given)
     _require(
         bool(checkpoints) or not for_checkpoints,
-        "--sam2, --dinov2 and --device are for checkpoints",
+        "--sam2, --dinov2, --weights and --device are for checkpoints",
     )
     _require(bool(onnx) or provider is None, "--provider is for ONNX files")
     folders = [named_folder("--dataset", text) for text in dataset]
@@ -154,7 +162,14 @@ def evaluate(
 
     def open_model(path: Path) -> Predictor:
         if path in checkpoints:
-            return open_predictor(path, sam2=sam2, dinov2=dinov2, device=device or Device.AUTO)
+            return open_predictor(
+                path,
+                sam2=sam2,
+                dinov2=dinov2,
+                weights=weights,
+                device=device or Device.AUTO,
+                notice=notice,
+            )
         predictor = open_predictor(path, provider=provider if path in onnx else None)
         _warn_of_random_weights(path, predictor)
         return predictor

@@ -106,7 +106,7 @@ def _check(pair: Pair) -> _Found:
             found.faults.append(fault_of(path, error))
             continue
         headers.append(decoded.header)
-        if decoded.is_first_of_several:
+        if decoded.header.is_first_of_several:
             found.of_several.append(path)
     if len(headers) == 2:
         fault = alignment_fault(pair.image, headers[0], "mask", headers[1])

@@ -16,6 +16,7 @@ from dsunet.evaluation.judging import Judge, Judged, predicted
 from dsunet.evaluation.predictors import Predictor
 from dsunet.evaluation.results import DatasetResults, Result
 from dsunet.evaluation.testsets import TestSet, check_fit
+from dsunet_runtime.files import staging_folder
 from dsunet_runtime.progress import Progress
 
 _UNUSABLE = "the masks cannot be judged as they are"
@@ -112,12 +113,15 @@ def _refuse_labels(predictions: Path, judged: Sequence[Judged]) -> None:
 
 @contextmanager
 def mask_folder(kept: Path | None) -> Iterator[Path]:
-    """Where a model's masks go: the folder to keep them in, or one that is removed afterwards."""
+    """Where a model's masks go: the folder to keep them in, or one that is removed afterwards.
+
+    If the process is killed, the next one removes it.
+    """
     if kept is not None:
         yield kept
         return
-    with tempfile.TemporaryDirectory(prefix="dsunet-masks-") as folder:
-        yield Path(folder)
+    with staging_folder(Path(tempfile.gettempdir())) as folder:
+        yield folder
 
 
 def label(models: Sequence[Path]) -> list[str]:

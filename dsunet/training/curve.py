@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsunet.training.folder import Row
+from dsunet_runtime.quoting import printable
 from dsunet_runtime.writing import write_whole
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def plot_curve(rows: Sequence[Row], title: str) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot(title=title, xlabel="epoch", ylabel="training loss")
+    axes = figure.add_subplot(xlabel="epoch", ylabel="training loss")
+    axes.set_title(printable(title), parse_math=False)  # the name of a folder may hold anything
     marker = "o" if len(rows) <= _DOTS_UP_TO else ""
     epochs = [row["epoch"] for row in rows]
     lines = axes.plot(

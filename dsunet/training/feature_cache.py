@@ -10,6 +10,7 @@ file too, under a checksum over all of it: a file that is damaged, or another on
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,15 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
-from dsunet.checksum import PLACEHOLDER, Checksum, verify_checksum
+from dsunet.checksum import PLACEHOLDER, Checksum, compare_checksum
 from dsunet.config import DSUNetConfig, Injection
 from dsunet.data.samples import FLIPS, Flip, Sample
 from dsunet.errors import DataError, TrainingError
 from dsunet.weight_files import write_safetensors
 from dsunet_runtime.errors import OutputError
+from dsunet_runtime.files import open_regular
+from dsunet_runtime.json_text import parse_object
 from dsunet_runtime.quoting import reason
 
 FORMAT_VERSION = 2
@@ -73,15 +77,17 @@ class FeatureCache:
         """
         path = self.path(index, flip)
         try:
-            is_whole = verify_checksum(path) is Checksum.MATCHES
-            with safe_open(path, framework="pt") as file:
-                if is_whole and (file.metadata() or {}).get("name") == path.stem:
-                    return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
+            with open_regular(path) as file:  # safetensors takes no path that is no UTF-8
+                content = file.read()
+            if compare_checksum(io.BytesIO(content)) is not Checksum.MATCHES:
+                raise ValueError("it is damaged")
+            if _name_in(content) != path.stem:
+                raise ValueError("it is another file")
+            return load(content)
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise DataError(
                 f"{path} cannot be read: {reason(error)}; --resume computes it anew"
             ) from error
-        raise DataError(f"{path} is damaged: --resume computes it anew")
 
     def write(self, index: int, maps: Sequence[Sequence[Tensor]]) -> None:
         """Keep an image's maps: for each of FLIPS each map D×s×s.
@@ -125,3 +131,9 @@ def flipped_images(images: Tensor) -> Iterator[Tensor]:
     for flip in FLIPS:
         axes = [axis for axis, wanted in ((3, flip.horizontal), (2, flip.vertical)) if wanted]
         yield images.flip(axes)
+
+
+def _name_in(content: bytes) -> str:
+    """The name that a safetensors file was written under."""
+    length = int.from_bytes(content[:8], "little")
+    return str(parse_object(content[8 : 8 + length])["__metadata__"]["name"])

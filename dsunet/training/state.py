@@ -106,7 +106,7 @@ def load_state(
 def saved_position(path: Path, run: str) -> Position:
     """How far a saved state is.  Raises TrainingError if it is damaged or not this run's."""
     with _named_faults(path):
-        return Position(**_read(path, run, mapped=True)["position"])
+        return Position(**_read(path, run)["position"])
 
 
 @contextlib.contextmanager
@@ -120,10 +120,11 @@ def _named_faults(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _read(path: Path, run: str, *, mapped: bool = False) -> dict[str, Any]:
+def _read(path: Path, run: str) -> dict[str, Any]:
     if verify_checksum(path) is not Checksum.MATCHES:
         raise ValueError("it is damaged: its content does not match its checksum")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    with path.open("rb") as file:  # PyTorch takes no path that is no UTF-8
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     if state["version"] != STATE_VERSION:
         raise ValueError(f"its version is {state['version']}, not {STATE_VERSION}")
     if state["run"] != run:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsunet_export.errors import ExportError
 from dsunet_runtime.artifact import encode_manifest
+from dsunet_runtime.files import staging_folder
 from dsunet_runtime.manifest import FileDigest, Manifest, digest
+from dsunet_runtime.quoting import reason
 
 if TYPE_CHECKING:
     import onnx_ir as ir  # an engine is built without it
@@ -35,19 +36,25 @@ def staging(output: Path) -> Iterator[Path]:
     """A folder to write an artifact in, beside `output`, whose files then move to where it goes.
 
     If the context is left by an error, nothing moves.  An older artifact is replaced, weights
-    first; its manifest would tell if the machine stopped between the two.  Raises ExportError if
-    the place cannot be written.
+    first; its manifest would tell if the machine stopped between the two.  What a killed process
+    left behind in the same place is removed.  Raises ExportError if the place cannot be written.
     """
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    except OSError as error:
-        raise ExportError(f"cannot write to {output.parent}: {error.strerror}") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(staging_folder(output.parent))
+        except OSError as error:
+            raise ExportError(f"cannot write to {output.parent}: {reason(error)}") from error
         yield folder
         _publish(folder, output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def temporary_folder() -> AbstractContextManager[Path]:
+    """A folder for graphs that are only run; those that killed processes left are removed.
+
+    It is where the variable TMPDIR says.
+    """
+    return staging_folder(Path(tempfile.gettempdir()))
 
 
 def _publish(folder: Path, output: Path) -> None:
@@ -58,7 +65,7 @@ def _publish(folder: Path, output: Path) -> None:
         if len(files) == 1:
             weights_file(output).unlink(missing_ok=True)  # of an older artifact
     except OSError as error:
-        raise ExportError(f"cannot write {output}: {error.strerror}") from error
+        raise ExportError(f"cannot write {output}: {reason(error)}") from error
 
 
 def weights_file(output: Path) -> Path:
@@ -68,11 +75,13 @@ def weights_file(output: Path) -> Path:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """For writing a file of a `staging` folder; raises ExportError if that does not succeed."""
+    """For writing a file in a hidden folder; raises ExportError if that does not succeed."""
     try:
         yield
     except OSError as error:
-        raise ExportError(f"cannot write to {path.parent.parent}: {error.strerror}") from error
+        hidden = [folder for folder in path.parents if folder.name.startswith(".")]
+        place = hidden[-1].parent if hidden else path.parent
+        raise ExportError(f"cannot write to {place}: {reason(error)}") from error
 
 
 def save(model: ir.Model, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsunet.cli_checkpoint import WeightsKey
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.errors import DSUNetError
 from dsunet_export.cli_doctor import doctor
@@ -25,7 +27,7 @@ from dsunet_export.options import (
     read_patterns,
 )
 from dsunet_export.stopwatch import print_step
-from dsunet_runtime.command import make_app
+from dsunet_runtime.command import complain, make_app
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.manifest import InputForm, MaskForm
 
@@ -48,7 +50,10 @@ def onnx(
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write, NAME.onnx.")],
     checkpoint: Annotated[
         Path | None,
-        typer.Argument(metavar="CHECKPOINT", help="The weights; not with --random-weights."),
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="The weights, a file or the folder of a run; not with --random-weights.",
+        ),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help=f"{', '.join(PRESETS)}.  [default: read from CHECKPOINT]")
@@ -75,6 +80,7 @@ def onnx(
         str | None,
         typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, for the same."),
     ] = None,
+    weights: WeightsKey = None,
     input_form: Annotated[
         InputForm,
         typer.Option(
@@ -152,16 +158,19 @@ def onnx(
         from dsunet_export.artifact import check_output
         from dsunet_export.inspection import headroom_in_words, kept_in_words, verified_in_words
         from dsunet_export.onnx import export_onnx
+        from dsunet_export.probes import notes_on
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{missing_package(error)} is not installed: pip install 'dsunet[export]'"
         ) from error
-    from dsunet_runtime.jobs import images_at
 
     check_output(output)
     if images is not None:
-        images_at(images)  # fails before anything is loaded
-    model, origin = _load(checkpoint, preset, injection, random_weights, seed, sam2, dinov2)
+        for line in notes_on(images):  # fails before anything is loaded
+            complain("dsunet-export", line)
+    model, origin = _load(
+        checkpoint, preset, injection, random_weights, seed, sam2, dinov2, weights
+    )
     manifest = export_onnx(model, origin, output, options, print_step)
     for line in kept_in_words(manifest.precision):
         print(f"in float32: {line}", file=sys.stderr)
@@ -205,13 +214,15 @@ def _load(
     seed: int | None,
     sam2: Path | None,
     dinov2: str | None,
+    weights: str | None,
 ) -> tuple[DSUNet, WeightsOrigin]:
     """The model that the options ask for, and where its weights come from."""
     from dsunet import checkpoint_sha256, load_model, random_model
+    from dsunet.run_checkpoint import find_checkpoint
 
     config = _config(preset, injection)
     if random_weights:
-        if config is None or checkpoint or sam2 or dinov2:
+        if config is None or checkpoint or sam2 or dinov2 or weights:
             raise ExportError(
                 "--random-weights goes with --preset NAME, and without a CHECKPOINT or encoders"
             )
@@ -220,8 +231,12 @@ def _load(
         raise ExportError("name a CHECKPOINT, or give --preset NAME --random-weights")
     if seed is not None:
         raise ExportError("--seed goes with --random-weights, not with a CHECKPOINT")
-    model = load_model(checkpoint, config=config, sam2=sam2, dinov2=dinov2)
-    return model, WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
+    notice = functools.partial(complain, "dsunet-export")
+    file = find_checkpoint(checkpoint, notice)
+    model = load_model(
+        file, config=config, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice
+    )
+    return model, WeightsOrigin(file.name, checkpoint_sha256(file))
 
 
 def _config(preset: str | None, injection: Injection | None) -> DSUNetConfig | None:

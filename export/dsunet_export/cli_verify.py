@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsunet.cli_checkpoint import WeightsKey
 from dsunet.device import Device
 from dsunet_export.errors import MissingExtraError, VerificationError, missing_package
+from dsunet_runtime.command import complain
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.provider import Provider
 
@@ -25,7 +27,9 @@ _TOLERANCE_OF_8_BITS = 3.0
 
 
 def verify(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Checkpoint, ONNX file or engine.")],
+    a: Annotated[
+        Path, typer.Argument(metavar="A", help="Checkpoint, run folder, ONNX file or engine.")
+    ],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another, to compare with A.")],
     images: Annotated[
         Path | None,
@@ -73,6 +77,7 @@ def verify(
         str | None,
         typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, for the same."),
     ] = None,
+    weights: WeightsKey = None,
     device: Annotated[Device, typer.Option(help="Of a checkpoint.")] = Device.AUTO,
     provider: Annotated[
         Provider | None,
@@ -95,6 +100,7 @@ def verify(
         from dsunet_export.comparison.opening import is_artifact, is_onnx, is_quantized, open_both
         from dsunet_export.comparison.report import as_document, draw, write_report
         from dsunet_export.comparison.summary import summarize
+        from dsunet_export.probes import notes_on
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{missing_package(error)} is not installed: pip install 'dsunet[evaluate,export]'"
@@ -105,9 +111,11 @@ def verify(
         raise typer.BadParameter("--layers and --bisect read graphs: give two ONNX files")
     if provider is not None and not (is_onnx(a) or is_onnx(b)):
         raise typer.BadParameter("--provider is for ONNX files, and neither A nor B is one")
-    if is_artifact(a) and is_artifact(b) and (sam2 or dinov2 or device is not Device.AUTO):
+    for_checkpoints = sam2 or dinov2 or weights or device is not Device.AUTO
+    if is_artifact(a) and is_artifact(b) and for_checkpoints:
         raise typer.BadParameter(
-            "--sam2, --dinov2 and --device are for checkpoints, and neither A nor B is one"
+            "--sam2, --dinov2, --weights and --device are for checkpoints, and neither A nor B is "
+            "one"
         )
     if bisect is not None:
         if not bisect.absolute().parent.is_dir():
@@ -117,12 +125,19 @@ def verify(
         eight_bits = is_quantized(a) or is_quantized(b)
         tolerance = _TOLERANCE_OF_8_BITS if eight_bits else _TOLERANCE
     probes = probes_for(a, b, images)
+    for line in notes_on(images) if images else []:
+        complain("dsunet-export", line)
     with results_folder(output):
         try:
-            with open_both(a, b, sam2=sam2, dinov2=dinov2, device=device, provider=provider) as (
-                first,
-                second,
-            ):
+            with open_both(
+                a,
+                b,
+                sam2=sam2,
+                dinov2=dinov2,
+                weights=weights,
+                device=device,
+                provider=provider,
+            ) as (first, second):
                 comparison = summarize(str(a), str(b), compare(first, second, probes))
         except BackendError:
             # A graph that overflows, or of bfloat16, does not run by itself: its layers are found.

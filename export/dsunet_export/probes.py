@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,8 +15,8 @@ from PIL import Image
 
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.errors import ImageError
-from dsunet_runtime.images import as_rgb, encoder_input
-from dsunet_runtime.jobs import images_at
+from dsunet_runtime.images import as_rgb, encoder_input, first_frames, read_header
+from dsunet_runtime.jobs import images_at, left_out
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, InputForm, Manifest
 
 
@@ -50,6 +51,19 @@ def load_probes(folder: Path, size: tuple[int, int] | None) -> list[Probe]:
     Raises ImageError if there are none or one cannot be read.
     """
     return [load_probe(path, size) for path in images_at(folder)]
+
+
+def notes_on(folder: Path) -> list[str]:
+    """What of a folder of images is not used: other files, and frames after the first.
+
+    That is read from the files' headers.  What cannot be read is left to who decodes it.
+    """
+    of_several = []
+    for path in images_at(folder):
+        with suppress(ImageError):
+            if read_header(path).is_first_of_several:
+                of_several.append(path)
+    return [*left_out([folder]), *([first_frames(of_several)] if of_several else [])]
 
 
 def load_probe(path: Path, size: tuple[int, int] | None) -> Probe:

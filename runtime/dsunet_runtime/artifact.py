@@ -92,6 +92,14 @@ def check_hashes(path: Path, manifest: Manifest) -> None:
             )
 
 
+def weights_files(path: Path, manifest: Manifest) -> dict[str, Path]:
+    """The files beside the ONNX artifact at `path` that hold weights, by the names it has for them.
+
+    A manifest that was read has plain names only.
+    """
+    return {file.name: path.with_name(file.name) for file in manifest.files}
+
+
 def weights_source(path: Path, manifest: Manifest) -> Path:
     """The ONNX file with the weights of the stripped engine at `path`.
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import time
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,10 +12,6 @@ from dsunet_runtime.cli_bench import bench
 from dsunet_runtime.command import complain, make_app
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.provider import Provider
-
-if TYPE_CHECKING:
-    from dsunet_runtime.jobs import Job
-    from dsunet_runtime.segmenter import Segmenter
 
 PROGRAM = "dsunet-run"
 
@@ -64,6 +57,7 @@ def predict(
     """
     import dsunet_runtime
     from dsunet_runtime.jobs import left_out, plan, results_folder
+    from dsunet_runtime.prediction_run import run_jobs
 
     jobs = plan(images, output, overlays=overlay)
     with (
@@ -74,37 +68,8 @@ def predict(
             complain(PROGRAM, f"{artifact} has random weights: its masks mean nothing")
         for line in left_out(images):
             complain(PROGRAM, line)
-        if _run(segmenter, jobs, batch or segmenter.best_batch):
+        if run_jobs(PROGRAM, segmenter, jobs, batch or segmenter.best_batch):
             raise typer.Exit(1)
 
 
 app.command()(bench)
-
-
-def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:
-    """Carry out the jobs, report on them, and say how many failed."""
-    from dsunet_runtime.images import first_frames
-    from dsunet_runtime.prediction import check_batch
-    from dsunet_runtime.prediction import predict as predict_jobs
-    from dsunet_runtime.progress import Progress
-
-    check_batch(segmenter, jobs, batch)
-    failed = 0
-    of_several = []
-    start = time.perf_counter()
-    with warnings.catch_warnings(), Progress(len(jobs), sys.stderr) as progress:
-        # Pillow warns of what does not keep it from decoding: odd EXIF data, very large images.
-        warnings.simplefilter("ignore")
-        for outcome in predict_jobs(segmenter, jobs, batch):
-            if outcome.fault is not None:
-                failed += 1
-                progress.say(f"{PROGRAM}: {outcome.fault}")
-            if outcome.is_first_of_several:
-                of_several.append(outcome.job.image)
-            progress.advance()
-    if of_several:
-        complain(PROGRAM, first_frames(of_several))
-    seconds = time.perf_counter() - start
-    masks = f"{len(jobs) - failed} mask{'' if len(jobs) - failed == 1 else 's'}"
-    print(f"{masks}, {failed} failed, {seconds:.1f} s, {len(jobs) / seconds:.1f} images/s")
-    return failed

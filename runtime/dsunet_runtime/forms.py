@@ -40,7 +40,7 @@ class Form(ABC):
         try:
             decoded = decode(image)
             prepared = self.prepare(decoded.rgb)
-            return replace(prepared, is_first_of_several=decoded.is_first_of_several)
+            return replace(prepared, is_first_of_several=decoded.header.is_first_of_several)
         except ImageError as error:
             if isinstance(image, str | os.PathLike):
                 raise ImageError(f"{os.fspath(image)}: {error}") from error

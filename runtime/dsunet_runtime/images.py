@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +39,14 @@ _SEVERAL_VIEWS = "MPO"
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What can be told of an image file without decoding it."""
+    """What an image file says without being decoded."""
 
     shape: tuple[int, int]
     """Height and width of the upright image."""
-    orientation: int
-    """By EXIF, 1 to 8; 1 without EXIF, and for what is upright."""
+    orientation: int = _UPRIGHT
+    """By EXIF, 1 to 8; 1 without EXIF."""
+    is_first_of_several: bool = False
+    """Whether the file has more frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +55,11 @@ class Decoded:
 
     rgb: NDArray[np.uint8]
     """Contiguous, H×W×3, 0 to 255, upright."""
-    orientation: int = _UPRIGHT
-    """As in `Header`."""
+    header: Header
     is_grey: bool = False
     """By its format; one in colour may have grey pixels only."""
     is_transparent: bool = False
     """Whether a pixel is not wholly opaque."""
-    is_first_of_several: bool = False
-    """Whether the file has more frames."""
-
-    @property
-    def header(self) -> Header:
-        height, width, _ = self.rgb.shape
-        return Header((height, width), self.orientation)
 
 
 def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
@@ -79,7 +73,8 @@ def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
 def decode(image: ImageLike) -> Decoded:
     """An image as in `as_rgb`, with what else its file says.  Raises ImageError likewise."""
     if isinstance(image, np.ndarray):
-        return Decoded(_checked_array(image))
+        rgb = _checked_array(image)
+        return Decoded(rgb, Header(rgb.shape[:2]))
     if isinstance(image, Image.Image):
         try:
             return _decoded(image)
@@ -141,15 +136,8 @@ def first_frames(paths: Sequence[Path]) -> str:
 
 
 def read_header(path: Path) -> Header:
-    """Size and orientation of an image file.  Raises ImageError if it cannot be read."""
+    """What an image file says in its header.  Raises ImageError if it cannot be read."""
     return with_image(path, _header)
-
-
-def _header(image: Image.Image) -> Header:
-    orientation = _orientation(image)
-    tags = getattr(image, "tag_v2", {})  # Pillow gives a TIFF image's size as it will be upright
-    height, width = tags.get(_HEIGHT, image.height), tags.get(_WIDTH, image.width)
-    return Header((width, height) if is_sideways(orientation) else (height, width), orientation)
 
 
 def is_sideways(orientation: int) -> bool:
@@ -157,19 +145,32 @@ def is_sideways(orientation: int) -> bool:
     return orientation >= _SIDEWAYS
 
 
+def _header(image: Image.Image) -> Header:
+    """Of an image that is not loaded yet."""
+    orientation = _orientation(image)
+    tags = getattr(image, "tag_v2", {})  # Pillow gives a TIFF image's size as it will be upright
+    height, width = tags.get(_HEIGHT, image.height), tags.get(_WIDTH, image.width)
+    return Header(
+        shape=(width, height) if is_sideways(orientation) else (height, width),
+        orientation=orientation,
+        is_first_of_several=(
+            bool(getattr(image, "is_animated", False)) and image.format != _SEVERAL_VIEWS
+        ),
+    )
+
+
 def _decoded(image: Image.Image) -> Decoded:
     if not (image.width and image.height):
         raise ImageError("the image is empty: give one of at least one pixel")
-    bits = stored_bits(image)
-    is_first = bool(getattr(image, "is_animated", False)) and image.format != _SEVERAL_VIEWS
-    orientation = _orientation(image)
+    bits, header = stored_bits(image), _header(image)
     image.load()  # which turns TIFF images, and finds what follows the pixels of PNG images
+    orientation = header.orientation if header.orientation != _UPRIGHT else _orientation(image)
+    rgb = np.ascontiguousarray(_to_rgb(_upright(image), bits))
     return Decoded(
-        rgb=np.ascontiguousarray(_to_rgb(_upright(image), bits)),
-        orientation=orientation if orientation != _UPRIGHT else _orientation(image),
+        rgb=rgb,
+        header=replace(header, shape=rgb.shape[:2], orientation=orientation),
         is_grey=image.mode in ("1", "L") or image.mode.startswith("I"),
         is_transparent=_is_transparent(image),
-        is_first_of_several=is_first,
     )
 
 

@@ -236,7 +236,7 @@ class TestCommand:
             (("--preset", "nano", "-o", "a.jpg"), 2, "a.jpg is no name of a picture"),
             (("--preset", "nano", "-o", "none/a.png"), 1, "there is no folder none: make it"),
             (("--preset", "none"), 1, "there is no preset 'none'"),
-            (("--preset", "nano", "--mask", "IMAGE/../small.png"), 1, "has 9×6 pixels, and the up"),
+            (("--preset", "nano", "--mask", "IMAGE/../small.png"), 1, "its mask 9×6: give the"),
             (("--checkpoint", "none.pth"), 1, "none.pth"),
         ],
     )

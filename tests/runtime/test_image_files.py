@@ -117,8 +117,9 @@ class TestFrames:
         first.save(one)
         first.save(several, save_all=True, append_images=[second])
         decoded = decode(several)
-        assert decoded.is_first_of_several
-        assert not decode(one).is_first_of_several
+        assert decoded.header.is_first_of_several
+        assert read_header(several).is_first_of_several
+        assert not decode(one).header.is_first_of_several
         # Animations are coded as pictures that change, so exactly the same only where lossless.
         tolerance = {"webp": 12, "avif": 25}.get(suffix, 0)
         difference = np.abs(decoded.rgb.astype(int) - as_rgb(one))
@@ -132,7 +133,7 @@ class TestFrames:
         image.save(path, save_all=True, append_images=[image.resize((8, 8))])
         with Image.open(path) as opened:
             assert opened.n_frames == 2  # type: ignore[attr-defined]
-        assert not decode(path).is_first_of_several
+        assert not decode(path).header.is_first_of_several
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -144,7 +145,7 @@ def test_headers_tell_the_size_and_the_orientation(
     exif[ExifTags.Base.Orientation] = orientation
     Image.fromarray(photo).save(tmp_path / f"a.{suffix}", exif=exif)
     header, decoded = read_header(tmp_path / f"a.{suffix}"), decode(tmp_path / f"a.{suffix}")
-    assert header.orientation == decoded.orientation == orientation
+    assert header.orientation == decoded.header.orientation == orientation
     height, width, _ = photo.shape
     assert header.shape == ((width, height) if orientation > 4 else (height, width))
     assert header.shape == decoded.rgb.shape[:2]
@@ -154,7 +155,7 @@ def test_an_orientation_that_there_is_not(tmp_path: Path, photo: NDArray[np.uint
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 0
     Image.fromarray(photo).save(tmp_path / "a.png", exif=exif)
-    assert decode(tmp_path / "a.png").orientation == 1
+    assert decode(tmp_path / "a.png").header.orientation == 1
 
 
 @pytest.mark.parametrize(("alpha", "is_transparent"), [(255, False), (254, True)])

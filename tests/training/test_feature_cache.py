@@ -201,7 +201,7 @@ def test_a_damaged_map_is_never_used(one_image: FeatureCache) -> None:
     assert one_image.read(0, flip)["map0"].unique().tolist() == [2.0]
     for version in damaged(path.read_bytes(), 1000, seed=3, structure=300):
         path.write_bytes(version)
-        with pytest.raises(DataError, match=r"damaged: --resume|cannot be read: .*; --resume"):
+        with pytest.raises(DataError, match="it is damaged; --resume computes it anew"):
             one_image.read(0, flip)
     assert one_image.missing() == [0]
 
@@ -210,7 +210,7 @@ def test_another_map_is_never_used(one_image: FeatureCache) -> None:
     """A whole file under the name of another one."""
     one, other = (one_image.path(0, flip) for flip in FLIPS[:2])
     one.write_bytes(other.read_bytes())
-    with pytest.raises(DataError, match="damaged: --resume computes it anew"):
+    with pytest.raises(DataError, match="it is another file; --resume computes it anew"):
         one_image.read(0, FLIPS[0])
     assert one_image.read(0, FLIPS[1])["map0"].unique().tolist() == [1.0]
 

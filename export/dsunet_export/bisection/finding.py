@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,10 +12,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from dsunet_export.artifact import temporary_folder
 from dsunet_export.bisection.groups import DEPTH, Group, levels_of, parts_of
 from dsunet_export.bisection.search import minimize
 from dsunet_export.bisection.switches import Switchboard
 from dsunet_export.errors import ExportError
+from dsunet_export.graph_file import load_graph
 from dsunet_export.precision.narrowing import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rules import REQUESTED
@@ -74,8 +75,8 @@ def find_layers_to_keep(
     levels = levels_of(names)
     finest = {name: group for group, members in levels[-1].items() for name in members}
     with (
-        tempfile.TemporaryDirectory() as folder,
-        Switchboard(model, finest, DATA_TYPES[compute], inputs, Path(folder)) as board,
+        temporary_folder() as folder,
+        Switchboard(model, finest, DATA_TYPES[compute], inputs, folder) as board,
     ):
         judge = _Judge(board, probes, read_manifest(a), list(levels[-1]), report)
         before = judge.difference([])
@@ -176,7 +177,7 @@ def _prepare(a: Path, b: Path) -> tuple[ir.Model, list[str], Compute, GraphInput
     check_precisions(a, b)
     first, second = read_manifest(a), read_manifest(b)
     compute = Compute.of(second.precision.compute)
-    model = ir.load(a)
+    model = load_graph(a, first)
     infer_types(model)
     entries = second.precision.kept_in_float32
     kept = [entry.pattern for entry in entries if entry.reason != REQUESTED]

@@ -8,30 +8,34 @@ from __future__ import annotations
 
 import math
 import statistics
-import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from dsunet_export.artifact import temporary_folder
 from dsunet_export.comparison.comparing import few_probes
+from dsunet_export.comparison.piecewise import PiecewiseRun
 from dsunet_export.errors import ExportError
+from dsunet_export.graph_file import graph_errors, load_graph
 from dsunet_export.names import POSTPROCESS, PREPROCESS, is_in
 from dsunet_export.precision.narrowing import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rounding import round_every_tensor
-from dsunet_export.precision.running import Session
 from dsunet_export.precision.types import SELECTS
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.compute import Compute
 
-_AT_ONCE = 32
-"""Tensors of each graph in memory at once; the graphs run again for the next ones."""
+_AT_ONCE = 8
+"""Tensors of each graph in memory at once, beside the weights that make them and what is read later
+on: of `large`, whose largest are maps of attention of 240 MB, some 3 GB in all."""
+_BLOCK = 1 << 20
+"""Numbers that are compared at once, in float64."""
 _SHARE = 100.0
 """Times what the layers before it lose in the middle: more than that is more than its share.  In
 float16 a softmax of large scores, or the small difference of large numbers, loses up to 90 times as
@@ -81,11 +85,11 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
     """The tensors of two ONNX artifacts that have the same name, on the first few images of a
     folder, or on random pixels and a photograph.
 
-    Raises ExportError if there are none, or if a graph does not run.
+    Both graphs run in pieces, in the memory of a few tensors.  Raises ExportError if there are no
+    such tensors, or if a graph does not run.
     """
     probes = few_probes(a, b, images)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    with temporary_folder() as folder, graph_errors(a, b):
         first, second = _Graph(a), _Graph(b)
         common = [name for name in first.makers if name in second.makers]
         if read_manifest(a).inputs != read_manifest(b).inputs:
@@ -98,12 +102,11 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
             )
         kept = _kept(first, second)
         for graph in (first, second):
-            graph.start(common, folder)
-            stack.callback(graph.close)
+            graph.start(common, probes, folder)
         errors = {
             name: error
             for start in range(0, len(common), _AT_ONCE)
-            for name, error in _errors(first, second, common[start:][:_AT_ONCE], probes).items()
+            for name, error in _errors(first, second, common[start:][:_AT_ONCE]).items()
         }
     layers = [
         Layer(
@@ -144,14 +147,14 @@ class _Graph:
 
     def __init__(self, path: Path) -> None:
         manifest = read_manifest(path)
-        self._model = ir.load(path)
+        self._model = load_graph(path, manifest)
         infer_types(self._model)
         compute = Compute.of(manifest.precision.compute)
         self._types = {ir.DataType.FLOAT, DATA_TYPES.get(compute, ir.DataType.FLOAT)}
         self._rounded = DATA_TYPES.get(compute)
         self.is_reduced = self._rounded is not None
         self._inputs = GraphInputs.of(manifest)
-        self._outputs: dict[str, str] = {}
+        self._outputs: dict[str, ir.Value] = {}
         self.makers: dict[str, ir.Node] = {
             str(value.name): node
             for node in self._model.graph
@@ -166,25 +169,20 @@ class _Graph:
             if value.dtype is ir.DataType.FLOAT
         }
 
-    def start(self, names: Iterable[str], folder: Path) -> None:
-        """Load the graph, so that the tensors with these names can be read."""
+    def start(self, names: Iterable[str], probes: Iterable[Probe], folder: Path) -> None:
+        """Get ready to run on images, so that the tensors with these names can be read."""
         if self._rounded is not None:
             round_every_tensor(self._model, self._rounded)
         made = {str(value.name): value for node in self._model.graph for value in node.outputs}
         for name in names:
             # Where it was rounded, those that read it read this.
-            value = made.get(f"{name}.wide", made[name])
-            self._outputs[name] = str(value.name)
-            if value not in self._model.graph.outputs:
-                self._model.graph.outputs.append(value)
-        self._session = Session(self._model, folder)
+            self._outputs[name] = made.get(f"{name}.wide", made[name])
+        inputs = map(self._inputs.prepare, probes)
+        self._run = PiecewiseRun(self._model, self._outputs.values(), inputs, folder)
 
-    def values(self, names: Sequence[str], probe: Probe) -> list[NDArray[np.float64]]:
-        """The tensors with these names, for one image."""
-        found = self._session.run(
-            self._inputs.prepare(probe), [self._outputs[name] for name in names]
-        )
-        return [found[self._outputs[name]].astype(np.float64) for name in names]
+    def values(self, names: Sequence[str]) -> Iterator[list[NDArray[Any]]]:
+        """The tensors with these names, for one image after the other; once for each name."""
+        return self._run.compute([self._outputs[name] for name in names])
 
     def sources(self, name: str, known: Iterable[str]) -> set[str]:
         """Those of the known tensors that a tensor is made of, through any that are not known."""
@@ -202,9 +200,6 @@ class _Graph:
                 ahead.extend(producer.inputs)
         return found
 
-    def close(self) -> None:
-        self._session.close()
-
 
 def _kept(first: _Graph, second: _Graph) -> set[str]:
     """Tensors that stay in float32 where one of the graphs is of reduced precision."""
@@ -212,22 +207,36 @@ def _kept(first: _Graph, second: _Graph) -> set[str]:
     return first.in_float32 & second.in_float32 if reduced else set()
 
 
-def _errors(
-    first: _Graph, second: _Graph, names: Sequence[str], probes: Sequence[Probe]
-) -> dict[str, float]:
+def _errors(first: _Graph, second: _Graph, names: Sequence[str]) -> dict[str, float]:
     """Of each tensor, over all images together."""
     differences, magnitudes = np.zeros(len(names)), np.zeros(len(names))
-    for probe in probes:
-        pairs = zip(first.values(names, probe), second.values(names, probe), strict=True)
-        for index, (a, b) in enumerate(pairs):
+    for one, other in zip(first.values(names), second.values(names), strict=True):
+        for index, (a, b) in enumerate(zip(one, other, strict=True)):
             if a.shape != b.shape:
                 raise ExportError(
                     f"{names[index]} has shape {a.shape} in A and {b.shape} in B: export both from "
                     "one model"
                 )
-            differences[index] += ((b - a) ** 2).sum() if np.isfinite(b).all() else math.inf
-            magnitudes[index] += (a**2).sum()
+            difference, magnitude = _squares(a, b)
+            differences[index] += difference
+            magnitudes[index] += magnitude
     return {
         name: math.sqrt(difference / magnitude) if magnitude else float(difference > 0)
         for name, difference, magnitude in zip(names, differences, magnitudes, strict=True)
     }
+
+
+def _squares(a: NDArray[Any], b: NDArray[Any]) -> tuple[float, float]:
+    """The sum of the squared differences, infinite where B is not finite, and that of A's squares.
+
+    In blocks: whole tensors in float64 would take more memory than the graphs.
+    """
+    difference = magnitude = 0.0
+    flat_a, flat_b = a.reshape(-1), b.reshape(-1)
+    for start in range(0, a.size, _BLOCK):
+        block_a = flat_a[start:][:_BLOCK].astype(np.float64)
+        block_b = flat_b[start:][:_BLOCK].astype(np.float64)
+        finite = np.isfinite(block_b).all()
+        difference += float(((block_b - block_a) ** 2).sum()) if finite else math.inf
+        magnitude += float((block_a**2).sum())
+    return difference, magnitude

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import onnx_ir as ir
-
 from dsunet_export.artifact import append_manifest, beside, replace_manifest, save, staging
 from dsunet_export.errors import ExportError
+from dsunet_export.graph_file import graph_errors, load_graph
 from dsunet_export.precision.reduction import Wish, reduce_precision
 from dsunet_export.precision.verification import before_conversion, verify_reduced
 from dsunet_export.probes import GraphInputs, make_probes
@@ -43,9 +42,10 @@ def convert_file(
     probes = make_probes(inputs.size)
     with staging(output) as folder:
         watch = Stopwatch(report)
-        model = ir.load(onnx_path)
+        model = load_graph(onnx_path, manifest)
         model.metadata_props.pop(METADATA_KEY, None)
-        precision, logits = reduce_precision(model, Wish(compute, (), probes), inputs, folder)
+        with graph_errors(onnx_path):
+            precision, logits = reduce_precision(model, Wish(compute, (), probes), inputs, folder)
         cases = [
             Case(probe, reference, reference="the float32 graph")
             for probe, reference in zip(probes, logits, strict=True)

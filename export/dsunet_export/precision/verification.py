@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dsunet_export.errors import VerificationError
+from dsunet_export.graph_file import load_graph
 from dsunet_export.precision.narrowing import DATA_TYPES
 from dsunet_export.precision.rounding import round_every_tensor
 from dsunet_export.precision.running import compute_logits
@@ -95,7 +95,7 @@ def verify_reduced(
     """
     compute = Compute.of(manifest.precision.compute)
     cases = [replace(c, tolerance=tolerance_for(c.probe, manifest)) for c in cases]
-    model = ir.load(artifact)
+    model = load_graph(artifact, manifest)
     if compute is not Compute.FP32:
         round_every_tensor(model, DATA_TYPES[compute])
     inputs = GraphInputs.of(manifest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from dsunet_runtime.artifact import weights_files
 from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError
+from dsunet_runtime.files import open_regular
 from dsunet_runtime.manifest import FLOAT8, Manifest
 from dsunet_runtime.provider import Provider, forbid_tf32
 from dsunet_runtime.quoting import reason, shorten
@@ -118,12 +121,38 @@ def leave_float8(options: Any) -> None:
     options.add_session_config_entry("session.disable_quant_qdq", "1")
 
 
+def give_linked_weights(options: Any, path: Path, manifest: Manifest) -> list[mmap.mmap]:
+    """Let a session read the weights of an artifact from where links lead.
+
+    ONNX Runtime refuses weights that lie in another folder, because a graph may name any file.  The
+    names here are the manifest's, of files beside the artifact, and their hashes are checked.  Keep
+    what is given back until the session is open.
+    """
+    give = getattr(options, "add_external_initializers_from_files_in_memory", None)
+    linked = {
+        name: file
+        for name, file in weights_files(path, manifest).items()
+        if file.resolve().parent != path.parent.resolve()
+    }
+    if give is None or not linked:  # versions before 1.24 do not refuse
+        return []
+    contents = []
+    for file in linked.values():
+        with open_regular(file) as opened:
+            contents.append(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+    give(list(linked), contents, [len(content) for content in contents])
+    return contents
+
+
 def _create_session(
     runtime: Any, path: Path, manifest: Manifest, provider: Provider, threads: int | None
 ) -> Any:
     try:
         options = session_options(runtime, threads, manifest)
-        return _open(runtime, path, provider, options, _engine_folder(path, manifest))
+        kept = give_linked_weights(options, path, manifest)
+        session = _open(runtime, path, provider, options, _engine_folder(path, manifest))
+        del kept
+        return session
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
         if type(error).__name__ in _BROKEN_MODEL:
             raise ArtifactError(f"{path}: not a whole ONNX model: {reason(error)}") from error

@@ -9,8 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends import Tensors
-from dsunet_runtime.backends.onnxruntime import import_onnxruntime, session_options
+from dsunet_runtime.backends.onnxruntime import (
+    give_linked_weights,
+    import_onnxruntime,
+    session_options,
+)
 from dsunet_runtime.bench.roofline.counting import Node, Tensor
 from dsunet_runtime.bench.roofline.layers import Layer, Profile, medians, repeat
 from dsunet_runtime.errors import BackendError
@@ -80,8 +85,10 @@ def _record(
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         providers = [Provider.CPU.official_name]
+        kept = give_linked_weights(options, path, read_manifest(path))
         try:
             session = runtime.InferenceSession(path, options, providers=providers)
+            del kept
             use(session)
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
             raise BackendError(f"{path}: cannot be profiled: {reason(error)}") from error

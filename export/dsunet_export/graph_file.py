@@ -1,0 +1,94 @@
+"""The graph of an ONNX artifact, read from its file, with its weights from wherever they lie.
+
+onnx-ir reads weights beside a graph only if no link is on the way to them, because a graph may name
+any file.  Caches of downloads consist of links, though.  Here the manifest decides instead: weights
+are read from the files that it names, which are beside the artifact and whose hashes it holds.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from dsunet_export.errors import ExportError
+from dsunet_runtime.artifact import weights_files
+from dsunet_runtime.errors import RuntimeFault
+from dsunet_runtime.files import open_regular
+from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.quoting import printable, quote, reason
+
+
+def load_graph(path: Path, manifest: Manifest) -> ir.Model:
+    """Read the graph of an artifact whose files have been checked.
+
+    Weights are mapped into memory and not read before they are used.  None of the graph's tensors
+    refers to a file, so that the graph can be written anywhere.  Raises ExportError if the graph
+    cannot be read, and OSError if a file cannot.
+    """
+    with graph_errors(path):
+        proto = onnx.ModelProto()
+        with memoryview(_mapped(path)) as content:
+            proto.ParseFromString(content)
+        model = ir.from_proto(proto)
+        del proto
+        maps = {name: _mapped(file) for name, file in weights_files(path, manifest).items()}
+        for graph in model.graphs():
+            for value in graph.initializers.values():
+                if isinstance(value.const_value, ir.ExternalTensor):
+                    value.const_value = _from_map(path, value.const_value, maps)
+        return model
+
+
+@contextmanager
+def graph_errors(*paths: Path) -> Iterator[None]:
+    """Raise ExportError for what libraries raise when a graph is not what they take it for.
+
+    For work on graphs from the user's files, whose manifest may describe something else.
+    """
+    try:
+        yield
+    except (ExportError, RuntimeFault, OSError, MemoryError):
+        raise
+    except Exception as error:  # of any type: the graph may hold anything
+        named = " or ".join(map(str, paths))
+        raise ExportError(
+            f"{named}: not a graph that `dsunet-export onnx` writes "
+            f"({type(error).__name__}: {reason(error)}): export it again"
+        ) from error
+
+
+def _mapped(file: Path) -> mmap.mmap | bytes:
+    """The content of a file; an empty one cannot be mapped."""
+    with open_regular(file) as opened:
+        try:
+            return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:
+            return b""
+
+
+def _from_map(
+    path: Path, tensor: ir.ExternalTensor, maps: dict[str, mmap.mmap | bytes]
+) -> ir.Tensor[NDArray[Any]]:
+    """The same tensor, of the content of its file."""
+    content = maps.get(str(tensor.location))
+    if content is None:
+        raise ExportError(
+            f"{path}: its weight {quote(tensor.name)} is to be read from {quote(tensor.location)}, "
+            f"which its manifest does not name: export it again"
+        )
+    offset, shape, dtype = tensor.offset or 0, tensor.shape.numpy(), tensor.dtype.numpy()
+    if not 0 <= offset <= len(content) - tensor.nbytes or tensor.dtype.bitwidth < 8:
+        raise ExportError(
+            f"{path}: its weight {printable(repr(tensor.name), 80)} is not whole in "
+            f"{quote(tensor.location)}: export it again"
+        )
+    array = np.frombuffer(content, dtype, tensor.size, offset).reshape(shape)
+    return ir.Tensor(array, dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)

@@ -1,0 +1,29 @@
+"""Images of a folder to compare on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dsunet_export.probes import notes_on
+from dsunet_runtime import ImageError
+
+
+def test_what_is_not_used_of_a_folder_is_told(tmp_path: Path) -> None:
+    frames = [Image.new("L", (9, 9)), Image.new("L", (9, 9), 255)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "b.png")
+    (tmp_path / "c.png").write_bytes(b"broken")
+    (tmp_path / "notes.txt").touch()
+    assert notes_on(tmp_path) == [
+        f"{tmp_path}: left out 1 file: .txt (1)",
+        "only the first frame is used of a.gif",
+    ]
+    assert notes_on(tmp_path / "b.png") == []
+
+
+def test_a_folder_without_images(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="no images in this folder"):
+        notes_on(tmp_path)
