@@ -41,6 +41,11 @@ if TYPE_CHECKING:
 
 DYNAMIC = "dynamic"
 
+Verbose = Annotated[
+    bool,
+    typer.Option("-v", "--verbose", help="Print every comparison, not only the worst."),
+]
+
 app = make_app(
     "dsunet-export",
     "From a DSU-Net checkpoint to a verified artifact.",
@@ -152,6 +157,7 @@ def onnx(
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not compare the artifact with PyTorch.")
     ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Export a checkpoint to ONNX, and verify it against PyTorch.
 
@@ -193,7 +199,7 @@ def onnx(
         print(f"in float32: {line}", file=sys.stderr)
     for line in headroom_in_words(manifest.precision):
         print(line)
-    for line in verified_in_words(manifest):
+    for line in verified_in_words(manifest, verbose):
         print(line)
     files = [output, *(output.with_name(file.name) for file in manifest.files)]
     print(", ".join(f"{file} {file.stat().st_size / 1e6:,.1f} MB" for file in files))
@@ -209,6 +215,7 @@ def inspect(
         Path, typer.Argument(metavar="ARTIFACT", help="An exported ONNX file, or an engine.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="The manifest as JSON.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Say what an artifact is, then check that the files beside it are the ones it needs."""
     from dsunet_export.inspection import describe
@@ -216,7 +223,7 @@ def inspect(
     from dsunet_runtime.quoting import clean
 
     manifest = read_manifest(artifact)
-    print(manifest.to_json(indent=2) if as_json else clean(describe(manifest)))
+    print(manifest.to_json(indent=2) if as_json else clean(describe(manifest, verbose)))
     check_sizes(artifact, manifest)
     check_hashes(artifact, manifest)
 

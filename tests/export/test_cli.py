@@ -236,7 +236,14 @@ class TestInspect:
         assert said["preprocessing"] == "in the graph: hiera 160×160, dino 224×224"
         assert said["fold-scales"].endswith("same")
         assert re.fullmatch(r"\d\.\d{3} G, -\d\.\d{3} G \(\d+\.\d\d%\)", said["needed-tokens"])
-        assert sum(name == "verified" for name, _ in lines) == 2
+        assert sum(name == "verified" for name, _ in lines) == 1
+        assert said["verified"].startswith("2 comparisons, the worst: ")
+
+    @pytest.mark.parametrize("option", ["-v", "--verbose"])
+    def test_every_comparison(self, frames: Path, option: str) -> None:
+        result = CliRunner().invoke(app, ["inspect", str(frames), option])
+        lines = [line for line in result.stdout.splitlines() if line.startswith("verified")]
+        assert ["random" in line for line in lines] == [True, False]
 
     def test_as_json(self, frames: Path) -> None:
         result = CliRunner().invoke(app, ["inspect", str(frames), "--json"])
