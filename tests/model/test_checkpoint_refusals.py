@@ -396,6 +396,19 @@ def test_own_file_with_a_missing_key(nano: DSUNet, tmp_path: Path) -> None:
 # What is no file.
 
 
+def test_names_that_no_file_has(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path, message in (
+        (tmp_path / ("x" * 300), "File name too long"),
+        (loop, "Too many levels of symbolic links"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            load_model(path)
+    with pytest.raises(CheckpointError, match="no file can have this name"):
+        load_model(f"{tmp_path}/nul\0")
+
+
 def test_a_pipe_and_a_device_do_not_hang(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.pth"
     os.mkfifo(pipe)
