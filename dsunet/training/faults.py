@@ -40,7 +40,9 @@ def resumable(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except (RuntimeFault, CheckpointError) as error:
-        raise TrainingError(f"{error}; then go on with --resume {folder.path}") from error
+        raise TrainingError(
+            f"{error}; when that is mended, go on with dsunet train --resume {folder.path}"
+        ) from error
 
 
 def last_line(error: Exception) -> str:

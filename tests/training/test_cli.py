@@ -78,3 +78,15 @@ def test_an_interruption_says_how_to_go_on(
     hint = f": go on with dsunet train --resume {tmp_path / 'run'}" if begun else ""
     assert result.exit_code == 130
     assert result.stderr == f"dsunet: interrupted{hint}\n"
+
+
+def test_a_run_goes_on_longer_or_with_other_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(training, "resume", lambda *args, **changes: calls.append((args, changes)))
+    for arguments in ([], ["--epochs", 9], ["--workers", 0, "--epochs", 9]):
+        assert run("--resume", "run", *arguments).exit_code == 0
+    assert calls == [
+        ((Path("run"),), {}),
+        ((Path("run"),), {"epochs": 9}),
+        ((Path("run"),), {"epochs": 9, "workers": 0}),
+    ]

@@ -31,6 +31,7 @@ from dsunet.training.report import Report
 from dsunet.training.schedule import learning_rate
 from dsunet.training.state import Position, load_state, save_state, saved_position
 from dsunet.training.step import Stepper
+from dsunet_runtime.files import clear_leftovers
 from tests.damage import damaged
 from tests.training.conftest import SMALL, EncoderFiles, small_run, write_dataset
 
@@ -341,7 +342,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
         try:
             train(options(dataset, out))
         except DSUNetError as error:
-            said.write_text(str(error)[:400])
+            said.write_text(str(error)[:600])
 
     in_a_process(run).join()
     assert "cannot be written: " in said.read_text()
@@ -349,7 +350,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
     assert "\n" not in said.read_text()
     assert not list(out.rglob(".dsunet-*"))
     if RunFolder(out).config.exists():
-        assert f"; then go on with --resume {out}" in said.read_text()
+        assert f"; when that is mended, go on with dsunet train --resume {out}" in said.read_text()
         resume(out)
     else:
         train(options(dataset, out))
@@ -359,6 +360,28 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
 def test_nothing_to_go_on_with(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"has no run to go on with: no config\.json"):
         resume(tmp_path)
+
+
+def test_what_killed_runs_left_behind_is_cleared(
+    dataset: Path, tmp_path: Path, encoder_files: EncoderFiles
+) -> None:
+    """Of checkpoints, states, sheets and the cache, by the next run that writes there."""
+    run = small_run(
+        dataset, tmp_path / "run", epochs=1, cache=tmp_path / "cache", train_encoders=False,
+        sam2=encoder_files.sam2, dinov2=encoder_files.dinov2,
+    )  # fmt: skip
+    train(run)
+    folder = RunFolder(run.output)
+    cached = next((tmp_path / "cache").rglob("*.safetensors"))
+    cached.unlink()
+    folders = [folder.path, folder.state.parent, folder.overlays, cached.parent]
+    for number, place in enumerate(folders):
+        (place / f".dsunet-{number:032x}.tmp").mkdir()
+        (place / f".dsunet-{number:032x}.tmp" / "half").write_bytes(b"half")
+        (place / f".dsunet-{number + 9:032x}.tmp").write_bytes(b"half")
+    clear_leftovers.cache_clear()  # as in another process
+    resume(run.output, epochs=2)
+    assert not list(tmp_path.rglob(".dsunet-*"))
 
 
 def test_names_that_are_no_utf8(tmp_path: Path, encoder_files: EncoderFiles) -> None:
