@@ -60,10 +60,10 @@ def cut(path: Path, keep: float) -> None:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "empty": (lambda p: p.write_bytes(b""), "is empty"),
+    "empty": (lambda p: p.write_bytes(b""), "but empty"),
     "random bytes": (lambda p: p.write_bytes(bytes(range(7, 250)) * 9), "is not a checkpoint"),
     "text": (lambda p: p.write_text("<html>Not found</html>"), "is not a checkpoint"),
-    "LFS pointer": (lambda p: p.write_text("version https://git-lfs"), "git lfs pull"),
+    "LFS pointer": (lambda p: p.write_text("version https://git-lfs"), "a Git LFS pointer"),
     "object": (lambda p: torch.save({"model": Anything()}, p), "Python objects .*Anything"),
     "whole model": (lambda p: torch.save(torch.nn.Linear(2, 2), p), "Python objects .*Linear"),
     "legacy object": (lambda p: write_legacy({"a": Anything()}, p), "Python objects .*Anything"),
