@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsunet.cli_checkpoint import WeightsKey, notice
 from dsunet.device import Device
+from dsunet.errors import EvaluationError
 from dsunet.evaluation.table_form import TableForm
 from dsunet_runtime.command import complain
+from dsunet_runtime.command_options import (
+    MAX_COUNT,
+    MAX_WORKERS,
+    as_wrong_usage,
+    folder_to_write,
+    integer,
+)
+from dsunet_runtime.file_kinds import is_engine, is_onnx
 from dsunet_runtime.provider import Provider
 
 if TYPE_CHECKING:
@@ -28,7 +38,8 @@ def evaluate(
         list[Path] | None,
         typer.Argument(
             metavar="MODEL_OR_ARTIFACT",
-            help="Checkpoints, ONNX files and engines; the later ones are compared with the first.",
+            help="Checkpoints, run folders, ONNX files and engines; the later ones are compared "
+            "with the first.",
             show_default=False,
         ),
     ] = None,
@@ -54,6 +65,7 @@ def evaluate(
             "-o",
             "--output",
             metavar="DIR",
+            callback=folder_to_write,
             help="Also write metrics.json, metrics.csv, images.csv, report.html, table.md and "
             "table.tex.",
         ),
@@ -69,24 +81,29 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
+            callback=folder_to_write,
             help="Keep the masks: DIR/DATASET/STEM.png, or DIR/MODEL/DATASET/STEM.png.",
         ),
     ] = None,
     worst: Annotated[
         int | None,
-        typer.Option(
-            min=0,
-            metavar="N",
+        integer(
+            low=0,
+            high=MAX_COUNT,
             help=f"Images of each dataset that the report shows.  [default: {_WORST}]",
         ),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Only the first N images of each dataset."),
+        integer(low=1, high=MAX_COUNT, help="Only the first N images of each dataset."),
     ] = None,
     resize: Annotated[
         bool,
-        typer.Option("--resize", help="Resample predictions that are not of their truth's size."),
+        typer.Option(
+            "--resize",
+            help="Resample predictions of any other size than their truth's; those that differ by "
+            "a few pixels always are.",
+        ),
     ] = False,
     sam2: Annotated[
         Path | None,
@@ -96,6 +113,7 @@ def evaluate(
         str | None,
         typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, in the same case."),
     ] = None,
+    weights: WeightsKey = None,
     device: Annotated[
         Device | None,
         typer.Option(help="Where checkpoints are computed.  [default: auto]", show_default=False),
@@ -106,7 +124,7 @@ def evaluate(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Processes that score.  [default: one a core]"),
+        integer(low=1, high=MAX_WORKERS, help="Processes that score.  [default: one a core]"),
     ] = None,
 ) -> None:
     """Judge models, or masks that are there already, in the field's metrics.
@@ -121,8 +139,8 @@ def evaluate(
     Exit codes: 0 all is judged, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     models = models or []
-    checkpoints = [path for path in models if path.suffix.lower() not in (".onnx", ".engine")]
-    onnx = [path for path in models if path.suffix.lower() == ".onnx"]
+    checkpoints = [path for path in models if not (is_onnx(path) or is_engine(path))]
+    onnx = [path for path in models if is_onnx(path)]
     _require(
         bool(models) != (predictions is not None),
         "give models to judge, or --predictions, and not both",
@@ -135,10 +153,11 @@ def evaluate(
     _require(not (as_json and table), "give --json or --table, and not both")
     _require(bool(models) or save_masks is None, "--save-masks is for models")
     _require(output is not None or worst is None, "--worst is for the report: give -o DIR too")
-    for_checkpoints = sam2 is not None or dinov2 is not None or device is not None
+    given = (sam2, dinov2, weights, device)
+    for_checkpoints = any(option is not None for option in given)
     _require(
         bool(checkpoints) or not for_checkpoints,
-        "--sam2, --dinov2 and --device are for checkpoints",
+        "--sam2, --dinov2, --weights and --device are for checkpoints",
     )
     _require(bool(onnx) or provider is None, "--provider is for ONNX files")
     folders = [named_folder("--dataset", text) for text in dataset]
@@ -154,7 +173,14 @@ def evaluate(
 
     def open_model(path: Path) -> Predictor:
         if path in checkpoints:
-            return open_predictor(path, sam2=sam2, dinov2=dinov2, device=device or Device.AUTO)
+            return open_predictor(
+                path,
+                sam2=sam2,
+                dinov2=dinov2,
+                weights=weights,
+                device=device or Device.AUTO,
+                notice=notice,
+            )
         predictor = open_predictor(path, provider=provider if path in onnx else None)
         _warn_of_random_weights(path, predictor)
         return predictor
@@ -208,7 +234,8 @@ def _test_sets(
         found = [TestSet.of_folders(images, masks)]
     elif predictions is not None:
         found = [TestSet.of_predictions(predictions, masks)]
-    check_names(found)
+    with as_wrong_usage(EvaluationError):
+        check_names(found)
     return [test_set.first(limit) for test_set in found]
 
 

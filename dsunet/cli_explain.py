@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsunet.config import PRESETS
-from dsunet.errors import DataError, MissingExtraError
+from dsunet.cli_checkpoint import WeightsKey, notice
+from dsunet.config import PRESETS, DSUNetConfig
+from dsunet.errors import ConfigError, DataError, MissingExtraError
 from dsunet_runtime.command import complain
+from dsunet_runtime.command_options import (
+    MAX_COUNT,
+    MAX_SEED,
+    as_wrong_usage,
+    file_to_write,
+    integer,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
     from dsunet.explain.maps import FeatureMap, Weights
     from dsunet.explain.picture import Colouring
     from dsunet.model import DSUNet
+    from dsunet_runtime.images import Header
 
 POINTS = 600
 
@@ -26,7 +35,14 @@ POINTS = 600
 def explain(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="The picture, NAME.png.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            callback=file_to_write,
+            help="The picture, NAME.png.",
+        ),
     ],
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The model; or give a --preset.")
@@ -44,6 +60,7 @@ def explain(
     dinov2: Annotated[
         str | None, typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, for the same.")
     ] = None,
+    weights: WeightsKey = None,
     mask: Annotated[
         Path | None,
         typer.Option(
@@ -52,9 +69,11 @@ def explain(
         ),
     ] = None,
     points: Annotated[
-        int, typer.Option(min=4, help="Points that t-SNE draws of a map, at most.")
+        int, integer(low=4, high=MAX_COUNT, help="Points that t-SNE draws of a map, at most.")
     ] = POINTS,
-    seed: Annotated[int, typer.Option(min=0, help="Of t-SNE and of its choice of points.")] = 0,
+    seed: Annotated[
+        int, integer(low=0, high=MAX_SEED, help="Of t-SNE and of its choice of points.")
+    ] = 0,
 ) -> None:
     """Draw what Hiera and DINOv2 see in an image, level by level.
 
@@ -66,7 +85,13 @@ def explain(
     """
     if (checkpoint is None) == (preset is None):
         raise typer.BadParameter("give either --checkpoint or --preset")
-    _check_output(output)
+    if checkpoint is None and weights is not None:
+        raise typer.BadParameter("--weights is for --checkpoint")
+    if output.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{output} is no name of a picture: give NAME.png")
+    if preset is not None:
+        with as_wrong_usage(ConfigError):
+            DSUNetConfig.preset(preset)
     try:
         from dsunet.checkpoint import load_model
         from dsunet.explain.maps import Weights, feature_maps, open_encoders
@@ -74,16 +99,18 @@ def explain(
         from dsunet.explain.projections import embed, principal_colours
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error, "train") from error
-    from dsunet.data.files import read_image
+    from dsunet.data.files import decode_file
+    from dsunet_runtime.jobs import make_folder
     from dsunet_runtime.progress import StatusLine
 
-    rgb = read_image(image)
-    truth = _truth(mask, rgb.shape[:2])
+    decoded = decode_file(image)
+    rgb, truth = decoded.rgb, _truth(mask, image, decoded.header)
     if checkpoint is not None:
-        model, weights = load_model(checkpoint, sam2=sam2, dinov2=dinov2), Weights.TRAINED
+        model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
+        meaning = Weights.TRAINED
     else:
-        model, weights = open_encoders(preset or "", sam2=sam2, dinov2=dinov2)
-    _warn_if_random(weights)
+        model, meaning = open_encoders(preset or "", sam2=sam2, dinov2=dinov2, notice=notice)
+    _warn_if_random(meaning)
     with StatusLine(sys.stderr) as status:
 
         def project(one: FeatureMap) -> Level:
@@ -93,30 +120,21 @@ def explain(
 
         maps = feature_maps(model, rgb)
         encoders = {encoder: [project(one) for one in levels] for encoder, levels in maps.items()}
-        write_picture(output, rgb, _colouring(model, weights, rgb, truth), encoders)
+        make_folder(output.parent)
+        write_picture(output, rgb, _colouring(model, meaning, rgb, truth), encoders)
     print(output)
 
 
-def _check_output(output: Path) -> None:
-    """Before minutes of work."""
-    if output.suffix.lower() != ".png":
-        raise typer.BadParameter(f"{output} is no name of a picture: give NAME.png")
-    if not output.parent.is_dir():
-        raise DataError(f"{output}: there is no folder {output.parent}: make it first")
-
-
-def _truth(mask: Path | None, size: tuple[int, ...]) -> NDArray[np.uint8] | None:
+def _truth(mask: Path | None, image: Path, header: Header) -> NDArray[np.uint8] | None:
     if mask is None:
         return None
-    from dsunet.data.files import read_mask
+    from dsunet.data.checks import alignment_fault
+    from dsunet.data.files import decode_file, mask_of
 
-    truth = read_mask(mask)
-    if truth.shape != size:
-        raise DataError(
-            f"{mask}: has {truth.shape[1]}×{truth.shape[0]} pixels, and the upright image "
-            f"{size[1]}×{size[0]}: give the mask of this image"
-        )
-    return truth
+    decoded = decode_file(mask)
+    if fault := alignment_fault(image, header, "mask", decoded.header):
+        raise DataError(f"{fault.line}: give the mask of this image, turned as it is")
+    return mask_of(mask, decoded)
 
 
 def _warn_if_random(weights: Weights) -> None:

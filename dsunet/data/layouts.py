@@ -28,6 +28,7 @@ from pathlib import Path
 
 from dsunet.errors import DataError, listed
 from dsunet_runtime.image_folder import SUFFIXES
+from dsunet_runtime.quoting import shorten
 
 UNFINISHED = "unfinished.txt"
 """What `dsunet generate` has in its folder until the last scene is written."""
@@ -71,10 +72,12 @@ def locate(folder: Path, split: Split) -> tuple[Path, Path]:
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
     if not found:
+        absent = [path.name for path in folder.iterdir() if path.is_symlink() and not path.exists()]
+        links = f"; links that lead nowhere: {shorten(sorted(absent))}" if absent else ""
         raise DataError(
             f"{folder}: no folder of images beside one of masks was found here, nor in a folder "
             f"for {split.value}ing (images: {' '.join(sorted(_IMAGES))} or …-image; masks: "
-            f"{' '.join(sorted(_MASKS))} or …-mask): {_REMEDY}"
+            f"{' '.join(sorted(_MASKS))} or …-mask): {_REMEDY}{links}"
         )
     if len(found) > 1:
         raise DataError(

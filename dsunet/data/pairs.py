@@ -9,7 +9,8 @@ from pathlib import Path
 
 from dsunet.data.faults import Fault, FaultKind
 from dsunet.errors import DataError, listed
-from dsunet_runtime.image_folder import ImageFolder
+from dsunet_runtime.files import resolved
+from dsunet_runtime.image_folder import ImageFolder, counted
 from dsunet_runtime.quoting import reason
 
 NON_CAMOUFLAGED = "COD10K-NonCAM-"
@@ -67,7 +68,7 @@ def find_pairs(images: Path, masks: Path, *, shared_masks: bool = True) -> Pairi
     ]
     notes = [*found_images.notes, *found_masks.notes]
     if others:
-        notes.append(f"{masks}: left out {len(others)} masks of images in other folders")
+        notes.append(f"{masks}: left out {counted(len(others), 'mask')} of images in other folders")
     return Pairing(
         pairs=tuple(
             Pair(path.stem, path, found_masks.files[stem])
@@ -107,7 +108,7 @@ def _read(path: Path) -> _Stems:
         raise DataError(folder.no_images)
     notes = [folder.left_out] if folder.left_out else []
     if skipped := len(folder.images) - len(files):
-        notes.append(f"{path}: left out {skipped} files of {NON_CAMOUFLAGED}…")
+        notes.append(f"{path}: left out {counted(skipped, 'file')} named {NON_CAMOUFLAGED}…")
     stems: dict[str, Path] = {}
     twins = []
     for file in files:
@@ -126,7 +127,7 @@ def _stems_beside(images: Path, masks: Path) -> set[str]:
 
     It is not if it lies beside `images` itself, nor if it has the name of one of those folders.
     """
-    images, masks = images.resolve(), masks.resolve()
+    images, masks = resolved(images), resolved(masks)
     if masks.parent == images.parent or masks.name == images.name:
         return set()
     try:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from dsunet.device import Device
 from dsunet.errors import EvaluationError
-from dsunet_runtime.artifact import ENGINE_SUFFIX
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.closing import Closing
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.file_kinds import is_engine, is_onnx
 from dsunet_runtime.forms import EncoderTensors, Prepared
 from dsunet_runtime.images import ImageLike
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm, Preprocessing
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from dsunet.model import DSUNet
-
-ONNX_SUFFIX = ".onnx"
+    from dsunet.run_checkpoint import Notice
 
 
 class TorchPredictor(Closing):
@@ -116,22 +115,27 @@ def open_predictor(
     *,
     sam2: Path | None = None,
     dinov2: str | None = None,
+    weights: str | None = None,
     device: Device = Device.AUTO,
     mask_form: MaskForm = MaskForm.STRETCHED,
     provider: Provider | None = None,
+    notice: Notice | None = None,
 ) -> Predictor:
-    """What computes the masks of `path`, told by its suffix: .onnx, .engine, else a checkpoint.
+    """What computes the masks of `path`, told by its name: NAME.onnx, NAME.engine or
+    NAME.plan, else a checkpoint.
 
-    `sam2`, `dinov2` and `device` are for checkpoints (see `dsunet.load_model`), and so is
-    `mask_form`, which artifacts know themselves; `provider` is for ONNX files.  Raises
+    `sam2`, `dinov2`, `weights`, `notice` and `device` are for checkpoints (see
+    `dsunet.load_model`), and so is `mask_form`, which artifacts know themselves; `provider` is for
+    ONNX files.  Raises
     EvaluationError if one is given that is not for this kind, and what loading raises:
     CheckpointError, or `dsunet_runtime.RuntimeFault`.
     """
-    suffix = path.suffix.lower()
-    if suffix in (ONNX_SUFFIX, ENGINE_SUFFIX):
-        if sam2 is not None or dinov2 is not None or device is not Device.AUTO:
+    if is_onnx(path) or is_engine(path):
+        given = (sam2, dinov2, weights)
+        if any(option is not None for option in given) or device is not Device.AUTO:
             raise EvaluationError(
-                f"{path}: --sam2, --dinov2 and --device are for checkpoints: leave them out"
+                f"{path}: --sam2, --dinov2, --weights and --device are for checkpoints: leave them "
+                "out"
             )
         return load(path, provider=provider)
     if provider is not None:
@@ -141,5 +145,5 @@ def open_predictor(
     from dsunet import load_model
 
     target = device.resolve()
-    model = load_model(path, sam2=sam2, dinov2=dinov2).to(target)
+    model = load_model(path, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice).to(target)
     return TorchPredictor(model, target, mask_form)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from dsunet.evaluation.results import DatasetResults, difference
+from dsunet_runtime.image_folder import counted
 
 HEADINGS = {
     "s_measure": "S",
@@ -52,7 +53,7 @@ def notes(evaluation: Sequence[DatasetResults]) -> list[str]:
     """What readers of a table must know, a line each."""
     has_paper = any(one.published for one in evaluation)
     resampled = [
-        f"{one.name}: {one.resampled} masks had another size than their truth: resampled to it."
+        f"{one.name}: {counted(one.resampled, 'mask')} resampled to the size of the truth."
         for one in evaluation
         if one.resampled
     ]

@@ -15,6 +15,7 @@ from dsunet.encoders import DinoEncoder, HieraEncoder
 from dsunet.model import DSUNet
 from dsunet.pretrained import load_encoders
 from dsunet.random_weights import random_model
+from dsunet.run_checkpoint import Notice
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 
@@ -45,7 +46,11 @@ class FeatureMap:
 
 
 def open_encoders(
-    preset: str, *, sam2: Path | None = None, dinov2: str | None = None
+    preset: str,
+    *,
+    sam2: Path | None = None,
+    dinov2: str | None = None,
+    notice: Notice | None = None,
 ) -> tuple[DSUNet, Weights]:
     """A preset's encoders from their official files, or random ones if none is named.
 
@@ -57,7 +62,7 @@ def open_encoders(
         return random_model(config), Weights.RANDOM
     injection = Injection.NONE if dinov2 is None else Injection.LAST
     model = random_model(config.replace(injection=injection))
-    load_encoders(model, sam2=sam2, dinov2=dinov2)
+    load_encoders(model, sam2=sam2, dinov2=dinov2, notice=notice)
     _silence_adapters(model.hiera)
     return model, Weights.ENCODERS
 

@@ -9,6 +9,7 @@ from typing import Any
 from dsunet.errors import TrainingError
 from dsunet.model import DSUNet
 from dsunet.pretrained import encoder_hashes
+from dsunet.run_checkpoint import find_checkpoint
 from dsunet.training.data import TrainingData
 from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions
@@ -30,7 +31,8 @@ def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> dic
             "sha256": data.sha256,
         },
         "encoders": encoder_hashes(model.state_dict()) if from_files else {},
-        "checkpoint_sha256": options.checkpoint and checkpoint_sha256(options.checkpoint),
+        "checkpoint_sha256": options.checkpoint
+        and checkpoint_sha256(find_checkpoint(options.checkpoint)),
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},

@@ -11,22 +11,28 @@ from dsunet.errors import TrainingError
 from dsunet.header import Content
 from dsunet.model import DSUNet
 from dsunet.pretrained import load_encoders
+from dsunet.run_checkpoint import Notice
 from dsunet.training.options import TrainingOptions
 
 
-def starting_model(options: TrainingOptions) -> DSUNet:
+def starting_model(options: TrainingOptions, notice: Notice | None = None) -> DSUNet:
     """The model before the first step, on the CPU, in training mode.
 
-    What no file is given for has fresh weights, drawn from the seed.  Raises CheckpointError if a
+    What no file is given for has fresh weights, drawn from the seed.  `notice` is told what was
+    chosen in the files.  Raises CheckpointError if a
     file cannot be used, and TrainingError if one is missing.
     """
     torch.manual_seed(options.seed)
     if options.checkpoint is not None:
         model = load_model(
-            options.checkpoint, config=options.config, sam2=options.sam2, dinov2=options.dinov2
+            options.checkpoint,
+            config=options.config,
+            sam2=options.sam2,
+            dinov2=options.dinov2,
+            notice=notice,
         )
     else:
-        model = _with_fresh_weights(options, options.config or DSUNetConfig())
+        model = _with_fresh_weights(options, options.config or DSUNetConfig(), notice)
     if options.train_encoders:
         model.requires_grad_(True)
     for tensor in (*model.parameters(), *model.buffers()):
@@ -48,7 +54,9 @@ def trained_state(model: DSUNet) -> dict[str, Tensor]:
     return {key: tensor for key, tensor in state.items() if content.holds(key)}
 
 
-def _with_fresh_weights(options: TrainingOptions, config: DSUNetConfig) -> DSUNet:
+def _with_fresh_weights(
+    options: TrainingOptions, config: DSUNetConfig, notice: Notice | None
+) -> DSUNet:
     given = options.sam2 is not None or options.dinov2 is not None
     if not (given or options.train_encoders):
         files = "--sam2 and --dinov2" if config.injection.hiera_levels else "--sam2"
@@ -58,5 +66,5 @@ def _with_fresh_weights(options: TrainingOptions, config: DSUNetConfig) -> DSUNe
         )
     model = DSUNet(config)
     if given:
-        load_encoders(model, sam2=options.sam2, dinov2=options.dinov2)
+        load_encoders(model, sam2=options.sam2, dinov2=options.dinov2, notice=notice)
     return model

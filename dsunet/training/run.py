@@ -113,7 +113,7 @@ def _run(
         named_faults(options),
         report if fabric.is_global_zero else contextlib.nullcontext(),
     ):
-        model = starting_model(options)
+        model = starting_model(options, report.say)
         report.say(start_line(options, data, model, fabric.device))
         found = describe(options, model, data)
         if config is not None:

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsunet.cli_checkpoint import WeightsKey
 from dsunet.device import Device
 from dsunet_export.errors import MissingExtraError, VerificationError, missing_package
 from dsunet_runtime.command import complain
+from dsunet_runtime.command_options import file_to_write, folder_to_write, number
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.file_kinds import is_onnx
 from dsunet_runtime.provider import Provider
+from dsunet_runtime.quoting import readable
 
 if TYPE_CHECKING:
     from dsunet_export.probes import Probe
@@ -26,7 +30,9 @@ _TOLERANCE_OF_8_BITS = 3.0
 
 
 def verify(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Checkpoint, ONNX file or engine.")],
+    a: Annotated[
+        Path, typer.Argument(metavar="A", help="Checkpoint, run folder, ONNX file or engine.")
+    ],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another, to compare with A.")],
     images: Annotated[
         Path | None,
@@ -36,8 +42,9 @@ def verify(
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(
-            min=0,
+        number(
+            low=0,
+            high=255,
             help="Largest mean difference of a mask, in levels of 255, on any image.  "
             f"[default: {_TOLERANCE:g}, of 8 bits {_TOLERANCE_OF_8_BITS:g}]",
         ),
@@ -54,6 +61,7 @@ def verify(
         Path | None,
         typer.Option(
             metavar="FILE",
+            callback=file_to_write,
             help="Search for the fewest layers that B must keep in float32 to be within the "
             "tolerance, and write them for `dsunet-export onnx --keep-fp32 @FILE`.  A is the "
             "float32 ONNX file, B the same in float16 or bfloat16.  The first four images judge, "
@@ -64,7 +72,11 @@ def verify(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="DIR", help="Also write verify.html, verify.json, worst.png."
+            "-o",
+            "--output",
+            metavar="DIR",
+            callback=folder_to_write,
+            help="Also write verify.html, verify.json, worst.png.",
         ),
     ] = None,
     sam2: Annotated[
@@ -74,6 +86,7 @@ def verify(
         str | None,
         typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, for the same."),
     ] = None,
+    weights: WeightsKey = None,
     device: Annotated[Device, typer.Option(help="Of a checkpoint.")] = Device.AUTO,
     provider: Annotated[
         Provider | None,
@@ -93,7 +106,7 @@ def verify(
         from dsunet_export.bisection.finding import check_precisions
         from dsunet_export.comparison.comparing import compare, few_probes, probes_for
         from dsunet_export.comparison.layers import compare_graphs
-        from dsunet_export.comparison.opening import is_artifact, is_onnx, is_quantized, open_both
+        from dsunet_export.comparison.opening import is_artifact, is_quantized, open_both
         from dsunet_export.comparison.report import as_document, draw, write_report
         from dsunet_export.comparison.summary import summarize
         from dsunet_export.probes import notes_on
@@ -107,13 +120,13 @@ def verify(
         raise typer.BadParameter("--layers and --bisect read graphs: give two ONNX files")
     if provider is not None and not (is_onnx(a) or is_onnx(b)):
         raise typer.BadParameter("--provider is for ONNX files, and neither A nor B is one")
-    if is_artifact(a) and is_artifact(b) and (sam2 or dinov2 or device is not Device.AUTO):
+    for_checkpoints = sam2 or dinov2 or weights or device is not Device.AUTO
+    if is_artifact(a) and is_artifact(b) and for_checkpoints:
         raise typer.BadParameter(
-            "--sam2, --dinov2 and --device are for checkpoints, and neither A nor B is one"
+            "--sam2, --dinov2, --weights and --device are for checkpoints, and neither A nor B is "
+            "one"
         )
     if bisect is not None:
-        if not bisect.absolute().parent.is_dir():
-            raise typer.BadParameter(f"--bisect {bisect}: {bisect.parent} is no folder")
         check_precisions(a, b)
     if tolerance is None:
         eight_bits = is_quantized(a) or is_quantized(b)
@@ -123,11 +136,16 @@ def verify(
         complain("dsunet-export", line)
     with results_folder(output):
         try:
-            with open_both(a, b, sam2=sam2, dinov2=dinov2, device=device, provider=provider) as (
-                first,
-                second,
-            ):
-                comparison = summarize(str(a), str(b), compare(first, second, probes))
+            with open_both(
+                a,
+                b,
+                sam2=sam2,
+                dinov2=dinov2,
+                weights=weights,
+                device=device,
+                provider=provider,
+            ) as (first, second):
+                comparison = summarize(readable(a), readable(b), compare(first, second, probes))
         except BackendError:
             # A graph that overflows, or of bfloat16, does not run by itself: its layers are found.
             if bisect is not None:

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from dsunet_runtime.errors import ArtifactError
+from dsunet_runtime.file_kinds import FileKind, is_engine, recognise, why_no_artifact
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES
 from dsunet_runtime.manifest import METADATA_KEY, Engine, FileDigest, Manifest, digest
 from dsunet_runtime.onnx_metadata import encode_metadata, read_metadata
 from dsunet_runtime.quoting import reason
 
-ENGINE_SUFFIX = ".engine"
-
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """The manifest of an artifact, without reading its weights or loading a backend.
 
-    An ONNX file ends in its own; that of `NAME.engine` is `NAME.engine.json` beside it.  The
-    manifest is checked against the digest that it carries.  Raises ArtifactError if the file cannot
-    be read, is no ONNX file, or has no manifest that this version reads.
+    An ONNX file ends in its own; that of an engine, `NAME.engine` or `NAME.plan`, lies beside it
+    with `.json` behind its name.  The manifest is checked against the digest that it carries.
+    Raises ArtifactError if the file cannot be read, is no ONNX file, or has no manifest that this
+    version reads.
     """
     path = Path(path)
-    if path.suffix == ENGINE_SUFFIX:
+    if is_engine(path):
         return _read_engine_manifest(path)
     document = read_metadata(path).get(METADATA_KEY)
     if document is None:
+        if recognise(path) is not FileKind.ONNX:
+            raise ArtifactError(f"{path}: {why_no_artifact(path)}")
         raise ArtifactError(
-            f"{path}: was not exported by dsunet-export; export it with `dsunet-export onnx`"
+            f"{path}: was not exported by dsunet-export: export its checkpoint with "
+            f"`dsunet-export onnx CHECKPOINT -o {shlex.quote(path.name)}`"
         )
     manifest = _decode(path, document)
     if manifest.engine is not None:
@@ -132,6 +136,8 @@ def _read_engine_manifest(path: Path) -> Manifest:
         with open_regular(file) as opened:
             document = opened.read(MAX_BYTES + 1).decode("utf-8")
     except FileNotFoundError as error:
+        if recognise(path).is_other_model:
+            raise ArtifactError(f"{path}: {why_no_artifact(path)}") from error
         raise ArtifactError(
             f"{file}: missing; it describes {path.name}, so copy both together, or build the "
             f"engine again with `dsunet-export trt`"

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-import time
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.cli_bench import bench
 from dsunet_runtime.command import complain, make_app
+from dsunet_runtime.command_options import integer, place_of_masks, place_to_write
 from dsunet_runtime.errors import RuntimeFault
+from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.provider import Provider
-
-if TYPE_CHECKING:
-    from dsunet_runtime.jobs import Job
-    from dsunet_runtime.segmenter import Segmenter
 
 PROGRAM = "dsunet-run"
 
@@ -36,7 +31,13 @@ def predict(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the masks, NAME.png; made if needed.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            callback=place_to_write,
+            help="Folder for the masks, NAME.png, made if needed; of one image also a file.png.",
+        ),
     ],
     overlay: Annotated[
         bool,
@@ -44,9 +45,9 @@ def predict(
     ] = False,
     batch: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            max=MAX_DIMENSION,
+        integer(
+            low=1,
+            high=MAX_DIMENSION,
             help="Images computed at once.  [default: the artifact's, or 1]",
         ),
     ] = None,
@@ -62,49 +63,25 @@ def predict(
 
     Exit codes: 0 all masks are written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
+    if provider is not None and is_engine(artifact):
+        raise typer.BadParameter(f"--provider is for ONNX files, and {artifact} is an engine")
+    folder, name = place_of_masks(output, images)
+
     import dsunet_runtime
     from dsunet_runtime.jobs import left_out, plan, results_folder
+    from dsunet_runtime.prediction_run import run_jobs
 
-    jobs = plan(images, output, overlays=overlay)
+    jobs = plan(images, folder, overlays=overlay, name=name)
     with (
         dsunet_runtime.load(artifact, provider=provider) as segmenter,
-        results_folder(output),
+        results_folder(folder),
     ):
         if segmenter.manifest.weights_are_random:
             complain(PROGRAM, f"{artifact} has random weights: its masks mean nothing")
         for line in left_out(images):
             complain(PROGRAM, line)
-        if _run(segmenter, jobs, batch or segmenter.best_batch):
+        if run_jobs(PROGRAM, segmenter, jobs, batch or segmenter.best_batch):
             raise typer.Exit(1)
 
 
 app.command()(bench)
-
-
-def _run(segmenter: Segmenter, jobs: list[Job], batch: int) -> int:
-    """Carry out the jobs, report on them, and say how many failed."""
-    from dsunet_runtime.images import first_frames
-    from dsunet_runtime.prediction import check_batch
-    from dsunet_runtime.prediction import predict as predict_jobs
-    from dsunet_runtime.progress import Progress
-
-    check_batch(segmenter, jobs, batch)
-    failed = 0
-    of_several = []
-    start = time.perf_counter()
-    with warnings.catch_warnings(), Progress(len(jobs), sys.stderr) as progress:
-        # Pillow warns of what does not keep it from decoding: odd EXIF data, very large images.
-        warnings.simplefilter("ignore")
-        for outcome in predict_jobs(segmenter, jobs, batch):
-            if outcome.fault is not None:
-                failed += 1
-                progress.say(f"{PROGRAM}: {outcome.fault}")
-            if outcome.is_first_of_several:
-                of_several.append(outcome.job.image)
-            progress.advance()
-    if of_several:
-        complain(PROGRAM, first_frames(of_several))
-    seconds = time.perf_counter() - start
-    masks = f"{len(jobs) - failed} mask{'' if len(jobs) - failed == 1 else 's'}"
-    print(f"{masks}, {failed} failed, {seconds:.1f} s, {len(jobs) / seconds:.1f} images/s")
-    return failed

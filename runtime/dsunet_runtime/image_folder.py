@@ -30,6 +30,11 @@ _COMMON = ".jpg .jpeg .png .bmp .gif .tif .tiff .webp"
 _LISTED = 6
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural but for 1."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True, slots=True)
 class ImageFolder:
     """What a folder holds; hidden entries do not count."""
@@ -68,9 +73,9 @@ class ImageFolder:
                 f"{printable(suffix, 20) or 'no suffix'} ({n})" for suffix, n in ranked[:_LISTED]
             ]
             rest = [f"{len(ranked) - _LISTED} more kinds"] if len(ranked) > _LISTED else []
-            parts.append(f"{total} file{'s'[: total > 1]}: {', '.join([*shown, *rest])}")
+            parts.append(f"{counted(total, 'file')}: {', '.join([*shown, *rest])}")
         if self.subfolders:
-            parts.append(f"{self.subfolders} subfolder{'s'[: self.subfolders > 1]}")
+            parts.append(counted(self.subfolders, "subfolder"))
         return f"{self.path}: left out {'; '.join(parts)}" if parts else None
 
     @property

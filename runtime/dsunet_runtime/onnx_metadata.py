@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dsunet_runtime.errors import ArtifactError
+from dsunet_runtime.file_kinds import why_no_artifact
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES
 from dsunet_runtime.quoting import quote, reason
@@ -38,10 +39,10 @@ def read_metadata(path: Path) -> dict[str, str]:
             if end == 0:
                 raise _NotProtobufError
             entries = _entries(file, end)
+    except (_NotProtobufError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ArtifactError(f"{path}: {why_no_artifact(path)}") from error
     except OSError as error:
         raise ArtifactError(f"{path}: {reason(error)}") from error
-    except (_NotProtobufError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: not an ONNX file, or cut short") from error
     except _TooLargeError as error:
         raise ArtifactError(
             f"{path}: has more than {MAX_BYTES:,} bytes of metadata: it was not exported by "

@@ -107,3 +107,10 @@ def test_says_what_was_looked_for(tmp_path: Path, folders: tuple[str, ...]) -> N
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no folder"):
         locate(tmp_path / "none", Split.TRAIN)
+
+
+def test_folders_that_were_not_fetched(tmp_path: Path) -> None:
+    build(tmp_path, "GT")
+    (tmp_path / "Imgs").symlink_to("/nowhere/Imgs")
+    with pytest.raises(DataError, match="links that lead nowhere: Imgs"):
+        locate(tmp_path, Split.TRAIN)

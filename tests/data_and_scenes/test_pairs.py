@@ -87,7 +87,7 @@ class TestFinding:
         pairing = find_pairs(images, masks)
         assert stems(list(pairing.pairs)) == ["COD10K-CAM-1-Aquatic-1-BatFish-1"]
         assert pairing.faults == ()
-        assert pairing.notes == (f"{images}: left out 1 files of COD10K-NonCAM-…",)
+        assert pairing.notes == (f"{images}: left out 1 file named COD10K-NonCAM-…",)
 
 
 class TestSharedMasks:
@@ -109,7 +109,7 @@ class TestSharedMasks:
     def test_masks_of_the_other_split_are_left_out(self, camo: Path, split: str, stem: str) -> None:
         pairing = find_pairs(camo / "Images" / split, camo / "GT")
         assert (stems(list(pairing.pairs)), pairing.faults) == ([stem], ())
-        assert pairing.notes == (f"{camo / 'GT'}: left out 1 masks of images in other folders",)
+        assert pairing.notes == (f"{camo / 'GT'}: left out 1 mask of images in other folders",)
 
     def test_a_mask_of_neither_is_a_fault(self, camo: Path) -> None:
         write_mask(camo / "GT/x.png")

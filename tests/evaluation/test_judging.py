@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from PIL import Image
 
 from dsunet.errors import DataError, EvaluationError
+from dsunet.evaluation.evaluating import mask_folder
 from dsunet.evaluation.judging import Judge, judge_case
 from dsunet.evaluation.metrics import summarize
 from dsunet.evaluation.testsets import Case, TestSet, check_fit
@@ -208,3 +210,16 @@ def test_missing_predictions_are_not_looked_for_among_another_models(
     assert [fault.line.split(": ")[1] for fault in faults] == [
         f"no image in {tmp_path / 'ours'}"
     ] * 2
+
+
+def test_masks_of_a_killed_evaluation_are_cleared_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / f".dsunet-{'0' * 32}.tmp" / "dataset"
+    left.mkdir(parents=True)
+    with mask_folder(None) as folder:
+        assert not left.exists()
+        assert folder.parent == tmp_path
+        (folder / "mask.png").touch()
+    assert not any(tmp_path.iterdir())

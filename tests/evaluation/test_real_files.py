@@ -78,7 +78,7 @@ class TestMasksOfAnotherSize:
         arguments = ("--predictions", nc4k / "Predicted", "--dataset", f"NC4K={nc4k}")
         assert scores_of(run(*arguments, "--json"))["images_resampled"] == 1
         result = run(*arguments)
-        assert "NC4K: 1 masks had another size than their truth: resampled to it." in result.stdout
+        assert "NC4K: 1 mask resampled to the size of the truth." in result.stdout
 
 
 class TestPredictionsThatCannotBeReadRightly:

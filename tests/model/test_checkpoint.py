@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -254,6 +257,29 @@ def test_who_may_read_it_is_up_to_the_umask(nano: DSUNet, tmp_path: Path) -> Non
 def test_failed_save_leaves_the_old_file(nano: DSUNet, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be written"):
         save_model(nano, tmp_path / "missing" / "own.safetensors")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dsunet import demonstration_checkpoint, load_model, save_model, weight_files
+
+def save_half(tensors, path, metadata):
+    path.write_bytes(bytes(1000))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+weight_files.save_file = save_half
+save_model(load_model(demonstration_checkpoint()), Path(sys.argv[1]) / "own.safetensors")
+"""
+
+
+def test_what_a_killed_save_leaves_is_cleared_by_the_next(nano: DSUNet, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (leftover,) = tmp_path.iterdir()
+    assert leftover.name.startswith(".dsunet-")
+    save_model(nano, tmp_path / "own.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["own.safetensors"]
 
 
 @pytest.mark.parametrize("injection", [Injection.LAST, Injection.NONE])

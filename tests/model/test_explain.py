@@ -234,9 +234,8 @@ class TestCommand:
             ((), 2, "either --checkpoint or --preset"),
             (("--checkpoint", "x", "--preset", "nano"), 2, "either --checkpoint or --preset"),
             (("--preset", "nano", "-o", "a.jpg"), 2, "a.jpg is no name of a picture"),
-            (("--preset", "nano", "-o", "none/a.png"), 1, "there is no folder none: make it"),
-            (("--preset", "none"), 1, "there is no preset 'none'"),
-            (("--preset", "nano", "--mask", "IMAGE/../small.png"), 1, "has 9×6 pixels, and the up"),
+            (("--preset", "none"), 2, "there is no preset 'none'"),
+            (("--preset", "nano", "--mask", "IMAGE/../small.png"), 1, "its mask 9×6: give the"),
             (("--checkpoint", "none.pth"), 1, "none.pth"),
         ],
     )

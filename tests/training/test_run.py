@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -97,25 +98,32 @@ def test_frozen_encoders_stay_as_they_were(
     assert all(torch.equal(whole[key], state[key]) for key in state)
 
 
-def test_training_goes_on_from_a_checkpoint(dataset: Path, tmp_path: Path) -> None:
+def test_training_goes_on_from_a_checkpoint(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here the best one of another run, whose folder is given."""
     model = random_model(SMALL, seed=7)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    start = tmp_path / "start.safetensors"
-    save_model(model, start)
-    content = start.read_bytes()
+    start = tmp_path / "other run"
+    start.mkdir()
+    save_model(model, start / "best.safetensors")
+    content = (start / "best.safetensors").read_bytes()
     # Encoders from the checkpoint, frozen; steps so small that what is trained hardly moves.
     options = small_run(
         dataset, tmp_path / "run", config=None, checkpoint=start, lr=1e-6, epochs=1,
         train_encoders=False, save_all=True,
     )  # fmt: skip
     train(options)
+    assert f"{start}: taking its best.safetensors\n" in capsys.readouterr().err
     after = load_model(tmp_path / "run" / "checkpoint.safetensors").state_dict()
     moved = {key for key in before if not torch.equal(after[key], before[key])}
     assert any(key.startswith("rfb.") for key in moved)
     assert not any(key.startswith(("hiera.trunk.", "dino.")) for key in moved)
     for key in moved - {key for key in moved if "running" in key or "batches" in key}:
         torch.testing.assert_close(after[key], before[key], atol=1e-5, rtol=0)
-    assert start.read_bytes() == content
+    assert (start / "best.safetensors").read_bytes() == content
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["checkpoint_sha256"] == hashlib.sha256(content).hexdigest()
 
 
 def test_parts_add_up_to_the_batch(

@@ -1,0 +1,23 @@
+"""What the commands that read a checkpoint have in common."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated
+
+import typer
+
+from dsunet_runtime.command import complain
+
+WeightsKey = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="KEY",
+        help="Which of several networks in a checkpoint file, such as model or ema (default: the "
+        "only one, or the only average over the training).",
+    ),
+]
+
+notice = functools.partial(complain, "dsunet")
+"""Prints what was chosen in a checkpoint, or is odd about it."""
