@@ -77,7 +77,7 @@ def _shows(manifest: Manifest) -> bool:
 
 
 def _test_size(manifest: Manifest) -> tuple[int, int] | None:
-    """Height and width of test images; None if the artifact only takes images that are too small."""
+    """Height and width of test images; None if the artifact takes none of enough pixels."""
     height, width = map(_side, input_ranges(manifest)["image"][1:3])
     return (height, width) if height * width >= _FEWEST_PIXELS else None
 
