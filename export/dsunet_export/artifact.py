@@ -12,7 +12,7 @@ from dsunet_export.errors import ExportError
 from dsunet_runtime.artifact import encode_manifest, engine_manifest_file
 from dsunet_runtime.bounds import is_plain_name
 from dsunet_runtime.file_kinds import ENGINE_SUFFIX, ONNX_SUFFIX, is_engine, is_onnx
-from dsunet_runtime.files import staging_folder
+from dsunet_runtime.files import is_unicode, staging_folder
 from dsunet_runtime.manifest import FileDigest, Manifest, digest
 from dsunet_runtime.quoting import reason
 
@@ -42,11 +42,11 @@ def _check_output(output: Path, fits: bool, rule: str) -> None:
 
 
 def check_name(path: Path) -> None:
-    """Raise ExportError unless a manifest can hold a file's name."""
-    if not is_plain_name(path.name):
+    """Raise ExportError unless a manifest can hold a file's name, and libraries can open it."""
+    if not (is_plain_name(path.name) and is_unicode(path)):
         raise ExportError(
             f"{path}: its name goes into the manifest, so it must be UTF-8 without control "
-            f"characters"
+            f"characters, and so must its folder's"
         )
 
 

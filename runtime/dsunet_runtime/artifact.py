@@ -12,7 +12,8 @@ from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES
 from dsunet_runtime.manifest import METADATA_KEY, Engine, FileDigest, Manifest, digest
 from dsunet_runtime.onnx_metadata import encode_metadata, read_metadata
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.onnx_weights import external_files
+from dsunet_runtime.quoting import quote, reason
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
@@ -102,6 +103,16 @@ def weights_files(path: Path, manifest: Manifest) -> dict[str, Path]:
     A manifest that was read has plain names only.
     """
     return {file.name: path.with_name(file.name) for file in manifest.files}
+
+
+def check_weights_files(path: Path, manifest: Manifest) -> None:
+    """Raise ArtifactError if the graph at `path` reads weights from files of other names."""
+    strangers = external_files(path) - weights_files(path, manifest).keys()
+    if strangers:
+        raise ArtifactError(
+            f"{path}: its graph reads weights from {quote(min(strangers))}, which its manifest "
+            f"does not name: changed since it was exported; export it again"
+        )
 
 
 def weights_source(path: Path, manifest: Manifest) -> Path:

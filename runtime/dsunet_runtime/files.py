@@ -56,6 +56,15 @@ def resolved(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def is_unicode(path: Path) -> bool:
+    """Whether ONNX Runtime and TensorRT can open a path: all of it, with its folders, is UTF-8."""
+    try:
+        os.fspath(path.absolute()).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @contextmanager
 def staged_file(path: Path) -> Iterator[BinaryIO]:
     """A new file to write, which becomes `path` when the context is left without an error.
