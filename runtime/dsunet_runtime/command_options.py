@@ -18,6 +18,7 @@ import typer
 from dsunet_runtime.quoting import printable, quote, reason
 
 MAX_BATCH = 4096
+"""Of one training step."""
 MAX_SEED = 2**32 - 1
 """The largest that every generator of random numbers takes that is used here."""
 MAX_COUNT = 1_000_000

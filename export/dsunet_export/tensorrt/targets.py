@@ -14,6 +14,9 @@ from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.quoting import quote
 
+RTX_BUILDS_FOR = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+"""Compute capabilities of TensorRT for RTX 1.7.  A version that is installed lists its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -23,10 +26,6 @@ class Choice:
     target: Target
     reason: str
     """Why this flavour, in words."""
-
-
-RTX_BUILDS_FOR = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
-"""What TensorRT for RTX 1.7 builds for; another version is asked where it is installed."""
 
 
 def list_gpus() -> str:
