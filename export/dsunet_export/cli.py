@@ -220,10 +220,9 @@ def inspect(
     """Say what an artifact is, then check that the files beside it are the ones it needs."""
     from dsunet_export.inspection import describe
     from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
-    from dsunet_runtime.quoting import clean
 
     manifest = read_manifest(artifact)
-    print(manifest.to_json(indent=2) if as_json else clean(describe(manifest, verbose)))
+    print(manifest.to_json(indent=2) if as_json else describe(manifest, verbose))
     check_sizes(artifact, manifest)
     check_hashes(artifact, manifest)
 

@@ -99,7 +99,7 @@ class TestRefusals:
     def test_checkpoint(self, folder: Path, tmp_path: Path) -> None:
         output = ("-o", folder / "x.onnx")
         fails(tmp_path / "none.pth", *output, match="none.pth cannot be read: No such file")
-        fails(folder, *output, match="is not a checkpoint, but a folder")
+        fails(folder, *output, match="is a folder without a checkpoint")
         broken = tmp_path / "broken.pth"
         broken.write_bytes(b"not a checkpoint")
         fails(broken, *output, match="broken.pth is not a checkpoint")
@@ -198,7 +198,11 @@ class TestNothingIsLeft:
         model.heads[2].bias.data.fill_(float("nan"))
         checkpoint = output.parent.with_suffix(".safetensors")
         save_model(model, checkpoint)
-        fails(checkpoint, "-o", output, match="values that are not finite on random")
+        result = export(checkpoint, "-o", output)
+        assert result.exit_code == 1
+        lines = [line for line in result.stderr.splitlines() if line.startswith("dsunet-export: ")]
+        assert "holds NaN or infinity" in lines[0]
+        assert "values that are not finite on random" in lines[-1]
 
     def test_graph_that_does_not_run(self, output: Path, quick: ir.Model) -> None:
         node = next(node for node in quick.graph if node.op_type == "Conv")
