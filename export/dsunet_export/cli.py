@@ -219,12 +219,19 @@ def inspect(
 ) -> None:
     """Say what an artifact is, then check that the files beside it are the ones it needs."""
     from dsunet_export.inspection import describe
-    from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
+    from dsunet_runtime.artifact import (
+        check_hashes,
+        check_sizes,
+        check_weights_files,
+        read_manifest,
+    )
 
     manifest = read_manifest(artifact)
     print(manifest.to_json(indent=2) if as_json else describe(manifest, verbose))
     check_sizes(artifact, manifest)
     check_hashes(artifact, manifest)
+    if manifest.engine is None:
+        check_weights_files(artifact, manifest)
 
 
 app.command()(doctor)

@@ -54,7 +54,8 @@ def verify(
         typer.Option(
             "--layers",
             help="Also compare two ONNX files tensor by tensor, on the first four images, and name "
-            "what first loses too much.",
+            "what first loses too much.  Runs in pieces: for `large`, 3 GB of memory beside the "
+            "weights.",
         ),
     ] = False,
     bisect: Annotated[

@@ -10,7 +10,9 @@ from typing import Self
 
 from dsunet_export.errors import ExportError
 from dsunet_runtime.compute import Compute
+from dsunet_runtime.files import open_regular
 from dsunet_runtime.manifest import InputForm, MaskForm
+from dsunet_runtime.quoting import reason
 
 DEFAULT_OPSET = 20
 """The first in which GELU is one operation."""
@@ -21,6 +23,8 @@ OPSETS = range(18, 24)
 FLOAT8_OPSET = 19
 """The first with 8-bit floats."""
 FLOAT16_MAX = 65504.0
+LARGEST_PATTERN_FILE = 1_000_000
+"""Bytes; `large` has 4,000 nodes."""
 IMAGES_COMPARED = 16
 """Of `ExportOptions.images`, the first so many are compared on: each is computed four times."""
 
@@ -121,11 +125,15 @@ def read_patterns(arguments: Sequence[str]) -> list[str]:
             patterns.append(argument)
             continue
         try:
-            text = Path(argument[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "is no text"
-            raise ExportError(f"--keep-fp32 {argument}: {reason}") from error
+            with open_regular(argument[1:]) as file:
+                text = file.read(LARGEST_PATTERN_FILE + 1).decode("utf-8")
+        except OSError as error:
+            raise ExportError(f"--keep-fp32 {argument}: {reason(error)}") from error
+        except UnicodeDecodeError as error:
+            raise ExportError(f"--keep-fp32 {argument}: is no text") from error
         found = [line.partition("#")[0].strip() for line in text.splitlines()]
+        if len(text) > LARGEST_PATTERN_FILE:
+            raise ExportError(f"--keep-fp32 {argument}: is larger than 1 MB, one pattern a line")
         if not any(found):
             raise ExportError(f"--keep-fp32 {argument}: the file has no pattern: one a line")
         patterns += filter(None, found)

@@ -12,7 +12,8 @@ from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES
 from dsunet_runtime.manifest import METADATA_KEY, Engine, FileDigest, Manifest, digest
 from dsunet_runtime.onnx_metadata import encode_metadata, read_metadata
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.onnx_weights import external_files
+from dsunet_runtime.quoting import quote, reason
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
@@ -56,8 +57,7 @@ def check_sizes(path: Path, manifest: Manifest) -> None:
     if manifest.engine is not None:
         _check_engine_size(path, manifest.engine)
         if manifest.engine.weights_stripped:
-            graph = weights_source(path, manifest)
-            check_sizes(graph, read_manifest(graph))
+            check_sizes(*_weights_source(path, manifest))
         return
     for expected in manifest.files:
         file = path.with_name(expected.name)
@@ -79,8 +79,9 @@ def check_hashes(path: Path, manifest: Manifest) -> None:
     if manifest.engine is not None:
         _check_engine_hash(path, manifest.engine)
         if manifest.engine.weights_stripped:
-            graph = weights_source(path, manifest)
-            check_hashes(graph, read_manifest(graph))
+            graph, graph_manifest = _weights_source(path, manifest)
+            check_hashes(graph, graph_manifest)
+            check_weights_files(graph, graph_manifest)  # before TensorRT opens them
         return
     if _digest(path, manifest.graph.size).sha256 != manifest.graph.sha256:
         raise ArtifactError(
@@ -104,12 +105,28 @@ def weights_files(path: Path, manifest: Manifest) -> dict[str, Path]:
     return {file.name: path.with_name(file.name) for file in manifest.files}
 
 
+def check_weights_files(path: Path, manifest: Manifest) -> None:
+    """Raise ArtifactError if the graph at `path` reads weights from files of other names."""
+    strangers = external_files(path) - weights_files(path, manifest).keys()
+    if strangers:
+        raise ArtifactError(
+            f"{path}: its graph reads weights from {quote(min(strangers))}, which its manifest "
+            f"does not name: changed since it was exported; export it again"
+        )
+
+
 def weights_source(path: Path, manifest: Manifest) -> Path:
     """The ONNX file with the weights of the stripped engine at `path`.
 
     Raises ArtifactError unless it lies beside the engine and says of itself that it is the file
     that the engine was built from; whether that is true, `check_hashes` finds out.
     """
+    graph, _ = _weights_source(path, manifest)
+    return graph
+
+
+def _weights_source(path: Path, manifest: Manifest) -> tuple[Path, Manifest]:
+    """The same, with that file's own manifest."""
     graph = path.with_name(manifest.graph.name)
     _size(
         graph,
@@ -126,7 +143,7 @@ def weights_source(path: Path, manifest: Manifest) -> Path:
             f"{graph}: not the file that {path.name} was built from and takes its weights from: "
             f"copy that one beside it, or build the engine again with `dsunet-export trt`"
         )
-    return graph
+    return graph, found
 
 
 def _read_engine_manifest(path: Path) -> Manifest:

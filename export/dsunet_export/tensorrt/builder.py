@@ -21,6 +21,7 @@ from dsunet_export.tensorrt.targets import Choice
 from dsunet_runtime.artifact import (
     check_hashes,
     check_sizes,
+    check_weights_files,
     engine_manifest_file,
     read_manifest,
 )
@@ -111,6 +112,7 @@ def _read_graph(onnx: Path) -> Manifest:
     manifest = read_graph_manifest(onnx)
     check_sizes(onnx, manifest)
     check_hashes(onnx, manifest)
+    check_weights_files(onnx, manifest)
     return manifest
 
 
