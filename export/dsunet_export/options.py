@@ -126,14 +126,17 @@ def read_patterns(arguments: Sequence[str]) -> list[str]:
             continue
         try:
             with open_regular(argument[1:]) as file:
-                text = file.read(LARGEST_PATTERN_FILE + 1).decode("utf-8")
+                content = file.read(LARGEST_PATTERN_FILE + 1)
+            if len(content) > LARGEST_PATTERN_FILE:
+                raise ExportError(
+                    f"--keep-fp32 {argument}: is larger than 1 MB: one pattern a line"
+                )
+            text = content.decode("utf-8")
         except OSError as error:
             raise ExportError(f"--keep-fp32 {argument}: {reason(error)}") from error
         except UnicodeDecodeError as error:
             raise ExportError(f"--keep-fp32 {argument}: is no text") from error
         found = [line.partition("#")[0].strip() for line in text.splitlines()]
-        if len(text) > LARGEST_PATTERN_FILE:
-            raise ExportError(f"--keep-fp32 {argument}: is larger than 1 MB, one pattern a line")
         if not any(found):
             raise ExportError(f"--keep-fp32 {argument}: the file has no pattern: one a line")
         patterns += filter(None, found)
