@@ -10,7 +10,9 @@ from typing import Self
 
 from dsunet_export.errors import ExportError
 from dsunet_runtime.compute import Compute
+from dsunet_runtime.files import open_regular
 from dsunet_runtime.manifest import InputForm, MaskForm
+from dsunet_runtime.quoting import quote, reason
 
 DEFAULT_OPSET = 20
 """The first in which GELU is one operation."""
@@ -23,6 +25,10 @@ FLOAT8_OPSET = 19
 FLOAT16_MAX = 65504.0
 IMAGES_COMPARED = 16
 """Of `ExportOptions.images`, the first so many are compared on: each is computed four times."""
+
+
+_LONGEST_PATTERN = 1000
+_LARGEST_LIST = 1 << 20
 
 
 class ExportPrecision(enum.StrEnum):
@@ -109,7 +115,7 @@ def read_patterns(arguments: Sequence[str]) -> list[str]:
     """Patterns of node names, those of a file where an argument is `@FILE`: one a line.
 
     Empty lines and what follows a `#` are left out.  Raises ExportError if the file cannot be read
-    or has none, and for an empty argument.
+    or has none, and for a pattern that is empty or too long.
     """
     patterns = []
     for argument in arguments:
@@ -121,14 +127,25 @@ def read_patterns(arguments: Sequence[str]) -> list[str]:
             patterns.append(argument)
             continue
         try:
-            text = Path(argument[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "is no text"
-            raise ExportError(f"--keep-fp32 {argument}: {reason}") from error
+            with open_regular(argument[1:]) as file:
+                content = file.read(_LARGEST_LIST + 1)
+            if len(content) > _LARGEST_LIST:
+                raise ExportError(f"--keep-fp32 {argument}: is no list of patterns: too large")
+            text = content.decode("utf-8")
+        except OSError as error:
+            raise ExportError(f"--keep-fp32 {argument}: {reason(error)}") from error
+        except UnicodeDecodeError as error:
+            raise ExportError(f"--keep-fp32 {argument}: is not UTF-8 text") from error
         found = [line.partition("#")[0].strip() for line in text.splitlines()]
         if not any(found):
             raise ExportError(f"--keep-fp32 {argument}: the file has no pattern: one a line")
         patterns += filter(None, found)
+    for pattern in patterns:
+        if len(pattern) > _LONGEST_PATTERN:
+            raise ExportError(
+                f"--keep-fp32 {quote(pattern)} has {len(pattern):,} characters, more than any name "
+                f"of a node: give {_LONGEST_PATTERN} at most"
+            )
     return patterns
 
 

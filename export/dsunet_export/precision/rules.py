@@ -11,6 +11,7 @@ from dsunet_export.errors import ExportError
 from dsunet_export.names import POSTPROCESS, PREPROCESS
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import KeptInFloat32
+from dsunet_runtime.quoting import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Selection:
             matches = [name for name in self._names if fnmatchcase(name, pattern)]
             if not matches:
                 raise ExportError(
-                    f"--keep-fp32 {pattern!r} matches no {self._kind}; {self._near(pattern)}"
+                    f"--keep-fp32 {quote(pattern)} matches no {self._kind}; {self._near(pattern)}"
                 )
             self._add(Rule(pattern, REQUESTED), matches)
 
