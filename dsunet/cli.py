@@ -18,6 +18,7 @@ from dsunet.cli_predict import predict
 from dsunet.cli_train import train
 from dsunet.errors import DSUNetError
 from dsunet_runtime.command import make_app
+from dsunet_runtime.command_options import file_to_write
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.quoting import shorten
 
@@ -51,7 +52,14 @@ def inspect(
 def convert(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", show_default=False)],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="OUT.safetensors", help="Where to write.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT.safetensors",
+            callback=file_to_write,
+            help="Where to write.",
+        ),
     ],
     only_trained: Annotated[
         bool, typer.Option("--only-trained", help="Leave the frozen encoders out.")
@@ -68,8 +76,10 @@ def convert(
 ) -> None:
     """Write a checkpoint in dsunet's own format: safetensors, with its configuration."""
     from dsunet import load_model, save_model
+    from dsunet_runtime.jobs import make_folder
 
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
+    make_folder(output.parent)
     save_model(model, output, only_trained=only_trained)
     print(f"{output}: {output.stat().st_size / 1e6:,.1f} MB")
 
@@ -77,15 +87,24 @@ def convert(
 @app.command()
 def demonstration(
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="OUT.safetensors", help="Where to write.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT.safetensors",
+            callback=file_to_write,
+            help="Where to write.",
+        ),
     ],
 ) -> None:
     """Write the checkpoint that ships with this package: a small network, trained on scenes of
     `dsunet generate`.
     """
     from dsunet import demonstration_checkpoint
+    from dsunet_runtime.jobs import make_folder
     from dsunet_runtime.writing import write_whole
 
+    make_folder(output.parent)
     content = demonstration_checkpoint().read_bytes()
     write_whole(output, lambda file: file.write(content))
     print(f"{output}: {len(content) / 1e6:,.1f} MB")

@@ -11,7 +11,9 @@ import typer
 
 from dsunet.cli_evaluate import named_folder
 from dsunet.cli_train import is_given, options_from, train
+from dsunet.errors import EvaluationError
 from dsunet.training.options import TrainingOptions
+from dsunet_runtime.command_options import as_wrong_usage, folder_to_write
 
 _OWN = ("resume", "injection", "checkpoint")
 """Options of `dsunet train` that an ablation settles itself."""
@@ -25,7 +27,11 @@ def ablate(
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", metavar="DIR", help="Folder for the four runs and the report."
+            "-o",
+            "--output",
+            metavar="DIR",
+            callback=folder_to_write,
+            help="Folder for the four runs and the report.",
         ),
     ],
     test: Annotated[
@@ -50,7 +56,7 @@ def ablate(
 
     Exit codes: 0 all is judged, 1 something failed, 2 wrong usage, 130 interrupted.
     """
-    options = _training_options(ctx.args, output)
+    options = _training_options(ctx, output)
     folders = [named_folder("--test", text) for text in test]
 
     from dsunet.ablation import ablate as run
@@ -59,19 +65,20 @@ def ablate(
     from dsunet.evaluation.testsets import TestSet, check_names
 
     test_sets = [TestSet.of_dataset(name, folder) for name, folder in folders]
-    check_names(test_sets)
+    with as_wrong_usage(EvaluationError):
+        check_names(test_sets)
     evaluation = run(options, test_sets, sys.stderr)
     print(json.dumps(as_document(evaluation), indent=2) if as_json else draw(evaluation))
 
 
-def _training_options(arguments: list[str], output: Path) -> TrainingOptions:
+def _training_options(own: typer.Context, output: Path) -> TrainingOptions:
     """Read by the command `dsunet train` itself, so that it is described and checked once."""
     alone = typer.Typer(add_completion=False)
     alone.command()(train)
-    ctx: Any = typer.main.get_command(alone).make_context("dsunet train", arguments)
+    ctx: Any = typer.main.get_command(alone).make_context("train", own.args, parent=own.parent)
     given = {name: value for name, value in ctx.params.items() if is_given(ctx, name)}
-    if own := sorted(given.keys() & {*_OWN}):
-        names = ", ".join(f"--{name}" for name in own)
+    if settled := sorted(given.keys() & {*_OWN}):
+        names = ", ".join(f"--{name}" for name in settled)
         raise typer.BadParameter(f"an ablation settles {names} itself: leave that out")
     options = options_from({**given, "output": output})
     # Older versions of Typer leave paths and choices as text here.

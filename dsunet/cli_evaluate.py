@@ -12,8 +12,17 @@ import typer
 
 from dsunet.cli_checkpoint import WeightsKey, notice
 from dsunet.device import Device
+from dsunet.errors import EvaluationError
 from dsunet.evaluation.table_form import TableForm
 from dsunet_runtime.command import complain
+from dsunet_runtime.command_options import (
+    MAX_COUNT,
+    MAX_WORKERS,
+    as_wrong_usage,
+    folder_to_write,
+    integer,
+)
+from dsunet_runtime.file_kinds import is_engine, is_onnx
 from dsunet_runtime.provider import Provider
 
 if TYPE_CHECKING:
@@ -56,6 +65,7 @@ def evaluate(
             "-o",
             "--output",
             metavar="DIR",
+            callback=folder_to_write,
             help="Also write metrics.json, metrics.csv, images.csv, report.html, table.md and "
             "table.tex.",
         ),
@@ -71,20 +81,21 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
+            callback=folder_to_write,
             help="Keep the masks: DIR/DATASET/STEM.png, or DIR/MODEL/DATASET/STEM.png.",
         ),
     ] = None,
     worst: Annotated[
         int | None,
-        typer.Option(
-            min=0,
-            metavar="N",
+        integer(
+            low=0,
+            high=MAX_COUNT,
             help=f"Images of each dataset that the report shows.  [default: {_WORST}]",
         ),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Only the first N images of each dataset."),
+        integer(low=1, high=MAX_COUNT, help="Only the first N images of each dataset."),
     ] = None,
     resize: Annotated[
         bool,
@@ -113,7 +124,7 @@ def evaluate(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Processes that score.  [default: one a core]"),
+        integer(low=1, high=MAX_WORKERS, help="Processes that score.  [default: one a core]"),
     ] = None,
 ) -> None:
     """Judge models, or masks that are there already, in the field's metrics.
@@ -128,8 +139,8 @@ def evaluate(
     Exit codes: 0 all is judged, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     models = models or []
-    checkpoints = [path for path in models if path.suffix.lower() not in (".onnx", ".engine")]
-    onnx = [path for path in models if path.suffix.lower() == ".onnx"]
+    checkpoints = [path for path in models if not (is_onnx(path) or is_engine(path))]
+    onnx = [path for path in models if is_onnx(path)]
     _require(
         bool(models) != (predictions is not None),
         "give models to judge, or --predictions, and not both",
@@ -223,7 +234,8 @@ def _test_sets(
         found = [TestSet.of_folders(images, masks)]
     elif predictions is not None:
         found = [TestSet.of_predictions(predictions, masks)]
-    check_names(found)
+    with as_wrong_usage(EvaluationError):
+        check_names(found)
     return [test_set.first(limit) for test_set in found]
 
 

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.cli_checkpoint import WeightsKey, notice
-from dsunet.config import PRESETS
-from dsunet.errors import DataError, MissingExtraError
+from dsunet.config import PRESETS, DSUNetConfig
+from dsunet.errors import ConfigError, DataError, MissingExtraError
 from dsunet_runtime.command import complain
+from dsunet_runtime.command_options import (
+    MAX_COUNT,
+    MAX_SEED,
+    as_wrong_usage,
+    file_to_write,
+    integer,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +35,14 @@ POINTS = 600
 def explain(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="The picture, NAME.png.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            callback=file_to_write,
+            help="The picture, NAME.png.",
+        ),
     ],
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The model; or give a --preset.")
@@ -55,9 +69,11 @@ def explain(
         ),
     ] = None,
     points: Annotated[
-        int, typer.Option(min=4, help="Points that t-SNE draws of a map, at most.")
+        int, integer(low=4, high=MAX_COUNT, help="Points that t-SNE draws of a map, at most.")
     ] = POINTS,
-    seed: Annotated[int, typer.Option(min=0, help="Of t-SNE and of its choice of points.")] = 0,
+    seed: Annotated[
+        int, integer(low=0, high=MAX_SEED, help="Of t-SNE and of its choice of points.")
+    ] = 0,
 ) -> None:
     """Draw what Hiera and DINOv2 see in an image, level by level.
 
@@ -71,7 +87,11 @@ def explain(
         raise typer.BadParameter("give either --checkpoint or --preset")
     if checkpoint is None and weights is not None:
         raise typer.BadParameter("--weights is for --checkpoint")
-    _check_output(output)
+    if output.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{output} is no name of a picture: give NAME.png")
+    if preset is not None:
+        with as_wrong_usage(ConfigError):
+            DSUNetConfig.preset(preset)
     try:
         from dsunet.checkpoint import load_model
         from dsunet.explain.maps import Weights, feature_maps, open_encoders
@@ -80,6 +100,7 @@ def explain(
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error, "train") from error
     from dsunet.data.files import decode_file
+    from dsunet_runtime.jobs import make_folder
     from dsunet_runtime.progress import StatusLine
 
     decoded = decode_file(image)
@@ -99,16 +120,9 @@ def explain(
 
         maps = feature_maps(model, rgb)
         encoders = {encoder: [project(one) for one in levels] for encoder, levels in maps.items()}
+        make_folder(output.parent)
         write_picture(output, rgb, _colouring(model, meaning, rgb, truth), encoders)
     print(output)
-
-
-def _check_output(output: Path) -> None:
-    """Before minutes of work."""
-    if output.suffix.lower() != ".png":
-        raise typer.BadParameter(f"{output} is no name of a picture: give NAME.png")
-    if not output.parent.is_dir():
-        raise DataError(f"{output}: there is no folder {output.parent}: make it first")
 
 
 def _truth(mask: Path | None, image: Path, header: Header) -> NDArray[np.uint8] | None:

@@ -8,27 +8,42 @@ from typing import Annotated
 
 import typer
 
+from dsunet_runtime.command_options import (
+    MAX_COUNT,
+    MAX_SEED,
+    MAX_WORKERS,
+    folder_to_write,
+    integer,
+    number,
+)
+
 
 def generate(
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", metavar="DIR", help="Folder for the dataset; made if needed."
+            "-o",
+            "--output",
+            metavar="DIR",
+            callback=folder_to_write,
+            help="Folder for the dataset; made if needed.",
         ),
     ],
-    count: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 200,
+    count: Annotated[int, integer(low=1, high=MAX_COUNT, help="How many scenes.")] = 200,
     seed: Annotated[
-        int, typer.Option(min=0, help="The same seed and options make the same scenes.")
+        int,
+        integer(low=0, high=MAX_SEED, help="The same seed and options make the same scenes."),
     ] = 0,
     camouflaged: Annotated[
-        float, typer.Option(min=0, max=1, metavar="SHARE", help="Share of camouflaged objects.")
+        float, number(low=0, high=1, metavar="SHARE", help="Share of camouflaged objects.")
     ] = 0.25,
     size: Annotated[
         int,
-        typer.Option(min=64, max=2048, help="An image has about SIZE² pixels; proportions vary."),
+        integer(low=64, high=2048, help="An image has about SIZE² pixels; proportions vary."),
     ] = 320,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes.  [default: one a core]")
+        int | None,
+        integer(low=1, high=MAX_WORKERS, help="Processes.  [default: one a core]"),
     ] = None,
 ) -> None:
     """Make a dataset of drawn scenes with exact masks, to try things out or to train on.

@@ -10,6 +10,7 @@ import typer
 from dsunet.cli_checkpoint import WeightsKey, notice
 from dsunet.device import Device
 from dsunet_runtime.bounds import MAX_DIMENSION
+from dsunet_runtime.command_options import integer, place_of_masks, place_to_write
 from dsunet_runtime.manifest import MaskForm
 
 
@@ -31,15 +32,19 @@ def predict(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the masks, NAME.png; made if needed.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            callback=place_to_write,
+            help="Folder for the masks, NAME.png, made if needed; of one image also a file.png.",
+        ),
     ],
     overlay: Annotated[
         bool,
         typer.Option("--overlay", help="Also draw each mask over its image: NAME_overlay.jpg."),
     ] = False,
-    batch: Annotated[
-        int, typer.Option(min=1, max=MAX_DIMENSION, help="Images computed at once.")
-    ] = 1,
+    batch: Annotated[int, integer(low=1, high=MAX_DIMENSION, help="Images computed at once.")] = 1,
     mask: Annotated[
         MaskForm,
         typer.Option(
@@ -69,15 +74,17 @@ def predict(
 
     Exit codes: 0 all masks are written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
+    folder, name = place_of_masks(output, images)
+
     from dsunet import load_model
     from dsunet.evaluation.predictors import TorchPredictor
     from dsunet_runtime.jobs import left_out, plan, results_folder
     from dsunet_runtime.prediction_run import run_jobs
 
-    jobs = plan(images, output, overlays=overlay)
+    jobs = plan(images, folder, overlays=overlay, name=name)
     target = device.resolve()
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
-    with TorchPredictor(model.to(target), target, mask) as predictor, results_folder(output):
+    with TorchPredictor(model.to(target), target, mask) as predictor, results_folder(folder):
         for line in left_out(images):
             notice(line)
         if run_jobs("dsunet", predictor, jobs, batch):

@@ -16,7 +16,18 @@ from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.device import Device
 from dsunet.errors import ConfigError, TrainingError
 from dsunet.training.options import Precision, TrainingOptions
+from dsunet_runtime.command_options import (
+    MAX_BATCH,
+    MAX_COUNT,
+    MAX_SEED,
+    MAX_WORKERS,
+    as_wrong_usage,
+    folder_to_write,
+    integer,
+    number,
+)
 
+_MAX_RATE, _MAX_NORM = 1000.0, 1e9
 _DEFAULT: Any = types.SimpleNamespace(
     **{field.name: field.default for field in dataclasses.fields(TrainingOptions)}
 )
@@ -29,7 +40,13 @@ def train(
     ctx: typer.Context,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="The run folder, made by the run."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            callback=folder_to_write,
+            help="The run folder, made by the run.",
+        ),
     ] = None,
     resume: Annotated[
         Path | None,
@@ -77,34 +94,46 @@ def train(
     ] = False,
     epochs: Annotated[
         int,
-        typer.Option(
+        integer(
+            low=1,
+            high=MAX_COUNT,
             help="Passes over the data.  More of them with --resume: the learning rate goes on "
-            "along the cosine of so many epochs."
+            "along the cosine of so many epochs.",
         ),
     ] = _DEFAULT.epochs,
     batch: Annotated[
-        int, typer.Option(help="Images of one step, over all devices and parts.")
+        int, integer(low=1, high=MAX_BATCH, help="Images of one step, over all devices and parts.")
     ] = _DEFAULT.batch,
-    lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = _DEFAULT.lr,
+    lr: Annotated[
+        float, number(low=0, high=_MAX_RATE, help="Learning rate at the start.")
+    ] = _DEFAULT.lr,
     min_lr: Annotated[
-        float, typer.Option(help="What cosine annealing leads to.")
+        float, number(low=0, high=_MAX_RATE, help="What cosine annealing leads to.")
     ] = _DEFAULT.min_lr,
     warmup: Annotated[
-        float, typer.Option(help="Epochs of a linear rise before that.")
+        float, number(low=0, high=MAX_COUNT, help="Epochs of a linear rise before that.")
     ] = _DEFAULT.warmup,
-    weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = _DEFAULT.weight_decay,
+    weight_decay: Annotated[
+        float, number(low=0, high=_MAX_RATE, help="AdamW's.")
+    ] = _DEFAULT.weight_decay,
     clip: Annotated[
-        float | None, typer.Option(help="Largest norm of the gradient.  [default: any]")
+        float | None,
+        number(low=0, high=_MAX_NORM, help="Largest norm of the gradient.  [default: any]"),
     ] = None,
     horizontal_flip: Annotated[
-        float, typer.Option(help="Probability of mirroring left and right.")
+        float, number(low=0, high=1, help="Probability of mirroring left and right.")
     ] = _DEFAULT.horizontal_flip,
     vertical_flip: Annotated[
-        float, typer.Option(help="Probability of mirroring top and bottom.")
+        float, number(low=0, high=1, help="Probability of mirroring top and bottom.")
     ] = _DEFAULT.vertical_flip,
     deep_supervision: Annotated[
         tuple[float, float, float],
-        typer.Option(metavar="COARSE MIDDLE FINE", help="Weights of the three outputs' losses."),
+        number(
+            low=0,
+            high=_MAX_RATE,
+            metavar="COARSE MIDDLE FINE",
+            help="Weights of the three outputs' losses.",
+        ),
     ] = _DEFAULT.deep_supervision,
     weighted_bce: Annotated[
         bool,
@@ -112,16 +141,24 @@ def train(
             "--weighted-bce", help="Weigh the cross-entropy's pixels too; not as published."
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of fresh weights, order and flips.")] = _DEFAULT.seed,
+    seed: Annotated[
+        int, integer(low=0, high=MAX_SEED, help="Of fresh weights, order and flips.")
+    ] = _DEFAULT.seed,
     device: Annotated[Device, typer.Option(help="Where to train.")] = _DEFAULT.device,
     devices: Annotated[
-        int, typer.Option(help="How many, each taking a share of every batch.")
+        int,
+        integer(low=1, high=MAX_WORKERS, help="How many, each taking a share of every batch."),
     ] = _DEFAULT.devices,
     precision: Annotated[
         Precision, typer.Option(help="What the network computes in.")
     ] = _DEFAULT.precision,
     accumulate: Annotated[
-        int, typer.Option(help="Parts of a batch, computed one after the other to save memory.")
+        int,
+        integer(
+            low=1,
+            high=MAX_BATCH,
+            help="Parts of a batch, computed one after the other to save memory.",
+        ),
     ] = _DEFAULT.accumulate,
     checkpointing: Annotated[
         bool,
@@ -133,11 +170,14 @@ def train(
         Path | None,
         typer.Option(
             metavar="DIR",
+            callback=folder_to_write,
             help="Keep what the frozen DINOv2 computes, for this and later runs.  An image of "
             "`large` takes 1 MB, with --injection all 11 MB, with levels 27 MB.",
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read images.")] = _DEFAULT.workers,
+    workers: Annotated[
+        int, integer(low=0, high=MAX_WORKERS, help="Processes that read images.")
+    ] = _DEFAULT.workers,
     val_dataset: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A standard dataset to validate on.")
     ] = None,
@@ -146,13 +186,13 @@ def train(
     ] = None,
     val_masks: Annotated[Path | None, typer.Option(metavar="DIR", help="Their masks.")] = None,
     val_every: Annotated[
-        int, typer.Option(help="Epochs between two validations.")
+        int, integer(low=1, high=MAX_COUNT, help="Epochs between two validations.")
     ] = _DEFAULT.val_every,
     val_count: Annotated[
-        int, typer.Option(help="Images to validate on at most.")
+        int, integer(low=1, high=MAX_COUNT, help="Images to validate on at most.")
     ] = _DEFAULT.val_count,
     save_every: Annotated[
-        float, typer.Option(help="Minutes between two saved states.")
+        float, number(low=0, high=MAX_COUNT, help="Minutes between two saved states.")
     ] = _DEFAULT.save_every,
     save_all: Annotated[
         bool, typer.Option("--save-all", help="Write frozen encoders into checkpoints too.")
@@ -206,7 +246,7 @@ def is_given(ctx: typer.Context, name: str) -> bool:
 def options_from(given: dict[str, Any]) -> TrainingOptions:
     """What was given on the command line, the rest by default; what does not fit is wrong usage."""
     preset, injection = given.pop("preset", None), given.pop("injection", None)
-    try:
+    with as_wrong_usage(ConfigError, TrainingError):
         if preset is not None or injection is not None:
             if "checkpoint" in given and preset is None:
                 raise typer.BadParameter(
@@ -217,5 +257,3 @@ def options_from(given: dict[str, Any]) -> TrainingOptions:
         if "datasets" in given:
             given["datasets"] = tuple(given["datasets"])
         return TrainingOptions(**given)
-    except (ConfigError, TrainingError) as error:
-        raise typer.BadParameter(str(error)) from error

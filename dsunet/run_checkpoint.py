@@ -18,7 +18,11 @@ def find_checkpoint(path: str | Path, notice: Notice | None = None) -> Path:
     `notice` is told which.  Raises CheckpointError if a folder has neither.
     """
     path = Path(path)
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError:  # a name too long, say, which reading tells
+        is_folder = False
+    if not is_folder:
         return path
     run = RunFolder(path)
     for file in (run.best, run.checkpoint):

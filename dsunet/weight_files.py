@@ -23,6 +23,7 @@ from dsunet.checksum import Checksum, verify_checksum, write_with_checksum
 from dsunet.errors import CheckpointError
 from dsunet.zip_records import check_records
 from dsunet_runtime.errors import OutputError
+from dsunet_runtime.file_kinds import why_no_checkpoint
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.quoting import printable, reason
 
@@ -55,12 +56,10 @@ def read_weights(path: str | Path) -> WeightFile:
     try:
         with open_regular(path) as file:
             start = file.read(16)
+    except IsADirectoryError as error:
+        raise CheckpointError(f"{path} {why_no_checkpoint(path)}") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
-    if not start:
-        raise CheckpointError(f"{path} is empty")
-    if start.startswith(b"version https://"):
-        raise CheckpointError(f"{path} is a Git LFS pointer, not the file itself: run git lfs pull")
     if start[8:9] == b"{":
         return _read_safetensors(path)
     if start.startswith(b"PK\x03\x04"):
@@ -68,7 +67,7 @@ def read_weights(path: str | Path) -> WeightFile:
         return _unpacked(path, _read_torch(path, zipped=True))
     if start.startswith(b"\x80"):
         return _unpacked(path, _read_torch(path, zipped=False))
-    raise CheckpointError(f"{path} is not a checkpoint: neither safetensors nor PyTorch's format")
+    raise CheckpointError(f"{path} {why_no_checkpoint(path)}")
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dsunet.data.faults import Fault, FaultKind
 from dsunet.errors import DataError, listed
+from dsunet_runtime.files import resolved
 from dsunet_runtime.image_folder import ImageFolder, counted
 from dsunet_runtime.quoting import reason
 
@@ -126,7 +127,7 @@ def _stems_beside(images: Path, masks: Path) -> set[str]:
 
     It is not if it lies beside `images` itself, nor if it has the name of one of those folders.
     """
-    images, masks = images.resolve(), masks.resolve()
+    images, masks = resolved(images), resolved(masks)
     if masks.parent == images.parent or masks.name == images.name:
         return set()
     try:

@@ -16,7 +16,7 @@ from dsunet.evaluation.judging import Judge, Judged, predicted
 from dsunet.evaluation.predictors import Predictor
 from dsunet.evaluation.results import DatasetResults, Result
 from dsunet.evaluation.testsets import TestSet, check_fit
-from dsunet_runtime.files import staging_folder
+from dsunet_runtime.files import resolved, staging_folder
 from dsunet_runtime.progress import Progress
 
 _UNUSABLE = "the masks cannot be judged as they are"
@@ -84,7 +84,7 @@ def evaluate_predictions(
             progress.say(note)
         judged = [judge.judge(cases, progress) for cases in all_cases]
     _refuse_labels(predictions, [one for of_set in judged for one in of_set])
-    name = predictions.resolve().name
+    name = resolved(predictions).name
     return [
         DatasetResults(test_set, [Result.of(name, of_set)])
         for test_set, of_set in zip(test_sets, judged, strict=True)
@@ -126,7 +126,7 @@ def mask_folder(kept: Path | None) -> Iterator[Path]:
 
 def label(models: Sequence[Path]) -> list[str]:
     """File names, or whole paths where those are the same.  Raises EvaluationError on twins."""
-    if len({path.resolve() for path in models}) < len(models):
+    if len({resolved(path) for path in models}) < len(models):
         raise EvaluationError("a model is named twice: name each once")
     return [path.name for path in models] if _differ(models) else [str(path) for path in models]
 
@@ -144,9 +144,9 @@ def _differ(models: Sequence[Path]) -> bool:
 
 def _refuse_overwriting(test_set: TestSet, folders: Sequence[Path]) -> None:
     """Masks of the dataset itself must not be replaced by what a model makes of its images."""
-    inputs = {path.parent.resolve() for pair in test_set.pairs for path in (pair.image, pair.mask)}
+    inputs = {resolved(path.parent) for pair in test_set.pairs for path in (pair.image, pair.mask)}
     for folder in folders:
-        if folder.resolve() in inputs:
+        if resolved(folder) in inputs:
             raise EvaluationError(
                 f"{folder}: holds the images or masks of {test_set.name}; name another folder to "
                 "save masks in"

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from dsunet.device import Device
 from dsunet.errors import EvaluationError
-from dsunet_runtime.artifact import ENGINE_SUFFIX
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.closing import Closing
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.file_kinds import is_engine, is_onnx
 from dsunet_runtime.forms import EncoderTensors, Prepared
 from dsunet_runtime.images import ImageLike
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm, Preprocessing
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from dsunet.model import DSUNet
     from dsunet.run_checkpoint import Notice
-
-ONNX_SUFFIX = ".onnx"
 
 
 class TorchPredictor(Closing):
@@ -123,7 +121,8 @@ def open_predictor(
     provider: Provider | None = None,
     notice: Notice | None = None,
 ) -> Predictor:
-    """What computes the masks of `path`, told by its suffix: .onnx, .engine, else a checkpoint.
+    """What computes the masks of `path`, told by its name: NAME.onnx, NAME.engine or
+    NAME.plan, else a checkpoint.
 
     `sam2`, `dinov2`, `weights`, `notice` and `device` are for checkpoints (see
     `dsunet.load_model`), and so is `mask_form`, which artifacts know themselves; `provider` is for
@@ -131,8 +130,7 @@ def open_predictor(
     EvaluationError if one is given that is not for this kind, and what loading raises:
     CheckpointError, or `dsunet_runtime.RuntimeFault`.
     """
-    suffix = path.suffix.lower()
-    if suffix in (ONNX_SUFFIX, ENGINE_SUFFIX):
+    if is_onnx(path) or is_engine(path):
         given = (sam2, dinov2, weights)
         if any(option is not None for option in given) or device is not Device.AUTO:
             raise EvaluationError(

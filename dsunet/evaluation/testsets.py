@@ -14,6 +14,7 @@ from dsunet.data.pairs import Pair, Pairing, files_by_stem, find_pairs, key
 from dsunet.errors import DataError, EvaluationError, listed
 from dsunet.evaluation.published import known_dataset
 from dsunet_runtime.errors import ImageError
+from dsunet_runtime.files import resolved
 from dsunet_runtime.images import read_header
 
 
@@ -131,7 +132,7 @@ def _name_of(masks: Path) -> str:
     """The last part of a path that the paper knows as a dataset, or else the last that does not
     only say what it holds, as `Mask` and `test` do.
     """
-    parts = masks.resolve().parts[::-1]
+    parts = resolved(masks).parts[::-1]
     known = (part for part in parts if known_dataset(part))
     telling = (part for part in parts[:-1] if not is_generic(part))
     return next(known, None) or next(telling, parts[0])

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsunet_export.errors import ExportError
-from dsunet_runtime.artifact import encode_manifest
-from dsunet_runtime.files import staging_folder
+from dsunet_runtime.artifact import encode_manifest, engine_manifest_file
+from dsunet_runtime.bounds import is_plain_name
+from dsunet_runtime.file_kinds import ENGINE_SUFFIX, ONNX_SUFFIX, is_engine, is_onnx
+from dsunet_runtime.files import is_unicode, staging_folder
 from dsunet_runtime.manifest import FileDigest, Manifest, digest
 from dsunet_runtime.quoting import reason
 
@@ -21,14 +23,41 @@ SINGLE_FILE_LIMIT = 1_900_000_000
 """Bytes of weights; protobuf holds no message of 2 GiB, and the graph needs some room itself."""
 
 
-def check_output(output: Path, suffix: str = ".onnx", kind: str = "an ONNX file") -> None:
-    """Raise ExportError if no artifact of this kind can have this name."""
-    if output.suffix != suffix:
-        raise ExportError(f"{output}: the name of {kind} ends in {suffix}")
-    if output.is_dir():
+def check_onnx_output(output: Path) -> None:
+    """Raise ExportError if no ONNX file can have this name."""
+    _check_output(output, is_onnx(output), f"an ONNX file ends in {ONNX_SUFFIX}")
+    _check_length(weights_file(output))
+
+
+def check_engine_output(output: Path) -> None:
+    """Raise ExportError if no engine can have this name."""
+    _check_output(output, is_engine(output), f"an engine ends in {ENGINE_SUFFIX} or .plan")
+    _check_length(engine_manifest_file(output))
+
+
+def _check_output(output: Path, fits: bool, rule: str) -> None:
+    if not fits:
+        raise ExportError(f"{output}: the name of {rule}")
+    check_name(output)
+
+
+def check_name(path: Path) -> None:
+    """Raise ExportError unless a manifest can hold a file's name, and libraries can open it."""
+    if not (is_plain_name(path.name) and is_unicode(path)):
         raise ExportError(
-            f"{output} is a folder: name a file, for example {output / ('dsunet' + suffix)}"
+            f"{path}: its name goes into the manifest, so it must be UTF-8 without control "
+            f"characters, and so must its folder's"
         )
+
+
+def _check_length(beside: Path) -> None:
+    """What is written beside an artifact has a longer name."""
+    try:
+        beside.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ExportError(f"{beside} cannot be written: {reason(error)}") from error
 
 
 @contextmanager

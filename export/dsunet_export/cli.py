@@ -12,7 +12,8 @@ import typer
 
 from dsunet.cli_checkpoint import WeightsKey
 from dsunet.config import PRESETS, DSUNetConfig, Injection
-from dsunet.errors import DSUNetError
+from dsunet.errors import ConfigError, DSUNetError
+from dsunet_export.artifact import check_onnx_output
 from dsunet_export.cli_doctor import doctor
 from dsunet_export.cli_trt import trt
 from dsunet_export.cli_verify import verify
@@ -20,6 +21,8 @@ from dsunet_export.errors import ExportError, MissingExtraError, missing_package
 from dsunet_export.options import (
     DEFAULT_OPSET,
     IMAGES_COMPARED,
+    LARGEST_BATCH,
+    LARGEST_SIDE,
     OPSETS,
     ExportOptions,
     ExportPrecision,
@@ -28,13 +31,20 @@ from dsunet_export.options import (
 )
 from dsunet_export.stopwatch import print_step
 from dsunet_runtime.command import complain, make_app
+from dsunet_runtime.command_options import MAX_SEED, as_wrong_usage, file_to_write, integer
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.manifest import InputForm, MaskForm
+from dsunet_runtime.quoting import quote, readable
 
 if TYPE_CHECKING:
     from dsunet import DSUNet
 
 DYNAMIC = "dynamic"
+
+Verbose = Annotated[
+    bool,
+    typer.Option("-v", "--verbose", help="Print every comparison, not only the worst."),
+]
 
 app = make_app(
     "dsunet-export",
@@ -47,7 +57,12 @@ app = make_app(
 
 @app.command()
 def onnx(
-    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write, NAME.onnx.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", callback=file_to_write, help="The file to write, NAME.onnx."
+        ),
+    ],
     checkpoint: Annotated[
         Path | None,
         typer.Argument(
@@ -62,7 +77,13 @@ def onnx(
         bool, typer.Option("--random-weights", help="Numbers that mean nothing, of a --preset.")
     ] = False,
     seed: Annotated[
-        int | None, typer.Option(help="Of --random-weights.  [default: 0]", show_default=False)
+        int | None,
+        integer(
+            low=0,
+            high=MAX_SEED,
+            help="Of --random-weights.  [default: 0]",
+            show_default=False,
+        ),
     ] = None,
     injection: Annotated[
         Injection | None,
@@ -101,7 +122,7 @@ def onnx(
         str, typer.Option(metavar="HxW|dynamic", help="Frame size, for --input frames.")
     ] = DYNAMIC,
     opset: Annotated[
-        int, typer.Option(min=OPSETS[0], max=OPSETS[-1], help="ONNX operator set.")
+        int, integer(low=OPSETS[0], high=OPSETS[-1], help="ONNX operator set.")
     ] = DEFAULT_OPSET,
     plain: Annotated[
         bool, typer.Option("--plain", help="Without the exact rewrites, for comparison.")
@@ -136,26 +157,29 @@ def onnx(
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not compare the artifact with PyTorch.")
     ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Export a checkpoint to ONNX, and verify it against PyTorch.
 
     Nothing is written if the artifact does not compute what the model computes.  Weights of more
     than 1.9 GB go into a second file, OUTPUT.data, which belongs beside the first.
     """
-    options = ExportOptions(
-        input_form=input_form,
-        mask_form=mask,
-        batch=_parse_batch(batch),
-        size=_parse_size(size),
-        opset=opset,
-        rewrite=not plain,
-        verify=not no_verify,
-        precision=precision,
-        keep_fp32=tuple(read_patterns(keep_fp32 or [])),
-        images=images,
-    )
+    patterns = read_patterns(keep_fp32 or [])
+    with as_wrong_usage(ExportError):
+        check_onnx_output(output)
+        options = ExportOptions(
+            input_form=input_form,
+            mask_form=mask,
+            batch=_parse_batch(batch),
+            size=_parse_size(size),
+            opset=opset,
+            rewrite=not plain,
+            verify=not no_verify,
+            precision=precision,
+            keep_fp32=tuple(patterns),
+            images=images,
+        )
     try:
-        from dsunet_export.artifact import check_output
         from dsunet_export.inspection import headroom_in_words, kept_in_words, verified_in_words
         from dsunet_export.onnx import export_onnx
         from dsunet_export.probes import notes_on
@@ -164,7 +188,6 @@ def onnx(
             f"{missing_package(error)} is not installed: pip install 'dsunet[export]'"
         ) from error
 
-    check_output(output)
     if images is not None:
         for line in notes_on(images):  # fails before anything is loaded
             complain("dsunet-export", line)
@@ -176,7 +199,7 @@ def onnx(
         print(f"in float32: {line}", file=sys.stderr)
     for line in headroom_in_words(manifest.precision):
         print(line)
-    for line in verified_in_words(manifest):
+    for line in verified_in_words(manifest, verbose):
         print(line)
     files = [output, *(output.with_name(file.name) for file in manifest.files)]
     print(", ".join(f"{file} {file.stat().st_size / 1e6:,.1f} MB" for file in files))
@@ -192,15 +215,24 @@ def inspect(
         Path, typer.Argument(metavar="ARTIFACT", help="An exported ONNX file, or an engine.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="The manifest as JSON.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Say what an artifact is, then check that the files beside it are the ones it needs."""
     from dsunet_export.inspection import describe
-    from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
+    from dsunet_runtime.artifact import (
+        check_hashes,
+        check_sizes,
+        check_weights_files,
+        read_manifest,
+    )
+    from dsunet_runtime.quoting import clean
 
     manifest = read_manifest(artifact)
-    print(manifest.to_json(indent=2) if as_json else describe(manifest))
+    print(manifest.to_json(indent=2) if as_json else clean(describe(manifest, verbose)))
     check_sizes(artifact, manifest)
     check_hashes(artifact, manifest)
+    if manifest.engine is None:
+        check_weights_files(artifact, manifest)
 
 
 app.command()(doctor)
@@ -223,45 +255,49 @@ def _load(
     config = _config(preset, injection)
     if random_weights:
         if config is None or checkpoint or sam2 or dinov2 or weights:
-            raise ExportError(
+            raise typer.BadParameter(
                 "--random-weights goes with --preset NAME, and without a CHECKPOINT or encoders"
             )
         return random_model(config, seed or 0), WeightsOrigin.random(seed or 0)
     if checkpoint is None:
-        raise ExportError("name a CHECKPOINT, or give --preset NAME --random-weights")
+        raise typer.BadParameter("name a CHECKPOINT, or give --preset NAME --random-weights")
     if seed is not None:
-        raise ExportError("--seed goes with --random-weights, not with a CHECKPOINT")
+        raise typer.BadParameter("--seed goes with --random-weights, not with a CHECKPOINT")
     notice = functools.partial(complain, "dsunet-export")
     file = find_checkpoint(checkpoint, notice)
     model = load_model(
         file, config=config, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice
     )
-    return model, WeightsOrigin(file.name, checkpoint_sha256(file))
+    return model, WeightsOrigin(readable(file.name), checkpoint_sha256(file))
 
 
 def _config(preset: str | None, injection: Injection | None) -> DSUNetConfig | None:
     """The configuration that the options name; None where the checkpoint is to say it."""
     if preset is None:
         if injection is not None:
-            raise ExportError("--injection goes with --preset")
+            raise typer.BadParameter("--injection goes with --preset")
         return None
-    return DSUNetConfig.preset(preset).replace(injection=injection or Injection.LAST)
+    with as_wrong_usage(ConfigError):
+        return DSUNetConfig.preset(preset).replace(injection=injection or Injection.LAST)
 
 
 def _parse_batch(text: str) -> int | None:
     if text == DYNAMIC:
         return None
-    if not (text.isdecimal() and int(text) > 0):
-        raise typer.BadParameter(f"{text!r}: give a number from 1, or {DYNAMIC!r}")
+    if re.fullmatch(r"[1-9][0-9]{0,8}", text) is None or int(text) > LARGEST_BATCH:
+        raise typer.BadParameter(
+            f"--batch {quote(text)}: give a number from 1 to {LARGEST_BATCH}, or {DYNAMIC!r}"
+        )
     return int(text)
 
 
 def _parse_size(text: str) -> tuple[int, int] | None:
     if text == DYNAMIC:
         return None
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if match is None:
+    match = re.fullmatch(r"([1-9][0-9]{0,8})x([1-9][0-9]{0,8})", text)
+    if match is None or max(map(int, match.groups())) > LARGEST_SIDE:
         raise typer.BadParameter(
-            f"{text!r}: give HEIGHTxWIDTH, for example 720x1280, or {DYNAMIC!r}"
+            f"--size {quote(text)}: give HEIGHTxWIDTH, for example 720x1280, with sides up to "
+            f"{LARGEST_SIDE}, or {DYNAMIC!r}"
         )
     return int(match[1]), int(match[2])

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
 from dsunet_export.errors import ExportError
 from dsunet_export.stopwatch import print_step
+from dsunet_runtime.command_options import as_wrong_usage, file_to_write, integer
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.flavor import Flavor
-
-T = TypeVar("T")
 
 
 class FlavorOption(enum.StrEnum):
@@ -28,16 +26,21 @@ class FlavorOption(enum.StrEnum):
 
 def _print_gpus(names: list[str]) -> list[str]:
     if "list" in names:
-        from dsunet_export.tensorrt.gpus import describe_gpus
+        from dsunet_export.tensorrt.targets import list_gpus
 
-        print(describe_gpus())
+        print(list_gpus())
         raise typer.Exit
     return names
 
 
 def trt(
     graph: Annotated[Path, typer.Argument(metavar="ONNX", help="What `dsunet-export onnx` wrote.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write, NAME.engine.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", callback=file_to_write, help="The file to write, NAME.engine."
+        ),
+    ],
     gpu: Annotated[
         list[str],
         typer.Option(
@@ -79,15 +82,16 @@ def trt(
     ] = None,
     workspace: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=1 << 20, metavar="MiB", help="Device memory that a layer may use for itself."
+        integer(
+            low=1,
+            high=1 << 20,
+            metavar="MiB",
+            help="Device memory that a layer may use for itself.",
         ),
     ] = None,
     opt_level: Annotated[
         int | None,
-        typer.Option(
-            min=0, max=5, metavar="N", help="More takes longer to build.  [default: TensorRT's, 3]"
-        ),
+        integer(low=0, high=5, help="More takes longer to build.  [default: TensorRT's, 3]"),
     ] = None,
     strip_weights: Annotated[
         bool,
@@ -99,7 +103,11 @@ def trt(
     ] = False,
     timing_cache: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Read and written; makes later builds quicker."),
+        typer.Option(
+            metavar="FILE",
+            callback=file_to_write,
+            help="Read and written; makes later builds quicker.",
+        ),
     ] = None,
     verbose: Annotated[
         int,
@@ -117,37 +125,32 @@ def trt(
     Writes OUTPUT and OUTPUT.json, which belong together.  Nothing is written unless the engine has
     the precision that it is asked to have.
     """
-    from dsunet_export.artifact import check_output
-    from dsunet_export.tensorrt.builder import build_engine
+    from dsunet_export.artifact import check_engine_output
+    from dsunet_export.tensorrt.builder import build_engine, read_graph_manifest
     from dsunet_export.tensorrt.configuration import EngineOptions
     from dsunet_export.tensorrt.description import summarise
     from dsunet_export.tensorrt.profiles import Ranges, parse_batch, parse_size
-    from dsunet_export.tensorrt.targets import choose, parse_compute_capability, parse_wanted
+    from dsunet_export.tensorrt.targets import choose, parse_wanted
 
+    with as_wrong_usage(ExportError):
+        check_engine_output(output)
+        wanted = parse_wanted(gpu, compute_capability)
+        ranges = Ranges(
+            None if batch is None else parse_batch(batch),
+            None if size is None else parse_size(size),
+        )
     options = EngineOptions(
         precision=precision,
-        ranges=Ranges(
-            None if batch is None else _parsed(parse_batch, batch),
-            None if size is None else _parsed(parse_size, size),
-        ),
+        ranges=ranges,
         workspace=workspace,
         optimization_level=opt_level,
         strip_weights=strip_weights,
         timing_cache=timing_cache,
         verbosity=verbose,
     )
-    numbers = [_parsed(parse_compute_capability, text) for text in compute_capability]
-    check_output(output, ".engine", "an engine")
+    read_graph_manifest(graph)  # fails before TensorRT is loaded
     asked = None if flavor is FlavorOption.AUTO else Flavor(flavor.value)
-    choice = choose(asked, parse_wanted(gpu, numbers), options)
+    choice = choose(asked, wanted, options)
     targets = ", ".join(choice.target.compute_capabilities)
     print(f"{choice.kit.title} ({choice.reason}), for {targets}", file=sys.stderr)
     print(summarise(output, build_engine(graph, output, choice, options, print_step)))
-
-
-def _parsed(parse: Callable[[str], T], text: str) -> T:
-    """What an option's text means; wrong usage if it means nothing."""
-    try:
-        return parse(text)
-    except ExportError as error:
-        raise typer.BadParameter(str(error)) from error

@@ -15,8 +15,11 @@ from dsunet.cli_checkpoint import WeightsKey
 from dsunet.device import Device
 from dsunet_export.errors import MissingExtraError, VerificationError, missing_package
 from dsunet_runtime.command import complain
+from dsunet_runtime.command_options import file_to_write, folder_to_write, number
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.file_kinds import is_onnx
 from dsunet_runtime.provider import Provider
+from dsunet_runtime.quoting import readable
 
 if TYPE_CHECKING:
     from dsunet_export.probes import Probe
@@ -39,8 +42,9 @@ def verify(
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(
-            min=0,
+        number(
+            low=0,
+            high=255,
             help="Largest mean difference of a mask, in levels of 255, on any image.  "
             f"[default: {_TOLERANCE:g}, of 8 bits {_TOLERANCE_OF_8_BITS:g}]",
         ),
@@ -50,13 +54,15 @@ def verify(
         typer.Option(
             "--layers",
             help="Also compare two ONNX files tensor by tensor, on the first four images, and name "
-            "what first loses too much.",
+            "what first loses too much.  Runs in pieces: for `large`, 3 GB of memory beside the "
+            "weights.",
         ),
     ] = False,
     bisect: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
+            callback=file_to_write,
             help="Search for the fewest layers that B must keep in float32 to be within the "
             "tolerance, and write them for `dsunet-export onnx --keep-fp32 @FILE`.  A is the "
             "float32 ONNX file, B the same in float16 or bfloat16.  The first four images judge, "
@@ -67,7 +73,11 @@ def verify(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="DIR", help="Also write verify.html, verify.json, worst.png."
+            "-o",
+            "--output",
+            metavar="DIR",
+            callback=folder_to_write,
+            help="Also write verify.html, verify.json, worst.png.",
         ),
     ] = None,
     sam2: Annotated[
@@ -97,7 +107,7 @@ def verify(
         from dsunet_export.bisection.finding import check_precisions
         from dsunet_export.comparison.comparing import compare, few_probes, probes_for
         from dsunet_export.comparison.layers import compare_graphs
-        from dsunet_export.comparison.opening import is_artifact, is_onnx, is_quantized, open_both
+        from dsunet_export.comparison.opening import is_artifact, is_quantized, open_both
         from dsunet_export.comparison.report import as_document, draw, write_report
         from dsunet_export.comparison.summary import summarize
         from dsunet_export.probes import notes_on
@@ -118,8 +128,6 @@ def verify(
             "one"
         )
     if bisect is not None:
-        if not bisect.absolute().parent.is_dir():
-            raise typer.BadParameter(f"--bisect {bisect}: {bisect.parent} is no folder")
         check_precisions(a, b)
     if tolerance is None:
         eight_bits = is_quantized(a) or is_quantized(b)
@@ -138,7 +146,7 @@ def verify(
                 device=device,
                 provider=provider,
             ) as (first, second):
-                comparison = summarize(str(a), str(b), compare(first, second, probes))
+                comparison = summarize(readable(a), readable(b), compare(first, second, probes))
         except BackendError:
             # A graph that overflows, or of bfloat16, does not run by itself: its layers are found.
             if bisect is not None:

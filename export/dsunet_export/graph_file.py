@@ -19,11 +19,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dsunet_export.errors import ExportError
-from dsunet_runtime.artifact import weights_files
+from dsunet_runtime.artifact import check_weights_files, weights_files
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.quoting import printable, quote, reason
+from dsunet_runtime.quoting import quote, reason
 
 
 def load_graph(path: Path, manifest: Manifest) -> ir.Model:
@@ -31,8 +31,10 @@ def load_graph(path: Path, manifest: Manifest) -> ir.Model:
 
     Weights are mapped into memory and not read before they are used.  None of the graph's tensors
     refers to a file, so that the graph can be written anywhere.  Raises ExportError if the graph
-    cannot be read, and OSError if a file cannot.
+    cannot be read, ArtifactError if it reads files that the manifest does not name, and OSError if
+    a file cannot be read.
     """
+    check_weights_files(path, manifest)
     with graph_errors(path):
         proto = onnx.ModelProto()
         with memoryview(_mapped(path)) as content:
@@ -78,17 +80,12 @@ def _from_map(
     path: Path, tensor: ir.ExternalTensor, maps: dict[str, mmap.mmap | bytes]
 ) -> ir.Tensor[NDArray[Any]]:
     """The same tensor, of the content of its file."""
-    content = maps.get(str(tensor.location))
-    if content is None:
-        raise ExportError(
-            f"{path}: its weight {quote(tensor.name)} is to be read from {quote(tensor.location)}, "
-            f"which its manifest does not name: export it again"
-        )
+    content = maps[str(tensor.location)]
     offset, shape, dtype = tensor.offset or 0, tensor.shape.numpy(), tensor.dtype.numpy()
     if not 0 <= offset <= len(content) - tensor.nbytes or tensor.dtype.bitwidth < 8:
         raise ExportError(
-            f"{path}: its weight {printable(repr(tensor.name), 80)} is not whole in "
-            f"{quote(tensor.location)}: export it again"
+            f"{path}: its weight {quote(tensor.name)} is not whole in {quote(tensor.location)}: "
+            f"export it again"
         )
     array = np.frombuffer(content, dtype, tensor.size, offset).reshape(shape)
     return ir.Tensor(array, dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)

@@ -8,17 +8,24 @@ from dsunet.config import DSUNetConfig
 from dsunet_export.options import FLOAT16_MAX
 from dsunet_export.tensorrt.description import engine_rows
 from dsunet_export.verify import overlap_in_words
-from dsunet_runtime.manifest import Manifest, NarrowedWeights, Precision, Quantization, TensorSpec
+from dsunet_runtime.manifest import (
+    Manifest,
+    NarrowedWeights,
+    Precision,
+    Quantization,
+    TensorSpec,
+    Verification,
+)
 
 
-def describe(manifest: Manifest) -> str:
-    """Several lines, a name and a value each."""
-    rows = list(_rows(manifest))
+def describe(manifest: Manifest, each: bool = False) -> str:
+    """Several lines, a name and a value each; with `each` one for each comparison as well."""
+    rows = list(_rows(manifest, each))
     width = max(len(name) for name, _ in rows) + 2
     return "\n".join(f"{name:{width}}{value}" for name, value in rows)
 
 
-def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
+def _rows(manifest: Manifest, each: bool) -> Iterator[tuple[str, str]]:
     config = DSUNetConfig.from_dict(manifest.model)
     yield "model", f"{config.preset_name() or 'own sizes'}, injection {config.injection}"
     yield "weights", manifest.weights_origin
@@ -52,7 +59,7 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield f"  {rewrite.name}", f"{rewrite.macs_after / 1e9:,.3f} G, {share}"
     if not manifest.rewrites:
         yield "  rewrites", "none (--plain)"
-    for line in verified_in_words(manifest):
+    for line in verified_in_words(manifest, each):
         yield "verified", line
     if not manifest.verification:
         yield "verified", "no"
@@ -86,14 +93,31 @@ def headroom_in_words(precision: Precision) -> list[str]:
     ]
 
 
-def verified_in_words(manifest: Manifest) -> list[str]:
-    """What was compared with what, and how far off it was, a line for each comparison."""
-    return [
+def verified_in_words(manifest: Manifest, each: bool = False) -> list[str]:
+    """What was compared with what, and how far off it was: the worst, or with `each` all of them.
+
+    The worst is what came closest to its tolerance.  No line if nothing was compared.
+    """
+    checks = manifest.verification
+    if each or len(checks) < 2:
+        return [_check_in_words(check) for check in checks]
+    worst = max(checks, key=_share_of_tolerance)
+    return [f"{len(checks)} comparisons, the worst: {_check_in_words(worst)}"]
+
+
+def _check_in_words(check: Verification) -> str:
+    return (
         f"{check.inputs}: {check.output} differs by at most {check.max_abs_error:.3g} "
         f"(mean {check.mean_abs_error:.2g}) {check.tolerance_unit}, where {check.tolerance:.3g} "
         f"({check.mean_tolerance:.3g}) is allowed{overlap_in_words(check)}; {check.computed_by}"
-        for check in manifest.verification
-    ]
+    )
+
+
+def _share_of_tolerance(check: Verification) -> float:
+    return max(
+        check.max_abs_error / max(check.tolerance, 1e-30),
+        check.mean_abs_error / max(check.mean_tolerance, 1e-30),
+    )
 
 
 def _weights_in_words(weights: NarrowedWeights) -> str:

@@ -23,12 +23,12 @@ OPSETS = range(18, 24)
 FLOAT8_OPSET = 19
 """The first with 8-bit floats."""
 FLOAT16_MAX = 65504.0
+LARGEST_PATTERN_FILE = 1_000_000
+"""Bytes; `large` has 4,000 nodes."""
+LONGEST_PATTERN = 1000
+"""Characters; no node has a name half as long."""
 IMAGES_COMPARED = 16
 """Of `ExportOptions.images`, the first so many are compared on: each is computed four times."""
-
-
-_LONGEST_PATTERN = 1000
-_LARGEST_LIST = 1 << 20
 
 
 class ExportPrecision(enum.StrEnum):
@@ -128,23 +128,22 @@ def read_patterns(arguments: Sequence[str]) -> list[str]:
             continue
         try:
             with open_regular(argument[1:]) as file:
-                content = file.read(_LARGEST_LIST + 1)
-            if len(content) > _LARGEST_LIST:
-                raise ExportError(f"--keep-fp32 {argument}: is no list of patterns: too large")
-            text = content.decode("utf-8")
+                text = file.read(LARGEST_PATTERN_FILE + 1).decode("utf-8")
         except OSError as error:
             raise ExportError(f"--keep-fp32 {argument}: {reason(error)}") from error
         except UnicodeDecodeError as error:
-            raise ExportError(f"--keep-fp32 {argument}: is not UTF-8 text") from error
+            raise ExportError(f"--keep-fp32 {argument}: is no text") from error
         found = [line.partition("#")[0].strip() for line in text.splitlines()]
+        if len(text) > LARGEST_PATTERN_FILE:
+            raise ExportError(f"--keep-fp32 {argument}: is larger than 1 MB, one pattern a line")
         if not any(found):
             raise ExportError(f"--keep-fp32 {argument}: the file has no pattern: one a line")
         patterns += filter(None, found)
     for pattern in patterns:
-        if len(pattern) > _LONGEST_PATTERN:
+        if len(pattern) > LONGEST_PATTERN:
             raise ExportError(
                 f"--keep-fp32 {quote(pattern)} has {len(pattern):,} characters, more than any name "
-                f"of a node: give {_LONGEST_PATTERN} at most"
+                f"of a node: give {LONGEST_PATTERN:,} at most"
             )
     return patterns
 

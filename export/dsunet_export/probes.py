@@ -18,6 +18,7 @@ from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images import as_rgb, encoder_input, first_frames, read_header
 from dsunet_runtime.jobs import images_at, left_out
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, InputForm, Manifest
+from dsunet_runtime.quoting import readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def load_probe(path: Path, size: tuple[int, int] | None) -> Probe:
         image = as_rgb(path)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
-    return Probe(path.name, _resized(Image.fromarray(image), size) if size else image)
+    return Probe(readable(path.name), _resized(Image.fromarray(image), size) if size else image)
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from dsunet_runtime.errors import ArtifactError
+from dsunet_runtime.file_kinds import FileKind, is_engine, recognise, why_no_artifact
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES
 from dsunet_runtime.manifest import METADATA_KEY, Engine, FileDigest, Manifest, digest
 from dsunet_runtime.onnx_metadata import encode_metadata, read_metadata
-from dsunet_runtime.quoting import reason
-
-ENGINE_SUFFIX = ".engine"
+from dsunet_runtime.onnx_weights import external_files
+from dsunet_runtime.quoting import quote, reason
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """The manifest of an artifact, without reading its weights or loading a backend.
 
-    An ONNX file ends in its own; that of `NAME.engine` is `NAME.engine.json` beside it.  The
-    manifest is checked against the digest that it carries.  Raises ArtifactError if the file cannot
-    be read, is no ONNX file, or has no manifest that this version reads.
+    An ONNX file ends in its own; that of an engine, `NAME.engine` or `NAME.plan`, lies beside it
+    with `.json` behind its name.  The manifest is checked against the digest that it carries.
+    Raises ArtifactError if the file cannot be read, is no ONNX file, or has no manifest that this
+    version reads.
     """
     path = Path(path)
-    if path.suffix == ENGINE_SUFFIX:
+    if is_engine(path):
         return _read_engine_manifest(path)
     document = read_metadata(path).get(METADATA_KEY)
     if document is None:
+        if recognise(path) is not FileKind.ONNX:
+            raise ArtifactError(f"{path}: {why_no_artifact(path)}")
         raise ArtifactError(
-            f"{path}: was not exported by dsunet-export; export it with `dsunet-export onnx`"
+            f"{path}: was not exported by dsunet-export: export its checkpoint with "
+            f"`dsunet-export onnx CHECKPOINT -o {shlex.quote(path.name)}`"
         )
     manifest = _decode(path, document)
     if manifest.engine is not None:
@@ -100,6 +105,16 @@ def weights_files(path: Path, manifest: Manifest) -> dict[str, Path]:
     return {file.name: path.with_name(file.name) for file in manifest.files}
 
 
+def check_weights_files(path: Path, manifest: Manifest) -> None:
+    """Raise ArtifactError if the graph at `path` reads weights from files of other names."""
+    strangers = external_files(path) - weights_files(path, manifest).keys()
+    if strangers:
+        raise ArtifactError(
+            f"{path}: its graph reads weights from {quote(min(strangers))}, which its manifest "
+            f"does not name: changed since it was exported; export it again"
+        )
+
+
 def weights_source(path: Path, manifest: Manifest) -> Path:
     """The ONNX file with the weights of the stripped engine at `path`.
 
@@ -132,6 +147,8 @@ def _read_engine_manifest(path: Path) -> Manifest:
         with open_regular(file) as opened:
             document = opened.read(MAX_BYTES + 1).decode("utf-8")
     except FileNotFoundError as error:
+        if recognise(path).is_other_model:
+            raise ArtifactError(f"{path}: {why_no_artifact(path)}") from error
         raise ArtifactError(
             f"{file}: missing; it describes {path.name}, so copy both together, or build the "
             f"engine again with `dsunet-export trt`"

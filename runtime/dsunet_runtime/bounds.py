@@ -49,6 +49,16 @@ def check_bounds(manifest: Manifest) -> None:
         raise ValueError(problem)
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a manifest may call a file so: UTF-8, without slashes and control characters."""
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        return False
+    is_name = name == Path(name).name and name not in ("", "..")
+    return is_name and length <= _MAX_NAME and not _CONTROL.search(name)
+
+
 def _problems(manifest: Manifest) -> Iterator[str]:
     for kind, specs in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
         if not specs or len({spec.name for spec in specs}) != len(specs):
@@ -99,8 +109,7 @@ def _of_profile(profile: Profile) -> Iterator[str]:
 
 def _of_file(file: FileDigest) -> Iterator[str]:
     name = file.name
-    is_plain = name == Path(name).name and name not in ("", "..")
-    if not is_plain or len(name.encode()) > _MAX_NAME or _CONTROL.search(name):
+    if not is_plain_name(name):
         yield f"{quote(name)} is no plain file name"
     if not 1 <= file.size <= _MAX_BYTES or not _SHA256.fullmatch(file.sha256):
         yield f"{quote(name)} has no size and SHA-256"

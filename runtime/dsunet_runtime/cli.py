@@ -10,7 +10,9 @@ import typer
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.cli_bench import bench
 from dsunet_runtime.command import complain, make_app
+from dsunet_runtime.command_options import integer, place_of_masks, place_to_write
 from dsunet_runtime.errors import RuntimeFault
+from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.provider import Provider
 
 PROGRAM = "dsunet-run"
@@ -29,7 +31,13 @@ def predict(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the masks, NAME.png; made if needed.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            callback=place_to_write,
+            help="Folder for the masks, NAME.png, made if needed; of one image also a file.png.",
+        ),
     ],
     overlay: Annotated[
         bool,
@@ -37,9 +45,9 @@ def predict(
     ] = False,
     batch: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            max=MAX_DIMENSION,
+        integer(
+            low=1,
+            high=MAX_DIMENSION,
             help="Images computed at once.  [default: the artifact's, or 1]",
         ),
     ] = None,
@@ -55,14 +63,18 @@ def predict(
 
     Exit codes: 0 all masks are written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
+    if provider is not None and is_engine(artifact):
+        raise typer.BadParameter(f"--provider is for ONNX files, and {artifact} is an engine")
+    folder, name = place_of_masks(output, images)
+
     import dsunet_runtime
     from dsunet_runtime.jobs import left_out, plan, results_folder
     from dsunet_runtime.prediction_run import run_jobs
 
-    jobs = plan(images, output, overlays=overlay)
+    jobs = plan(images, folder, overlays=overlay, name=name)
     with (
         dsunet_runtime.load(artifact, provider=provider) as segmenter,
-        results_folder(output),
+        results_folder(folder),
     ):
         if segmenter.manifest.weights_are_random:
             complain(PROGRAM, f"{artifact} has random weights: its masks mean nothing")

@@ -11,6 +11,7 @@ import typer
 
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bounds import MAX_DIMENSION
+from dsunet_runtime.command_options import folder_to_write, integer, number
 from dsunet_runtime.provider import MAX_THREADS, Provider
 
 _MOST_CALLS, _MOST_ROUNDS = 10_000_000, 10_000
@@ -39,42 +40,42 @@ def bench(
     ] = None,
     batch: Annotated[
         list[int] | None,
-        typer.Option(
-            min=1,
-            max=MAX_DIMENSION,
+        integer(
+            low=1,
+            high=MAX_DIMENSION,
             help="Images of a call; may be repeated.  [default: the artifact's, or 1]",
         ),
     ] = None,
     streams: Annotated[
         list[int] | None,
-        typer.Option(
-            min=1, max=MAX_THREADS, help="Threads that call at once; may be repeated.  [default: 1]"
+        integer(
+            low=1,
+            high=MAX_THREADS,
+            help="Threads that call at once; may be repeated.  [default: 1]",
         ),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(
-            min=0,
-            max=86_400,
+        number(
+            low=0,
+            high=86_400,
             help="To measure each of them, warm-up not counted.  [default: 10]",
         ),
     ] = None,
     calls: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=_MOST_CALLS, help="Of each stream, at least, instead of --seconds."
-        ),
+        integer(low=1, high=_MOST_CALLS, help="Of each stream, at least, instead of --seconds."),
     ] = None,
     rounds: Annotated[
         int,
-        typer.Option(
-            min=1, max=_MOST_ROUNDS, help="Turns that each of them has; ratios are taken in each."
+        integer(
+            low=1, high=_MOST_ROUNDS, help="Turns that each of them has; ratios are taken in each."
         ),
     ] = 10,
     threads: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=MAX_THREADS, help="CPU threads of ONNX Runtime.  [default: one a core]"
+        integer(
+            low=1, high=MAX_THREADS, help="CPU threads of ONNX Runtime.  [default: one a core]"
         ),
     ] = None,
     image: Annotated[
@@ -92,12 +93,16 @@ def bench(
             "close it comes to what this machine reaches.",
         ),
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object instead of the tables.")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--output",
             metavar="DIR",
+            callback=folder_to_write,
             help="Also write bench.json, bench.csv and bench.svg; roofline.csv and roofline.svg.",
         ),
     ] = None,
@@ -105,7 +110,7 @@ def bench(
     """Measure latency, throughput, cold start and memory, of several artifacts in turns.
 
     Every setting is warmed up until its calls are as fast as each other.  A call ends when its
-    result can be read.  The last line is everything as JSON.
+    result can be read.
 
     Exit codes: 0 measured, 1 something failed, 2 wrong usage, 130 interrupted.
     """
@@ -131,7 +136,6 @@ def bench(
     )
     with results_folder(output):
         results = run(options, sys.stderr)
-        print(draw(results))
+        print(json.dumps(as_document(results), indent=2) if as_json else draw(results))
         if output is not None:
             write_report(results, output)
-    print(json.dumps(as_document(results)))

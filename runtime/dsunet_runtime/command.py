@@ -10,22 +10,36 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dsunet_runtime.quoting import clean, printable, reason
+from dsunet_runtime.quoting import clean, printable, quote, reason
 
 _FAILED = 1
+_WRONG_USAGE = 2
 _INTERRUPTED = 130
+_LONGEST_QUOTED = 400
+_UsageError: Any = typer.BadParameter.__base__
+"""Click's, or that of the copy of click that newer versions of Typer hold."""
 _ENDINGS = ("SIGTERM", "SIGHUP")
 
 
 def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Typer:
     """An empty command with `--version`.
 
-    A fault that a subcommand raises, an error of the file system or a lack of memory becomes one
-    line on stderr and exit code 1, an interruption exit code 130, a termination 143, a closed
-    terminal 129.
+    Wrong usage becomes one line on stderr and exit code 2; a fault that a subcommand raises, an
+    error of the file system or a lack of memory one line and exit code 1; an interruption exit code
+    130, a termination 143, a closed terminal 129.
     """
 
     class Group(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if not args:
+                print(ctx.get_help(), file=sys.stderr)
+                ctx.exit(_WRONG_USAGE)
+            try:
+                _check_arguments(ctx, args)
+                return super().parse_args(ctx, args)
+            except _UsageError as error:
+                raise refusal(error) from None
+
         def invoke(self, ctx: Any) -> Any:
             # As an interruption does, so that what is half done is cleared away.
             if threading.current_thread() is threading.main_thread():
@@ -36,6 +50,8 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
                     stream.reconfigure(errors="replace")  # × on a terminal that knows ASCII only
             try:
                 return super().invoke(ctx)
+            except _UsageError as error:
+                raise refusal(error) from None
             except faults as fault:
                 complain(program, str(fault))
                 raise typer.Exit(_FAILED) from None
@@ -53,6 +69,10 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
                 complain(program, ": ".join(["interrupted", *map(str, interruption.args)]))
                 raise typer.Exit(_INTERRUPTED) from None
 
+    def refusal(error: Any) -> typer.Exit:
+        complain(program, _in_one_line(program, error))
+        return typer.Exit(_WRONG_USAGE)
+
     def show_version(wanted: bool) -> None:
         if wanted:
             from importlib.metadata import version
@@ -63,7 +83,6 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
     app = typer.Typer(
         cls=Group,
         help=summary,
-        no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
@@ -81,6 +100,28 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
         pass
 
     return app
+
+
+def _check_arguments(ctx: Any, arguments: list[str]) -> None:
+    """Refuse what no option means, and what Python takes for something else: `Path("")` is `.`."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option, equals, value = argument.partition("=")
+        if not argument:
+            ctx.fail(f"the argument after {before or 'the command'} is empty: a variable not set?")
+        if option.startswith("--") and equals and not value:
+            ctx.fail(f"{option} is empty: a variable not set?")
+        if "\0" in argument:
+            ctx.fail(f"{quote(argument)} holds a NUL character, which no name can")
+
+
+def _in_one_line(program: str, error: Any) -> str:
+    """What is wrong with the command line, and which help says what is right."""
+    is_ours = type(error) is typer.BadParameter and error.param is None
+    # What click says repeats what was typed, whatever its length.
+    message = error.message if is_ours else printable(error.format_message(), _LONGEST_QUOTED)
+    ctx = error.ctx
+    command = f"{program} {ctx.info_name}" if ctx is not None and ctx.parent else program
+    return f"{message.rstrip('.')}; see `{command} --help`"
 
 
 def _clear_up_on(name: str) -> None:

@@ -49,6 +49,22 @@ def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     raise OSError(errno.EINVAL, "is a pipe or a device, not a file", os.fspath(path))
 
 
+def resolved(path: Path) -> Path:
+    """A path without links.  Unlike `Path.resolve` it leaves links that form a loop: whoever opens
+    them says so, as an OSError.
+    """
+    return Path(os.path.realpath(path))
+
+
+def is_unicode(path: Path) -> bool:
+    """Whether ONNX Runtime and TensorRT can open a path: all of it, with its folders, is UTF-8."""
+    try:
+        os.fspath(path.absolute()).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @contextmanager
 def staged_file(path: Path) -> Iterator[BinaryIO]:
     """A new file to write, which becomes `path` when the context is left without an error.

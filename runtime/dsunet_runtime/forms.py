@@ -16,7 +16,7 @@ from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
 from dsunet_runtime.images import ImageLike, decode, encoder_input
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm, Preprocessing, TensorSpec
 from dsunet_runtime.masks import mask_from_logits
-from dsunet_runtime.quoting import quote, shorten
+from dsunet_runtime.quoting import printable, quote, shorten
 from dsunet_runtime.shapes import input_ranges
 
 
@@ -63,6 +63,7 @@ def form_of(manifest: Manifest) -> Form:
         case InputForm.TENSORS:
             _check_names(manifest.inputs, set(manifest.preprocessing.sizes))
             _check_names(manifest.outputs, {"logits"})
+            _check_encoder_tensors(manifest)
             return EncoderTensors(manifest.preprocessing, manifest.mask_form)
 
 
@@ -72,9 +73,9 @@ class Frames(Form):
     def __init__(self, manifest: Manifest) -> None:
         _check_names(manifest.inputs, {"image"})
         _check_names(manifest.outputs, {"mask"})
-        (image,) = manifest.inputs
-        if len(image.shape) != 4:
-            raise ArtifactError(f"the manifest's input has shape {quote(image.shape)}, not N×H×W×3")
+        (image,), (mask,) = manifest.inputs, manifest.outputs
+        _check_tensor(image, "uint8", (*image.shape[:3], 3))
+        _check_tensor(mask, "uint8", image.shape[:3])
         self._height, self._width = input_ranges(manifest)["image"][1:3]
         self._remedy = (
             "export with `--size dynamic`"
@@ -115,10 +116,29 @@ class EncoderTensors(Form):
         return mask_from_logits(logits.astype(np.float32), (height, width), self._mask_form)
 
 
+def _check_encoder_tensors(manifest: Manifest) -> None:
+    sizes = manifest.preprocessing.sizes
+    (logits,) = manifest.outputs
+    batch = logits.shape[0]
+    for spec in manifest.inputs:
+        _check_tensor(spec, "float32", (batch, 3, sizes[spec.name], sizes[spec.name]))
+    side = sizes.get("hiera", 0)
+    _check_tensor(logits, "float32", (batch, 1, side, side))
+
+
+def _check_tensor(spec: TensorSpec, dtype: str, shape: tuple[int | str, ...]) -> None:
+    """An engine writes as much as its own shapes say, and memory for it is laid out by these."""
+    if (spec.dtype, spec.shape) != (dtype, shape):
+        raise ArtifactError(
+            f"the manifest's {quote(spec.name)} is {printable(spec.dtype)} of shape "
+            f"{quote(spec.shape)}, where its form has {dtype} of shape {quote(shape)}: export again"
+        )
+
+
 def _check_names(specs: tuple[TensorSpec, ...], expected: set[str]) -> None:
     names = {spec.name for spec in specs}
     if names != expected:
         raise ArtifactError(
             f"the manifest names tensors {shorten(sorted(names), 4)} where its form has "
-            f"{', '.join(sorted(expected))}: export again"
+            f"{shorten(sorted(expected), 4)}: export again"
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsunet_runtime.errors import ImageError, OutputError
+from dsunet_runtime.files import resolved
 from dsunet_runtime.image_folder import ImageFolder
 from dsunet_runtime.quoting import reason
 
@@ -28,18 +29,20 @@ class Job:
         return [self.mask] if self.overlay is None else [self.mask, self.overlay]
 
 
-def plan(sources: Sequence[Path], folder: Path, *, overlays: bool) -> list[Job]:
+def plan(
+    sources: Sequence[Path], folder: Path, *, overlays: bool, name: str | None = None
+) -> list[Job]:
     """One job for each image, in the order given; an image named twice is taken once.
 
     A file is taken as it is; of a folder, the files with a known suffix, sorted by name, hidden
     ones and subfolders left out (see `left_out`).  `NAME.jpg` becomes `NAME.png`, and
-    `NAME_overlay.jpg`.
+    `NAME_overlay.jpg`.  `name` is another name for the mask of one image.
 
     Raises ImageError if a source does not exist or a folder has no images, and OutputError if two
     images would be written to one file, or a result over an image.
     """
     images = {_entry(path): path for source in sources for path in images_at(source)}
-    jobs = [_job(path, folder, overlays=overlays) for path in images.values()]
+    jobs = [_job(path, folder, name, overlays=overlays) for path in images.values()]
     _check_collisions(jobs)
     return jobs
 
@@ -97,14 +100,14 @@ def left_out(sources: Sequence[Path]) -> list[str]:
     return [line for folder in folders if (line := folder.left_out)]
 
 
-def _job(image: Path, folder: Path, *, overlays: bool) -> Job:
-    overlay = folder / f"{image.stem}_overlay.jpg" if overlays else None
-    return Job(image, folder / f"{image.stem}.png", overlay)
+def _job(image: Path, folder: Path, name: str | None, *, overlays: bool) -> Job:
+    mask = folder / (name or f"{image.stem}.png")
+    return Job(image, mask, mask.with_name(f"{mask.stem}_overlay.jpg") if overlays else None)
 
 
 def _check_collisions(jobs: Sequence[Job]) -> None:
     # What a link points to is an image to keep, as much as the link itself.
-    images = {key: job.image for job in jobs for key in (_entry(job.image), _real(job.image))}
+    images = {key: job.image for job in jobs for key in (_entry(job.image), resolved(job.image))}
     written: dict[str, Job] = {}
     for job in jobs:
         for output in job.outputs:
@@ -125,12 +128,7 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
 
 def _entry(path: Path) -> Path:
     """The entry of its folder that a path names: links among the folders resolved, itself not."""
-    return _real(path.parent) / path.name
-
-
-def _real(path: Path) -> Path:
-    """Where a path leads; unlike `Path.resolve`, it takes links that form a loop."""
-    return Path(os.path.realpath(path))
+    return resolved(path.parent) / path.name
 
 
 def _composed(path: Path) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dsunet_runtime.errors import ArtifactError
+from dsunet_runtime.file_kinds import why_no_artifact
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES
 from dsunet_runtime.quoting import quote, reason
@@ -36,12 +37,12 @@ def read_metadata(path: Path) -> dict[str, str]:
         with open_regular(path) as file:
             end = os.fstat(file.fileno()).st_size
             if end == 0:
-                raise _NotProtobufError
+                raise NotProtobufError
             entries = _entries(file, end)
+    except (NotProtobufError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ArtifactError(f"{path}: {why_no_artifact(path)}") from error
     except OSError as error:
         raise ArtifactError(f"{path}: {reason(error)}") from error
-    except (_NotProtobufError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: not an ONNX file, or cut short") from error
     except _TooLargeError as error:
         raise ArtifactError(
             f"{path}: has more than {MAX_BYTES:,} bytes of metadata: it was not exported by "
@@ -62,8 +63,8 @@ def encode_metadata(key: str, value: str) -> bytes:
     return _field(_METADATA_PROPS, _field(_KEY, key.encode()) + _field(_VALUE, value.encode()))
 
 
-class _NotProtobufError(Exception):
-    pass
+class NotProtobufError(Exception):
+    """The bytes are no whole protobuf message."""
 
 
 class _TooLargeError(Exception):
@@ -76,31 +77,32 @@ def _entries(file: BinaryIO, end: int) -> list[tuple[str, str]]:
     for _ in range(_MAX_FIELDS):
         if file.tell() >= end:
             return entries
-        field, length = _next_field(file, end)
+        field, length = next_field(file, end)
         if field != _METADATA_PROPS:
             file.seek(length, os.SEEK_CUR)
             continue
         left -= length
         if left < 0:
             raise _TooLargeError
-        entries.append(_entry(file, file.tell() + length))
-    raise _NotProtobufError
+        entries.append(read_entry(file, file.tell() + length))
+    raise NotProtobufError
 
 
-def _entry(file: BinaryIO, end: int) -> tuple[str, str]:
+def read_entry(file: BinaryIO, end: int) -> tuple[str, str]:
+    """Key and value of the StringStringEntryProto from here to `end`."""
     strings = {_KEY: b"", _VALUE: b""}
     for _ in range(len(strings)):
         if file.tell() < end:
-            field, length = _next_field(file, end)
+            field, length = next_field(file, end)
             if field not in strings:
-                raise _NotProtobufError
+                raise NotProtobufError
             strings[field] = file.read(length)
     if file.tell() < end:
-        raise _NotProtobufError
+        raise NotProtobufError
     return strings[_KEY].decode(), strings[_VALUE].decode()
 
 
-def _next_field(file: BinaryIO, end: int) -> tuple[int, int]:
+def next_field(file: BinaryIO, end: int) -> tuple[int, int]:
     """Number and payload length of the field that starts here; the file is left at its payload."""
     tag = _read_varint(file)
     field, wire = tag >> 3, tag & 7
@@ -114,9 +116,9 @@ def _next_field(file: BinaryIO, end: int) -> tuple[int, int]:
     elif wire in (_FIXED64, _FIXED32):
         length = 8 if wire == _FIXED64 else 4
     else:
-        raise _NotProtobufError
+        raise NotProtobufError
     if not 1 <= field <= _MAX_FIELD or file.tell() + length > end:
-        raise _NotProtobufError
+        raise NotProtobufError
     return field, length
 
 
@@ -125,11 +127,11 @@ def _read_varint(file: BinaryIO) -> int:
     for shift in range(0, 64, 7):
         byte = file.read(1)
         if not byte:
-            raise _NotProtobufError
+            raise NotProtobufError
         value |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
             return value
-    raise _NotProtobufError
+    raise NotProtobufError
 
 
 def _field(number: int, content: bytes) -> bytes:

@@ -7,10 +7,13 @@ terminal's control sequences.  What a message repeats of them passes through her
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import PurePath
 
 _NAME = 80
 _SENTENCE = 300
 _MESSAGE = 20_000
+_NEXT = "\n  "
+"""How the lines of a list begin; another line break is part of what a message repeats."""
 
 
 def printable(text: object, limit: int = _SENTENCE) -> str:
@@ -22,7 +25,7 @@ def printable(text: object, limit: int = _SENTENCE) -> str:
     whole = str(text)
     # Of megabytes only the start is looked at; a character has up to ten as an escape.
     line = " ".join(whole[: 4 * limit].split())
-    cleaned = "".join(char if char.isprintable() else _escape(char) for char in line)
+    cleaned = _escaped(line)
     if len(cleaned) <= limit and len(whole) <= 4 * limit:
         return cleaned
     return cleaned[: limit - 1] + "…"
@@ -38,10 +41,7 @@ def clean(message: str) -> str:
 
     The last guard for what a message repeats, paths above all, which keep their full length.
     """
-    return "\n".join(
-        "".join(char if char.isprintable() else _escape(char) for char in line)
-        for line in message[:_MESSAGE].split("\n")
-    )
+    return _NEXT.join(_escaped(line) for line in message[:_MESSAGE].split(_NEXT))
 
 
 def reason(error: BaseException) -> str:
@@ -50,11 +50,20 @@ def reason(error: BaseException) -> str:
     return printable(text) or type(error).__name__
 
 
+def readable(path: PurePath | str) -> str:
+    """A path for documents and pages, which are UTF-8: whole, with what does not print escaped."""
+    return _escaped(str(path))
+
+
 def shorten(names: Iterable[object], shown: int = 2) -> str:
     """The first few names, printable, and how many more there are."""
     found = list(names)
     text = ", ".join(printable(name, _NAME) for name in found[:shown])
     return text + (f" and {len(found) - shown:,} more" if len(found) > shown else "")
+
+
+def _escaped(text: str) -> str:
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def _escape(char: str) -> str:

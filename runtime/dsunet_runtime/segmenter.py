@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet_runtime.artifact import ENGINE_SUFFIX, check_hashes, check_sizes, read_manifest
+from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
 from dsunet_runtime.backends import Backend, Tensors, closed
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from dsunet_runtime.blank_masks import BlankMasks
 from dsunet_runtime.closing import Closing
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.forms import Prepared, form_of
 from dsunet_runtime.images import ImageLike
 from dsunet_runtime.manifest import Manifest
@@ -51,7 +52,7 @@ def load(
     dsunet-export; and BackendError if what runs it is missing or cannot run it on this machine.
     """
     path = Path(path)
-    if path.suffix == ENGINE_SUFFIX:
+    if is_engine(path):
         if provider is not None or threads is not None:
             raise BackendError(
                 f"{path}: an engine runs on TensorRT alone, and a provider (or threads) is for "

@@ -270,23 +270,28 @@ def test_wrong_usage(arguments: list[str], said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "code", "said"),
     [
-        (["none.onnx", "--dataset", "x={dataset}"], "none.onnx"),
-        (["a.onnx", "--dataset", "x={dataset}", "--dataset", "x={dataset}"], "its own name"),
-        (["a.onnx", "--dataset", "x/y={dataset}"], "without slashes"),
-        (["a.onnx", "--dataset", "x=nowhere"], "nowhere"),
-        (["--predictions", "nowhere", "--dataset", "x={dataset}"], "nowhere"),
-        (["a.onnx", "a.onnx", "--dataset", "x={dataset}"], "named twice"),
+        (["none.onnx", "--dataset", "x={dataset}"], 1, "none.onnx"),
+        (["a.onnx", "--dataset", "x={dataset}", "--dataset", "x={dataset}"], 2, "its own name"),
+        (["a.onnx", "--dataset", "x/y={dataset}"], 2, "without slashes"),
+        (["a.onnx", "--dataset", "x=nowhere"], 1, "nowhere"),
+        (["--predictions", "nowhere", "--dataset", "x={dataset}"], 1, "nowhere"),
+        (["a.onnx", "a.onnx", "--dataset", "x={dataset}"], 1, "named twice"),
     ],
 )
 def test_faults_are_one_line(
-    arguments: list[str], said: str, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    code: int,
+    said: str,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     artifacts.frames(Path("a.onnx"))
     result = run(*(text.format(dataset=dataset) for text in arguments), "--workers", 1)
-    assert result.exit_code == 1
+    assert result.exit_code == code
     assert result.stderr.startswith("dsunet: ")
     assert result.stderr.count("\n") == 1
     assert said in result.stderr

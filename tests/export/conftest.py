@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
 
 import dsunet_export.onnx
-from dsunet_export import artifact
-from dsunet_runtime import read_manifest
-from dsunet_runtime.manifest import METADATA_KEY, digest
+from dsunet_runtime.manifest import METADATA_KEY
 from tests.export.engines import graph, pretend_gpus
-from tests.export.helpers import NANO, export
-from tests.runtime import artifacts
+from tests.export.helpers import NANO, export, weights_beside
 from tests.threads import one_thread
 
 __all__ = ["one_thread"]
@@ -36,12 +31,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def frames_beside(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`frames` with its weights in a second file, as the onnx package writes it."""
-    path = tmp_path_factory.mktemp("beside") / "nano.onnx"
-    data = artifact.weights_file(path)
-    model = onnx.load(frames)
-    del model.metadata_props[:]
-    onnx.save_model(model, path, save_as_external_data=True, location=data.name)
-    return artifacts.write(path, model, replace(read_manifest(frames), files=(digest(data),)))
+    return weights_beside(frames, tmp_path_factory.mktemp("beside") / "nano.onnx")
 
 
 @pytest.fixture

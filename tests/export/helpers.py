@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
@@ -15,10 +17,13 @@ from typer.testing import CliRunner, Result
 
 from dsunet import DSUNet, DSUNetConfig
 from dsunet.config import DinoConfig, HieraConfig
+from dsunet_export.artifact import weights_file
 from dsunet_export.cli import app
 from dsunet_export.graph import example_inputs
+from dsunet_runtime import read_manifest
 from dsunet_runtime.images import encoder_input
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, digest
+from tests.runtime import artifacts
 
 NANO = ("--preset", "nano", "--random-weights")
 
@@ -73,6 +78,15 @@ def example(config: DSUNetConfig, batch: int, seed: int = 0) -> dict[str, Tensor
         name: torch.randn(like.shape, generator=generator)
         for name, like in example_inputs(config, batch).items()
     }
+
+
+def weights_beside(source: Path, path: Path) -> Path:
+    """An artifact with its weights in a second file, as the onnx package writes it."""
+    data = weights_file(path)
+    model = onnx.load(source)
+    del model.metadata_props[:]
+    onnx.save_model(model, path, save_as_external_data=True, location=data.name, size_threshold=256)
+    return artifacts.write(path, model, replace(read_manifest(source), files=(digest(data),)))
 
 
 def random_frames(batch: int, height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:

@@ -64,7 +64,7 @@ class TestRefusals:
         ],
     )
     def test_options(self, folder: Path, arguments: tuple[object, ...], match: str) -> None:
-        fails(*NANO, "-o", folder / "x.onnx", *arguments, match=match)
+        fails(*NANO, "-o", folder / "x.onnx", *arguments, match=match, code=2)
 
     @pytest.mark.parametrize(
         ("arguments", "match"),
@@ -92,14 +92,14 @@ class TestRefusals:
 
     def test_no_weights(self, folder: Path) -> None:
         output = ("-o", folder / "x.onnx")
-        fails(*output, match="name a CHECKPOINT")
-        fails(*output, "--random-weights", match="goes with --preset")
-        fails("x.pth", *NANO, *output, match="without")
+        fails(*output, match="name a CHECKPOINT", code=2)
+        fails(*output, "--random-weights", match="goes with --preset", code=2)
+        fails("x.pth", *NANO, *output, match="without", code=2)
 
     def test_checkpoint(self, folder: Path, tmp_path: Path) -> None:
         output = ("-o", folder / "x.onnx")
         fails(tmp_path / "none.pth", *output, match="none.pth cannot be read: No such file")
-        fails(folder, *output, match="cannot be read: Is a directory")
+        fails(folder, *output, match="is a folder without a checkpoint")
         broken = tmp_path / "broken.pth"
         broken.write_bytes(b"not a checkpoint")
         fails(broken, *output, match="broken.pth is not a checkpoint")
@@ -132,16 +132,22 @@ class TestOutput:
     def test_where_nothing_can_be_written(self, folder: Path, tmp_path: Path) -> None:
         file = tmp_path / "file"
         file.write_text("")
-        fails(*NANO, "-o", file / "x.onnx", match="cannot write to .*file: ")
+        fails(*NANO, "-o", file / "x.onnx", match="cannot be written: Not a dir", code=2)
         fails(*NANO, "-o", "/proc/x.onnx", match="cannot write to /proc: ")
 
     def test_folder(self, tmp_path: Path) -> None:
         (tmp_path / "masks.onnx").mkdir()
-        fails(*NANO, "-o", tmp_path / "masks.onnx", match="is a folder: name a file")
+        fails(*NANO, "-o", tmp_path / "masks.onnx", match="is a folder: name a file", code=2)
+
+    def test_names_that_cannot_be(self, folder: Path) -> None:
+        """Of the weights beside it, and in the manifest."""
+        long = folder / ("x" * 247 + ".onnx")
+        fails(*NANO, "-o", long, match="onnx.data cannot be written: File name too long", code=2)
+        fails(*NANO, "-o", folder / "\udcff.onnx", match="so it must be UTF-8", code=2)
 
     @pytest.mark.parametrize("name", ["x", "x.engine", "x.json", "x.onnx.data"])
     def test_name_of_another_format(self, folder: Path, name: str) -> None:
-        fails(*NANO, "-o", folder / name, match="the name of an ONNX file ends in .onnx")
+        fails(*NANO, "-o", folder / name, match="an ONNX file ends in .onnx", code=2)
 
     def test_relative_path_and_an_older_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: ir.Model
@@ -192,7 +198,11 @@ class TestNothingIsLeft:
         model.heads[2].bias.data.fill_(float("nan"))
         checkpoint = output.parent.with_suffix(".safetensors")
         save_model(model, checkpoint)
-        fails(checkpoint, "-o", output, match="values that are not finite on random")
+        result = export(checkpoint, "-o", output)
+        assert result.exit_code == 1
+        warning, *_, refusal = result.stderr.splitlines()
+        assert "holds NaN or infinity, in heads.2.bias" in warning
+        assert "values that are not finite on random" in refusal
 
     def test_graph_that_does_not_run(self, output: Path, quick: ir.Model) -> None:
         node = next(node for node in quick.graph if node.op_type == "Conv")
@@ -230,7 +240,14 @@ class TestInspect:
         assert said["preprocessing"] == "in the graph: hiera 160×160, dino 224×224"
         assert said["fold-scales"].endswith("same")
         assert re.fullmatch(r"\d\.\d{3} G, -\d\.\d{3} G \(\d+\.\d\d%\)", said["needed-tokens"])
-        assert sum(name == "verified" for name, _ in lines) == 2
+        assert sum(name == "verified" for name, _ in lines) == 1
+        assert said["verified"].startswith("2 comparisons, the worst: ")
+
+    @pytest.mark.parametrize("option", ["-v", "--verbose"])
+    def test_every_comparison(self, frames: Path, option: str) -> None:
+        result = CliRunner().invoke(app, ["inspect", str(frames), option])
+        lines = [line for line in result.stdout.splitlines() if line.startswith("verified")]
+        assert ["random" in line for line in lines] == [True, False]
 
     def test_as_json(self, frames: Path) -> None:
         result = CliRunner().invoke(app, ["inspect", str(frames), "--json"])
@@ -243,7 +260,7 @@ class TestInspect:
         ir.save(traced, foreign)
         for path, match in (
             (tmp_path / "none.onnx", "No such file"),
-            (tmp_path, "Is a directory"),
+            (tmp_path, "not an ONNX file, but a folder"),
             (text, "not an ONNX file"),
             (foreign, "was not exported by dsunet-export"),
         ):

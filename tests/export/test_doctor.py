@@ -21,8 +21,9 @@ from tests.export.machines import doctor
 ROOT = Path(__file__).parents[2]
 BASE = ("numpy", "pillow", "typer")
 JOBS = (
-    "load_checkpoints", "export_onnx", "convert_precision", "build_rtx", "build_tensorrt",
-    "run_onnx_cpu", "run_onnx_cuda", "run_onnx_tensorrt", "run_engine_rtx", "run_engine_tensorrt",
+    "load_checkpoints", "train", "evaluate_checkpoints", "evaluate_masks", "explain", "export_onnx",
+    "convert_precision", "build_rtx", "build_tensorrt", "run_onnx_cpu", "run_onnx_cuda",
+    "run_onnx_tensorrt", "run_engine_rtx", "run_engine_tensorrt",
 )  # fmt: skip
 
 
@@ -38,7 +39,8 @@ class TestThisMachine:
     def test_what_the_tests_do_is_possible(self) -> None:
         jobs = json.loads(doctor("--json"))["jobs"]
         assert tuple(jobs) == JOBS
-        for name in ("load_checkpoints", "export_onnx", "convert_precision", "run_onnx_cpu"):
+        done = ("load_checkpoints", "train", "evaluate_masks", "export_onnx", "run_onnx_cpu")
+        for name in done:
             assert jobs[name]["possible"], name
 
     def test_cuda_of_torch_is_what_torch_says(self) -> None:
@@ -118,7 +120,7 @@ class TestBaseDependencies:
         done = self.run(site, "doctor")
         assert done.returncode == 0, done.stderr
         lines = {line.strip() for line in done.stdout.splitlines()}
-        extras = ("torch", "export", "cpu", "gpu", "rtx", "tensorrt", "cuda")
+        extras = ("torch", "train", "evaluate", "export", "cpu", "gpu", "rtx", "tensorrt", "cuda")
         assert {f"pip install 'dsunet[{extra}]'" for extra in extras} <= lines
 
 

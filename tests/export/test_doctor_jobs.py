@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from dsunet_export.doctor import as_table, judge
-from dsunet_export.doctor.machine import Driver, PresentProvider
+from dsunet_export.doctor.machine import Driver, PresentProvider, Torch
 from dsunet_runtime.provider import Provider
 from tests.export.engines import H100, RTX_4090
 from tests.export.machines import impossible, lacks, made_up
@@ -26,6 +26,20 @@ class TestMachines:
         ((missing, remedy),) = lacks(machine, "run_engine_rtx")
         assert missing == "there is no NVIDIA driver"
         assert remedy == "install NVIDIA's driver: https://www.nvidia.com/drivers"
+
+    def test_training_and_evaluation(self) -> None:
+        machine = made_up(RTX_4090, without=("pysodmetrics", "lightning-fabric"))
+        assert impossible(machine) == {"train", "evaluate_checkpoints", "evaluate_masks"}
+        assert [remedy for _, remedy in lacks(machine, "train")] == [
+            "pip install 'dsunet[evaluate]'",
+            "pip install 'dsunet[train]'",
+        ]
+        assert impossible(made_up(RTX_4090, without=("scikit-learn",))) == {"explain"}
+        (train,) = (job for job in judge(made_up(RTX_4090)) if job.name == "train")
+        assert train.remark == "on a GPU"
+        blind = made_up(RTX_4090, torch=Torch("13.0", sees_gpu=False))
+        (train,) = (job for job in judge(blind) if job.name == "train")
+        assert train.remark == "on the CPU: PyTorch sees no GPU"
 
     def test_gpu_that_rtx_does_not_know(self) -> None:
         machine = made_up(H100)

@@ -53,6 +53,19 @@ def test_home_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert packages_module.one_line(error) == "~/x.so: undefined symbol: y"
 
 
+def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container: no HOME, and no entry for the user in the list of them."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", _no_entry)
+    assert packages_module.one_line(ImportError("/x.so: undefined")) == "/x.so: undefined"
+    monkeypatch.setenv("HOME", "/absent")
+    assert packages_module.one_line(ImportError("/absent/x.so")) == "~/x.so"
+
+
+def _no_entry(uid: int) -> None:
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+
 def test_extras_are_those_of_the_project() -> None:
     """Every command that installs an extra brings what it is printed for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

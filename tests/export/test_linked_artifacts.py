@@ -20,8 +20,8 @@ from dsunet_export.precision import convert_file
 from dsunet_runtime import read_manifest
 from dsunet_runtime.bench.roofline.ort_profile import count_graph, profile_onnx
 from dsunet_runtime.compute import Compute
-from tests.export.engines import ADA
-from tests.export.helpers import random_frames
+from tests.export.engines import ADA, SMALL
+from tests.export.helpers import random_frames, weights_beside
 
 
 def cache(folder: Path, source: Path, data: Path) -> Path:
@@ -71,11 +71,17 @@ def linked_folder(folder: Path, source: Path, data: Path) -> Path:
 LAYOUTS = [cache, other_disk, two_places, hard, linked_folder]
 
 
+Layout = Callable[[Path, Path, Path], Path]
+
+
 @pytest.fixture(scope="module", params=LAYOUTS, ids=lambda layout: layout.__name__)
-def linked(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, frames_beside: Path
-) -> Path:
-    layout: Callable[[Path, Path, Path], Path] = request.param
+def layout(request: pytest.FixtureRequest) -> Layout:
+    layout: Layout = request.param
+    return layout
+
+
+@pytest.fixture(scope="module")
+def linked(layout: Layout, frames_beside: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("linked")
     return layout(folder, frames_beside, artifact.weights_file(frames_beside))
 
@@ -146,15 +152,18 @@ def test_roofline(linked: Path, photo: NDArray[np.uint8]) -> None:
     assert sum(count_graph(linked, inputs).values()) > 0
 
 
-def test_trt(linked: Path, tmp_path: Path) -> None:
-    """TensorRT reads the float32 graph itself; what is converted before is another test's."""
+def test_trt(layout: Layout, float16: Path, tmp_path: Path) -> None:
+    """TensorRT reads such a graph itself."""
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
-    arguments = (*ADA, "--precision", "fp32", "--size", "64x64", "--opt-level", 0)
-    invoke(dsunet_export.cli.app, "trt", linked, *arguments, "-o", tmp_path / "x.engine")
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    whole = weights_beside(float16, plain / "small.onnx")
+    small = layout(tmp_path, whole, artifact.weights_file(whole))
+    invoke(dsunet_export.cli.app, "trt", small, *ADA, *SMALL, "-o", tmp_path / "x.engine")
 
 
 def test_conversion(linked: Path, tmp_path: Path) -> None:
-    """As `trt` converts."""
+    """As `trt` converts a float32 graph."""
     manifest = read_manifest(linked)
     output = tmp_path / "half.onnx"
     convert_file(linked, output, manifest, Compute.FP16, lambda step, seconds: None)

@@ -443,8 +443,8 @@ class TestCommand:
         [
             (os.mkfifo, "is a pipe or a device, not a file"),
             (lambda path: path.mkdir(), "is a folder, not a file"),
-            (lambda path: path.write_bytes(b"\xff"), "is not UTF-8 text"),
-            (lambda path: path.write_bytes(bytes(2 << 20)), "no list of patterns: too large"),
+            (lambda path: path.write_bytes(b"\xff"), "is no text"),
+            (lambda path: path.write_bytes(bytes(2 << 20)), "is larger than 1 MB"),
         ],
     )
     def test_what_is_no_file_of_patterns(

@@ -48,7 +48,7 @@ class TestGpus:
         assert (gpu.name, gpu.compute_capability) == (name, compute_capability)
 
     def test_every_name_is_found_and_printed(self) -> None:
-        table = describe_gpus()
+        table = describe_gpus(())
         for gpu in GPUS:
             assert find_gpu(gpu.name) == gpu
             assert gpu.name in table

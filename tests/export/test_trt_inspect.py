@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import onnx
 import pytest
 from typer.testing import CliRunner
 
@@ -14,6 +15,7 @@ from dsunet_export.cli import app
 from dsunet_runtime import read_manifest
 from tests.export.engines import ADA, SMALL, built
 from tests.export.helpers import one_line
+from tests.runtime import artifacts
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
 
@@ -45,6 +47,16 @@ class TestInspect:
         assert said["built from"] == source
         assert said["precision"] == "float16"
         assert said["input"].startswith("image: uint8 batch×height×width×3")
+
+    def test_what_a_terminal_obeys_is_not_printed(self, float16: Path, tmp_path: Path) -> None:
+        graph, manifest = onnx.load(float16), read_manifest(float16)
+        named = dataclasses.replace(manifest, weights_origin="\x1b[2Jmine.pth")
+        path = artifacts.write(tmp_path / "named.onnx", graph, named)
+        for options in ((), ("--json",)):
+            code, text, _ = self.inspect(path, *options)
+            assert code == 0
+            assert "mine.pth" in text
+            assert "\x1b" not in text
 
     def test_as_json(self, engine: Path) -> None:
         code, text, _ = self.inspect(engine, "--json")

@@ -29,7 +29,6 @@ class TestRefusals:
             ),
             (("--gpu", "h100"), r"does not build for 9.0 \(H100\), only for 7.5, .* --flavor tens"),
             (("--compute-capability", "8.7"), "does not build for 8.7, only for"),
-            (("--gpu", "rtx4091"), "no GPU 'rtx4091' is known: did you mean GeForce RTX 4090"),
             (
                 (*ADA, "--precision", "fp32"),
                 r"in fp16 already.*`dsunet-export onnx --precision fp3",
@@ -45,6 +44,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "match"),
         [
+            (("--gpu", "rtx4091"), "no GPU 'rtx4091' is known: did you mean GeForce RTX 4090"),
             (("--batch", "0"), "give a number of images from 1 to 256"),
             (("--batch", "1:2"), "or MIN:OPT:MAX"),
             (("--batch", "4:2:8"), "MIN must not exceed OPT"),
@@ -112,10 +112,16 @@ class TestRefusals:
         fails(broken, *options, match="damaged, or changed since it was exported")
 
     def test_output(self, float16: Path, tmp_path: Path) -> None:
-        fails(float16, *ADA, "-o", tmp_path / "x.onnx", match="name of an engine ends in .engine")
-        fails(float16, *ADA, "-o", "/proc/x.engine", match="cannot write to /proc: ")
         (tmp_path / "folder.engine").mkdir()
-        fails(float16, *ADA, "-o", tmp_path / "folder.engine", match="is a folder: name a file")
+        for name, match in (
+            ("x.onnx", "name of an engine ends in .engine or .plan"),
+            ("x.ENGINE.json", "name of an engine ends in"),
+            ("folder.engine", "is a folder: name a file"),
+            ("x\udcff.plan", "x.xff.plan: its name goes into the manifest, so it must be UTF-8"),
+            ("x" * 246 + ".engine", "x.engine.json cannot be written: File name too long"),
+        ):
+            fails(float16, *ADA, "-o", tmp_path / name, match=match, code=2)
+        fails(float16, *ADA, "-o", "/proc/x.engine", match="cannot write to /proc: ")
         assert [path.name for path in tmp_path.iterdir()] == ["folder.engine"]
 
 

@@ -13,8 +13,10 @@ import dsunet_runtime.cuda
 from dsunet_export.errors import ExportError, MissingExtraError
 from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.flavors import ClassicKit, LocalGpus, RtxKit, Target
+from dsunet_export.tensorrt.gpus import GPUS
 from dsunet_export.tensorrt.targets import (
     choose,
+    list_gpus,
     local_gpus,
     parse_compute_capability,
     parse_wanted,
@@ -155,6 +157,48 @@ class TestFlavor:
         monkeypatch.setitem(sys.modules, flavor.module, None)
         with pytest.raises(MissingExtraError, match=f"not installed: pip install {command}"):
             choose(flavor, parse_wanted([], []), EngineOptions())
+
+
+class TestList:
+    """`--gpu list`."""
+
+    def flavors(self) -> dict[str, str]:
+        """What takes each GPU, by its name."""
+        table = list_gpus().partition("\n\n")[0].splitlines()[1:]
+        rows = [re.split(r"  +", line.strip(), maxsplit=2) for line in table]
+        return {name: takes for _, takes, names in rows for name in names.split(", ")}
+
+    def test_what_takes_each(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stand_in(monkeypatch)
+        found = self.flavors()
+        assert found["GeForce RTX 4090"] == "rtx, tensorrt"
+        assert found["H100"] == found["Jetson AGX Orin"] == "tensorrt"
+
+    def test_it_agrees_with_what_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stand_in(monkeypatch)
+        pretend_gpus(monkeypatch)
+        for gpu in GPUS:
+            taken = self.flavors()[gpu.name] == "rtx, tensorrt"
+            try:
+                choose(Flavor.RTX, parse_wanted([gpu.name], []), EngineOptions())
+            except ExportError:
+                assert not taken, gpu
+            else:
+                assert taken, gpu
+
+    def test_what_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "tensorrt", None)
+        stand_in(monkeypatch)
+        monkeypatch.setitem(sys.modules, "tensorrt", None)
+        rtx, classic = list_gpus().splitlines()[-2:]
+        assert re.fullmatch("rtx: builds on any machine; TensorRT for RTX .* is installed", rtx)
+        assert classic.endswith("not installed: pip install 'dsunet[tensorrt,cuda]'")
+
+    def test_nothing_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for flavor in Flavor:
+            monkeypatch.setitem(sys.modules, flavor.module, None)
+        assert self.flavors()["H100"] == "tensorrt"
+        assert list_gpus().count("is not installed: pip install") == 2
 
 
 def test_local_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ import pytest
 from tests.fuzz.harness import Fault, run_cases
 from tests.fuzz.targets import TARGETS, parts
 
-_CHUNK = 250
-_MINUTES = 20
-"""After which a chunk is taken for one that hangs where Python cannot interrupt it."""
+_CHUNK = 1000
+_MINUTES = 10
+"""After which a case is taken for one that hangs where Python cannot interrupt it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,26 @@ class Chunk:
     @property
     def numbers(self) -> range:
         return range(self.first, self.first + self.cases)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a chunk."""
+
+    chunk: Chunk
+    counts: Counter[str]
+    faults: list[Fault]
+    seconds: float
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Objects of the log: each fault, then the chunk."""
+        for fault in self.faults:
+            yield {"fault": fault.reason, "command": fault.command}
+        yield {**asdict(self.chunk), "seconds": round(self.seconds, 1), "outcomes": self.counts}
+
+    def __str__(self) -> str:
+        line = f"{self.chunk.target} {self.chunk.first}: {dict(self.counts)}, {self.seconds:.0f} s"
+        return "\n".join([line, *map(str, self.faults)])
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -61,13 +81,11 @@ def main(arguments: Sequence[str]) -> int:
         if chunk not in before
     ]
     with options.log.open("a") as log:
-        for chunk, counts, faults, seconds in _run_all(chunks, options.jobs, kept):
-            entry = {**asdict(chunk), "seconds": round(seconds, 1), "outcomes": counts}
-            for line in (*map(_as_entry, faults), entry):
-                log.write(json.dumps(line) + "\n")
+        for result in _run_all(chunks, options.jobs, kept):
+            for entry in result.entries():
+                log.write(json.dumps(entry) + "\n")
             log.flush()
-            print(f"{chunk.target} {chunk.first}: {dict(counts)}, {seconds:.0f} s", flush=True)
-            print(*faults, sep="\n", end="\n" if faults else "")
+            print(result, flush=True)
     return _summarize(options.log, options.seed)
 
 
@@ -104,45 +122,65 @@ def _chunks(target: str, seed: int, cases: int) -> Iterator[Chunk]:
         yield Chunk(target, seed, first, min(_CHUNK, cases - first))
 
 
-def _run_all(
-    chunks: Sequence[Chunk], jobs: int, kept: Path
-) -> Iterator[tuple[Chunk, Counter[str], list[Fault], float]]:
-    """The chunks as they finish; a process that dies or hangs is a fault of the case it was at."""
-    context = multiprocessing.get_context("spawn")
-    waiting = list(reversed(chunks))
-    running: list[tuple[Chunk, Any, Any, Any, float]] = []
+class _Running:
+    """A chunk in a process of its own."""
+
+    def __init__(self, chunk: Chunk, kept: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.chunk = chunk
+        self._reached = context.Value("q", chunk.first)
+        self._start = self._advanced = time.monotonic()
+        self._last = chunk.first
+        self._receiver, sender = context.Pipe(duplex=False)
+        self._process = context.Process(
+            target=_in_a_process, args=(chunk, kept, self._reached, sender)
+        )
+        self._process.start()
+        sender.close()
+
+    def finished(self) -> Result | None:
+        """What became of it, or None if it is still at it.
+
+        A case at which the process died or stays for minutes is a fault, and ends the chunk.
+        """
+        if self._reached.value != self._last:
+            self._last, self._advanced = self._reached.value, time.monotonic()
+        hangs = time.monotonic() - self._advanced > 60 * _MINUTES
+        if hangs:
+            self._process.kill()
+        elif not self._receiver.poll(0.1):
+            return None
+        try:
+            found = self._receiver.recv()
+            if isinstance(found, Exception):
+                raise found
+            counts, faults = found
+            done = self.chunk
+        except EOFError:
+            self._process.join()
+            reason = "hangs" if hangs else f"ends the process ({self._process.exitcode})"
+            faults = [Fault(self.chunk.target, self.chunk.seed, self._last, reason)]
+            counts = Counter({"fault": 1, "unknown": self._last - self.chunk.first})
+            done = replace(self.chunk, cases=self._last + 1 - self.chunk.first)
+        self._process.join()
+        return Result(done, counts, faults, time.monotonic() - self._start)
+
+
+def _run_all(chunks: Sequence[Chunk], jobs: int, kept: Path) -> Iterator[Result]:
+    """The chunks as they finish."""
+    waiting, running = list(reversed(chunks)), list[_Running]()
     while waiting or running:
         while waiting and len(running) < jobs:
-            chunk = waiting.pop()
-            receiver, sender = context.Pipe(duplex=False)
-            reached = context.Value("q", chunk.first)
-            process = context.Process(target=_in_a_process, args=(chunk, kept, reached, sender))
-            process.start()
-            sender.close()
-            running.append((chunk, process, reached, receiver, time.monotonic()))
-        for entry in list(running):
-            chunk, process, reached, receiver, start = entry
-            seconds = time.monotonic() - start
-            is_late = seconds > 60 * _MINUTES
-            if is_late:
-                process.kill()
-            if not (is_late or receiver.poll(0.1)):
+            running.append(_Running(waiting.pop(), kept))
+        for one in list(running):
+            result = one.finished()
+            if result is None:
                 continue
-            running.remove(entry)
-            process.join()
-            try:
-                counts, faults = _received(receiver)
-            except EOFError:
-                number = reached.value
-                reason = "hangs" if is_late else f"ended the process ({process.exitcode})"
-                counts, faults = (
-                    Counter({"fault": 1}),
-                    [Fault(chunk.target, chunk.seed, number, reason)],
-                )
-                rest = Chunk(chunk.target, chunk.seed, number + 1, chunk.numbers.stop - number - 1)
-                waiting += [rest] if rest.cases else []
-                chunk = Chunk(chunk.target, chunk.seed, chunk.first, number + 1 - chunk.first)
-            yield chunk, counts, faults, seconds
+            running.remove(one)
+            if rest := one.chunk.cases - result.chunk.cases:
+                first = result.chunk.first + result.chunk.cases
+                waiting.append(replace(one.chunk, first=first, cases=rest))
+            yield result
 
 
 def _in_a_process(chunk: Chunk, kept: Path, reached: Any, sender: Any) -> None:
@@ -152,19 +190,6 @@ def _in_a_process(chunk: Chunk, kept: Path, reached: Any, sender: Any) -> None:
         sender.send(run_chunk(chunk, kept, reached))
     except BaseException as error:  # of this code: what readers raise is counted
         sender.send(RuntimeError(f"{chunk}: {error!r}"))
-
-
-def _received(receiver: Any) -> tuple[Counter[str], list[Fault]]:
-    """What a process sent, or the error that kept it from it."""
-    result = receiver.recv()
-    if isinstance(result, Exception):
-        raise result
-    counts, faults = result
-    return counts, faults
-
-
-def _as_entry(fault: Fault) -> dict[str, Any]:
-    return {"fault": fault.reason, "command": fault.command}
 
 
 def _read(log: Path, seed: int) -> set[Chunk]:

@@ -60,10 +60,10 @@ def cut(path: Path, keep: float) -> None:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "empty": (lambda p: p.write_bytes(b""), "is empty"),
+    "empty": (lambda p: p.write_bytes(b""), "but empty"),
     "random bytes": (lambda p: p.write_bytes(bytes(range(7, 250)) * 9), "is not a checkpoint"),
     "text": (lambda p: p.write_text("<html>Not found</html>"), "is not a checkpoint"),
-    "LFS pointer": (lambda p: p.write_text("version https://git-lfs"), "git lfs pull"),
+    "LFS pointer": (lambda p: p.write_text("version https://git-lfs"), "a Git LFS pointer"),
     "object": (lambda p: torch.save({"model": Anything()}, p), "Python objects .*Anything"),
     "whole model": (lambda p: torch.save(torch.nn.Linear(2, 2), p), "Python objects .*Linear"),
     "legacy object": (lambda p: write_legacy({"a": Anything()}, p), "Python objects .*Anything"),
@@ -394,6 +394,19 @@ def test_own_file_with_a_missing_key(nano: DSUNet, tmp_path: Path) -> None:
 
 
 # What is no file.
+
+
+def test_names_that_no_file_has(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path, message in (
+        (tmp_path / ("x" * 300), "File name too long"),
+        (loop, "Too many levels of symbolic links"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            load_model(path)
+    with pytest.raises(CheckpointError, match="no file can have this name"):
+        load_model(f"{tmp_path}/nul\0")
 
 
 def test_a_pipe_and_a_device_do_not_hang(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ class TestBrokenGraphFile:
         fails_to_load(tmp_path / "absent.onnx", "No such file")
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        fails_to_load(tmp_path, "is a folder, not a file")
+        fails_to_load(tmp_path, "but a folder: name a file in it")
 
     @pytest.mark.parametrize(
         "content", [b"", b"hello, this is text\n" * 50, b"\x89PNG\r\n\x1a\n" * 9]
@@ -144,12 +144,12 @@ class TestBrokenGraphFile:
         whole = frames_artifact.read_bytes()
         for length in range(0, len(whole), 7):
             frames_artifact.write_bytes(whole[:length])
-            with pytest.raises(ArtifactError, match=r"cut short|not exported by dsunet-export"):
+            with pytest.raises(ArtifactError, match=r"cut short|empty|damaged|not exported by"):
                 dsunet_runtime.load(frames_artifact)
 
     def test_no_manifest(self, frames_artifact: Path) -> None:
         change_metadata(frames_artifact, "author", "somebody")
-        fails_to_load(frames_artifact, "not exported by dsunet-export; .*`dsunet-export onnx`")
+        fails_to_load(frames_artifact, "not exported by dsunet-export: .*`dsunet-export onnx C")
 
     def test_graph_that_is_no_model(self, frames_artifact: Path) -> None:
         model = onnx.load(frames_artifact)

@@ -280,7 +280,8 @@ class TestBackend:
     ) -> None:
         # A manifest that promises more than the graph holds: any size, where the graph has one.
         dynamic = dsunet_runtime.read_manifest(artifacts.frames(tmp_path / "dynamic.onnx"))
-        path = artifacts.frames(tmp_path / "fixed.onnx", height=6, width=5, inputs=dynamic.inputs)
+        promised = {"inputs": dynamic.inputs, "outputs": dynamic.outputs}
+        path = artifacts.frames(tmp_path / "fixed.onnx", height=6, width=5, **promised)
         with (
             dsunet_runtime.load(path) as segmenter,
             pytest.raises(BackendError, match=r"ONNX Runtime failed: .*dimensions") as caught,

@@ -42,7 +42,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 @pytest.fixture
 def samples(dataset: Path) -> Samples:
-    return Samples(find_pairs(dataset / "Image", dataset / "Mask"), SMALL.input_sizes, seed=0)
+    return Samples(find_pairs(dataset / "Image", dataset / "Mask").pairs, SMALL.input_sizes, seed=0)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

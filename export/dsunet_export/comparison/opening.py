@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dsunet.device import Device
-from dsunet.evaluation.predictors import ONNX_SUFFIX, Predictor, open_predictor
+from dsunet.evaluation.predictors import Predictor, open_predictor
 from dsunet_export.errors import ExportError
-from dsunet_runtime.artifact import ENGINE_SUFFIX, read_manifest
+from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.command import complain
+from dsunet_runtime.file_kinds import is_engine, is_onnx
 from dsunet_runtime.manifest import MaskForm
 from dsunet_runtime.provider import Provider
 
@@ -59,12 +60,7 @@ def open_both(
 
 def is_artifact(path: Path) -> bool:
     """Whether a file is what `dsunet-export` writes, by its suffix."""
-    return is_onnx(path) or path.suffix.lower() == ENGINE_SUFFIX
-
-
-def is_onnx(path: Path) -> bool:
-    """Whether it is an ONNX file."""
-    return path.suffix.lower() == ONNX_SUFFIX
+    return is_onnx(path) or is_engine(path)
 
 
 def is_quantized(path: Path) -> bool:

@@ -12,6 +12,8 @@ from dsunet_runtime.provider import Provider
 
 _DRIVERS = "https://www.nvidia.com/drivers"
 _TORCH = ("torch", "torchvision", "timm", "sam2", "PyWavelets", "safetensors")
+_METRICS = "pysodmetrics"
+_TRAINING = (_METRICS, "lightning-fabric", "matplotlib")
 _ONNX = ("onnx", "onnx-ir")
 
 
@@ -50,6 +52,19 @@ def judge(machine: Machine) -> tuple[Job, ...]:
     """Every job, in the order in which one comes to them."""
     return (
         Job("load_checkpoints", "load checkpoints", _packages(machine, *_TORCH)),
+        Job("train", "train", _packages(machine, *_TORCH, *_TRAINING), _device(machine)),
+        Job(
+            "evaluate_checkpoints",
+            "evaluate checkpoints",
+            _packages(machine, *_TORCH, _METRICS),
+            _device(machine),
+        ),
+        Job("evaluate_masks", "evaluate masks", _packages(machine, _METRICS)),
+        Job(
+            "explain",
+            "explain (Figs. 1 and 2)",
+            _packages(machine, *_TORCH, "matplotlib", "scikit-learn"),
+        ),
         Job(
             "export_onnx",
             "export to ONNX, verified",
@@ -114,6 +129,13 @@ def _package(package: Package) -> Need:
     state = "does not load" if package.state is State.BROKEN else "is too old"
     missing = f"{package.title} {package.version or ''} {state} ({package.reason})"
     return Need(package.title, " ".join(missing.split()), package.remedy)
+
+
+def _device(machine: Machine) -> str | None:
+    """What PyTorch computes on here."""
+    if machine.torch is None:
+        return None
+    return "on a GPU" if machine.torch.sees_gpu else "on the CPU: PyTorch sees no GPU"
 
 
 def _flavor(machine: Machine, flavor: Flavor) -> Need:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import importlib
 import importlib.util
@@ -12,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.quoting import printable
 
 _LONGEST_REASON = 300
 
@@ -75,6 +77,10 @@ _KNOWN = (
     _Known("sam2", "sam2", "torch", "sam2", quick=False),
     _Known("PyWavelets", "PyWavelets", "torch", "pywt"),
     _Known("safetensors", "safetensors", "torch", "safetensors"),
+    _Known("pysodmetrics", "pysodmetrics", "evaluate", "py_sod_metrics", quick=False),
+    _Known("Lightning Fabric", "lightning-fabric", "train", "lightning_fabric", quick=False),
+    _Known("Matplotlib", "matplotlib", "train", "matplotlib", quick=False),
+    _Known("scikit-learn", "scikit-learn", "train", "sklearn", quick=False),
     _Known("onnx", "onnx", "export", "onnx"),
     _Known("onnx-ir", "onnx-ir", "export", "onnx_ir", quick=False),
     _Known("onnxscript", "onnxscript", "export", "onnxscript", quick=False),
@@ -109,11 +115,12 @@ def installed_version(distribution: str) -> str | None:
 
 def one_line(error: object) -> str:
     """What an error says, without line breaks and without the name of the user's folder."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    home = str(Path("~").expanduser())
-    if len(home) > 1:
-        text = text.replace(home, "~")
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
+    text = str(error).strip() or type(error).__name__
+    with contextlib.suppress(RuntimeError):  # in a container a user may have no home folder
+        home = str(Path.home())
+        if len(home) > 1:
+            text = text.replace(home, "~")
+    return printable(text, _LONGEST_REASON)
 
 
 def _examine(known: _Known, oldest: dict[str, str]) -> Package:

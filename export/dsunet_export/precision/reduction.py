@@ -20,6 +20,7 @@ from dsunet_export.precision.types import follows, is_float, makes_integers, sup
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import Peak, Precision
+from dsunet_runtime.quoting import quote
 
 HEADROOM = 4.0
 """Other images reach further than those that were measured, and a backend that sums in float16
@@ -87,7 +88,7 @@ def infer_types(model: ir.Model) -> None:
     for node in model.graph:
         if any(output.dtype is None for output in node.outputs):
             raise ExportError(
-                f"ONNX cannot infer the type of {node.name}: export with --precision fp32"
+                f"ONNX cannot infer the type of {quote(node.name)}: export with --precision fp32"
             )
 
 

@@ -11,7 +11,7 @@ from dsunet_export.errors import ExportError
 from dsunet_export.names import POSTPROCESS, PREPROCESS
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import KeptInFloat32
-from dsunet_runtime.quoting import quote
+from dsunet_runtime.quoting import printable, quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +95,4 @@ class Selection:
 
     def _near(self, pattern: str) -> str:
         near = difflib.get_close_matches(pattern, self._names, n=3, cutoff=0.0)
-        return f"names are like {', '.join(near)}"
+        return f"names are like {', '.join(map(printable, near))}"

@@ -17,6 +17,7 @@ from dsunet_export.precision.types import is_float
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.onnxruntime import leave_float8
 from dsunet_runtime.closing import Closing
+from dsunet_runtime.quoting import reason
 
 
 class Session(Closing):
@@ -80,7 +81,10 @@ def compute_logits(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> 
 
 
 def find_logits(graph: ir.Graph) -> ir.Value:
-    """What the network gives: the graph's output, or what masks are made of in it."""
+    """What the network gives: the graph's output, or what masks are made of in it.
+
+    Raises ExportError if the graph does not show it.
+    """
     for node in graph:
         if not is_in(POSTPROCESS, node.name):
             continue
@@ -88,8 +92,10 @@ def find_logits(graph: ir.Graph) -> ir.Value:
             producer = value.producer() if is_float(value) else None
             if producer is not None and not is_in(POSTPROCESS, producer.name):
                 return producer.outputs[0]
+    if not is_float(graph.outputs[0]):
+        raise ExportError("the graph does not show what its masks are made of: export it again")
     return graph.outputs[0]
 
 
 def _failure(error: Exception) -> ExportError:
-    return ExportError(f"ONNX Runtime cannot run the graph: {' '.join(str(error).split())}")
+    return ExportError(f"ONNX Runtime cannot run the graph: {reason(error)}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dsunet_export.artifact import staging, writing
+from dsunet_export.artifact import check_name, staging, writing
 from dsunet_export.errors import ExportError, MissingExtraError, missing_package
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_timing_cache
@@ -19,13 +19,14 @@ from dsunet_export.tensorrt.profiles import make_profiles
 from dsunet_export.tensorrt.proof import prove_precision
 from dsunet_export.tensorrt.targets import Choice
 from dsunet_runtime.artifact import (
-    ENGINE_SUFFIX,
     check_hashes,
     check_sizes,
+    check_weights_files,
     engine_manifest_file,
     read_manifest,
 )
 from dsunet_runtime.compute import Compute
+from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.flavor import this_platform
 from dsunet_runtime.manifest import FLOAT8, Engine, Manifest, PrecisionProof, Profile, digest
 
@@ -98,13 +99,20 @@ def build_engine(
     return manifest
 
 
-def _read_graph(onnx: Path) -> Manifest:
-    """The manifest of an ONNX artifact that is whole."""
-    if onnx.suffix == ENGINE_SUFFIX:
+def read_graph_manifest(onnx: Path) -> Manifest:
+    """The manifest of an ONNX artifact.  Raises ExportError if it cannot be built from."""
+    if is_engine(onnx):
         raise ExportError(f"{onnx} is an engine: name the ONNX file that it was built from")
-    manifest = read_manifest(onnx)
+    check_name(onnx)
+    return read_manifest(onnx)
+
+
+def _read_graph(onnx: Path) -> Manifest:
+    """The same of one that is whole."""
+    manifest = read_graph_manifest(onnx)
     check_sizes(onnx, manifest)
     check_hashes(onnx, manifest)
+    check_weights_files(onnx, manifest)
     return manifest
 
 

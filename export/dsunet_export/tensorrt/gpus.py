@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from dsunet_export.errors import ExportError
+from dsunet_runtime.quoting import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +95,19 @@ def find_gpu(text: str) -> NamedGpu:
     close = difflib.get_close_matches(plain, known, n=3, cutoff=0.5)
     meant = f"did you mean {', '.join(known[name].name for name in close)}?  " if close else ""
     raise ExportError(
-        f"no GPU {text!r} is known: {meant}`--gpu list` prints all, and --compute-capability takes "
-        f"any, for example 8.9"
+        f"no GPU {quote(text)} is known: {meant}`--gpu list` prints all, and "
+        f"--compute-capability takes any, for example 8.9"
     )
 
 
-def describe_gpus() -> str:
-    """The table, a line for each compute capability."""
-    lines = (f"{cc:>4}  {', '.join(names)}" for cc, names in _NAMES.items())
+def describe_gpus(rtx: Collection[str]) -> str:
+    """The table, a line for each compute capability: which flavours of TensorRT build for it (`rtx`
+    are those of TensorRT for RTX; the classic one takes them all), and the names.
+    """
+    lines = [f"{'':4}  {'--flavor':13}  --gpu"]
+    for cc, names in _NAMES.items():
+        flavors = "rtx, tensorrt" if cc in rtx else "tensorrt"
+        lines.append(f"{cc:>4}  {flavors:13}  {', '.join(names)}")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any, TextIO
 
 from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.quoting import clean, printable
 
 _ERRORS = ("INTERNAL_ERROR", "ERROR")
 _DETAILS = "VERBOSE"
@@ -46,7 +47,7 @@ class BuildLog:
     def add(self, severity: str, message: str) -> None:
         """One message.  `severity` is the name of a member of TensorRT's own enumeration."""
         if self._verbosity >= (2 if severity == _DETAILS else 1):
-            print(f"[{severity}] {message}", file=self._stream)
+            print(clean(f"[{severity}] {message}"), file=self._stream)
         if severity in _ERRORS:
             self.errors.append(message)
         elif match := _ACTIVATIONS.match(message):
@@ -64,9 +65,8 @@ class BuildLog:
         words = re.sub(r"_U\d+\b", "", stripped)
         found = {name: match for name in nodes if (match := _mention(name).search(words))}
         first = min(found, key=lambda name: (found[name].start(), -len(name)), default="")
-        node = f" (node {first})" if first and f"'{first}'" not in stripped else ""
-        said = stripped if len(stripped) <= _LONGEST else stripped[:_LONGEST] + "…"
-        return f"{said}{node}: {_remedy(stripped)}"
+        node = f" (node {printable(first)})" if first and f"'{first}'" not in stripped else ""
+        return f"{printable(stripped, _LONGEST)}{node}: {_remedy(stripped)}"
 
 
 def _mention(node: str) -> re.Pattern[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dsunet_export.errors import ExportError
+from dsunet_runtime.quoting import printable
 
 # What a parser's error says when it has nothing to say.
 _SILENT = ("", "false")
@@ -33,12 +34,13 @@ def _reason(parser: Any) -> str:
         return "TensorRT cannot read it, and does not say why: -v prints its log"
     error = parser.get_error(0)
     kind = error.code().name.replace("_", " ").lower()
-    said = " ".join(error.desc().split())
+    said = printable(error.desc())
     reason = kind if said in _SILENT else f"{kind}: {said}"
     if not error.node_operator():
         return f"TensorRT cannot read it ({reason}): export it again"
-    name = error.node_name() or f"number {error.node()}, which has no name"
+    operator = printable(error.node_operator(), 80)
+    name = printable(error.node_name(), 80) or f"number {error.node()}, which has no name"
     return (
-        f"TensorRT cannot read {error.node_operator()} node {name} ({reason}): export it with "
-        f"another --opset, or install a newer TensorRT"
+        f"TensorRT cannot read {operator} node {name} ({reason}): export it with another --opset, "
+        f"or install a newer TensorRT"
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
 from dsunet_runtime.manifest import InputForm, Manifest, Profile, TensorSpec
+from dsunet_runtime.quoting import quote
 
 Triple = tuple[int, int, int]
 Size = tuple[int, int]
@@ -38,8 +39,8 @@ def parse_batch(text: str) -> Triple:
     parts = [int(part) if re.fullmatch(r"\d{1,9}", part) else 0 for part in text.split(":")]
     if len(parts) not in (1, 3) or not all(1 <= n <= LARGEST_BATCH for n in parts):
         raise ExportError(
-            f"{text!r}: give a number of images from 1 to {LARGEST_BATCH}, or MIN:OPT:MAX, for "
-            f"example 1:4:8"
+            f"{quote(text)}: give a number of images from 1 to {LARGEST_BATCH}, or MIN:OPT:MAX, "
+            f"for example 1:4:8"
         )
     low, best, high = parts * (3 // len(parts))
     _check_ascending(text, (low,), (best,), (high,))
@@ -53,8 +54,8 @@ def parse_size(text: str) -> tuple[Size, Size, Size]:
     parts = [_parse_one_size(part) for part in text.split(":")]
     if len(parts) not in (1, 3) or not all(1 <= n <= LARGEST_SIDE for size in parts for n in size):
         raise ExportError(
-            f"{text!r}: give HEIGHTxWIDTH with sides from 1 to {LARGEST_SIDE}, or MIN:OPT:MAX of "
-            f"them, for example 480x640:720x1280:1080x1920"
+            f"{quote(text)}: give HEIGHTxWIDTH with sides from 1 to {LARGEST_SIDE}, or MIN:OPT:MAX "
+            f"of them, for example 480x640:720x1280:1080x1920"
         )
     low, best, high = parts * (3 // len(parts))
     _check_ascending(text, low, best, high)
@@ -103,4 +104,4 @@ def _check_ascending(
     text: str, low: tuple[int, ...], best: tuple[int, ...], high: tuple[int, ...]
 ) -> None:
     if not all(a <= b <= c for a, b, c in zip(low, best, high, strict=True)):
-        raise ExportError(f"{text!r}: MIN must not exceed OPT, nor OPT exceed MAX")
+        raise ExportError(f"{quote(text)}: MIN must not exceed OPT, nor OPT exceed MAX")

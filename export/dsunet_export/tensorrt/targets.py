@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from dsunet_export.errors import ExportError, MissingExtraError
 from dsunet_export.tensorrt.configuration import EngineOptions
-from dsunet_export.tensorrt.flavors import KITS, Kit, LocalGpus, Target, Wanted
-from dsunet_export.tensorrt.gpus import find_gpu
+from dsunet_export.tensorrt.flavors import KITS, Kit, LocalGpus, RtxKit, Target, Wanted
+from dsunet_export.tensorrt.gpus import describe_gpus, find_gpu
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.quoting import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,26 @@ class Choice:
     target: Target
     reason: str
     """Why this flavour, in words."""
+
+
+RTX_BUILDS_FOR = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+"""What TensorRT for RTX 1.7 builds for; another version is asked where it is installed."""
+
+
+def list_gpus() -> str:
+    """All names that `--gpu` takes, which flavours build for them, and what is installed."""
+    lines: list[str] = []
+    rtx: Sequence[str] = RTX_BUILDS_FOR
+    for flavor, where in ((Flavor.RTX, "on any machine"), (Flavor.TENSORRT, "on that GPU itself")):
+        try:
+            kit = load(flavor)
+        except ExportError as error:
+            lines.append(f"{flavor}: builds {where}; {error}")
+            continue
+        lines.append(f"{flavor}: builds {where}; {kit.title} is installed")
+        if isinstance(kit, RtxKit):
+            rtx = kit.compute_capabilities()
+    return "\n".join([describe_gpus(rtx), "", *lines])
 
 
 def local_gpus() -> LocalGpus:
@@ -48,7 +69,8 @@ def parse_compute_capability(text: str) -> str:
     # Every digit alone would be a compute capability too; 5 is older than any that is left.
     if match is None or int(match[1]) < 5:
         raise ExportError(
-            f"{text!r} is no compute capability: give it as NVIDIA does, for example 8.9 or 12.0"
+            f"{quote(text)} is no compute capability: give it as NVIDIA does, for example 8.9 "
+            "or 12.0"
         )
     return f"{match[1]}.{match[2]}"
 

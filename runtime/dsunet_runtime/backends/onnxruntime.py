@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dsunet_runtime.artifact import weights_files
 from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError
-from dsunet_runtime.files import open_regular
+from dsunet_runtime.files import is_unicode, open_regular
 from dsunet_runtime.manifest import FLOAT8, Manifest
 from dsunet_runtime.provider import Provider, forbid_tf32
 from dsunet_runtime.quoting import reason, shorten
@@ -147,6 +147,10 @@ def give_linked_weights(options: Any, path: Path, manifest: Manifest) -> list[mm
 def _create_session(
     runtime: Any, path: Path, manifest: Manifest, provider: Provider, threads: int | None
 ) -> Any:
+    if not is_unicode(path):
+        raise ArtifactError(
+            f"{path}: ONNX Runtime opens no path that is not UTF-8: rename the file, or its folder"
+        )
     try:
         options = session_options(runtime, threads, manifest)
         kept = give_linked_weights(options, path, manifest)

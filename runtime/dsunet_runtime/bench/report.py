@@ -63,7 +63,7 @@ def as_document(results: BenchResults) -> dict[str, Any]:
         "image": {"width": results.width, "height": results.height},
         "artifacts": [
             {
-                "artifact": one.runner.name or one.runner.artifact.name,
+                "artifact": one.runner.title,
                 "provider": one.runner.provider,
                 "precision": one.manifest.precision.compute,
                 "input": one.manifest.input_form,
@@ -162,7 +162,7 @@ def _cells(start: ColdStart) -> str:
 def _setting(one: Measurement) -> dict[str, Any]:
     runner, setting = one.subject.runner, one.subject.setting
     return {
-        "artifact": runner.name or runner.artifact.name,
+        "artifact": runner.title,
         "provider": runner.provider,
         "from": setting.origin,
         "batch": setting.batch,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from dsunet_runtime.artifact import ENGINE_SUFFIX, read_manifest
+from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.bench.cold_start import ColdStart, measure_cold_start
 from dsunet_runtime.bench.image import make_image, read_image, size_for
 from dsunet_runtime.bench.measuring import Measurement, Plan, take_turns, warmed_up
@@ -24,6 +24,7 @@ from dsunet_runtime.bench.subjects import Runner, Setting, Workbench, check_sett
 from dsunet_runtime.bench.watching import Watch, Watched, busy_cores, gpu_of
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import RuntimeFault
+from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.progress import StatusLine
 from dsunet_runtime.provider import Provider
@@ -173,7 +174,7 @@ def _runners(options: BenchOptions) -> list[Runner]:
     return [
         Runner(artifact, provider, str(artifact) if names[artifact.name] > 1 else "")
         for artifact in options.artifacts
-        for provider in ([None] if artifact.suffix == ENGINE_SUFFIX else options.providers)
+        for provider in ([None] if is_engine(artifact) else options.providers)
     ]
 
 

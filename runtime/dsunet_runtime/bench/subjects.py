@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet_runtime.artifact import ENGINE_SUFFIX
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.closing import Closing
 from dsunet_runtime.cuda import find
 from dsunet_runtime.device_tensor import DeviceTensor
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.forms import Prepared, form_of
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.memory import check_memory
 from dsunet_runtime.provider import Provider
+from dsunet_runtime.quoting import readable
 from dsunet_runtime.segmenter import Segmenter, load
 from dsunet_runtime.shapes import Shape, batch_range, output_shapes
 
@@ -40,10 +41,15 @@ class Runner:
     """What tables call the artifact, if not by its file's name."""
 
     @property
+    def title(self) -> str:
+        """What tables and documents call the artifact."""
+        return readable(self.name or self.artifact.name)
+
+    @property
     def label(self) -> str:
-        """For tables: the artifact's name, and the provider if it is not the usual one."""
-        name = self.name or self.artifact.name
-        return name if self.provider in (None, Provider.CPU) else f"{name} ({self.provider})"
+        """For tables: the title, and the provider if it is not the usual one."""
+        usual = self.provider in (None, Provider.CPU)
+        return self.title if usual else f"{self.title} ({self.provider})"
 
     def threads(self, wanted: int | None) -> int | None:
         """CPU threads are ONNX Runtime's; engines have none."""
@@ -136,7 +142,7 @@ class Workbench(Closing):
                 return lambda: self._segmenter.batch(files)
 
     def _on_device(self, batch: int) -> Call:
-        if self._runner.artifact.suffix != ENGINE_SUFFIX:
+        if not is_engine(self._runner.artifact):
             raise BackendError(
                 f"{self._runner.artifact}: --from device is for engines, because ONNX Runtime "
                 "takes its inputs from host memory here: leave it out, or build an engine"

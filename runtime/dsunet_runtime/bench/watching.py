@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsunet_runtime.artifact import ENGINE_SUFFIX
 from dsunet_runtime.closing import Closing
 from dsunet_runtime.cuda import Gpu, find, nvml
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.provider import Provider
 
 _EVERY = 0.1
@@ -97,7 +97,7 @@ class Watch(Closing):
 
 def gpu_of(artifact: Path, provider: str | None) -> Gpu | None:
     """The GPU that computes an artifact; None if the CPU does, or if it cannot be told."""
-    if artifact.suffix != ENGINE_SUFFIX and provider in (None, Provider.CPU):
+    if not is_engine(artifact) and provider in (None, Provider.CPU):
         return None
     try:
         return find().gpus()[0]

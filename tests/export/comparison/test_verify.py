@@ -17,6 +17,7 @@ from dsunet import DSUNetConfig, random_model, save_model
 from dsunet.sheet import TITLE_HEIGHT
 from dsunet_export.cli import app
 from dsunet_export.comparison.report import TILE
+from dsunet_runtime.errors import OutputError
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
 from tests.export.helpers import command
@@ -66,6 +67,35 @@ def test_differences_are_those_of_the_arithmetic(folder: Path, tmp_path: Path) -
     assert spread["percentiles"] == pytest.approx(np.percentile(each, [50, 90, 99]))
     assert spread["worst"] == max(each)
     assert found["each"][each.index(max(each))]["label"] == spread["image"]
+
+
+def test_names_that_are_not_utf_8(folder: Path, tmp_path: Path) -> None:
+    (folder / "c.png").rename(folder / "c\udcff.png")
+    a = artifacts.tensors(tmp_path / "a.onnx", scale=3, dino=False)
+    b = artifacts.tensors(tmp_path / "b.onnx", scale=3.06, dino=False)
+    found = document(a, b, "--images", folder, "-o", tmp_path / "report")
+    assert [row["label"] for row in found["each"]] == ["a.png", "b.png", "c\\xff.png"]
+    assert json.loads((tmp_path / "report/verify.json").read_text("utf-8")) == found
+    assert (tmp_path / "report/verify.html").read_text("utf-8")
+    renamed = a.rename(tmp_path / "a\udcfe.onnx")
+    refused = verify(renamed, b, "--images", folder)
+    assert refused.exit_code == 1
+    assert "a\\xfe.onnx: ONNX Runtime opens no path that is not UTF-8" in refused.stderr
+
+
+def test_the_result_is_printed_before_it_is_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OutputError("verify.json: cannot be written: No space left on device")
+
+    monkeypatch.setattr("dsunet_export.comparison.report.write_report", fail)
+    a = artifacts.tensors(tmp_path / "a.onnx", scale=3, dino=False)
+    result = verify(a, a, "--images", folder, "--json", "-o", tmp_path / "report")
+    assert result.exit_code == 1
+    assert len(json.loads(result.stdout)["each"]) == 3
+    assert result.stderr.endswith("No space left on device\n")
+    assert not (tmp_path / "report").exists()
 
 
 def test_a_checkpoint_beside_its_export(frames: Path, tmp_path: Path) -> None:

@@ -28,14 +28,14 @@ from tests.runtime.test_cli import fails_with_one_line
 QUICK = ("--calls", 4, "--rounds", 2, "--no-cold-start")
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["bench", *(str(argument) for argument in arguments)])
+def run(*arguments: object, as_json: bool = True) -> Result:
+    options = ["--json"] if as_json else []
+    return CliRunner().invoke(app, ["bench", *options, *(str(argument) for argument in arguments)])
 
 
 def document(result: Result) -> dict[str, Any]:
-    """The last line."""
     assert result.exit_code == 0, result.output
-    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(result.stdout)
     return found
 
 
@@ -78,12 +78,14 @@ def test_every_setting_is_measured(frames_artifact: Path, picture: Path, tmp_pat
 
 def test_artifacts_are_compared_with_the_first(tmp_path: Path) -> None:
     first, second = (artifacts.tensors(tmp_path / f"{name}.onnx") for name in ("a", "b"))
-    result = run(first, second, *QUICK, "--batch", 1, "--batch", 2)
-    found = document(result)
+    options = ("--batch", 1, "--batch", 2, "-o", tmp_path / "out")
+    result = run(first, second, *QUICK, *options, as_json=False)
+    found = json.loads((tmp_path / "out/bench.json").read_text())
     ratios = [m["time_relative_to_first"] for m in found["measurements"]]
     assert [ratio is None for ratio in ratios] == [True, True, False, False]
     assert all(ratio["rounds"] == 2 and ratio["within_noise"] for ratio in ratios[2:])
     assert result.stdout.count("time of an image, b.onnx / a.onnx") == 2
+    assert "{" not in result.stdout
 
 
 def test_cold_start_and_memory(frames_artifact: Path, picture: Path) -> None:
@@ -185,3 +187,4 @@ def test_labels() -> None:
     assert Runner(Path("x/a.onnx"), Provider.CPU).label == "a.onnx"
     assert Runner(Path("x/a.onnx"), Provider.CUDA).label == "a.onnx (cuda)"
     assert Runner(Path("a.engine"), None).label == "a.engine"
+    assert Runner(Path("a\udcff.engine"), None).label == "a\\xff.engine"

@@ -38,8 +38,9 @@ def test_a_table_for_each_artifact_and_batch(tmp_path: Path) -> None:
     first, second = (artifacts.tensors(tmp_path / f"{name}.onnx") for name in "ab")
     out = tmp_path / "out"
     batches = ("--batch", 1, "--batch", 3)
-    result = run(first, second, *QUICK, *batches, "--roofline", "--threads", 1, "-o", out)
-    found = document(result)["rooflines"]
+    options = (*QUICK, *batches, "--roofline", "--threads", 1, "-o", out)
+    result = run(first, second, *options, as_json=False)
+    found = json.loads((out / "bench.json").read_text())["rooflines"]
     assert [(one["artifact"], one["batch"]) for one in found] == [
         *(("a.onnx", 1), ("a.onnx", 3), ("b.onnx", 1), ("b.onnx", 3))
     ]
@@ -54,7 +55,6 @@ def test_a_table_for_each_artifact_and_batch(tmp_path: Path) -> None:
     assert result.stdout.count("\nroofline of ") == 4
     with (out / "roofline.csv").open() as file:
         assert [row["batch"] for row in csv.DictReader(file)] == ["1", "3", "1", "3"]
-    assert json.loads((out / "bench.json").read_text())["rooflines"] == found
     assert (out / "roofline.svg").read_text().count("</svg>") == 5
 
 
@@ -137,8 +137,7 @@ class TestEngine:
     def test_an_engine_that_tells_no_times(self, tmp_path: Path, image: Path) -> None:
         path = engines.frames(tmp_path / "a.engine")
         result = run(path, "--image", image, *QUICK, "--roofline")
-        assert result.exit_code == 0
-        found = json.loads(result.stdout.splitlines()[-1])
+        found = document(result)
         assert len(found["measurements"]) == 1  # what was measured before is not lost
         assert any("tells no time of its layers" in doubt for doubt in found["doubts"])
 

@@ -1,0 +1,140 @@
+"""Options that are checked while the command line is read: numbers within bounds, places to write.
+
+What is refused here is wrong usage: one line, exit code 2, nothing done.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from dsunet_runtime.quoting import printable, quote, reason
+
+MAX_BATCH = 4096
+MAX_SEED = 2**32 - 1
+"""The largest that every generator of random numbers takes that is used here."""
+MAX_COUNT = 1_000_000
+"""Of images, calls, epochs: more than anybody waits for."""
+MAX_WORKERS = 1024
+"""Of threads and processes."""
+_LONGEST_NUMBER = 40
+# fmt: off
+_FILE_SUFFIXES = frozenset({
+    ".csv", ".engine", ".html", ".jpeg", ".jpg", ".json", ".npy", ".npz", ".onnx", ".pdf", ".plan",
+    ".png", ".pt", ".pth", ".safetensors", ".svg", ".tif", ".tiff", ".txt", ".webp", ".zip",
+})
+# fmt: on
+"""What the name of a file ends in, and hardly that of a new folder."""
+
+
+def integer(*names: str, low: int, high: int, **settings: Any) -> Any:
+    """An option that takes an integer from `low` to `high`; its help says so."""
+
+    def parse(text: str | int) -> int:
+        try:
+            # Thousands of digits take Python long, and it refuses them in other words.
+            value = int(text) if len(str(text)) <= _LONGEST_NUMBER else None
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            raise typer.BadParameter(f"{quote(text)} is no integer from {low} to {high}")
+        return value
+
+    return _number(*names, parse=parse, limits=f"{low} to {high}", **settings)
+
+
+def number(*names: str, low: float, high: float, **settings: Any) -> Any:
+    """An option that takes a number from `low` to `high`; its help says so."""
+
+    def parse(text: str | float) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:  # NaN is not
+            raise typer.BadParameter(f"{quote(text)} is no number from {low:g} to {high:g}")
+        return value
+
+    return _number(*names, parse=parse, limits=f"{low:g} to {high:g}", **settings)
+
+
+def place_to_write(path: Path | None) -> Path | None:
+    """A typer callback for a file or folder, which need not exist, and neither its parents."""
+    if path is None:
+        return None
+    if path.name == "-":
+        raise typer.BadParameter("results go to files, not to standard output: name a file")
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        _check_parents(path)
+    except OSError as error:  # a name too long, links in a loop, a file among the parents
+        raise typer.BadParameter(f"{printable(path)} cannot be written: {reason(error)}") from error
+    else:
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise typer.BadParameter(
+                f"{printable(path)} is a pipe or a device: name a file or folder"
+            )
+    return path
+
+
+def folder_to_write(path: Path | None) -> Path | None:
+    """The same for a folder of several files."""
+    place_to_write(path)
+    if path is not None and path.suffix.lower() in _FILE_SUFFIXES and not path.is_dir():
+        raise typer.BadParameter(
+            f"{printable(path)} names a file, and several are written: name a folder"
+        )
+    return path
+
+
+def file_to_write(path: Path | None) -> Path | None:
+    """The same for one file."""
+    place_to_write(path)
+    if path is not None and path.is_dir():
+        raise typer.BadParameter(f"{printable(path)} is a folder: name a file in it")
+    return path
+
+
+def place_of_masks(output: Path, images: Sequence[Path]) -> tuple[Path, str | None]:
+    """Where `predict -o` sends the masks of images: a folder, and for one image perhaps a name."""
+    if output.is_dir() or output.suffix.lower() not in _FILE_SUFFIXES:
+        return output, None
+    if len(images) > 1 or images[0].is_dir():
+        raise typer.BadParameter(
+            f"-o {output} names one file, and there is a mask for each image: name a folder"
+        )
+    if output.suffix.lower() != ".png":
+        raise typer.BadParameter(
+            f"-o {output}: a mask is a PNG file: name {output.with_suffix('.png')}, or a folder"
+        )
+    return output.parent, output.name
+
+
+@contextmanager
+def as_wrong_usage(*faults: type[Exception]) -> Iterator[None]:
+    """Let faults of what is made from the command line alone be wrong usage."""
+    try:
+        yield
+    except faults as fault:
+        raise typer.BadParameter(str(fault)) from fault
+
+
+def _check_parents(path: Path) -> None:
+    """Refuse a path below a folder in which nothing can be made."""
+    nearest = next((parent for parent in path.absolute().parents if parent.exists()), Path())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise typer.BadParameter(f"{printable(path)} cannot be written: no permission in {nearest}")
+
+
+def _number(*names: str, parse: Callable[[Any], float], limits: str, **settings: Any) -> Any:
+    """Typer's own limits are said by half in its messages, and differently in each version."""
+    settings["help"] = f"{settings['help']}  [{limits}]"
+    return typer.Option(*names, parser=parse, **{"metavar": "N", **settings})
