@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.cli_ablate import SETTINGS, ablate
-from dsunet.cli_checkpoint import WeightsKey, notice
+from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
 from dsunet.cli_evaluate import evaluate
 from dsunet.cli_explain import explain
 from dsunet.cli_generate import generate
@@ -32,6 +32,17 @@ app = make_app(
     RuntimeFault,
 )
 
+_CheckpointToWrite = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT.safetensors",
+        callback=file_to_write,
+        help="Where to write.",
+    ),
+]
+
 
 @app.command()
 def inspect(
@@ -51,27 +62,12 @@ def inspect(
 @app.command()
 def convert(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", show_default=False)],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="OUT.safetensors",
-            callback=file_to_write,
-            help="Where to write.",
-        ),
-    ],
+    output: _CheckpointToWrite,
     only_trained: Annotated[
         bool, typer.Option("--only-trained", help="Leave the frozen encoders out.")
     ] = False,
-    sam2: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="SAM2's file, if CHECKPOINT lacks the encoders."),
-    ] = None,
-    dinov2: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, in the same case."),
-    ] = None,
+    sam2: Sam2File = None,
+    dinov2: Dinov2File = None,
     weights: WeightsKey = None,
 ) -> None:
     """Write a checkpoint in dsunet's own format: safetensors, with its configuration."""
@@ -86,16 +82,7 @@ def convert(
 
 @app.command()
 def demonstration(
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="OUT.safetensors",
-            callback=file_to_write,
-            help="Where to write.",
-        ),
-    ],
+    output: _CheckpointToWrite,
 ) -> None:
     """Write the checkpoint that ships with this package: a small network, trained on scenes of
     `dsunet generate`.

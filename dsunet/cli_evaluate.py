@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsunet.cli_checkpoint import WeightsKey, notice
+from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
 from dsunet.device import Device
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.table_form import TableForm
@@ -105,14 +105,8 @@ def evaluate(
             "a few pixels always are.",
         ),
     ] = False,
-    sam2: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="SAM2's file, if a checkpoint lacks the encoders."),
-    ] = None,
-    dinov2: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, in the same case."),
-    ] = None,
+    sam2: Sam2File = None,
+    dinov2: Dinov2File = None,
     weights: WeightsKey = None,
     device: Annotated[
         Device | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dsunet.cli_checkpoint import WeightsKey, notice
+from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
 from dsunet.device import Device
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.command_options import integer, place_of_masks, place_to_write
@@ -53,14 +53,8 @@ def predict(
         ),
     ] = MaskForm.STRETCHED,
     weights: WeightsKey = None,
-    sam2: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="SAM2's file, if CHECKPOINT lacks the encoders."),
-    ] = None,
-    dinov2: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, in the same case."),
-    ] = None,
+    sam2: Sam2File = None,
+    dinov2: Dinov2File = None,
     device: Annotated[
         Device, typer.Option(help="Where PyTorch computes: auto is a GPU if there is one.")
     ] = Device.AUTO,
