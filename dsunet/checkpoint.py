@@ -6,7 +6,7 @@ Our own is a safetensors file whose metadata holds one JSON document: see `dsune
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,9 +135,10 @@ def open_checkpoint(
     """
     file = read_weights(find_checkpoint(path, notice))
     path = file.path
-    state = choose_state(file, Network.DSU_NET, weights, notice)
+    states = find_states(file)
+    state = choose_state(states, Network.DSU_NET, weights, notice)
     if state is None:
-        raise _no_checkpoint(file)
+        raise _no_checkpoint(file, states)
     header = Header.read(file)
     if header is not None:
         if config is not None and config != header.config:
@@ -166,7 +167,7 @@ def open_checkpoint(
     return Checkpoint(
         path=path,
         weights=state.name,
-        choices=tuple(s.name for s in find_states(file) if s.network is Network.DSU_NET),
+        choices=tuple(s.name for s in states if s.network is Network.DSU_NET),
         layout=layout,
         content=content,
         model=model,
@@ -194,11 +195,10 @@ def _check_size(file: WeightFile, header: Header) -> None:
         )
 
 
-def _no_checkpoint(file: WeightFile) -> CheckpointError:
+def _no_checkpoint(file: WeightFile, states: Sequence[State]) -> CheckpointError:
     """What a file without a DSU-Net is instead."""
-    encoders = [state.network for state in find_states(file)]
-    if encoders:
-        name = encoders[0]
+    if states:
+        name = states[0].network
         return CheckpointError(
             f"{file.path} is {name}'s own file, which holds only an encoder: give a DSU-Net "
             f"checkpoint, and this file as {name.lower()} (--{name.lower()}) if that one holds "

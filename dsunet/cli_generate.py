@@ -55,9 +55,9 @@ def generate(
     Exit codes: 0 all is written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     from dsunet.scenes import write_scenes
+    from dsunet_runtime.image_folder import counted
 
     start = time.perf_counter()
     write_scenes(output, count, seed, camouflaged=camouflaged, size=size, workers=workers)
     seconds = time.perf_counter() - start
-    scenes = f"{count} scene{'' if count == 1 else 's'}"
-    print(f"{output}: {scenes}, {seconds:.1f} s, {count / seconds:.1f} scenes/s")
+    print(f"{output}: {counted(count, 'scene')}, {seconds:.1f} s, {count / seconds:.1f} scenes/s")

@@ -15,6 +15,7 @@ from dsunet import training
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.device import Device
 from dsunet.errors import ConfigError, TrainingError
+from dsunet.training.folder import RunFolder
 from dsunet.training.options import Precision, TrainingOptions
 from dsunet_runtime.command_options import (
     MAX_BATCH,
@@ -217,22 +218,22 @@ def train(
         if others:
             names = ", ".join(others)
             raise typer.BadParameter(f"a run goes on with its own options: leave {names} out")
-        with telling_how_to_go_on(resume):
+        with _telling_how_to_go_on(resume):
             training.resume(resume, **changed)
         return
     if output is None:
         raise typer.BadParameter("name a run folder with -o, or one to go on with by --resume")
-    with telling_how_to_go_on(output):
+    with _telling_how_to_go_on(output):
         training.train(options_from(given))
 
 
 @contextmanager
-def telling_how_to_go_on(folder: Path) -> Iterator[None]:
+def _telling_how_to_go_on(folder: Path) -> Iterator[None]:
     """Let an interruption say it, if there is a run by then."""
     try:
         yield
     except KeyboardInterrupt:
-        if (folder / "config.json").exists():
+        if RunFolder(folder).config.exists():
             raise KeyboardInterrupt(f"go on with dsunet train --resume {folder}") from None
         raise
 

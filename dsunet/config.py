@@ -9,22 +9,18 @@ import dataclasses
 import enum
 import math
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Self
 
+from dsunet.config_fields import check_ranges, from_dict, number
 from dsunet.errors import ConfigError
 from dsunet.parameters import count_parameters
-from dsunet_runtime.quoting import printable, quote, shorten
+from dsunet_runtime.quoting import quote
 
 TIMM_PREFIX = "timm:"
 """What makes a source of weights the name of a network in timm's hub, and not a file."""
 
 MAX_PARAMETERS = 10_000_000_000
 """Twenty times the paper's network, 40 GB in float32."""
-
-
-def _number(default: Any, largest: int, smallest: int = 1) -> Any:
-    """A field that is a number, or a tuple of numbers, from `smallest` to `largest`."""
-    return field(default=default, metadata={"range": (smallest, largest)})
 
 
 class Injection(enum.StrEnum):
@@ -49,14 +45,14 @@ class Injection(enum.StrEnum):
 class HieraConfig:
     """SAM2's Hiera (sam2.modeling.backbones.hieradet) and the adapters before its blocks."""
 
-    image_size: int = _number(352, 4096)
-    embed_dim: int = _number(144, 1024)
-    num_heads: int = _number(2, 64)
-    stages: tuple[int, int, int, int] = _number((2, 6, 36, 4), 256)
-    global_attention_blocks: tuple[int, ...] = _number((23, 33, 43), 1023, smallest=0)
-    window_sizes: tuple[int, int, int, int] = _number((8, 4, 16, 8), 1024)
-    background_size: tuple[int, int] = _number((7, 7), 256)
-    adapter_dim: int = _number(32, 4096)
+    image_size: int = number(352, 4096)
+    embed_dim: int = number(144, 1024)
+    num_heads: int = number(2, 64)
+    stages: tuple[int, int, int, int] = number((2, 6, 36, 4), 256)
+    global_attention_blocks: tuple[int, ...] = number((23, 33, 43), 1023, smallest=0)
+    window_sizes: tuple[int, int, int, int] = number((8, 4, 16, 8), 1024)
+    background_size: tuple[int, int] = number((7, 7), 256)
+    adapter_dim: int = number(32, 4096)
 
     PATCH_STRIDE = 4
 
@@ -74,7 +70,7 @@ class HieraConfig:
 
     def validate(self) -> None:
         """Raise ConfigError if SAM2's Hiera could not be built or run with these numbers."""
-        _check_ranges(self, "hiera.")
+        check_ranges(self, "hiera.")
         if self.image_size % 32:
             raise ConfigError(
                 f"hiera.image_size is {self.image_size}: it must be a multiple of 32, "
@@ -114,11 +110,11 @@ class HieraConfig:
 class DinoConfig:
     """DINOv2's vision transformer without registers (timm's VisionTransformer)."""
 
-    image_size: int = _number(518, 4096)
-    patch_size: int = _number(14, 256)
-    embed_dim: int = _number(1024, 8192)
-    depth: int = _number(24, 256)
-    num_heads: int = _number(16, 128)
+    image_size: int = number(518, 4096)
+    patch_size: int = number(14, 256)
+    embed_dim: int = number(1024, 8192)
+    depth: int = number(24, 256)
+    num_heads: int = number(16, 128)
 
     @property
     def map_size(self) -> int:
@@ -133,7 +129,7 @@ class DinoConfig:
 
     def validate(self) -> None:
         """Raise ConfigError if the transformer could not be built or run with these numbers."""
-        _check_ranges(self, "dino.")
+        check_ranges(self, "dino.")
         if self.image_size % self.patch_size:
             raise ConfigError(
                 f"dino.image_size {self.image_size} is no multiple of the patch size "
@@ -154,11 +150,11 @@ class DSUNetConfig:
     hiera: HieraConfig = field(default_factory=HieraConfig)
     dino: DinoConfig = field(default_factory=DinoConfig)
     injection: Injection = Injection.LAST
-    decoder_channels: int = _number(64, 4096)
-    attention_channels: int = _number(32, 4096)
+    decoder_channels: int = number(64, 4096)
+    attention_channels: int = number(32, 4096)
 
     def __post_init__(self) -> None:
-        _check_ranges(self)
+        check_ranges(self)
         self.hiera.validate()
         self.dino.validate()
         if self.hiera.embed_dim % 8:
@@ -217,67 +213,7 @@ class DSUNetConfig:
         Raises ConfigError on anything else: a field that is missing, unknown or of another type,
         or numbers that do not fit each other.
         """
-        return _from_dict(cls, values, "the configuration")
-
-
-_Part = TypeVar("_Part")
-
-
-def _from_dict(cls: type[_Part], values: Any, where: str) -> _Part:
-    hints = get_type_hints(cls)
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where} is {printable(values)}, not a group of fields")
-    fields = {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if missing := fields.keys() - values:
-        raise ConfigError(f"{where} lacks {', '.join(sorted(missing))}")
-    if unknown := values.keys() - fields:
-        raise ConfigError(f"{where} has unknown fields: {shorten(sorted(map(str, unknown)))}")
-    return cls(**{name: _read(hint, values[name], name) for name, hint in fields.items()})
-
-
-def _read(hint: Any, value: Any, name: str) -> Any:
-    """A value from JSON as the type of its field."""
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return _from_dict(hint, value, name)
-    if hint is Injection and value in list(Injection):
-        return Injection(value)
-    if hint is int and type(value) is int:
-        return value
-    if get_origin(hint) is tuple and isinstance(value, list | tuple):
-        of_any_length = Ellipsis in get_args(hint)
-        if (of_any_length or len(value) == len(get_args(hint))) and all(
-            type(item) is int for item in value
-        ):
-            return tuple(value)
-    expected = str(hint) if get_origin(hint) else hint.__name__
-    raise ConfigError(f"{name} is {_words(value)}, which is no {expected}")
-
-
-def _words(value: Any) -> str:
-    return quote(value) if isinstance(value, str) else printable(value)
-
-
-def _check_ranges(part: HieraConfig | DinoConfig | DSUNetConfig, prefix: str = "") -> None:
-    """Raise ConfigError if a size or a count is beyond its range."""
-    for field_ in dataclasses.fields(part):
-        if "range" not in field_.metadata:
-            continue
-        low, high = field_.metadata["range"]
-        value = getattr(part, field_.name)
-        numbers = value if isinstance(value, tuple) else (value,)
-        if len(numbers) > high:
-            raise ConfigError(f"{prefix}{field_.name} has {len(numbers):,} numbers: give fewer")
-        outside = [number for number in numbers if not low <= number <= high]
-        if outside:
-            raise ConfigError(
-                f"{prefix}{field_.name} has {_figure(outside[0])}: "
-                f"it must be from {low} to {high:,}"
-            )
-
-
-def _figure(number: int) -> str:
-    """Python refuses to write integers of thousands of digits."""
-    return f"{number:,}" if abs(number) < 1 << 64 else "a number beyond 64 bits"
+        return from_dict(cls, values, "the configuration")
 
 
 _VIT_B = DinoConfig(embed_dim=768, depth=12, num_heads=12)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dsunet_runtime.image_folder import counted
 from dsunet_runtime.quoting import shorten
 
 COUNTER = "num_batches_tracked"
@@ -37,7 +38,7 @@ class Mismatch:
             "of another shape or type": self.unlike,
         }
         return "; ".join(
-            f"{len(keys):,} {'key' if len(keys) == 1 else 'keys'} {what} ({shorten(keys)})"
+            f"{counted(len(keys), 'key')} {what} ({shorten(keys)})"
             for what, keys in groups.items()
             if keys
         )

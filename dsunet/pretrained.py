@@ -18,7 +18,7 @@ from dsunet.errors import CheckpointError
 from dsunet.matching import compare, to_float32
 from dsunet.model import DSUNet
 from dsunet.run_checkpoint import Notice
-from dsunet.states import Network, choose_state
+from dsunet.states import Network, choose_state, find_states
 from dsunet.weight_files import read_weights
 from dsunet_runtime.quoting import quote, reason
 
@@ -92,7 +92,7 @@ def _read_sam2(source: str | Path, notice: Notice | None) -> dict[str, Tensor]:
     """The trunk's tensors, named as in SAM2's Hiera."""
     if str(source).startswith(TIMM_PREFIX):
         raise CheckpointError(f"{source}: timm's names are for DINOv2; give sam2 an official file")
-    state = choose_state(read_weights(source), Network.SAM2, notice=notice)
+    state = choose_state(find_states(read_weights(source)), Network.SAM2, notice=notice)
     if state is None:
         raise CheckpointError(
             f"{source} is no SAM2 file: it has no keys {SAM2_TRUNK_PREFIX}*, nor a bare trunk's"
@@ -113,7 +113,7 @@ def _read_dinov2(
     if name.startswith(TIMM_PREFIX):
         tensors = _download(name.removeprefix(TIMM_PREFIX))
     else:
-        state = choose_state(read_weights(source), Network.DINOV2, notice=notice)
+        state = choose_state(find_states(read_weights(source)), Network.DINOV2, notice=notice)
         if state is None:
             raise CheckpointError(
                 f"{source} is no DINOv2 file: it lacks a vision transformer's keys"

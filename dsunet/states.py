@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,19 +98,19 @@ def find_states(file: WeightFile) -> list[State]:
 
 
 def choose_state(
-    file: WeightFile,
+    states: Sequence[State],
     network: Network,
     weights: str | None = None,
     notice: Notice | None = None,
 ) -> State | None:
-    """The state of a network in a file, or None if it has none.
+    """The state of a network among those of a file, or None if it has none.
 
     Of several, the one that `weights` names; or else the only one that is an average over the
     training (ema, swa, teacher), as timm, BasicSR and DINOv2 take it, and `notice` is told so.
     Raises CheckpointError if that leaves several, if `weights` names none, or if a tensor is not a
     plain array of numbers.
     """
-    found = [state for state in find_states(file) if state.network is network]
+    found = [state for state in states if state.network is network]
     if not found:
         return None
     if weights is not None:
@@ -120,8 +121,8 @@ def choose_state(
             others = " or ".join(printable(s.name, 80) for s in found if s is not state)
             option = "--weights " if network is Network.DSU_NET else "not "
             notice(
-                f"{file.path}: taking the weights {printable(state.name, 80)}, an average over the "
-                f"training ({option}{others})"
+                f"{state.path}: taking the weights {printable(state.name, 80)}, an average over "
+                f"the training ({option}{others})"
             )
     return replace(state, tensors=_plain(state))
 

@@ -5,7 +5,6 @@ Which of a file's tensors make up a network is `dsunet.states`' business.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 import warnings
@@ -25,6 +24,7 @@ from dsunet.zip_records import check_records
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.file_kinds import why_no_checkpoint
 from dsunet_runtime.files import open_regular
+from dsunet_runtime.manifest import digest
 from dsunet_runtime.quoting import printable, reason
 
 _DEEPEST = 8
@@ -84,8 +84,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
 def checkpoint_sha256(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits.  Raises CheckpointError if unreadable."""
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest(Path(path)).sha256
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
 

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from dsunet.errors import DataError, listed
 from dsunet_runtime.image_folder import SUFFIXES
-from dsunet_runtime.quoting import shorten
+from dsunet_runtime.quoting import reason, shorten
 
 UNFINISHED = "unfinished.txt"
 """What `dsunet generate` has in its folder until the last scene is written."""
@@ -70,7 +70,7 @@ def locate(folder: Path, split: Split) -> tuple[Path, Path]:
     try:
         found = _search(folder, split)
     except OSError as error:
-        raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
+        raise DataError(f"{error.filename}: cannot be read: {reason(error)}") from error
     if not found:
         absent = [path.name for path in folder.iterdir() if path.is_symlink() and not path.exists()]
         links = f"; links that lead nowhere: {shorten(sorted(absent))}" if absent else ""

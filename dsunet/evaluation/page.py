@@ -14,10 +14,11 @@ from PIL import Image
 
 from dsunet.evaluation.judging import Judged
 from dsunet.evaluation.metrics import mean_curves
-from dsunet.evaluation.results import DatasetResults, Result, name_in_text
+from dsunet.evaluation.results import DatasetResults, Result
 from dsunet.evaluation.table import HEADINGS, notes, rows_of
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images import as_rgb
+from dsunet_runtime.quoting import readable
 from dsunet_runtime.svg import Axis, Points, colour_of, plot
 
 _THRESHOLDS = np.linspace(1, 0, 256)
@@ -101,7 +102,7 @@ def _case(judged: Sequence[Judged], results: Sequence[Result]) -> str:
     case = judged[0].case
     figures = [_figure(case.truth, "truth")]
     if case.image is not None:
-        figures.insert(0, _figure(case.image, name_in_text(case.stem)))
+        figures.insert(0, _figure(case.image, readable(case.stem)))
     for one, result in zip(judged, results, strict=True):
         scores = one.scores
         caption = (
@@ -121,7 +122,7 @@ def _picture(path: Path) -> str:
     try:
         image = Image.fromarray(as_rgb(path))
     except ImageError as error:  # scores do not need the image
-        return escape(name_in_text(f"{path.name}: {error}"))
+        return escape(readable(f"{path.name}: {error}"))
     image.thumbnail((_SIDE, _SIDE))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)

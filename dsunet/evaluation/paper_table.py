@@ -91,5 +91,5 @@ def _rows(one: DatasetResults, bold: str) -> list[tuple[str, list[str]]]:
     ]
     for row in one.published:
         cells = [in_digits(row.figures.get(name), _DIGITS) for name in HEADINGS]
-        rows.append((f"{row.method} (paper, Table {row.table})", cells))
+        rows.append((row.label, cells))
     return rows

@@ -31,6 +31,11 @@ class PublishedRow:
     mae: float | None
 
     @property
+    def label(self) -> str:
+        """What a table calls the row."""
+        return f"{self.method} (paper, Table {self.table})"
+
+    @property
     def figures(self) -> dict[str, float | None]:
         """By the names that `Scores` has for them."""
         return {name: getattr(self, name) for name in _METRICS}

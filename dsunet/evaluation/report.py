@@ -12,9 +12,10 @@ from pathlib import Path
 from dsunet.evaluation.metrics import summarize
 from dsunet.evaluation.page import draw_page
 from dsunet.evaluation.paper_table import draw_table
-from dsunet.evaluation.results import METRICS, DatasetResults, as_document, name_in_text
+from dsunet.evaluation.results import METRICS, DatasetResults, as_document
 from dsunet.evaluation.table_form import TableForm
 from dsunet_runtime.jobs import make_folder
+from dsunet_runtime.quoting import readable
 from dsunet_runtime.writing import write_whole
 
 
@@ -60,4 +61,4 @@ def _of_images(evaluation: Sequence[DatasetResults]) -> Iterator[tuple[object, .
         for result in one.results:
             for judged in result.judged:
                 scores = dataclasses.astuple(summarize([judged.scores]))
-                yield (one.name, result.model, name_in_text(judged.case.stem), *scores)
+                yield (one.name, result.model, readable(judged.case.stem), *scores)

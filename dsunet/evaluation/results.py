@@ -13,15 +13,9 @@ from dsunet.evaluation.judging import Judged
 from dsunet.evaluation.metrics import Scores, summarize
 from dsunet.evaluation.published import PublishedRow, rows_for
 from dsunet.evaluation.testsets import TestSet
-from dsunet_runtime.quoting import printable
+from dsunet_runtime.quoting import readable
 
-_LONGEST_NAME = 4096
 METRICS = tuple(field.name for field in dataclasses.fields(Scores))
-
-
-def name_in_text(name: str) -> str:
-    """A name of files as reports have it: bytes that are no UTF-8 are escaped."""
-    return printable(name, _LONGEST_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +29,7 @@ class Result:
     @classmethod
     def of(cls, model: str, judged: Sequence[Judged]) -> Result:
         """With the scores of the whole dataset.  Raises EvaluationError if there are no masks."""
-        return cls(name_in_text(model), judged, summarize([one.scores for one in judged]))
+        return cls(readable(model), judged, summarize([one.scores for one in judged]))
 
     @property
     def undefined(self) -> list[str]:
@@ -58,7 +52,7 @@ class DatasetResults:
     @property
     def name(self) -> str:
         """The dataset's name, as reports have it."""
-        return name_in_text(self.test_set.name)
+        return readable(self.test_set.name)
 
     @property
     def resampled(self) -> int:

@@ -69,10 +69,7 @@ def rows_of(one: DatasetResults) -> list[tuple[str, list[str]]]:
         if result is not first:
             differences = difference(result, first)
             rows.append(("  difference", [_signed(differences[name]) for name in HEADINGS]))
-    rows += [
-        (f"{row.method} (paper, Table {row.table})", _cells(row.figures, 3))
-        for row in one.published
-    ]
+    rows += [(row.label, _cells(row.figures, 3)) for row in one.published]
     return rows
 
 

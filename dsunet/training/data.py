@@ -14,7 +14,7 @@ from dsunet.data.layouts import Split, locate
 from dsunet.data.pairs import Pair, Pairing, find_pairs
 from dsunet.errors import DataError
 from dsunet.training.options import TrainingOptions
-from dsunet_runtime.files import open_regular
+from dsunet_runtime.manifest import digest
 from dsunet_runtime.quoting import reason
 
 
@@ -50,8 +50,8 @@ def find_data(options: TrainingOptions) -> TrainingData:
     images, masks = (_hashes([getattr(pair, name) for pair in pairs]) for name in ("image", "mask"))
     names = [pair.stem for pair in pairs]
     lines = "".join(" ".join(line) + "\n" for line in zip(images, masks, names, strict=True))
-    digest = hashlib.sha256(os.fsencode(lines)).hexdigest()  # names may be no UTF-8
-    return TrainingData(tuple(pairs), tuple(val_pairs), tuple(images), digest)
+    sha256 = hashlib.sha256(os.fsencode(lines)).hexdigest()  # names may be no UTF-8
+    return TrainingData(tuple(pairs), tuple(val_pairs), tuple(images), sha256)
 
 
 def evenly_spaced(pairs: Sequence[Pair], count: int) -> list[Pair]:
@@ -77,7 +77,6 @@ def _hashes(paths: Sequence[Path]) -> list[str]:
 
 def _sha256(path: Path) -> str:
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest(path).sha256
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {reason(error)}") from error

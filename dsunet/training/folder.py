@@ -47,7 +47,7 @@ class RunFolder:
             for folder in (self.path, self.state.parent, self.overlays):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise TrainingError(f"{self.path} cannot be made: {error.strerror}") from error
+            raise TrainingError(f"{self.path} cannot be made: {reason(error)}") from error
         self.write_config(config)
 
     def write_config(self, config: dict[str, Any]) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import torch
 
 from dsunet.model import DSUNet
 from dsunet.training.data import TrainingData
 from dsunet.training.options import TrainingOptions
+from dsunet_runtime.bench.memory import resident
 
 
 def start_line(
@@ -36,8 +34,5 @@ def memory_in_use(device: torch.device) -> str:
     """What this process holds of the device's memory; empty where the system does not tell."""
     if device.type == "cuda":
         return f"GPU {torch.cuda.memory_reserved(device) / 1e9:.1f} GB"
-    try:
-        found = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    except OSError:
-        return ""
-    return f"RAM {int(found[1]) * 1024 / 1e9:.1f} GB" if found else ""
+    held = resident()
+    return "" if held is None else f"RAM {held / 1e9:.1f} GB"

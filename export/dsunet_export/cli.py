@@ -219,10 +219,9 @@ def inspect(
         check_weights_files,
         read_manifest,
     )
-    from dsunet_runtime.quoting import clean
 
     manifest = read_manifest(artifact)
-    print(manifest.to_json(indent=2) if as_json else clean(describe(manifest, verbose)))
+    print(manifest.to_json(indent=2) if as_json else describe(manifest, verbose))
     check_sizes(artifact, manifest)
     check_hashes(artifact, manifest)
     if manifest.engine is None:
