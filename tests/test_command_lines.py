@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import re
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+import typer.testing
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -26,6 +28,14 @@ PROGRAMS = {
     "dsunet-export": dsunet_export.cli.app,
     "dsunet-run": dsunet_runtime.cli.app,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_are_built_once() -> Iterator[None]:
+    """Typer's runner builds the program anew for each call, which takes longer than most cases."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", functools.cache(typer.main.get_command))
+        yield
 
 
 @dataclass(frozen=True)
