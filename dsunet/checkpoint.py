@@ -57,6 +57,8 @@ class Checkpoint:
     """The file's tensors as they are, under the names of the model's state."""
     encoders: dict[str, str]
     """The encoders' content hashes that the file records; empty where it records none."""
+    is_verified: bool
+    """Whether the file holds a checksum over all of it, which matches."""
 
 
 def load_model(
@@ -173,6 +175,7 @@ def open_checkpoint(
         model=model,
         tensors={k: state.tensors[name] for k, name in names.items() if name in state.tensors},
         encoders=header.encoders if header else {},
+        is_verified=file.is_verified,
     )
 
 

@@ -121,6 +121,7 @@ def _in_words(info: CheckpointInfo) -> str:
         "dtype": info.dtype,
         "values": broken,
         **{f"{encoder} sha256": digest for encoder, digest in info.encoders.items()},
+        "checksum": "matches" if info.is_verified else "none in this file",
         "file sha256": info.sha256,
         "file size": f"{info.size / 1e6:,.1f} MB",
     }

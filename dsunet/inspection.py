@@ -40,6 +40,8 @@ class CheckpointInfo:
     """The tensors that hold NaN or infinity, in float32."""
     encoders: dict[str, str]
     """Content hashes of "hiera" and "dino": recorded, or else computed from the file."""
+    is_verified: bool
+    """Whether the file holds a checksum over all of it, which matches; only dsunet's own do."""
     sha256: str
     """Of the file."""
     size: int
@@ -81,6 +83,7 @@ def inspect_checkpoint(
         dtype=", ".join(sorted(dtypes)),
         not_finite=not_finite(held),
         encoders=encoders,
+        is_verified=checkpoint.is_verified,
         sha256=checkpoint_sha256(checkpoint.path),
         size=checkpoint.path.stat().st_size,
     )

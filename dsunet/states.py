@@ -77,7 +77,11 @@ def find_states(file: WeightFile) -> list[State]:
     """
     states = []
     for place, tensors in file.groups.items():
-        group = {key: tensor for key, tensor in tensors.items() if key != _AVERAGE_COUNT}
+        group = {
+            key: tensor
+            for key, tensor in tensors.items()
+            if key.rpartition(".")[2] != _AVERAGE_COUNT
+        }
         keys = {_WRAPPER.sub("", key): key for key in group}
         if len(keys) < len(group):
             twice = next(key for key in group if keys[_WRAPPER.sub("", key)] != key)

@@ -76,6 +76,10 @@ class RunFolder:
                 document = parse_object(file.read(MAX_BYTES + 1))
         except FileNotFoundError as error:
             raise TrainingError(f"{self.path} has no run to go on with: no config.json") from error
+        except NotADirectoryError as error:
+            raise TrainingError(
+                f"{self.path} is a file: name the folder of the run, {self.path.parent}"
+            ) from error
         except (OSError, ValueError) as error:
             raise TrainingError(f"{self.config} is damaged: {reason(error)}") from error
         version = document.get("version")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -13,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dsunet.errors import listed
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.errors import ImageError
+from dsunet_runtime.image_folder import counted
 from dsunet_runtime.images import as_rgb, encoder_input, first_frames, read_header
 from dsunet_runtime.jobs import images_at, left_out
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, InputForm, Manifest
@@ -57,13 +58,20 @@ def load_probes(folder: Path, size: tuple[int, int] | None) -> list[Probe]:
 def notes_on(folder: Path) -> list[str]:
     """What of a folder of images is not used: other files, and frames after the first.
 
-    That is read from the files' headers.  What cannot be read is left to who decodes it.
+    That is read from the files' headers.  Raises ImageError that lists those that have none.
     """
-    of_several = []
+    of_several, faults = [], []
     for path in images_at(folder):
-        with suppress(ImageError):
+        try:
             if read_header(path).is_first_of_several:
                 of_several.append(path)
+        except ImageError as error:
+            faults.append(f"{path}: {error}")
+    if faults:
+        unreadable = counted(len(faults), "image")
+        raise ImageError(
+            listed(f"{folder}: {unreadable} cannot be read; repair or remove these", faults)
+        )
     return [*left_out([folder]), *([first_frames(of_several)] if of_several else [])]
 
 

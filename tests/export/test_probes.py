@@ -15,13 +15,20 @@ def test_what_is_not_used_of_a_folder_is_told(tmp_path: Path) -> None:
     frames = [Image.new("L", (9, 9)), Image.new("L", (9, 9), 255)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "b.png")
-    (tmp_path / "c.png").write_bytes(b"broken")
     (tmp_path / "notes.txt").touch()
     assert notes_on(tmp_path) == [
         f"{tmp_path}: left out 1 file: .txt (1)",
         "only the first frame is used of a.gif",
     ]
     assert notes_on(tmp_path / "b.png") == []
+
+
+def test_all_images_that_cannot_be_read_are_listed_at_once(tmp_path: Path) -> None:
+    Image.new("L", (9, 9)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"broken")
+    (tmp_path / "c.jpg").symlink_to("absent")
+    with pytest.raises(ImageError, match=r"2 images cannot be read; .*:\n.*b\.png: .*\n.*c\.jpg: "):
+        notes_on(tmp_path)
 
 
 def test_a_folder_without_images(tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ PUBLIC_FORMS: dict[str, Callable[[State], Any]] = {
         "state_dict": under("model.", state) | {"loss.weight": torch.ones(2)}, "loops": {"a": 1}
     },
     "AveragedModel": lambda state: {"n_averaged": torch.tensor(5)} | under("module.", state),
+    "AveragedModel of a Lightning module": lambda state: {
+        "state_dict": under("ema_model.module.", state) | {"ema_model.n_averaged": torch.tensor(5)}
+    },
     "training": lambda state: {
         "epoch": 3, "model": under("module.", state), "optimizer": {"state": {}, "lr": 1e-3}
     },

@@ -14,8 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 import dsunet
-from dsunet import DSUNet, load_model, save_model
+from dsunet import CheckpointError, DSUNet, load_model, save_model
 from dsunet.cli import app
+from dsunet.inspection import inspect_checkpoint
 
 runner = CliRunner()
 
@@ -79,8 +80,20 @@ def test_inspect(checkpoint: Path) -> None:
     assert lines["injection"] == "last"
     assert lines["parameters"] == "1,912,110, trained 608,718 (31.83%)"
     assert lines["dtype"] == "float32"
+    assert lines["checksum"] == "matches"
     for name in ("hiera sha256", "dino sha256", "file sha256"):
         assert re.fullmatch("[0-9a-f]{64}", lines[name])
+
+
+def test_the_checkpoint_that_ships_has_a_checksum(tmp_path: Path) -> None:
+    output = tmp_path / "nano.safetensors"
+    assert runner.invoke(app, ["demonstration", "-o", str(output)]).exit_code == 0
+    content = bytearray(output.read_bytes())
+    assert inspect_checkpoint(output).is_verified
+    content[-5] ^= 64
+    output.write_bytes(content)
+    with pytest.raises(CheckpointError, match="does not match its checksum"):
+        inspect_checkpoint(output)
 
 
 def test_inspect_as_json(checkpoint: Path) -> None:

@@ -360,6 +360,10 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
 def test_nothing_to_go_on_with(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"has no run to go on with: no config\.json"):
         resume(tmp_path)
+    checkpoint = tmp_path / "best.safetensors"
+    checkpoint.touch()
+    with pytest.raises(TrainingError, match=f"is a file: name the folder of the run, {tmp_path}$"):
+        resume(checkpoint)
 
 
 def test_what_killed_runs_left_behind_is_cleared(
