@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-slow check bench bench-gpu bench-report clean
+.PHONY: demo test test-slow fuzz check bench bench-gpu bench-report clean
 
 demo: $(INSTALLED)  ## export the demonstration checkpoint, mask a photograph, judge what it cost
 	$(BIN)/python examples/demo.py
@@ -12,6 +12,10 @@ test: $(INSTALLED)  ## the default suite: no GPU, nothing outside this folder
 
 test-slow: $(INSTALLED)  ## `large` from a 2.1 GB checkpoint to a mask; needs 12 GB of memory
 	$(BIN)/pytest -m slow
+
+# FUZZ="--target manifest --seed 1 --case 4711" runs one case again; FUZZ=--help says the rest.
+fuzz: $(INSTALLED)  ## 100,000 damaged files and odd command lines; goes on where it was stopped
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 check: $(INSTALLED)  ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -10,8 +10,9 @@ import typer
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
 from dsunet.device import Device
 from dsunet_runtime.bounds import MAX_DIMENSION
-from dsunet_runtime.command_options import integer, place_of_masks, place_to_write
+from dsunet_runtime.command_options import integer
 from dsunet_runtime.manifest import MaskForm
+from dsunet_runtime.predict_options import Images, Masks, Overlay, place_of_masks
 
 
 def predict(
@@ -23,27 +24,9 @@ def predict(
             show_default=False,
         ),
     ],
-    images: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="IMAGE_OR_FOLDER",
-            help="Image files, or folders of them (without their subfolders).",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            callback=place_to_write,
-            help="Folder for the masks, NAME.png, made if needed; of one image also a file.png.",
-        ),
-    ],
-    overlay: Annotated[
-        bool,
-        typer.Option("--overlay", help="Also draw each mask over its image: NAME_overlay.jpg."),
-    ] = False,
+    images: Images,
+    output: Masks,
+    overlay: Overlay = False,
     batch: Annotated[int, integer(low=1, high=MAX_DIMENSION, help="Images computed at once.")] = 1,
     mask: Annotated[
         MaskForm,

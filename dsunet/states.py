@@ -33,6 +33,8 @@ _AVERAGE_COUNT = "n_averaged"
 """What PyTorch's AveragedModel has beside the module that it wraps."""
 
 _WHOLE_FILE = "."
+_MOST_NETWORKS = 100
+"""In one mapping; training programs keep two or three."""
 
 
 class Network(enum.StrEnum):
@@ -81,6 +83,8 @@ def find_states(file: WeightFile) -> list[State]:
             twice = next(key for key in group if keys[_WRAPPER.sub("", key)] != key)
             raise CheckpointError(f"{file.path} holds {quote(_WRAPPER.sub('', twice))} twice")
         roots = _roots(keys)
+        if len(roots) > _MOST_NETWORKS:
+            raise CheckpointError(f"{file.path} holds {len(roots):,} networks: save them apart")
         for root, network in roots.items():
             inner = tuple(other for other in roots if other != root and other.startswith(root))
             under_root = {

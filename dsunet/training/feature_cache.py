@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
@@ -84,7 +83,7 @@ class FeatureCache:
             if _name_in(content) != path.stem:
                 raise ValueError("it is another file")
             return load(content)
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
+        except Exception as error:  # safetensors' own, and what PyTorch makes of types it lacks
             raise DataError(
                 f"{path} cannot be read: {reason(error)}; --resume computes it anew"
             ) from error
@@ -133,7 +132,8 @@ def flipped_images(images: Tensor) -> Iterator[Tensor]:
         yield images.flip(axes)
 
 
-def _name_in(content: bytes) -> str:
-    """The name that a safetensors file was written under."""
+def _name_in(content: bytes) -> object:
+    """The name that a safetensors file says it was written under; None if it says none."""
     length = int.from_bytes(content[:8], "little")
-    return str(parse_object(content[8 : 8 + length])["__metadata__"]["name"])
+    metadata = parse_object(content[8 : 8 + length]).get("__metadata__")
+    return metadata.get("name") if isinstance(metadata, dict) else None

@@ -12,7 +12,7 @@ from dsunet_export.errors import ExportError
 from dsunet_runtime.artifact import encode_manifest, engine_manifest_file
 from dsunet_runtime.bounds import is_plain_name
 from dsunet_runtime.file_kinds import ENGINE_SUFFIX, ONNX_SUFFIX, is_engine, is_onnx
-from dsunet_runtime.files import is_unicode, staging_folder
+from dsunet_runtime.files import destination, is_unicode, staging_folder
 from dsunet_runtime.manifest import FileDigest, Manifest, digest
 from dsunet_runtime.quoting import reason
 
@@ -104,13 +104,11 @@ def weights_file(output: Path) -> Path:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """For writing a file in a hidden folder; raises ExportError if that does not succeed."""
+    """For writing a file, staged or not; raises ExportError if that does not succeed."""
     try:
         yield
     except OSError as error:
-        hidden = [folder for folder in path.parents if folder.name.startswith(".")]
-        place = hidden[-1].parent if hidden else path.parent
-        raise ExportError(f"cannot write to {place}: {reason(error)}") from error
+        raise ExportError(f"cannot write to {destination(path)}: {reason(error)}") from error
 
 
 def save(model: ir.Model, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsunet.cli_checkpoint import WeightsKey
+from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.errors import ConfigError, DSUNetError
 from dsunet_export.artifact import check_onnx_output
@@ -93,14 +93,8 @@ def onnx(
             show_default=False,
         ),
     ] = None,
-    sam2: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="SAM2's file, for a CHECKPOINT without encoders."),
-    ] = None,
-    dinov2: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, for the same."),
-    ] = None,
+    sam2: Sam2File = None,
+    dinov2: Dinov2File = None,
     weights: WeightsKey = None,
     input_form: Annotated[
         InputForm,
@@ -225,10 +219,9 @@ def inspect(
         check_weights_files,
         read_manifest,
     )
-    from dsunet_runtime.quoting import clean
 
     manifest = read_manifest(artifact)
-    print(manifest.to_json(indent=2) if as_json else clean(describe(manifest, verbose)))
+    print(manifest.to_json(indent=2) if as_json else describe(manifest, verbose))
     check_sizes(artifact, manifest)
     check_hashes(artifact, manifest)
     if manifest.engine is None:

@@ -26,7 +26,7 @@ class FlavorOption(enum.StrEnum):
 
 def _print_gpus(names: list[str]) -> list[str]:
     if "list" in names:
-        from dsunet_export.tensorrt.targets import list_gpus
+        from dsunet_export.tensorrt.gpu_list import list_gpus
 
         print(list_gpus())
         raise typer.Exit

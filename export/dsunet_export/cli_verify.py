@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsunet.cli_checkpoint import WeightsKey
+from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
 from dsunet.device import Device
 from dsunet_export.errors import MissingExtraError, VerificationError, missing_package
 from dsunet_runtime.command import complain
@@ -80,13 +80,8 @@ def verify(
             help="Also write verify.html, verify.json, worst.png.",
         ),
     ] = None,
-    sam2: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="SAM2's file, for a bare checkpoint.")
-    ] = None,
-    dinov2: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, for the same."),
-    ] = None,
+    sam2: Sam2File = None,
+    dinov2: Dinov2File = None,
     weights: WeightsKey = None,
     device: Annotated[Device, typer.Option(help="Of a checkpoint.")] = Device.AUTO,
     provider: Annotated[

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dsunet_export.errors import ExportError
 from dsunet_runtime.artifact import check_weights_files, weights_files
 from dsunet_runtime.errors import RuntimeFault
-from dsunet_runtime.files import open_regular
+from dsunet_runtime.files import map_file
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.quoting import quote, reason
 
@@ -29,7 +29,7 @@ from dsunet_runtime.quoting import quote, reason
 def load_graph(path: Path, manifest: Manifest) -> ir.Model:
     """Read the graph of an artifact whose files have been checked.
 
-    Weights are mapped into memory and not read before they are used.  None of the graph's tensors
+    Weights are mapped into memory and only read when they are used.  None of the graph's tensors
     refers to a file, so that the graph can be written anywhere.  Raises ExportError if the graph
     cannot be read, ArtifactError if it reads files that the manifest does not name, and OSError if
     a file cannot be read.
@@ -37,11 +37,11 @@ def load_graph(path: Path, manifest: Manifest) -> ir.Model:
     check_weights_files(path, manifest)
     with graph_errors(path):
         proto = onnx.ModelProto()
-        with memoryview(_mapped(path)) as content:
+        with memoryview(map_file(path)) as content:
             proto.ParseFromString(content)
         model = ir.from_proto(proto)
         del proto
-        maps = {name: _mapped(file) for name, file in weights_files(path, manifest).items()}
+        maps = {name: map_file(file) for name, file in weights_files(path, manifest).items()}
         for graph in model.graphs():
             for value in graph.initializers.values():
                 if isinstance(value.const_value, ir.ExternalTensor):
@@ -67,17 +67,8 @@ def graph_errors(*paths: Path) -> Iterator[None]:
         ) from error
 
 
-def _mapped(file: Path) -> mmap.mmap | bytes:
-    """The content of a file; an empty one cannot be mapped."""
-    with open_regular(file) as opened:
-        try:
-            return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError:
-            return b""
-
-
 def _from_map(
-    path: Path, tensor: ir.ExternalTensor, maps: dict[str, mmap.mmap | bytes]
+    path: Path, tensor: ir.ExternalTensor, maps: dict[str, mmap.mmap]
 ) -> ir.Tensor[NDArray[Any]]:
     """The same tensor, of the content of its file."""
     content = maps[str(tensor.location)]

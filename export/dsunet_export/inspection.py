@@ -16,13 +16,14 @@ from dsunet_runtime.manifest import (
     TensorSpec,
     Verification,
 )
+from dsunet_runtime.quoting import readable
 
 
 def describe(manifest: Manifest, each: bool = False) -> str:
     """Several lines, a name and a value each; with `each` one for each comparison as well."""
     rows = list(_rows(manifest, each))
     width = max(len(name) for name, _ in rows) + 2
-    return "\n".join(f"{name:{width}}{value}" for name, value in rows)
+    return "\n".join(f"{name:{width}}{readable(value)}" for name, value in rows)
 
 
 def _rows(manifest: Manifest, each: bool) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from dsunet_export.errors import ExportError
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.manifest import InputForm, MaskForm
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.quoting import quote, reason
 
 DEFAULT_OPSET = 20
 """The first in which GELU is one operation."""
@@ -25,6 +25,8 @@ FLOAT8_OPSET = 19
 FLOAT16_MAX = 65504.0
 LARGEST_PATTERN_FILE = 1_000_000
 """Bytes; `large` has 4,000 nodes."""
+LONGEST_PATTERN = 1000
+"""Characters; no node has a name half as long."""
 IMAGES_COMPARED = 16
 """Of `ExportOptions.images`, the first so many are compared on: each is computed four times."""
 
@@ -113,7 +115,7 @@ def read_patterns(arguments: Sequence[str]) -> list[str]:
     """Patterns of node names, those of a file where an argument is `@FILE`: one a line.
 
     Empty lines and what follows a `#` are left out.  Raises ExportError if the file cannot be read
-    or has none, and for an empty argument.
+    or has none, and for a pattern that is empty or too long.
     """
     patterns = []
     for argument in arguments:
@@ -126,17 +128,26 @@ def read_patterns(arguments: Sequence[str]) -> list[str]:
             continue
         try:
             with open_regular(argument[1:]) as file:
-                text = file.read(LARGEST_PATTERN_FILE + 1).decode("utf-8")
+                content = file.read(LARGEST_PATTERN_FILE + 1)
+            if len(content) > LARGEST_PATTERN_FILE:
+                raise ExportError(
+                    f"--keep-fp32 {argument}: is larger than 1 MB: one pattern a line"
+                )
+            text = content.decode("utf-8")
         except OSError as error:
             raise ExportError(f"--keep-fp32 {argument}: {reason(error)}") from error
         except UnicodeDecodeError as error:
             raise ExportError(f"--keep-fp32 {argument}: is no text") from error
         found = [line.partition("#")[0].strip() for line in text.splitlines()]
-        if len(text) > LARGEST_PATTERN_FILE:
-            raise ExportError(f"--keep-fp32 {argument}: is larger than 1 MB, one pattern a line")
         if not any(found):
             raise ExportError(f"--keep-fp32 {argument}: the file has no pattern: one a line")
         patterns += filter(None, found)
+    for pattern in patterns:
+        if len(pattern) > LONGEST_PATTERN:
+            raise ExportError(
+                f"--keep-fp32 {quote(pattern)} has {len(pattern):,} characters, more than any name "
+                f"of a node: give {LONGEST_PATTERN:,} at most"
+            )
     return patterns
 
 

@@ -57,8 +57,7 @@ def check_sizes(path: Path, manifest: Manifest) -> None:
     if manifest.engine is not None:
         _check_engine_size(path, manifest.engine)
         if manifest.engine.weights_stripped:
-            graph = weights_source(path, manifest)
-            check_sizes(graph, read_manifest(graph))
+            check_sizes(*_weights_source(path, manifest))
         return
     for expected in manifest.files:
         file = path.with_name(expected.name)
@@ -80,8 +79,9 @@ def check_hashes(path: Path, manifest: Manifest) -> None:
     if manifest.engine is not None:
         _check_engine_hash(path, manifest.engine)
         if manifest.engine.weights_stripped:
-            graph = weights_source(path, manifest)
-            check_hashes(graph, read_manifest(graph))
+            graph, graph_manifest = _weights_source(path, manifest)
+            check_hashes(graph, graph_manifest)
+            check_weights_files(graph, graph_manifest)  # before TensorRT opens them
         return
     if _digest(path, manifest.graph.size).sha256 != manifest.graph.sha256:
         raise ArtifactError(
@@ -121,6 +121,12 @@ def weights_source(path: Path, manifest: Manifest) -> Path:
     Raises ArtifactError unless it lies beside the engine and says of itself that it is the file
     that the engine was built from; whether that is true, `check_hashes` finds out.
     """
+    graph, _ = _weights_source(path, manifest)
+    return graph
+
+
+def _weights_source(path: Path, manifest: Manifest) -> tuple[Path, Manifest]:
+    """The same, with that file's own manifest."""
     graph = path.with_name(manifest.graph.name)
     _size(
         graph,
@@ -137,7 +143,7 @@ def weights_source(path: Path, manifest: Manifest) -> Path:
             f"{graph}: not the file that {path.name} was built from and takes its weights from: "
             f"copy that one beside it, or build the engine again with `dsunet-export trt`"
         )
-    return graph
+    return graph, found
 
 
 def _read_engine_manifest(path: Path) -> Manifest:

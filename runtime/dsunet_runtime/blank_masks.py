@@ -26,7 +26,7 @@ from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
 from dsunet_runtime.shapes import Range, input_ranges
 
 NOT_NUMBERS = (
-    "export it again without `--no-verify`, which compares it with PyTorch; in half precision "
+    "export it again without `--no-verify`, which compares it with PyTorch; in float16 "
     "`--keep-fp32` keeps more of it in float32"
 )
 """What to do about a network that does not compute numbers."""
@@ -43,21 +43,23 @@ class BlankMasks:
 
     def __init__(self, manifest: Manifest, compute: Compute) -> None:
         self._compute = compute
-        self._images = _test_images(manifest) if _shows(manifest) else []
+        self._size = _test_size(manifest) if _shows(manifest) else None
+        """Height and width of test images; None if they would show nothing."""
         self._lock = threading.Lock()
         self._computes: bool | None = None
-        """None as long as nobody knows."""
+        """None until a mask shows it."""
 
     def check(self, mask: NDArray[np.uint8]) -> None:
         """Raise BackendError if this mask is blank and those of test images are as well."""
-        if self._computes or not self._images:
+        if self._computes or self._size is None:
             return
         if not _is_blank(mask):
             self._computes = True
             return
         with self._lock:
             if self._computes is None:
-                self._computes = not all(map(_is_blank, self._compute(self._images)))
+                masks = self._compute(_test_images(*self._size))
+                self._computes = not all(map(_is_blank, masks))
         if not self._computes:
             raise BackendError(
                 f"the network does not compute numbers: this mask is blank, and so are those of "
@@ -74,20 +76,24 @@ def _shows(manifest: Manifest) -> bool:
     return manifest.input_form is InputForm.FRAMES and manifest.mask_form is MaskForm.STRETCHED
 
 
-def _test_images(manifest: Manifest) -> list[NDArray[np.uint8]]:
-    """A bright disc on a dark ground, and noise in blocks; none if the artifact takes too small
-    ones.
+def _test_size(manifest: Manifest) -> tuple[int, int] | None:
+    """Height and width of test images; None if the artifact takes none of enough pixels."""
+    height, width = map(_side, input_ranges(manifest)["image"][1:3])
+    return (height, width) if height * width >= _FEWEST_PIXELS else None
+
+
+def _side(allowed: Range) -> int:
+    return max(_SIDE, allowed.minimum) if allowed.maximum is None else allowed.optimum
+
+
+def _test_images(height: int, width: int) -> list[NDArray[np.uint8]]:
+    """A bright disc on a dark background, and noise in blocks.
+
+    At 4K they take a second: they are made when they are needed, which is seldom.
     """
-    height, width = map(_size, input_ranges(manifest)["image"][1:3])
-    if height * width < _FEWEST_PIXELS:
-        return []
     rows, columns = np.mgrid[0:height, 0:width]
     inside = np.hypot(rows / height - 0.5, columns / width - 0.5) < 0.25
     disc = np.where(inside[..., None], (230, 160, 40), (30, 60, 50)).astype(np.uint8)
     blocks = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
     noise = blocks[rows * 9 // height, columns * 9 // width]
     return [disc, noise]
-
-
-def _size(allowed: Range) -> int:
-    return max(_SIDE, allowed.minimum) if allowed.maximum is None else allowed.optimum

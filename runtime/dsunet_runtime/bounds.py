@@ -1,7 +1,7 @@
-"""What a manifest may say, beyond its types: sizes that a machine can hold, names that are names.
+"""The bounds of a manifest's values, beyond their types: sizes, names of files, versions.
 
-A manifest is read before anything else, by whoever was given an artifact.  What it says decides how
-much memory is asked for, which files are opened, and which commands messages advise.
+A manifest is read before anything else of an artifact, which may come from anybody.  Its values
+decide how much memory is allocated, which files are opened, and which commands messages advise.
 """
 
 from __future__ import annotations
@@ -70,6 +70,9 @@ def _problems(manifest: Manifest) -> Iterator[str]:
         yield from _of_profile(profile)
     for file in (manifest.graph, *manifest.files):
         yield from _of_file(file)
+    for rewrite in manifest.rewrites:
+        if rewrite.macs_before < 1:
+            yield f"the rewrite {quote(rewrite.name)} has no multiply-adds before it"
     if manifest.engine is not None:
         yield from _of_file(manifest.engine.file)
         yield from _of_engine(manifest.engine)
@@ -112,7 +115,7 @@ def _of_file(file: FileDigest) -> Iterator[str]:
     if not is_plain_name(name):
         yield f"{quote(name)} is no plain file name"
     if not 1 <= file.size <= _MAX_BYTES or not _SHA256.fullmatch(file.sha256):
-        yield f"{quote(name)} has no size and SHA-256"
+        yield f"{quote(name)} has no valid size and SHA-256"
 
 
 def _of_engine(engine: Engine) -> Iterator[str]:

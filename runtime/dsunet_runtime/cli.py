@@ -10,9 +10,10 @@ import typer
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.cli_bench import bench
 from dsunet_runtime.command import complain, make_app
-from dsunet_runtime.command_options import integer, place_of_masks, place_to_write
+from dsunet_runtime.command_options import integer
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.file_kinds import is_engine
+from dsunet_runtime.predict_options import Images, Masks, Overlay, place_of_masks
 from dsunet_runtime.provider import Provider
 
 PROGRAM = "dsunet-run"
@@ -23,26 +24,9 @@ app = make_app(PROGRAM, "Run an exported DSU-Net: images in, masks out.", Runtim
 @app.command()
 def predict(
     artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="What dsunet-export wrote.")],
-    images: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="PHOTO_OR_FOLDER",
-            help="Image files, or folders of them (without their subfolders).",
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            callback=place_to_write,
-            help="Folder for the masks, NAME.png, made if needed; of one image also a file.png.",
-        ),
-    ],
-    overlay: Annotated[
-        bool,
-        typer.Option("--overlay", help="Also draw each mask over its image: NAME_overlay.jpg."),
-    ] = False,
+    images: Images,
+    output: Masks,
+    overlay: Overlay = False,
     batch: Annotated[
         int | None,
         integer(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import typer
 from dsunet_runtime.quoting import printable, quote, reason
 
 MAX_BATCH = 4096
+"""Of one training step."""
 MAX_SEED = 2**32 - 1
 """The largest that every generator of random numbers takes that is used here."""
 MAX_COUNT = 1_000_000
@@ -26,7 +27,7 @@ MAX_WORKERS = 1024
 """Of threads and processes."""
 _LONGEST_NUMBER = 40
 # fmt: off
-_FILE_SUFFIXES = frozenset({
+FILE_SUFFIXES = frozenset({
     ".csv", ".engine", ".html", ".jpeg", ".jpg", ".json", ".npy", ".npz", ".onnx", ".pdf", ".plan",
     ".png", ".pt", ".pth", ".safetensors", ".svg", ".tif", ".tiff", ".txt", ".webp", ".zip",
 })
@@ -88,7 +89,7 @@ def place_to_write(path: Path | None) -> Path | None:
 def folder_to_write(path: Path | None) -> Path | None:
     """The same for a folder of several files."""
     place_to_write(path)
-    if path is not None and path.suffix.lower() in _FILE_SUFFIXES and not path.is_dir():
+    if path is not None and path.suffix.lower() in FILE_SUFFIXES and not path.is_dir():
         raise typer.BadParameter(
             f"{printable(path)} names a file, and several are written: name a folder"
         )
@@ -101,21 +102,6 @@ def file_to_write(path: Path | None) -> Path | None:
     if path is not None and path.is_dir():
         raise typer.BadParameter(f"{printable(path)} is a folder: name a file in it")
     return path
-
-
-def place_of_masks(output: Path, images: Sequence[Path]) -> tuple[Path, str | None]:
-    """Where `predict -o` sends the masks of images: a folder, and for one image perhaps a name."""
-    if output.is_dir() or output.suffix.lower() not in _FILE_SUFFIXES:
-        return output, None
-    if len(images) > 1 or images[0].is_dir():
-        raise typer.BadParameter(
-            f"-o {output} names one file, and there is a mask for each image: name a folder"
-        )
-    if output.suffix.lower() != ".png":
-        raise typer.BadParameter(
-            f"-o {output}: a mask is a PNG file: name {output.with_suffix('.png')}, or a folder"
-        )
-    return output.parent, output.name
 
 
 @contextmanager

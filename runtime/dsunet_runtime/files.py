@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import errno
 import io
+import mmap
 import os
 import re
 import shutil
@@ -56,6 +57,14 @@ def resolved(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def map_file(path: str | os.PathLike[str]) -> mmap.mmap:
+    """The content of a file, mapped into memory.  Raises OSError, also if the file is empty."""
+    with open_regular(path) as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise OSError(errno.EINVAL, "is empty", os.fspath(path))
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 def is_unicode(path: Path) -> bool:
     """Whether ONNX Runtime and TensorRT can open a path: all of it, with its folders, is UTF-8."""
     try:
@@ -95,6 +104,12 @@ def staging_folder(parent: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
+
+
+def destination(path: Path) -> Path:
+    """The folder that a file goes to in the end: that of the file, or of what it is staged in."""
+    staged = [parent for parent in path.parents if _LEFTOVER.fullmatch(parent.name)]
+    return staged[-1].parent if staged else path.parent
 
 
 @cache

@@ -65,6 +65,18 @@ class ImageFolder:
     @property
     def left_out(self) -> str | None:
         """A line that counts what is there and not used; None if there is nothing."""
+        parts = self._left_out()
+        return f"{self.path}: left out {'; '.join(parts)}" if parts else None
+
+    @property
+    def no_images(self) -> str:
+        """A line for where there are no images."""
+        parts = [f"no images in this folder (looked for {_COMMON} and others)"]
+        if left_out := "; ".join(self._left_out()):
+            parts.append(f"left out {left_out}")
+        return f"{self.path}: {'; '.join(parts)}"
+
+    def _left_out(self) -> list[str]:
         parts = []
         if self.others:
             total = sum(self.others.values())
@@ -76,11 +88,4 @@ class ImageFolder:
             parts.append(f"{counted(total, 'file')}: {', '.join([*shown, *rest])}")
         if self.subfolders:
             parts.append(counted(self.subfolders, "subfolder"))
-        return f"{self.path}: left out {'; '.join(parts)}" if parts else None
-
-    @property
-    def no_images(self) -> str:
-        """A line for where there are no images."""
-        line = f"{self.path}: no images in this folder (looked for {_COMMON} and others)"
-        left_out = self.left_out
-        return line if left_out is None else f"{line}; {left_out.removeprefix(f'{self.path}: ')}"
+        return parts

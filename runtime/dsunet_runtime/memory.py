@@ -1,7 +1,7 @@
-"""How much memory there is, asked for before it is taken.
+"""How much memory is available, checked before it is allocated.
 
-Linux promises more memory than it has and ends the process that uses it.  So what is out of reach
-is refused with the figure, before anything is allocated.
+Linux grants more memory than it has, and kills the process that uses it.  So what does not fit is
+refused with the figure, before anything is allocated.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def gigabytes(size: int) -> str:
 
 
 def available_memory() -> int | None:
-    """Bytes that can be taken without swapping, of this machine or this container; None where
-    Linux does not tell it.
+    """Bytes that can be allocated without swapping, on this machine or in this container; None
+    where that is not known.
     """
     found = [value for value in (_of_machine(), _of_control_group()) if value is not None]
     return min(found, default=None)
@@ -47,7 +47,7 @@ def _of_machine() -> int | None:
 
 
 def _of_control_group() -> int | None:
-    """What a container's limit leaves; file pages in it are given back when they are needed."""
+    """What a container's limit leaves; its cached file pages are freed when memory is needed."""
     try:
         limit, used, statistics = (
             (_CONTROL_GROUP / f"memory.{name}").read_text(encoding="ascii")

@@ -1,7 +1,7 @@
 """Which files the graph of an ONNX file reads weights from, told without the onnx package.
 
-A graph may name any file, at any depth.  TensorRT opens what it is told to, and waits for a pipe
-for ever.
+A graph may name any file, at any depth.  TensorRT opens whatever it names, and waits for a pipe
+forever.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from dsunet_runtime.errors import ArtifactError
+from dsunet_runtime.file_kinds import why_no_artifact
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.onnx_metadata import NotProtobufError, next_field, read_entry
 from dsunet_runtime.quoting import reason
@@ -54,5 +55,5 @@ def external_files(path: Path) -> set[str]:
     except OSError as error:
         raise ArtifactError(f"{path}: {reason(error)}") from error
     except (NotProtobufError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: not an ONNX file, or cut short") from error
+        raise ArtifactError(f"{path}: {why_no_artifact(path)}") from error
     return names

@@ -27,7 +27,7 @@ from dsunet_runtime.writing import write_mask, write_overlay
 
 _MOST_THREADS = 8
 _ALWAYS_FIT = 16
-"""Images, of which it is not asked whether they fit into memory."""
+"""Images of a batch up to which memory is not checked."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -74,7 +74,7 @@ def check_batch(segmenter: Steps, jobs: Sequence[Job], batch: int) -> None:
         return
     try:
         image = segmenter.prepare(jobs[0].image)
-    except RuntimeFault:  # which will be reported in its turn
+    except RuntimeFault:  # reported when the image is read again
         return
     inputs = sum(value.nbytes for value in image.inputs.values())
     # Each image, its inputs, and those once more where a batch is made of them.

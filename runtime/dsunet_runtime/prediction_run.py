@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from dsunet_runtime.command import complain
+from dsunet_runtime.image_folder import counted
 from dsunet_runtime.images import first_frames
 from dsunet_runtime.jobs import Job
 from dsunet_runtime.prediction import Steps, check_batch, predict
@@ -33,6 +34,6 @@ def run_jobs(program: str, segmenter: Steps, jobs: Sequence[Job], batch: int) ->
     if of_several:
         complain(program, first_frames(of_several))
     seconds = time.perf_counter() - start
-    masks = f"{len(jobs) - failed} mask{'' if len(jobs) - failed == 1 else 's'}"
+    masks = counted(len(jobs) - failed, "mask")
     print(f"{masks}, {failed} failed, {seconds:.1f} s, {len(jobs) / seconds:.1f} images/s")
     return failed

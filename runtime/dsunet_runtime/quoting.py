@@ -51,7 +51,9 @@ def reason(error: BaseException) -> str:
 
 
 def readable(path: PurePath | str) -> str:
-    """A path for documents and pages, which are UTF-8: whole, with what does not print escaped."""
+    """A path or a line for documents, pages and tables, which are UTF-8: whole, with what does not
+    print escaped.
+    """
     return _escaped(str(path))
 
 

@@ -26,8 +26,8 @@ from dsunet_runtime.provider import MAX_THREADS, Provider
 from dsunet_runtime.quoting import quote
 from dsunet_runtime.shapes import batch_range
 
-_MUCH = 1 << 28
-"""Bytes of a batch, below which it is not asked whether they are there."""
+_CHECKED_FROM = 1 << 28
+"""Bytes of a batch from which on it is checked that they are available."""
 
 
 def load(
@@ -210,7 +210,7 @@ class Segmenter(Closing):
         """One batch; where the artifact takes no smaller one, the last image fills it up."""
         count = max(len(images), self._batch.minimum)
         size = count * sum(value.nbytes for value in images[0].inputs.values())
-        if size > _MUCH:
+        if size > _CHECKED_FROM:
             check_memory(size, f"a batch of {count:,} images", "compute fewer at once")
         images = images + [images[-1]] * (count - len(images))
         return {name: np.stack([p.inputs[name] for p in images]) for name in images[0].inputs}

@@ -148,8 +148,9 @@ def test_evaluate(linked: Path, dataset: Path, tmp_path: Path) -> None:
 def test_roofline(linked: Path, photo: NDArray[np.uint8]) -> None:
     """What `bench --roofline` profiles, of an artifact or of the one beside an engine."""
     inputs = {"image": photo[None]}
-    assert profile_onnx(linked, inputs, 1).layers
-    assert sum(count_graph(linked, inputs).values()) > 0
+    manifest = read_manifest(linked)
+    assert profile_onnx(linked, manifest, inputs, 1).layers
+    assert sum(count_graph(linked, manifest, inputs).values()) > 0
 
 
 def test_trt(layout: Layout, float16: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from dsunet_export import artifact
 from dsunet_export.artifact import append_manifest
 from dsunet_export.cli import app
 from dsunet_export.errors import ExportError, VerificationError
+from dsunet_export.options import read_patterns
 from dsunet_export.precision import convert_file
 from dsunet_export.precision.rules import rules_for
 from dsunet_export.precision.verification import iou_at_half
@@ -426,6 +429,30 @@ class TestCommand:
         empty.write_text("# nothing\n")
         result = export(*NANO, "-o", "x.onnx", "--precision", "fp16", "--keep-fp32", f"@{empty}")
         assert "the file has no pattern" in one_line(result.stderr)
+
+    def test_patterns_longer_than_any_name(self, tmp_path: Path) -> None:
+        """Searching for names like them would take minutes."""
+        patterns = tmp_path / "keep.txt"
+        patterns.write_text("sff.2*\n" + "?" * 100_000)
+        with pytest.raises(ExportError, match=r"'\?+…' has 100,000 characters") as caught:
+            read_patterns([f"@{patterns}"])
+        assert len(str(caught.value)) < 300
+
+    @pytest.mark.parametrize(
+        ("make", "match"),
+        [
+            (os.mkfifo, "is a pipe or a device, not a file"),
+            (lambda path: path.mkdir(), "is a folder, not a file"),
+            (lambda path: path.write_bytes(b"\xff"), "is no text"),
+            (lambda path: path.write_bytes(bytes(2 << 20)), "is larger than 1 MB"),
+        ],
+    )
+    def test_what_is_no_file_of_patterns(
+        self, tmp_path: Path, make: Callable[[Path], Any], match: str
+    ) -> None:
+        make(tmp_path / "keep")
+        with pytest.raises(ExportError, match=match):
+            read_patterns([f"@{tmp_path / 'keep'}"])
 
 
 def inspect(path: Path) -> str:

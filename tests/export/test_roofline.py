@@ -28,7 +28,7 @@ def few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def profile(frames: Path, photo: NDArray[np.uint8]) -> Profile:
-    return profile_onnx(frames, {"image": photo[None]}, None)
+    return profile_onnx(frames, read_manifest(frames), {"image": photo[None]}, None)
 
 
 def left_out() -> int:
@@ -41,7 +41,7 @@ def test_the_graph_multiplies_as_much_as_the_modules(
     frames: Path, photo: NDArray[np.uint8]
 ) -> None:
     """Exactly: the exporter lets PyTorch count."""
-    counted = count_graph(frames, {"image": photo[None]})
+    counted = count_graph(frames, read_manifest(frames), {"image": photo[None]})
     network = sum(macs for name, macs in counted.items() if branch_of(name) in NETWORK)
     assert network == read_manifest(frames).macs - left_out()
     unnamed = [name for name, macs in counted.items() if macs and branch_of(name) is None]

@@ -245,8 +245,10 @@ def test_needs_neither_pytorch_nor_onnx(float16: Path, tmp_path: Path) -> None:
 def test_list_of_gpus() -> None:
     result = trt("--gpu", "list")
     assert result.exit_code == 0
-    assert re.search(r"^ 8\.9  GeForce RTX 4090, .*L40S", result.stdout, re.MULTILINE)
-    assert re.search(r"^12\.0  GeForce RTX 5090, ", result.stdout, re.MULTILINE)
+    assert re.search(
+        r"^ 8\.9  rtx, tensorrt  GeForce RTX 4090, .*L40S", result.stdout, re.MULTILINE
+    )
+    assert re.search(r"^12\.0  rtx, tensorrt  GeForce RTX 5090, ", result.stdout, re.MULTILINE)
 
 
 def test_help_imports_nothing_heavy() -> None:

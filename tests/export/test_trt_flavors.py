@@ -54,8 +54,8 @@ class TestClassic:
             # As any file that is written here; not for its owner alone.
             assert cache.stat().st_mode == (tmp_path / "x.engine.json").stat().st_mode
         result = trt(*arguments, "--timing-cache", tmp_path)
-        assert result.exit_code == 1
-        assert "Is a directory: name another --timing-cache" in result.stderr
+        assert result.exit_code == 2
+        assert "is a folder: name a file in it" in result.stderr
 
     @pytest.mark.parametrize(("created", "taken"), [(None, True), ("a cache", False)])
     def test_timing_cache_of_another_gpu(

@@ -14,10 +14,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from dsunet_export.errors import ExportError
+from dsunet_export.tensorrt.flavors import load
 from dsunet_export.tensorrt.log import logger_of
 from dsunet_export.tensorrt.network import parse_graph
 from dsunet_export.tensorrt.proof import prove_precision
-from dsunet_export.tensorrt.targets import load
 from dsunet_runtime import read_manifest
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.manifest import KeptInFloat32, Precision, PrecisionProof

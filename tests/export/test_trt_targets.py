@@ -13,10 +13,10 @@ import dsunet_runtime.cuda
 from dsunet_export.errors import ExportError, MissingExtraError
 from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.flavors import ClassicKit, LocalGpus, RtxKit, Target
+from dsunet_export.tensorrt.gpu_list import list_gpus
 from dsunet_export.tensorrt.gpus import GPUS
 from dsunet_export.tensorrt.targets import (
     choose,
-    list_gpus,
     local_gpus,
     parse_compute_capability,
     parse_wanted,

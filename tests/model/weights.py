@@ -24,6 +24,11 @@ def public_state(model: DSUNet) -> State:
     return state | {MASK_TOKEN_KEY: torch.zeros(1, model.config.dino.embed_dim)}
 
 
+def under(prefix: str, state: State) -> State:
+    """The same tensors, with a prefix before every key."""
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
 def sam2_state(model: DSUNet) -> State:
     """An official SAM2 file's, with some of the keys that DSU-Net has no use for."""
     trunk = model.hiera.trunk.state_dict()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -276,16 +277,36 @@ class TestStripped:
         fails_to_load(stripped, "no plain file name", ArtifactError)
 
     def test_weights_that_the_parser_does_not_place(self, stripped: Path) -> None:
-        graph = stripped.with_suffix(".onnx")
-        manifest = read_manifest(stripped)
-        model = onnx.load(graph)
-        model.graph.initializer[0].name = model.graph.node[1].input[1] = "others"
-        source = read_manifest(artifacts.write(graph, model, read_manifest(graph))).graph
-        found = dataclasses.replace(manifest.graph, size=source.size, sha256=source.sha256)
-        engines.write_manifest(stripped, dataclasses.replace(manifest, graph=found))
+        def rename(graph: onnx.GraphProto) -> None:
+            graph.initializer[0].name = graph.node[1].input[1] = "others"
+
+        self.change_graph(stripped, rename)
         fails_to_load(
             stripped, r"do not go into the engine: .* not in the engine \(node head/MatMul\)"
         )
+
+    def test_weights_from_a_file_that_no_manifest_names(
+        self, machine: Machine, stripped: Path
+    ) -> None:
+        """TensorRT would open it, and a pipe would never end."""
+
+        def move(graph: onnx.GraphProto) -> None:
+            weight = graph.initializer[0]
+            weight.ClearField("raw_data")
+            weight.data_location = onnx.TensorProto.EXTERNAL
+            weight.external_data.add(key="location", value="pipe")
+
+        self.change_graph(stripped, move)
+        fails_to_load(stripped, r"a\.onnx: its graph reads weights from 'pipe'", ArtifactError)
+
+    def change_graph(self, stripped: Path, change: Callable[[onnx.GraphProto], object]) -> None:
+        """Let both manifests describe a changed graph."""
+        graph, manifest = stripped.with_suffix(".onnx"), read_manifest(stripped)
+        model = onnx.load(graph)
+        change(model.graph)
+        source = read_manifest(artifacts.write(graph, model, read_manifest(graph))).graph
+        found = dataclasses.replace(manifest.graph, size=source.size, sha256=source.sha256)
+        engines.write_manifest(stripped, dataclasses.replace(manifest, graph=found))
 
     def test_weights_that_are_too_few(self, machine: Machine, stripped: Path) -> None:
         machine.trt.fails = {"refit"}

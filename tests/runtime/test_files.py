@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 
 from dsunet_runtime import OutputError, files
-from dsunet_runtime.files import clear_leftovers, open_regular, staged_file, staging_folder
+from dsunet_runtime.files import (
+    clear_leftovers,
+    destination,
+    map_file,
+    open_regular,
+    staged_file,
+    staging_folder,
+)
 from dsunet_runtime.writing import write_overlay
 
 
@@ -41,6 +48,25 @@ def test_regular_files_are_read(tmp_path: Path) -> None:
     for name in ("a", "link"):
         with open_regular(tmp_path / name) as file:
             assert file.read() == b"abc"
+
+
+def test_files_are_mapped(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    with map_file(path) as content:
+        assert bytes(content) == b"abc"
+    path.write_bytes(b"")
+    with pytest.raises(OSError, match="is empty"):
+        map_file(path)
+
+
+def test_where_a_staged_file_goes(tmp_path: Path) -> None:
+    """Not further up, although the folder of the results is hidden too."""
+    results = tmp_path / ".cache" / "out"
+    results.mkdir(parents=True)
+    with staging_folder(results) as folder, staging_folder(folder) as inner:
+        for path in (inner / "b", inner / "scratch" / "b", folder / "b", results / "b"):
+            assert destination(path) == results
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "NUL", "loop", "long", "absent"])

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dsunet import DSUNetConfig, Injection, load_model, random_model
+from dsunet.checksum import PLACEHOLDER, write_with_checksum
 from dsunet.data.pairs import find_pairs
 from dsunet.data.samples import FLIPS, Flip, Key, Samples
 from dsunet.encoders import DinoEncoder
@@ -204,6 +205,17 @@ def test_a_damaged_map_is_never_used(one_image: FeatureCache) -> None:
         with pytest.raises(DataError, match="it is damaged; --resume computes it anew"):
             one_image.read(0, flip)
     assert one_image.missing() == [0]
+
+
+@pytest.mark.parametrize("metadata", [b"null", b"[]", b'""', b'{"other":1}'])
+def test_a_forged_header_is_refused(one_image: FeatureCache, metadata: bytes) -> None:
+    """With a checksum that matches, and no metadata to say whose maps these are."""
+    path = one_image.path(0, FLIPS[0])
+    header = b'{"__metadata__":%s,"checksum":"%s"}' % (metadata, PLACEHOLDER.encode())
+    content = len(header).to_bytes(8, "little") + header
+    write_with_checksum(path, lambda beside: beside.write_bytes(content))
+    with pytest.raises(DataError, match="it is another file; --resume computes it anew"):
+        one_image.read(0, FLIPS[0])
 
 
 def test_another_map_is_never_used(one_image: FeatureCache) -> None:

@@ -17,8 +17,7 @@ from dsunet_export.doctor.packages import (
     one_line,
     onnxruntimes,
 )
-from dsunet_export.tensorrt.flavors import RtxKit
-from dsunet_export.tensorrt.targets import load
+from dsunet_export.tensorrt.flavors import RtxKit, load
 from dsunet_runtime.cuda import Gpu, find, nvml
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor, this_platform

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dsunet_export.errors import ExportError
+from dsunet_export.errors import ExportError, MissingExtraError
 from dsunet_export.tensorrt.gpus import NamedGpu, find_gpu
 from dsunet_runtime.flavor import Flavor, rtx_name, typed_network
 
@@ -204,6 +204,22 @@ class ClassicKit(Kit):
 
 
 KITS: dict[Flavor, type[Kit]] = {kit.flavor: kit for kit in (RtxKit, ClassicKit)}
+
+
+def load(flavor: Flavor) -> Kit:
+    """A flavour, ready to build with.  Raises MissingExtraError if it is not installed."""
+    kit = KITS[flavor]
+    try:
+        return kit(flavor.load())
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{flavor.title} is not installed: pip install 'dsunet[{kit.extras}]'"
+        ) from error
+    except (ImportError, OSError) as error:
+        raise ExportError(
+            f"{flavor.title} is installed but does not load ({error}): install it again with "
+            f"`pip install --force-reinstall 'dsunet[{kit.extras}]'`"
+        ) from error
 
 
 def _in_words(ccs: list[str], wanted: Wanted) -> str:

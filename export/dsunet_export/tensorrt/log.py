@@ -47,7 +47,8 @@ class BuildLog:
     def add(self, severity: str, message: str) -> None:
         """One message.  `severity` is the name of a member of TensorRT's own enumeration."""
         if self._verbosity >= (2 if severity == _DETAILS else 1):
-            print(clean(f"[{severity}] {message}"), file=self._stream)
+            for line in f"[{severity}] {message}".splitlines():
+                print(clean(line), file=self._stream)
         if severity in _ERRORS:
             self.errors.append(message)
         elif match := _ACTIVATIONS.match(message):

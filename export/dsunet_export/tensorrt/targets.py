@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from dsunet_export.errors import ExportError, MissingExtraError
 from dsunet_export.tensorrt.configuration import EngineOptions
-from dsunet_export.tensorrt.flavors import KITS, Kit, LocalGpus, RtxKit, Target, Wanted
-from dsunet_export.tensorrt.gpus import describe_gpus, find_gpu
+from dsunet_export.tensorrt.flavors import Kit, LocalGpus, Target, Wanted, load
+from dsunet_export.tensorrt.gpus import find_gpu
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.quoting import quote
@@ -23,26 +23,6 @@ class Choice:
     target: Target
     reason: str
     """Why this flavour, in words."""
-
-
-RTX_BUILDS_FOR = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
-"""What TensorRT for RTX 1.7 builds for; another version is asked where it is installed."""
-
-
-def list_gpus() -> str:
-    """All names that `--gpu` takes, which flavours build for them, and what is installed."""
-    lines: list[str] = []
-    rtx: Sequence[str] = RTX_BUILDS_FOR
-    for flavor, where in ((Flavor.RTX, "on any machine"), (Flavor.TENSORRT, "on that GPU itself")):
-        try:
-            kit = load(flavor)
-        except ExportError as error:
-            lines.append(f"{flavor}: builds {where}; {error}")
-            continue
-        lines.append(f"{flavor}: builds {where}; {kit.title} is installed")
-        if isinstance(kit, RtxKit):
-            rtx = kit.compute_capabilities()
-    return "\n".join([describe_gpus(rtx), "", *lines])
 
 
 def local_gpus() -> LocalGpus:
@@ -105,22 +85,6 @@ def choose(flavor: Flavor | None, wanted: Wanted, options: EngineOptions) -> Cho
             return Choice(kit, target, f"because {refusals[0]}")
         return Choice(kit, target, "preferred" if len(kits) > 1 else "the one that is installed")
     raise ExportError("; ".join(refusals))
-
-
-def load(flavor: Flavor) -> Kit:
-    """A flavour, ready to build with.  Raises MissingExtraError if it is not installed."""
-    kit = KITS[flavor]
-    try:
-        return kit(flavor.load())
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{flavor.title} is not installed: pip install 'dsunet[{kit.extras}]'"
-        ) from error
-    except (ImportError, OSError) as error:
-        raise ExportError(
-            f"{flavor.title} is installed but does not load ({error}): install it again with "
-            f"`pip install --force-reinstall 'dsunet[{kit.extras}]'`"
-        ) from error
 
 
 def _target(kit: Kit, wanted: Wanted, options: EngineOptions, here: LocalGpus) -> Target:

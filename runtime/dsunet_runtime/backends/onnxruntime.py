@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dsunet_runtime.artifact import weights_files
 from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError
-from dsunet_runtime.files import is_unicode, open_regular
+from dsunet_runtime.files import is_unicode, map_file, resolved
 from dsunet_runtime.manifest import FLOAT8, Manifest
 from dsunet_runtime.provider import Provider, forbid_tf32
 from dsunet_runtime.quoting import reason, shorten
@@ -126,20 +126,17 @@ def give_linked_weights(options: Any, path: Path, manifest: Manifest) -> list[mm
 
     ONNX Runtime refuses weights that lie in another folder, because a graph may name any file.  The
     names here are the manifest's, of files beside the artifact, and their hashes are checked.  Keep
-    what is given back until the session is open.
+    what is returned until the session is open.
     """
     give = getattr(options, "add_external_initializers_from_files_in_memory", None)
     linked = {
         name: file
         for name, file in weights_files(path, manifest).items()
-        if file.resolve().parent != path.parent.resolve()
+        if resolved(file).parent != resolved(path.parent)
     }
     if give is None or not linked:  # versions before 1.24 do not refuse
         return []
-    contents = []
-    for file in linked.values():
-        with open_regular(file) as opened:
-            contents.append(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+    contents = [map_file(file) for file in linked.values()]
     give(list(linked), contents, [len(content) for content in contents])
     return contents
 

@@ -154,7 +154,7 @@ def test_probabilities_are_compared_with_probabilities(folder: Path, tmp_path: P
     [
         (["--images", "nowhere"], "nowhere: No such file"),
         (["--provider", "cuda"], "cuda"),
-        (["-o", "a.onnx"], "is a file"),
+        (["-o", "file"], "is a file"),
         (["--images", "empty", "-o", "out"], "no images in this folder"),
         (["--images", "broken", "-o", "out"], "text.png: "),
     ],
@@ -164,6 +164,7 @@ def test_what_is_wrong_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     artifacts.tensors(tmp_path / "a.onnx")
+    (tmp_path / "file").touch()
     for name in ("empty", "broken"):
         (tmp_path / name).mkdir()
     (tmp_path / "broken/text.png").write_text("no image")

@@ -14,7 +14,7 @@ from dsunet_runtime.backends.tensorrt.runtime_cache import RuntimeCache
 from dsunet_runtime.closing import Closing
 from dsunet_runtime.cuda.errors import FREE_MEMORY
 from dsunet_runtime.errors import ArtifactError, BackendError
-from dsunet_runtime.files import open_regular
+from dsunet_runtime.files import map_file
 from dsunet_runtime.manifest import Manifest, TensorSpec
 from dsunet_runtime.quoting import printable
 from dsunet_runtime.shapes import Range, input_ranges
@@ -89,10 +89,7 @@ class LoadedEngine(Closing):
 
 
 def _deserialize(trt: Any, runtime: Any, path: Path, manifest: Manifest, log: Any) -> Any:
-    with (
-        open_regular(path) as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
+    with map_file(path) as content:
         _check_validity(trt, runtime, content, path, manifest)
         log.clear()
         engine = runtime.deserialize_cuda_engine(content)

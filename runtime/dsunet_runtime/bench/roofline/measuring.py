@@ -74,7 +74,7 @@ def _on_cpu(
     one: Profiled, rgb: NDArray[np.uint8], threads: int | None, ceiling: Ceiling
 ) -> Roofline:
     precision = one.manifest.precision
-    profile = profile_onnx(one.runner.artifact, _inputs(one, rgb), threads, one.manifest)
+    profile = profile_onnx(one.runner.artifact, one.manifest, _inputs(one, rgb), threads)
     notes = list(_quantized_notes(precision, "float32"))
     if precision.compute != "float32":
         notes.append(f"on a CPU {precision.compute} is computed in float32, whose ceiling this is")

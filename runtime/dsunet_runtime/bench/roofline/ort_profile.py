@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.onnxruntime import (
     give_linked_weights,
@@ -27,9 +26,7 @@ _NODE, _RUN = "_kernel_time", "model_run"
 """How the events of a node and of a whole run are named, the first at its end."""
 
 
-def profile_onnx(
-    path: Path, inputs: Tensors, threads: int | None, manifest: Manifest | None = None
-) -> Profile:
+def profile_onnx(path: Path, manifest: Manifest, inputs: Tensors, threads: int | None) -> Profile:
     """The graph as ONNX Runtime has optimised it, on a batch of inputs.
 
     The artifact is one that has been loaded before, so that it is known to be whole.  Raises
@@ -39,6 +36,7 @@ def profile_onnx(
     session, events = _record(
         runtime,
         path,
+        manifest,
         session_options(runtime, threads, manifest),
         # The first run is left out later.
         lambda session: (session.run(None, inputs), repeat(lambda: session.run(None, inputs))),
@@ -47,7 +45,7 @@ def profile_onnx(
     return as_profile(events, statistics.median(repeat(lambda: session.run(None, inputs))))
 
 
-def count_graph(path: Path, inputs: Tensors) -> dict[str, int]:
+def count_graph(path: Path, manifest: Manifest, inputs: Tensors) -> dict[str, int]:
     """Multiply-adds of a batch of inputs by the names of the graph's own nodes.
 
     Raises BackendError if the CPU cannot compute it, as where there is bfloat16.
@@ -55,7 +53,7 @@ def count_graph(path: Path, inputs: Tensors) -> dict[str, int]:
     runtime = import_onnxruntime()
     options = session_options(runtime, None)
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    _, events = _record(runtime, path, options, lambda session: session.run(None, inputs))
+    _, events = _record(runtime, path, manifest, options, lambda session: session.run(None, inputs))
     (run,) = _runs(events)
     return {_name(event): _node(event).macs or 0 for event in run}
 
@@ -78,14 +76,14 @@ def as_profile(events: Iterable[dict[str, Any]], seconds: float) -> Profile:
 
 
 def _record(
-    runtime: Any, path: Path, options: Any, use: Callable[[Any], object]
+    runtime: Any, path: Path, manifest: Manifest, options: Any, use: Callable[[Any], object]
 ) -> tuple[Any, list[dict[str, Any]]]:
     """A session of a file, and the events of what `use` lets it do."""
     with tempfile.TemporaryDirectory() as folder:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         providers = [Provider.CPU.official_name]
-        kept = give_linked_weights(options, path, read_manifest(path))
+        kept = give_linked_weights(options, path, manifest)
         try:
             session = runtime.InferenceSession(path, options, providers=providers)
             del kept

@@ -133,9 +133,10 @@ def _counted(
     """Multiply-adds of the graph that the engine was built from; a note if it cannot be counted."""
     graph = path.with_name(manifest.graph.name)
     try:
-        if not graph.is_file() or read_manifest(graph).graph.sha256 != manifest.graph.sha256:
+        found = read_manifest(graph) if graph.is_file() else None
+        if found is None or found.graph.sha256 != manifest.graph.sha256:
             return {}, (f"multiply-adds not counted: {graph.name} is not beside the engine",)
-        return count_graph(graph, inputs), ()
+        return count_graph(graph, found, inputs), ()
     except RuntimeFault as fault:
         return {}, (f"multiply-adds not counted: {fault}",)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dsunet_runtime import read_manifest
 from dsunet_runtime.bench.roofline import layers
 from dsunet_runtime.bench.roofline.layers import medians, repeat
 from dsunet_runtime.bench.roofline.ort_profile import as_profile, count_graph, profile_onnx
@@ -59,7 +60,8 @@ def test_a_real_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     path = artifacts.tensors(tmp_path / "a.onnx")
     hiera = np.ones((2, 3, artifacts.HIERA, artifacts.HIERA), np.float32)
     dino = np.ones((2, 3, artifacts.DINO, artifacts.DINO), np.float32)
-    profile = profile_onnx(path, {"hiera": hiera, "dino": dino}, 1)
+    manifest = read_manifest(path)
+    profile = profile_onnx(path, manifest, {"hiera": hiera, "dino": dino}, 1)
     # A 1×1 convolution of three channels to one; ONNX Runtime may fill that up to 8 or 16.
     exact = 2 * artifacts.HIERA**2 * 3
     counted = sum(layer.macs for layer in profile.layers)
@@ -68,9 +70,10 @@ def test_a_real_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert sum(layer.bytes for layer in profile.layers) > hiera.nbytes + dino.nbytes
     assert 0 < sum(layer.seconds for layer in profile.layers) < 1
     assert 0 < profile.seconds < 1
-    assert sum(count_graph(path, {"hiera": hiera, "dino": dino}).values()) == exact
+    assert sum(count_graph(path, manifest, {"hiera": hiera, "dino": dino}).values()) == exact
+    wrong = np.ones((1, 5, 16, 16), np.float32)
     with pytest.raises(BackendError, match=r"a\.onnx: cannot be profiled: .*Got: 5 Expected: 3"):
-        profile_onnx(path, {"hiera": np.ones((1, 5, 16, 16), np.float32), "dino": dino}, 1)
+        profile_onnx(path, manifest, {"hiera": wrong, "dino": dino}, 1)
 
 
 def test_repeating(monkeypatch: pytest.MonkeyPatch) -> None:

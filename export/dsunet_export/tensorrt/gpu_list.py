@@ -1,0 +1,29 @@
+"""What `--gpu list` prints: the names, which flavours build for each, and what is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dsunet_export.errors import ExportError
+from dsunet_export.tensorrt.flavors import RtxKit, load
+from dsunet_export.tensorrt.gpus import describe_gpus
+from dsunet_runtime.flavor import Flavor
+
+RTX_BUILDS_FOR = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+"""What TensorRT for RTX 1.7 builds for; another version is asked where it is installed."""
+
+
+def list_gpus() -> str:
+    """All names that `--gpu` takes, which flavours build for them, and what is installed."""
+    lines: list[str] = []
+    rtx: Sequence[str] = RTX_BUILDS_FOR
+    for flavor, where in ((Flavor.RTX, "on any machine"), (Flavor.TENSORRT, "on that GPU itself")):
+        try:
+            kit = load(flavor)
+        except ExportError as error:
+            lines.append(f"{flavor}: builds {where}; {error}")
+            continue
+        lines.append(f"{flavor}: builds {where}; {kit.title} is installed")
+        if isinstance(kit, RtxKit):
+            rtx = kit.compute_capabilities()
+    return "\n".join([describe_gpus(rtx), "", *lines])

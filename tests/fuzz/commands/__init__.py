@@ -1,0 +1,1 @@
+"""Command lines that nobody should type, and what they must not do."""

@@ -1,0 +1,48 @@
+"""Changes by somebody who puts the checksum right: what stands behind it is attacked too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from random import Random
+
+from dsunet.checksum import PLACEHOLDER
+from dsunet_runtime import document
+from tests.fuzz.mutation.byte_changes import Change, change_bytes
+from tests.fuzz.mutation.json_documents import Pairs, change_value, parse, write
+
+_CHECKSUM = re.compile(rb"dsunet-sha256:[0-9a-f]{64}")
+
+
+def forged(change: Change) -> Change:
+    """The same change, with the file's checksum (`dsunet.checksum`) computed anew."""
+
+    def with_checksum(random: Random, data: bytes) -> bytes:
+        changed = change(random, data)
+        if changed == data:
+            return data
+        place = _CHECKSUM.search(changed) or _CHECKSUM.search(
+            changed := changed + PLACEHOLDER.encode()
+        )
+        assert place is not None
+        start, end = place.end() - 64, place.end()
+        digest = hashlib.sha256(changed[:start] + b"0" * 64 + changed[end:]).hexdigest()
+        return changed[:start] + digest.encode() + changed[end:]
+
+    return with_checksum
+
+
+def change_sealed(random: Random, data: bytes) -> bytes:
+    """A manifest with a value changed, and its own digest computed anew."""
+    try:
+        values = parse(data.decode())
+    except (ValueError, RecursionError):
+        return change_bytes(random, data)
+    others = Pairs(pair for pair in values if pair[0] != document.DIGEST_FIELD)
+    for _ in range(random.choice((1, 1, 2))):
+        others = change_value(random, others)
+    body = document.canonical_form(write(others))
+    digest = hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()
+    ending = f",{json.dumps(document.DIGEST_FIELD)}:{json.dumps(digest)}}}"
+    return (body[:-1] + ending).encode(errors="surrogatepass")
