@@ -151,9 +151,13 @@ def open_checkpoint(
         _check_size(file, header)
     content = header.content if header else Content.WHOLE
     layout = Layout.PUBLIC if is_public_layout(state.tensors) else Layout.DSUNET
-    model, mismatch = _nearest(
-        state, layout, content, [config] if config else _presets(state, layout)
-    )
+    configs = [config] if config else _presets(state, layout)
+    if len({one.injection for one in configs}) > 1:
+        raise CheckpointError(
+            f"{path} does not say whether its injection is levels or all, which have the same "
+            "keys: give its configuration"
+        )
+    model, mismatch = _nearest(state, layout, content, configs)
     if mismatch and config is None:
         nearest = describe_config(model.config)
         raise CheckpointError(f"{path} fits no preset; against {nearest}: {mismatch}")
@@ -213,18 +217,16 @@ def _no_checkpoint(file: WeightFile, states: Sequence[State]) -> CheckpointError
 
 
 def _presets(state: State, layout: Layout) -> list[DSUNetConfig]:
-    """The presets, with the injection that the keys of a file without metadata tell of."""
-    injection = Injection.LAST
+    """The presets, with each injection that the keys of a file without metadata may be of."""
+    injections = [Injection.LAST]
     if layout is Layout.DSUNET:
         levels = {key.split(".")[1] for key in state.tensors if key.startswith("inject.")}
         if not levels:
-            injection = Injection.NONE
+            injections = [Injection.NONE]
         elif len(levels) > 1:
-            raise CheckpointError(
-                f"{state.path} does not say whether its injection is levels or all, which have the "
-                "same keys: give its configuration"
-            )
-    return [DSUNetConfig.preset(name).replace(injection=injection) for name in PRESETS]
+            injections = [Injection.LEVELS, Injection.ALL]
+    presets = [DSUNetConfig.preset(name) for name in PRESETS]
+    return [preset.replace(injection=injection) for preset in presets for injection in injections]
 
 
 def _nearest(

@@ -79,10 +79,8 @@ def alignment_fault(path: Path, image: Header, other: str, mask: Header) -> Faul
             return Fault(FaultKind.UNLIKE, _sizes(path, image, other, mask))
         case Alignment.TURNED:
             turned, still = ("image", other) if is_sideways(image.orientation) else (other, "image")
-            line = (
-                f"{_sizes(path, image, other, mask)}: EXIF turns the {turned} and not the {still}"
-            )
-            return Fault(FaultKind.UNLIKE, f"{line}; turn the {still}, or drop the EXIF tag")
+            line = f"EXIF turns the {turned} and not the {still}"
+            return Fault(FaultKind.TURNED, f"{_sizes(path, image, other, mask)}: {line}")
         case Alignment.UNCLEAR:
             tags = f"orientation {image.orientation}, of its {other} {mask.orientation}"
             return Fault(FaultKind.UNCLEAR, f"{path}: {tags}")

@@ -18,6 +18,7 @@ class FaultKind(enum.StrEnum):
     UNREADABLE = "that cannot be read rightly; repair or remove them"
     UNLIKE = "of another size than their masks; resize or remove them"
     RESIZABLE = "of another size than their truths; resize them, or let --resize resample them"
+    TURNED = "of which EXIF turns one and not the other; turn the other too, or drop the EXIF tag"
     UNCLEAR = (
         "that EXIF turns, but not their masks, which fit either way; `mogrify -auto-orient FILE` "
         "turns the pixels where the mask fits the image as it is shown, `exiftool -Orientation= "

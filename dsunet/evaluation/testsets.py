@@ -122,7 +122,7 @@ def _misfits(case: Case, *, resize: bool) -> Iterator[Fault]:
         return
     if of_image and of_image.kind is FaultKind.UNCLEAR:
         yield of_image
-    if of_prediction and of_prediction.kind is FaultKind.UNCLEAR:
+    if of_prediction and of_prediction.kind is not FaultKind.UNLIKE:
         yield of_prediction
     elif of_prediction and not resize:
         yield Fault(FaultKind.RESIZABLE, of_prediction.line)

@@ -123,9 +123,10 @@ class TestOrientation:
     ) -> None:
         write_image(images / "a.jpg", exif=turned(orientation))
         write_mask(masks / "a.png")
-        assert complaint(images, masks)[1].endswith(
-            "is 30×40 pixels, its mask 40×30: EXIF turns the image and not the mask; turn the "
-            "mask, or drop the EXIF tag"
+        heading, line = complaint(images, masks)
+        assert heading.endswith("; turn the other too, or drop the EXIF tag:")
+        assert line.endswith(
+            "is 30×40 pixels, its mask 40×30: EXIF turns the image and not the mask"
         )
         write_mask(masks / "a.png", Image.fromarray(HALF).rotate(90, expand=True))
         assert said(images, masks) == []

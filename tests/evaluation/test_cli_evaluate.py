@@ -23,6 +23,8 @@ from dsunet.evaluation.predictors import open_predictor
 from tests.evaluation.library import run_directly
 from tests.runtime import artifacts
 
+in_threads = pytest.mark.usefixtures("judging_in_threads")
+
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
@@ -166,6 +168,7 @@ def test_the_page_shows_the_worst_masks_and_needs_no_other_file(
         assert [len(line.attrib["points"].split()) for line in lines] == [256, 256]
 
 
+@in_threads
 def test_predictions_of_a_dataset_as_they_are_saved(
     judged: tuple[Result, Path], dataset: Path
 ) -> None:
@@ -177,6 +180,7 @@ def test_predictions_of_a_dataset_as_they_are_saved(
     assert found["scores"] == report["datasets"][0]["results"][1]["scores"]
 
 
+@in_threads
 def test_models_of_one_name_are_told_apart(
     models: tuple[Path, Path], dataset: Path, tmp_path: Path
 ) -> None:
@@ -191,6 +195,7 @@ def test_models_of_one_name_are_told_apart(
     assert kept == [Path(f"masks/{n}-frames.onnx/x/scene0.png") for n in (1, 2)]
 
 
+@in_threads
 def test_a_part_of_a_dataset_is_called_a_part(models: tuple[Path, Path], dataset: Path) -> None:
     folders = ("--images", dataset / "Image", "--masks", dataset / "Mask")
     result = run(models[1], *folders, "--limit", 2, "--workers", 1)
@@ -198,6 +203,7 @@ def test_a_part_of_a_dataset_is_called_a_part(models: tuple[Path, Path], dataset
     assert "only the first 2 of 6 images" in result.stdout
 
 
+@in_threads
 def test_no_s_measure_is_told_and_is_null(tmp_path: Path) -> None:
     for name in ("predictions", "truths"):
         (tmp_path / name).mkdir()

@@ -186,6 +186,18 @@ def test_what_exif_turns_in_place_is_refused(tmp_path: Path, orientation: int) -
     ]
 
 
+def test_what_exif_turns_by_a_quarter_is_not_resampled(tmp_path: Path) -> None:
+    mask = np.zeros((30, 40), np.uint8)
+    (case,) = write_cases(tmp_path, [(mask, mask)])
+    Image.fromarray(mask).save(case.prediction, exif=turned(6))
+    for resize in (False, True):
+        with pytest.raises(
+            DataError, match="1 of which EXIF turns one and not the other"
+        ) as caught:
+            check_fit([case], resize=resize)
+        assert "resize" not in str(caught.value)
+
+
 def test_missing_predictions_are_listed(dataset: Path, tmp_path: Path) -> None:
     for stem in ("scene0", "scene3", "other"):
         Image.new("L", (4, 4)).save(tmp_path / f"{stem}.png")

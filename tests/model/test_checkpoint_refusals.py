@@ -24,6 +24,7 @@ from dsunet import (
     Injection,
     checkpoint_sha256,
     load_model,
+    random_model,
     save_model,
 )
 from dsunet.header import METADATA_KEY
@@ -198,8 +199,15 @@ KEY = "rfb1.branch1.1.conv.weight"
 )
 @pytest.mark.parametrize("named", [True, False], ids=["config", "inferred"])
 def test_keys_that_do_not_fit(
-    change: Callable[[State], Any], message: str, named: bool, nano: DSUNet, tmp_path: Path
+    change: Callable[[State], Any],
+    message: str,
+    named: bool,
+    nano: DSUNet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Each preset that is looked at is built; two of them show that the nearest is named.
+    monkeypatch.setattr("dsunet.checkpoint.PRESETS", ["tiny", "nano"])
     path = tmp_path / "odd.pth"
     state = public_state(nano)
     change(state)
@@ -207,6 +215,21 @@ def test_keys_that_do_not_fit(
     found = refusal(path, config=NANO if named else None)
     assert re.search(message, found), found
     assert named or "wavelet" in message or "fits no preset; against preset nano: " in found
+
+
+def test_a_missing_key_where_two_injections_have_the_same_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsunet.checkpoint.PRESETS", ["nano"])
+    config = NANO.replace(injection=Injection.LEVELS)
+    path = tmp_path / "levels.pth"
+    state = random_model(config).state_dict()
+    del state["heads.2.bias"]
+    torch.save(dict(state), path)
+    assert refusal(path, config=config).endswith(
+        "does not fit preset nano, injection levels: 1 key missing (heads.2.bias)"
+    )
+    assert "injection is levels or all, which have the same keys: give" in refusal(path)
 
 
 # Tensors that are no plain arrays of numbers.
