@@ -23,7 +23,7 @@ from dsunet.errors import CheckpointError
 from dsunet.zip_records import check_records
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.file_kinds import why_no_checkpoint
-from dsunet_runtime.files import open_regular
+from dsunet_runtime.files import is_unicode, open_regular
 from dsunet_runtime.manifest import digest
 from dsunet_runtime.quoting import printable, reason
 
@@ -60,6 +60,11 @@ def read_weights(path: str | Path) -> WeightFile:
         raise CheckpointError(f"{path} {why_no_checkpoint(path)}") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
+    if not is_unicode(path):
+        raise CheckpointError(
+            f"{path}: PyTorch and safetensors open no path that is not UTF-8: rename the file, or "
+            "its folder"
+        )
     if start[8:9] == b"{":
         return _read_safetensors(path)
     if start.startswith(b"PK\x03\x04"):

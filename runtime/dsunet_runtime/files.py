@@ -66,7 +66,7 @@ def map_file(path: str | os.PathLike[str]) -> mmap.mmap:
 
 
 def is_unicode(path: Path) -> bool:
-    """Whether ONNX Runtime and TensorRT can open a path: all of it, with its folders, is UTF-8."""
+    """Whether a path is UTF-8, folders and all; ONNX Runtime, TensorRT and PyTorch open no other."""
     try:
         os.fspath(path.absolute()).encode()
     except UnicodeEncodeError:

@@ -313,6 +313,19 @@ def test_names_that_no_file_has(tmp_path: Path) -> None:
         load_model(f"{tmp_path}/nul\0")
 
 
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_names_that_are_not_utf8(nano: DSUNet, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / os.fsdecode(b"\xff." + suffix.encode())
+    if suffix == "pth":
+        with path.open("wb") as file:
+            torch.save(public_state(nano), file)
+    else:
+        save_model(nano, tmp_path / "nano.safetensors")
+        (tmp_path / "nano.safetensors").rename(path)
+    with pytest.raises(CheckpointError, match="open no path that is not UTF-8: rename the file"):
+        load_model(path)
+
+
 def test_a_pipe_and_a_device_do_not_hang(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.pth"
     os.mkfifo(pipe)
