@@ -66,7 +66,7 @@ def map_file(path: str | os.PathLike[str]) -> mmap.mmap:
 
 
 def is_unicode(path: Path) -> bool:
-    """Whether a path is UTF-8, folders and all; ONNX Runtime, TensorRT and PyTorch open no other."""
+    """Whether a path is UTF-8 with its folders, as ONNX Runtime, TensorRT and PyTorch need it."""
     try:
         os.fspath(path.absolute()).encode()
     except UnicodeEncodeError:
