@@ -396,16 +396,18 @@ class TestCommand:
         assert set(compared) == {"random", "photograph", "black.png"}
 
     @pytest.mark.parametrize(
-        ("arguments", "match"),
+        ("arguments", "match", "code"),
         [
-            (("--keep-fp32", "x"), "--keep-fp32 and --images are for --precision fp16"),
-            (("--images", "."), "--keep-fp32 and --images are for --precision fp16"),
-            (("--precision", "fp16", "--keep-fp32", "@none.txt"), "@none.txt: No such file"),
+            (("--keep-fp32", "x"), "--keep-fp32 and --images are for --precision fp16", 2),
+            (("--images", "."), "--keep-fp32 and --images are for --precision fp16", 2),
+            (("--precision", "fp16", "--keep-fp32", "@none.txt"), "@none.txt: No such file", 1),
         ],
     )
-    def test_wrong_options(self, tmp_path: Path, arguments: tuple[str, ...], match: str) -> None:
+    def test_wrong_options(
+        self, tmp_path: Path, arguments: tuple[str, ...], match: str, code: int
+    ) -> None:
         result = export(*NANO, "-o", tmp_path / "x.onnx", *arguments)
-        assert (result.exit_code, result.stdout) == (1, "")
+        assert (result.exit_code, result.stdout) == (code, "")
         assert match in one_line(result.stderr)
         assert list(tmp_path.iterdir()) == []
 
@@ -417,7 +419,9 @@ class TestCommand:
         (images / "broken.png").write_bytes(b"not an image")
         result = export(*arguments)
         assert result.exit_code == 1
-        assert "broken.png: not an image" in one_line(result.stderr)
+        heading, listed = result.stderr.splitlines()
+        assert "1 image cannot be read" in one_line(heading)
+        assert "broken.png: not an image" in listed
         assert list(tmp_path.iterdir()) == [images]
 
     def test_empty_pattern(self) -> None:
