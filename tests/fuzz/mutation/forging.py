@@ -37,12 +37,12 @@ def change_sealed(random: Random, data: bytes) -> bytes:
     """A manifest with a value changed, and its own digest computed anew."""
     try:
         values = parse(data.decode())
-    except (ValueError, RecursionError):
+        others = Pairs(pair for pair in values if pair[0] != document.DIGEST_FIELD)
+        for _ in range(random.choice((1, 1, 2))):
+            others = change_value(random, others)
+        body = document.canonical_form(write(others))
+    except (ValueError, TypeError, RecursionError):  # a change before this one left no manifest
         return change_bytes(random, data)
-    others = Pairs(pair for pair in values if pair[0] != document.DIGEST_FIELD)
-    for _ in range(random.choice((1, 1, 2))):
-        others = change_value(random, others)
-    body = document.canonical_form(write(others))
     digest = hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()
     ending = f",{json.dumps(document.DIGEST_FIELD)}:{json.dumps(digest)}}}"
     return (body[:-1] + ending).encode(errors="surrogatepass")

@@ -62,16 +62,16 @@ class Pairs(list[list[Any]]):
 
 def change_json(random: Random, data: bytes) -> bytes:
     """A document with one or a few values, fields or characters changed; UTF-8 as the input."""
-    try:
-        document = parse(data.decode())
-    except (ValueError, RecursionError):
-        return change_bytes(random, data)
     if random.random() < 0.2:
         return random.choice((change_bytes, _change_text))(random, data)
-    for _ in range(random.choice((1, 1, 1, 2, 4))):
-        document = change_value(random, document)
-    indent = "\n" if b"\n" in data else ""
-    return write(document, indent).encode(errors="surrogatepass")
+    try:
+        document = parse(data.decode())
+        for _ in range(random.choice((1, 1, 1, 2, 4))):
+            document = change_value(random, document)
+        indent = "\n" if b"\n" in data else ""
+        return write(document, indent).encode(errors="surrogatepass")
+    except (ValueError, RecursionError):  # a change before this one nested it deeply
+        return change_bytes(random, data)
 
 
 def parse(text: str) -> Any:
@@ -180,6 +180,6 @@ def _change_text(random: Random, data: bytes) -> bytes:
         case 2:
             return data + random.choice((data, b"{}", b" //", b"\0"))
         case 3:
-            return data.decode().encode("utf-16")
+            return data.decode(errors="replace").encode("utf-16")
         case _:
             return data.replace(b",", b",,", 1)
