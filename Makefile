@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-slow fuzz check bench bench-gpu bench-report clean
+.PHONY: demo test test-slow fuzz lowest check bench bench-gpu bench-report clean
 
 demo: $(INSTALLED)  ## export the demonstration checkpoint, mask a photograph, judge what it cost
 	$(BIN)/python examples/demo.py
@@ -16,6 +16,16 @@ test-slow: $(INSTALLED)  ## `large` from a 2.1 GB checkpoint to a mask; needs 12
 # FUZZ="--target manifest --seed 1 --case 4711" runs one case again; FUZZ=--help says the rest.
 fuzz: $(INSTALLED)  ## 100,000 damaged files and odd command lines; goes on where it was stopped
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+# Every declared lower bound, in an environment of its own: 5 GB.  Lint and types are not checked,
+# since what they say depends on the version.
+lowest:  ## the oldest packages that are allowed: the whole chain of commands, then the runtime's tests
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/pip install --quiet -c constraints-lowest.txt pip setuptools wheel hatchling torch torchvision
+	SAM2_BUILD_CUDA=0 build/lowest/bin/pip install --quiet --no-build-isolation -c constraints-lowest.txt -e '.[dev]'
+	rm -rf build/lowest-chain
+	PATH=$(CURDIR)/build/lowest/bin:$$PATH examples/chain.sh build/lowest-chain 24 1
+	build/lowest/bin/pytest -n 2 --dist loadfile -m "not slow and not gpu" tests/test_lowest.py tests/test_command_lines.py tests/runtime
 
 check: $(INSTALLED)  ## format, lint, types
 	$(BIN)/ruff format --check .
