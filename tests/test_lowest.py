@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +22,7 @@ def declared() -> list[Requirement]:
     return [one for one in map(Requirement, lines) if one.name != "dsunet"]
 
 
-def tried() -> dict[str, Version]:
+def tried() -> dict[NormalizedName, Version]:
     lines = (ROOT / "constraints-lowest.txt").read_text().splitlines()
     pairs = [line.split("==") for line in lines if not line.startswith("#")]
     return {canonicalize_name(name): Version(version) for name, version in pairs}

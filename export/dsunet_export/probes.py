@@ -67,6 +67,8 @@ def notes_on(folder: Path) -> list[str]:
                 of_several.append(path)
         except ImageError as error:
             faults.append(f"{path}: {error}")
+    if len(faults) == 1:
+        raise ImageError(faults[0])
     if faults:
         unreadable = counted(len(faults), "image")
         raise ImageError(
