@@ -419,9 +419,13 @@ class TestCommand:
         (images / "broken.png").write_bytes(b"not an image")
         result = export(*arguments)
         assert result.exit_code == 1
-        heading, listed = result.stderr.splitlines()
-        assert "1 image cannot be read" in one_line(heading)
-        assert "broken.png: not an image" in listed
+        assert "broken.png: not an image" in one_line(result.stderr)
+        (images / "other.jpg").write_bytes(b"nor is this")
+        result = export(*arguments)
+        assert result.exit_code == 1
+        heading, *listed = result.stderr.splitlines()
+        assert "2 images cannot be read" in one_line(heading)
+        assert [Path(line.split(":")[0]).stem for line in listed] == ["broken", "other"]
         assert list(tmp_path.iterdir()) == [images]
 
     def test_empty_pattern(self) -> None:
