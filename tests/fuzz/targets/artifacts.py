@@ -69,8 +69,9 @@ def engine(folder: Path, patch: pytest.MonkeyPatch) -> Target:
         [
             _sample(plain, changes, ("a.engine.json", "a.engine")),
             _sample(stripped, changes, ("b.engine.json", "b.engine", "b.onnx")),
+            # Not of the stripped one: what TensorRT does with an engine without weights that a
+            # forged description calls whole, the fake cannot tell.
             _sample(plain, sealed, ("a.engine.json",), is_protected=False),
-            _sample(stripped, sealed, ("b.engine.json",), is_protected=False),
         ],
         (dsunet_runtime.RuntimeFault,),
     )
