@@ -30,6 +30,14 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
     """
 
     class Group(TyperGroup):
+        def main(self, *arguments: Any, **options: Any) -> Any:
+            _open_closed_streams()
+            try:
+                return super().main(*arguments, **options)
+            except OSError as fault:  # of help that cannot be printed
+                complain(program, reason(fault))
+                sys.exit(_FAILED)
+
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             if not args:
                 print(ctx.get_help(), file=sys.stderr)
@@ -100,6 +108,17 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
         pass
 
     return app
+
+
+def _open_closed_streams() -> None:
+    """Give standard streams that are closed (`2>&-`) somewhere to lead.
+
+    Else the next file that is opened would take the place of one, and what libraries print would
+    be written into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - for good
 
 
 def _check_arguments(ctx: Any, arguments: list[str]) -> None:

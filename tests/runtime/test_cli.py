@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -316,6 +317,22 @@ class TestAroundTheCommands:
     def test_version(self) -> None:
         result = run("--version")
         assert (result.exit_code, result.stdout) == (0, f"dsunet-run {version('dsunet')}\n")
+
+    @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+    def test_closed_streams(
+        self, frames_artifact: Path, photos: Path, tmp_path: Path, closed: str
+    ) -> None:
+        """As daemons have them; what is opened next must not become one of them."""
+        arguments = [*COMMAND, "predict", frames_artifact, photos, "-o", tmp_path / "out"]
+        line = f"{shlex.join(map(str, arguments))} {closed}"
+        result = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert len(list((tmp_path / "out").iterdir())) == 3
+
+    def test_help_on_a_full_disk(self) -> None:
+        line = f"{shlex.join(COMMAND)} --help > /dev/full"
+        result = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+        assert (result.returncode, result.stderr) == (1, "dsunet-run: No space left on device\n")
 
     def test_help(self) -> None:
         assert "predict" in run("--help").stdout
