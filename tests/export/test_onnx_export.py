@@ -170,8 +170,10 @@ def test_verification_is_recorded(exported: Exported) -> None:
     for check in checks:
         assert check.output == output
         assert 0 <= check.mean_abs_error <= check.max_abs_error <= check.tolerance
-        if exported.output:
-            assert f"{check.inputs}: {output} differs by at most" in exported.output
+    if exported.output:
+        said = [f"{check.inputs}: {output} differs by at most" for check in checks]
+        assert "2 comparisons, the worst: " in exported.output
+        assert sum(line in exported.output for line in said) == 1
 
 
 def test_masks_are_those_of_the_published_code(
