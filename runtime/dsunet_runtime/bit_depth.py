@@ -68,7 +68,7 @@ def _check_peak(highest: int) -> None:
 def _raw_mode(image: Image.Image) -> str:
     """How Pillow's decoder describes the pixels in the file, such as `RGB;16B`."""
     tiles = getattr(image, "tile", None)
-    arguments = tiles[0][3] if tiles else ()  # by name only from Pillow 11 on
+    arguments = tiles[0].args if tiles else ()
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return first if isinstance(first, str) else ""
 
