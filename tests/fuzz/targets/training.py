@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -125,8 +126,14 @@ def configuration(folder: Path, patch: pytest.MonkeyPatch) -> Target:
         training_run.resume(path.parent)
         return launched.pop()
 
-    samples = _with_forged("config.json", files, change_json)
+    samples = _with_forged("config.json", files, _change_configuration)
     return Target("configuration", read, samples, _ERRORS)
+
+
+def _change_configuration(random: Random, data: bytes) -> bytes:
+    """Any change but null in the place of the checksum, by which users say that they edited it."""
+    changed = change_json(random, data)
+    return data if b'"checksum": null' in changed else changed
 
 
 def _with_forged(name: str, files: dict[str, bytes], change: Change) -> list[Sample]:
