@@ -9,7 +9,7 @@ from dsunet.errors import CheckpointError
 from dsunet.training.folder import RunFolder
 
 Notice = Callable[[str], None]
-"""Takes a line about what was chosen, or is odd about a file, for whoever watches."""
+"""Takes a line about what was chosen, or is odd about a file, for the log or the terminal."""
 
 
 def find_checkpoint(path: str | Path, notice: Notice | None = None) -> Path:

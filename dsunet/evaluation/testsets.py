@@ -103,7 +103,7 @@ def check_fit(cases: Iterable[Case], *, resize: bool) -> None:
     """Raise DataError that lists what does not fit its truth: predictions of another size, unless
     they may be resampled, and images and predictions that EXIF turns where the truth is not turned.
 
-    All of that is read from the files' headers.  What cannot be read is left to whoever decodes it.
+    All of that is read from the files' headers.  What cannot be read is left to the decoder.
     """
     faults = [fault for case in cases for fault in _misfits(case, resize=resize)]
     refuse("the masks do not all fit their truths", faults)

@@ -2,7 +2,7 @@
 
 What is being written is hidden and has a name of its own, `.dsunet-HEX.tmp`, beside the place that
 it goes to.  Its writer holds a lock on it (`flock`), which the system releases when the process
-ends, however it ends.  So whoever next writes into the folder can tell what a killed process left
+ends, however it ends.  So the next writer into the folder can tell what a killed process left
 behind from what another one is still writing, and removes the former.
 """
 
