@@ -88,7 +88,11 @@ class MapAttention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Three N×C×H×W to one."""
-        q, k, v = (x.flatten(2).transpose(1, 2).unsqueeze(1) for x in (query, key, value))
+        # Fused kernels take only contiguous channels; without them the products of all positions
+        # with all others, 2 GB for eight maps of 88×88, would be written out.
+        q, k, v = (
+            x.flatten(2).transpose(1, 2).contiguous().unsqueeze(1) for x in (query, key, value)
+        )
         attended = F.scaled_dot_product_attention(q, k, v)
         return attended.squeeze(1).transpose(1, 2).reshape(query.shape)
 

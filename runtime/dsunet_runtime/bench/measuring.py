@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 import threading
@@ -141,13 +142,21 @@ def stable(seconds: Sequence[float]) -> bool:
 def _run(calls: Sequence[Call], goes_on: Callable[[int, float], bool]) -> Round:
     """Call in as many threads as there are calls, all of which begin at once."""
     gate = threading.Barrier(len(calls))
-    with ThreadPoolExecutor(len(calls)) as threads:
-        streams = [threads.submit(_repeat, call, gate, goes_on) for call in calls]
-        times = [stream.result() for stream in streams]
+    threads = _threads(len(calls))
+    streams = [threads.submit(_repeat, call, gate, goes_on) for call in calls]
+    times = [stream.result() for stream in streams]
     return Round(
         calls=tuple(seconds for one in times for seconds in one.calls),
         seconds=max(one.end for one in times) - min(one.begin for one in times),
     )
+
+
+@functools.cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    """The same threads for every round and warm-up: CUDA's libraries have handles for each thread,
+    and the first call of a new one would wait a second for them.
+    """
+    return ThreadPoolExecutor(count)
 
 
 class _Times(NamedTuple):
