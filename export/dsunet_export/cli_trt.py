@@ -153,4 +153,5 @@ def trt(
     choice = choose(asked, wanted, options)
     targets = ", ".join(choice.target.compute_capabilities)
     print(f"{choice.kit.title} ({choice.reason}), for {targets}", file=sys.stderr)
-    print(summarise(output, build_engine(graph, output, choice, options, print_step)))
+    manifest = build_engine(graph, output, choice, options, print_step)
+    print(summarise(output, manifest, ranges))

@@ -124,6 +124,18 @@ class TestEngine:
         again, _ = built(fixed, *ADA, "--batch", "2", "--size", "48x48", output=output)
         assert again.profiles == manifest.profiles
 
+    def test_one_size_of_a_graph_that_takes_any(self, float16: Path, tmp_path: Path) -> None:
+        """It is a range, and that is said: TensorRT for RTX 1.7.1 fails on `nano` otherwise."""
+        output = tmp_path / "x.engine"
+        result = trt(float16, *ADA, "--size", "48x1:64x1:64x1", "-o", output)
+        (profile,) = read_manifest(output).profiles
+        assert profile.minimum == (1, 48, 1, 3)
+        assert profile.optimum == (1, 64, 1, 3)
+        assert profile.maximum == (1, 64, 2, 3)
+        said = result.stdout.splitlines()[-1]
+        assert said.startswith("takes frames from 48x1 to 64x2, because TensorRT for RTX builds")
+        assert said.endswith("export the graph with `--size 64x1`")
+
     def test_options_reach_tensorrt(self, float16: Path, tmp_path: Path) -> None:
         output = tmp_path / "x.engine"
         options = ("--batch", "1:2:4", "--opt-level", "1", "--workspace", "2048")
@@ -202,6 +214,12 @@ class TestOfTheNetwork:
             "nano.engine",
             "nano.engine.json",
         ]
+
+    def test_one_size(self, frames: Path, tmp_path: Path) -> None:
+        output = tmp_path / "nano.engine"
+        manifest, _ = built(frames, *ADA, "--size", "720x1280", output=output)
+        assert manifest.profiles[0].minimum == (1, 719, 1279, 3)
+        assert manifest.profiles[0].maximum == (1, 720, 1280, 3)
 
     @pytest.mark.parametrize(
         ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]

@@ -15,7 +15,7 @@ from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_
 from dsunet_export.tensorrt.log import BuildLog, logger_of
 from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
 from dsunet_export.tensorrt.network import layers_of, parse_graph
-from dsunet_export.tensorrt.profiles import make_profiles
+from dsunet_export.tensorrt.profiles import make_profiles, without_fixed_sides
 from dsunet_export.tensorrt.proof import prove_precision
 from dsunet_export.tensorrt.targets import Choice
 from dsunet_runtime.artifact import (
@@ -69,6 +69,8 @@ def build_engine(
     manifest = _read_graph(onnx)
     compute = _precision(onnx, manifest, options)
     profiles = make_profiles(manifest, options.ranges)
+    if not choice.kit.fixes_open_sides:
+        profiles = without_fixed_sides(manifest, profiles)
     _check_bfloat16(choice, compute)
     _check_float8(choice, manifest)
     log = BuildLog(sys.stderr, options.verbosity)

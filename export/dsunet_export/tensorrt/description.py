@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from dsunet_export.tensorrt.profiles import Ranges, Size
 from dsunet_runtime.manifest import Engine, Manifest, Profile
 
 
@@ -27,8 +28,10 @@ def engine_rows(manifest: Manifest, engine: Engine) -> Iterator[tuple[str, str]]
     yield "  file", f"{_megabytes(engine.file.size)}, sha256 {engine.file.sha256}"
 
 
-def summarise(path: Path, manifest: Manifest) -> str:
-    """A line on an engine that has just been written at `path`, and one on what to keep with it."""
+def summarise(path: Path, manifest: Manifest, ranges: Ranges) -> str:
+    """A line on an engine that has just been written at `path`, one on what to keep with it, and
+    one if it takes other frames than `ranges` asked for.
+    """
     engine = manifest.engine
     if engine is None:
         raise ValueError("the manifest describes no engine")
@@ -39,7 +42,25 @@ def summarise(path: Path, manifest: Manifest) -> str:
     ]
     if engine.weights_stripped:
         lines.append(f"the weights stay in {manifest.graph.name}: keep it beside the engine")
+    if ranges.size is not None and (found := _frame_sizes(manifest)) != ranges.size:
+        low, best, high = (f"{height}x{width}" for height, width in found)
+        lines.append(
+            f"takes frames from {low} to {high}, because {engine.flavor.title} builds for no "
+            f"single height or width from a graph that takes any: for that, export the graph with "
+            f"`--size {best}`"
+        )
     return "\n".join(lines)
+
+
+def _frame_sizes(manifest: Manifest) -> tuple[Size, Size, Size]:
+    """Heights and widths that an engine takes: the least, the best, the most."""
+    (spec,), (profile,) = manifest.inputs, manifest.profiles
+    height, width = spec.layout.index("H"), spec.layout.index("W")
+    low, best, high = (
+        (shape[height], shape[width])
+        for shape in (profile.minimum, profile.optimum, profile.maximum)
+    )
+    return low, best, high
 
 
 def _proof(manifest: Manifest, engine: Engine) -> str:

@@ -57,6 +57,8 @@ class Kit(ABC):
     flavor: ClassVar[Flavor]
     extras: ClassVar[str]
     """Those of this distribution that bring it, and what else it builds with."""
+    fixes_open_sides: ClassVar[bool]
+    """Whether it builds for frames of one size from a graph that takes any."""
 
     def __init__(self, trt: Any) -> None:
         self.trt = trt
@@ -101,6 +103,8 @@ class RtxKit(Kit):
 
     flavor = Flavor.RTX
     extras = "rtx"
+    # 1.7.1 fails with "MyelinCheckException: host_instr.cpp:1573" if one side alone is fixed.
+    fixes_open_sides = False
 
     def target(self, wanted: Wanted, here: LocalGpus) -> Target:
         """Anything that it knows, on any machine."""
@@ -172,6 +176,7 @@ class ClassicKit(Kit):
 
     flavor = Flavor.TENSORRT
     extras = "tensorrt,cuda"
+    fixes_open_sides = True
 
     def target(self, wanted: Wanted, here: LocalGpus) -> Target:
         """The GPU that CUDA puts first here, and no other: kernels are chosen by timing them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
@@ -72,6 +72,25 @@ def make_profiles(manifest: Manifest, ranges: Ranges) -> tuple[Profile, ...]:
             "--size is for graphs that take frames; this one takes tensors of the encoders' sizes"
         )
     return tuple(_profile(spec, ranges) for spec in manifest.inputs)
+
+
+def without_fixed_sides(manifest: Manifest, profiles: tuple[Profile, ...]) -> tuple[Profile, ...]:
+    """The same, with a range for each side of frames that the graph leaves open and a profile does
+    not: from one pixel less.
+    """
+    specs = {spec.name: spec for spec in manifest.inputs}
+    return tuple(_without_fixed_sides(specs[profile.input], profile) for profile in profiles)
+
+
+def _without_fixed_sides(spec: TensorSpec, profile: Profile) -> Profile:
+    low, high = list(profile.minimum), list(profile.maximum)
+    for axis, (letter, dim) in enumerate(zip(spec.layout, spec.shape, strict=True)):
+        if letter in "HW" and isinstance(dim, str) and low[axis] == high[axis]:
+            if low[axis] > 1:
+                low[axis] -= 1
+            else:
+                high[axis] += 1
+    return replace(profile, minimum=tuple(low), maximum=tuple(high))
 
 
 def _profile(spec: TensorSpec, ranges: Ranges) -> Profile:
