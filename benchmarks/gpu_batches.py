@@ -1,18 +1,24 @@
-"""Latency and throughput of batches in a GPU's memory, and what ONNX Runtime loses there.
+"""Latency and throughput of batches in a GPU's memory.
 
 onnxruntime_fp32, onnxruntime_fp16   `dsunet-export onnx`, CUDA provider, bound to device memory
 torch_eager                          the model in float16, image arithmetic in float32
-torch_compiled                       the same by `torch.compile`, kernels chosen by timing them
-torch_captured                       the same, replayed as a CUDA graph
+torch_eager_captured                 the same, replayed as a CUDA graph
+torch_compiled                       maps channels last, constants computed once, blocks by
+                                     `torch.compile`, the backend of attention that is fastest here
+torch_compiled_captured              the same, replayed as a CUDA graph
 
-Regime: 8-bit frames of 1280×720 to 8-bit masks, random weights, no TF32; the ways take turns.  The
-file is written after every batch, so a run that is ended keeps what it has.  What fails is left
-out, with the reason.  **Not run on a GPU yet.**
+Regime: 8-bit frames of 1280×720 to 8-bit masks, random weights, no TF32; the ways take turns.
+Ceilings: a matrix product of 8192×8192 in float16 on random numbers, and a copy of 512 MiB, both by
+PyTorch.  The file is written after every batch, first without what has to be compiled, so a run
+that is ended keeps what it has.  What fails is left out, with the reason.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +26,6 @@ import torch
 from common import add_plan, plan_of, print_times, summary, write
 from exporting import new_model
 from gpu_calls import (
-    AUTOTUNED,
     add_machine,
     captured,
     onnxruntime_call,
@@ -30,6 +35,8 @@ from gpu_calls import (
     torch_call,
     watched_turns,
 )
+from gpu_ceiling import measure_ceiling
+from gpu_compiled import attending, attention_times, compile_parts, hold_constants
 from gpu_frames import Frames, frames_artifact, make_frames, mask_parity
 from torch import Tensor
 
@@ -38,10 +45,11 @@ from dsunet_export.options import ExportPrecision
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends.onnxruntime import check_provider
 from dsunet_runtime.bench.subjects import Call, Runner
+from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.provider import Provider
 
 ARTIFACTS = {"onnxruntime_fp32": ExportPrecision.FP32, "onnxruntime_fp16": ExportPrecision.FP16}
-TORCH = ("torch_eager", "torch_compiled", "torch_captured")
+TORCH = ("torch_eager", "torch_eager_captured", "torch_compiled", "torch_compiled_captured")
 Maker = Callable[[Tensor], Call]
 """Makes the call for a batch of frames on the device."""
 
@@ -53,38 +61,59 @@ def main() -> None:
     add_machine(parser)
     parser.add_argument("--name", default="batches", help="Of the result file: gpu_NAME.json.")
     parser.add_argument("--ways", nargs="+", choices=(*ARTIFACTS, *TORCH), required=True)
-    parser.add_argument("--batches", type=int, nargs="+", default=[8, 1, 4, 16, 2])
+    parser.add_argument("--batches", type=int, nargs="+", default=[8, 1, 4])
+    parser.add_argument("--side", type=int, default=8192, help="Of the matrices (%(default)s).")
     add_plan(parser, rounds=5, seconds=2)
     arguments = parser.parse_args()
     gpu = open_device(arguments.device)
-    makers, found, left_out = make_ways(arguments)
-    found |= {"preset": arguments.preset, "batches": [], "left_out": left_out}
-    for batch in arguments.batches:
-        frames = make_frames(batch).to(arguments.device)
-        calls: dict[str, Call] = {}
-        for way, maker in makers.items():
-            try:
-                calls[way] = maker(frames)
-                calls[way]()
-            except Exception as error:  # whatever a library raises: the others go on
-                calls.pop(way, None)
-                left_out[f"{way}, batch {batch}"] = reason_of(error)
-        if calls:
-            times, seen = watched_turns(calls, plan_of(arguments), gpu)
-            print_times(times)
-            found["batches"].append({"batch": batch, "ways": rates(times, batch), **seen})
-        write(f"gpu_{arguments.name}", found, gpu)
+    found: dict[str, Any] = {"preset": arguments.preset, "batches": [], "left_out": {}}
+    found["ceiling"] = dataclasses.asdict(measure_ceiling(arguments.device, arguments.side))
+    print(found["ceiling"], flush=True)
+    makers = make_ways(arguments, found)
+    quick = {way: maker for way, maker in makers.items() if "compiled" not in way}
+    passes = [quick, makers] if quick and len(quick) < len(makers) else [makers]
+    for ways in passes:
+        for batch in arguments.batches:
+            one = measure(batch, ways, arguments, gpu, found["left_out"])
+            others = [other for other in found["batches"] if other["batch"] != batch]
+            found["batches"] = [*others, *one]
+            write(f"gpu_{arguments.name}", found, gpu)
     if not found["batches"]:
         raise SystemExit("gpu_batches.py: nothing could be measured: see `left_out`")
 
 
-def make_ways(
+def measure(
+    batch: int,
+    makers: dict[str, Maker],
     arguments: argparse.Namespace,
-) -> tuple[dict[str, Maker], dict[str, Any], dict[str, str]]:
-    """What can be measured here; multiply-adds of an image, and parity; what is left out, why."""
+    gpu: Gpu | None,
+    left_out: dict[str, str],
+) -> list[dict[str, Any]]:
+    """Every way on one batch, in turns; nothing if none of them works."""
+    frames = make_frames(batch).to(arguments.device)
+    calls: dict[str, Call] = {}
+    for way, maker in makers.items():
+        begun = time.perf_counter()
+        try:
+            calls[way] = maker(frames)
+            calls[way]()
+        except Exception as error:  # whatever a library raises: the others go on
+            calls.pop(way, None)
+            left_out[f"{way}, batch {batch}"] = reason_of(error)
+        print(f"batch {batch}: {way} after {time.perf_counter() - begun:.1f} s", flush=True)
+    if not calls:
+        return []
+    times, seen = watched_turns(calls, plan_of(arguments), gpu)
+    print_times(times)
+    return [{"batch": batch, "ways": rates(times, batch), **seen}]
+
+
+def make_ways(arguments: argparse.Namespace, found: dict[str, Any]) -> dict[str, Maker]:
+    """What can be measured here.  `found` gets multiply-adds of an image, parity, what is left out
+    and why, and how fast attention is.
+    """
     makers: dict[str, Maker] = {}
-    found: dict[str, Any] = {"macs": {}, "parity": {}}
-    left_out: dict[str, str] = {}
+    found |= {"macs": {}, "parity": {}}
     provider = Provider(arguments.device)
     for way in (way for way in ARTIFACTS if way in arguments.ways):
         try:
@@ -94,23 +123,39 @@ def make_ways(
             makers[way] = session_maker(open_session(artifact, provider))
             found["parity"][way] = mask_parity(Runner(artifact, provider), artifact)
         except Exception as error:  # as above
-            left_out[way] = reason_of(error)
+            found["left_out"][way] = reason_of(error)
     asked = [way for way in TORCH if way in arguments.ways]
-    if "torch_captured" in asked and arguments.device == "cpu":
-        asked.remove("torch_captured")
-        left_out["torch_captured"] = "a CPU has no CUDA graphs"
+    if arguments.device == "cpu":
+        asked = [way for way in asked if not way.endswith("captured")]
+        found["left_out"]["captured"] = "a CPU has no CUDA graphs"
     if asked:
         model = new_model(arguments.preset)
         found["macs"] |= dict.fromkeys(asked, count_macs(model))
-        frames = Frames(model, torch.float16).eval().to(arguments.device)
-        compiled = torch.compile(frames, mode=AUTOTUNED, dynamic=False)
+        eager = Frames(model, torch.float16).eval().to(arguments.device)
+        found["attention_s"] = attention_times(eager.model, 8, arguments.device)
+        backend = next(iter(found["attention_s"]), None)
+        compiled = copy.deepcopy(eager).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        hold_constants(compiled)
+        compile_parts(compiled)
+        fast = attending(compiled, backend)
+
+        def checked(image: Tensor) -> Tensor:
+            with torch.inference_mode():
+                levels = (fast(image=image).int() - eager(image=image).int()).abs()
+            found["parity"][f"torch_compiled and torch_eager, batch {len(image)}"] = {
+                "mean": levels.float().mean().item(),
+                "largest": levels.max().item(),
+            }
+            return image
+
         ways: dict[str, Maker] = {
-            "torch_eager": lambda image: torch_call(frames, {"image": image}),
-            "torch_compiled": lambda image: torch_call(compiled, {"image": image}),
-            "torch_captured": lambda image: captured(compiled, {"image": image}),
+            "torch_eager": lambda image: torch_call(eager, {"image": image}),
+            "torch_eager_captured": lambda image: captured(eager, {"image": image}),
+            "torch_compiled": lambda image: torch_call(fast, {"image": checked(image)}),
+            "torch_compiled_captured": lambda image: captured(fast, {"image": image}),
         }
         makers |= {way: ways[way] for way in asked}
-    return makers, found, left_out
+    return makers
 
 
 def session_maker(session: Any) -> Maker:

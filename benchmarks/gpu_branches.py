@@ -1,36 +1,35 @@
-"""What the GPU reaches at best, what share of that each way reaches, and where the time goes.
+"""What the GPU reaches at best, and where the time goes.
 
 Ceilings: a matrix product of 8192×8192 in float16 on random numbers, and a copy of 512 MiB, both
-by PyTorch.  Shares: of the matrix ceiling, from the files of `gpu_batches.py` and `gpu_rtx.py` that
-lie where this one is written.  Branches: `gpu_batches.py`'s model with every outermost module timed
-by events, eager and with each of them compiled; what loses most against the matrix ceiling comes
-first.  **Not run on a GPU yet.**
+by PyTorch.  Branches: `gpu_batches.py`'s model with every outermost module timed by events, eager
+and compiled, which includes waiting for launches; what loses most against the matrix ceiling comes
+first.  Kernels: those that take the longest, with their share of all kernels' time, by PyTorch's
+profiler.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from common import write
 from exporting import new_model
-from gpu_calls import AUTOTUNED, add_machine, open_device, synchronize
-from gpu_ceiling import measure_ceiling, shares
+from gpu_calls import add_machine, open_device, synchronize
+from gpu_ceiling import measure_ceiling
+from gpu_compiled import attending, attention_times, compile_parts, hold_constants, parts
 from gpu_frames import Frames, make_frames
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from dsunet_export.tracing import run_on_meta
 from dsunet_runtime.bench.roofline.branches import branch_of
 from dsunet_runtime.bench.roofline.ceiling import Ceiling
-
-GOAL = 0.5
-"""Share of the matrix ceiling at batch 8, for the best way."""
 
 
 def main() -> None:
@@ -49,47 +48,25 @@ def main() -> None:
     found: dict[str, Any] = {
         "preset": arguments.preset,
         "batch": arguments.batch,
-        "ceiling": {
-            "macs_per_second": ceiling.macs_per_second,
-            "bytes_per_second": ceiling.bytes_per_second,
-            "product": ceiling.product,
-            "copy": ceiling.copy,
-        },
-        "goal": GOAL,
-        "shares": shares(ceiling),
+        "ceiling": dataclasses.asdict(ceiling),
         "branches": {},
+        "kernels": {},
     }
     image = make_frames(arguments.batch).to(arguments.device)
     for way in ("eager", "compiled"):
         frames = Frames(new_model(arguments.preset), torch.float16).eval().to(arguments.device)
         macs = count_macs(frames, image)
+        call: Callable[..., Any] = frames
         if way == "compiled":
-            compile_parts(frames)
-        seconds = time_branches(frames, image, arguments.repeats)
+            attention = attention_times(frames.model, arguments.batch, arguments.device)
+            hold_constants(frames)
+            compile_parts(frames.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+            call = attending(frames, next(iter(attention), None))
+        seconds = time_branches(frames, call, image, arguments.repeats)
         found["branches"][way] = losses(seconds, macs, ceiling)
         print(way, found["branches"][way], flush=True)
+        found["kernels"][way] = longest_kernels(call, image)
         write("gpu_branches", found, gpu)
-
-
-def parts(frames: Frames) -> Iterator[tuple[str, nn.Module]]:
-    """The outermost modules that are called, by name."""
-    network = frames.model
-    yield "preprocess", frames.preprocess
-    for name, module in network.named_children():
-        if isinstance(module, nn.ModuleList | nn.ModuleDict):
-            yield from ((f"{name}.{key}", child) for key, child in module.named_children())
-        else:
-            yield name, module
-    yield "postprocess", frames.postprocess
-
-
-def compile_parts(frames: Frames) -> None:
-    """Put in the place of each part what `torch.compile` makes of it."""
-    for name, module in [*parts(frames)]:
-        owner: nn.Module = frames if hasattr(frames, name) else frames.model
-        *folder, leaf = name.split(".")
-        owner = owner.get_submodule(".".join(folder))
-        owner._modules[leaf] = torch.compile(module, mode=AUTOTUNED, dynamic=False)  # type: ignore[assignment]
 
 
 def watch_parts(frames: Frames, stamp: Callable[[], Any]) -> dict[str, list[tuple[Any, Any]]]:
@@ -121,8 +98,13 @@ def count_macs(frames: Frames, image: Tensor) -> dict[str, int]:
 
 
 @torch.inference_mode()
-def time_branches(frames: Frames, image: Tensor, repeats: int) -> dict[str, float]:
-    """Seconds of each branch and of the whole call, medians; one part waits for the one before."""
+def time_branches(
+    frames: Frames, call: Callable[..., Any], image: Tensor, repeats: int
+) -> dict[str, float]:
+    """Seconds of each branch and of the whole call, medians; one part waits for the one before.
+
+    `call` is what calls `frames`.
+    """
     cuda = image.is_cuda
 
     def stamp() -> Any:
@@ -140,7 +122,7 @@ def time_branches(frames: Frames, image: Tensor, repeats: int) -> dict[str, floa
     for number in range(repeats + 3):
         seen.clear()
         start = stamp()
-        frames(image)
+        call(image=image)
         whole = (start, stamp())
         synchronize()
         if number >= 3:
@@ -148,6 +130,28 @@ def time_branches(frames: Frames, image: Tensor, repeats: int) -> dict[str, floa
             for branch, pairs in seen.items():
                 found[branch].append(sum(map(between, pairs)))
     return {branch: statistics.median(seconds) for branch, seconds in found.items()}
+
+
+@torch.inference_mode()
+def longest_kernels(call: Callable[..., Any], image: Tensor, most: int = 30) -> list[list[Any]]:
+    """Name, launches, seconds and share of the kernels of a call; none on a CPU."""
+    if not image.is_cuda:
+        return []
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        call(image=image)
+        synchronize()
+    events = [one for one in profile.key_averages() if one.self_device_time_total > 0]
+    events.sort(key=lambda one: -one.self_device_time_total)
+    whole = sum(one.self_device_time_total for one in events)
+    return [
+        [
+            one.key[:200],
+            one.count,
+            one.self_device_time_total / 1e6,
+            one.self_device_time_total / whole,
+        ]
+        for one in events[:most]
+    ]
 
 
 def losses(

@@ -25,10 +25,6 @@ from dsunet_runtime.cuda import Gpu, find
 from dsunet_runtime.flavor import rtx_name
 from dsunet_runtime.provider import Provider
 
-AUTOTUNED = "max-autotune-no-cudagraphs"
-"""`torch.compile`'s mode that times kernels.  Its own graphs belong to the thread that records
-them, and each turn has a thread of its own: so graphs are recorded by `captured`."""
-
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """The options --preset, --device and --work."""

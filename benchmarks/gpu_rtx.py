@@ -1,9 +1,10 @@
 """TensorRT for RTX on a GPU that its documentation does not list: does it run, and how fast?
 
-An engine of `large` in FP16 `frames` form is built for `CURRENT`, then for SM80, and loaded; what
-TensorRT says is recorded.  With the first that loads: parity with ONNX Runtime on the CPU; cold
-start without and with the runtime cache; latency on the device at batch 1, 4 and 8 with and without
-CUDA graphs, in turns; and what memory grows by over many inferences.  **Not run on a GPU yet.**
+An engine of `nano` in FP16 `frames` form is built for every target that might do, and loaded; what
+TensorRT says is recorded.  With the first target that computes, for `nano` and then for --preset:
+parity with ONNX Runtime on the CPU; cold start without and with the runtime cache; latency on the
+device at batch 1, 4 and 8 with and without CUDA graphs, in turns; and, for `nano`, by how much
+memory grows over many inferences.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -45,8 +48,13 @@ from dsunet_runtime.bench.watching import Watch
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.flavor import Flavor
 
-TARGETS = ("CURRENT", "SM80")
+NONE = "none"
+"""For a target: the engine is then for every GPU that TensorRT knows."""
+TARGETS = ("CURRENT", NONE, "SM80", "SM86", "SM89")
+TRIED = "nano"
 BATCHES = (1, 4, 8)
+SMALLEST = (64, 64)
+"""Height and width that engines take at least."""
 WITHOUT_A_GPU = "8.0"
 """The compute capability that is written beside an engine where there is no GPU to load it."""
 
@@ -59,8 +67,9 @@ class TriedKit(RtxKit):
         self.member = member
 
     def configure(self, config: Any, target: Target) -> None:
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(getattr(self.trt.ComputeCapability, self.member), 0)
+        if self.member != NONE:
+            config.num_compute_capabilities = 1
+            config.set_compute_capability(getattr(self.trt.ComputeCapability, self.member), 0)
         config.set_flag(self.trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
 
@@ -74,58 +83,85 @@ def main() -> None:
     add_plan(parser, rounds=5, seconds=2)
     arguments = parser.parse_args()
     gpu = open_device(arguments.device)
-    graph = frames_artifact(arguments.preset, ExportPrecision.FP16, arguments.work)
-    found: dict[str, Any] = {"preset": arguments.preset, "attempts": {}, "left_out": {}}
+    tried = frames_artifact(TRIED, ExportPrecision.FP16, arguments.work)
     if arguments.attempt:
-        print(json.dumps(attempt(graph, arguments.attempt, gpu)))
+        print(json.dumps(attempt(tried, arguments.attempt, gpu)))
         return
-    for member in TARGETS:
-        try:
-            said = in_new_process(__file__, *sys.argv[1:], "--attempt", member)
-        except subprocess.CalledProcessError as error:
-            said = {"outcome": "crashes", "reason": str(error)}
-        found["attempts"][member] = said
-        print(member, said["outcome"], flush=True)
-        write("gpu_rtx", found, gpu)
+    found: dict[str, Any] = {"attempts": {}, "presets": {}, "left_out": {}}
+    with ThreadPoolExecutor(len(TARGETS)) as pool:
+        found["attempts"] = dict(zip(TARGETS, pool.map(attempt_apart, TARGETS), strict=True))
+    write("gpu_rtx", found, gpu)
     runs = [member for member, said in found["attempts"].items() if said["outcome"] == "runs"]
-    loaded = engine_file(graph, runs[0]) if runs else None
-    if loaded is None or gpu is None:
+    if not runs or gpu is None:
         found["left_out"]["measurements"] = "no engine runs here: see `attempts`"
         write("gpu_rtx", found, gpu)
         return
-    found["macs"] = read_manifest(graph).macs
-    measures: dict[str, Callable[[], dict[str, Any]]] = {
-        "parity_with_cpu": lambda: mask_parity(Runner(loaded, None), graph),
-        "cold_start": lambda: cold_starts(loaded),
-        "latency": lambda: latencies(loaded, plan_of(arguments), gpu),
-        "growth": lambda: growth(loaded, arguments.inferences, gpu),
+    for preset in dict.fromkeys((TRIED, arguments.preset)):
+        result: dict[str, Any] = {}
+        found["presets"][preset] = result
+        for name, measure in measures(preset, runs[0], arguments, gpu).items():
+            begun = time.perf_counter()
+            try:
+                result[name] = measure()
+            except Exception as error:  # whatever a library raises: the others go on
+                found["left_out"][f"{name} of {preset}"] = reason_of(error)
+            print(f"{preset} {name}: {time.perf_counter() - begun:.1f} s", flush=True)
+            write("gpu_rtx", found, gpu)
+
+
+def attempt_apart(member: str) -> dict[str, Any]:
+    """The same in a process of its own, which may crash."""
+    try:
+        said: dict[str, Any] = in_new_process(__file__, *sys.argv[1:], "--attempt", member)
+    except subprocess.CalledProcessError as error:
+        said = {"outcome": "crashes", "reason": str(error)}
+    print(member, said["outcome"], said["reason"], flush=True)
+    return said
+
+
+def measures(
+    preset: str, member: str, arguments: argparse.Namespace, gpu: Gpu
+) -> dict[str, Callable[[], Any]]:
+    """What is measured of a preset, by name, in order."""
+    plan = plan_of(arguments)
+    engine = arguments.work / f"{preset}_{member}.engine"
+
+    def graph() -> Path:
+        return frames_artifact(preset, ExportPrecision.FP16, arguments.work)
+
+    def build() -> float:
+        begun = time.perf_counter()
+        build_for(graph(), engine, member, gpu)
+        return time.perf_counter() - begun
+
+    found: dict[str, Callable[[], Any]] = {
+        "macs": lambda: read_manifest(graph()).macs,
+        "build_s": build,
+        "parity_with_cpu": lambda: mask_parity(Runner(engine, None), graph()),
+        "latency": lambda: latencies(engine, plan, gpu),
+        "cold_start": lambda: cold_starts(engine),
     }
-    for name, measure in measures.items():
-        try:
-            found[name] = measure()
-        except Exception as error:  # whatever a library raises: the others go on
-            found["left_out"][name] = reason_of(error)
-        write("gpu_rtx", found, gpu)
+    if preset == TRIED:
+        found["growth"] = lambda: growth(engine, arguments.inferences, gpu)
+    return found
 
 
-def engine_file(graph: Path, member: str) -> Path:
-    return graph.with_name(f"{graph.stem}_{member}.engine")
+def build_for(graph: Path, engine: Path, member: str, gpu: Gpu | None) -> None:
+    """Build for a target, whatever the GPU's compute capability is."""
+    most = BATCHES[-1]
+    ranges = Ranges((1, most, most), (SMALLEST, DEFAULT_SIZE, DEFAULT_SIZE))
+    target = Target((gpu.compute_capability if gpu else WITHOUT_A_GPU,), ())
+    choice = Choice(TriedKit(Flavor.RTX.load(), member), target, "tried")
+    build_engine(graph, engine, choice, EngineOptions(ranges=ranges, verbosity=1), print_step)
 
 
 def attempt(graph: Path, member: str, gpu: Gpu | None) -> dict[str, Any]:
     """Build, load and compute once: how far it came, and what was said."""
-    engine, said = engine_file(graph, member), io.StringIO()
+    engine, said = graph.with_name(f"{graph.stem}_{member}_tried.engine"), io.StringIO()
     outcome = "does not build"
-    compute_capability = gpu.compute_capability if gpu else WITHOUT_A_GPU
-    most = BATCHES[-1]
-    ranges = Ranges((1, most, most), (DEFAULT_SIZE, DEFAULT_SIZE, DEFAULT_SIZE))
     try:
         with redirect_stderr(said):
-            choice = Choice(
-                TriedKit(Flavor.RTX.load(), member), Target((compute_capability,), ()), "tried"
-            )
-            options = EngineOptions(ranges=ranges, verbosity=1)
-            build_engine(graph, engine, choice, options, print_step)
+            build_for(graph, engine, member, gpu)
         outcome = "does not load"
         with dsunet_runtime.load(engine) as segmenter:
             outcome = "does not compute"

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Everything that wants a GPU, in order, from a bare machine in bounded time: half an hour at most.
+# Everything that wants a GPU, what tells most first, from a bare machine within a quarter of an hour.
 #
 #     benchmarks/gpu_session.sh [--dry-run] [--only N] [--list] BROUGHT RESULTS
 #
 # BROUGHT is a folder of wheels for this machine, this project's own among them (`pip wheel --no-deps
-# .`), and perhaps PyCUDA's source; nothing is downloaded.  Needed are Python 3.11 or newer with pip
+# .`), and of packages as NAME.tar.xz, whole or in pieces NAME.tar.xz.00, .01 and so on, which may
+# come one call after another; nothing is downloaded.  Needed are Python 3.11 or newer with pip
 # (PYTHON names it), a driver, and whatever of PyTorch and the other packages is not there already.
 # RESULTS gets a JSON file, a log, and an exit code with seconds for each step, and session.json with
 # all of it: that is also the last line.
 #
-# 0 machine and packages, 1 tests and PyTorch's parity, 2 TensorRT for RTX, 3 ONNX Runtime,
-# 4 PyTorch and compiled, 5 ceilings and branches, 6 training.  A step that fails or takes too long
-# is recorded and the rest goes on.  --only runs one of them, after another call has run 0.
+# 0 machine and packages, 1 tests and PyTorch's parity, 2 latency of PyTorch, ceilings and branches,
+# 3 training, 4 TensorRT for RTX, 5 ONNX Runtime.  A step that fails or takes too long is recorded
+# and the rest goes on.  --only runs one of them, after another call has run 0; 0 may run again, and
+# adds what has come since.  Behind all of it, 0 begins to export what 4 and 5 run, on the CPU.
 # --dry-run is the same on a CPU with `nano` and few calls.  --list names the steps and their limits.
 # Environment and artifacts stay in $TMPDIR/dsunet-gpu-session for the next call.
 set -euo pipefail
@@ -24,8 +26,8 @@ while [[ ${1-} == -* ]]; do
         --dry-run) dry=1 ;;
         --only)
             only=${2-}
-            if [[ ! $only =~ ^[0-6]$ ]]; then
-                echo "gpu_session.sh: --only takes a step, 0 to 6" >&2
+            if [[ ! $only =~ ^[0-5]$ ]]; then
+                echo "gpu_session.sh: --only takes a step, 0 to 5" >&2
                 exit 2
             fi
             shift ;;
@@ -57,22 +59,37 @@ machine=(--preset "$preset" --device "$device" --work "$work")
 
 # An environment that sees the packages of the Python that is there, with what was brought on top.
 install() {
-    local there=${PYTHON:-python3} site wheel
+    local there=${PYTHON:-python3} site wheel wheels=()
     "$there" -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
     nvidia-smi || echo "nvidia-smi does not run"
-    "$there" -m venv --without-pip --clear "$work/venv"
+    [[ -e $python ]] || "$there" -m venv --without-pip "$work/venv"
     site=$("$python" -c 'import site; print(site.getsitepackages()[0])')
     "$there" -c 'import site; print(*site.getsitepackages(), sep="\n")' >"$site/there.pth"
     for wheel in "$brought"/*.whl; do
-        [[ -e $wheel ]] || continue
-        "$there" -m pip --python "$python" install --quiet --no-index --no-deps "$wheel" ||
-            echo "left out: $wheel"
+        [[ ! -e $wheel ]] || wheels+=("$wheel")
     done
-    for wheel in "$brought"/pycuda-*.tar.gz; do
-        [[ -e $wheel ]] || continue
-        timeout 120 "$there" -m pip --python "$python" install --quiet --no-index --no-deps \
-            --no-build-isolation "$wheel" || echo "left out: $wheel"
+    if ((${#wheels[@]})); then
+        "$there" -m pip --python "$python" install --quiet --no-index --no-deps --no-compile \
+            --no-cache-dir --upgrade "${wheels[@]}"
+    fi
+    mkdir -p "$work/pieces"
+    for piece in "$brought"/*.tar.xz*; do
+        [[ ! -e $piece ]] || cp "$piece" "$work/pieces"
     done
+    for first in "$work"/pieces/*.tar.xz "$work"/pieces/*.tar.xz.00; do
+        [[ -e $first ]] || continue
+        rm -rf "$work/unpacked"
+        mkdir "$work/unpacked"
+        if cat "${first%.00}"* | xz -dc -T0 | tar -x -C "$work/unpacked"; then
+            cp -r "$work/unpacked/." "$site"
+            rm "${first%.00}"*
+        else
+            echo "not whole yet: $first"
+        fi
+    done
+    # What runs already goes on; it holds the lock that later steps wait for.
+    setsid flock --nonblock "$work/exporting" "$python" "$root/benchmarks/gpu_artifacts.py" \
+        --preset "$preset" --device "$device" --work "$work" >>"$results/gpu_artifacts.log" 2>&1 </dev/null &
     cd "$root/benchmarks"
     "$python" gpu_packages.py
 }
@@ -84,6 +101,7 @@ step() {
     if [[ $list ]]; then echo "$number $name, $limit s: $*"; return; fi
     if [[ $only && $only != "$number" ]]; then return; fi
     echo "== $number $name"
+    if ((number >= 4)); then flock --timeout 120 "$work/exporting" true || true; fi
     rm -f "$results/$name".{json,log,step}
     timeout --kill-after=10 "$limit" "$@" >"$results/$name.log" 2>&1 || code=$?
     echo "$number $code $((SECONDS - begun)) $limit" >"$results/$name.step"
@@ -93,28 +111,26 @@ step() {
 script() { step "$1" "$2" "$3" "$python" "$root/benchmarks/$4" "${@:5}"; }
 
 export -f install
-export brought root work python
-quick=(--rounds 3 --seconds 1) one=() few=() branches=() photographs=(--images 32 --workers 8 --rounds 3)
+export brought root work python results preset device
+quick=(--rounds 3 --seconds 1) tests=() few=() branches=() photographs=(--images 32 --workers 8)
 if [[ $dry ]]; then
-    quick=(--rounds 2 --seconds 0.2) one=(tests/runtime/test_cuda.py) few=(--batches 1 2)
-    branches=(--batch 1 --repeats 1 --side 512)
+    quick=(--rounds 2 --seconds 0.2) tests=(tests/runtime/test_cuda.py)
+    few=(--batches 1 2 --side 512) branches=(--batch 1 --repeats 1 --side 512)
     photographs=(--images 8 --workers 1 --rounds 1 --steps 1)
 fi
 
-step 0 gpu_packages 180 bash -euo pipefail -c install
-script 1 gpu_tests 180 gpu_tests.py "${one[@]}"
-script 1 gpu_parity 100 gpu_parity.py "${machine[@]}"
-script 2 gpu_rtx 330 gpu_rtx.py "${machine[@]}" "${quick[@]}"
-script 3 gpu_batches_onnxruntime 240 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
-    --name batches_onnxruntime --ways onnxruntime_fp32 onnxruntime_fp16
-# What takes longest to prepare comes apart, so that the rest is there if it takes too long.
-script 4 gpu_batches_eager 70 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
-    --name batches_eager --ways torch_eager
-script 4 gpu_batches_torch 330 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
-    --name batches_torch --ways torch_eager torch_compiled torch_captured onnxruntime_fp16
-script 5 gpu_branches 170 gpu_branches.py "${machine[@]}" "${branches[@]}"
-script 6 "training_${device}_$preset" 200 training.py --preset "$preset" --device "$device" \
-    --precision bf16 "${photographs[@]}"
+step 0 gpu_packages 60 bash -euo pipefail -c install
+script 1 gpu_tests 80 gpu_tests.py "${tests[@]}"
+script 1 gpu_parity 80 gpu_parity.py "${machine[@]}"
+script 2 gpu_batches_torch 220 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
+    --name batches_torch --ways torch_eager torch_eager_captured torch_compiled \
+    torch_compiled_captured
+script 2 gpu_branches 60 gpu_branches.py "${machine[@]}" "${branches[@]}"
+script 3 "training_${device}_$preset" 130 training.py --preset "$preset" --device "$device" \
+    --precision bf16 --rounds 3 "${photographs[@]}"
+script 4 gpu_rtx 180 gpu_rtx.py "${machine[@]}" "${quick[@]}"
+script 5 gpu_batches_onnxruntime 90 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
+    --name batches_onnxruntime --ways onnxruntime_fp16 onnxruntime_fp32
 if [[ -z $list ]]; then
     "${PYTHON:-python3}" "$root/benchmarks/gpu_document.py" "$results"
 fi

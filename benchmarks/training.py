@@ -240,25 +240,27 @@ def main() -> None:
         print(json.dumps(measure_memory(arguments, arguments.data)))
         return
 
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         write_scenes(folder / "data", arguments.images, seed=0)
-        speed = measure_speed(arguments, folder)
-        memory = {}
+        result = {**circumstances(arguments), **measure_speed(arguments, folder), "memory": {}}
+        name = f"training_{Device(arguments.device).resolve().type}_{arguments.preset}"
+        write(name, result)
         for variant in ("plain", "checkpointing"):
-            memory[variant] = in_new_process(
-                __file__, *sys.argv[1:], "--variant", variant, "--data", name
+            result["memory"][variant] = in_new_process(
+                __file__, *sys.argv[1:], "--variant", variant, "--data", folder
             )
-            print(variant, memory[variant])
+            print(variant, result["memory"][variant])
+            write(name, result)
+
+
+def circumstances(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for, and what it ran on."""
     asked = {name: getattr(arguments, name) for name in ("preset", "precision", "batch", "steps")}
     device = Device(arguments.device).resolve()
     where = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
     threads = torch.get_num_threads()
-    circumstances = {"device": where, "threads": threads, "workers": arguments.workers}
-    write(
-        f"training_{device.type}_{arguments.preset}",
-        {**asked, **circumstances, **speed, "memory": memory},
-    )
+    return {**asked, "device": where, "threads": threads, "workers": arguments.workers}
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def test_ratios_are_of_rounds(results: Path) -> None:
 
 
 def test_page_of_a_gpu(results: Path) -> None:
-    ways = importlib.import_module("reporting.latency")._GPU_WAYS
+    ways = importlib.import_module("reporting.gpus")._GPU_WAYS
     names = [f"{way}_{precision}" for precision in ("fp32", "fp16") for way in ways]
     times = {name: [0.001 * (index + 1)] * 3 for index, name in enumerate(names)}
     document = {**CIRCUMSTANCES, "gpu": "RTX 4090", "driver": "580", "doubts": [], "left_out": {}}
@@ -166,6 +166,35 @@ def test_page_of_a_gpu(results: Path) -> None:
     readme = page(results)["README.md"]
     assert "| TensorRT, a plain export | 5.00 ms (5.00 to 5.00 ms) | **1.20**" in readme
     assert "RTX 4090, driver 580" in readme
+
+
+def test_page_of_batches_on_a_gpu(results: Path) -> None:
+    times = {"median_s": 0.05, "min_s": 0.04, "max_s": 0.06, "images_per_s": 20.0}
+    document = {
+        **CIRCUMSTANCES,
+        "preset": "large",
+        "ceiling": {"macs_per_second": 400e12, "product": "product"},
+        "macs": {"torch_eager": 5e12},
+        "left_out": {"torch_compiled, batch 8": "no compiler"},
+        "batches": [{"batch": 1, "ways": {"torch_eager": times}, "doubts": ["it was hot"]}],
+    }
+    results.mkdir()
+    (results / "gpu_batches_torch.json").write_text(json.dumps(document))
+    readme = page(results)["README.md"]
+    assert "| PyTorch eager | 1 | 50.0 ms (40.0 to 60.0 ms) | 20.0 | 25.0% |" in readme
+    assert "Left out: torch_compiled, batch 8: no compiler" in readme
+    assert "Doubtful: batch 1: it was hot" in readme
+
+
+def test_page_of_engines_that_are_refused(results: Path) -> None:
+    said = {"outcome": "does not load", "reason": "a.engine: unsupported: build it again: `x`"}
+    attempts = {"SM80": said, "SM89": {"outcome": "runs", "reason": None}}
+    results.mkdir()
+    document = {**CIRCUMSTANCES, "attempts": attempts, "presets": {}}
+    (results / "gpu_rtx.json").write_text(json.dumps(document))
+    readme = page(results)["README.md"]
+    assert "| `SM80` | does not load | unsupported |" in readme
+    assert "| `SM89` | runs |  |" in readme
 
 
 def test_old_plots_go(tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

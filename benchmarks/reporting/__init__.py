@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reporting.exporting import engine_build, export_cost
-from reporting.latency import gpu, latency, quantised
+from reporting.gpus import gpu, gpu_batches, gpu_branches, gpu_rtx
+from reporting.latency import latency, quantised
 from reporting.running import frames, growth, runner_overhead
 from reporting.section import Results, Section
 from reporting.training import demonstration, evaluation, training
@@ -17,6 +18,9 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     latency,
     quantised,
     gpu,
+    gpu_batches,
+    gpu_branches,
+    gpu_rtx,
     runner_overhead,
     frames,
     growth,

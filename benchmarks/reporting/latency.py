@@ -18,7 +18,7 @@ def latency(results: Results) -> Section | None:
     for preset, document in found.items():
         section.blocks += [
             f"### `{preset}`",
-            _ways(document, _LATENCY_WAYS),
+            ways_table(document, _LATENCY_WAYS),
         ]
         if document.get("compile_s"):
             section.blocks.append(
@@ -73,45 +73,7 @@ _QUANTISED_WAYS = {
 }
 
 
-def gpu(results: Results) -> Section | None:
-    found = of_presets(results, "gpu")
-    section = Section(
-        "One image on a GPU",
-        [
-            "`gpu.py`: `tensors` form, batch 1, random weights, all in GPU memory, no TF32, in "
-            "turns. Engines of TensorRT for RTX, both built by the same few lines."
-        ],
-    )
-    for preset, document in found.items():
-        section.blocks.append(f"### `{preset}`")
-        for precision in ("fp32", "fp16"):
-            ways = {f"{way}_{precision}": words for way, words in _GPU_WAYS.items()}
-            section.blocks += [f"In {precision}:", _ways(document, ways)]
-            section.blocks += [
-                f"{words}, ours / plain: {share(faster)}"
-                for runner, words in _RUNNERS.items()
-                if (faster := document["ours_over_plain"].get(f"{runner}_{precision}"))
-            ]
-        section.blocks += [f"Left out: {line}" for line in document["left_out"].values()]
-        section.blocks += [f"Doubtful: {line}" for line in document["doubts"]]
-        section.blocks.append(circumstances(document))
-    return section if found else None
-
-
-_GPU_WAYS = {
-    "torch_eager": "PyTorch eager",
-    "torch_compiled": "`torch.compile`",
-    "onnxruntime_plain": "ONNX Runtime, a plain export",
-    "onnxruntime_ours": "ONNX Runtime, ours",
-    "tensorrt_plain": "TensorRT, a plain export",
-    "tensorrt_ours": "TensorRT, ours",
-}
-
-
-_RUNNERS = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
-
-
-def _ways(document: Document, words: Mapping[str, str]) -> str:
+def ways_table(document: Document, words: Mapping[str, str]) -> str:
     """A row for each way that was measured, and how much of its time the last of them takes."""
     times = {way: document["times"][way] for way in words if way in document["times"]}
     last = [*times][-1]

@@ -8,7 +8,6 @@ tests/data/oracle_reference.*.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,11 @@ import pytest
 import torch
 from torch import nn
 
-from dsunet import DSUNet, DSUNetConfig
+from dsunet import DSUNetConfig
 from dsunet.model import build_empty
 from dsunet.public_layout import HAAR_KEYS, MASK_TOKEN_KEY, public_key
-from tests.fill_weights import fill_one, inputs
-
-DATA = Path(__file__).parents[1] / "data"
-SEED = 1
+from tests.fill_weights import inputs
+from tests.model.oracle import DATA, SEED, Maps, filled_large, reference_maps
 
 TOLERANCE = 1e-4
 """Largest difference in a map before the decoder, as a part of the map's standard deviation.
@@ -49,14 +46,9 @@ MAPS = {
 """The oracle's name of every intermediate map: our module, and which of its outputs."""
 
 
-Maps = dict[str, np.ndarray[Any, Any]]
-
-
 @pytest.fixture(scope="module")
 def reference() -> Maps:
-    """512 evenly spaced values of every map, and the three outputs whole (`out1_full`, …)."""
-    with np.load(DATA / "oracle_reference.npz") as arrays:
-        return dict(arrays)
+    return reference_maps()
 
 
 @pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -85,18 +77,6 @@ def computed(request: pytest.FixtureRequest) -> Maps:
         "out2": logits.middle.cpu().numpy(),
         "out3": logits.fine.cpu().numpy(),
     }
-
-
-def filled_large() -> DSUNet:
-    model = build_empty(DSUNetConfig.preset("large"))
-    state = {
-        key: torch.zeros((), dtype=torch.int64)
-        if key.endswith("num_batches_tracked")
-        else torch.from_numpy(np.asarray(fill_one(public_key(key), tuple(like.shape), SEED)))
-        for key, like in model.state_dict().items()
-    }
-    model.load_state_dict(state, assign=True)
-    return model.eval()
 
 
 MOMENTS: dict[str, dict[str, Any]] = json.loads((DATA / "oracle_reference.json").read_text())

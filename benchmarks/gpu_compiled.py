@@ -1,0 +1,130 @@
+"""The model as `torch.compile` makes it, in pieces that repeat, so that compiling takes seconds.
+
+Encoder blocks of one kind share what is compiled once; everything else is compiled part by part.
+Inductor's own CUDA graphs belong to the thread that records them, and each turn has a thread of its
+own: so graphs are recorded by `gpu_calls.captured`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from gpu_ceiling import best
+from gpu_frames import Frames
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+BACKENDS = (
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+)
+
+
+def parts(frames: Frames) -> Iterator[tuple[str, nn.Module]]:
+    """The outermost modules that are called, by name."""
+    network = frames.model
+    yield "preprocess", frames.preprocess
+    for name, module in network.named_children():
+        if isinstance(module, nn.ModuleList | nn.ModuleDict):
+            yield from ((f"{name}.{key}", child) for key, child in module.named_children())
+        else:
+            yield name, module
+    yield "postprocess", frames.postprocess
+
+
+def hold_constants(frames: Frames) -> None:
+    """Do once what the model does at each call, and give products to the units that are made for
+    them: the same numbers up to rounding.
+    """
+    trunk, vit = frames.model.hiera.trunk, frames.model.dino.vit  # type: ignore[union-attr]
+    side = frames.model.config.hiera.map_sizes[0]
+    with torch.inference_mode():
+        position = trunk._get_pos_embed((side, side)).clone()
+    trunk._get_pos_embed = lambda size: position
+    vit.patch_embed.proj = PatchProduct(vit.patch_embed.proj)
+
+
+class PatchProduct(nn.Module):
+    """A convolution whose stride is its kernel, as one matrix product: with three channels in, it
+    is slow otherwise.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.side = convolution.kernel_size[0]
+        self.weight = nn.Parameter(convolution.weight.flatten(1).contiguous(), requires_grad=False)
+        self.bias = convolution.bias
+
+    def forward(self, image: Tensor) -> Tensor:
+        """N×3×S×S to N×C×s×s."""
+        patches = image.unflatten(2, (-1, self.side)).unflatten(4, (-1, self.side))
+        patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3)
+        return F.linear(patches, self.weight, self.bias).permute(0, 3, 1, 2)
+
+
+def compile_parts(frames: Frames) -> None:
+    """Put in the place of each part, of an encoder each block, what `torch.compile` makes of it.
+
+    Choosing kernels by timing them would take another minute, and cuBLAS is the fastest for
+    DINOv2's products: by 18 to 24 % on an H200.
+    """
+    # There are as many variants of a Hiera block as of its windows and widths.
+    torch._dynamo.config.recompile_limit = 64
+    for name, module in [*parts(frames)]:
+        owner: nn.Module = frames if hasattr(frames, name) else frames.model
+        *folder, leaf = name.split(".")
+        owner = owner.get_submodule(".".join(folder))
+        for blocks in _repeated(module):
+            for index, block in enumerate(blocks):
+                blocks[index] = torch.compile(block, dynamic=False)
+        if not [*_repeated(module)]:
+            owner._modules[leaf] = torch.compile(module, dynamic=False)  # type: ignore[assignment]
+
+
+def _repeated(module: nn.Module) -> Iterator[nn.ModuleList | nn.Sequential]:
+    """An encoder's blocks and adapters."""
+    for path in ("vit.blocks", "trunk.blocks", "adapters"):
+        try:
+            yield module.get_submodule(path)  # type: ignore[misc]
+        except AttributeError:
+            continue
+
+
+def attention_times(model: nn.Module, batch: int, device: str) -> dict[str, float]:
+    """Seconds of DINOv2's attention in float16 by each backend of PyTorch that has it, best first.
+
+    Of one layer, on random numbers.
+    """
+    vit = model.dino.vit  # type: ignore[union-attr]
+    attention = vit.blocks[0].attn
+    shape = (batch, attention.num_heads, vit.pos_embed.shape[1], attention.head_dim)
+    q, k, v = (torch.randn(shape, device=device, dtype=torch.float16) for _ in range(3))
+    found = {}
+    for backend in BACKENDS[:-1]:
+        try:
+            with sdpa_kernel(backend):
+                found[backend.name] = best(
+                    functools.partial(F.scaled_dot_product_attention, q, k, v)
+                )
+        except RuntimeError:  # it has no kernel for this
+            continue
+    return dict(sorted(found.items(), key=lambda one: one[1]))
+
+
+def attending(call: Callable[..., Any], first: str | None) -> Callable[..., Any]:
+    """The call, with this backend of attention preferred wherever it has a kernel."""
+    if first is None:
+        return call
+    order = sorted(BACKENDS, key=lambda backend: backend.name != first)
+
+    def with_order(**inputs: Tensor) -> Any:
+        with sdpa_kernel(order, set_priority=True):
+            return call(**inputs)
+
+    return with_order
