@@ -27,10 +27,11 @@ lowest:  ## the oldest packages that are allowed: the whole chain of commands, t
 	PATH=$(CURDIR)/build/lowest/bin:$$PATH examples/chain.sh build/lowest-chain 24 1
 	build/lowest/bin/pytest -n 2 --dist loadfile -m "not slow and not gpu" tests/test_lowest.py tests/test_command_lines.py tests/runtime
 
-check: $(INSTALLED)  ## format, lint, types
+check: $(INSTALLED)  ## format, lint, types, and the site of the manual
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # The quick ones first; those of `large`, at the end, take most of the time and 12 GB of memory.
 bench: $(INSTALLED)  ## measure everything on this CPU, some two hours, and write benchmarks/

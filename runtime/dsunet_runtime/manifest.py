@@ -312,10 +312,11 @@ class Manifest:
             raise ArtifactError("the manifest is not readable: it has no format_version")
         version = values["format_version"]
         if version != FORMAT_VERSION:
+            later = type(version) is int and version > FORMAT_VERSION
+            update = "update dsunet, or " if later else ""
             raise ArtifactError(
                 f"the manifest has format version {printable(version)} and this dsunet_runtime "
-                f"reads {FORMAT_VERSION}: export (or build) again with this version, or install "
-                f"the one that wrote it"
+                f"reads {FORMAT_VERSION}: {update}export (or build) again with this version"
             )
         if not document.is_whole(text):
             raise ArtifactError(
@@ -328,8 +329,8 @@ class Manifest:
             check_bounds(manifest)
         except (TypeError, ValueError) as error:
             raise ArtifactError(
-                f"the manifest does not describe an artifact: export again with this version "
-                f"({reason(error)})"
+                f"the manifest does not describe an artifact: update dsunet if a later one wrote "
+                f"it, or export again with this version ({reason(error)})"
             ) from error
         return manifest
 

@@ -13,17 +13,15 @@ from dsunet_runtime.quoting import quote
 
 def decode(kind: Any, value: Any) -> Any:
     """A value as the type that an annotation names: a dataclass, an enum, a tuple, a dict, an
-    optional, or a plain type.
+    optional, or a plain type.  Fields that a dataclass does not have are ignored.
 
     Raises TypeError or ValueError if it does not fit.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        unknown = _items(value).keys() - hints.keys()
-        if unknown:
-            raise ValueError(f"unknown field {quote(min(unknown))}")
-        return typing.cast(Any, kind)(**{k: decode(hints[k], v) for k, v in value.items()})
+        known = {k: decode(hints[k], v) for k, v in _items(value).items() if k in hints}
+        return typing.cast(Any, kind)(**known)
     if origin is tuple:
         if not isinstance(value, list):
             raise TypeError(f"{quote(value)} is not a list")
