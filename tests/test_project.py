@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from email.parser import BytesParser
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LICENCE_FILES = ("LICENSE", "NOTICE")
 
 
@@ -47,3 +49,13 @@ def test_licence_is_apache_2_in_full() -> None:
     text = (ROOT / "LICENSE").read_text()
     assert text.split()[:4] == ["Apache", "License", "Version", "2.0,"]
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_citation_names_the_software_and_the_paper() -> None:
+    yaml = pytest.importorskip("yaml")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    (paper,) = citation["references"]
+    assert [author["family-names"] for author in paper["authors"]] == ["Xu", "Yang", "Xu"]
+    assert paper["url"] == PROJECT["urls"]["Paper"]
+    assert (citation["license"], citation["keywords"]) == (PROJECT["license"], PROJECT["keywords"])
