@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 import tarfile
@@ -14,6 +16,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PACKAGES = {
+    "dsunet": ROOT / "dsunet",
+    "dsunet_export": ROOT / "export/dsunet_export",
+    "dsunet_runtime": ROOT / "runtime/dsunet_runtime",
+}
 LICENCE_FILES = ("LICENSE", "NOTICE")
 
 
@@ -59,3 +66,79 @@ def test_citation_names_the_software_and_the_paper() -> None:
     assert [author["family-names"] for author in paper["authors"]] == ["Xu", "Yang", "Xu"]
     assert paper["url"] == PROJECT["urls"]["Paper"]
     assert (citation["license"], citation["keywords"]) == (PROJECT["license"], PROJECT["keywords"])
+
+
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_architecture_lists_every_module(package: str) -> None:
+    folder = PACKAGES[package]
+    block = ARCHITECTURE.split(f"\n{folder.relative_to(ROOT)}/\n")[1]
+    (lines,) = re.findall(r"\A(?:    .+\n)+", block)
+    listed = {line.split()[0] for line in lines.splitlines()}
+    there = {
+        path.name + "/" * path.is_dir()
+        for path in folder.iterdir()
+        if path.name not in ("__init__.py", "__main__.py", "__pycache__", "py.typed")
+    }
+    assert listed == there
+
+
+def test_architecture_names_what_exists() -> None:
+    names = re.findall(r"`((?:dsunet|dsunet_export|dsunet_runtime)(?:\.\w+)+)`", ARCHITECTURE)
+    assert len(names) > 30
+    assert [name for name in names if not is_defined(name)] == []
+    paths = [path for path in re.findall(r"`(\w+/[\w/.]*)`", ARCHITECTURE) if path != "masks/"]
+    assert len(paths) > 5
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def is_defined(name: str) -> bool:
+    """Whether `package.module.Class.method` is in the source, without an import of it."""
+    package, *parts = name.split(".")
+    place = PACKAGES[package]
+    while parts and (place / parts[0]).is_dir():
+        place /= parts.pop(0)
+    if parts and (place / f"{parts[0]}.py").is_file():
+        place /= f"{parts.pop(0)}.py"
+    else:
+        place /= "__init__.py"
+    body = ast.parse(place.read_text()).body
+    for part in parts:
+        found = [statement for statement in body if part in names_of(statement)]
+        if not found:
+            return False
+        body = getattr(found[0], "body", [])
+    return True
+
+
+def names_of(statement: ast.stmt) -> set[str]:
+    """The names that a statement defines."""
+    match statement:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name}
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return {name}
+        case ast.Assign(targets=targets):
+            return {target.id for target in targets if isinstance(target, ast.Name)}
+        case ast.ImportFrom(names=aliases):
+            return {alias.asname or alias.name for alias in aliases}
+    return set()
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [("dsunet_runtime", {"dsunet", "dsunet_export"}), ("dsunet", {"dsunet_export"})],
+)
+def test_imports_go_one_way(package: str, forbidden: set[str]) -> None:
+    for file in PACKAGES[package].rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Import(names=aliases):
+                    modules = {alias.name for alias in aliases}
+                case ast.ImportFrom(module=str(module)):
+                    modules = {module}
+                case _:
+                    continue
+            assert not {module.partition(".")[0] for module in modules} & forbidden, file
