@@ -85,13 +85,22 @@ def test_architecture_lists_every_module(package: str) -> None:
     assert listed == there
 
 
-def test_architecture_names_what_exists() -> None:
-    names = re.findall(r"`((?:dsunet|dsunet_export|dsunet_runtime)(?:\.\w+)+)`", ARCHITECTURE)
-    assert len(names) > 30
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_pages_name_what_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    names = re.findall(r"`((?:dsunet|dsunet_export|dsunet_runtime)(?:\.\w+)+)`", text)
+    paths = re.findall(r"[`(]([\w.]+(?:/[\w.]*)+|\w+\.(?:md|toml|txt))[`)]", text)
+    places = [path for path in paths if path != "masks/" and "NAME" not in path]
+    assert len(names) > 5
+    assert len(places) > 5
     assert [name for name in names if not is_defined(name)] == []
-    paths = [path for path in re.findall(r"`(\w+/[\w/.]*)`", ARCHITECTURE) if path != "masks/"]
-    assert len(paths) > 5
-    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert [path for path in places if not (ROOT / path).exists()] == []
+
+
+def test_contributing_names_targets_of_make() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"`make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text())):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
 def is_defined(name: str) -> bool:
@@ -142,3 +151,20 @@ def test_imports_go_one_way(package: str, forbidden: set[str]) -> None:
                 case _:
                     continue
             assert not {module.partition(".")[0] for module in modules} & forbidden, file
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", makefile, flags=re.MULTILINE)
+    command = ["make", "--no-print-directory", "help"]
+    lines = subprocess.check_output(command, cwd=ROOT, text=True).splitlines()
+    assert [line.split()[1] for line in lines] == phony.split()
+    assert all(line.split()[2:] for line in lines)
+
+
+def test_hooks_run_the_ruff_of_this_project() -> None:
+    yaml = pytest.importorskip("yaml")
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    assert {repository["repo"] for repository in config["repos"]} == {"local"}
+    entries = [hook["entry"] for repository in config["repos"] for hook in repository["hooks"]]
+    assert entries == ["ruff format --force-exclude", "ruff check --force-exclude"]
