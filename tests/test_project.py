@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+import dsunet_runtime
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -21,6 +25,7 @@ PACKAGES = {
     "dsunet_export": ROOT / "export/dsunet_export",
     "dsunet_runtime": ROOT / "runtime/dsunet_runtime",
 }
+COMMANDS = {"dsunet": "dsunet", "dsunet-export": "dsunet_export", "dsunet-run": "dsunet_runtime"}
 LICENCE_FILES = ("LICENSE", "NOTICE")
 
 
@@ -168,3 +173,19 @@ def test_hooks_run_the_ruff_of_this_project() -> None:
     assert {repository["repo"] for repository in config["repos"]} == {"local"}
     entries = [hook["entry"] for repository in config["repos"] for hook in repository["hooks"]]
     assert entries == ["ruff format --force-exclude", "ruff check --force-exclude"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_one_version(package: str, distributions: tuple[Path, Path]) -> None:
+    version = importlib.import_module(package).__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    assert distributions[0].name == f"dsunet-{version}-py3-none-any.whl"
+    sources = [file.read_text() for file in PACKAGES[package].rglob("*.py")]
+    assert sum(f'"{version}"' in source for source in sources) == (package == "dsunet_runtime")
+
+
+@pytest.mark.parametrize(("command", "package"), COMMANDS.items())
+def test_version_of_the_commands(command: str, package: str) -> None:
+    app = importlib.import_module(f"{package}.cli").app
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"{command} {dsunet_runtime.__version__}\n")

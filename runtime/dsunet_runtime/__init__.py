@@ -25,6 +25,9 @@ from dsunet_runtime.manifest import Manifest
 if TYPE_CHECKING:
     from dsunet_runtime.segmenter import Segmenter, load
 
+__version__ = "0.1.0"
+"""The version of the whole distribution; packages, commands and metadata take it from here."""
+
 __all__ = [
     "ArtifactError",
     "BackendError",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from dsunet_runtime import __version__
 from dsunet_runtime.quoting import clean, printable, quote, reason
 
 _FAILED = 1
@@ -83,9 +84,7 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
 
     def show_version(wanted: bool) -> None:
         if wanted:
-            from importlib.metadata import version
-
-            print(f"{program} {version('dsunet')}")
+            print(f"{program} {__version__}")
             raise typer.Exit
 
     app = typer.Typer(

@@ -278,8 +278,3 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage: dsunet-export" in done.stdout
-
-
-def test_version() -> None:
-    result = CliRunner().invoke(app, ["--version"])
-    assert re.fullmatch(r"dsunet-export \d+\.\d+\.\d+\n", result.stdout)
