@@ -189,3 +189,44 @@ def test_version_of_the_commands(command: str, package: str) -> None:
     app = importlib.import_module(f"{package}.cli").app
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"{command} {dsunet_runtime.__version__}\n")
+
+
+@pytest.mark.parametrize(("command", "package"), COMMANDS.items())
+def test_packages_run_as_their_commands(command: str, package: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", package, "nonsense"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{command}: ")
+    assert done.stderr.endswith(f"see `{command} --help`\n")
+
+
+@pytest.mark.parametrize(("command", "package"), COMMANDS.items())
+def test_h_is_help(command: str, package: str) -> None:
+    app = importlib.import_module(f"{package}.cli").app
+    names = [one.name or one.callback.__name__ for one in app.registered_commands]
+    for arguments in ([], *([name] for name in names)):
+        short = CliRunner().invoke(app, [*arguments, "-h"], prog_name=command)
+        long = CliRunner().invoke(app, [*arguments, "--help"], prog_name=command)
+        assert short.exit_code == long.exit_code == 0
+        assert short.stdout == long.stdout
+        assert short.stdout.startswith(" ".join(["Usage:", command, *arguments]))
+        assert "-h, --help" in short.stdout
+
+
+@pytest.mark.parametrize(("command", "package"), COMMANDS.items())
+def test_shell_completion(command: str, package: str) -> None:
+    app = importlib.import_module(f"{package}.cli").app
+    variable = f"_{command.replace('-', '_').upper()}_COMPLETE"
+
+    def complete(*words: str) -> list[str]:
+        typed = {"COMP_WORDS": " ".join([command, *words]), "COMP_CWORD": str(len(words))}
+        environment = {variable: "complete_bash", **typed}
+        result = CliRunner().invoke(app, env=environment, prog_name=command)
+        assert result.stderr == ""
+        return result.stdout.split()
+
+    names = [one.name or one.callback.__name__ for one in app.registered_commands]
+    assert complete("") == names
+    assert complete(names[0][:3]) == [names[0]]
+    assert "--help" in complete(names[0], "--")

@@ -23,7 +23,7 @@ _ENDINGS = ("SIGTERM", "SIGHUP")
 
 
 def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Typer:
-    """An empty command with `--version`.
+    """An empty command with `--version`, `-h` and shell completion.
 
     Wrong usage becomes one line on stderr and exit code 2; a fault that a subcommand raises, an
     error of the file system or a lack of memory one line and exit code 1; an interruption exit code
@@ -40,6 +40,8 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
                 sys.exit(_FAILED)
 
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if ctx.resilient_parsing:  # for shell completion: nothing is refused
+                return super().parse_args(ctx, args)
             if not args:
                 print(ctx.get_help(), file=sys.stderr)
                 ctx.exit(_WRONG_USAGE)
@@ -90,7 +92,7 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
     app = typer.Typer(
         cls=Group,
         help=summary,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
