@@ -230,3 +230,36 @@ def test_shell_completion(command: str, package: str) -> None:
     assert complete("") == names
     assert complete(names[0][:3]) == [names[0]]
     assert "--help" in complete(names[0], "--")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_api_is_declared(package: str) -> None:
+    code = (
+        f"import sys, {package} as package\n"
+        "assert {*package.__all__} <= {*dir(package)}, dir(package)\n"
+        "assert not {'torch', 'onnx', 'onnxruntime', 'numpy', 'PIL'} & {*sys.modules}\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    module = importlib.import_module(package)
+    assert module.__all__ == sorted(module.__all__)
+    for name in module.__all__:
+        assert getattr(module, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        getattr(module, "nonsense")  # noqa: B009 - for type checkers
+
+
+def test_a_missing_package_of_the_export_is_named_with_its_extra() -> None:
+    code = (
+        "import sys\nsys.modules['torch'] = None\nimport dsunet_export\n"
+        "try:\n    dsunet_export.export_onnx\n"
+        "except dsunet_export.MissingExtraError as error:\n    print(error)"
+    )
+    line = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert line == "torch is not installed: pip install 'dsunet[export]'\n"
+
+
+def test_the_demo_uses_the_declared_api_of_the_export() -> None:
+    tree = ast.parse((ROOT / "examples/demo.py").read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    modules = {str(node.module) for node in imports if "dsunet_export" in str(node.module)}
+    assert modules == {"dsunet_export"}
