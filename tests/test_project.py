@@ -263,3 +263,21 @@ def test_the_demo_uses_the_declared_api_of_the_export() -> None:
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     modules = {str(node.module) for node in imports if "dsunet_export" in str(node.module)}
     assert modules == {"dsunet_export"}
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda"])
+def test_dockerfiles(name: str) -> None:
+    """As far as it shows without a build of them."""
+    text = (ROOT / f"docker/{name}.Dockerfile").read_text()
+    assert text.startswith("# Example: ")
+    (base,) = re.findall(r"^FROM (\S+)$", text, flags=re.MULTILINE)
+    assert re.fullmatch(r"[a-z/]+:\d+\.\d+[\w.-]+", base)
+    copied = re.findall(r"^COPY (.+) \S+$", text, flags=re.MULTILINE)
+    sources = {source for line in copied for source in line.split()}
+    sent = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE)
+    assert sources == {*sent}
+    assert [source for source in sources if not (ROOT / source).exists()] == []
+    (extras,) = re.findall(r"'\.\[([\w,]+)\]'", text)
+    assert {*extras.split(",")} <= PROJECT["optional-dependencies"].keys()
+    users = re.findall(r"^USER (\w+)$", text, flags=re.MULTILINE)
+    assert users == ["dsunet"]
