@@ -163,9 +163,9 @@ def bench(
     """
     if seconds is not None and calls is not None:
         raise typer.BadParameter("give either --seconds or --calls, not both")
-    from dsunet_runtime.bench.measuring import Plan
-    from dsunet_runtime.bench.report import as_document, draw, write_report
-    from dsunet_runtime.bench.running import BenchOptions, run
+    from dsunet_runtime.bench.benchmark import BenchOptions, run
+    from dsunet_runtime.bench.measurement import Plan
+    from dsunet_runtime.bench.result_formats import as_document, draw, write_report
     from dsunet_runtime.jobs import results_folder
 
     plan = Plan(rounds=rounds, seconds=10.0 if seconds is None else seconds, calls=calls)

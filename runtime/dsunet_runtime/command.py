@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from dsunet_runtime.quoting import clean, printable, quote, reason
+from dsunet_runtime.message_text import clean, printable, quote, reason
 
 _FAILED = 1
 _WRONG_USAGE = 2
