@@ -164,11 +164,11 @@ def bench(
     if seconds is not None and calls is not None:
         raise typer.BadParameter("give either --seconds or --calls, not both")
     from dsunet_runtime.bench.benchmark import BenchOptions, run
-    from dsunet_runtime.bench.measurement import Plan
+    from dsunet_runtime.bench.measurement import Schedule
     from dsunet_runtime.bench.result_formats import as_document, draw, write_report
     from dsunet_runtime.jobs import results_folder
 
-    plan = Plan(rounds=rounds, seconds=10.0 if seconds is None else seconds, calls=calls)
+    schedule = Schedule(rounds=rounds, seconds=10.0 if seconds is None else seconds, calls=calls)
     options = BenchOptions(
         artifacts=artifacts,
         providers=provider or [Provider.CPU],
@@ -177,7 +177,7 @@ def bench(
         streams=streams or [1],
         threads=threads,
         image=image,
-        plan=plan,
+        schedule=schedule,
         cold_starts=not no_cold_start,
         roofline=roofline,
     )

@@ -71,7 +71,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Workload:
     """One thing to time: a runner in a setting.  `calls` has a call for each stream."""
 
     runner: Runner
@@ -117,11 +117,11 @@ class Workbench(Closeable):
         """The artifact's."""
         return self._segmenter.manifest
 
-    def subject(self, setting: Setting) -> Subject:
+    def workload(self, setting: Setting) -> Workload:
         """Something to time.  Raises BackendError if the artifact cannot be used so."""
         check_setting(self._runner, self.manifest, setting, self._rgb)
         calls = tuple(self._call(setting) for _ in range(setting.streams))
-        return Subject(self._runner, setting, calls)
+        return Workload(self._runner, setting, calls)
 
     def close(self) -> None:
         self._segmenter.close()

@@ -70,7 +70,7 @@ class Event(Closeable):
         """From now on this event stands for the work that the stream has so far."""
 
     @abstractmethod
-    def hold(self, stream: int) -> None:
+    def wait(self, stream: int) -> None:
         """What comes into the stream from now on waits for this event; the host does not."""
 
     @abstractmethod

@@ -58,7 +58,7 @@ class Slot:
             for spec in self._manifest.outputs
         }
         pointers = {name: buffer.pointer for name, buffer in self._buffers.items()}
-        self._run.enqueue(execution.Tensors(shapes, pointers), self._stream)
+        self._run.enqueue(execution.Bindings(shapes, pointers), self._stream)
         for name, view in self._results.items():
             self._device.to_host(view, self._buffers[name].pointer, self._stream)
         self._done.record(self._stream.handle)
