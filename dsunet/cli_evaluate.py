@@ -237,7 +237,7 @@ def _warn_of_random_weights(path: Path, predictor: Predictor) -> None:
     from dsunet_runtime.segmenter import Segmenter
 
     if isinstance(predictor, Segmenter) and predictor.manifest.weights_are_random:
-        complain("dsunet", f"{path} has random weights: its masks mean nothing")
+        complain("dsunet", f"{path} has randomly initialised weights: its masks are not meaningful")
 
 
 def _complain_of_undefined(evaluation: list[DatasetResults]) -> None:

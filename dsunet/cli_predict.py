@@ -12,7 +12,7 @@ from dsunet.device import Device
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.command_options import integer
 from dsunet_runtime.manifest import MaskForm
-from dsunet_runtime.predict_options import Images, Masks, Overlay, place_of_masks
+from dsunet_runtime.predict_options import Images, Masks, Overlay, mask_destination
 
 
 def predict(
@@ -51,7 +51,7 @@ def predict(
 
     Exit codes: 0 all masks are written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
-    folder, name = place_of_masks(output, images)
+    folder, name = mask_destination(output, images)
 
     from dsunet import load_model
     from dsunet.evaluation.predictors import TorchPredictor

@@ -17,11 +17,11 @@ from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bench.roofline.ceiling import Ceiling, measure_ceiling
 from dsunet_runtime.bench.roofline.gpu_ceiling import measure_gpu_ceiling
-from dsunet_runtime.bench.roofline.layers import repeat
+from dsunet_runtime.bench.roofline.layer_profile import repeat
 from dsunet_runtime.bench.roofline.ort_profile import profile_onnx
 from dsunet_runtime.bench.roofline.summary import Roofline
 from dsunet_runtime.bench.roofline.trt_profile import profile_engine
-from dsunet_runtime.bench.subjects import Runner, Setting, Workbench
+from dsunet_runtime.bench.workload import Runner, Setting, Workbench
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.forms import form_of
@@ -30,7 +30,7 @@ from dsunet_runtime.provider import Provider
 
 
 @dataclass(frozen=True, slots=True)
-class Profiled:
+class ProfileRequest:
     """What to profile."""
 
     runner: Runner
@@ -49,7 +49,7 @@ def check_can_profile(runner: Runner) -> None:
 
 
 def measure_rooflines(
-    profiled: Sequence[Profiled],
+    profiled: Sequence[ProfileRequest],
     image: Path,
     rgb: NDArray[np.uint8],
     threads: int | None,
@@ -71,7 +71,7 @@ def measure_rooflines(
 
 
 def _on_cpu(
-    one: Profiled, rgb: NDArray[np.uint8], threads: int | None, ceiling: Ceiling
+    one: ProfileRequest, rgb: NDArray[np.uint8], threads: int | None, ceiling: Ceiling
 ) -> Roofline:
     precision = one.manifest.precision
     profile = profile_onnx(one.runner.artifact, one.manifest, _inputs(one, rgb), threads)
@@ -82,7 +82,7 @@ def _on_cpu(
     return Roofline.of(one.runner.label, one.batch, profile, ceiling)
 
 
-def _of_engine(one: Profiled, image: Path, rgb: NDArray[np.uint8]) -> Roofline:
+def _of_engine(one: ProfileRequest, image: Path, rgb: NDArray[np.uint8]) -> Roofline:
     path, manifest = one.runner.artifact, one.manifest
     seconds = _on_device(one, image, rgb)
     trt, cuda = load_flavor(path, manifest), find_cuda(path, manifest)
@@ -103,14 +103,14 @@ def _quantized_notes(precision: Precision, ceiling: str) -> Iterator[str]:
         yield f"the ceiling is {ceiling}'s; products of {quantized} may be beyond it"
 
 
-def _on_device(one: Profiled, image: Path, rgb: NDArray[np.uint8]) -> float:
+def _on_device(one: ProfileRequest, image: Path, rgb: NDArray[np.uint8]) -> float:
     """Seconds of a run without a profiler and without copies, the median."""
     with Workbench(one.runner, image, rgb, None) as bench:
-        (call,) = bench.subject(Setting(Origin.DEVICE, one.batch, 1)).calls
+        (call,) = bench.workload(Setting(Origin.DEVICE, one.batch, 1)).calls
         call()
         return statistics.median(repeat(call))
 
 
-def _inputs(one: Profiled, rgb: NDArray[np.uint8]) -> Tensors:
+def _inputs(one: ProfileRequest, rgb: NDArray[np.uint8]) -> Tensors:
     prepared = form_of(one.manifest).prepare(rgb)
     return {name: np.stack([value] * one.batch) for name, value in prepared.inputs.items()}

@@ -14,14 +14,18 @@ from typing import TextIO
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.bench.cold_start import ColdStart, measure_cold_start
 from dsunet_runtime.bench.image import make_image, read_image, size_for
-from dsunet_runtime.bench.measuring import Measurement, Plan, take_turns, warmed_up
+from dsunet_runtime.bench.measurement import Measurement, Schedule, measure_interleaved, warm_up_all
 from dsunet_runtime.bench.memory import resident
+from dsunet_runtime.bench.monitor import GpuMonitor, GpuReadings, busy_cores, gpu_of
 from dsunet_runtime.bench.origin import Origin
-from dsunet_runtime.bench.roofline.measuring import Profiled, check_can_profile, measure_rooflines
+from dsunet_runtime.bench.roofline.measurement import (
+    ProfileRequest,
+    check_can_profile,
+    measure_rooflines,
+)
 from dsunet_runtime.bench.roofline.summary import Roofline
 from dsunet_runtime.bench.statistics import Ratio
-from dsunet_runtime.bench.subjects import Runner, Setting, Workbench, check_setting
-from dsunet_runtime.bench.watching import Watch, Watched, busy_cores, gpu_of
+from dsunet_runtime.bench.workload import Runner, Setting, Workbench, check_setting
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.file_kinds import is_engine
@@ -45,13 +49,13 @@ class BenchOptions:
     threads: int | None = None
     image: Path | None = None
     """By default one is made."""
-    plan: Plan = field(default_factory=Plan)
+    schedule: Schedule = field(default_factory=Schedule)
     cold_starts: bool = True
     roofline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class RunnerResult:
     """A runner, and how it starts."""
 
     runner: Runner
@@ -60,7 +64,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RelativeTime:
     """A runner beside the first one, in the same setting."""
 
     measurement: Measurement
@@ -75,9 +79,9 @@ class BenchResults:
     width: int
     height: int
     gpu: Gpu | None
-    runners: Sequence[Measured]
+    runners: Sequence[RunnerResult]
     measurements: Sequence[Measurement]
-    watched: Watched | None
+    gpu_readings: GpuReadings | None
     host_growth: int | None
     """Bytes by which this process grew from the first counted call to the last."""
     doubts: Sequence[str]
@@ -86,14 +90,14 @@ class BenchResults:
     """Of each runner and batch; none if they are not asked for."""
 
     @property
-    def comparisons(self) -> list[Comparison]:
+    def relative_times(self) -> list[RelativeTime]:
         """Each measurement with that of the first runner in its setting."""
         firsts: dict[Setting, Measurement] = {}
         found = []
         for one in self.measurements:
-            first = firsts.setdefault(one.subject.setting, one)
+            first = firsts.setdefault(one.workload.setting, one)
             if first is not one:
-                found.append(Comparison(one, first, one.time_relative_to(first)))
+                found.append(RelativeTime(one, first, one.time_relative_to(first)))
         return found
 
 
@@ -133,20 +137,20 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
                 loaded.enter_context(Workbench(runner, image, rgb, options.threads))
                 for runner in runners
             ]
-            subjects = [
-                bench.subject(setting)
+            workloads = [
+                bench.workload(setting)
                 for bench, wanted in zip(benches, settings, strict=True)
                 for setting in wanted
             ]
-            measurements = warmed_up(subjects, options.plan, status.show)
+            measurements = warm_up_all(workloads, options.schedule, status.show)
             before = resident()
-            watch = loaded.enter_context(Watch(gpu))
-            take_turns(measurements, options.plan, status.show)
-            watched, after = watch.found, resident()
+            monitor = loaded.enter_context(GpuMonitor(gpu))
+            measure_interleaved(measurements, options.schedule, status.show)
+            gpu_readings, after = monitor.readings, resident()
         rooflines = []
         if options.roofline:
             profiled = [
-                Profiled(runner, manifest, batch)
+                ProfileRequest(runner, manifest, batch)
                 for runner, manifest in zip(runners, manifests, strict=True)
                 for batch in _batches(options, manifest)
             ]
@@ -155,14 +159,14 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
             except RuntimeFault as fault:  # what has been measured is worth having
                 doubts.append(f"there is no roofline: {fault}")
     growth = None if before is None or after is None else after - before
-    doubts += _doubts(measurements, watched)
+    doubts += _doubts(measurements, gpu_readings)
     return BenchResults(
         width=rgb.shape[1],
         height=rgb.shape[0],
         gpu=gpu,
-        runners=list(map(Measured, runners, manifests, starts)),
+        runners=list(map(RunnerResult, runners, manifests, starts)),
         measurements=measurements,
-        watched=watched,
+        gpu_readings=gpu_readings,
         host_growth=growth,
         doubts=doubts,
         rooflines=rooflines,
@@ -191,12 +195,12 @@ def _batches(options: BenchOptions, manifest: Manifest) -> Sequence[int]:
     return options.batches or [batch_range(manifest).optimum]
 
 
-def _doubts(measurements: Sequence[Measurement], watched: Watched | None) -> list[str]:
-    found = [] if watched is None else watched.doubts()
+def _doubts(measurements: Sequence[Measurement], gpu_readings: GpuReadings | None) -> list[str]:
+    found = [] if gpu_readings is None else gpu_readings.doubts()
     for one in measurements:
         if not one.warm_up.stable:
             found.append(
-                f"{one.subject.runner.label}, {one.subject.setting}: calls had not settled after "
+                f"{one.workload.runner.label}, {one.workload.setting}: calls had not settled after "
                 f"{one.warm_up.seconds:.0f} s of warm-up"
             )
     return found

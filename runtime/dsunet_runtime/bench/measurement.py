@@ -1,4 +1,4 @@
-"""The clock: warm-up until stable, then rounds in which every subject has its turn."""
+"""The clock: warm-up until stable, then rounds in which every workload has its turn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from itertools import count
 from typing import NamedTuple
 
 from dsunet_runtime.bench.statistics import Latency, Ratio
-from dsunet_runtime.bench.subjects import Call, Subject
+from dsunet_runtime.bench.workload import Call, Workload
 
 _WINDOW = 5
 """Calls whose medians are compared to see whether the warm-up goes on."""
@@ -23,8 +23,8 @@ _STABLE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How long to measure each subject."""
+class Schedule:
+    """How long to measure each workload."""
 
     rounds: int = 10
     seconds: float = 10.0
@@ -32,10 +32,10 @@ class Plan:
     calls: int | None = None
     """Of each stream in all rounds together, instead of `seconds`; more where that makes rounds
     alike."""
-    longest_warm_up: float = 15.0
+    max_warm_up: float = 15.0
     """Seconds."""
 
-    def goes_on(self, calls: int, seconds: float) -> bool:
+    def continues(self, calls: int, seconds: float) -> bool:
         """Whether a stream begins another call in this round, after so many and so long."""
         if self.calls is not None:
             return calls < math.ceil(self.calls / self.rounds)
@@ -54,9 +54,9 @@ class WarmUp:
 
 @dataclass(slots=True)
 class Measurement:
-    """What the clock said of one subject."""
+    """What the clock said of one workload."""
 
-    subject: Subject
+    workload: Workload
     warm_up: WarmUp
     rounds: list[Round] = field(default_factory=list)
 
@@ -68,7 +68,7 @@ class Measurement:
     @property
     def images_per_second(self) -> float:
         """Of all streams together."""
-        images = self.subject.setting.batch * sum(len(one.calls) for one in self.rounds)
+        images = self.workload.setting.batch * sum(len(one.calls) for one in self.rounds)
         return images / sum(one.seconds for one in self.rounds)
 
     def time_relative_to(self, other: Measurement) -> Ratio:
@@ -76,15 +76,15 @@ class Measurement:
         return Ratio.of(self._seconds_per_image(), other._seconds_per_image())
 
     def _seconds_per_image(self) -> list[float]:
-        batch = self.subject.setting.batch
-        if self.subject.setting.streams == 1:
+        batch = self.workload.setting.batch
+        if self.workload.setting.streams == 1:
             return [statistics.median(one.calls) / batch for one in self.rounds]
         return [one.seconds / (len(one.calls) * batch) for one in self.rounds]
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One turn of one subject."""
+    """One turn of one workload."""
 
     calls: tuple[float, ...]
     """Seconds of each call, those of all streams."""
@@ -92,37 +92,37 @@ class Round:
     """From the first beginning to the last end."""
 
 
-def warmed_up(
-    subjects: Sequence[Subject], plan: Plan, report: Callable[[str], None]
+def warm_up_all(
+    workloads: Sequence[Workload], schedule: Schedule, report: Callable[[str], None]
 ) -> list[Measurement]:
-    """Each subject after its warm-up, one after the other."""
+    """Each workload after its warm-up, one after the other."""
     found = []
-    for subject in subjects:
-        report(f"warming up {subject.runner.label}, {subject.setting}")
-        found.append(Measurement(subject, warm_up(subject, plan.longest_warm_up)))
+    for workload in workloads:
+        report(f"warming up {workload.runner.label}, {workload.setting}")
+        found.append(Measurement(workload, warm_up(workload, schedule.max_warm_up)))
     return found
 
 
-def take_turns(
-    measurements: Sequence[Measurement], plan: Plan, report: Callable[[str], None]
+def measure_interleaved(
+    measurements: Sequence[Measurement], schedule: Schedule, report: Callable[[str], None]
 ) -> None:
     """Let each have a turn in every round.
 
     Every round begins with another one, so that what changes with time changes them all.
     """
-    for number in range(plan.rounds):
-        report(f"round {number + 1} of {plan.rounds}")
+    for number in range(schedule.rounds):
+        report(f"round {number + 1} of {schedule.rounds}")
         first = number % len(measurements)
         for one in [*measurements[first:], *measurements[:first]]:
-            one.rounds.append(_run(one.subject.calls, plan.goes_on))
+            one.rounds.append(_run(one.workload.calls, schedule.continues))
 
 
-def warm_up(subject: Subject, longest: float) -> WarmUp:
+def warm_up(workload: Workload, longest: float) -> WarmUp:
     """Call until two windows of calls take as long as each other, or for `longest` seconds."""
     start = time.perf_counter()
     latest: list[float] = []
     for calls in count(1):
-        latest.append(max(_run(subject.calls, lambda done, _: done < 1).calls))
+        latest.append(max(_run(workload.calls, lambda done, _: done < 1).calls))
         seconds = time.perf_counter() - start
         if stable(latest):
             return WarmUp(calls, seconds, stable=True)
@@ -139,11 +139,11 @@ def stable(seconds: Sequence[float]) -> bool:
     return abs(statistics.median(after) / statistics.median(before) - 1) <= _STABLE
 
 
-def _run(calls: Sequence[Call], goes_on: Callable[[int, float], bool]) -> Round:
+def _run(calls: Sequence[Call], continues: Callable[[int, float], bool]) -> Round:
     """Call in as many threads as there are calls, all of which begin at once."""
     gate = threading.Barrier(len(calls))
     threads = _threads(len(calls))
-    streams = [threads.submit(_repeat, call, gate, goes_on) for call in calls]
+    streams = [threads.submit(_repeat, call, gate, continues) for call in calls]
     times = [stream.result() for stream in streams]
     return Round(
         calls=tuple(seconds for one in times for seconds in one.calls),
@@ -165,11 +165,11 @@ class _Times(NamedTuple):
     calls: list[float]
 
 
-def _repeat(call: Call, gate: threading.Barrier, goes_on: Callable[[int, float], bool]) -> _Times:
+def _repeat(call: Call, gate: threading.Barrier, continues: Callable[[int, float], bool]) -> _Times:
     gate.wait()
     begin = now = time.perf_counter()
     taken: list[float] = []
-    while goes_on(len(taken), now - begin):
+    while continues(len(taken), now - begin):
         call()
         before, now = now, time.perf_counter()
         taken.append(now - before)

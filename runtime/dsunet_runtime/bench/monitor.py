@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.cuda import Gpu, find, nvml
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.file_kinds import is_engine
@@ -25,7 +25,7 @@ _BUSY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class SensorRange:
     """Of what was seen again and again."""
 
     minimum: float
@@ -33,19 +33,19 @@ class Spread:
     maximum: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
+    def of(cls, values: Sequence[float]) -> SensorRange:
         """Of at least one value."""
         return cls(min(values), statistics.median(values), max(values))
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class GpuReadings:
     """What a GPU did."""
 
-    clock_mhz: Spread
+    clock_mhz: SensorRange
     """Of its processors."""
-    power_w: Spread
-    temperature_c: Spread
+    power_w: SensorRange
+    temperature_c: SensorRange
     throttled: tuple[str, ...]
     """Why it was slower than it can be, if it was."""
 
@@ -61,7 +61,7 @@ class Watched:
         return found
 
 
-class Watch(Closing):
+class GpuMonitor(Closeable):
     """Looks at a GPU from a thread of its own, until it is closed."""
 
     def __init__(self, gpu: Gpu | None) -> None:
@@ -72,15 +72,15 @@ class Watch(Closing):
         self._thread.start()
 
     @property
-    def found(self) -> Watched | None:
+    def readings(self) -> GpuReadings | None:
         """What was seen so far; None without a GPU, or without NVML."""
         seen = list(self._seen)
         if not seen:
             return None
-        return Watched(
-            Spread.of([state.clock_mhz for state in seen]),
-            Spread.of([state.power_w for state in seen]),
-            Spread.of([state.temperature_c for state in seen]),
+        return GpuReadings(
+            SensorRange.of([state.clock_mhz for state in seen]),
+            SensorRange.of([state.power_w for state in seen]),
+            SensorRange.of([state.temperature_c for state in seen]),
             tuple(sorted({reason for state in seen for reason in state.throttled})),
         )
 

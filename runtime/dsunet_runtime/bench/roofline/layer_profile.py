@@ -12,7 +12,7 @@ _SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class ProfiledLayer:
     """One thing that was executed: a node, or several that became one kernel."""
 
     nodes: tuple[str, ...]
@@ -25,10 +25,10 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class LayerProfile:
     """A run, layer by layer."""
 
-    layers: Sequence[Layer]
+    layers: Sequence[ProfiledLayer]
     """In the order in which they were executed; the median of several runs."""
     seconds: float
     """The median of whole runs that were not profiled."""

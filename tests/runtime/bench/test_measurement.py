@@ -10,10 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from dsunet_runtime.bench import measuring
-from dsunet_runtime.bench.measuring import Measurement, Plan, take_turns, warm_up, warmed_up
+from dsunet_runtime.bench import measurement
+from dsunet_runtime.bench.measurement import (
+    Measurement,
+    Schedule,
+    measure_interleaved,
+    warm_up,
+    warm_up_all,
+)
 from dsunet_runtime.bench.origin import Origin
-from dsunet_runtime.bench.subjects import Call, Runner, Setting, Subject
+from dsunet_runtime.bench.workload import Call, Runner, Setting, Workload
 from dsunet_runtime.errors import BackendError
 
 
@@ -45,12 +51,12 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(measuring.time, "perf_counter", clock.perf_counter)
+    monkeypatch.setattr(measurement.time, "perf_counter", clock.perf_counter)
     return clock
 
 
-def subject(name: str, *calls: Call, batch: int = 1) -> Subject:
-    return Subject(Runner(Path(name), None), Setting(Origin.ARRAY, batch, len(calls)), calls)
+def workload(name: str, *calls: Call, batch: int = 1) -> Workload:
+    return Workload(Runner(Path(name), None), Setting(Origin.ARRAY, batch, len(calls)), calls)
 
 
 def silent(_: str) -> None:
@@ -58,32 +64,32 @@ def silent(_: str) -> None:
 
 
 def test_every_call_is_counted(clock: Clock) -> None:
-    one = subject("a", clock.call(itertools.cycle([1, 3])), batch=4)
-    (found,) = warmed_up([one], Plan(longest_warm_up=0), silent)
-    take_turns([found], Plan(rounds=5, calls=10), silent)
+    one = workload("a", clock.call(itertools.cycle([1, 3])), batch=4)
+    (found,) = warm_up_all([one], Schedule(max_warm_up=0), silent)
+    measure_interleaved([found], Schedule(rounds=5, calls=10), silent)
     assert found.latency.calls == 10
     assert (found.latency.minimum, found.latency.mean) == (1, 2)
     assert found.images_per_second == 4 / 2
 
 
 def test_seconds_are_shared_by_the_rounds(clock: Clock) -> None:
-    one = subject("a", clock.call(itertools.repeat(1)))
-    (found,) = warmed_up([one], Plan(longest_warm_up=0), silent)
-    take_turns([found], Plan(rounds=4, seconds=12), silent)
+    one = workload("a", clock.call(itertools.repeat(1)))
+    (found,) = warm_up_all([one], Schedule(max_warm_up=0), silent)
+    measure_interleaved([found], Schedule(rounds=4, seconds=12), silent)
     assert [len(one.calls) for one in found.rounds] == [3] * 4
 
 
 def test_a_call_longer_than_its_turn_is_finished(clock: Clock) -> None:
-    one = subject("a", clock.call(itertools.repeat(100)))
-    (found,) = warmed_up([one], Plan(longest_warm_up=0), silent)
-    take_turns([found], Plan(rounds=2, seconds=1), silent)
+    one = workload("a", clock.call(itertools.repeat(100)))
+    (found,) = warm_up_all([one], Schedule(max_warm_up=0), silent)
+    measure_interleaved([found], Schedule(rounds=2, seconds=1), silent)
     assert [one.calls for one in found.rounds] == [(100,), (100,)]
 
 
 def test_streams_add_up(clock: Clock) -> None:
     calls = [clock.call(itertools.repeat(2)) for _ in range(3)]
-    (found,) = warmed_up([subject("a", *calls, batch=2)], Plan(longest_warm_up=0), silent)
-    take_turns([found], Plan(rounds=2, calls=4), silent)
+    (found,) = warm_up_all([workload("a", *calls, batch=2)], Schedule(max_warm_up=0), silent)
+    measure_interleaved([found], Schedule(rounds=2, calls=4), silent)
     assert found.latency.calls == 12
     assert found.latency.median == 2
     assert found.images_per_second == 3 * 2 / 2
@@ -91,8 +97,8 @@ def test_streams_add_up(clock: Clock) -> None:
 
 def test_streams_call_at_once() -> None:
     together = threading.Barrier(3, timeout=10)
-    (found,) = warmed_up([subject("a", *[together.wait] * 3)], Plan(longest_warm_up=0), silent)
-    take_turns([found], Plan(rounds=1, calls=2), silent)
+    (found,) = warm_up_all([workload("a", *[together.wait] * 3)], Schedule(max_warm_up=0), silent)
+    measure_interleaved([found], Schedule(rounds=1, calls=2), silent)
     assert found.latency.calls == 6
 
 
@@ -100,19 +106,19 @@ def test_every_round_begins_with_another_one() -> None:
     order: list[str] = []
     names = ("a", "b", "c")
     measurements = [
-        Measurement(subject(name, lambda name=name: order.append(name)), _warm)  # type: ignore[misc]
+        Measurement(workload(name, lambda name=name: order.append(name)), _warm)  # type: ignore[misc]
         for name in names
     ]
-    take_turns(measurements, Plan(rounds=4, calls=4), silent)
+    measure_interleaved(measurements, Schedule(rounds=4, calls=4), silent)
     assert "".join(order) == "abc" + "bca" + "cab" + "abc"
 
 
-_warm = measuring.WarmUp(1, 0.0, stable=True)
+_warm = measurement.WarmUp(1, 0.0, stable=True)
 
 
 def test_warm_up_ends_when_calls_have_settled(clock: Clock) -> None:
     falling = [2.0 ** max(8 - n, 0) for n in range(100)]
-    found = warm_up(subject("a", clock.call(falling)), longest=1e9)
+    found = warm_up(workload("a", clock.call(falling)), longest=1e9)
     assert found.stable
     # Eight slow calls, then two windows of five.
     assert found.calls <= 8 + 10
@@ -121,16 +127,16 @@ def test_warm_up_ends_when_calls_have_settled(clock: Clock) -> None:
 
 
 def test_warm_up_of_calls_that_never_settle(clock: Clock) -> None:
-    found = warm_up(subject("a", clock.call(1.5**n for n in range(1000))), longest=50)
+    found = warm_up(workload("a", clock.call(1.5**n for n in range(1000))), longest=50)
     assert not found.stable
     assert found.calls < 20
 
 
 def test_time_relative_to_another(clock: Clock) -> None:
-    slow = subject("slow", clock.call(itertools.repeat(8)), batch=4)
-    fast = subject("fast", clock.call(itertools.repeat(1)), batch=1)
-    measurements = warmed_up([slow, fast], Plan(longest_warm_up=0), silent)
-    take_turns(measurements, Plan(rounds=10, calls=20), silent)
+    slow = workload("slow", clock.call(itertools.repeat(8)), batch=4)
+    fast = workload("fast", clock.call(itertools.repeat(1)), batch=1)
+    measurements = warm_up_all([slow, fast], Schedule(max_warm_up=0), silent)
+    measure_interleaved(measurements, Schedule(rounds=10, calls=20), silent)
     ratio = measurements[0].time_relative_to(measurements[1])
     assert ratio.median == 2
     assert not ratio.within_noise
@@ -141,12 +147,12 @@ def test_a_failing_call_ends_the_benchmark() -> None:
         raise BackendError("no")
 
     with pytest.raises(BackendError, match="no"):
-        warm_up(subject("a", fail, lambda: None), longest=1)
+        warm_up(workload("a", fail, lambda: None), longest=1)
 
 
 def test_the_real_clock() -> None:
-    (found,) = warmed_up([subject("a", lambda: time.sleep(0.01))], Plan(), silent)
-    take_turns([found], Plan(rounds=2, calls=10), silent)
+    (found,) = warm_up_all([workload("a", lambda: time.sleep(0.01))], Schedule(), silent)
+    measure_interleaved([found], Schedule(rounds=2, calls=10), silent)
     assert found.latency.minimum >= 0.01
     assert found.images_per_second <= 100
 
@@ -162,9 +168,9 @@ def test_every_round_is_in_the_threads_of_the_warm_up(streams: int) -> None:
         threads[-1].add(threading.get_ident())
 
     threads.append(set())
-    (measured,) = warmed_up([subject("a", *[call] * streams)], Plan(), silent)
+    (measured,) = warm_up_all([workload("a", *[call] * streams)], Schedule(), silent)
     for _ in range(3):
         threads.append(set())
-        take_turns([measured], Plan(rounds=1, calls=5), silent)
+        measure_interleaved([measured], Schedule(rounds=1, calls=5), silent)
     assert len(threads[0]) == streams
     assert all(seen == threads[0] for seen in threads)

@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dsunet_runtime.bench.benchmark import BenchResults, RelativeTime
 from dsunet_runtime.bench.cold_start import ColdStart
-from dsunet_runtime.bench.measuring import Measurement
+from dsunet_runtime.bench.measurement import Measurement
+from dsunet_runtime.bench.monitor import describe
 from dsunet_runtime.bench.plot import draw_plot
 from dsunet_runtime.bench.roofline import plot as roofline_plot
 from dsunet_runtime.bench.roofline import table as roofline_table
-from dsunet_runtime.bench.running import BenchResults, Comparison
-from dsunet_runtime.bench.watching import describe
 from dsunet_runtime.jobs import make_folder
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.output_files import write_whole
 
 _PACKAGES = (
     *("dsunet", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu"),
@@ -36,11 +36,11 @@ def draw(results: BenchResults) -> str:
     """Tables: calls, ratios, cold starts, rooflines; then the GPU, and what makes the figures
     doubtful.
     """
-    blocks = [_calls(results.measurements), _ratios(results.comparisons)]
+    blocks = [_calls(results.measurements), _ratios(results.relative_times)]
     blocks.append(_cold_starts(results))
     blocks += map(roofline_table.draw, results.rooflines)
-    if results.watched is not None:
-        seen = results.watched
+    if results.gpu_readings is not None:
+        seen = results.gpu_readings
         blocks.append(
             [
                 f"GPU: {seen.clock_mhz.median:.0f} MHz ({seen.clock_mhz.minimum:.0f} to "
@@ -54,7 +54,7 @@ def draw(results: BenchResults) -> str:
 
 def as_document(results: BenchResults) -> dict[str, Any]:
     """Everything that was found, and where; seconds and bytes."""
-    comparisons = {id(one.measurement): one for one in results.comparisons}
+    relative_times = {id(one.measurement): one for one in results.relative_times}
     return {
         "format_version": 1,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -78,12 +78,12 @@ def as_document(results: BenchResults) -> dict[str, Any]:
                 "warm_up": dataclasses.asdict(one.warm_up),
                 "latency": dataclasses.asdict(one.latency),
                 "images_per_second": one.images_per_second,
-                "time_relative_to_first": _ratio(comparisons.get(id(one))),
+                "time_relative_to_first": _ratio(relative_times.get(id(one))),
             }
             for one in results.measurements
         ],
         "rooflines": [roofline_table.as_document(one) for one in results.rooflines],
-        "gpu": results.watched and dataclasses.asdict(results.watched),
+        "gpu": results.gpu_readings and dataclasses.asdict(results.gpu_readings),
         "host_growth": results.host_growth,
         "doubts": list(results.doubts),
     }
@@ -114,12 +114,12 @@ def _write(path: Path, text: str) -> None:
 
 
 def _calls(measurements: Sequence[Measurement]) -> list[str]:
-    labels = [one.subject.runner.label for one in measurements]
+    labels = [one.workload.runner.label for one in measurements]
     width = max(len(_CALLS), *map(len, labels)) + 2
     heading = "".join(f"{name:>9}" for name in _COLUMNS)
     lines = [f"{_CALLS:{width}}{'from':6} batch streams{heading}{'images/s':>10}{'calls':>7}"]
     for label, one in zip(labels, measurements, strict=True):
-        setting, latency = one.subject.setting, one.latency
+        setting, latency = one.workload.setting, one.latency
         figures = "".join(f"{1000 * getattr(latency, name):9.2f}" for name in _FIELDS)
         lines.append(
             f"{label:{width}}{setting.origin:6}{setting.batch:>6}{setting.streams:>8}"
@@ -128,13 +128,13 @@ def _calls(measurements: Sequence[Measurement]) -> list[str]:
     return lines
 
 
-def _ratios(comparisons: Sequence[Comparison]) -> list[str]:
+def _ratios(relative_times: Sequence[RelativeTime]) -> list[str]:
     return [
-        f"time of an image, {one.measurement.subject.runner.label} / "
-        f"{one.first.subject.runner.label}, {one.measurement.subject.setting}: "
+        f"time of an image, {one.measurement.workload.runner.label} / "
+        f"{one.first.workload.runner.label}, {one.measurement.workload.setting}: "
         f"{one.time.median:.3f} ({one.time.minimum:.3f} to {one.time.maximum:.3f})"
         + (", within noise" if one.time.within_noise else "")
-        for one in comparisons
+        for one in relative_times
     ]
 
 
@@ -160,7 +160,7 @@ def _cells(start: ColdStart) -> str:
 
 
 def _setting(one: Measurement) -> dict[str, Any]:
-    runner, setting = one.subject.runner, one.subject.setting
+    runner, setting = one.workload.runner, one.workload.setting
     return {
         "artifact": runner.title,
         "provider": runner.provider,
@@ -170,8 +170,8 @@ def _setting(one: Measurement) -> dict[str, Any]:
     }
 
 
-def _ratio(comparison: Comparison | None) -> dict[str, Any] | None:
-    return None if comparison is None else dataclasses.asdict(comparison.time)
+def _ratio(one: RelativeTime | None) -> dict[str, Any] | None:
+    return None if one is None else dataclasses.asdict(one.time)
 
 
 def _measured(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dsunet_runtime.bench import watching
-from dsunet_runtime.bench.watching import Spread, Watch, Watched, busy_cores, gpu_of
+from dsunet_runtime.bench import monitor
+from dsunet_runtime.bench.monitor import GpuMonitor, GpuReadings, SensorRange, busy_cores, gpu_of
 from dsunet_runtime.cuda import nvml
 from dsunet_runtime.errors import BackendError
 from tests.runtime.fake_cuda import GPU, FakeCuda
@@ -51,36 +51,36 @@ class FakeNvml:
         return 0
 
 
-def watched_with(library: FakeNvml, monkeypatch: pytest.MonkeyPatch, looks: int) -> Watched:
+def readings_with(library: FakeNvml, monkeypatch: pytest.MonkeyPatch, looks: int) -> GpuReadings:
     monkeypatch.setattr(nvml, "_library", lambda: library)
-    monkeypatch.setattr(watching, "_EVERY", 0.001)
-    with Watch(GPU) as watch:
+    monkeypatch.setattr(monitor, "_EVERY", 0.001)
+    with GpuMonitor(GPU) as gpu_monitor:
         for _ in range(2000):
-            if len(watch._seen) >= looks:
+            if len(gpu_monitor._seen) >= looks:
                 break
             time.sleep(0.005)
-        found = watch.found
+        found = gpu_monitor.readings
     assert found is not None
     return found
 
 
 def test_a_steady_gpu_gives_no_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
     # 1 is idle and 2 are clocks that somebody has set: neither slows a measurement down.
-    found = watched_with(FakeNvml(clocks=[2520], reasons=0x3), monkeypatch, 2)
-    assert found.clock_mhz == Spread(2520, 2520, 2520)
+    found = readings_with(FakeNvml(clocks=[2520], reasons=0x3), monkeypatch, 2)
+    assert found.clock_mhz == SensorRange(2520, 2520, 2520)
     assert found.power_w.median == 250.5
     assert found.temperature_c.median == 61
     assert found.doubts() == []
 
 
 def test_a_slowed_gpu_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = watched_with(FakeNvml(clocks=[2520], reasons=0x4 | 0x20), monkeypatch, 1)
+    found = readings_with(FakeNvml(clocks=[2520], reasons=0x4 | 0x20), monkeypatch, 1)
     assert found.throttled == ("its power limit", "its temperature")
     assert len(found.doubts()) == 2
 
 
 def test_a_wandering_clock_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = watched_with(FakeNvml(clocks=[2520, 1800, 2520]), monkeypatch, 3)
+    found = readings_with(FakeNvml(clocks=[2520, 1800, 2520]), monkeypatch, 3)
     (line,) = found.doubts()
     assert "from 1800 to 2520 MHz" in line
 
@@ -88,8 +88,8 @@ def test_a_wandering_clock_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_seen_without_a_gpu_or_where_nvml_refuses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with Watch(None) as watch:
-        assert watch.found is None
+    with GpuMonitor(None) as gpu_monitor:
+        assert gpu_monitor.readings is None
     monkeypatch.setattr(nvml, "_library", lambda: FakeNvml(clocks=[1], status=3))
     assert nvml.state(GPU) is None
     monkeypatch.setattr(nvml, "_library", lambda: None)
@@ -97,7 +97,7 @@ def test_nothing_is_seen_without_a_gpu_or_where_nvml_refuses(
 
 
 def test_whose_gpu_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "find", FakeCuda)
+    monkeypatch.setattr(monitor, "find", FakeCuda)
     assert gpu_of(Path("a.onnx"), None) is None
     assert gpu_of(Path("a.onnx"), "cpu") is None
     assert gpu_of(Path("a.onnx"), "cuda") == GPU
@@ -106,7 +106,7 @@ def test_whose_gpu_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise BackendError("no driver")
 
-    monkeypatch.setattr(watching, "find", missing)
+    monkeypatch.setattr(monitor, "find", missing)
     assert gpu_of(Path("a.engine"), None) is None
 
 
