@@ -309,8 +309,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "code", "complaint"),
         [
-            (("--injection", "all"), 2, "an ablation settles --injection itself"),
-            (("--checkpoint", "x", "--resume", "y"), 2, "settles --checkpoint, --resume itself"),
+            (("--injection", "all"), 2, "an ablation sets --injection itself"),
+            (("--checkpoint", "x", "--resume", "y"), 2, "sets --checkpoint, --resume itself"),
             (("--unknown", "x"), 2, "No such option: --unknown"),
             (("--test", "x"), 2, "--test x: give NAME=DIR"),
             (("--test", "CAMO=none"), 1, "none: is no folder"),
