@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dsunet_runtime.bench.measuring import Plan, take_turns, warmed_up
+from dsunet_runtime.bench.measurement import Plan, take_turns, warmed_up
 from dsunet_runtime.bench.memory import peak_resident
+from dsunet_runtime.bench.monitor import describe
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bench.statistics import Ratio
-from dsunet_runtime.bench.subjects import Call, Runner, Setting, Subject
-from dsunet_runtime.bench.watching import describe
+from dsunet_runtime.bench.workload import Call, Runner, Setting, Subject
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.progress import StatusLine
 

@@ -18,7 +18,7 @@ from typing import Any
 from common import add_plan, in_turns, plan_of, print_times, ratio, summary, write
 
 from dsunet_runtime.bench.image import make_image
-from dsunet_runtime.bench.measuring import Plan
+from dsunet_runtime.bench.measurement import Plan
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.manifest import InputForm
 from dsunet_runtime.segmenter import load

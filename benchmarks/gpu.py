@@ -33,7 +33,7 @@ from gpu_calls import (
 from dsunet.device import Device
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.backends.onnxruntime import check_provider
-from dsunet_runtime.bench.subjects import Call
+from dsunet_runtime.bench.workload import Call
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor, rtx_name

@@ -18,9 +18,9 @@ from common import in_turns
 from torch import Tensor
 
 from dsunet.device import Device
-from dsunet_runtime.bench.measuring import Plan
-from dsunet_runtime.bench.subjects import Call
-from dsunet_runtime.bench.watching import Watch
+from dsunet_runtime.bench.measurement import Plan
+from dsunet_runtime.bench.monitor import Watch
+from dsunet_runtime.bench.workload import Call
 from dsunet_runtime.cuda import Gpu, find
 from dsunet_runtime.flavor import rtx_name
 from dsunet_runtime.provider import Provider

@@ -40,11 +40,11 @@ from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.bench.cold_start import measure_cold_start
 from dsunet_runtime.bench.image import DEFAULT_SIZE, make_image, read_image
-from dsunet_runtime.bench.measuring import Plan, take_turns, warmed_up
+from dsunet_runtime.bench.measurement import Plan, take_turns, warmed_up
 from dsunet_runtime.bench.memory import device_used, resident
+from dsunet_runtime.bench.monitor import Watch
 from dsunet_runtime.bench.origin import Origin
-from dsunet_runtime.bench.subjects import Runner, Setting, Workbench
-from dsunet_runtime.bench.watching import Watch
+from dsunet_runtime.bench.workload import Runner, Setting, Workbench
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.flavor import Flavor
 

@@ -22,9 +22,9 @@ from typing import Any
 
 from common import add_plan, in_new_process, plan_of, summary, write
 
+from dsunet_runtime.bench.benchmark import BenchOptions, run
 from dsunet_runtime.bench.image import make_image
-from dsunet_runtime.bench.measuring import Plan
-from dsunet_runtime.bench.running import BenchOptions, run
+from dsunet_runtime.bench.measurement import Plan
 from dsunet_runtime.manifest import InputForm
 
 BATCHES = (1, 2, 4, 8)

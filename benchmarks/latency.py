@@ -21,7 +21,7 @@ from typing import Any
 
 from common import add_plan, in_turns, plan_of, print_times, ratio, summary, write
 
-from dsunet_runtime.bench.subjects import Call
+from dsunet_runtime.bench.workload import Call
 
 PLAIN, OURS = "onnxruntime_bare", "onnxruntime_rewritten"
 

@@ -23,7 +23,7 @@ from onnxruntime.quantization import quantize_dynamic
 
 from dsunet.scenes import write_scenes
 from dsunet_export.options import ExportPrecision
-from dsunet_runtime.bench.subjects import Call
+from dsunet_runtime.bench.workload import Call
 
 CALIBRATION = 4
 """Images: their ranges mean nothing to random weights, and the time of a call depends on none."""

@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
-from dsunet_runtime.bench.measuring import Plan
+from dsunet_runtime.bench.measurement import Plan
 from dsunet_runtime.bench.memory import resident
-from dsunet_runtime.bench.subjects import Call
+from dsunet_runtime.bench.workload import Call
 from dsunet_runtime.manifest import InputForm
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter

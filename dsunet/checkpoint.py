@@ -25,7 +25,7 @@ from dsunet.run_checkpoint import Notice, find_checkpoint
 from dsunet.states import Network, State, choose_state, find_states
 from dsunet.weight_files import WeightFile, read_weights, write_safetensors
 from dsunet_runtime.errors import OutputError
-from dsunet_runtime.quoting import shorten
+from dsunet_runtime.message_text import shorten
 
 _LEAST_BYTES = 2
 """Of a number in a file: half precision."""

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular, staging_folder
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 PLACEHOLDER = "dsunet-sha256:" + "0" * 64
 """What a writer puts into its file, in the place of the checksum."""

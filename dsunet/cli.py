@@ -11,12 +11,11 @@ import typer
 
 from dsunet import cli_ablate, cli_evaluate, cli_explain, cli_generate, cli_predict, cli_train
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
-from dsunet.cli_help import examples
 from dsunet.errors import DSUNetError
-from dsunet_runtime.command import make_app
+from dsunet_runtime.command import examples, make_app
 from dsunet_runtime.command_options import file_to_write
 from dsunet_runtime.errors import RuntimeFault
-from dsunet_runtime.quoting import shorten
+from dsunet_runtime.message_text import shorten
 
 if TYPE_CHECKING:
     from dsunet.inspection import CheckpointInfo
@@ -110,7 +109,7 @@ def demonstration(
     """
     from dsunet import demonstration_checkpoint
     from dsunet_runtime.jobs import make_folder
-    from dsunet_runtime.writing import write_whole
+    from dsunet_runtime.output_files import write_whole
 
     make_folder(output.parent)
     content = demonstration_checkpoint().read_bytes()

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
-from dsunet.cli_help import COMPUTATION, DATA, OUTPUT, examples
+from dsunet.cli_help import COMPUTATION, DATA, OUTPUT
 from dsunet.device import Device
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.table_form import TableForm
-from dsunet_runtime.command import complain
+from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import (
     MAX_COUNT,
     MAX_WORKERS,
@@ -294,7 +294,7 @@ def _warn_of_random_weights(path: Path, predictor: Predictor) -> None:
     from dsunet_runtime.segmenter import Segmenter
 
     if isinstance(predictor, Segmenter) and predictor.manifest.weights_are_random:
-        complain("dsunet", f"{path} has randomly initialised weights: its metrics are meaningless")
+        complain("dsunet", f"{path} has randomly initialised weights: its masks are not meaningful")
 
 
 def _complain_of_undefined(evaluation: list[DatasetResults]) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.cli_checkpoint import WeightsKey, notice
-from dsunet.cli_help import COMPUTATION, MODEL, OUTPUT, examples
+from dsunet.cli_help import COMPUTATION, MODEL, OUTPUT
 from dsunet.config import PRESETS, DSUNetConfig
 from dsunet.errors import ConfigError, DataError, MissingExtraError
-from dsunet_runtime.command import complain
+from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import (
     MAX_COUNT,
     MAX_SEED,

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from dsunet.cli_help import COMPUTATION, DATA, OUTPUT, examples
+from dsunet.cli_help import COMPUTATION, DATA, OUTPUT
+from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import (
     MAX_COUNT,
     MAX_SEED,

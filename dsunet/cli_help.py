@@ -1,6 +1,4 @@
-"""Panels and examples in the help of the `dsunet` commands."""
-
-from __future__ import annotations
+"""Panels of options in the help of the `dsunet` commands."""
 
 DATA = "Data"
 MODEL = "Model"
@@ -8,8 +6,3 @@ OPTIMIZATION = "Optimization"
 VALIDATION = "Validation"
 OUTPUT = "Output"
 COMPUTATION = "Computation"
-
-
-def examples(*commands: str) -> str:
-    """The epilog of a command's help: example command lines, which are not wrapped."""
-    return "Examples:\n\n\b\n" + "\n".join(f"  {command}" for command in commands)

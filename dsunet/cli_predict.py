@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
-from dsunet.cli_help import COMPUTATION, OUTPUT, examples
+from dsunet.cli_help import COMPUTATION, OUTPUT
 from dsunet.device import Device
 from dsunet_runtime.bounds import MAX_DIMENSION
+from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import integer
 from dsunet_runtime.manifest import MaskForm
-from dsunet_runtime.predict_options import Images, Masks, Overlay, place_of_masks
+from dsunet_runtime.predict_options import Images, Masks, Overlay, mask_destination
 
 EXAMPLES = examples(
     "dsunet predict runs/sod photos/ -o masks/ --overlay",
@@ -68,7 +69,7 @@ def predict(
 
     Exit codes: 0 all masks written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
-    folder, name = place_of_masks(output, images)
+    folder, name = mask_destination(output, images)
 
     from dsunet import load_model
     from dsunet.evaluation.predictors import TorchPredictor

@@ -19,13 +19,13 @@ from dsunet.cli_help import (
     OPTIMIZATION,
     OUTPUT,
     VALIDATION,
-    examples,
 )
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.device import Device
 from dsunet.errors import ConfigError, TrainingError
 from dsunet.training.folder import RunFolder
 from dsunet.training.options import Precision, TrainingOptions
+from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import (
     MAX_BATCH,
     MAX_COUNT,

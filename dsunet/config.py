@@ -14,7 +14,7 @@ from typing import Any, Self
 from dsunet.config_fields import check_ranges, from_dict, number
 from dsunet.errors import ConfigError
 from dsunet.parameters import count_parameters
-from dsunet_runtime.quoting import quote
+from dsunet_runtime.message_text import quote
 
 TIMM_PREFIX = "timm:"
 """What makes a source of weights the name of a network in timm's hub, and not a file."""

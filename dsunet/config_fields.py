@@ -7,7 +7,7 @@ import enum
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from dsunet.errors import ConfigError
-from dsunet_runtime.quoting import printable, quote, shorten
+from dsunet_runtime.message_text import printable, quote, shorten
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -19,7 +19,7 @@ from dsunet.errors import CheckpointError, ConfigError
 from dsunet.pretrained import ENCODER_PREFIXES
 from dsunet.weight_files import WeightFile
 from dsunet_runtime.json_text import parse_object
-from dsunet_runtime.quoting import printable, quote, reason, shorten
+from dsunet_runtime.message_text import printable, quote, reason, shorten
 
 METADATA_KEY = "dsunet"
 FORMAT_VERSION = 2

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dsunet_runtime.image_folder import counted
-from dsunet_runtime.quoting import shorten
+from dsunet_runtime.message_text import shorten
 
 COUNTER = "num_batches_tracked"
 """Batch norm's counter of training steps: files may hold it or not, and nothing here reads it."""

@@ -20,7 +20,7 @@ from dsunet.model import DSUNet
 from dsunet.run_checkpoint import Notice
 from dsunet.states import Network, choose_state, find_states
 from dsunet.weight_files import read_weights
-from dsunet_runtime.quoting import quote, reason
+from dsunet_runtime.message_text import quote, reason
 
 ENCODER_PREFIXES = {"hiera": "hiera.trunk.", "dino": "dino.vit."}
 """Where the frozen encoders' tensors are in a DSUNet's state."""

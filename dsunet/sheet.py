@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from dsunet_runtime.quoting import printable
+from dsunet_runtime.message_text import printable
 
 _GAP = 4
 _GREY = (64, 64, 64)

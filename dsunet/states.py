@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dsunet.errors import CheckpointError
 from dsunet.run_checkpoint import Notice
 from dsunet.weight_files import WeightFile
-from dsunet_runtime.quoting import printable, quote, shorten
+from dsunet_runtime.message_text import printable, quote, shorten
 
 _WRAPPER = re.compile(
     r"(?:(?<=\.)|^)(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."

@@ -25,7 +25,7 @@ from dsunet_runtime.errors import OutputError
 from dsunet_runtime.file_kinds import why_no_checkpoint
 from dsunet_runtime.files import is_unicode, open_regular
 from dsunet_runtime.manifest import digest
-from dsunet_runtime.quoting import printable, reason
+from dsunet_runtime.message_text import printable, reason
 
 _DEEPEST = 8
 """Levels of mappings that are looked into; training programs nest two or three."""

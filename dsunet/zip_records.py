@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dsunet.errors import CheckpointError
 from dsunet_runtime.files import open_regular
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 _CHUNK = 1 << 20
 

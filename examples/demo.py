@@ -27,7 +27,7 @@ from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.targets import choose, parse_wanted
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.writing import write_mask, write_overlay
+from dsunet_runtime.output_files import write_mask, write_overlay
 
 ROOT = Path(__file__).parent.parent
 PHOTOGRAPH = ROOT / "assets/camera.jpg"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from dsunet_runtime.bench.measuring import Plan
+from dsunet_runtime.bench.measurement import Plan
 from dsunet_runtime.manifest import InputForm
 from tests.runtime import artifacts
 

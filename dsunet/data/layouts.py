@@ -28,7 +28,7 @@ from pathlib import Path
 
 from dsunet.errors import DataError, listed
 from dsunet_runtime.image_folder import SUFFIXES
-from dsunet_runtime.quoting import reason, shorten
+from dsunet_runtime.message_text import reason, shorten
 
 UNFINISHED = "unfinished.txt"
 """What `dsunet generate` has in its folder until the last scene is written."""

@@ -11,7 +11,7 @@ from dsunet.data.faults import Fault, FaultKind
 from dsunet.errors import DataError, listed
 from dsunet_runtime.files import resolved
 from dsunet_runtime.image_folder import ImageFolder, counted
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 NON_CAMOUFLAGED = "COD10K-NonCAM-"
 """How COD10K names its images that have nothing to find; papers neither train nor test on them."""

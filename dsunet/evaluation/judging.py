@@ -20,7 +20,7 @@ from dsunet.evaluation.metrics import ImageScores, score_image
 from dsunet.evaluation.predictors import Predictor
 from dsunet.evaluation.testsets import Case, TestSet
 from dsunet.processes import open_pool
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.jobs import Job, make_folder
 from dsunet_runtime.prediction import behind, predict
 from dsunet_runtime.progress import Progress
@@ -41,7 +41,7 @@ class Judged:
     """Whether it was of another size than its truth."""
 
 
-class Judge(Closing):
+class Judge(Closeable):
     """Scores masks in worker processes until it is closed."""
 
     def __init__(self, workers: int | None = None, *, resize: bool = False) -> None:

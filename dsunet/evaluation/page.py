@@ -18,7 +18,7 @@ from dsunet.evaluation.results import DatasetResults, Result
 from dsunet.evaluation.table import HEADINGS, notes, rows_of
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images import as_rgb
-from dsunet_runtime.quoting import readable
+from dsunet_runtime.message_text import readable
 from dsunet_runtime.svg import Axis, Points, colour_of, plot
 
 _THRESHOLDS = np.linspace(1, 0, 256)

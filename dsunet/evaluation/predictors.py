@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dsunet.device import Device
 from dsunet.errors import EvaluationError
 from dsunet_runtime.backends import Tensors
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.file_kinds import is_engine, is_onnx
 from dsunet_runtime.forms import EncoderTensors, Prepared
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dsunet.run_checkpoint import Notice
 
 
-class TorchPredictor(Closing):
+class TorchPredictor(Closeable):
     """A model in memory, judged by the paper's protocol.
 
     Pillow resamples the image, the plain model computes in float32, and the mask is stretched to

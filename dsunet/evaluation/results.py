@@ -13,7 +13,7 @@ from dsunet.evaluation.judging import Judged
 from dsunet.evaluation.metrics import Scores, summarize
 from dsunet.evaluation.published import PublishedRow, rows_for
 from dsunet.evaluation.testsets import TestSet
-from dsunet_runtime.quoting import readable
+from dsunet_runtime.message_text import readable
 
 METRICS = tuple(field.name for field in dataclasses.fields(Scores))
 

@@ -13,7 +13,7 @@ from PIL import Image
 from dsunet.errors import MissingExtraError
 from dsunet.explain.maps import FeatureMap
 from dsunet.explain.projections import Colours, Embedding
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.output_files import write_whole
 
 try:
     from matplotlib.axes import Axes

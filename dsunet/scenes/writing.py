@@ -18,9 +18,9 @@ from dsunet.errors import DataError
 from dsunet.processes import open_pool
 from dsunet.scenes.scene import GENERATOR, Kind, Scene, check_seed, make_scene
 from dsunet_runtime.jobs import make_folder
+from dsunet_runtime.output_files import write_mask, write_whole
 from dsunet_runtime.prediction import behind
 from dsunet_runtime.progress import Progress
-from dsunet_runtime.writing import write_mask, write_whole
 
 IMAGES, MASKS, SUMMARY = "Image", "Mask", "scenes.json"
 _ASPECTS = (1.0, 4 / 3, 3 / 4, 3 / 2, 2 / 3)

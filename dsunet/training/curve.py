@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsunet.training.folder import Row
-from dsunet_runtime.quoting import printable
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.message_text import printable
+from dsunet_runtime.output_files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

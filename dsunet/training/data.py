@@ -15,7 +15,7 @@ from dsunet.data.pairs import Pair, Pairing, find_pairs
 from dsunet.errors import DataError
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.manifest import digest
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 
 @dataclass(frozen=True, slots=True)

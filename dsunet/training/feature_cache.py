@@ -29,7 +29,7 @@ from dsunet.weight_files import write_safetensors
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import parse_object
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 FORMAT_VERSION = 2
 

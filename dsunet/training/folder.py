@@ -14,8 +14,8 @@ from dsunet.errors import TrainingError
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES, parse_object
-from dsunet_runtime.quoting import printable, reason
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.message_text import printable, reason
+from dsunet_runtime.output_files import write_whole
 
 CONFIG_VERSION = 2
 

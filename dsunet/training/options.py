@@ -14,7 +14,7 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 from dsunet.config import TIMM_PREFIX, DSUNetConfig
 from dsunet.device import Device
 from dsunet.errors import ConfigError, TrainingError
-from dsunet_runtime.quoting import printable, quote, reason
+from dsunet_runtime.message_text import printable, quote, reason
 
 _MAX_COUNT = 1_000_000_000
 _MAX_SEED = 2**63 - 1  # PyTorch's generators take 64 bits

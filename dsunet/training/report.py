@@ -9,7 +9,7 @@ import time
 from typing import Self, TextIO
 
 from dsunet.training.folder import Row
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.progress import StatusLine, bar
 
 _PAUSE = {True: 0.2, False: 60.0}
@@ -18,7 +18,7 @@ _PAUSE = {True: 0.2, False: 60.0}
 _BAR = 10
 
 
-class Report(Closing):
+class Report(Closeable):
     """Reports to stderr, or to `stream`, from `with` on; before, it can go to other processes."""
 
     def __init__(self, stream: TextIO | None = None) -> None:

@@ -22,7 +22,7 @@ from dsunet.errors import TrainingError
 from dsunet.model import DSUNet
 from dsunet.training.folder import Row
 from dsunet.training.model import trained_state
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 STATE_VERSION = 2
 

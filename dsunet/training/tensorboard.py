@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from dsunet.errors import MissingExtraError
 from dsunet.training.folder import Row
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import OutputError
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 _T = TypeVar("_T")
 
@@ -25,7 +25,7 @@ def require_tensorboard() -> None:
         raise MissingExtraError.of(error, "tensorboard") from error
 
 
-class TensorBoardLog(Closing):
+class TensorBoardLog(Closeable):
     """Scalars in a folder: of every step under `step/`, of every epoch under `epoch/`.
 
     `step` is the step that a run goes on with; what an interrupted run logged from there on is

@@ -13,7 +13,7 @@ from dsunet.data.pairs import Pair
 from dsunet.evaluation.metrics import ImageScores, score_image, summarize
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.sheet import draw_sheet
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.output_files import write_whole
 
 _TILE = 256
 

@@ -34,7 +34,7 @@ from dsunet_runtime.command import complain, make_app
 from dsunet_runtime.command_options import MAX_SEED, as_wrong_usage, file_to_write, integer
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.manifest import InputForm, MaskForm
-from dsunet_runtime.quoting import quote, readable
+from dsunet_runtime.message_text import quote, readable
 
 if TYPE_CHECKING:
     from dsunet import DSUNet

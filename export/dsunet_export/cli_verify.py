@@ -18,8 +18,8 @@ from dsunet_runtime.command import complain
 from dsunet_runtime.command_options import file_to_write, folder_to_write, number
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.file_kinds import is_onnx
+from dsunet_runtime.message_text import readable
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.quoting import readable
 
 if TYPE_CHECKING:
     from dsunet_export.probes import Probe

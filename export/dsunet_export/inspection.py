@@ -16,7 +16,7 @@ from dsunet_runtime.manifest import (
     TensorSpec,
     Verification,
 )
-from dsunet_runtime.quoting import readable
+from dsunet_runtime.message_text import readable
 
 
 def describe(manifest: Manifest, each: bool = False) -> str:

@@ -13,7 +13,7 @@ from dsunet import DSUNetConfig
 from dsunet_runtime import read_manifest
 from dsunet_runtime.bench.roofline import ceiling, layers
 from dsunet_runtime.bench.roofline.branches import Branch, branch_of, places_of
-from dsunet_runtime.bench.roofline.layers import Profile
+from dsunet_runtime.bench.roofline.layer_profile import Profile
 from dsunet_runtime.bench.roofline.ort_profile import count_graph, profile_onnx
 from tests.runtime.bench.test_bench import document, run
 

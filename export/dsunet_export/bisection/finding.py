@@ -27,7 +27,7 @@ from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm, Manifest
 from dsunet_runtime.masks import mask_from_logits
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.output_files import write_whole
 
 
 @dataclass(frozen=True, slots=True)

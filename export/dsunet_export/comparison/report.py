@@ -16,7 +16,7 @@ from dsunet_export.comparison.layers import GraphComparison, Layer
 from dsunet_export.comparison.page import draw_page
 from dsunet_export.comparison.summary import PERCENTILES, Comparison
 from dsunet_runtime.jobs import make_folder
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.output_files import write_whole
 
 TILE = 384
 LAYERS_SHOWN = 15

@@ -20,7 +20,7 @@ from dsunet_export.precision.types import follows, is_float, makes_integers, sup
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import Peak, Precision
-from dsunet_runtime.quoting import quote
+from dsunet_runtime.message_text import quote
 
 HEADROOM = 4.0
 """Other images reach further than those that were measured, and a backend that sums in float16

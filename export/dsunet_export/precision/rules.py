@@ -11,7 +11,7 @@ from dsunet_export.errors import ExportError
 from dsunet_export.names import POSTPROCESS, PREPROCESS
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import KeptInFloat32
-from dsunet_runtime.quoting import printable, quote
+from dsunet_runtime.message_text import printable, quote
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from dsunet_export.names import POSTPROCESS, is_in
 from dsunet_export.precision.types import is_float
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.onnxruntime import leave_float8
-from dsunet_runtime.closing import Closing
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.closeable import Closeable
+from dsunet_runtime.message_text import reason
 
 
-class Session(Closing):
+class Session(Closeable):
     """A graph, loaded.  `folder` holds its file while it is.
 
     Nodes run in the order in which they stand in the graph, so that what is only measured does not

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any, TextIO
 
 from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.quoting import clean, printable
+from dsunet_runtime.message_text import clean, printable
 
 _ERRORS = ("INTERNAL_ERROR", "ERROR")
 _DETAILS = "VERBOSE"

@@ -12,7 +12,7 @@ from dsunet_export.tensorrt.flavors import Kit, LocalGpus, Target, Wanted, load
 from dsunet_export.tensorrt.gpus import find_gpu
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.quoting import quote
+from dsunet_runtime.message_text import quote
 
 
 @dataclass(frozen=True, slots=True)

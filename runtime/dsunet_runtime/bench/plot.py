@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsunet_runtime import svg
-from dsunet_runtime.bench.measuring import Measurement
+from dsunet_runtime.bench.measurement import Measurement
 from dsunet_runtime.svg import Axis
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from dsunet_runtime.bench import subjects, watching
 from dsunet_runtime.bench.origin import Origin
-from dsunet_runtime.bench.subjects import Runner, Setting, Workbench
+from dsunet_runtime.bench.workload import Runner, Setting, Workbench
 from dsunet_runtime.cli import app
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.provider import Provider

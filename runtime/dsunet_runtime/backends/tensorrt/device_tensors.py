@@ -15,7 +15,7 @@ from dsunet_runtime.cuda import Device
 from dsunet_runtime.device_tensor import DeviceTensor
 from dsunet_runtime.errors import BackendError, ImageError
 from dsunet_runtime.manifest import Manifest, TensorSpec
-from dsunet_runtime.quoting import quote, reason, shorten
+from dsunet_runtime.message_text import quote, reason, shorten
 from dsunet_runtime.shapes import Shape, input_ranges, output_shapes, outside
 
 _ALIGNMENT = 256

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.tensorrt import execution
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.cuda import Device
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.shapes import Shape, output_shapes
@@ -78,7 +78,7 @@ class Slot:
         self._resources.close()
 
 
-class _Buffer(Closing):
+class _Buffer(Closeable):
     """Pinned host memory, and as much device memory."""
 
     def __init__(self, device: Device) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from dsunet_runtime.bench.roofline.layers import Layer
+from dsunet_runtime.bench.roofline.layer_profile import Layer
 
 
 class Branch(enum.StrEnum):

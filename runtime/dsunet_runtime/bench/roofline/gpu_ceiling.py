@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.backends.tensorrt.execution import Execution, Tensors
 from dsunet_runtime.bench.roofline.ceiling import Ceiling
-from dsunet_runtime.bench.roofline.layers import repeat
+from dsunet_runtime.bench.roofline.layer_profile import repeat
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.cuda import Device, Gpu, Stream
 from dsunet_runtime.errors import BackendError

@@ -15,12 +15,12 @@ from dsunet_runtime.backends.onnxruntime import (
     import_onnxruntime,
     session_options,
 )
-from dsunet_runtime.bench.roofline.counting import Node, Tensor
-from dsunet_runtime.bench.roofline.layers import Layer, Profile, medians, repeat
+from dsunet_runtime.bench.roofline.layer_profile import Layer, Profile, medians, repeat
+from dsunet_runtime.bench.roofline.node_cost import Node, Tensor
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.message_text import reason
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.quoting import reason
 
 _NODE, _RUN = "_kernel_time", "model_run"
 """How the events of a node and of a whole run are named, the first at its end."""

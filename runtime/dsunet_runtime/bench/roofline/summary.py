@@ -8,7 +8,7 @@ from typing import Self
 
 from dsunet_runtime.bench.roofline.branches import Branch, places_of
 from dsunet_runtime.bench.roofline.ceiling import Ceiling
-from dsunet_runtime.bench.roofline.layers import Layer, Profile
+from dsunet_runtime.bench.roofline.layer_profile import Layer, Profile
 
 _MENTIONED = 0.01
 """Share of the time above which it is said that names did not tell the branch."""

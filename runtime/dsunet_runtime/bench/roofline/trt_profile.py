@@ -15,7 +15,7 @@ from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.backends.tensorrt.execution import Execution
 from dsunet_runtime.backends.tensorrt.slots import Slot
-from dsunet_runtime.bench.roofline.layers import Layer, Profile, medians, repeat
+from dsunet_runtime.bench.roofline.layer_profile import Layer, Profile, medians, repeat
 from dsunet_runtime.bench.roofline.ort_profile import count_graph
 from dsunet_runtime.cuda import Device
 from dsunet_runtime.errors import BackendError, RuntimeFault

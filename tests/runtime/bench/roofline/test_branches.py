@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dsunet_runtime.bench.roofline.branches import Branch, Place, branch_of, places_of
-from dsunet_runtime.bench.roofline.layers import Layer
+from dsunet_runtime.bench.roofline.layer_profile import Layer
 
 
 @pytest.mark.parametrize(

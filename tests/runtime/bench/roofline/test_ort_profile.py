@@ -10,7 +10,7 @@ import pytest
 
 from dsunet_runtime import read_manifest
 from dsunet_runtime.bench.roofline import layers
-from dsunet_runtime.bench.roofline.layers import medians, repeat
+from dsunet_runtime.bench.roofline.layer_profile import medians, repeat
 from dsunet_runtime.bench.roofline.ort_profile import as_profile, count_graph, profile_onnx
 from dsunet_runtime.errors import BackendError
 from tests.runtime import artifacts

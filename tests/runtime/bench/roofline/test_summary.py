@@ -8,7 +8,7 @@ import pytest
 
 from dsunet_runtime.bench.roofline.branches import Branch
 from dsunet_runtime.bench.roofline.ceiling import Ceiling
-from dsunet_runtime.bench.roofline.layers import Layer, Profile
+from dsunet_runtime.bench.roofline.layer_profile import Layer, Profile
 from dsunet_runtime.bench.roofline.plot import draw_plot
 from dsunet_runtime.bench.roofline.summary import Cost, Roofline
 from dsunet_runtime.bench.roofline.table import as_document, as_rows, draw

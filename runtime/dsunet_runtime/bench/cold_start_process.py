@@ -15,7 +15,7 @@ def main() -> None:
     from pathlib import Path
 
     from dsunet_runtime.bench import memory
-    from dsunet_runtime.bench.watching import gpu_of
+    from dsunet_runtime.bench.monitor import gpu_of
     from dsunet_runtime.segmenter import load
 
     artifact, image, provider, threads = sys.argv[1:]

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import staged_file
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 # Cyan stands out from tissue and from foliage.
 _COLOUR = (0, 200, 255)

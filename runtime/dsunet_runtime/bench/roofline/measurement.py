@@ -17,11 +17,11 @@ from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bench.roofline.ceiling import Ceiling, measure_ceiling
 from dsunet_runtime.bench.roofline.gpu_ceiling import measure_gpu_ceiling
-from dsunet_runtime.bench.roofline.layers import repeat
+from dsunet_runtime.bench.roofline.layer_profile import repeat
 from dsunet_runtime.bench.roofline.ort_profile import profile_onnx
 from dsunet_runtime.bench.roofline.summary import Roofline
 from dsunet_runtime.bench.roofline.trt_profile import profile_engine
-from dsunet_runtime.bench.subjects import Runner, Setting, Workbench
+from dsunet_runtime.bench.workload import Runner, Setting, Workbench
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.forms import form_of

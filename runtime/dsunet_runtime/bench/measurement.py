@@ -14,7 +14,7 @@ from itertools import count
 from typing import NamedTuple
 
 from dsunet_runtime.bench.statistics import Latency, Ratio
-from dsunet_runtime.bench.subjects import Call, Subject
+from dsunet_runtime.bench.workload import Call, Subject
 
 _WINDOW = 5
 """Calls whose medians are compared to see whether the warm-up goes on."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.cuda import Gpu, find, nvml
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.file_kinds import is_engine
@@ -61,7 +61,7 @@ class Watched:
         return found
 
 
-class Watch(Closing):
+class Watch(Closeable):
     """Looks at a GPU from a thread of its own, until it is closed."""
 
     def __init__(self, gpu: Gpu | None) -> None:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Closing(ABC):
+class Closeable(ABC):
     """Something that holds a resource until it is closed; closing twice does nothing."""
 
     @abstractmethod

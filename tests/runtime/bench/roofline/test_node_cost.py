@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsunet_runtime.bench.roofline.counting import Node, Tensor
+from dsunet_runtime.bench.roofline.node_cost import Node, Tensor
 from dsunet_runtime.shapes import Shape
 
 

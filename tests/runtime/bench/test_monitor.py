@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dsunet_runtime.bench import watching
-from dsunet_runtime.bench.watching import Spread, Watch, Watched, busy_cores, gpu_of
+from dsunet_runtime.bench.monitor import Spread, Watch, Watched, busy_cores, gpu_of
 from dsunet_runtime.cuda import nvml
 from dsunet_runtime.errors import BackendError
 from tests.runtime.fake_cuda import GPU, FakeCuda

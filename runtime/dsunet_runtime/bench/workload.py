@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsunet_runtime.bench.origin import Origin
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.cuda import find
 from dsunet_runtime.device_tensor import DeviceTensor
 from dsunet_runtime.errors import BackendError
@@ -21,8 +21,8 @@ from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.forms import Prepared, form_of
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.memory import check_memory
+from dsunet_runtime.message_text import readable
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.quoting import readable
 from dsunet_runtime.segmenter import Segmenter, load
 from dsunet_runtime.shapes import Shape, batch_range, output_shapes
 
@@ -101,7 +101,7 @@ def check_setting(
     )
 
 
-class Workbench(Closing):
+class Workbench(Closeable):
     """A runner, loaded, with an image to compute again and again."""
 
     def __init__(self, runner: Runner, image: Path, rgb: NDArray[np.uint8], threads: int | None):
@@ -151,7 +151,7 @@ class Workbench(Closing):
         return self._resources.enter_context(_DeviceCall(self._segmenter, prepared, batch))
 
 
-class _DeviceCall(Closing):
+class _DeviceCall(Closeable):
     """One batch in buffers on the GPU, filled once, computed again and again in a stream."""
 
     def __init__(self, segmenter: Segmenter, prepared: Prepared, batch: int) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from dsunet_runtime.bench import measuring
-from dsunet_runtime.bench.measuring import Measurement, Plan, take_turns, warm_up, warmed_up
+from dsunet_runtime.bench.measurement import Measurement, Plan, take_turns, warm_up, warmed_up
 from dsunet_runtime.bench.origin import Origin
-from dsunet_runtime.bench.subjects import Call, Runner, Setting, Subject
+from dsunet_runtime.bench.workload import Call, Runner, Setting, Subject
 from dsunet_runtime.errors import BackendError
 
 

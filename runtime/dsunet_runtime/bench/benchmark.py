@@ -14,14 +14,14 @@ from typing import TextIO
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.bench.cold_start import ColdStart, measure_cold_start
 from dsunet_runtime.bench.image import make_image, read_image, size_for
-from dsunet_runtime.bench.measuring import Measurement, Plan, take_turns, warmed_up
+from dsunet_runtime.bench.measurement import Measurement, Plan, take_turns, warmed_up
 from dsunet_runtime.bench.memory import resident
+from dsunet_runtime.bench.monitor import Watch, Watched, busy_cores, gpu_of
 from dsunet_runtime.bench.origin import Origin
-from dsunet_runtime.bench.roofline.measuring import Profiled, check_can_profile, measure_rooflines
+from dsunet_runtime.bench.roofline.measurement import Profiled, check_can_profile, measure_rooflines
 from dsunet_runtime.bench.roofline.summary import Roofline
 from dsunet_runtime.bench.statistics import Ratio
-from dsunet_runtime.bench.subjects import Runner, Setting, Workbench, check_setting
-from dsunet_runtime.bench.watching import Watch, Watched, busy_cores, gpu_of
+from dsunet_runtime.bench.workload import Runner, Setting, Workbench, check_setting
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.file_kinds import is_engine

@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dsunet_runtime.bench.benchmark import BenchResults, Comparison
 from dsunet_runtime.bench.cold_start import ColdStart
-from dsunet_runtime.bench.measuring import Measurement
+from dsunet_runtime.bench.measurement import Measurement
+from dsunet_runtime.bench.monitor import describe
 from dsunet_runtime.bench.plot import draw_plot
 from dsunet_runtime.bench.roofline import plot as roofline_plot
 from dsunet_runtime.bench.roofline import table as roofline_table
-from dsunet_runtime.bench.running import BenchResults, Comparison
-from dsunet_runtime.bench.watching import describe
 from dsunet_runtime.jobs import make_folder
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.output_files import write_whole
 
 _PACKAGES = (
     *("dsunet", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu"),

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from dsunet_runtime.quoting import clean, printable, quote, reason, shorten
+from dsunet_runtime.message_text import clean, printable, quote, reason, shorten
 
 
 @pytest.mark.parametrize(
