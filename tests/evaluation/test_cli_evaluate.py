@@ -250,7 +250,7 @@ def test_masks_are_never_saved_over_a_dataset(models: tuple[Path, Path], dataset
     arguments = ("--dataset", f"Mask={dataset}", "--save-masks", dataset, "--workers", 1)
     result = run(models[1], *arguments)
     assert result.exit_code == 1
-    assert "name another folder" in result.stderr
+    assert "save the masks in another folder" in result.stderr
     assert (dataset / "Mask" / "scene0.png").read_bytes() == before
 
 
@@ -286,7 +286,7 @@ def test_wrong_usage(arguments: list[str], said: str) -> None:
         (["a.onnx", "--dataset", "x/y={dataset}"], 2, "without slashes"),
         (["a.onnx", "--dataset", "x=nowhere"], 1, "nowhere"),
         (["--predictions", "nowhere", "--dataset", "x={dataset}"], 1, "nowhere"),
-        (["a.onnx", "a.onnx", "--dataset", "x={dataset}"], 1, "named twice"),
+        (["a.onnx", "a.onnx", "--dataset", "x={dataset}"], 1, "given twice"),
     ],
 )
 def test_faults_are_one_line(

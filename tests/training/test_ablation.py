@@ -206,7 +206,7 @@ class TestGoingOn:
     def test_not_with_other_options(self, options: TrainingOptions, data: Path, copy: Path) -> None:
         other = replace(options, output=copy, seed=1, lr=0.1)
         with pytest.raises(
-            TrainingError, match=r"A was begun with other options \(lr, seed\): give"
+            TrainingError, match=r"A was started with other options \(lr, seed\): give"
         ):
             ablate(other, judged_on(data), io.StringIO())
 
