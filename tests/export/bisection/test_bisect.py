@@ -123,7 +123,7 @@ def test_the_file_mends_the_export(trained: Path, scenes: Path, tmp_path: Path) 
     b = convert(a, tmp_path / "b.onnx")
     patterns = tmp_path / "keep.txt"
     result = verify(a, b, "--images", scenes, "--bisect", patterns)
-    assert "to keep in float32, found in" in result.stderr
+    assert "layers to keep in float32, found in" in result.stderr
     found = read_patterns([f"@{patterns}"])
     assert found == ["sff.1/*"]
     mended = convert(a, tmp_path / "mended.onnx", *found)
