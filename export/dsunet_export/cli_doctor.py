@@ -25,12 +25,12 @@ def doctor(
     nothing on this machine.  PyTorch is imported only if there is an NVIDIA driver, because that
     takes seconds.  The exit code is always 0.
     """
-    from dsunet_export.doctor import as_document, as_table, judge, look_round
+    from dsunet_export.doctor import as_document, as_table, check_tasks, inspect_machine
 
     # Packages may print while they are imported; keep that out of the report.
     with contextlib.redirect_stdout(sys.stderr):
-        machine = look_round()
-    jobs = judge(machine)
+        machine = inspect_machine()
+    jobs = check_tasks(machine)
     if as_json:
         print(json.dumps(as_document(machine, jobs), indent=2))
     else:

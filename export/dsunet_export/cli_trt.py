@@ -177,7 +177,7 @@ def trt(
     from dsunet_export.artifact import check_engine_output
     from dsunet_export.tensorrt.builder import build_engine, read_graph_manifest
     from dsunet_export.tensorrt.configuration import EngineOptions
-    from dsunet_export.tensorrt.description import summarise
+    from dsunet_export.tensorrt.description import summarize
     from dsunet_export.tensorrt.profiles import Ranges, parse_batch, parse_size
     from dsunet_export.tensorrt.targets import choose, parse_wanted
 
@@ -203,4 +203,4 @@ def trt(
     targets = ", ".join(choice.target.compute_capabilities)
     print(f"{choice.kit.title} ({choice.reason}), for {targets}", file=sys.stderr)
     manifest = build_engine(graph, output, choice, options, print_step)
-    print(summarise(output, manifest, ranges))
+    print(summarize(output, manifest, ranges))

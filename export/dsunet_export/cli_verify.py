@@ -122,12 +122,12 @@ def verify(
     interrupted.
     """
     try:
-        from dsunet_export.bisection.finding import check_precisions
-        from dsunet_export.comparison.comparing import compare, few_probes, probes_for
+        from dsunet_export.bisection.layers_to_keep import check_precisions
+        from dsunet_export.comparison.compare import compare, few_probes, probes_for
         from dsunet_export.comparison.layers import compare_graphs
-        from dsunet_export.comparison.opening import is_artifact, is_quantized, open_both
-        from dsunet_export.comparison.report import as_document, draw, write_report
+        from dsunet_export.comparison.model_pair import is_artifact, is_quantized, open_pair
         from dsunet_export.comparison.summary import summarize
+        from dsunet_export.comparison.verify_report import as_document, draw, write_report
         from dsunet_export.probes import notes_on
     except ModuleNotFoundError as error:
         raise MissingExtraError(
@@ -155,7 +155,7 @@ def verify(
         complain("dsunet-export", line)
     with results_folder(output):
         try:
-            with open_both(
+            with open_pair(
                 a,
                 b,
                 sam2=sam2,
@@ -188,23 +188,23 @@ def verify(
 
 def _bisect(a: Path, b: Path, probes: Sequence[Probe], tolerance: float, output: Path) -> None:
     """Search, write the patterns and print them."""
-    from dsunet_export.bisection.finding import find_layers_to_keep, write_patterns
+    from dsunet_export.bisection.layers_to_keep import find_layers_to_keep, write_patterns
     from dsunet_runtime.progress import StatusLine
 
     with StatusLine(sys.stderr) as status:
-        finding = find_layers_to_keep(a, b, probes, tolerance, status.show)
-    if not finding.groups:
+        found = find_layers_to_keep(a, b, probes, tolerance, status.show)
+    if not found.groups:
         print(
             "no further layer has to stay in float32: with B's rounding emulated on every "
-            f"tensor, masks differ by at most {finding.before:.3g} levels; {output} was not "
+            f"tensor, masks differ by at most {found.before:.3g} levels; {output} was not "
             "written",
             file=sys.stderr,
         )
         return
-    write_patterns(finding, output)
+    write_patterns(found, output)
     print(
-        f"layers to keep in float32, found in {finding.trials} trials: "
-        f"{', '.join(finding.patterns)} (mean difference {finding.before:.3g} -> "
-        f"{finding.after:.3g} levels); written to {output}",
+        f"layers to keep in float32, found in {found.trials} trials: "
+        f"{', '.join(found.patterns)} (mean difference {found.before:.3g} -> "
+        f"{found.after:.3g} levels); written to {output}",
         file=sys.stderr,
     )

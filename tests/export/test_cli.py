@@ -239,7 +239,7 @@ class TestInspect:
         assert said["output"].startswith("mask: uint8 batch×height×width (NHW)")
         assert said["preprocessing"] == "in the graph: hiera 160×160, dino 224×224"
         assert said["fold-scales"].endswith("same")
-        assert re.fullmatch(r"\d\.\d{3} G, -\d\.\d{3} G \(\d+\.\d\d%\)", said["needed-tokens"])
+        assert re.fullmatch(r"\d\.\d{3} G, -\d\.\d{3} G \(\d+\.\d\d%\)", said["drop-unread-tokens"])
         assert sum(name == "verified" for name, _ in lines) == 1
         assert said["verified"].startswith("2 comparisons, the worst: ")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from dsunet_export.artifact import append_manifest, beside, replace_manifest, save, staging
 from dsunet_export.errors import ExportError
 from dsunet_export.graph_file import graph_errors, load_graph
-from dsunet_export.precision.reduction import Wish, reduce_precision
+from dsunet_export.precision.reduction import PrecisionOptions, reduce_precision
 from dsunet_export.precision.verification import before_conversion, verify_reduced
 from dsunet_export.probes import GraphInputs, make_probes
 from dsunet_export.stopwatch import Report, Stopwatch
@@ -45,7 +45,9 @@ def convert_file(
         model = load_graph(onnx_path, manifest)
         model.metadata_props.pop(METADATA_KEY, None)
         with graph_errors(onnx_path):
-            precision, logits = reduce_precision(model, Wish(compute, (), probes), inputs, folder)
+            precision, logits = reduce_precision(
+                model, PrecisionOptions(compute, (), probes), inputs, folder
+            )
         cases = [
             Case(probe, reference, reference="the float32 graph")
             for probe, reference in zip(probes, logits, strict=True)

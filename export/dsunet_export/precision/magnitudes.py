@@ -11,8 +11,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dsunet_export.errors import ExportError
-from dsunet_export.precision.narrowing import array_of, insert_where_made
-from dsunet_export.precision.running import compute_logits
+from dsunet_export.precision.narrow import array_of, insert_where_made
+from dsunet_export.precision.session import compute_logits
 from dsunet_export.precision.types import SELECTS, is_float
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.backends import Tensors

@@ -14,7 +14,7 @@ from onnx_ir.passes import common as passes
 from dsunet_export.errors import ExportError
 from dsunet_export.options import FLOAT16_MAX
 from dsunet_export.precision.magnitudes import Magnitudes, measure, sources
-from dsunet_export.precision.narrowing import narrow, nodes_in_float32
+from dsunet_export.precision.narrow import narrow, nodes_in_float32
 from dsunet_export.precision.rules import Selection
 from dsunet_export.precision.types import follows, is_float, makes_integers, supports
 from dsunet_export.probes import GraphInputs, Probe
@@ -33,7 +33,7 @@ PEAKS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PrecisionOptions:
     """What is asked for."""
 
     compute: Compute
@@ -44,7 +44,7 @@ class Wish:
 
 
 def reduce_precision(
-    model: ir.Model, wish: Wish, inputs: GraphInputs, folder: Path
+    model: ir.Model, options: PrecisionOptions, inputs: GraphInputs, folder: Path
 ) -> tuple[Precision, list[NDArray[np.float32]]]:
     """Bring a float32 graph into another precision, in place.
 
@@ -53,33 +53,33 @@ def reduce_precision(
     nothing, or the graph does not run or gives something that is not finite.
     """
     infer_types(model)
-    if wish.compute is Compute.BF16:
+    if options.compute is Compute.BF16:
         model.opset_imports[""] = max(BFLOAT16_OPSET, model.opset_imports[""])
     opset = model.opset_imports[""]
     nodes = [node for node in model.graph if follows(node, opset)]
     selection = Selection(str(node.name) for node in nodes)
-    selection.apply_rules(wish.compute)
-    selection.request(wish.keep_fp32)
+    selection.apply_rules(options.compute)
+    selection.request(options.keep_fp32)
     for node in nodes:
-        if not supports(node, wish.compute.element_type, opset):
+        if not supports(node, options.compute.element_type, opset):
             selection.keep(
                 str(node.name),
                 f"opset {opset} has no {node.op_type} with all its floats in "
-                f"{wish.compute.element_type}",
+                f"{options.compute.element_type}",
             )
-    _keep_whole_numbers(model.graph, wish.compute, selection)
+    _keep_whole_numbers(model.graph, options.compute, selection)
     left = [node for node in nodes if node.name not in selection.names]
     # The range of bfloat16 is float32's.
-    candidates = _values(left) if wish.compute is Compute.FP16 else set()
-    magnitudes, logits = measure(model, candidates, wish.probes, inputs, folder)
+    candidates = _values(left) if options.compute is Compute.FP16 else set()
+    magnitudes, logits = measure(model, candidates, options.probes, inputs, folder)
     peaks: tuple[Peak, ...] = ()
-    if wish.compute is Compute.FP16:
+    if options.compute is Compute.FP16:
         _keep_what_overflows(left, magnitudes, selection)
         in_float32 = nodes_in_float32(model.graph, selection.names, opset)
         peaks = _largest([node for node in left if node not in in_float32], magnitudes)
-    weights = narrow(model, selection.names, wish.compute)
+    weights = narrow(model, selection.names, options.compute)
     kept = tuple(selection.entries)
-    return Precision(wish.compute.element_type, kept, peaks, weights), logits
+    return Precision(options.compute.element_type, kept, peaks, weights), logits
 
 
 def infer_types(model: ir.Model) -> None:

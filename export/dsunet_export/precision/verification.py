@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from dsunet_export.errors import VerificationError
 from dsunet_export.graph_file import load_graph
-from dsunet_export.precision.narrowing import DATA_TYPES
-from dsunet_export.precision.rounding import round_every_tensor
-from dsunet_export.precision.running import compute_logits
+from dsunet_export.precision.emulate_rounding import emulate_rounding
+from dsunet_export.precision.narrow import DATA_TYPES
+from dsunet_export.precision.session import compute_logits
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.verify import Case, Tolerance, check, compare_logits, compare_masks, verify
 from dsunet_runtime.backends import Tensors
@@ -97,7 +97,7 @@ def verify_reduced(
     cases = [replace(c, tolerance=tolerance_for(c.probe, manifest)) for c in cases]
     model = load_graph(artifact, manifest)
     if compute is not Compute.FP32:
-        round_every_tensor(model, DATA_TYPES[compute])
+        emulate_rounding(model, DATA_TYPES[compute])
     inputs = GraphInputs.of(manifest)
     outputs = compute_logits(model, (inputs.prepare(case.probe) for case in cases), folder)
     del model
