@@ -36,7 +36,9 @@ def test_the_worst_is_closest_to_its_tolerance(
     checks = tuple(comparison(f"{n}.png", 1.0, 0.02) for n in range(20))
     manifest = replace(manifest, verification=(*checks[:7], odd, *checks[7:]))
     (line,) = verified_in_words(manifest)
-    assert line.startswith(f"21 comparisons, the worst: c.png: {said} standard deviations, where 3")
+    assert line.startswith(
+        f"21 comparisons, the worst: c.png: {said} standard deviations, tolerance 3"
+    )
     assert len(verified_in_words(manifest, each=True)) == 21
 
 

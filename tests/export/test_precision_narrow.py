@@ -169,7 +169,7 @@ class TestFloatsThatFollowNothing:
         rows = ("rows", "Flatten", ["x"], {})
         model = graph([rows, *lines, ("y", "Mul", ["rows", "a"], {})], shape=(1, 3, 4, 4))
         kept = reduced(model, tmp_path)
-        assert kept == {"a": f"opset 20 has no {lines[-1][1]} with all its floats in float16"}
+        assert kept == {"a": f"{lines[-1][1]} does not support float16 in opset 20"}
         assert dtypes(checked(model))["a"] == "FLOAT"
 
     @pytest.mark.parametrize("outputs", [1, 3])
@@ -203,7 +203,9 @@ class TestIntegers:
         weights = {"w": np.array(1001, np.float32), "small": np.array(2**-10, np.float32)}
         model = graph(lines, weights, shape=(1, 3, 4, 4))
         kept = reduced(model, tmp_path)
-        reason = "whole makes integers of it, and float16 has not all of them beyond 2048"
+        reason = (
+            "whole converts it to integers, and float16 cannot represent every integer above 2048"
+        )
         assert kept == {"a": reason}
         assert casts(checked(model)) == [
             ("b", "INT32"), ("whole", "FLOAT16"), ("y.float16", "FLOAT")

@@ -406,7 +406,9 @@ class TestArtifact:
 
     def test_inspect(self, artifact: Path) -> None:
         lines = describe(dsunet_runtime.read_manifest(artifact))
-        assert re.search(r"quantised +63 of 63 products of the encoders, 1\.2 M weights", lines)
+        assert re.search(
+            r"quantised +63 of 63 matrix multiplications of the encoders, 1\.2 M weights", lines
+        )
 
     def test_nothing_is_verified_twice(self, artifact: Path) -> None:
         lines = verified_in_words(dsunet_runtime.read_manifest(artifact), each=True)
