@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from dsunet_export.bisection.groups import Group
 from dsunet_export.precision.magnitudes import sources
-from dsunet_export.precision.running import Session, find_logits
+from dsunet_export.precision.session import Session, find_logits
 from dsunet_export.precision.types import SELECTS, following_inputs, is_float
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.backends import Tensors

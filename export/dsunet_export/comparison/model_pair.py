@@ -18,7 +18,7 @@ from dsunet_runtime.provider import Provider
 
 
 @contextmanager
-def open_both(
+def open_pair(
     a: Path,
     b: Path,
     *,

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from dsunet_export.precision.narrowing import FLOAT, insert_cast
+from dsunet_export.precision.narrow import FLOAT, insert_cast
 from dsunet_export.precision.types import SELECTS
 
 
-def round_every_tensor(model: ir.Model, data_type: ir.DataType) -> None:
+def emulate_rounding(model: ir.Model, data_type: ir.DataType) -> None:
     """Replace computation in a reduced type by float32 with explicit rounding, in place."""
     graph = model.graph
     for weight in [v for v in graph.initializers.values() if v.dtype is data_type]:

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from dsunet.sheet import draw_sheet
-from dsunet_export.comparison.layers import GraphComparison, Layer
-from dsunet_export.comparison.page import draw_page
-from dsunet_export.comparison.summary import PERCENTILES, Comparison
+from dsunet_export.comparison.layers import GraphComparison, LayerError
+from dsunet_export.comparison.summary import PERCENTILES, ModelComparison
+from dsunet_export.comparison.verify_page import draw_page
 from dsunet_runtime.jobs import make_folder
 from dsunet_runtime.output_files import write_whole
 
@@ -22,7 +22,7 @@ TILE = 384
 LAYERS_SHOWN = 15
 
 
-def draw(comparison: Comparison) -> str:
+def draw(comparison: ModelComparison) -> str:
     """A line for each measure of each output: percentiles over the images, and the worst one."""
     percentiles = "".join(f"{f'{p} %':>11}" for p in PERCENTILES)
     lines = [
@@ -31,16 +31,18 @@ def draw(comparison: Comparison) -> str:
         "",
         f"{'':28}{percentiles}{'worst':>11}  image",
     ]
-    for output, measures in comparison.spreads.items():
-        for name, spread in measures.items():
-            cells = "".join(f"{_short(value):>11}" for value in (*spread.percentiles, spread.worst))
-            lines.append(f"{output + ' ' + name.replace('_', ' '):28}{cells}  {spread.image}")
+    for output, measures in comparison.summaries.items():
+        for name, summary in measures.items():
+            cells = "".join(
+                f"{_short(value):>11}" for value in (*summary.percentiles, summary.worst)
+            )
+            lines.append(f"{output + ' ' + name.replace('_', ' '):28}{cells}  {summary.image}")
     if comparison.graphs is not None:
         lines += ["", *_layers(comparison.graphs)]
     return "\n".join(lines)
 
 
-def as_document(comparison: Comparison) -> dict[str, Any]:
+def as_document(comparison: ModelComparison) -> dict[str, Any]:
     """All measures, of every image too."""
     graphs = comparison.graphs
     return {
@@ -50,8 +52,8 @@ def as_document(comparison: Comparison) -> dict[str, Any]:
         "images": len(comparison.rows),
         "percentiles": PERCENTILES,
         "outputs": {
-            output: {name: dataclasses.asdict(spread) for name, spread in measures.items()}
-            for output, measures in comparison.spreads.items()
+            output: {name: dataclasses.asdict(summary) for name, summary in measures.items()}
+            for output, measures in comparison.summaries.items()
         },
         "each": [dataclasses.asdict(row) for row in comparison.rows],
         "worst": comparison.worst.label,
@@ -60,7 +62,7 @@ def as_document(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def write_report(comparison: Comparison, folder: Path) -> None:
+def write_report(comparison: ModelComparison, folder: Path) -> None:
     """Write verify.json, verify.html and worst.png, each of them whole.
 
     The picture has the image, A's mask, B's and their difference side by side.  Raises OutputError
@@ -75,7 +77,7 @@ def write_report(comparison: Comparison, folder: Path) -> None:
     write_whole(folder / "verify.html", lambda file: file.write(page.encode()))
 
 
-def draw_worst(comparison: Comparison) -> Image.Image:
+def draw_worst(comparison: ModelComparison) -> Image.Image:
     """Image, A, B, and their difference, stretched so that its largest is white."""
     worst = comparison.worst
     difference = np.abs(worst.b.astype(np.int16) - worst.a)
@@ -103,7 +105,7 @@ def _layers(graphs: GraphComparison) -> list[str]:
     return [*lines, f"first that loses more than its share: {fault.node if fault else 'none'}"]
 
 
-def _layer(layer: Layer | None) -> dict[str, Any] | None:
+def _layer(layer: LayerError | None) -> dict[str, Any] | None:
     """As JSON takes it: infinity is null."""
     if layer is None:
         return None

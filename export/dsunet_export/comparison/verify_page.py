@@ -10,7 +10,7 @@ from html import escape
 from PIL import Image
 
 from dsunet_export.comparison.layers import GraphComparison
-from dsunet_export.comparison.summary import PERCENTILES, Comparison
+from dsunet_export.comparison.summary import PERCENTILES, ModelComparison
 from dsunet_runtime.svg import Axis, plot
 
 _STYLE = """
@@ -23,7 +23,7 @@ img { max-width: 100%; }
 """
 
 
-def draw_page(comparison: Comparison, worst: Image.Image) -> str:
+def draw_page(comparison: ModelComparison, worst: Image.Image) -> str:
     """The page, with the picture of the worst image in it."""
     title = f"{comparison.b} beside {comparison.a}"
     return (
@@ -37,18 +37,18 @@ def draw_page(comparison: Comparison, worst: Image.Image) -> str:
     )
 
 
-def _table(comparison: Comparison) -> str:
+def _table(comparison: ModelComparison) -> str:
     heading = "".join(f"<th>{name}</th>" for name in (*(f"{p} %" for p in PERCENTILES), "worst"))
     lines = [f"<table><thead><tr><th></th>{heading}<th></th></tr></thead><tbody>"]
-    for output, measures in comparison.spreads.items():
-        for name, spread in measures.items():
-            cells = "".join(f"<td>{v:.4g}</td>" for v in (*spread.percentiles, spread.worst))
+    for output, measures in comparison.summaries.items():
+        for name, summary in measures.items():
+            cells = "".join(f"<td>{v:.4g}</td>" for v in (*summary.percentiles, summary.worst))
             label = escape(f"{output} {name.replace('_', ' ')}")
-            lines.append(f"<tr><td>{label}</td>{cells}<td>{escape(spread.image)}</td></tr>")
+            lines.append(f"<tr><td>{label}</td>{cells}<td>{escape(summary.image)}</td></tr>")
     return "\n".join([*lines, "</tbody></table>"])
 
 
-def _plots(comparison: Comparison) -> str:
+def _plots(comparison: ModelComparison) -> str:
     """Each measure of the masks, its images sorted: how many are how bad."""
     masks = [row.mask for row in comparison.rows]
     sides = [mask.flips + mask.disagreement for mask in masks]

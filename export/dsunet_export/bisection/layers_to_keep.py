@@ -18,7 +18,7 @@ from dsunet_export.bisection.search import minimize
 from dsunet_export.bisection.switches import Switchboard
 from dsunet_export.errors import ExportError
 from dsunet_export.graph_file import load_graph
-from dsunet_export.precision.narrowing import DATA_TYPES
+from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rules import REQUESTED
 from dsunet_export.precision.types import SELECTS, follows
@@ -31,7 +31,7 @@ from dsunet_runtime.output_files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LayersToKeep:
     """What has to stay in float32."""
 
     groups: tuple[Group, ...]
@@ -54,11 +54,11 @@ def find_layers_to_keep(
     probes: Sequence[Probe],
     tolerance: float,
     report: Callable[[str], None],
-) -> Finding:
+) -> LayersToKeep:
     """Search for the fewest layers to keep in float32, beside those that B keeps by rule.
 
     `a` is the float32 artifact, `b` the same in float16 or bfloat16; the masks of `a` are the
-    judge.  First among the encoders and the decoder's modules, then among the blocks of those that
+    trials.  First among the encoders and the decoder's modules, then among the blocks of those that
     matter, then among the parts of those blocks.  Every trial is reported.
 
     Raises ExportError if the two are not such artifacts, or if A gives what is not finite.
@@ -78,31 +78,31 @@ def find_layers_to_keep(
         temporary_folder() as folder,
         Switchboard(model, finest, DATA_TYPES[compute], inputs, folder) as board,
     ):
-        judge = _Judge(board, probes, read_manifest(a), list(levels[-1]), report)
-        before = judge.difference([])
+        trials = _Trials(board, probes, read_manifest(a), list(levels[-1]), report)
+        before = trials.difference([])
         if before <= tolerance:
-            return Finding((), before, before, judge.trials)
+            return LayersToKeep((), before, before, trials.count)
         groups = list(levels[0])
         for level in range(DEPTH):
-            groups = minimize(groups, lambda some: judge.difference(some) <= tolerance)
+            groups = minimize(groups, lambda some: trials.difference(some) <= tolerance)
             if level + 1 < DEPTH:
                 groups = [part for one in groups for part in parts_of(one, levels[level + 1])]
-        return Finding(tuple(groups), before, judge.difference(groups), judge.trials)
+        return LayersToKeep(tuple(groups), before, trials.difference(groups), trials.count)
 
 
-def write_patterns(finding: Finding, path: Path) -> None:
+def write_patterns(found: LayersToKeep, path: Path) -> None:
     """Write what `--keep-fp32 @FILE` reads.  Raises OutputError if that does not succeed."""
     lines = [
-        f"# Found by `dsunet-export verify --bisect` in {finding.trials} trials: with these layers",
-        f"# in float32 masks differ by {finding.after:.3g} levels on average, without them by "
-        f"{finding.before:.3g}.",
-        *finding.patterns,
+        f"# Found by `dsunet-export verify --bisect` in {found.trials} trials: with these layers",
+        f"# in float32 masks differ by {found.after:.3g} levels on average, without them by "
+        f"{found.before:.3g}.",
+        *found.patterns,
     ]
     text = "\n".join(lines) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))
 
 
-class _Judge:
+class _Trials:
     """How far masks are off where some groups do not round; every set is tried once."""
 
     def __init__(
@@ -119,7 +119,7 @@ class _Judge:
         self._expected = [self._float32_mask(probe) for probe in probes]
 
     @property
-    def trials(self) -> int:
+    def count(self) -> int:
         """How many sets have been tried."""
         return len(self._found)
 

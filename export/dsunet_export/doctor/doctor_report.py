@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from dsunet_export.doctor.jobs import Job
 from dsunet_export.doctor.machine import Machine, PresentGpu
 from dsunet_export.doctor.packages import Package, State
+from dsunet_export.doctor.tasks import Task
 
 _WIDTH = 100
 _MARGIN = "  "
@@ -20,7 +20,7 @@ Row = tuple[str, str, str]
 """A title, a value that is short, and words."""
 
 
-def as_document(machine: Machine, jobs: tuple[Job, ...]) -> dict[str, Any]:
+def as_document(machine: Machine, jobs: tuple[Task, ...]) -> dict[str, Any]:
     """The same as `as_table`, to be written as JSON.  Sizes are in bytes; null is not known."""
     torch = machine.torch
     return {
@@ -61,27 +61,27 @@ def as_document(machine: Machine, jobs: tuple[Job, ...]) -> dict[str, Any]:
         "torch": torch
         and {"cuda": torch.cuda, "sees_gpu": torch.sees_gpu, "problem": torch.problem},
         "jobs": {
-            job.name: {
-                "possible": job.possible,
+            task.name: {
+                "possible": task.possible,
                 "needs": [
                     {"what": need.what, "missing": need.missing, "remedy": need.remedy}
-                    for need in job.needs
+                    for need in task.needs
                 ],
-                "remark": job.remark,
+                "remark": task.remark,
             }
-            for job in jobs
+            for task in jobs
         },
     }
 
 
-def as_table(machine: Machine, jobs: tuple[Job, ...]) -> str:
+def as_table(machine: Machine, jobs: tuple[Task, ...]) -> str:
     """Lines of at most 100 columns, but for commands, which are not broken."""
     lines = ["What is here"]
     for row in _here(machine):
         lines += _wrap(row)
     lines += ["", "What can be done, and what it needs"]
-    for job in jobs:
-        lines += _wrap(_describe(job))
+    for task in jobs:
+        lines += _wrap(_describe(task))
     cures = _by_remedy(jobs)
     if cures:
         lines += ["", "What is missing, and what helps"]
@@ -149,18 +149,18 @@ def _onnxruntime(machine: Machine) -> str:
     return f"{both or 'not from pip'}, providers: {providers}{doubled}"
 
 
-def _describe(job: Job) -> Row:
-    words = f"needs {', '.join(need.what for need in job.needs)}"
-    if job.possible:
-        return job.title, "yes", "; ".join(filter(None, (job.remark, words)))
-    lacks = ", ".join(need.what for need in job.needs if need.missing is not None)
-    return job.title, "no", f"{words}; lacks {lacks}"
+def _describe(task: Task) -> Row:
+    words = f"needs {', '.join(need.what for need in task.needs)}"
+    if task.possible:
+        return task.title, "yes", "; ".join(filter(None, (task.remark, words)))
+    lacks = ", ".join(need.what for need in task.needs if need.missing is not None)
+    return task.title, "no", f"{words}; lacks {lacks}"
 
 
-def _by_remedy(jobs: tuple[Job, ...]) -> dict[str, list[str]]:
+def _by_remedy(jobs: tuple[Task, ...]) -> dict[str, list[str]]:
     """All that is missing, once, by what cures it: one installation often brings several."""
     cures: dict[str, list[str]] = {}
-    for need in (need for job in jobs for need in job.needs):
+    for need in (need for task in jobs for need in task.needs):
         if need.missing is not None and need.remedy is not None:
             reasons = cures.setdefault(need.remedy, [])
             if need.missing not in reasons:

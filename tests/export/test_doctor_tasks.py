@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from dsunet_export.doctor import as_table, judge
+from dsunet_export.doctor import as_table, check_tasks
 from dsunet_export.doctor.machine import Driver, PresentProvider, Torch
 from dsunet_runtime.provider import Provider
 from tests.export.engines import H100, RTX_4090
@@ -14,7 +14,7 @@ from tests.export.machines import impossible, lacks, made_up
 class TestMachines:
     def test_everything(self) -> None:
         assert impossible(made_up(RTX_4090)) == set()
-        (build,) = (job for job in judge(made_up(RTX_4090)) if job.name == "build_rtx")
+        (build,) = (job for job in check_tasks(made_up(RTX_4090)) if job.name == "build_rtx")
         assert "for the NVIDIA GeForce RTX 4090 (8.9) here" in str(build.remark)
 
     def test_no_driver(self) -> None:
@@ -35,10 +35,10 @@ class TestMachines:
             "pip install 'dsunet[train]'",
         ]
         assert impossible(made_up(RTX_4090, without=("scikit-learn",))) == {"explain"}
-        (train,) = (job for job in judge(made_up(RTX_4090)) if job.name == "train")
+        (train,) = (job for job in check_tasks(made_up(RTX_4090)) if job.name == "train")
         assert train.remark == "on a GPU"
         blind = made_up(RTX_4090, torch=Torch("13.0", sees_gpu=False))
-        (train,) = (job for job in judge(blind) if job.name == "train")
+        (train,) = (job for job in check_tasks(blind) if job.name == "train")
         assert train.remark == "on the CPU: PyTorch sees no GPU"
 
     def test_gpu_that_rtx_does_not_know(self) -> None:
@@ -47,7 +47,7 @@ class TestMachines:
         ((missing, remedy),) = lacks(machine, "run_engine_rtx")
         assert "nothing for the NVIDIA H100 80GB HBM3 (9.0)" in str(missing)
         assert remedy == "build with --flavor tensorrt"
-        (build,) = (job for job in judge(machine) if job.name == "build_rtx")
+        (build,) = (job for job in check_tasks(machine) if job.name == "build_rtx")
         assert "not for the NVIDIA H100 80GB HBM3 (9.0) here" in str(build.remark)
         alone = made_up(H100, without=("tensorrt",))
         assert lacks(alone, "run_engine_rtx")[0][1] == "pip install 'dsunet[tensorrt]'"
@@ -104,7 +104,7 @@ class TestMachines:
         ((_, remedy),) = lacks(machine, "run_onnx_cuda")
         expected = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'dsunet[gpu]'"
         assert remedy == expected
-        assert "overwrite each other" in as_table(machine, judge(machine))
+        assert "overwrite each other" in as_table(machine, check_tasks(machine))
 
     def test_provider_that_does_not_start(self) -> None:
         providers = {

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from dsunet_export.graph import Preprocess
 from dsunet_export.names import PREPROCESS, is_in
-from dsunet_export.resampling import HALF, block_size, resample, resampling_windows
-from dsunet_export.tracing import trace
+from dsunet_export.resample import SPLIT, block_size, resample, resampling_windows
+from dsunet_export.trace import trace
 from dsunet_runtime.images import resampled
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 from tests.export.helpers import session
@@ -130,13 +130,13 @@ def test_weights_are_pillows(size: int) -> None:
     inputs, upper, lower = resampling_windows(size, 160)
     assert inputs.min() >= 0
     assert inputs.max() < size
-    whole = upper.double() * HALF + lower.double()
+    whole = upper.double() * SPLIT + lower.double()
     # One step of rounding for every weight that is not zero.
-    off = (whole.sum(1) - HALF * HALF).abs()
+    off = (whole.sum(1) - SPLIT * SPLIT).abs()
     assert (off <= (whole > 0).sum(1) / 2 + 1).all()
     for half in (upper, lower):
         assert half.min() >= 0
-        assert half.max() <= HALF
+        assert half.max() <= SPLIT
 
 
 class ToSeveralSides(nn.Module):

@@ -17,7 +17,7 @@ from dsunet_export.comparison.measures import (
     compare_masks,
     compare_tensors,
 )
-from dsunet_export.comparison.opening import is_artifact
+from dsunet_export.comparison.model_pair import is_artifact
 from dsunet_export.errors import ExportError
 from dsunet_export.probes import GraphInputs, Probe, load_probe, make_probes
 from dsunet_runtime.artifact import read_manifest
@@ -29,7 +29,7 @@ FEW = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ImageComparison:
     """What both made of one image."""
 
     label: str
@@ -43,7 +43,7 @@ class Compared:
     mask: MaskDifference
 
 
-def compare(a: Predictor, b: Predictor, probes: Iterable[Probe]) -> Iterator[Compared]:
+def compare(a: Predictor, b: Predictor, probes: Iterable[Probe]) -> Iterator[ImageComparison]:
     """Both on each image; one is in memory at a time.
 
     Raises ExportError if the two give outputs of other sizes, ImageError for an image that cannot
@@ -57,7 +57,7 @@ def compare(a: Predictor, b: Predictor, probes: Iterable[Probe]) -> Iterator[Com
             if outputs_a[name].shape != outputs_b[name].shape:
                 shapes = " and ".join(_sides(outputs[name]) for outputs in (outputs_a, outputs_b))
                 raise ExportError(f"the {name} of the two are {shapes}: give two of one preset")
-        yield Compared(
+        yield ImageComparison(
             label=probe.label,
             image=probe.image,
             a=mask_a,

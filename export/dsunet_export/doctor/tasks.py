@@ -1,4 +1,4 @@
-"""What each job needs, and whether a machine has it."""
+"""What each task needs, and whether a machine has it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ONNX = ("onnx", "onnx-ir")
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Something that a job needs."""
+    """Something that a task needs."""
 
     what: str
     missing: str | None = None
@@ -29,7 +29,7 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Task:
     """Something that this project can do."""
 
     name: str
@@ -48,49 +48,49 @@ _GPU = "NVIDIA GPU with driver"
 _NO_DRIVER = Need(_GPU, "there is no NVIDIA driver", f"install NVIDIA's driver: {_DRIVERS}")
 
 
-def judge(machine: Machine) -> tuple[Job, ...]:
-    """Every job, in the order in which one comes to them."""
+def check_tasks(machine: Machine) -> tuple[Task, ...]:
+    """Every task, in the order in which one comes to them."""
     return (
-        Job("load_checkpoints", "load checkpoints", _packages(machine, *_TORCH)),
-        Job("train", "train", _packages(machine, *_TORCH, *_TRAINING), _device(machine)),
-        Job(
+        Task("load_checkpoints", "load checkpoints", _packages(machine, *_TORCH)),
+        Task("train", "train", _packages(machine, *_TORCH, *_TRAINING), _device(machine)),
+        Task(
             "evaluate_checkpoints",
             "evaluate checkpoints",
             _packages(machine, *_TORCH, _METRICS),
             _device(machine),
         ),
-        Job("evaluate_masks", "evaluate masks", _packages(machine, _METRICS)),
-        Job(
+        Task("evaluate_masks", "evaluate masks", _packages(machine, _METRICS)),
+        Task(
             "explain",
             "explain (Figs. 1 and 2)",
             _packages(machine, *_TORCH, "matplotlib", "scikit-learn"),
         ),
-        Job(
+        Task(
             "export_onnx",
             "export to ONNX, verified",
             _packages(machine, *_TORCH, *_ONNX, "onnxscript", "onnxruntime"),
         ),
-        Job(
+        Task(
             "convert_precision",
             "convert to FP16 or BF16",
             _packages(machine, *_ONNX, "onnxruntime"),
         ),
-        Job(
+        Task(
             "build_rtx",
             "build engines, rtx",
             (_flavor(machine, Flavor.RTX),),
             _reach(machine),
         ),
-        Job(
+        Task(
             "build_tensorrt",
             "build engines, tensorrt",
             (_flavor(machine, Flavor.TENSORRT), *_gpu(machine), *_newer(machine, Flavor.TENSORRT)),
             f"for the {machine.gpus[0].title} here" if machine.gpus else None,
         ),
-        Job("run_onnx_cpu", "run ONNX, cpu", _provider(machine, Provider.CPU)),
-        Job("run_onnx_cuda", "run ONNX, cuda", _provider(machine, Provider.CUDA)),
-        Job("run_onnx_tensorrt", "run ONNX, tensorrt", _provider(machine, Provider.TENSORRT)),
-        Job(
+        Task("run_onnx_cpu", "run ONNX, cpu", _provider(machine, Provider.CPU)),
+        Task("run_onnx_cuda", "run ONNX, cuda", _provider(machine, Provider.CUDA)),
+        Task("run_onnx_tensorrt", "run ONNX, tensorrt", _provider(machine, Provider.TENSORRT)),
+        Task(
             "run_engine_rtx",
             "run engines, rtx",
             (
@@ -100,7 +100,7 @@ def judge(machine: Machine) -> tuple[Job, ...]:
                 *_known_gpu(machine),
             ),
         ),
-        Job(
+        Task(
             "run_engine_tensorrt",
             "run engines, tensorrt",
             (_flavor(machine, Flavor.TENSORRT), *_gpu(machine), *_newer(machine, Flavor.TENSORRT)),

@@ -12,9 +12,9 @@ import onnx_ir as ir
 import pytest
 
 from dsunet_export.errors import ExportError
-from dsunet_export.precision import Wish, reduce_precision
-from dsunet_export.precision.narrowing import narrow
-from dsunet_export.precision.rounding import round_every_tensor
+from dsunet_export.precision import PrecisionOptions, reduce_precision
+from dsunet_export.precision.emulate_rounding import emulate_rounding
+from dsunet_export.precision.narrow import narrow
 from dsunet_export.precision.rules import RULES, Selection, rules_for
 from dsunet_export.precision.types import following_inputs, supports
 from dsunet_export.probes import GraphInputs, make_probes
@@ -169,7 +169,7 @@ class TestFloatsThatFollowNothing:
         rows = ("rows", "Flatten", ["x"], {})
         model = graph([rows, *lines, ("y", "Mul", ["rows", "a"], {})], shape=(1, 3, 4, 4))
         kept = reduced(model, tmp_path)
-        assert kept == {"a": f"opset 20 has no {lines[-1][1]} with all its floats in float16"}
+        assert kept == {"a": f"{lines[-1][1]} does not support float16 in opset 20"}
         assert dtypes(checked(model))["a"] == "FLOAT"
 
     @pytest.mark.parametrize("outputs", [1, 3])
@@ -203,7 +203,9 @@ class TestIntegers:
         weights = {"w": np.array(1001, np.float32), "small": np.array(2**-10, np.float32)}
         model = graph(lines, weights, shape=(1, 3, 4, 4))
         kept = reduced(model, tmp_path)
-        reason = "whole makes integers of it, and float16 has not all of them beyond 2048"
+        reason = (
+            "whole converts it to integers, and float16 cannot represent every integer above 2048"
+        )
         assert kept == {"a": reason}
         assert casts(checked(model)) == [
             ("b", "INT32"), ("whole", "FLOAT16"), ("y.float16", "FLOAT")
@@ -228,8 +230,8 @@ class TestIntegers:
 def reduced(model: ir.Model, folder: Path) -> dict[str, str]:
     """Bring a small graph into float16, and give what stays in float32, and why."""
     inputs = GraphInputs(InputForm.TENSORS, {"x": 4})
-    wish = Wish(Compute.FP16, (), make_probes((4, 4)))
-    precision, _ = reduce_precision(model, wish, inputs, folder)
+    options = PrecisionOptions(Compute.FP16, (), make_probes((4, 4)))
+    precision, _ = reduce_precision(model, options, inputs, folder)
     return {kept.pattern: kept.reason for kept in precision.kept_in_float32}
 
 
@@ -263,7 +265,7 @@ class TestRounding:
             expected = rounded(operation(expected, c))
         model = graph(lines, {"c": np.array(factor)})
         narrow(model, [], compute)
-        round_every_tensor(model, model.graph.initializers["c"].dtype)
+        emulate_rounding(model, model.graph.initializers["c"].dtype)
         (found,) = session(ir.to_proto(model).SerializeToString()).run(None, {"x": x})
         np.testing.assert_array_equal(found, expected)
         # What makes this worth a test: here the formats differ from float32, and float16 overflows.
@@ -281,7 +283,7 @@ class TestRounding:
         for kept in ([], ["s"]):
             model = graph(lines, {"w": random_weight(4, 4)})
             narrow(model, kept, Compute.FP16)
-            round_every_tensor(model, ir.DataType.FLOAT16)
+            emulate_rounding(model, ir.DataType.FLOAT16)
             x = random_weight(4, 4, seed=2)
             found += session(ir.to_proto(model).SerializeToString()).run(None, {"x": x})
         np.testing.assert_array_equal(*found)
@@ -322,14 +324,14 @@ REQUESTED = ("sff.2*", "dino.vit.norm/*")
 @pytest.mark.parametrize("compute", [Compute.FP16, Compute.BF16])
 def test_the_whole_network(traced: ir.Model, compute: Compute, tmp_path: Path) -> None:
     inputs = GraphInputs(InputForm.FRAMES, {})
-    wish = Wish(compute, REQUESTED, make_probes((40, 50)))
+    options = PrecisionOptions(compute, REQUESTED, make_probes((40, 50)))
     patterns = [*(rule.pattern for rule in rules_for(compute)), *REQUESTED]
 
     def is_kept(name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in patterns)
 
     weights = set(traced.graph.initializers)
-    precision, _ = reduce_precision(traced, wish, inputs, tmp_path)
+    precision, _ = reduce_precision(traced, options, inputs, tmp_path)
     checked(traced)
     assert list(tmp_path.iterdir()) == []
     assert precision.compute == compute.element_type

@@ -21,7 +21,7 @@ from dsunet_export.rewrites.explicit_attention import attend
 from dsunet_export.rewrites.fold_scales import with_norm
 
 
-def attend_to_tokens(model: DSUNet) -> None:
+def sff_on_tokens(model: DSUNet) -> None:
     """Replace every SFF."""
     for index, block in enumerate(model.sff):
         model.sff[index] = TokenSFF(block)

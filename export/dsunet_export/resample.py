@@ -22,10 +22,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-HALF = 1 << 11
+SPLIT = 1 << 11
 """Pillow's PRECISION_BITS for 8-bit images is 22, two halves of 11 bits."""
 
-MOST_IN_BLOCK = 16
+MAX_BLOCK_SIZE = 16
 """Outputs in a block.  Fewer would copy more input twice, more would multiply more zeros."""
 
 
@@ -49,7 +49,7 @@ def resample(image: Tensor, side: int) -> Tensor:
 
 def block_size(side: int) -> int:
     """The number of outputs in a block: what divides `side` evenly."""
-    return next(size for size in range(MOST_IN_BLOCK, 0, -1) if side % size == 0)
+    return next(size for size in range(MAX_BLOCK_SIZE, 0, -1) if side % size == 0)
 
 
 def resampling_windows(size: int, side: int, device: torch.device | None = None) -> Windows:
@@ -74,9 +74,9 @@ def resampling_windows(size: int, side: int, device: torch.device | None = None)
     # heights / total in steps of 2⁻²², rounded half up.  These numbers pass 2²⁴, and the exporter
     # writes only `//` as a division of integers: torch.div with a rounding mode goes through
     # float32.
-    steps = (2 * HALF * HALF * heights + total) // (2 * total)
-    upper = steps // HALF
-    return Windows(inputs.clamp(max=size - 1), upper.float(), (steps - upper * HALF).float())
+    steps = (2 * SPLIT * SPLIT * heights + total) // (2 * total)
+    upper = steps // SPLIT
+    return Windows(inputs.clamp(max=size - 1), upper.float(), (steps - upper * SPLIT).float())
 
 
 def _resample_across(image: Tensor, side: int) -> Tensor:
@@ -111,5 +111,5 @@ def _resample_down(columns: Tensor, side: int) -> Tensor:
 
 def _round(upper: Tensor, lower: Tensor) -> Tensor:
     """(upper · 2¹¹ + lower) / 2²², rounded half up, without a number above 2²⁴."""
-    carried = upper + (lower / HALF).floor()
-    return ((carried + HALF / 2) / HALF).floor()
+    carried = upper + (lower / SPLIT).floor()
+    return ((carried + SPLIT / 2) / SPLIT).floor()

@@ -1,7 +1,7 @@
-"""A float32 graph whose encoders multiply numbers of 8 bits; the rest of it stays as it is.
+"""Quantise the encoders' linear layers of a float32 graph to 8 bits.
 
-Symmetric, because TensorRT wants zero to be zero: activations with one scale a tensor, weights with
-one a column.
+Quantisation is symmetric, as TensorRT requires: one scale per tensor for activations, one per
+column for weights.  All other nodes are left as they are.
 """
 
 from __future__ import annotations
@@ -20,115 +20,118 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from dsunet_export.errors import ExportError
 from dsunet_export.options import ExportPrecision
-from dsunet_export.precision.narrowing import array_of
+from dsunet_export.precision.narrow import array_of
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rules import Selection
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.calibration import Calibration, calibrate
 from dsunet_export.quantization.float8 import to_float8
-from dsunet_export.quantization.merging import merge
-from dsunet_export.quantization.products import Product, find_products
+from dsunet_export.quantization.matmuls import WeightMatmul, find_matmuls
+from dsunet_export.quantization.merge_matmuls import merge_matmuls
 from dsunet_runtime.manifest import FLOAT8, Precision, Quantization
 
 NOISIEST = 0.2
-"""Largest noise, as a share of what carries it, that a product's input may get: where a few values
-are over 90 times the RMS, such as an encoder's massive activations, eight bits leave the others
-nothing, and the product stays in float32."""
+"""Largest rounding noise of an activation, as a fraction of its RMS.  Above it, outliers of more
+than 90 times the RMS, such as an encoder's massive activations, leave no steps for the other
+values, and the matmul stays in float32."""
 NARROWEST = 2.0**-12
-"""Smallest range, so that a scale is not zero in float16, in which the rest may come to be: a
-weight's column of less has died."""
+"""Smallest range of a tensor or column, so that its scale is not zero if the graph is converted to
+float16 later.  A weight column with a smaller range is effectively zero."""
 OPERATORS = ["MatMul"]
 
 
 @dataclass(frozen=True, slots=True)
-class Quantizing:
-    """What is asked for."""
+class QuantizationOptions:
+    """Parameters of `quantize`."""
 
     precision: ExportPrecision
     """`int8` or `fp8`."""
     keep_fp32: Sequence[str]
-    """Patterns of names of nodes."""
+    """Patterns of node names."""
     images: Sequence[Probe]
-    """On which ranges are measured."""
+    """Calibration images."""
     only_computed: Sequence[Probe] = ()
-    """On which the float32 graph is run besides."""
+    """Further images on which to compute the logits of the float32 graph."""
 
 
 def quantize(
-    model: ir.Model, task: Quantizing, inputs: GraphInputs, folder: Path
+    model: ir.Model, task: QuantizationOptions, inputs: GraphInputs, folder: Path
 ) -> tuple[ir.Model, Precision, list[NDArray[np.float32]]]:
-    """Quantise the products of both encoders with weights, as far as they bear it.
+    """Quantise the weight matmuls of both encoders whose activations have no extreme outliers.
 
-    Gives another graph, what became of the products, and the logits S×S that the float32 graph gave
-    for each of `only_computed` and of the images.  `folder` holds a copy of the graph meanwhile.
+    Returns the quantised graph, its precision for the manifest, and the logits S×S of the float32
+    graph for each image of `only_computed` and then of `images`.  A temporary copy of the graph is
+    written to `folder`.
 
-    Raises ExportError if a pattern matches nothing, or the graph does not run or gives something
-    that is not finite.
+    Raises ExportError if a pattern matches nothing, the graph does not run, or a value is not
+    finite.
     """
     infer_types(model)
-    products = find_products(model.graph)
+    matmuls = find_matmuls(model.graph)
     selection = Selection(
-        (product.name for product in products),
-        "product of an encoder, and only those are quantised",
+        (matmul.name for matmul in matmuls),
+        "matrix multiplication of an encoder (only those are quantised)",
     )
     selection.request(task.keep_fp32)
-    left = [product for product in products if product.name not in selection.names]
-    activations = {product.activation for product in left}
+    left = [matmul for matmul in matmuls if matmul.name not in selection.names]
+    activations = {matmul.activation for matmul in left}
     calibration = calibrate(model, activations, task.only_computed, task.images, inputs, folder)
     in_integers = task.precision is ExportPrecision.INT8
     if in_integers:
         _keep_noisy(left, calibration, selection)
-    chosen = [product for product in left if product.name not in selection.names]
+    chosen = [matmul for matmul in left if matmul.name not in selection.names]
     if not chosen:
         raise ExportError(
-            f"no matrix product is left for {task.precision}: give less in --keep-fp32, or take "
-            f"--precision fp16"
+            f"no matrix multiplication is left for {task.precision}: use fewer --keep-fp32 "
+            f"patterns, or --precision fp16"
         )
-    noisiest = max(calibration.spreads[str(p.activation.name)].noise for p in chosen)
-    weights = sum(array_of(product.weight).size for product in chosen)
+    noisiest = max(calibration.ranges[str(p.activation.name)].noise for p in chosen)
+    weights = sum(array_of(matmul.weight).size for matmul in chosen)
     precision = Precision(
         kept_in_float32=tuple(selection.entries),
         quantized=Quantization(
             "int8" if in_integers else FLOAT8,
             len(chosen),
-            len(products),
+            len(matmuls),
             weights,
             len(task.images),
             round(noisiest, 4) if in_integers else None,
         ),
     )
-    merged = merge(model.graph, chosen)
-    for product in merged:
-        _part_from_bias(model.graph, product)
+    merged = merge_matmuls(model.graph, chosen)
+    for matmul in merged:
+        _separate_bias(model.graph, matmul)
     quantized = _quantize(model, merged, calibration)
     if not in_integers:
-        originals = {str(product.weight.name): array_of(product.weight) for product in merged}
+        originals = {str(matmul.weight.name): array_of(matmul.weight) for matmul in merged}
         to_float8(quantized.graph, originals, NARROWEST)
     infer_types(quantized)
     return quantized, precision, calibration.logits
 
 
-def _keep_noisy(products: list[Product], calibration: Calibration, selection: Selection) -> None:
-    for product in products:
-        spread = calibration.spreads[str(product.activation.name)]
-        if spread.noise > NOISIEST:
+def _keep_noisy(
+    matmuls: list[WeightMatmul], calibration: Calibration, selection: Selection
+) -> None:
+    for matmul in matmuls:
+        measured = calibration.ranges[str(matmul.activation.name)]
+        if measured.noise > NOISIEST:
             selection.keep(
-                product.name,
-                f"what it reads reaches {spread.largest / spread.rms:.0f} times its RMS, so that "
-                f"rounding to 8 bits adds {spread.noise:.0%} of noise",
+                matmul.name,
+                f"its input has outliers of {measured.largest / measured.rms:.0f} times the RMS: "
+                f"rounding to 8 bits adds {measured.noise:.0%} of noise",
             )
 
 
-def _part_from_bias(graph: ir.Graph, product: Product) -> None:
-    """Give a bias N that is added to a product of known shape the shape 1×1×N.
+def _separate_bias(graph: ir.Graph, matmul: WeightMatmul) -> None:
+    """Reshape a bias N that is added to a matmul of static shape to 1×1×N.
 
-    ONNX Runtime would make one Gemm of the two, and computes no Gemm in integers whose bias is a
-    float; with more axes it leaves them alone.
+    ONNX Runtime fuses a matmul and a one-dimensional bias into a Gemm, and does not compute a Gemm
+    with a float bias in integers.  A bias with more axes is not fused.
     """
-    shape = product.activation.shape
+    shape = matmul.activation.shape
     if shape is None or not all(isinstance(dim, int) for dim in shape):
         return
-    for use in list(product.node.outputs[0].uses()):
+    for use in list(matmul.node.outputs[0].uses()):
         bias = use.node.inputs[1 - use.idx] if use.node.op_type == "Add" else None
         if bias is None or not bias.is_initializer() or array_of(bias).ndim != 1:
             continue
@@ -139,20 +142,20 @@ def _part_from_bias(graph: ir.Graph, product: Product) -> None:
             del graph.initializers[str(bias.name)]
 
 
-def _quantize(model: ir.Model, products: list[Product], calibration: Calibration) -> ir.Model:
+def _quantize(model: ir.Model, matmuls: list[WeightMatmul], calibration: Calibration) -> ir.Model:
     ranges = {
-        name: TensorData(lowest=np.float32(-spread.largest), highest=np.float32(spread.largest))
-        for name, spread in calibration.spreads.items()
+        name: TensorData(lowest=np.float32(-measured.largest), highest=np.float32(measured.largest))
+        for name, measured in calibration.ranges.items()
     }
     quantizer = QDQQuantizer(
         ir.to_proto(model),
         per_channel=True,
-        # With 7 bits no pair of products overflows the 16 bits in which CPUs without VNNI add it.
+        # With 7 bits, the sum of two products fits the 16-bit accumulators of CPUs without VNNI.
         reduce_range=True,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
-        nodes_to_quantize=[product.name for product in products],
+        nodes_to_quantize=[matmul.name for matmul in matmuls],
         nodes_to_exclude=[],
         op_types_to_quantize=OPERATORS,
         extra_options={
@@ -165,26 +168,26 @@ def _quantize(model: ir.Model, products: list[Product], calibration: Calibration
     quantizer.quantize_model()
     quantized: ir.Model = ir.from_proto(quantizer.model.model)
     quantized.graph.sort()
-    _undo_for_others(quantized.graph, {product.name for product in products})
+    _undo_for_others(quantized.graph, {matmul.name for matmul in matmuls})
     _name_nodes(quantized.graph)
     return quantized
 
 
-def _undo_for_others(graph: ir.Graph, products: set[str]) -> None:
-    """Let all but the products read what was there before.
+def _undo_for_others(graph: ir.Graph, matmuls: set[str]) -> None:
+    """Let nodes other than the matmuls read the original tensor.
 
-    The quantiser replaces a tensor for all who read it; ONNX Runtime computes in integers only a
-    product that alone reads what is quantised.
+    The quantiser replaces a tensor for all of its readers, but ONNX Runtime computes a matmul in
+    integers only if it is the only reader of the quantised tensor.
     """
     for node in [node for node in graph if node.op_type == "QuantizeLinear"]:
         (dequantized,) = (use.node.outputs[0] for use in node.outputs[0].uses())
         for use in list(dequantized.uses()):
-            if use.node.name not in products:
+            if use.node.name not in matmuls:
                 use.node.replace_input_with(use.idx, node.inputs[0])
 
 
 def _name_nodes(graph: ir.Graph) -> None:
-    """Name what was added as all else is: `module.path/OpType`, after the module that reads it."""
+    """Name added nodes `module.path/OpType`, after the module that reads them."""
     seen: Counter[str] = Counter()
     added = [node for node in graph if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
     for node in reversed(added):

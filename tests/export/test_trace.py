@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from dsunet import DSUNet, random_model
 from dsunet.encoders import build_hiera_encoder
-from dsunet_export import tracing
+from dsunet_export import trace as tracing
 from dsunet_export.errors import ExportError
 from dsunet_export.graph import FramesGraph, TensorsGraph
 from dsunet_export.onnx import apply_rewrites
-from dsunet_export.tracing import trace
+from dsunet_export.trace import trace
 from dsunet_runtime.manifest import MaskForm
 from tests.export.helpers import SMALL, example, session
 
@@ -237,8 +237,8 @@ class TestFile:
             assert node.op_type not in ("Constant", "Identity", "Dropout", "BatchNormalization")
             if node.op_type == "Transpose":
                 assert not node.inputs[0].is_initializer()
-            # The indices of `needed-tokens` are a weight of their block, and its Reshape is not
-            # folded; nothing else is computed from constants.
+            # The indices of `drop-unread-tokens` are a weight of their block, and its Reshape is
+            # not folded; nothing else is computed from constants.
             constant = all(v.is_initializer() for v in node.inputs if v is not None)
             assert not constant or node.op_type == "Reshape"
         used = {v for node in graph.graph for v in node.inputs}

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from dsunet_export.tensorrt.log import BuildLog
+from dsunet_export.tensorrt.build_log import BuildLog
 
 
 class TestLog:
