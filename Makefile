@@ -2,24 +2,27 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-slow fuzz lowest check bench bench-gpu bench-report clean
+.PHONY: help demo test test-slow fuzz lowest check bench bench-gpu bench-report clean
 
-demo: $(INSTALLED)  ## export the demonstration checkpoint, mask a photograph, judge what it cost
+help:  ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## *\(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-13s %s\n", $$1, $$2 }'
+
+demo: $(INSTALLED)  ## export the demonstration checkpoint, mask a photograph, evaluate the exports
 	$(BIN)/python examples/demo.py
 
-test: $(INSTALLED)  ## the default suite: no GPU, nothing outside this folder
+test: $(INSTALLED)  ## run the default tests: no GPU, no downloads of weights
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
-test-slow: $(INSTALLED)  ## `large` from a 2.1 GB checkpoint to a mask; needs 12 GB of memory
+test-slow: $(INSTALLED)  ## run the tests of `large`, from a 2.1 GB checkpoint to a mask; 12 GB of memory
 	$(BIN)/pytest -m slow
 
-# FUZZ="--target manifest --seed 1 --case 4711" runs one case again; FUZZ=--help says the rest.
-fuzz: $(INSTALLED)  ## 100,000 damaged files and odd command lines; goes on where it was stopped
+# FUZZ="--target manifest --seed 1 --case 4711" runs one case again; FUZZ=--help lists all options.
+fuzz: $(INSTALLED)  ## read 100,000 damaged files, run odd command lines; continues an interrupted run
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-# Every declared lower bound, in an environment of its own: 5 GB.  Lint and types are not checked,
-# since what they say depends on the version.
-lowest:  ## the oldest packages that are allowed: the whole chain of commands, then the runtime's tests
+# Every declared lower bound, in a separate environment of 5 GB.  Lint and types are not checked:
+# their findings depend on the version.
+lowest:  ## run the command chain and the runtime's tests with the oldest allowed packages
 	$(PYTHON) -m venv build/lowest
 	build/lowest/bin/pip install --quiet -c constraints-lowest.txt pip setuptools wheel hatchling torch torchvision
 	SAM2_BUILD_CUDA=0 build/lowest/bin/pip install --quiet --no-build-isolation -c constraints-lowest.txt -e '.[dev]'
@@ -27,14 +30,14 @@ lowest:  ## the oldest packages that are allowed: the whole chain of commands, t
 	PATH=$(CURDIR)/build/lowest/bin:$$PATH examples/chain.sh build/lowest-chain 24 1
 	build/lowest/bin/pytest -n 2 --dist loadfile -m "not slow and not gpu" tests/test_lowest.py tests/test_command_lines.py tests/runtime
 
-check: $(INSTALLED)  ## format, lint, types, and the site of the manual
+check: $(INSTALLED)  ## check format, lint and types, and build the site of the manual
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-# The quick ones first; those of `large`, at the end, take most of the time and 12 GB of memory.
-bench: $(INSTALLED)  ## measure everything on this CPU, some two hours, and write benchmarks/
+# The quick ones come first.  Those of `large`, at the end, take most of the time and 12 GB of memory.
+bench: $(INSTALLED)  ## measure everything on this CPU, about two hours, and write benchmarks/
 	$(BIN)/python benchmarks/runner_overhead.py --preset nano
 	$(BIN)/python benchmarks/runner_overhead.py --preset tiny --rounds 30 --calls 200
 	$(BIN)/python benchmarks/frames.py --preset nano
@@ -51,7 +54,7 @@ bench: $(INSTALLED)  ## measure everything on this CPU, some two hours, and writ
 	$(BIN)/python benchmarks/quantised.py --preset large
 	$(BIN)/python benchmarks/report.py
 
-bench-gpu: $(INSTALLED)  ## the same on an NVIDIA GPU; not run yet
+bench-gpu: $(INSTALLED)  ## measure on an NVIDIA GPU; not run yet
 	$(BIN)/python benchmarks/gpu.py --preset nano
 	$(BIN)/python benchmarks/gpu.py --preset tiny
 	$(BIN)/python benchmarks/gpu.py --preset large
@@ -60,7 +63,7 @@ bench-gpu: $(INSTALLED)  ## the same on an NVIDIA GPU; not run yet
 bench-report: $(INSTALLED)  ## write benchmarks/README.md and its plots from benchmarks/results/
 	$(BIN)/python benchmarks/report.py
 
-clean:
+clean:  ## delete .venv and build/
 	rm -rf .venv build
 
 # sam2 builds from source and would fetch a second PyTorch for that: so PyTorch comes first, and

@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dsunet_runtime.bench.measuring import Plan, take_turns, warmed_up
+from dsunet_runtime.bench.measurement import Schedule, measure_interleaved, warm_up_all
 from dsunet_runtime.bench.memory import peak_resident
+from dsunet_runtime.bench.monitor import describe
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bench.statistics import Ratio
-from dsunet_runtime.bench.subjects import Call, Runner, Setting, Subject
-from dsunet_runtime.bench.watching import describe
+from dsunet_runtime.bench.workload import Call, Runner, Setting, Workload
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.progress import StatusLine
 
@@ -32,8 +32,10 @@ _PACKAGES = (
 )
 
 
-def add_plan(parser: argparse.ArgumentParser, *, rounds: int = 10, seconds: float = 10) -> None:
-    """The options that `plan_of` reads."""
+def add_schedule_options(
+    parser: argparse.ArgumentParser, *, rounds: int = 10, seconds: float = 10
+) -> None:
+    """The options that `schedule_of` reads."""
     parser.add_argument("--rounds", type=int, default=rounds, help="Turns of each (%(default)s).")
     parser.add_argument(
         "--seconds",
@@ -43,22 +45,26 @@ def add_plan(parser: argparse.ArgumentParser, *, rounds: int = 10, seconds: floa
     )
 
 
-def plan_of(arguments: argparse.Namespace) -> Plan:
+def schedule_of(arguments: argparse.Namespace) -> Schedule:
     """How long to measure."""
-    return Plan(rounds=arguments.rounds, seconds=arguments.seconds)
+    return Schedule(rounds=arguments.rounds, seconds=arguments.seconds)
 
 
-def in_turns(calls: Mapping[str, Call], plan: Plan) -> dict[str, list[float]]:
+def measure_interleaved_calls(
+    calls: Mapping[str, Call], schedule: Schedule
+) -> dict[str, list[float]]:
     """Seconds of a call, the median of each round, for ways to compute the same thing.
 
     Each is warmed up until its calls are as fast as each other; each round then begins with another
     one.
     """
     setting = Setting(Origin.INPUTS, batch=1, streams=1)
-    subjects = [Subject(Runner(Path(name), None), setting, (call,)) for name, call in calls.items()]
+    workloads = [
+        Workload(Runner(Path(name), None), setting, (call,)) for name, call in calls.items()
+    ]
     with StatusLine(sys.stderr) as status:
-        measurements = warmed_up(subjects, plan, status.show)
-        take_turns(measurements, plan, status.show)
+        measurements = warm_up_all(workloads, schedule, status.show)
+        measure_interleaved(measurements, schedule, status.show)
     return {
         name: [statistics.median(one.calls) for one in measurement.rounds]
         for name, measurement in zip(calls, measurements, strict=True)

@@ -35,7 +35,7 @@ from dsunet.sheet import draw_sheet
 from dsunet_export.onnx import export_onnx
 from dsunet_export.options import ExportOptions, ExportPrecision, WeightsOrigin
 from dsunet_runtime.images import as_rgb
-from dsunet_runtime.writing import overlay
+from dsunet_runtime.output_files import overlay
 
 ROOT = Path(__file__).parent.parent
 SCENES, SEED = 200, 2

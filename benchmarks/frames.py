@@ -15,10 +15,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import add_plan, in_turns, plan_of, print_times, ratio, summary, write
+from common import (
+    add_schedule_options,
+    measure_interleaved_calls,
+    print_times,
+    ratio,
+    schedule_of,
+    summary,
+    write,
+)
 
 from dsunet_runtime.bench.image import make_image
-from dsunet_runtime.bench.measuring import Plan
+from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.manifest import InputForm
 from dsunet_runtime.segmenter import load
@@ -32,7 +40,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", default="nano")
-    add_plan(parser)
+    add_schedule_options(parser)
     arguments = parser.parse_args()
     from exporting import export_ours, new_model
 
@@ -40,11 +48,11 @@ def main() -> None:
         forms = {form: Path(folder) / f"{form}.onnx" for form in InputForm}
         for form, path in forms.items():
             export_ours(new_model(arguments.preset), path, input_form=form)
-        sizes = measure(forms, plan_of(arguments))
+        sizes = measure(forms, schedule_of(arguments))
     write(f"frames_{arguments.preset}", {"preset": arguments.preset, "sizes": sizes})
 
 
-def measure(forms: dict[InputForm, Path], plan: Plan) -> dict[str, Any]:
+def measure(forms: dict[InputForm, Path], schedule: Schedule) -> dict[str, Any]:
     """Seconds from image to mask by size, of an artifact in each form."""
     found = {}
     with load(forms[InputForm.FRAMES]) as frames, load(forms[InputForm.TENSORS]) as tensors:
@@ -56,7 +64,7 @@ def measure(forms: dict[InputForm, Path], plan: Plan) -> dict[str, Any]:
                 "frames": lambda rgb=rgb: frames.batch([rgb]),
                 "tensors": lambda rgb=rgb: tensors.batch([rgb]),
             }
-            times = in_turns(calls, plan)
+            times = measure_interleaved_calls(calls, schedule)
             print_times(times)
             found[name] = {
                 "height": size[0],

@@ -20,20 +20,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common import add_plan, plan_of, print_times, ratio, summary, write
+from common import add_schedule_options, print_times, ratio, schedule_of, summary, write
 from gpu_calls import (
+    measure_with_monitor,
     onnxruntime_call,
     open_device,
     open_session,
     tensorrt_call,
     torch_call,
-    watched_turns,
 )
 
 from dsunet.device import Device
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.backends.onnxruntime import check_provider
-from dsunet_runtime.bench.subjects import Call
+from dsunet_runtime.bench.workload import Call
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor, rtx_name
@@ -47,7 +47,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", default="large")
-    add_plan(parser)
+    add_schedule_options(parser)
     arguments = parser.parse_args()
     gpu = open_device(Device.CUDA)
     assert gpu is not None
@@ -61,7 +61,7 @@ def main() -> None:
             for precision in PRECISIONS
             for name, call in ways(arguments.preset, precision, runners, Path(folder)).items()
         }
-        times, seen = watched_turns(calls, plan_of(arguments), gpu)
+        times, seen = measure_with_monitor(calls, schedule_of(arguments), gpu)
     print_times(times)
     found = {"left_out": missing, **seen, **summarise(times)}
     write(f"gpu_{arguments.preset}", {"preset": arguments.preset, **found}, gpu)

@@ -23,17 +23,17 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from common import add_plan, plan_of, print_times, summary, write
+from common import add_schedule_options, print_times, schedule_of, summary, write
 from exporting import new_model
 from gpu_calls import (
     add_machine,
     captured,
+    measure_with_monitor,
     onnxruntime_call,
     open_device,
     open_session,
     reason_of,
     torch_call,
-    watched_turns,
 )
 from gpu_ceiling import measure_ceiling
 from gpu_compiled import attending, attention_times, compile_parts, hold_constants
@@ -44,7 +44,7 @@ from dsunet_export.macs import count_macs
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends.onnxruntime import check_provider
-from dsunet_runtime.bench.subjects import Call, Runner
+from dsunet_runtime.bench.workload import Call, Runner
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.provider import Provider
 
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=(*ARTIFACTS, *TORCH), required=True)
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 1, 4])
     parser.add_argument("--side", type=int, default=8192, help="Of the matrices (%(default)s).")
-    add_plan(parser, rounds=5, seconds=2)
+    add_schedule_options(parser, rounds=5, seconds=2)
     arguments = parser.parse_args()
     gpu = open_device(arguments.device)
     found: dict[str, Any] = {"preset": arguments.preset, "batches": [], "left_out": {}}
@@ -103,7 +103,7 @@ def measure(
         print(f"batch {batch}: {way} after {time.perf_counter() - begun:.1f} s", flush=True)
     if not calls:
         return []
-    times, seen = watched_turns(calls, plan_of(arguments), gpu)
+    times, seen = measure_with_monitor(calls, schedule_of(arguments), gpu)
     print_times(times)
     return [{"batch": batch, "ways": rates(times, batch), **seen}]
 

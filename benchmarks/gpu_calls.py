@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import in_turns
+from common import measure_interleaved_calls
 from torch import Tensor
 
 from dsunet.device import Device
-from dsunet_runtime.bench.measuring import Plan
-from dsunet_runtime.bench.subjects import Call
-from dsunet_runtime.bench.watching import Watch
+from dsunet_runtime.bench.measurement import Schedule
+from dsunet_runtime.bench.monitor import GpuMonitor
+from dsunet_runtime.bench.workload import Call
 from dsunet_runtime.cuda import Gpu, find
 from dsunet_runtime.flavor import rtx_name
 from dsunet_runtime.provider import Provider
@@ -54,16 +54,16 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def watched_turns(
-    calls: Mapping[str, Call], plan: Plan, gpu: Gpu | None
+def measure_with_monitor(
+    calls: Mapping[str, Call], schedule: Schedule, gpu: Gpu | None
 ) -> tuple[dict[str, list[float]], dict[str, Any]]:
-    """What `in_turns` gives, and what the GPU did meanwhile."""
-    with Watch(gpu) as watch:
-        times = in_turns(calls, plan)
-        watched = watch.found
+    """What `measure_interleaved_calls` gives, and what the GPU did meanwhile."""
+    with GpuMonitor(gpu) as monitor:
+        times = measure_interleaved_calls(calls, schedule)
+        readings = monitor.readings
     return times, {
-        "gpu_seen": watched and dataclasses.asdict(watched),
-        "doubts": watched.doubts() if watched else [],
+        "gpu_seen": readings and dataclasses.asdict(readings),
+        "doubts": readings.doubts() if readings else [],
     }
 
 

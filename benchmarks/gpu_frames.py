@@ -15,7 +15,7 @@ from dsunet.model import DSUNet
 from dsunet_export.graph import Postprocess, Preprocess
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.bench.image import DEFAULT_SIZE, make_image, read_image
-from dsunet_runtime.bench.subjects import Runner
+from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.manifest import InputForm, MaskForm
 from dsunet_runtime.provider import Provider
 

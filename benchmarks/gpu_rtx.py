@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from common import add_plan, in_new_process, plan_of, write
+from common import add_schedule_options, in_new_process, schedule_of, write
 from gpu_calls import add_machine, open_device, reason_of
 from gpu_frames import frames_artifact, make_frames, mask_parity
 
@@ -40,11 +40,11 @@ from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.bench.cold_start import measure_cold_start
 from dsunet_runtime.bench.image import DEFAULT_SIZE, make_image, read_image
-from dsunet_runtime.bench.measuring import Plan, take_turns, warmed_up
+from dsunet_runtime.bench.measurement import Schedule, measure_interleaved, warm_up_all
 from dsunet_runtime.bench.memory import device_used, resident
+from dsunet_runtime.bench.monitor import GpuMonitor
 from dsunet_runtime.bench.origin import Origin
-from dsunet_runtime.bench.subjects import Runner, Setting, Workbench
-from dsunet_runtime.bench.watching import Watch
+from dsunet_runtime.bench.workload import Runner, Setting, Workbench
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.flavor import Flavor
 
@@ -80,7 +80,7 @@ def main() -> None:
     add_machine(parser)
     parser.add_argument("--inferences", type=int, default=10_000)
     parser.add_argument("--attempt", choices=TARGETS, help="Build, load and compute once, here.")
-    add_plan(parser, rounds=5, seconds=2)
+    add_schedule_options(parser, rounds=5, seconds=2)
     arguments = parser.parse_args()
     gpu = open_device(arguments.device)
     tried = frames_artifact(TRIED, ExportPrecision.FP16, arguments.work)
@@ -123,7 +123,7 @@ def measures(
     preset: str, member: str, arguments: argparse.Namespace, gpu: Gpu
 ) -> dict[str, Callable[[], Any]]:
     """What is measured of a preset, by name, in order."""
-    plan = plan_of(arguments)
+    schedule = schedule_of(arguments)
     engine = arguments.work / f"{preset}_{member}.engine"
 
     def graph() -> Path:
@@ -138,7 +138,7 @@ def measures(
         "macs": lambda: read_manifest(graph()).macs,
         "build_s": build,
         "parity_with_cpu": lambda: mask_parity(Runner(engine, None), graph()),
-        "latency": lambda: latencies(engine, plan, gpu),
+        "latency": lambda: latencies(engine, schedule, gpu),
         "cold_start": lambda: cold_starts(engine),
     }
     if preset == TRIED:
@@ -203,16 +203,16 @@ def benches(engine: Path) -> Iterator[dict[str, Workbench]]:
         yield found
 
 
-def latencies(engine: Path, plan: Plan, gpu: Gpu) -> dict[str, Any]:
+def latencies(engine: Path, schedule: Schedule, gpu: Gpu) -> dict[str, Any]:
     """Seconds of a call in device memory, and images of a second."""
     with benches(engine) as loaded:
         names = [f"{name}, batch {batch}" for name in loaded for batch in BATCHES]
         settings = [Setting(Origin.DEVICE, batch, 1) for batch in BATCHES]
-        subjects = [bench.subject(one) for bench in loaded.values() for one in settings]
-        measurements = warmed_up(subjects, plan, print)
-        with Watch(gpu) as watch:
-            take_turns(measurements, plan, print)
-            doubts = watch.found.doubts() if watch.found else []
+        workloads = [bench.workload(one) for bench in loaded.values() for one in settings]
+        measurements = warm_up_all(workloads, schedule, print)
+        with GpuMonitor(gpu) as monitor:
+            measure_interleaved(measurements, schedule, print)
+            doubts = monitor.readings.doubts() if monitor.readings else []
     ways = {
         name: {**dataclasses.asdict(one.latency), "images_per_s": one.images_per_second}
         for name, one in zip(names, measurements, strict=True)
@@ -223,7 +223,7 @@ def latencies(engine: Path, plan: Plan, gpu: Gpu) -> dict[str, Any]:
 def growth(engine: Path, inferences: int, gpu: Gpu) -> dict[str, Any]:
     """Bytes by which host and GPU memory grow over so many calls, after a hundred."""
     with benches(engine) as loaded:
-        (call,) = loaded["graphs"].subject(Setting(Origin.DEVICE, 1, 1)).calls
+        (call,) = loaded["graphs"].workload(Setting(Origin.DEVICE, 1, 1)).calls
         for _ in range(100):
             call()
         before = resident(), device_used(gpu)

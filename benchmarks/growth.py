@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import add_plan, in_new_process, plan_of, summary, write
+from common import add_schedule_options, in_new_process, schedule_of, summary, write
 
+from dsunet_runtime.bench.benchmark import BenchOptions, run
 from dsunet_runtime.bench.image import make_image
-from dsunet_runtime.bench.measuring import Plan
-from dsunet_runtime.bench.running import BenchOptions, run
+from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.manifest import InputForm
 
 BATCHES = (1, 2, 4, 8)
@@ -44,7 +44,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", default="nano")
-    add_plan(parser)
+    add_schedule_options(parser)
     parser.add_argument(
         "--folder-rounds",
         type=int,
@@ -57,18 +57,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         artifact = Path(folder) / "frames.onnx"
         export_ours(new_model(arguments.preset), artifact, input_form=InputForm.FRAMES, batch=None)
-        batches = measure_batches(artifact, BATCHES, plan_of(arguments))
+        batches = measure_batches(artifact, BATCHES, schedule_of(arguments))
         folders = measure_folders(artifact, FOLDERS, arguments.folder_rounds)
     found = {"preset": arguments.preset, "batches": batches, "folders": folders}
     write(f"growth_{arguments.preset}", found)
 
 
-def measure_batches(artifact: Path, batches: Sequence[int], plan: Plan) -> list[dict[str, Any]]:
+def measure_batches(
+    artifact: Path, batches: Sequence[int], schedule: Schedule
+) -> list[dict[str, Any]]:
     """Latency and throughput of each batch."""
-    options = BenchOptions([artifact], batches=batches, plan=plan, cold_starts=False)
+    options = BenchOptions([artifact], batches=batches, schedule=schedule, cold_starts=False)
     found = []
     for one in run(options, sys.stderr).measurements:
-        batch = one.subject.setting.batch
+        batch = one.workload.setting.batch
         print(f"batch {batch}: {one.images_per_second:.2f} images/s", flush=True)
         found.append(
             {

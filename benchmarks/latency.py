@@ -19,9 +19,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import add_plan, in_turns, plan_of, print_times, ratio, summary, write
+from common import (
+    add_schedule_options,
+    measure_interleaved_calls,
+    print_times,
+    ratio,
+    schedule_of,
+    summary,
+    write,
+)
 
-from dsunet_runtime.bench.subjects import Call
+from dsunet_runtime.bench.workload import Call
 
 PLAIN, OURS = "onnxruntime_bare", "onnxruntime_rewritten"
 
@@ -31,7 +39,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", default="large")
-    add_plan(parser)
+    add_schedule_options(parser)
     parser.add_argument(
         "--no-compile", action="store_true", help="Without torch.compile, which needs a compiler."
     )
@@ -81,12 +89,12 @@ def measure(arguments: argparse.Namespace, sessions: dict[str, Any]) -> dict[str
         start = time.perf_counter()
         modules.get("pytorch_compiled", graph)(**tensors)
         first_call = time.perf_counter() - start
-    times = in_turns(
+    times = measure_interleaved_calls(
         {
             **{name: _torch_call(module, tensors) for name, module in modules.items()},
             **{name: _session_call(session, arrays) for name, session in sessions.items()},
         },
-        plan_of(arguments),
+        schedule_of(arguments),
     )
     print_times(times)
     return {

@@ -17,13 +17,21 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from common import add_plan, in_turns, plan_of, print_times, ratio, summary, write
+from common import (
+    add_schedule_options,
+    measure_interleaved_calls,
+    print_times,
+    ratio,
+    schedule_of,
+    summary,
+    write,
+)
 from exporting import export_ours, export_plain, new_model
 from onnxruntime.quantization import quantize_dynamic
 
 from dsunet.scenes import write_scenes
 from dsunet_export.options import ExportPrecision
-from dsunet_runtime.bench.subjects import Call
+from dsunet_runtime.bench.workload import Call
 
 CALIBRATION = 4
 """Images: their ranges mean nothing to random weights, and the time of a call depends on none."""
@@ -34,13 +42,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", default="large")
-    add_plan(parser)
+    add_schedule_options(parser)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         graphs = make_graphs(arguments.preset, Path(folder))
         sizes = {name: _bytes(path) for name, path in graphs.items()}
         calls = {name: _call(path) for name, path in graphs.items()}
-        times = in_turns(calls, plan_of(arguments))
+        times = measure_interleaved_calls(calls, schedule_of(arguments))
     print_times(times)
     write(
         f"quantised_{arguments.preset}",

@@ -26,14 +26,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from common import add_plan, in_turns, plan_of, print_times, summary, write
+from common import (
+    add_schedule_options,
+    measure_interleaved_calls,
+    print_times,
+    schedule_of,
+    summary,
+    write,
+)
 from numpy.typing import NDArray
 
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
-from dsunet_runtime.bench.measuring import Plan
+from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.bench.memory import resident
-from dsunet_runtime.bench.subjects import Call
+from dsunet_runtime.bench.workload import Call
 from dsunet_runtime.manifest import InputForm
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter
@@ -60,7 +67,7 @@ def main() -> None:
     )
     parser.add_argument("--preset", default="nano")
     parser.add_argument("--calls", type=int, default=2000, help="For memory (%(default)s).")
-    add_plan(parser, rounds=100, seconds=30)
+    add_schedule_options(parser, rounds=100, seconds=30)
     arguments = parser.parse_args()
     from exporting import export_ours, new_model
 
@@ -68,20 +75,20 @@ def main() -> None:
         forms = {form: Path(name) / f"{form}.onnx" for form in InputForm}
         for form, path in forms.items():
             export_ours(new_model(arguments.preset), path, input_form=form, batch=None)
-        found = measure(forms, plan_of(arguments), arguments.calls)
+        found = measure(forms, schedule_of(arguments), arguments.calls)
     write(f"runner_overhead_{arguments.preset}", {"preset": arguments.preset, **found})
 
 
-def measure(forms: dict[InputForm, Path], plan: Plan, calls: int) -> dict[str, Any]:
+def measure(forms: dict[InputForm, Path], schedule: Schedule, calls: int) -> dict[str, Any]:
     """Time and memory, of an artifact in each form."""
     rgb = np.random.default_rng(0).integers(0, 256, (*FRAME, 3), np.uint8)
     time = {}
     with opened(forms[InputForm.TENSORS]) as one:
         for batch in (1, 4):
-            time[f"tensors, batch {batch}"] = compare(*infer_calls(one, rgb, batch), plan)
+            time[f"tensors, batch {batch}"] = compare(*infer_calls(one, rgb, batch), schedule)
         memory = watch_memory(infer_calls(one, rgb, 1)[1], calls)
     with opened(forms[InputForm.FRAMES]) as one:
-        time["frames, batch 1"] = compare(*frame_calls(one, rgb), plan)
+        time["frames, batch 1"] = compare(*frame_calls(one, rgb), schedule)
     return {"bound": {"share": SHARE, "seconds": SECONDS}, "time": time, "memory": memory}
 
 
@@ -107,9 +114,9 @@ def frame_calls(one: Opened, rgb: NDArray[np.uint8]) -> tuple[Call, Call]:
     return lambda: one.session.run(None, buffers), lambda: one.segmenter.batch([rgb])
 
 
-def compare(bare: Call, with_runner: Call, plan: Plan) -> dict[str, Any]:
+def compare(bare: Call, with_runner: Call, schedule: Schedule) -> dict[str, Any]:
     """Seconds of both, what the runner adds, and whether that is within the bound."""
-    times = in_turns({"bare": bare, "segmenter": with_runner}, plan)
+    times = measure_interleaved_calls({"bare": bare, "segmenter": with_runner}, schedule)
     print_times(times)
     added = [a - b for a, b in zip(times["segmenter"], times["bare"], strict=True)]
     allowed = max(SHARE * statistics.median(times["bare"]), SECONDS)

@@ -20,6 +20,7 @@ from dsunet.errors import (
     MissingExtraError,
     TrainingError,
 )
+from dsunet_runtime import __version__ as __version__
 
 if TYPE_CHECKING:
     from dsunet.checkpoint import load_model, save_model
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from dsunet.pretrained import load_encoders
     from dsunet.random_weights import random_model
     from dsunet.weight_files import checkpoint_sha256
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CheckpointError",
@@ -80,4 +79,4 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and miss no missp
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_NEED_TORCH])
+    return sorted([*__all__, "__version__"])

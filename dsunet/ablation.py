@@ -1,7 +1,7 @@
-"""The paper's ablation (its tables VII and VIII) on any dataset: four networks, trained alike.
+"""The paper's ablation study (tables VII and VIII) on any dataset: four networks, trained alike.
 
-Each network has a run folder of its own, as `dsunet train` makes it, in the folder of the ablation,
-so that an ablation that was interrupted goes on where it was.
+Each network has its own run folder, as of `dsunet train`, in the folder of the ablation, so that an
+interrupted ablation can be resumed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dsunet.training.report import Report
 from dsunet.training.state import saved_position
 
 COLUMNS = {"s_measure": "S", "f_adaptive": "F", "e_mean": "E", "mae": "M"}
-"""The paper's columns; `evaluation.published` says why these F and E."""
+"""The paper's columns; `evaluation.published` explains the choice of F and E."""
 
 _TABLES = ("VII", "VIII")
 _WORST = 8
@@ -38,7 +38,7 @@ _NOTE_ON_PAPER = "  paper: its Tables VII and VIII."
 
 
 class Variant(enum.StrEnum):
-    """The networks, by their names in the paper."""
+    """The networks of the ablation, by their names in the paper."""
 
     A = "A"
     B = "B"
@@ -47,7 +47,7 @@ class Variant(enum.StrEnum):
 
     @property
     def injection(self) -> Injection:
-        """What tells it from the others."""
+        """The injection, in which the networks differ."""
         return {
             Variant.A: Injection.NONE,
             Variant.B: Injection.LEVELS,
@@ -56,7 +56,7 @@ class Variant(enum.StrEnum):
         }[self]
 
     def options(self, options: TrainingOptions) -> TrainingOptions:
-        """Its run, in a folder below `options.output`; for A without what concerns DINOv2."""
+        """The options of its run, in a subfolder of `options.output`; A has none for DINOv2."""
         config = (options.config or DSUNetConfig()).replace(injection=self.injection)
         own = dataclasses.replace(options, output=options.output / self.value, config=config)
         if config.injection.hiera_levels:
@@ -67,27 +67,37 @@ class Variant(enum.StrEnum):
 def ablate(
     options: TrainingOptions, test_sets: Sequence[TestSet], stream: TextIO
 ) -> list[DatasetResults]:
-    """Train the four networks, judge them, and write the report into `options.output`/report.
+    """Train and evaluate the four networks, and write the report to `options.output`/report.
 
-    A network that was trained before is not trained again, and one that was interrupted goes on.
-    Says on `stream` what it does.  Raises TrainingError if the folder has runs with other options
-    or of other data, and what training and evaluation raise.
+    Finished networks are not trained again, and interrupted ones are resumed.
+
+    Args:
+        options: Options of all four runs; `output` is the folder of the ablation.
+        test_sets: Datasets to evaluate on.
+        stream: Stream for progress.
+
+    Returns:
+        One entry per dataset.
+
+    Raises:
+        TrainingError: The folder has runs with other options or other data.
+        DSUNetError: The errors of training and evaluation.
     """
     runs = {variant: variant.options(options) for variant in Variant}
     for run in runs.values():
         _refuse_other_options(run)
     waiting = [variant for variant, run in runs.items() if not _is_finished(run)]
-    if waiting:  # hours: nothing may be found wrong with the test sets after them
+    if waiting:  # check the test sets before hours of training
         check_test_sets(test_sets, stream)
     for variant in waiting:
         print(f"{variant}: injection {variant.injection}", file=stream, flush=True)
         _train_on(runs[variant], Report(stream))
     _refuse_other_data(runs.values())
-    return _judge(runs, test_sets, options.output / "report", stream)
+    return _evaluate(runs, test_sets, options.output / "report", stream)
 
 
 def open_trained(run: TrainingOptions) -> Predictor:
-    """The network that a run trained, with the encoders that it was trained on."""
+    """Open the network of a finished run, with the encoders that it was trained with."""
     checkpoint, device = RunFolder(run.output).checkpoint, run.device
     if run.save_all or run.train_encoders:
         return open_predictor(checkpoint, device=device)
@@ -95,7 +105,7 @@ def open_trained(run: TrainingOptions) -> Predictor:
 
 
 def draw(evaluation: Sequence[DatasetResults]) -> str:
-    """The table: a row for each network, the paper's under it, and the datasets side by side."""
+    """Format the table: each network, with the paper's row below; datasets are side by side."""
     widths = [max(_CELL * len(COLUMNS), len(one.title)) + 2 for one in evaluation]
     lines = [
         _line("", [f"  {one.title}" for one in evaluation], widths),
@@ -114,7 +124,7 @@ def draw(evaluation: Sequence[DatasetResults]) -> str:
 
 
 def _refuse_other_options(run: TrainingOptions) -> None:
-    """Raise TrainingError if the run was begun with other options than these."""
+    """Raise TrainingError if the run was started with other options."""
     folder = RunFolder(run.output)
     if not folder.config.exists():
         return
@@ -124,13 +134,13 @@ def _refuse_other_options(run: TrainingOptions) -> None:
     names = sorted(name for name in fields if getattr(begun, name) != getattr(run, name))
     if names:
         raise TrainingError(
-            f"{run.output} was begun with other options ({', '.join(names)}): give the same again, "
-            "or name another folder"
+            f"{run.output} was started with other options ({', '.join(names)}): give the same "
+            "options, or another folder"
         )
 
 
 def _is_finished(run: TrainingOptions) -> bool:
-    """Whether the last epoch is in the state, which is written after its checkpoint."""
+    """Whether the saved state, which is written after the checkpoint, is at the last epoch."""
     folder = RunFolder(run.output)
     if not (folder.state.exists() and folder.checkpoint.exists()):
         return False
@@ -145,18 +155,18 @@ def _train_on(run: TrainingOptions, report: Report) -> None:
 
 
 def _refuse_other_data(runs: Iterable[TrainingOptions]) -> None:
-    """Raise TrainingError if the networks saw different images or masks."""
+    """Raise TrainingError if the networks were trained on different images or masks."""
     data = {run.output: RunFolder(run.output).read_config()["data"]["sha256"] for run in runs}
     first, *others = data
     for other in others:
         if data[other] != data[first]:
             raise TrainingError(
-                f"{other} was trained on other images or masks than {first}: remove the one that "
-                "is out of date, and it is trained anew"
+                f"{other} was trained on other images or masks than {first}: remove the outdated "
+                "one to train it again"
             )
 
 
-def _judge(
+def _evaluate(
     runs: dict[Variant, TrainingOptions], test_sets: Sequence[TestSet], folder: Path, stream: TextIO
 ) -> list[DatasetResults]:
     checkpoints = {RunFolder(run.output).checkpoint: run for run in runs.values()}
@@ -186,7 +196,7 @@ def _scores(one: DatasetResults, variant: Variant) -> dict[str, float | None]:
 
 
 def _published(one: DatasetResults, variant: Variant) -> dict[str, float | None] | None:
-    """The paper's figures, if it has the dataset in one of its ablation tables."""
+    """The paper's values, if its ablation tables have the dataset."""
     dataset = known_dataset(one.test_set.name)
     for row in published_rows():
         if (row.dataset, row.method) == (dataset, variant) and row.table in _TABLES:

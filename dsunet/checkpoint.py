@@ -1,6 +1,6 @@
-"""DSU-Net's checkpoints: the published code's files, and our own, in and out.
+"""Load and save DSU-Net checkpoints: those of dsunet, and those of the paper's published code.
 
-Our own is a safetensors file whose metadata holds one JSON document: see `dsunet.header`.
+A dsunet checkpoint is a safetensors file whose metadata holds one JSON document (`dsunet.header`).
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ from dsunet.run_checkpoint import Notice, find_checkpoint
 from dsunet.states import Network, State, choose_state, find_states
 from dsunet.weight_files import WeightFile, read_weights, write_safetensors
 from dsunet_runtime.errors import OutputError
-from dsunet_runtime.quoting import shorten
+from dsunet_runtime.message_text import shorten
 
-_LEAST_BYTES = 2
-"""Of a number in a file: half precision."""
+_MIN_BYTES_PER_PARAMETER = 2
+"""Size of a parameter in FP16 or BF16, the smallest types that are read."""
 
 
 class Layout(enum.StrEnum):
-    """Whose key names a file has."""
+    """The naming scheme of a checkpoint's keys."""
 
     DSUNET = "dsunet"
     PUBLIC = "public"
-    """Those of the paper's published code, which knows only the paper's injection."""
+    """Keys of the paper's published code, which supports only the injection `last`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A file that was found to fit a model, key by key and shape by shape."""
+    """A checkpoint file whose keys and shapes match a model."""
 
     path: Path
-    """The file, also where a run folder was given."""
+    """The checkpoint file, also if a run folder was given."""
     weights: str
-    """Which of the networks in the file this is, as `State.name`."""
+    """`State.name` of the network that was chosen from the file."""
     choices: tuple[str, ...]
-    """All that it might have been."""
+    """`State.name` of every DSU-Net in the file."""
     layout: Layout
     content: Content
     model: DSUNet
-    """The model that it fits, holding no numbers yet."""
+    """The matching model, on the meta device."""
     tensors: dict[str, Tensor]
-    """The file's tensors as they are, under the names of the model's state."""
+    """The file's tensors, unconverted, by the keys of the model's state dict."""
     encoders: dict[str, str]
-    """The encoders' content hashes that the file records; empty where it records none."""
+    """Content hashes of the encoders from the file's metadata; empty if it has none."""
     is_verified: bool
-    """Whether the file holds a checksum over all of it, which matches."""
+    """Whether the file contains a checksum of its whole content, and it matches."""
 
 
 def load_model(
@@ -70,17 +70,32 @@ def load_model(
     weights: str | None = None,
     notice: Notice | None = None,
 ) -> DSUNet:
-    """A DSU-Net from a checkpoint: float32, on the CPU, in evaluation mode.
+    """Load a DSU-Net from a checkpoint: float32, on the CPU, in evaluation mode.
 
-    `path` is a file, or the folder of a run, of which the best checkpoint is taken.  Without
-    `config`, the model is what the file says, or else the preset that fits.  `sam2` and `dinov2`
-    are the official encoder files for a checkpoint that holds only what was trained, and must be
-    those that it was trained with; see `load_encoders`.  `weights` names one of several networks in
-    a file (`model`, `ema`); without it, an average over the training is preferred.  `notice` is
-    told what was chosen, and of weights that are not finite.
+    Float32 tensors stay memory-mapped from their files.  While the model is in use, those files may
+    be replaced but not modified.
 
-    Tensors stay mapped from their files where they can: replace those, never write into them,
-    while the model is in use.  Raises CheckpointError if anything is broken or does not fit.
+    Args:
+        path: A checkpoint file, or a run folder, whose best checkpoint is loaded.
+        config: Expected configuration.  By default, the one in the file's metadata, or the preset
+            that matches the file's keys and shapes.
+        sam2: Official SAM2 or SAM2.1 file, for a checkpoint without the encoders.  It must be the
+            file that the checkpoint was trained with.
+        dinov2: Official DINOv2 file or `timm:NAME`, in the same way; see `load_encoders`.
+        weights: Name of the network to load from a file with several, such as `model` or `ema`.  By
+            default, the only one, or the only averaged one (EMA, SWA).
+        notice: Called with one line per notice: which network or file was chosen, and which weights
+            are not finite.
+
+    Returns:
+        The model, with gradients required only for what the paper trains.
+
+    Raises:
+        CheckpointError: The file is damaged, or does not match the configuration or the encoders.
+
+    Example:
+        >>> model = load_model("model.pth")
+        >>> logits = model(hiera_input, dino_input).fine
     """
     checkpoint = open_checkpoint(path, config=config, weights=weights, notice=notice)
     path, model = checkpoint.path, checkpoint.model
@@ -88,28 +103,35 @@ def load_model(
         if sam2 is None or (model.dino is not None and dinov2 is None):
             both = "SAM2 and DINOv2" if model.dino is not None else "SAM2"
             raise CheckpointError(
-                f"{path} holds only what was trained: give the official files of {both} too, "
-                "as sam2 and dinov2 (--sam2, --dinov2)"
+                f"{path} has no encoder weights: give the official files of {both} as well "
+                "(--sam2, --dinov2)"
             )
         load_encoders(model, sam2=sam2, dinov2=dinov2, notice=notice)
         _check_encoders(checkpoint, {"hiera": sam2, "dino": dinov2})
     elif sam2 is not None or dinov2 is not None:
-        raise CheckpointError(f"{path} holds its own encoders: leave sam2 and dinov2 out")
+        raise CheckpointError(f"{path} includes its encoders: leave sam2 and dinov2 out")
     state = model.state_dict()
     held = {key: tensor for key, tensor in state.items() if checkpoint.content.holds(key)}
     filled = to_float32(checkpoint.tensors, held)
     broken = not_finite(filled)
     if broken and notice is not None:
-        notice(f"{path}: holds NaN or infinity, in {shorten(broken)}: its masks mean nothing")
+        notice(f"{path}: has NaN or infinity in {shorten(broken)}: its masks are not meaningful")
     model.load_state_dict(state | filled, assign=True)
     return model.eval()
 
 
 def save_model(model: DSUNet, path: str | Path, *, only_trained: bool = False) -> None:
-    """Write a model in our own format, float32; an older file is replaced at once or not at all.
+    """Save a model as a dsunet checkpoint: safetensors, float32, with configuration and checksum.
 
-    With `only_trained`, without the frozen encoders: 29 MB instead of 2.1 GB for `large`.
-    Raises CheckpointError if the file cannot be written.
+    An existing file is replaced atomically.
+
+    Args:
+        model: The model, on any device.
+        path: File to write, usually NAME.safetensors.
+        only_trained: Leave out the frozen encoders: 29 MB instead of 2.1 GB for `large`.
+
+    Raises:
+        CheckpointError: The file cannot be written.
     """
     path = Path(path)
     content = Content.TRAINED if only_trained else Content.WHOLE
@@ -130,10 +152,10 @@ def open_checkpoint(
     weights: str | None = None,
     notice: Notice | None = None,
 ) -> Checkpoint:
-    """Read a checkpoint and find the model that it fits, strictly, without filling it.
+    """Read a checkpoint and find the model that matches all its keys and shapes.
 
-    The arguments are those of `load_model`.  Raises CheckpointError if there is no checkpoint, or
-    if it is not that of `config`.
+    The arguments are those of `load_model`.  The model's parameters are not loaded.  Raises
+    CheckpointError if the file is not a checkpoint, or does not match `config`.
     """
     file = read_weights(find_checkpoint(path, notice))
     path = file.path
@@ -154,18 +176,17 @@ def open_checkpoint(
     configs = [config] if config else _presets(state, layout)
     if len({one.injection for one in configs}) > 1:
         raise CheckpointError(
-            f"{path} does not say whether its injection is levels or all, which have the same "
-            "keys: give its configuration"
+            f"{path} is ambiguous: its keys match injection levels and all: give its configuration"
         )
     model, mismatch = _nearest(state, layout, content, configs)
     if mismatch and config is None:
         nearest = describe_config(model.config)
-        raise CheckpointError(f"{path} fits no preset; against {nearest}: {mismatch}")
+        raise CheckpointError(f"{path} matches no preset; compared with {nearest}: {mismatch}")
     if mismatch:
         other, misfit = _nearest(state, layout, content, _presets(state, layout))
-        hint = "" if misfit else f" (it fits {describe_config(other.config)})"
+        hint = "" if misfit else f" (it matches {describe_config(other.config)})"
         raise CheckpointError(
-            f"{path} does not fit {describe_config(model.config)}{hint}: {mismatch}"
+            f"{path} does not match {describe_config(model.config)}{hint}: {mismatch}"
         )
     if layout is Layout.PUBLIC:
         _check_filters(state, model)
@@ -184,40 +205,39 @@ def open_checkpoint(
 
 
 def describe_config(config: DSUNetConfig) -> str:
-    """A configuration in words: its preset, and its injection if that is not the paper's."""
+    """Describe a configuration: its preset, and its injection unless that is `last`."""
     name = config.preset_name()
-    words = f"preset {name}" if name else "a configuration that is no preset"
+    words = f"preset {name}" if name else "a custom configuration"
     return words if config.injection is Injection.LAST else f"{words}, injection {config.injection}"
 
 
 def _check_size(file: WeightFile, header: Header) -> None:
-    """Before anything is built: refuse a configuration of more numbers than the file can hold."""
+    """Refuse a configuration with more parameters than the file can hold, before building it."""
     whole = header.content is Content.WHOLE
     count = (count_parameters if whole else count_trained_parameters)(header.config)
     size = file.path.stat().st_size
-    if count * _LEAST_BYTES > size:
+    if count * _MIN_BYTES_PER_PARAMETER > size:
         raise CheckpointError(
-            f"{file.path} has damaged metadata: it describes {count:,} parameters, which take "
-            f"{count * _LEAST_BYTES:,} bytes at least, and the file has {size:,}"
+            f"{file.path} has damaged metadata: it describes {count:,} parameters, which need at "
+            f"least {count * _MIN_BYTES_PER_PARAMETER:,} bytes, but the file has {size:,}"
         )
 
 
 def _no_checkpoint(file: WeightFile, states: Sequence[State]) -> CheckpointError:
-    """What a file without a DSU-Net is instead."""
+    """The error for a file without a DSU-Net, with a description of its content."""
     if states:
         name = states[0].network
         return CheckpointError(
-            f"{file.path} is {name}'s own file, which holds only an encoder: give a DSU-Net "
-            f"checkpoint, and this file as {name.lower()} (--{name.lower()}) if that one holds "
-            "only what was trained"
+            f"{file.path} is a {name} file, not a DSU-Net checkpoint: give it with "
+            f"--{name.lower()}, beside a DSU-Net checkpoint without the encoders"
         )
     keys = [key for group in file.groups.values() for key in group]
     found = f"keys such as {shorten(keys)}" if keys else "no tensors"
-    return CheckpointError(f"{file.path} is no DSU-Net checkpoint: it holds {found}")
+    return CheckpointError(f"{file.path} is not a DSU-Net checkpoint: it has {found}")
 
 
 def _presets(state: State, layout: Layout) -> list[DSUNetConfig]:
-    """The presets, with each injection that the keys of a file without metadata may be of."""
+    """All presets, each with every injection that matches the keys of a file without metadata."""
     injections = [Injection.LAST]
     if layout is Layout.DSUNET:
         levels = {key.split(".")[1] for key in state.tensors if key.startswith("inject.")}
@@ -232,15 +252,15 @@ def _presets(state: State, layout: Layout) -> list[DSUNetConfig]:
 def _nearest(
     state: State, layout: Layout, content: Content, configs: Iterable[DSUNetConfig]
 ) -> tuple[DSUNet, Mismatch]:
-    """The empty model of the first configuration that fits, or else of the nearest."""
+    """The empty model of the first matching configuration, or of the one with fewest mismatches."""
     fits = []
     held = sum(tensor.numel() for tensor in state.tensors.values())
-    # The likeliest first: the file holds the parameters and a few numbers more.
+    # Closest parameter count first: a file has the parameters and a few buffers.
     for config in sorted(configs, key=lambda config: abs(count_parameters(config) - held)):
         if layout is Layout.PUBLIC and config.injection is not Injection.LAST:
             raise CheckpointError(
-                f"{state.path} has the published code's keys, which are always of injection last, "
-                f"not {config.injection}"
+                f"{state.path} has the keys of the paper's published code, which supports only "
+                f"injection last, not {config.injection}"
             )
         model = build_empty(config)
         empty, names = model.state_dict(), _names(model, layout, content)
@@ -256,35 +276,35 @@ def _nearest(
 
 
 def _names(model: DSUNet, layout: Layout, content: Content) -> dict[str, str]:
-    """From the keys of a model's state to those in a file."""
+    """Map the keys of a model's state dict to those in a file."""
     keys = filter(content.holds, model.state_dict())
     return {key: public_key(key) if layout is Layout.PUBLIC else key for key in keys}
 
 
 def _check_filters(state: State, model: DSUNet) -> None:
-    """Refuse a checkpoint that was trained with another wavelet, or in another order of bands."""
+    """Refuse a checkpoint trained with another wavelet or another order of sub-bands."""
     ours: Tensor = model.get_buffer("inject.3.wavelet.depthwise.filters")
     for key in HAAR_KEYS:
         theirs = state.tensors.get(key, ours)
-        # Every tap is ±0.5, which half precision holds exactly.
+        # Every tap is ±0.5, which FP16 represents exactly.
         if theirs.shape != ours.shape or not torch.allclose(theirs.float(), ours, atol=1e-3):
             raise CheckpointError(
-                f"{state.path} was trained with another wavelet: {key} is not Haar's, with the "
-                "sub-bands in the order mean, rows, columns, both"
+                f"{state.path} was trained with another wavelet: {key} does not hold Haar filters "
+                "with the sub-bands in the order mean, rows, columns, both"
             )
 
 
 def _check_encoders(checkpoint: Checkpoint, sources: dict[str, str | Path | None]) -> None:
-    """Refuse encoders other than those that a trained-only checkpoint was trained with."""
+    """Refuse encoders other than those that the checkpoint was trained with."""
     for encoder, digest in encoder_hashes(checkpoint.model.state_dict()).items():
         recorded = checkpoint.encoders.get(encoder)
         if recorded is None:
             raise CheckpointError(
-                f"{checkpoint.path} does not say which {encoder} it was trained with: "
-                "write it again from the whole model"
+                f"{checkpoint.path} does not record which {encoder} it was trained with: "
+                "save it again from the whole model"
             )
         if digest != recorded:
             raise CheckpointError(
                 f"{sources[encoder]} is not the encoder that {checkpoint.path} was trained with: "
-                f"its content has SHA-256 {digest}, and the checkpoint names {recorded}"
+                f"its content has SHA-256 {digest}, the checkpoint records {recorded}"
             )

@@ -1,11 +1,11 @@
 """SHA-256 over a whole file, kept in the file itself.
 
-Every file that dsunet writes and later reads back has one, whatever its format: `dsunet-sha256:`
-and 64 hexadecimal digits, once, within the first 4 KiB or the last 128 bytes.  The digits are the
-SHA-256 of all bytes of the file, these digits counted as zeros.  So nothing is left out: neither
-names, types and order of tensors nor metadata, padding and the file's length.
+Every file that dsunet writes and reads again has one, in any format: `dsunet-sha256:` and 64
+hexadecimal digits, once, within the first 4 KiB or the last 128 bytes.  The digits are the SHA-256
+of all bytes of the file, with these digits counted as zeros.  It therefore covers names, types and
+order of tensors, metadata, padding and the length of the file.
 
-It finds damage, not forgery: who alters a file on purpose can write a new checksum.
+The checksum detects damage, not forgery: anyone who alters a file can compute a new checksum.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import BinaryIO
 
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular, staging_folder
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 PLACEHOLDER = "dsunet-sha256:" + "0" * 64
-"""What a writer puts into its file, in the place of the checksum."""
+"""Text that a writer puts in its file where the checksum belongs."""
 
 _MARK = re.compile(rb"dsunet-sha256:([0-9a-f]{64})(?![0-9a-f])")
 _START, _END = 4096, 128
@@ -30,19 +30,19 @@ _CHUNK = 1 << 20
 
 
 class Checksum(enum.Enum):
-    """What the checksum in a file says about the file."""
+    """Result of comparing a file with the checksum in it."""
 
     MATCHES = enum.auto()
     DIFFERS = enum.auto()
-    """The file is not as it was written."""
+    """The file was changed after it was written."""
     ABSENT = enum.auto()
-    """The file is not dsunet's, or of a version that wrote none."""
+    """The file was not written by dsunet, or by a version without checksums."""
 
 
 def write_with_checksum(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file, whole or not at all, and fill in its checksum.
+    """Write a file atomically, and fill in its checksum.
 
-    `write` is called with a path to write to, and puts PLACEHOLDER where the checksum is to be.
+    `write` receives the path of a temporary file and writes PLACEHOLDER where the checksum belongs.
     Raises OutputError if the file cannot be written.
     """
     try:
@@ -51,11 +51,11 @@ def write_with_checksum(path: Path, write: Callable[[Path], object]) -> None:
             beside.touch()
             mode = beside.stat().st_mode
             write(beside)
-            beside.chmod(mode)  # safetensors would let nobody else read it
+            beside.chmod(mode)  # safetensors makes files readable by their owner only
             with beside.open("r+b") as file:
                 place = _find(file)
                 if place is None:
-                    raise ValueError("its writer left no place for a checksum")
+                    raise ValueError("its writer left no placeholder for the checksum")
                 digits = _sha256(file, place).encode()
                 file.seek(place)
                 file.write(digits)
@@ -65,13 +65,13 @@ def write_with_checksum(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def verify_checksum(path: Path) -> Checksum:
-    """Compare a file with the checksum in it.  Raises OSError if it cannot be read."""
+    """Compare a file with its checksum.  Raises OSError if the file cannot be read."""
     with open_regular(path) as file:
         return compare_checksum(file)
 
 
 def compare_checksum(file: BinaryIO) -> Checksum:
-    """The same for a file that is open."""
+    """Compare an open file with its checksum."""
     place = _find(file)
     if place is None:
         return Checksum.ABSENT
@@ -81,7 +81,7 @@ def compare_checksum(file: BinaryIO) -> Checksum:
 
 
 def _find(file: BinaryIO) -> int | None:
-    """Where in the file the digits of the checksum begin."""
+    """Offset of the checksum's digits in a file, or None."""
     size = file.seek(0, 2)
     for start, length in ((0, _START), (max(0, size - _END), _END)):
         file.seek(start)
@@ -92,7 +92,7 @@ def _find(file: BinaryIO) -> int | None:
 
 
 def _sha256(file: BinaryIO, place: int) -> str:
-    """The digest of a file whose checksum is in a place."""
+    """SHA-256 of a file, with the digits of its checksum at offset `place` as zeros."""
     digest = hashlib.sha256()
     file.seek(0)
     digest.update(file.read(place))
@@ -103,7 +103,7 @@ def _sha256(file: BinaryIO, place: int) -> str:
 
 
 def _origin(error: BaseException) -> BaseException:
-    """The error of the file system behind an error, if there is one: PyTorch covers it."""
+    """The file-system error that caused an error, which PyTorch hides; else the error itself."""
     return next((each for each in _chain(error) if isinstance(each, OSError)), error)
 
 

@@ -1,4 +1,4 @@
-"""The command `dsunet`.  PyTorch is imported inside the commands, so `--help` is instant."""
+"""The command `dsunet`.  PyTorch is imported inside the commands to keep `--help` fast."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsunet.cli_ablate import SETTINGS, ablate
+from dsunet import cli_ablate, cli_evaluate, cli_explain, cli_generate, cli_predict, cli_train
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
-from dsunet.cli_evaluate import evaluate
-from dsunet.cli_explain import explain
-from dsunet.cli_generate import generate
-from dsunet.cli_predict import predict
-from dsunet.cli_train import train
 from dsunet.errors import DSUNetError
-from dsunet_runtime.command import make_app
+from dsunet_runtime.command import examples, make_app
 from dsunet_runtime.command_options import file_to_write
 from dsunet_runtime.errors import RuntimeFault
-from dsunet_runtime.quoting import shorten
+from dsunet_runtime.message_text import shorten
 
 if TYPE_CHECKING:
     from dsunet.inspection import CheckpointInfo
 
 app = make_app(
     "dsunet",
-    "DSU-Net in PyTorch: train it, judge it, look into it; its checkpoints and their conversion.",
+    "DSU-Net in PyTorch: train, predict, evaluate, explain, and convert checkpoints.",
     DSUNetError,
     RuntimeFault,
 )
 
+_CheckpointToRead = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CHECKPOINT", help="Checkpoint file, or a run folder.", show_default=False
+    ),
+]
 _CheckpointToWrite = Annotated[
     Path,
     typer.Option(
@@ -39,38 +40,54 @@ _CheckpointToWrite = Annotated[
         "--output",
         metavar="OUT.safetensors",
         callback=file_to_write,
-        help="Where to write.",
+        help="Checkpoint file to write.",
     ),
 ]
 
 
-@app.command()
+@app.command(epilog=examples("dsunet inspect model.pth", "dsunet inspect runs/sod --json"))
 def inspect(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", show_default=False)],
+    checkpoint: _CheckpointToRead,
     weights: WeightsKey = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of text.")
+    ] = False,
 ) -> None:
-    """Say what a checkpoint holds: of whose format, which preset, how many parameters, which
-    encoders.
+    """Describe a checkpoint: format, preset, parameters.
+
+    Also prints its dtype, tensors with NaN or infinity, the SHA-256 of its encoders and of the
+    file, and whether its checksum matches.
+
+    Exit codes: 0 described, 1 the checkpoint cannot be used, 2 wrong usage, 130 interrupted.
     """
     from dsunet import inspect_checkpoint
 
     info = inspect_checkpoint(checkpoint, weights=weights, notice=notice)
-    print(json.dumps(dataclasses.asdict(info), indent=2) if as_json else _in_words(info))
+    print(json.dumps(dataclasses.asdict(info), indent=2) if as_json else _as_text(info))
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "dsunet convert model.pth -o model.safetensors",
+        "dsunet convert model.pth -o trained.safetensors --only-trained",
+    )
+)
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", show_default=False)],
+    checkpoint: _CheckpointToRead,
     output: _CheckpointToWrite,
     only_trained: Annotated[
-        bool, typer.Option("--only-trained", help="Leave the frozen encoders out.")
+        bool, typer.Option("--only-trained", help="Write without the frozen encoders.")
     ] = False,
     sam2: Sam2File = None,
     dinov2: Dinov2File = None,
     weights: WeightsKey = None,
 ) -> None:
-    """Write a checkpoint in dsunet's own format: safetensors, with its configuration."""
+    """Convert a checkpoint to dsunet's safetensors format.
+
+    The file holds float32 weights, the model's configuration and a checksum.
+
+    Exit codes: 0 written, 1 something failed, 2 wrong usage, 130 interrupted.
+    """
     from dsunet import load_model, save_model
     from dsunet_runtime.jobs import make_folder
 
@@ -80,16 +97,19 @@ def convert(
     print(f"{output}: {output.stat().st_size / 1e6:,.1f} MB")
 
 
-@app.command()
+@app.command(epilog=examples("dsunet demonstration -o demonstration.safetensors"))
 def demonstration(
     output: _CheckpointToWrite,
 ) -> None:
-    """Write the checkpoint that ships with this package: a small network, trained on scenes of
-    `dsunet generate`.
+    """Write the demonstration checkpoint that ships with dsunet.
+
+    It is the preset nano, trained from scratch on synthetic scenes of `dsunet generate`.
+
+    Exit codes: 0 written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     from dsunet import demonstration_checkpoint
     from dsunet_runtime.jobs import make_folder
-    from dsunet_runtime.writing import write_whole
+    from dsunet_runtime.output_files import write_whole
 
     make_folder(output.parent)
     content = demonstration_checkpoint().read_bytes()
@@ -97,18 +117,18 @@ def demonstration(
     print(f"{output}: {len(content) / 1e6:,.1f} MB")
 
 
-app.command()(train)
-app.command()(predict)
-app.command()(evaluate)
-app.command(context_settings=SETTINGS)(ablate)
-app.command()(explain)
-app.command()(generate)
+app.command(epilog=cli_train.EXAMPLES)(cli_train.train)
+app.command(epilog=cli_predict.EXAMPLES)(cli_predict.predict)
+app.command(epilog=cli_evaluate.EXAMPLES)(cli_evaluate.evaluate)
+app.command(epilog=cli_ablate.EXAMPLES, context_settings=cli_ablate.SETTINGS)(cli_ablate.ablate)
+app.command(epilog=cli_explain.EXAMPLES)(cli_explain.explain)
+app.command(epilog=cli_generate.EXAMPLES)(cli_generate.generate)
 
 
-def _in_words(info: CheckpointInfo) -> str:
+def _as_text(info: CheckpointInfo) -> str:
     layout = {"dsunet": "dsunet", "public": "the paper's published code"}[info.layout]
-    content = {"whole": "whole model", "trained": "only what was trained"}[info.content]
-    share = info.trained_parameters / info.parameters
+    content = {"whole": "whole model", "trained": "trained weights only, no encoders"}[info.content]
+    fraction = info.trained_parameters / info.parameters
     several = len(info.choices) > 1
     broken = f"NaN or infinity in {shorten(info.not_finite)}" if info.not_finite else "all finite"
     lines = {
@@ -117,7 +137,7 @@ def _in_words(info: CheckpointInfo) -> str:
         "format": f"{layout}, {content}",
         "preset": info.preset or "none",
         "injection": info.injection,
-        "parameters": f"{info.parameters:,}, trained {info.trained_parameters:,} ({share:.2%})",
+        "parameters": f"{info.parameters:,}, trained {info.trained_parameters:,} ({fraction:.2%})",
         "dtype": info.dtype,
         "values": broken,
         **{f"{encoder} sha256": digest for encoder, digest in info.encoders.items()},

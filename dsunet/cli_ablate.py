@@ -1,4 +1,4 @@
-"""`dsunet ablate`: the paper's ablation table on any dataset, by one command."""
+"""The command `dsunet ablate`: the paper's ablation table on any dataset."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from typing import Annotated, Any
 import typer
 
 from dsunet.cli_evaluate import named_folder
+from dsunet.cli_help import DATA, OUTPUT
 from dsunet.cli_train import is_given, options_from, train
 from dsunet.errors import EvaluationError
 from dsunet.training.options import TrainingOptions
+from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import as_wrong_usage, folder_to_write
 
 _OWN = ("resume", "injection", "checkpoint")
-"""Options of `dsunet train` that an ablation settles itself."""
+"""Options of `dsunet train` that an ablation sets itself."""
 
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
-"""What the command must be registered with: what it does not know is for `dsunet train`."""
+"""Context settings of the command: options that it does not define go to `dsunet train`."""
+
+EXAMPLES = examples(
+    "dsunet ablate -o ablation --test CAMO=CAMO --dataset COD10K --sam2 FILE --dinov2 FILE"
+)
 
 
 def ablate(
@@ -32,29 +38,36 @@ def ablate(
             metavar="DIR",
             callback=folder_to_write,
             help="Folder for the four runs and the report.",
+            rich_help_panel=OUTPUT,
         ),
     ],
     test: Annotated[
         list[str],
         typer.Option(
-            metavar="NAME=DIR", help="A dataset as it is published, to judge on.  Repeatable."
+            metavar="NAME=DIR",
+            help="Dataset to evaluate on, in its published folder layout.  Repeatable.",
+            rich_help_panel=DATA,
         ),
     ],
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object instead of the table.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON object instead of the table.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
 ) -> None:
-    """Train and judge the paper's network and its ablations A, B and C, and print their table.
+    """Train and evaluate the paper's ablation networks.
 
-    Every other option is one of `dsunet train` and holds for all four, which differ in --injection
-    alone:
+    Trains four networks that differ in --injection only (the paper's DSU-Net and its ablations A,
+    B and C) and prints their metrics in one table.  All other options are those of `dsunet train`
+    and apply to all four.
 
-        dsunet ablate -o DIR --test CAMO=CAMO --dataset COD10K --sam2 FILE --dinov2 FILE
+    To resume an interrupted ablation, run the same command again: finished networks are not
+    trained again.  DIR/report holds the files that `dsunet evaluate -o` writes.
 
-    The same command again goes on where an earlier one was interrupted, and trains nothing twice.
-    DIR/report holds what `dsunet evaluate -o` writes.
-
-    Exit codes: 0 all is judged, 1 something failed, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all evaluated, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     options = _training_options(ctx, output)
     folders = [named_folder("--test", text) for text in test]
@@ -72,14 +85,16 @@ def ablate(
 
 
 def _training_options(own: typer.Context, output: Path) -> TrainingOptions:
-    """Read by the command `dsunet train` itself, so that it is described and checked once."""
+    """Parse the remaining options with the command `dsunet train` itself."""
     alone = typer.Typer(add_completion=False)
     alone.command()(train)
     ctx: Any = typer.main.get_command(alone).make_context("train", own.args, parent=own.parent)
     given = {name: value for name, value in ctx.params.items() if is_given(ctx, name)}
     if settled := sorted(given.keys() & {*_OWN}):
         names = ", ".join(f"--{name}" for name in settled)
-        raise typer.BadParameter(f"an ablation settles {names} itself: leave that out")
+        raise typer.BadParameter(
+            f"an ablation sets {names} itself: remove {names} from the command"
+        )
     options = options_from({**given, "output": output})
     # Older versions of Typer leave paths and choices as text here.
     return TrainingOptions.from_dict(options.to_dict())

@@ -1,4 +1,4 @@
-"""What the commands that read a checkpoint have in common."""
+"""Options of the commands that read a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dsunet.cli_help import MODEL
 from dsunet_runtime.command import complain
 
 WeightsKey = Annotated[
@@ -15,19 +16,30 @@ WeightsKey = Annotated[
     typer.Option(
         "--weights",
         metavar="KEY",
-        help="Which of several networks in a checkpoint file, such as model or ema (default: the "
-        "only one, or the only average over the training).",
+        help="Network to read from a checkpoint file that holds several, such as model or ema.  "
+        "[default: the only one, or the only averaged one (EMA, SWA)]",
+        rich_help_panel=MODEL,
     ),
 ]
 
 Sam2File = Annotated[
     Path | None,
-    typer.Option("--sam2", metavar="FILE", help="SAM2's file, if a checkpoint lacks the encoders."),
+    typer.Option(
+        "--sam2",
+        metavar="FILE",
+        help="SAM2 or SAM2.1 weights, for a checkpoint without the encoders.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Dinov2File = Annotated[
     str | None,
-    typer.Option("--dinov2", metavar="FILE", help="DINOv2's file, or timm:NAME, in the same case."),
+    typer.Option(
+        "--dinov2",
+        metavar="FILE",
+        help="DINOv2 weights, a file or timm:NAME, for a checkpoint without the encoders.",
+        rich_help_panel=MODEL,
+    ),
 ]
 
 notice = functools.partial(complain, "dsunet")
-"""Prints what was chosen in a checkpoint, or is odd about it."""
+"""Print a notice about a checkpoint, such as which of its networks is used."""

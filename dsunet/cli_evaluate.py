@@ -1,4 +1,4 @@
-"""`dsunet evaluate`.  PyTorch, NumPy and py_sod_metrics are imported inside it."""
+"""The command `dsunet evaluate`.  It imports PyTorch, NumPy and py_sod_metrics late."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
+from dsunet.cli_help import COMPUTATION, DATA, OUTPUT
 from dsunet.device import Device
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.table_form import TableForm
-from dsunet_runtime.command import complain
+from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import (
     MAX_COUNT,
     MAX_WORKERS,
@@ -23,6 +24,7 @@ from dsunet_runtime.command_options import (
     integer,
 )
 from dsunet_runtime.file_kinds import is_engine, is_onnx
+from dsunet_runtime.image_folder import counted
 from dsunet_runtime.provider import Provider
 
 if TYPE_CHECKING:
@@ -32,32 +34,52 @@ if TYPE_CHECKING:
 
 _WORST = 8
 
+EXAMPLES = examples(
+    "dsunet evaluate model.pth dsunet.onnx --dataset ECSSD=ECSSD -o report/",
+    "dsunet evaluate --predictions masks/ --masks ECSSD/ground_truth_mask",
+)
+
 
 def evaluate(
     models: Annotated[
         list[Path] | None,
         typer.Argument(
             metavar="MODEL_OR_ARTIFACT",
-            help="Checkpoints, run folders, ONNX files and engines; the later ones are compared "
-            "with the first.",
+            help="Checkpoints, run folders, ONNX files or engines; the first is the reference for "
+            "differences.",
             show_default=False,
         ),
     ] = None,
     dataset: Annotated[
         list[str],
         typer.Option(
-            metavar="NAME=DIR", help="A dataset as it is published; its test images.  Repeatable."
+            metavar="NAME=DIR",
+            help="Dataset in its published folder layout, of which the test images are used.  "
+            "Repeatable.",
+            rich_help_panel=DATA,
         ),
     ] = [],  # noqa: B006 - Typer copies it
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Images, instead of --dataset.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of images, instead of --dataset.", rich_help_panel=DATA
+        ),
     ] = None,
     masks: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The true masks, instead of --dataset.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of ground-truth masks, instead of --dataset.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Judge these masks (STEM.png) instead of a model's."),
+        typer.Option(
+            metavar="DIR",
+            help="Folder of predicted masks (STEM.png) to evaluate instead of a model.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -66,23 +88,34 @@ def evaluate(
             "--output",
             metavar="DIR",
             callback=folder_to_write,
-            help="Also write metrics.json, metrics.csv, images.csv, report.html, table.md and "
-            "table.tex.",
+            help="Folder for metrics.json, metrics.csv, images.csv, report.html, table.md and "
+            "table.tex.  [default: print only]",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object instead of the table.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON object instead of the table.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     table: Annotated[
         TableForm | None,
-        typer.Option(help="The table as papers and pages have it.  [default: text]"),
+        typer.Option(
+            help="Print the table as Markdown or LaTeX.  [default: plain text]",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     save_masks: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
             callback=folder_to_write,
-            help="Keep the masks: DIR/DATASET/STEM.png, or DIR/MODEL/DATASET/STEM.png.",
+            help="Save the masks as DIR/DATASET/STEM.png, or with several models as "
+            "DIR/MODEL/DATASET/STEM.png.  [default: not saved]",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     worst: Annotated[
@@ -90,19 +123,27 @@ def evaluate(
         integer(
             low=0,
             high=MAX_COUNT,
-            help=f"Images of each dataset that the report shows.  [default: {_WORST}]",
+            help="Number of images with the lowest S-measure that the report shows for each "
+            f"dataset.  [default: {_WORST}]",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     limit: Annotated[
         int | None,
-        integer(low=1, high=MAX_COUNT, help="Only the first N images of each dataset."),
+        integer(
+            low=1,
+            high=MAX_COUNT,
+            help="Evaluate only the first N images of each dataset.  [default: all]",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     resize: Annotated[
         bool,
         typer.Option(
             "--resize",
-            help="Resample predictions of any other size than their truth's; those that differ by "
-            "a few pixels always are.",
+            help="Resample predictions of any size to that of the ground truth.  Those that differ "
+            "by a few pixels are always resampled.",
+            rich_help_panel=DATA,
         ),
     ] = False,
     sam2: Sam2File = None,
@@ -110,50 +151,66 @@ def evaluate(
     weights: WeightsKey = None,
     device: Annotated[
         Device | None,
-        typer.Option(help="Where checkpoints are computed.  [default: auto]", show_default=False),
+        typer.Option(
+            help="Device for checkpoints; auto is CUDA if available, else the CPU.  "
+            "[default: auto]",
+            show_default=False,
+            rich_help_panel=COMPUTATION,
+        ),
     ] = None,
     provider: Annotated[
         Provider | None,
-        typer.Option(help="What computes ONNX files.  [default: cpu]", show_default=False),
+        typer.Option(
+            help="Execution provider for ONNX files.  [default: cpu]",
+            show_default=False,
+            rich_help_panel=COMPUTATION,
+        ),
     ] = None,
     workers: Annotated[
         int | None,
-        integer(low=1, high=MAX_WORKERS, help="Processes that score.  [default: one a core]"),
+        integer(
+            low=1,
+            high=MAX_WORKERS,
+            help="Number of processes that compute the metrics.  [default: one per core]",
+            rich_help_panel=COMPUTATION,
+        ),
     ] = None,
 ) -> None:
-    """Judge models, or masks that are there already, in the field's metrics.
+    """Evaluate models or saved masks against ground truth.
 
-    S-measure, F-measure (adaptive, mean, maximum, weighted), E-measure (mean, adaptive, maximum),
-    MAE, IoU and Dice, by py_sod_metrics; where the paper knows the dataset, its rows stand below.
+    Metrics: S-measure, F-measure (adaptive, mean, maximum, weighted), E-measure (mean, adaptive,
+    maximum), MAE, IoU and Dice, computed by py_sod_metrics.  For datasets of the paper, the table
+    also has its published rows.
 
-        dsunet evaluate --predictions masks/ --masks ECSSD/ground_truth_mask
-
-        dsunet evaluate model.pth dsunet.onnx --dataset ECSSD=DIR -o report/
-
-    Exit codes: 0 all is judged, 1 something failed, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all evaluated, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     models = models or []
     checkpoints = [path for path in models if not (is_onnx(path) or is_engine(path))]
     onnx = [path for path in models if is_onnx(path)]
     _require(
         bool(models) != (predictions is not None),
-        "give models to judge, or --predictions, and not both",
+        "give either models to evaluate or --predictions",
     )
-    _require(bool(dataset) or masks is not None, "name the truth: --dataset NAME=DIR, or --masks")
-    _require(not (dataset and masks), "give --dataset or --masks, and not both")
-    _require(masks is not None or images is None, "--images belongs to --masks")
-    _require(not (models and masks and not images), "to judge a model, give --images with --masks")
-    _require(bool(predictions) or not resize, "--resize is for --predictions")
-    _require(not (as_json and table), "give --json or --table, and not both")
-    _require(bool(models) or save_masks is None, "--save-masks is for models")
-    _require(output is not None or worst is None, "--worst is for the report: give -o DIR too")
+    _require(
+        bool(dataset) or masks is not None,
+        "give the ground truth: --dataset NAME=DIR or --masks DIR",
+    )
+    _require(not (dataset and masks), "give either --dataset or --masks")
+    _require(masks is not None or images is None, "--images needs --masks")
+    _require(
+        not (models and masks and not images), "to evaluate a model, give --images with --masks"
+    )
+    _require(bool(predictions) or not resize, "--resize applies to --predictions only")
+    _require(not (as_json and table), "give either --json or --table")
+    _require(bool(models) or save_masks is None, "--save-masks applies to models only")
+    _require(output is not None or worst is None, "--worst needs a report: give -o DIR too")
     given = (sam2, dinov2, weights, device)
     for_checkpoints = any(option is not None for option in given)
     _require(
         bool(checkpoints) or not for_checkpoints,
-        "--sam2, --dinov2, --weights and --device are for checkpoints",
+        "--sam2, --dinov2, --weights and --device apply to checkpoints only",
     )
-    _require(bool(onnx) or provider is None, "--provider is for ONNX files")
+    _require(bool(onnx) or provider is None, "--provider applies to ONNX files only")
     folders = [named_folder("--dataset", text) for text in dataset]
 
     from dsunet.evaluation.evaluating import evaluate_models, evaluate_predictions, mask_folder
@@ -207,7 +264,7 @@ def _require(holds: bool, line: str) -> None:
 
 
 def named_folder(option: str, text: str) -> tuple[str, Path]:
-    """What an option NAME=DIR says."""
+    """The name and the folder of an option NAME=DIR."""
     name, equals, folder = text.partition("=")
     _require(bool(name and equals and folder), f"{option} {text}: give NAME=DIR")
     return name, Path(folder)
@@ -237,7 +294,7 @@ def _warn_of_random_weights(path: Path, predictor: Predictor) -> None:
     from dsunet_runtime.segmenter import Segmenter
 
     if isinstance(predictor, Segmenter) and predictor.manifest.weights_are_random:
-        complain("dsunet", f"{path} has random weights: its masks mean nothing")
+        complain("dsunet", f"{path} has randomly initialised weights: its masks are not meaningful")
 
 
 def _complain_of_undefined(evaluation: list[DatasetResults]) -> None:
@@ -247,7 +304,7 @@ def _complain_of_undefined(evaluation: list[DatasetResults]) -> None:
                 stems = result.undefined
                 complain(
                     "dsunet",
-                    f"{one.test_set.name}: py_sod_metrics gives no S-measure where the centre of "
-                    f"the truth lies in the last row or column, as in {stems[0]} "
-                    f"({len(stems)} images), and so none of the dataset",
+                    f"{one.test_set.name}: the S-measure is undefined: py_sod_metrics returns NaN "
+                    "where the centroid of the ground truth is in the last row or column, as in "
+                    f"{stems[0]} ({counted(len(stems), 'image')})",
                 )

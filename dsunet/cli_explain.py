@@ -1,4 +1,4 @@
-"""`dsunet explain`: the paper's Figs. 1 and 2 for one's own image."""
+"""The command `dsunet explain`: the paper's Figs. 1 and 2 for any image."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.cli_checkpoint import WeightsKey, notice
+from dsunet.cli_help import COMPUTATION, MODEL, OUTPUT
 from dsunet.config import PRESETS, DSUNetConfig
 from dsunet.errors import ConfigError, DataError, MissingExtraError
-from dsunet_runtime.command import complain
+from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import (
     MAX_COUNT,
     MAX_SEED,
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 POINTS = 600
 
+EXAMPLES = examples(
+    "dsunet explain photo.jpg --checkpoint runs/sod -o maps.png",
+    "dsunet explain photo.jpg --preset large --sam2 FILE --dinov2 FILE -o maps.png",
+)
+
 
 def explain(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file.")],
@@ -41,54 +47,84 @@ def explain(
             "--output",
             metavar="FILE",
             callback=file_to_write,
-            help="The picture, NAME.png.",
+            help="Figure to write, NAME.png.",
+            rich_help_panel=OUTPUT,
         ),
     ],
     checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The model; or give a --preset.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="DSU-Net checkpoint, or give --preset.", rich_help_panel=MODEL
+        ),
     ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
-            help=f"{', '.join(PRESETS)}: the encoders alone, from --sam2 and --dinov2, or random."
+            help="Encoders without a DSU-Net checkpoint, with the weights of --sam2 and --dinov2, "
+            f"or randomly initialised: {', '.join(PRESETS)}.",
+            rich_help_panel=MODEL,
         ),
     ] = None,
     sam2: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="SAM2's file, for a --preset or a bare --checkpoint."),
+        typer.Option(
+            metavar="FILE",
+            help="SAM2 or SAM2.1 weights, for --preset or a checkpoint without the encoders.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     dinov2: Annotated[
-        str | None, typer.Option(metavar="FILE", help="DINOv2's file, or timm:NAME, for the same.")
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="DINOv2 weights, a file or timm:NAME, for --preset or a checkpoint without the "
+            "encoders.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     weights: WeightsKey = None,
     mask: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Colours t-SNE's points.  [default: the checkpoint's own, or the position]",
+            help="Mask that colours the t-SNE points.  [default: the checkpoint's prediction, or "
+            "with --preset the position in the image]",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     points: Annotated[
-        int, integer(low=4, high=MAX_COUNT, help="Points that t-SNE draws of a map, at most.")
+        int,
+        integer(
+            low=4,
+            high=MAX_COUNT,
+            help="Maximum number of t-SNE points per feature map.",
+            rich_help_panel=COMPUTATION,
+        ),
     ] = POINTS,
     seed: Annotated[
-        int, integer(low=0, high=MAX_SEED, help="Of t-SNE and of its choice of points.")
+        int,
+        integer(
+            low=0,
+            high=MAX_SEED,
+            help="Random seed of t-SNE and of its choice of points.",
+            rich_help_panel=COMPUTATION,
+        ),
     ] = 0,
 ) -> None:
-    """Draw what Hiera and DINOv2 see in an image, level by level.
+    """Plot an image's encoder feature maps (PCA and t-SNE).
 
-    Of each map, the first three principal components as colours, and its positions in the plane by
-    t-SNE.  The paper's Figs. 1 and 2 show the plain encoders: --preset large with --sam2 and
-    --dinov2.
+    Shows each level of Hiera and DINOv2: its first three principal components as colours, and a
+    t-SNE embedding of its positions.  To reproduce the paper's Figs. 1 and 2, which show the
+    official encoders, use --preset large with --sam2 and --dinov2.
 
-    Exit codes: 0 drawn, 1 something failed, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     if (checkpoint is None) == (preset is None):
         raise typer.BadParameter("give either --checkpoint or --preset")
     if checkpoint is None and weights is not None:
-        raise typer.BadParameter("--weights is for --checkpoint")
+        raise typer.BadParameter("--weights needs --checkpoint")
     if output.suffix.lower() != ".png":
-        raise typer.BadParameter(f"{output} is no name of a picture: give NAME.png")
+        raise typer.BadParameter(f"-o {output}: the figure is a PNG file: give NAME.png")
     if preset is not None:
         with as_wrong_usage(ConfigError):
             DSUNetConfig.preset(preset)
@@ -133,7 +169,7 @@ def _truth(mask: Path | None, image: Path, header: Header) -> NDArray[np.uint8] 
 
     decoded = decode_file(mask)
     if fault := alignment_fault(image, header, "mask", decoded.header):
-        raise DataError(f"{fault.line}: give the mask of this image, turned as it is")
+        raise DataError(f"{fault.line}: give the mask of this image, in the same orientation")
     return mask_of(mask, decoded)
 
 
@@ -141,7 +177,11 @@ def _warn_if_random(weights: Weights) -> None:
     from dsunet.explain.maps import Weights
 
     if weights is Weights.RANDOM:
-        complain("dsunet", "the encoders are random and show nothing: give --sam2 and --dinov2")
+        complain(
+            "dsunet",
+            "the encoders are randomly initialised: their maps are meaningless; give --sam2 and "
+            "--dinov2",
+        )
 
 
 def _colouring(

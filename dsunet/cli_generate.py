@@ -1,4 +1,4 @@
-"""`dsunet generate`.  NumPy and Pillow are imported inside it; PyTorch is not needed."""
+"""The command `dsunet generate`.  It imports NumPy and Pillow late, and needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from dsunet.cli_help import COMPUTATION, DATA, OUTPUT
+from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import (
     MAX_COUNT,
     MAX_SEED,
@@ -15,6 +17,11 @@ from dsunet_runtime.command_options import (
     folder_to_write,
     integer,
     number,
+)
+
+EXAMPLES = examples(
+    "dsunet generate -o scenes --count 1000 --seed 1",
+    "dsunet train --dataset scenes --preset nano --train-encoders -o runs/nano",
 )
 
 
@@ -26,33 +33,58 @@ def generate(
             "--output",
             metavar="DIR",
             callback=folder_to_write,
-            help="Folder for the dataset; made if needed.",
+            help="Folder for the dataset; created if needed.",
+            rich_help_panel=OUTPUT,
         ),
     ],
-    count: Annotated[int, integer(low=1, high=MAX_COUNT, help="How many scenes.")] = 200,
+    count: Annotated[
+        int, integer(low=1, high=MAX_COUNT, help="Number of scenes.", rich_help_panel=DATA)
+    ] = 200,
     seed: Annotated[
         int,
-        integer(low=0, high=MAX_SEED, help="The same seed and options make the same scenes."),
+        integer(
+            low=0,
+            high=MAX_SEED,
+            help="Random seed; the same seed and options give the same scenes.",
+            rich_help_panel=DATA,
+        ),
     ] = 0,
     camouflaged: Annotated[
-        float, number(low=0, high=1, metavar="SHARE", help="Share of camouflaged objects.")
+        float,
+        number(
+            low=0,
+            high=1,
+            metavar="FRACTION",
+            help="Fraction of scenes whose object is camouflaged.",
+            rich_help_panel=DATA,
+        ),
     ] = 0.25,
     size: Annotated[
         int,
-        integer(low=64, high=2048, help="An image has about SIZE² pixels; proportions vary."),
+        integer(
+            low=64,
+            high=2048,
+            help="Image size: about N² pixels, in varying aspect ratios.",
+            rich_help_panel=DATA,
+        ),
     ] = 320,
     workers: Annotated[
         int | None,
-        integer(low=1, high=MAX_WORKERS, help="Processes.  [default: one a core]"),
+        integer(
+            low=1,
+            high=MAX_WORKERS,
+            help="Number of worker processes.  [default: one per core]",
+            rich_help_panel=COMPUTATION,
+        ),
     ] = None,
 ) -> None:
-    """Make a dataset of drawn scenes with exact masks, to try things out or to train on.
+    """Generate a dataset of synthetic scenes with exact masks.
 
-    Writes DIR/Image/NNNN.jpg and DIR/Mask/NNNN.png, which every command takes as a dataset,
-    and last DIR/scenes.json, which says how they were made and which are camouflaged.  A mask is
-    255 where the object is seen: not where a stem, a bar or a leaf passes in front of it.
+    Writes DIR/Image/NNNN.jpg and DIR/Mask/NNNN.png, which every command accepts as a dataset, and
+    finally DIR/scenes.json with the arguments and the kind of each scene (salient or camouflaged).
+    A mask is 255 where the object is visible and 0 elsewhere, also where an occluder hides it.
 
-    Exit codes: 0 all is written, 1 something failed, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     from dsunet.scenes import write_scenes
     from dsunet_runtime.image_folder import counted

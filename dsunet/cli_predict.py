@@ -1,4 +1,4 @@
-"""`dsunet predict`: masks from a checkpoint, without an export."""
+"""The command `dsunet predict`: masks from a checkpoint, without an export."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from typing import Annotated
 import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
+from dsunet.cli_help import COMPUTATION, OUTPUT
 from dsunet.device import Device
 from dsunet_runtime.bounds import MAX_DIMENSION
+from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import integer
 from dsunet_runtime.manifest import MaskForm
-from dsunet_runtime.predict_options import Images, Masks, Overlay, place_of_masks
+from dsunet_runtime.predict_options import Images, Masks, Overlay, mask_destination
+
+EXAMPLES = examples(
+    "dsunet predict runs/sod photos/ -o masks/ --overlay",
+    "dsunet predict model.pth photo.jpg -o mask.png",
+)
 
 
 def predict(
@@ -20,38 +27,49 @@ def predict(
         Path,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="A checkpoint file, or the folder of a run.",
+            help="Checkpoint file, or a run folder.",
             show_default=False,
         ),
     ],
     images: Images,
     output: Masks,
     overlay: Overlay = False,
-    batch: Annotated[int, integer(low=1, high=MAX_DIMENSION, help="Images computed at once.")] = 1,
+    batch: Annotated[
+        int,
+        integer(
+            low=1,
+            high=MAX_DIMENSION,
+            help="Number of images per forward pass.",
+            rich_help_panel=COMPUTATION,
+        ),
+    ] = 1,
     mask: Annotated[
         MaskForm,
         typer.Option(
-            help="stretched: the paper's mask, each one stretched to span 0 to 255.  "
-            "probability: times 255."
+            help="Values of the mask.  stretched: each mask rescaled to 0..255, as in the paper.  "
+            "probability: the sigmoid times 255.",
+            rich_help_panel=OUTPUT,
         ),
     ] = MaskForm.STRETCHED,
     weights: WeightsKey = None,
     sam2: Sam2File = None,
     dinov2: Dinov2File = None,
     device: Annotated[
-        Device, typer.Option(help="Where PyTorch computes: auto is a GPU if there is one.")
+        Device,
+        typer.Option(
+            help="Device for PyTorch; auto is CUDA if available, else the CPU.",
+            rich_help_panel=COMPUTATION,
+        ),
     ] = Device.AUTO,
 ) -> None:
-    """Write a mask for every image, computed by PyTorch.
+    """Predict the mask of every image with PyTorch.
 
-    The files are those of `dsunet-run predict`, which needs an export and no PyTorch, and is
-    faster.  An image that fails is reported and the rest goes on.
+    Writes the same files as `dsunet-run predict`, which is faster but needs an exported artifact.
+    An image that fails is reported, and the remaining images are processed.
 
-        dsunet predict runs/sod photos/ -o masks/ --overlay
-
-    Exit codes: 0 all masks are written, 1 something failed, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all masks written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
-    folder, name = place_of_masks(output, images)
+    folder, name = mask_destination(output, images)
 
     from dsunet import load_model
     from dsunet.evaluation.predictors import TorchPredictor

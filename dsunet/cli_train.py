@@ -1,4 +1,4 @@
-"""`dsunet train`: its options are those of TrainingOptions, where the defaults are."""
+"""The command `dsunet train`.  Its options and their defaults are those of TrainingOptions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from typing import Annotated, Any
 import typer
 
 from dsunet import training
+from dsunet.cli_help import (
+    COMPUTATION,
+    DATA,
+    MODEL,
+    OPTIMIZATION,
+    OUTPUT,
+    VALIDATION,
+)
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.device import Device
 from dsunet.errors import ConfigError, TrainingError
 from dsunet.training.folder import RunFolder
 from dsunet.training.options import Precision, TrainingOptions
+from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import (
     MAX_BATCH,
     MAX_COUNT,
@@ -36,6 +45,13 @@ _DEFAULT: Any = types.SimpleNamespace(
 _CHANGEABLE = ("epochs", "workers")
 """Options that may be given with --resume."""
 
+EXAMPLES = examples(
+    "dsunet train --dataset COD10K --sam2 sam2.1_hiera_large.pt --dinov2 dinov2_vitl14.pth \\",
+    "    --val-dataset CAMO -o runs/cod",
+    "dsunet train --images images/ --masks masks/ --preset nano --train-encoders -o runs/nano",
+    "dsunet train --resume runs/cod",
+)
+
 
 def train(
     ctx: typer.Context,
@@ -46,51 +62,81 @@ def train(
             "--output",
             metavar="DIR",
             callback=folder_to_write,
-            help="The run folder, made by the run.",
+            help="Run folder; created by the run.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Go on with a run, with its own options; of others only --epochs, which lengthens "
-            "it, and --workers.",
+            help="Resume the run in this folder with its own options.  Only --epochs, to lengthen "
+            "it, and --workers may be given too.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Images.")] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of training images.", rich_help_panel=DATA),
+    ] = None,
     masks: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Their masks, of the same names.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of their masks, with the same file stems.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     datasets: Annotated[
         list[Path] | None,
         typer.Option(
-            "--dataset", metavar="DIR", help="A standard dataset instead; may be repeated."
+            "--dataset",
+            metavar="DIR",
+            help="Dataset in its published folder layout, instead of --images and --masks.  "
+            "Repeatable.",
+            rich_help_panel=DATA,
         ),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help=f"{', '.join(PRESETS)}.  [default: large, or that of --checkpoint]"),
+        typer.Option(
+            help=f"Network size: {', '.join(PRESETS)}.  [default: large, or that of --checkpoint]",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     injection: Annotated[
         Injection | None,
         typer.Option(
-            help="last is the paper's; none, levels and all are its ablations A, B and C.  "
-            "[default: last]",
+            help="Hiera levels that receive DINOv2 features: last as in the paper; none, levels "
+            "and all are its ablations A, B and C.  [default: last]",
             show_default=False,
+            rich_help_panel=MODEL,
         ),
     ] = None,
-    sam2: Annotated[Path | None, typer.Option(metavar="FILE", help="SAM2's weights.")] = None,
+    sam2: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="SAM2 or SAM2.1 weights for Hiera.", rich_help_panel=MODEL
+        ),
+    ] = None,
     dinov2: Annotated[
-        str | None, typer.Option(metavar="FILE", help="DINOv2's weights, or timm:NAME.")
+        str | None,
+        typer.Option(
+            metavar="FILE", help="DINOv2 weights, a file or timm:NAME.", rich_help_panel=MODEL
+        ),
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A DSU-Net to start from.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="DSU-Net checkpoint to start from.", rich_help_panel=MODEL
+        ),
     ] = None,
     train_encoders: Annotated[
         bool,
         typer.Option(
             "--train-encoders",
-            help="Train the encoders too; without weights for them, from scratch.",
+            help="Train the encoders too; from scratch if no weights are given for them.",
+            rich_help_panel=MODEL,
         ),
     ] = False,
     epochs: Annotated[
@@ -98,34 +144,72 @@ def train(
         integer(
             low=1,
             high=MAX_COUNT,
-            help="Passes over the data.  More of them with --resume: the learning rate goes on "
-            "along the cosine of so many epochs.",
+            help="Number of epochs.  With --resume, a larger number lengthens the run, and the "
+            "learning rate follows the cosine schedule of that length.",
+            rich_help_panel=OPTIMIZATION,
         ),
     ] = _DEFAULT.epochs,
     batch: Annotated[
-        int, integer(low=1, high=MAX_BATCH, help="Images of one step, over all devices and parts.")
+        int,
+        integer(
+            low=1,
+            high=MAX_BATCH,
+            help="Batch size of one optimizer step, over all devices and accumulation steps.",
+            rich_help_panel=OPTIMIZATION,
+        ),
     ] = _DEFAULT.batch,
     lr: Annotated[
-        float, number(low=0, high=_MAX_RATE, help="Learning rate at the start.")
+        float,
+        number(low=0, high=_MAX_RATE, help="Initial learning rate.", rich_help_panel=OPTIMIZATION),
     ] = _DEFAULT.lr,
     min_lr: Annotated[
-        float, number(low=0, high=_MAX_RATE, help="What cosine annealing leads to.")
+        float,
+        number(
+            low=0,
+            high=_MAX_RATE,
+            help="Final learning rate of the cosine schedule.",
+            rich_help_panel=OPTIMIZATION,
+        ),
     ] = _DEFAULT.min_lr,
     warmup: Annotated[
-        float, number(low=0, high=MAX_COUNT, help="Epochs of a linear rise before that.")
+        float,
+        number(
+            low=0,
+            high=MAX_COUNT,
+            help="Epochs of linear learning-rate warm-up.",
+            rich_help_panel=OPTIMIZATION,
+        ),
     ] = _DEFAULT.warmup,
     weight_decay: Annotated[
-        float, number(low=0, high=_MAX_RATE, help="AdamW's.")
+        float,
+        number(low=0, high=_MAX_RATE, help="Weight decay of AdamW.", rich_help_panel=OPTIMIZATION),
     ] = _DEFAULT.weight_decay,
     clip: Annotated[
         float | None,
-        number(low=0, high=_MAX_NORM, help="Largest norm of the gradient.  [default: any]"),
+        number(
+            low=0,
+            high=_MAX_NORM,
+            help="Maximum gradient norm; larger gradients are clipped.  [default: no clipping]",
+            rich_help_panel=OPTIMIZATION,
+        ),
     ] = None,
     horizontal_flip: Annotated[
-        float, number(low=0, high=1, help="Probability of mirroring left and right.")
+        float,
+        number(
+            low=0,
+            high=1,
+            help="Probability of a horizontal flip (left-right).",
+            rich_help_panel=DATA,
+        ),
     ] = _DEFAULT.horizontal_flip,
     vertical_flip: Annotated[
-        float, number(low=0, high=1, help="Probability of mirroring top and bottom.")
+        float,
+        number(
+            low=0,
+            high=1,
+            help="Probability of a vertical flip (top-bottom).",
+            rich_help_panel=DATA,
+        ),
     ] = _DEFAULT.vertical_flip,
     deep_supervision: Annotated[
         tuple[float, float, float],
@@ -133,38 +217,65 @@ def train(
             low=0,
             high=_MAX_RATE,
             metavar="COARSE MIDDLE FINE",
-            help="Weights of the three outputs' losses.",
+            help="Loss weights of the three decoder outputs.",
+            rich_help_panel=OPTIMIZATION,
         ),
     ] = _DEFAULT.deep_supervision,
     weighted_bce: Annotated[
         bool,
         typer.Option(
-            "--weighted-bce", help="Weigh the cross-entropy's pixels too; not as published."
+            "--weighted-bce",
+            help="Weight the pixels of the cross-entropy too, unlike the published code.",
+            rich_help_panel=OPTIMIZATION,
         ),
     ] = False,
     seed: Annotated[
-        int, integer(low=0, high=MAX_SEED, help="Of fresh weights, order and flips.")
+        int,
+        integer(
+            low=0,
+            high=MAX_SEED,
+            help="Random seed of new weights, sample order and flips.",
+            rich_help_panel=OPTIMIZATION,
+        ),
     ] = _DEFAULT.seed,
-    device: Annotated[Device, typer.Option(help="Where to train.")] = _DEFAULT.device,
+    device: Annotated[
+        Device,
+        typer.Option(
+            help="Device to train on; auto is CUDA if available, else the CPU.",
+            rich_help_panel=COMPUTATION,
+        ),
+    ] = _DEFAULT.device,
     devices: Annotated[
         int,
-        integer(low=1, high=MAX_WORKERS, help="How many, each taking a share of every batch."),
+        integer(
+            low=1,
+            high=MAX_WORKERS,
+            help="Number of devices that each batch is divided among.",
+            rich_help_panel=COMPUTATION,
+        ),
     ] = _DEFAULT.devices,
     precision: Annotated[
-        Precision, typer.Option(help="What the network computes in.")
+        Precision,
+        typer.Option(
+            help="Precision of the forward and backward passes.", rich_help_panel=COMPUTATION
+        ),
     ] = _DEFAULT.precision,
     accumulate: Annotated[
         int,
         integer(
             low=1,
             high=MAX_BATCH,
-            help="Parts of a batch, computed one after the other to save memory.",
+            help="Gradient accumulation steps per batch; more use less memory.",
+            rich_help_panel=COMPUTATION,
         ),
     ] = _DEFAULT.accumulate,
     checkpointing: Annotated[
         bool,
         typer.Option(
-            "--checkpointing", help="Compute Hiera's blocks twice instead of keeping them."
+            "--checkpointing",
+            help="Recompute activations of the encoder blocks in the backward pass, to save memory "
+            "(activation checkpointing).",
+            rich_help_panel=COMPUTATION,
         ),
     ] = False,
     cache: Annotated[
@@ -172,41 +283,95 @@ def train(
         typer.Option(
             metavar="DIR",
             callback=folder_to_write,
-            help="Keep what the frozen DINOv2 computes, for this and later runs.  An image of "
-            "`large` takes 1 MB, with --injection all 11 MB, with levels 27 MB.",
+            help="Cache the frozen DINOv2's feature maps here, for this and later runs.  For "
+            "large, 1 MB per image; 11 MB with --injection all, 27 MB with levels.",
+            rich_help_panel=COMPUTATION,
         ),
     ] = None,
     workers: Annotated[
-        int, integer(low=0, high=MAX_WORKERS, help="Processes that read images.")
+        int,
+        integer(
+            low=0,
+            high=MAX_WORKERS,
+            help="Number of processes that load images; 0 loads them in the main process.",
+            rich_help_panel=COMPUTATION,
+        ),
     ] = _DEFAULT.workers,
     val_dataset: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A standard dataset to validate on.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Validation dataset in its published folder layout.",
+            rich_help_panel=VALIDATION,
+        ),
     ] = None,
     val_images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Images to validate on, instead.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of validation images, instead of --val-dataset.",
+            rich_help_panel=VALIDATION,
+        ),
     ] = None,
-    val_masks: Annotated[Path | None, typer.Option(metavar="DIR", help="Their masks.")] = None,
+    val_masks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the masks of --val-images.",
+            rich_help_panel=VALIDATION,
+        ),
+    ] = None,
     val_every: Annotated[
-        int, integer(low=1, high=MAX_COUNT, help="Epochs between two validations.")
+        int,
+        integer(
+            low=1,
+            high=MAX_COUNT,
+            help="Validate every N epochs, and after the last.",
+            rich_help_panel=VALIDATION,
+        ),
     ] = _DEFAULT.val_every,
     val_count: Annotated[
-        int, integer(low=1, high=MAX_COUNT, help="Images to validate on at most.")
+        int,
+        integer(
+            low=1,
+            high=MAX_COUNT,
+            help="Maximum number of validation images.",
+            rich_help_panel=VALIDATION,
+        ),
     ] = _DEFAULT.val_count,
     save_every: Annotated[
-        float, number(low=0, high=MAX_COUNT, help="Minutes between two saved states.")
+        float,
+        number(
+            low=0,
+            high=MAX_COUNT,
+            help="Minutes between two saves of the training state.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = _DEFAULT.save_every,
     save_all: Annotated[
-        bool, typer.Option("--save-all", help="Write frozen encoders into checkpoints too.")
+        bool,
+        typer.Option(
+            "--save-all",
+            help="Save the frozen encoders in the checkpoints too.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Log for TensorBoard too, in DIR/tensorboard.")
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Also log to TensorBoard, in DIR/tensorboard.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
 ) -> None:
-    """Train on images and their masks; the defaults are the paper's protocol.
+    """Train a DSU-Net on images and their masks.
 
-    A run folder holds config.json, log.csv, curve.png, overlays/, checkpoint.safetensors, with
-    validation best.safetensors, and state/, from which --resume goes on, also after kill -9, to
-    the same result.
+    The defaults are the paper's protocol.  The run folder holds config.json, log.csv, curve.png,
+    overlays/, checkpoint.safetensors, best.safetensors (with validation) and state/.
+
+    A run that was interrupted, also by kill -9, is continued by --resume with the same result as
+    an uninterrupted run.
 
     Exit codes: 0 trained, 1 something failed, 2 wrong usage, 130 interrupted.
     """
@@ -217,24 +382,26 @@ def train(
         others = [o.opts[-1] for o in ctx.command.params if o.name in given and o.name != "resume"]
         if others:
             names = ", ".join(others)
-            raise typer.BadParameter(f"a run goes on with its own options: leave {names} out")
-        with _telling_how_to_go_on(resume):
+            raise typer.BadParameter(f"--resume takes the options of the run: leave {names} out")
+        with _naming_resume_command(resume):
             training.resume(resume, **changed)
         return
     if output is None:
-        raise typer.BadParameter("name a run folder with -o, or one to go on with by --resume")
-    with _telling_how_to_go_on(output):
+        raise typer.BadParameter(
+            "give a new run folder with -o DIR, or an existing one with --resume DIR"
+        )
+    with _naming_resume_command(output):
         training.train(options_from(given))
 
 
 @contextmanager
-def _telling_how_to_go_on(folder: Path) -> Iterator[None]:
-    """Let an interruption say it, if there is a run by then."""
+def _naming_resume_command(folder: Path) -> Iterator[None]:
+    """Add the command that resumes the run to an interruption, if the run has started."""
     try:
         yield
     except KeyboardInterrupt:
         if RunFolder(folder).config.exists():
-            raise KeyboardInterrupt(f"go on with dsunet train --resume {folder}") from None
+            raise KeyboardInterrupt(f"resume with dsunet train --resume {folder}") from None
         raise
 
 
@@ -245,13 +412,13 @@ def is_given(ctx: typer.Context, name: str) -> bool:
 
 
 def options_from(given: dict[str, Any]) -> TrainingOptions:
-    """What was given on the command line, the rest by default; what does not fit is wrong usage."""
+    """The training options from those on the command line; a conflict is wrong usage."""
     preset, injection = given.pop("preset", None), given.pop("injection", None)
     with as_wrong_usage(ConfigError, TrainingError):
         if preset is not None or injection is not None:
             if "checkpoint" in given and preset is None:
                 raise typer.BadParameter(
-                    "--checkpoint says its own injection: leave --injection out"
+                    "--checkpoint determines the injection: leave --injection out"
                 )
             config = DSUNetConfig.preset(preset or "large")
             given["config"] = config.replace(injection=injection or config.injection)

@@ -1,6 +1,6 @@
-"""What a DSU-Net is made of: sizes, encoders, injection.  No PyTorch here.
+"""Configuration of a DSU-Net: sizes, encoders, injection.  Does not import PyTorch.
 
-The defaults of every class are the paper's network, so `DSUNetConfig()` is the preset `large`.
+The defaults of all classes are the paper's network: `DSUNetConfig()` is the preset `large`.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any, Self
 from dsunet.config_fields import check_ranges, from_dict, number
 from dsunet.errors import ConfigError
 from dsunet.parameters import count_parameters
-from dsunet_runtime.quoting import quote
+from dsunet_runtime.message_text import quote
 
 TIMM_PREFIX = "timm:"
-"""What makes a source of weights the name of a network in timm's hub, and not a file."""
+"""Prefix of a weight source that is a model name of timm's hub instead of a file."""
 
 MAX_PARAMETERS = 10_000_000_000
-"""Twenty times the paper's network, 40 GB in float32."""
+"""Upper limit of a configuration: twenty times the paper's network, 40 GB in float32."""
 
 
 class Injection(enum.StrEnum):
-    """Which DINOv2 maps meet which Hiera maps (paper, section IV.E)."""
+    """Which DINOv2 maps are fused into which Hiera maps (paper, section IV.E)."""
 
     LAST = "last"
-    """The last DINOv2 map into the fourth Hiera map: the paper's network."""
+    """The last DINOv2 map is fused into the fourth Hiera map: the paper's network."""
     NONE = "none"
-    """No DINOv2 at all: ablation A."""
+    """The network has no DINOv2 encoder: ablation A."""
     LEVELS = "levels"
-    """Four DINOv2 levels into the four Hiera maps, one each: ablation B."""
+    """Four DINOv2 levels are fused into the four Hiera maps, one each: ablation B."""
     ALL = "all"
-    """The last DINOv2 map into all four Hiera maps: ablation C."""
+    """The last DINOv2 map is fused into all four Hiera maps: ablation C."""
 
     @property
     def hiera_levels(self) -> tuple[int, ...]:
@@ -43,7 +43,7 @@ class Injection(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HieraConfig:
-    """SAM2's Hiera (sam2.modeling.backbones.hieradet) and the adapters before its blocks."""
+    """SAM2's Hiera (`sam2.modeling.backbones.hieradet`) and the adapters before its blocks."""
 
     image_size: int = number(352, 4096)
     embed_dim: int = number(144, 1024)
@@ -79,7 +79,7 @@ class HieraConfig:
         if self.map_sizes[0] % self.window_sizes[0]:
             raise ConfigError(
                 f"hiera.image_size {self.image_size} gives a first map of {self.map_sizes[0]}, "
-                f"which is no multiple of the first window, {self.window_sizes[0]}: choose a "
+                f"which is not a multiple of the first window, {self.window_sizes[0]}: choose a "
                 f"multiple of {math.lcm(32, 4 * self.window_sizes[0])}"
             )
         odd = [w for w in self.window_sizes[:3] if w % 2]
@@ -90,13 +90,14 @@ class HieraConfig:
             )
         if self.embed_dim % self.num_heads:
             raise ConfigError(
-                f"hiera.embed_dim {self.embed_dim} does not divide into {self.num_heads} heads"
+                f"hiera.embed_dim {self.embed_dim} is not divisible by hiera.num_heads, "
+                f"{self.num_heads}"
             )
         depth = sum(self.stages)
         outside = [b for b in self.global_attention_blocks if not 0 <= b < depth]
         if outside:
             raise ConfigError(
-                f"hiera.global_attention_blocks {outside} lie outside its {depth} blocks"
+                f"hiera.global_attention_blocks {outside} are outside the range 0 to {depth - 1}"
             )
         pooling = {sum(self.stages[:k]) for k in (1, 2, 3)} & set(self.global_attention_blocks)
         if pooling:
@@ -132,12 +133,13 @@ class DinoConfig:
         check_ranges(self, "dino.")
         if self.image_size % self.patch_size:
             raise ConfigError(
-                f"dino.image_size {self.image_size} is no multiple of the patch size "
+                f"dino.image_size {self.image_size} is not a multiple of the patch size "
                 f"{self.patch_size}"
             )
         if self.embed_dim % self.num_heads:
             raise ConfigError(
-                f"dino.embed_dim {self.embed_dim} does not divide into {self.num_heads} heads"
+                f"dino.embed_dim {self.embed_dim} is not divisible by dino.num_heads, "
+                f"{self.num_heads}"
             )
         if self.depth < 4:
             raise ConfigError(f"dino.depth is {self.depth}: ablation B needs four levels")
@@ -145,7 +147,7 @@ class DinoConfig:
 
 @dataclass(frozen=True, slots=True)
 class DSUNetConfig:
-    """A whole DSU-Net.  Raises ConfigError where the parts do not fit each other."""
+    """Configuration of a DSU-Net.  Raises ConfigError if its parts are inconsistent."""
 
     hiera: HieraConfig = field(default_factory=HieraConfig)
     dino: DinoConfig = field(default_factory=DinoConfig)
@@ -159,31 +161,31 @@ class DSUNetConfig:
         self.dino.validate()
         if self.hiera.embed_dim % 8:
             raise ConfigError(
-                f"hiera.embed_dim {self.hiera.embed_dim} is no multiple of 8, which CGA's channel "
-                "attention divides by"
+                f"hiera.embed_dim {self.hiera.embed_dim} is not a multiple of 8, the reduction of "
+                "CGA's channel attention"
             )
         smallest = min((self.hiera.map_sizes[k] for k in self.injection.hiera_levels), default=4)
         if smallest < 4:
             raise ConfigError(
-                f"hiera.image_size {self.hiera.image_size} gives CGA a map of {smallest}, and its "
-                "7×7 convolutions need 4 at least: choose 128 or more"
+                f"hiera.image_size {self.hiera.image_size} gives CGA a map of {smallest}, but its "
+                "7×7 convolutions need at least 4: choose 128 or more"
             )
         parameters = count_parameters(self)
         if parameters > MAX_PARAMETERS:
             raise ConfigError(
-                f"the configuration asks for {parameters:,} parameters, and "
-                f"{MAX_PARAMETERS:,} are the limit"
+                f"the configuration has {parameters:,} parameters, more than the limit of "
+                f"{MAX_PARAMETERS:,}"
             )
 
     @property
     def input_sizes(self) -> dict[str, int]:
-        """Side of each encoder's square input, by name: `hiera`, and `dino` if there is one."""
+        """Side of each encoder's square input in pixels, by name: `hiera`, and `dino` if used."""
         sizes = {"hiera": self.hiera.image_size}
         return {**sizes, "dino": self.dino.image_size} if self.injection.hiera_levels else sizes
 
     @classmethod
     def preset(cls, name: str) -> Self:
-        """A preset by name: one of `PRESETS`.  Raises ConfigError for any other."""
+        """The configuration of a preset, one of `PRESETS`.  Raises ConfigError for other names."""
         try:
             parts = PRESETS[name]
         except KeyError:
@@ -192,26 +194,26 @@ class DSUNetConfig:
         return cls(**parts)
 
     def replace(self, **changes: Any) -> Self:
-        """The same configuration with other values for some top-level fields."""
+        """Copy the configuration with other values for some top-level fields."""
         return dataclasses.replace(self, **changes)
 
     def preset_name(self) -> str | None:
-        """The preset that this configuration is, whatever its injection, or None."""
+        """Name of the preset that equals this configuration in all but its injection, or None."""
         for name in PRESETS:
             if type(self).preset(name).replace(injection=self.injection) == self:
                 return name
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_dict` reads them back."""
+        """Convert to plain values for JSON; `from_dict` reads them."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The configuration that `to_dict` wrote.
+        """Read the values that `to_dict` returned.
 
-        Raises ConfigError on anything else: a field that is missing, unknown or of another type,
-        or numbers that do not fit each other.
+        Raises ConfigError if a field is missing, unknown or of another type, or if the
+        configuration is inconsistent.
         """
         return from_dict(cls, values, "the configuration")
 
@@ -267,6 +269,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "attention_channels": 16,
     },
 }
-"""`large` is the paper's.  The others keep its shape with the official smaller Hiera and DINOv2;
-`nano` is for tests and demonstrations: all the awkward cases of `large` (padded windows, an
-odd-sized wavelet map, a non-integer resampling) in seconds on a CPU."""
+"""`large` is the paper's network.  `base_plus`, `small` and `tiny` use the smaller official Hiera
+and DINOv2 models.  `nano` is for tests and demonstrations: it has the special cases of `large`
+(padded windows, an odd-sized wavelet map, a non-integer resampling) and runs in seconds on a CPU.
+"""

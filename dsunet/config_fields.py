@@ -1,4 +1,4 @@
-"""The fields of a configuration: the ranges of its numbers, and how it is read from JSON."""
+"""Configuration fields: ranges of their numbers, and reading them from JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import enum
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from dsunet.errors import ConfigError
-from dsunet_runtime.quoting import printable, quote, shorten
+from dsunet_runtime.message_text import printable, quote, shorten
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -16,12 +16,12 @@ _Config = TypeVar("_Config", bound="DataclassInstance")
 
 
 def number(default: Any, largest: int, smallest: int = 1) -> Any:
-    """A field that is a number, or a tuple of numbers, from `smallest` to `largest`."""
+    """A dataclass field for a number, or a tuple of numbers, from `smallest` to `largest`."""
     return dataclasses.field(default=default, metadata={"range": (smallest, largest)})
 
 
 def check_ranges(config: DataclassInstance, prefix: str = "") -> None:
-    """Raise ConfigError if a size or a count is beyond its range."""
+    """Raise ConfigError if a number is outside its range."""
     for field in dataclasses.fields(config):
         if "range" not in field.metadata:
             continue
@@ -38,13 +38,13 @@ def check_ranges(config: DataclassInstance, prefix: str = "") -> None:
 
 
 def from_dict(cls: type[_Config], values: Any, where: str) -> _Config:
-    """What `dataclasses.asdict` made of a configuration, which `where` names in messages.
+    """Read a configuration from the values that `dataclasses.asdict` returned.
 
-    Raises ConfigError on anything else.
+    `where` names the configuration in messages.  Raises ConfigError if the values are invalid.
     """
     hints = get_type_hints(cls)
     if not isinstance(values, dict):
-        raise ConfigError(f"{where} is {printable(values)}, not a group of fields")
+        raise ConfigError(f"{where} is {printable(values)}, not a JSON object")
     fields = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
     if missing := fields.keys() - values:
         raise ConfigError(f"{where} lacks {', '.join(sorted(missing))}")
@@ -54,7 +54,7 @@ def from_dict(cls: type[_Config], values: Any, where: str) -> _Config:
 
 
 def _read(hint: Any, value: Any, name: str) -> Any:
-    """A value from JSON as the type of its field."""
+    """Convert a value from JSON to the type of its field."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_dict(hint, value, name)
     if isinstance(hint, type) and issubclass(hint, enum.Enum) and value in list(hint):
@@ -68,7 +68,7 @@ def _read(hint: Any, value: Any, name: str) -> Any:
         ):
             return tuple(value)
     expected = str(hint) if get_origin(hint) else hint.__name__
-    raise ConfigError(f"{name} is {_words(value)}, which is no {expected}")
+    raise ConfigError(f"{name} is {_words(value)}, which is not of type {expected}")
 
 
 def _words(value: Any) -> str:
@@ -76,5 +76,5 @@ def _words(value: Any) -> str:
 
 
 def _figure(number: int) -> str:
-    """Python refuses to write integers of thousands of digits."""
-    return f"{number:,}" if abs(number) < 1 << 64 else "a number beyond 64 bits"
+    """Format an integer; Python refuses to print one of thousands of digits."""
+    return f"{number:,}" if abs(number) < 1 << 64 else "an integer of more than 64 bits"

@@ -1,6 +1,6 @@
-"""The checkpoint that ships with the package: `nano`, trained from scratch on generated scenes.
+"""The demonstration checkpoint: preset `nano`, trained from scratch on synthetic scenes.
 
-How it was made, and what it can and cannot do: docs/DEMONSTRATION.md.
+docs/DEMONSTRATION.md describes its training and its limits.
 """
 
 from __future__ import annotations
@@ -9,5 +9,5 @@ from pathlib import Path
 
 
 def demonstration_checkpoint() -> Path:
-    """The file, in this project's own format: read it with `load_model`, do not write to it."""
+    """Path of the demonstration checkpoint, for `load_model`; the file must not be modified."""
     return Path(__file__).parent / "weights" / "demonstration.safetensors"

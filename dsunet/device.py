@@ -1,4 +1,4 @@
-"""Where PyTorch computes.  Importing this module does not import PyTorch."""
+"""The PyTorch device of a command.  Importing this module does not import PyTorch."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 
 class Device(enum.StrEnum):
-    """Where PyTorch computes."""
+    """The device that PyTorch runs on."""
 
     AUTO = "auto"
-    """CUDA's current GPU if there is one, else the CPU."""
+    """The current CUDA GPU if available, else the CPU."""
     CPU = "cpu"
     CUDA = "cuda"
 
     def resolve(self) -> torch.device:
-        """PyTorch's name of it.  Raises ConfigError if CUDA is asked for and not there."""
+        """The `torch.device`.  Raises ConfigError if it is CUDA and no GPU is available."""
         import torch
 
         available = torch.cuda.is_available()
         if self is Device.CUDA and not available:
-            raise ConfigError("PyTorch finds no CUDA GPU here: use --device cpu")
+            raise ConfigError("PyTorch finds no CUDA GPU on this machine: use --device cpu")
         if self is Device.AUTO:
             return torch.device("cuda" if available else "cpu")
         return torch.device(self.value)

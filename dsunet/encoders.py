@@ -18,7 +18,7 @@ from dsunet.errors import MissingExtraError
 
 
 class Adapter(nn.Module):
-    """The paper's adapter: a residual bottleneck of two layers, GELU after each."""
+    """The paper's adapter: a residual bottleneck of two linear layers, each followed by GELU."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Adapter(nn.Module):
         self.up = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """...×C to ...×C."""
+        """Map features ...×C to the same shape."""
         return x + F.gelu(self.up(F.gelu(self.down(x))))
 
 
@@ -39,7 +39,7 @@ class HieraEncoder(nn.Module):
         self.adapters = adapters
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """N×3×S×S, normalised, to four maps N×C×H×W with strides 4, 8, 16 and 32."""
+        """Map a normalised image N×3×S×S to four maps N×C×H×W with strides 4, 8, 16 and 32."""
         x = self.trunk.patch_embed(image)
         x = x + self.trunk._get_pos_embed(x.shape[1:3])
         maps = []
@@ -52,7 +52,7 @@ class HieraEncoder(nn.Module):
 
 
 class DinoEncoder(nn.Module):
-    """DINOv2's ViT; gives the normalised patch tokens after the blocks asked for, as maps."""
+    """DINOv2's ViT; returns the normalised patch tokens after `output_blocks` as feature maps."""
 
     def __init__(self, vit: VisionTransformer, output_blocks: tuple[int, ...]) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class DinoEncoder(nn.Module):
         self.output_blocks = output_blocks
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """N×3×T×T, normalised, to one map N×C×H×W for each of `output_blocks`."""
+        """Map a normalised image N×3×T×T to one map N×C×H×W for each of `output_blocks`."""
         x = self.vit._pos_embed(self.vit.patch_embed(image))
         maps = []
         for index, block in enumerate(self.vit.blocks):
@@ -73,7 +73,7 @@ class DinoEncoder(nn.Module):
 
 
 def build_hiera_encoder(config: HieraConfig) -> HieraEncoder:
-    """Hiera and its adapters with fresh weights."""
+    """Build Hiera and its adapters, newly initialised."""
     trunk = _hiera_class()(
         embed_dim=config.embed_dim,
         num_heads=config.num_heads,
@@ -87,14 +87,14 @@ def build_hiera_encoder(config: HieraConfig) -> HieraEncoder:
 
 
 def build_dino_encoder(config: DinoConfig, output_blocks: tuple[int, ...]) -> DinoEncoder:
-    """DINOv2's ViT with fresh weights."""
+    """Build DINOv2's ViT, newly initialised."""
     vit = VisionTransformer(
         img_size=config.image_size,
         patch_size=config.patch_size,
         embed_dim=config.embed_dim,
         depth=config.depth,
         num_heads=config.num_heads,
-        init_values=1e-5,  # DINOv2 scales its layers; the value only matters before loading
+        init_values=1e-5,  # enables LayerScale; loaded weights replace the value
         num_classes=0,
         global_pool="",
     )
@@ -103,11 +103,10 @@ def build_dino_encoder(config: DinoConfig, output_blocks: tuple[int, ...]) -> Di
 
 @functools.cache
 def _hiera_class() -> Any:
-    """SAM2's Hiera, imported without running sam2's own `__init__`.
+    """Import SAM2's Hiera without running `sam2/__init__.py`, which initialises hydra globally.
 
-    That one sets up hydra for the whole process, which is the business of programs that use hydra,
-    not of an import.  So an empty package stands in while the module loads, and whoever imports
-    sam2 later gets the real one.
+    An empty package replaces `sam2` in `sys.modules` while the module loads.  Later imports of sam2
+    get the real package.
     """
     if "sam2" in sys.modules:
         return _import_hiera()

@@ -1,12 +1,12 @@
-"""What can go wrong in `dsunet`, and what each class means.
+"""Exceptions of `dsunet`.
 
 DSUNetError
-├── ConfigError          a configuration that describes no network
-├── CheckpointError      a weight file that cannot be used as asked
-├── DataError            images and masks that are not what they should be
-├── TrainingError        a training run that cannot start, or cannot go on
-├── EvaluationError      masks or metrics that cannot be had
-└── MissingExtraError    an optional dependency that is not installed
+├── ConfigError          invalid network configuration
+├── CheckpointError      unusable weight file
+├── DataError            unusable images or masks
+├── TrainingError        training run that cannot start or continue
+├── EvaluationError      evaluation that cannot be done
+└── MissingExtraError    optional dependency that is not installed
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ _LISTED = 20
 
 
 class DSUNetError(Exception):
-    """Base of every error this package raises on purpose; the message names the remedy."""
+    """Base class of this package's errors; each message says what to do."""
 
 
 class ConfigError(DSUNetError):
-    """A configuration that describes no network."""
+    """The configuration of a network is invalid."""
 
 
 class CheckpointError(DSUNetError):
-    """A weight file that is broken, of the wrong kind, or made for another configuration."""
+    """A weight file is damaged, of the wrong kind, or made for another configuration."""
 
 
 class DataError(DSUNetError):
-    """Images and masks that do not pair, cannot be read, or cannot be found or written."""
+    """Images and masks cannot be found, read, paired or written."""
 
 
 class TrainingError(DSUNetError):
-    """A training run that cannot start as asked, or cannot go on."""
+    """A training run cannot start with its options, or cannot continue."""
 
 
 class EvaluationError(DSUNetError):
-    """A model that cannot be judged as asked, or a report that cannot be written."""
+    """A model or masks cannot be evaluated, or a report cannot be written."""
 
 
 class MissingExtraError(DSUNetError):
@@ -46,12 +46,12 @@ class MissingExtraError(DSUNetError):
 
     @classmethod
     def of(cls, error: ModuleNotFoundError, extra: str) -> Self:
-        """For a package that could not be imported, and the extra that brings it."""
+        """The error for a package that cannot be imported, and the extra that installs it."""
         missing = (error.name or "").split(".")[0]
         return cls(f"{missing} is not installed: pip install 'dsunet[{extra}]'")
 
 
 def listed(line: str, items: Sequence[str]) -> str:
-    """The message of an error: a line, and the first items under it."""
+    """An error message of one line, and the first items of a list below it."""
     more = [f"and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
     return "\n  ".join([f"{line}:", *items[:_LISTED], *more])

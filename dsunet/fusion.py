@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class ConvNorm(nn.Sequential):
-    """A convolution without bias and its batch norm; same size out as in."""
+    """A convolution without bias, then batch norm; the output has the size of the input."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int | tuple[int, int], dilation: int = 1
@@ -45,14 +45,14 @@ class CGA(nn.Module):
         self.project = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Two N×C×H×W maps (Hiera's, the wavelet path's) to one."""
+        """Fuse two maps N×C×H×W, from Hiera and from the wavelet path, into one."""
         total = x + y
         pooled = torch.cat((total.mean(1, keepdim=True), total.amax(1, keepdim=True)), 1)
         average = total.mean((2, 3), keepdim=True)
         coarse = self.channel_attention(average) + self.spatial_attention(pooled)
-        # Channel k of `total` and of `coarse` side by side: one group of the convolution.
+        # Channel k of `total` and of `coarse` are adjacent: one group of the convolution.
         pairs = torch.stack((total, coarse), 2).flatten(1, 2)
-        # The published code applies the sigmoid twice, and its weights are trained so.
+        # The published code applies the sigmoid twice, and its weights were trained with that.
         weight = self.pixel_attention(pairs).sigmoid().sigmoid()
         blended: Tensor = self.project(total + weight * x + (1 - weight) * y)
         return blended
@@ -78,7 +78,7 @@ class RFB(nn.Module):
         self.shortcut = ConvNorm(in_channels, c, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×in_channels×H×W to N×out_channels×H×W, not negative."""
+        """Map N×in_channels×H×W to N×out_channels×H×W, with values of at least 0."""
         branches = torch.cat([branch(x) for branch in self.branches], 1)
         return F.relu(self.merge(branches) + self.shortcut(x))
 
@@ -87,9 +87,9 @@ class MapAttention(nn.Module):
     """Scaled dot-product attention, one head, between all positions of a map."""
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Three N×C×H×W to one."""
-        # Fused kernels take only contiguous channels; without them the products of all positions
-        # with all others, 2 GB for eight maps of 88×88, would be written out.
+        """Attend from `query` to `key` and `value`, all N×C×H×W; returns N×C×H×W."""
+        # Fused kernels require contiguous channels.  Other kernels store the scores of all pairs of
+        # positions: 2 GB for eight maps of 88×88.
         q, k, v = (
             x.flatten(2).transpose(1, 2).contiguous().unsqueeze(1) for x in (query, key, value)
         )
@@ -113,7 +113,7 @@ class SFF(nn.Module):
         self.merge = ConvNormReLU(2 * c, c, 3)
 
     def forward(self, small: Tensor, big: Tensor) -> Tensor:
-        """N×C×h×w and N×C×H×W to N×C×H×W, not negative."""
+        """Fuse maps N×C×h×w and N×C×H×W into one N×C×H×W, with values of at least 0."""
         size = big.shape[2:]
         guide = self.small(F.interpolate(small, size, mode="bilinear")) + self.big(big)
         attended = self.attention(self.query(guide), self.key(guide), self.value(big))

@@ -1,9 +1,8 @@
-"""What a checkpoint of our own says about itself, in a safetensors file's metadata.
+"""The metadata of a dsunet checkpoint, in the header of its safetensors file.
 
-One JSON document under `METADATA_KEY`: a checksum over the whole file (`dsunet.checksum`), the
-format's version, the configuration, whether the file holds everything or only what was trained, and
-the content hashes of the encoders (`pretrained.encoder_hashes`).  Version 1 had no checksum, and is
-still read.
+It is one JSON document under `METADATA_KEY`: a checksum of the whole file (`dsunet.checksum`), the
+format version, the configuration, whether the file includes the frozen encoders, and the content
+hashes of the encoders (`pretrained.encoder_hashes`).  Version 1 had no checksum and is still read.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from dsunet.errors import CheckpointError, ConfigError
 from dsunet.pretrained import ENCODER_PREFIXES
 from dsunet.weight_files import WeightFile
 from dsunet_runtime.json_text import parse_object
-from dsunet_runtime.quoting import printable, quote, reason, shorten
+from dsunet_runtime.message_text import printable, quote, reason, shorten
 
 METADATA_KEY = "dsunet"
 FORMAT_VERSION = 2
@@ -30,32 +29,32 @@ _CHECKSUM = "checksum"
 
 
 class Content(enum.StrEnum):
-    """How much of a model a file holds."""
+    """Which part of a model a file contains."""
 
     WHOLE = "whole"
     TRAINED = "trained"
-    """All but the two frozen encoders."""
+    """Everything except the two frozen encoders."""
 
     def holds(self, key: str) -> bool:
-        """Whether a file with this content has the tensor that a DSUNet's state names `key`."""
+        """Whether a file with this content includes the tensor `key` of a DSUNet's state dict."""
         frozen = key.startswith(tuple(ENCODER_PREFIXES.values()))
         return self is Content.WHOLE or not frozen
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The document of one file."""
+    """The metadata document of one file."""
 
     config: DSUNetConfig
     content: Content
     encoders: dict[str, str]
-    """The encoders' content hashes, by the names of `ENCODER_PREFIXES`."""
+    """Content hashes of the encoders, by the names of `ENCODER_PREFIXES`."""
 
     @classmethod
     def read(cls, file: WeightFile) -> Self | None:
-        """What a file says about itself, or None if it says nothing.
+        """Read the metadata of a file, or return None if it has none.
 
-        Raises CheckpointError if that is damaged, or of a later version.
+        Raises CheckpointError if the metadata is damaged or of a later format version.
         """
         if METADATA_KEY not in file.metadata:
             return None
@@ -64,8 +63,8 @@ class Header:
             version = document.get("format_version", FORMAT_VERSION)
             if version not in (FORMAT_VERSION, _WITHOUT_CHECKSUM):
                 raise CheckpointError(
-                    f"{file.path} has format version {printable(version, 20)}, and this dsunet "
-                    f"reads version {FORMAT_VERSION}: update dsunet"
+                    f"{file.path} has format version {printable(version, 20)}, but this dsunet "
+                    f"reads up to version {FORMAT_VERSION}: update dsunet"
                 )
             header = cls._from_document(document)
         except (ConfigError, ValueError) as error:
@@ -75,7 +74,7 @@ class Header:
         return header
 
     def to_text(self) -> str:
-        """The document, as `read` reads it, with a place for the checksum."""
+        """The document as JSON, with a placeholder for the checksum."""
         return json.dumps(
             {
                 _CHECKSUM: PLACEHOLDER,
@@ -88,7 +87,7 @@ class Header:
 
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> Self:
-        """Raises ValueError or ConfigError if it is not what `to_text` wrote."""
+        """Read a document.  Raises ValueError or ConfigError if it is invalid."""
         if missing := _FIELDS - document.keys():
             raise ValueError(f"it lacks {shorten(sorted(missing), 4)}")
         if unknown := document.keys() - _FIELDS - {_CHECKSUM}:
@@ -99,5 +98,5 @@ class Header:
         content = document["content"]
         if content not in list(Content):
             known = " or ".join(Content)
-            raise ValueError(f"its content is {quote(content)}, where {known} are known")
+            raise ValueError(f"its content is {quote(content)}, not {known}")
         return cls(DSUNetConfig.from_dict(document["config"]), Content(content), encoders)

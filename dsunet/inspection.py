@@ -1,4 +1,4 @@
-"""What a checkpoint is, told without needing its encoders."""
+"""Describe a checkpoint without its encoder files."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from dsunet.weight_files import checkpoint_sha256
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """A checkpoint's description; every field is plain, as JSON wants it."""
+    """Description of a checkpoint; all fields can be written as JSON."""
 
     path: str
-    """Of the file, also where a run folder was given."""
+    """The checkpoint file, also if a run folder was given."""
     weights: str
-    """Which of the networks in the file this is; "." where the file is nothing else."""
+    """Name of the network in the file; "." if the file holds nothing else."""
     choices: list[str]
-    """All networks in the file that `weights` might have named."""
+    """Names of all networks in the file that `weights` can select."""
     layout: str
-    """Whose key names: "dsunet", or "public" for the paper's published code."""
+    """Naming scheme of the keys: "dsunet", or "public" for the paper's published code."""
     content: str
-    """"whole", or "trained" without the encoders."""
+    """"whole", or "trained" for a file without the frozen encoders."""
     preset: str | None
-    """None where the configuration is no preset."""
+    """Name of the preset, or None for a custom configuration."""
     injection: str
     parameters: int
-    """Of the whole model, whatever the file holds."""
+    """Number of parameters of the whole model, including encoders that the file lacks."""
     trained_parameters: int
     dtype: str
     """The floating-point types in the file."""
     not_finite: list[str]
-    """The tensors that hold NaN or infinity, in float32."""
+    """Keys of the tensors that have NaN or infinity after conversion to float32."""
     encoders: dict[str, str]
-    """Content hashes of "hiera" and "dino": recorded, or else computed from the file."""
+    """Content hashes of "hiera" and "dino", from the metadata or computed from the tensors."""
     is_verified: bool
-    """Whether the file holds a checksum over all of it, which matches; only dsunet's own do."""
+    """Whether the file contains a checksum of its whole content, and it matches."""
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file."""
     size: int
-    """Of the file, in bytes."""
+    """Size of the file in bytes."""
 
 
 def inspect_checkpoint(
@@ -55,10 +55,10 @@ def inspect_checkpoint(
     weights: str | None = None,
     notice: Notice | None = None,
 ) -> CheckpointInfo:
-    """Describe a checkpoint.  Raises CheckpointError where `load_model` would refuse it.
+    """Describe a checkpoint.
 
-    The arguments are those of `load_model`; a checkpoint that holds only what was trained is
-    described without its encoders.
+    The arguments are those of `load_model`.  A checkpoint without the encoders is described without
+    their files.  Raises CheckpointError if `load_model` would.
     """
     checkpoint = open_checkpoint(path, config=config, weights=weights, notice=notice)
     model, tensors, encoders = checkpoint.model, checkpoint.tensors, checkpoint.encoders

@@ -1,4 +1,4 @@
-"""A file's tensors against those that a model has, key by key."""
+"""Compare the tensors of a file with those of a model, key by key."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import torch
 from torch import Tensor
 
 from dsunet_runtime.image_folder import counted
-from dsunet_runtime.quoting import shorten
+from dsunet_runtime.message_text import shorten
 
 COUNTER = "num_batches_tracked"
-"""Batch norm's counter of training steps: files may hold it or not, and nothing here reads it."""
+"""Batch norm's counter of training steps.  It is optional in files, and not used here."""
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-"""What weights come in.  Numbers of 8 bits and fewer are nothing without their scales."""
+"""Types of weights that are read.  Types of 8 bits and fewer would need scales."""
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """The keys in which a file and a model differ; false when they fit."""
+    """The keys in which a file and a model differ; false if there are none."""
 
     missing: list[str]
     unexpected: list[str]
     unlike: list[str]
-    """Keys of another shape or kind of number, each with what it is and what it should be."""
+    """Keys of another shape or type, each with the found and the expected one."""
 
     def __len__(self) -> int:
         return len(self.missing) + len(self.unexpected) + len(self.unlike)
@@ -45,9 +45,9 @@ class Mismatch:
 
 
 def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mismatch:
-    """What separates the tensors of a file from those of a model.
+    """Compare the tensors of a file with those of a model.
 
-    Any type of `FLOATS` stands for any other; counters (`COUNTER`) may be missing.
+    All types of `FLOATS` are equivalent; counters (`COUNTER`) may be missing.
     """
     return Mismatch(
         missing=[k for k in expected if k not in found and not k.endswith(COUNTER)],
@@ -61,9 +61,9 @@ def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mism
 
 
 def to_float32(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file that `compare` found to fit, as a model holds them.
+    """Convert matching tensors of a file to contiguous float32, as a model holds them.
 
-    Contiguous float32; what is so already is not copied, and stays mapped from its file.
+    Tensors that need no conversion are not copied, and stay memory-mapped from their file.
     """
     return {
         key: found[key].to(torch.float32 if like.is_floating_point() else like.dtype).contiguous()
@@ -74,19 +74,19 @@ def to_float32(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> d
 
 
 def not_finite(state: Mapping[str, Tensor]) -> list[str]:
-    """The keys of float32 tensors that hold NaN or infinity."""
+    """The keys of float32 tensors that have NaN or infinity."""
     return [
         key
         for key, tensor in state.items()
         if tensor.is_floating_point()
         and tensor.numel()
-        # Far faster than isfinite of every number, and NaN passes through.
+        # Much faster than isfinite of every value; aminmax propagates NaN.
         and not all(torch.isfinite(end) for end in torch.aminmax(tensor))
     ]
 
 
 def _alike(found: Tensor, expected: Tensor) -> bool:
-    """Whole numbers may come as floats: who halves every tensor halves the counters too."""
+    """Whether shape and type match; integers may be stored as floats, as `model.half()` does."""
     kinds = FLOATS if expected.is_floating_point() else FLOATS + INTEGERS
     return found.shape == expected.shape and found.dtype in kinds
 

@@ -1,4 +1,4 @@
-"""DSU-Net, assembled: one image from pixels to logits can be followed in `DSUNet.forward`."""
+"""DSU-Net.  `DSUNet.forward` is the path of an image from pixels to logits."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from dsunet.wavelet import WaveletPath
 
 
 class SegmentationLogits(NamedTuple):
-    """What the three decoder stages say, each N×1×S×S logits at Hiera's input size."""
+    """Logits of the three decoder stages, each N×1×S×S with S the side of Hiera's input."""
 
     coarse: Tensor
     middle: Tensor
     fine: Tensor
-    """The one that masks are made of."""
+    """The output that masks are computed from."""
 
 
 class Inject(nn.Module):
-    """Brings a DINOv2 map into a Hiera map: the wavelet path, then content-guided attention."""
+    """Fuses a DINOv2 map into a Hiera map: the wavelet path, then content-guided attention."""
 
     def __init__(self, wavelet: WaveletPath, cga: CGA) -> None:
         super().__init__()
@@ -34,15 +34,21 @@ class Inject(nn.Module):
         self.cga = cga
 
     def forward(self, hiera_map: Tensor, dino_map: Tensor) -> Tensor:
-        """N×C×H×W and N×D×h×w to N×C×H×W."""
+        """Fuse a Hiera map N×C×H×W and a DINOv2 map N×D×h×w into one N×C×H×W."""
         fused: Tensor = self.cga(hiera_map, self.wavelet(dino_map))
         return fused
 
 
 class DSUNet(nn.Module):
-    """Two frozen encoders joined into a U-Net (arXiv:2503.21187, section III).
+    """Two frozen encoders combined in a U-Net (arXiv:2503.21187, section III).
 
-    Only what the paper trains requires gradients: everything but the two encoders' own weights.
+    Only what the paper trains requires gradients: adapters, fusion modules and decoder.
+
+    Example:
+        >>> model = DSUNet(DSUNetConfig.preset("nano")).eval()
+        >>> logits = model(torch.rand(1, 3, 160, 160), torch.rand(1, 3, 224, 224))
+        >>> logits.fine.shape
+        torch.Size([1, 1, 160, 160])
     """
 
     def __init__(self, config: DSUNetConfig) -> None:
@@ -74,14 +80,20 @@ class DSUNet(nn.Module):
         freeze_encoders(self)
 
     def forward(self, hiera: Tensor, dino: Tensor | None = None) -> SegmentationLogits:
-        """Normalised images, N×3×S×S and N×3×T×T, to logits.
+        """Compute the logits of a batch.
 
-        `dino` is not used, and may be left out, where the configuration injects nothing.
+        Args:
+            hiera: Images N×3×S×S, ImageNet-normalised, with S = `config.hiera.image_size`.
+            dino: The same images N×3×T×T, with T = `config.dino.image_size`.  Not needed with
+                injection none.
+
+        Returns:
+            Logits of the three decoder stages, N×1×S×S each.
         """
         return self.forward_from_maps(hiera, self.dino_maps(dino))
 
     def forward_from_maps(self, hiera: Tensor, dino_maps: Sequence[Tensor]) -> SegmentationLogits:
-        """The same from what `dino_maps` gave, whole or already resampled to what is injected."""
+        """Compute the logits from maps of `dino_maps`, which may already be resampled."""
         maps = self.encode(hiera, dino_maps)
         finest, fine, middle, coarse = (
             rfb(level_map) for rfb, level_map in zip(self.rfb, maps, strict=True)
@@ -97,40 +109,40 @@ class DSUNet(nn.Module):
         )
 
     def dino_maps(self, dino: Tensor | None) -> tuple[Tensor, ...]:
-        """DINOv2's maps N×D×h×w that the configuration injects: none, one or four."""
+        """Compute the DINOv2 maps N×D×h×w that the configuration injects: none, one or four."""
         if self.dino is None:
             return ()
         maps: tuple[Tensor, ...] = self.dino(dino)
         return maps
 
     def encode(self, hiera: Tensor, dino_maps: Sequence[Tensor]) -> list[Tensor]:
-        """Hiera's four maps, finest first, with DINOv2's injected where the configuration says."""
+        """Compute Hiera's four maps, finest first, with the DINOv2 maps injected."""
         maps = list(self.hiera(hiera))
         for level, inject in self.inject.items():
-            # One DINOv2 map serves every level, unless there are as many as levels (ablation B).
+            # One DINOv2 map is used for every level, unless there is one per level (ablation B).
             dino_map = dino_maps[int(level)] if len(dino_maps) > 1 else dino_maps[0]
             maps[int(level)] = inject(maps[int(level)], dino_map)
         return maps
 
 
 def freeze_encoders(model: DSUNet) -> None:
-    """Let gradients reach only what the paper trains: adapters, fusion and decoder."""
+    """Require gradients only for what the paper trains: adapters, fusion and decoder."""
     model.hiera.trunk.requires_grad_(False)
     if model.dino is not None:
         model.dino.requires_grad_(False)
 
 
 def build_empty(config: DSUNetConfig) -> DSUNet:
-    """A model whose parameters hold no memory yet: load a state with `assign=True`.
+    """Build a model on the meta device; load a state dict into it with `assign=True`.
 
-    Spares the two seconds and two gigabytes that random numbers would cost `large`.
+    For `large`, this saves the 2 s and 2 GB of an initialisation that is replaced anyway.
     """
     with torch.device("meta"), _LinspaceOnCPU():
         return DSUNet(config)
 
 
 class _LinspaceOnCPU(TorchFunctionMode):
-    """Hiera reads its drop-path rates from a linspace, and meta tensors hold no numbers."""
+    """Runs linspace on the CPU: Hiera reads drop-path rates from it, and meta tensors have none."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         kwargs = dict(kwargs or {})

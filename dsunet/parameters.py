@@ -1,4 +1,4 @@
-"""How many parameters a configuration asks for, by arithmetic: before anything is allocated."""
+"""Number of parameters of a configuration, computed without building the model."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ MLP_RATIO = 4
 
 
 def count_parameters(config: DSUNetConfig) -> int:
-    """The parameters of a DSUNet with this configuration, buffers not counted."""
+    """Number of parameters of a DSUNet with this configuration, without buffers."""
     dino = _dino(config.dino) if config.injection.hiera_levels else 0
     return _hiera(config.hiera) + dino + count_trained_parameters(config)
 
 
 def count_trained_parameters(config: DSUNetConfig) -> int:
-    """The same without the two frozen encoders."""
+    """Number of parameters without those of the two frozen encoders."""
     channels, width = config.hiera.channels, config.decoder_channels
     adapters = sum(
         _linear(before, config.hiera.adapter_dim) + _linear(config.hiera.adapter_dim, before)
@@ -50,7 +50,7 @@ def _hiera(config: HieraConfig) -> int:
 
 
 def _hiera_blocks(config: HieraConfig) -> list[tuple[int, int]]:
-    """Channels before and after each block: the first of a later stage doubles them."""
+    """Channels before and after each block; the first block of a later stage doubles them."""
     blocks = []
     before = config.embed_dim
     for after, depth in zip(config.channels, config.stages, strict=True):
@@ -100,7 +100,7 @@ def _sff(width: int, attention: int) -> int:
 
 
 def _linear(inputs: int, outputs: int) -> int:
-    """A linear layer, or a convolution with a bias over so many inputs for each output."""
+    """A linear layer, or a convolution with bias and `inputs` weights per output channel."""
     return inputs * outputs + outputs
 
 
@@ -110,5 +110,5 @@ def _mlp(channels: int) -> int:
 
 
 def _conv_norm(inputs: int, outputs: int, positions: int) -> int:
-    """A convolution without bias over so many positions, and its batch norm."""
+    """A convolution without bias whose kernel has `positions` elements, and its batch norm."""
     return inputs * outputs * positions + 2 * outputs

@@ -1,4 +1,4 @@
-"""The official encoder files, SAM2's and DINOv2's, put into a DSU-Net."""
+"""Load the official SAM2 and DINOv2 weights into a DSU-Net."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from dsunet.model import DSUNet
 from dsunet.run_checkpoint import Notice
 from dsunet.states import Network, choose_state, find_states
 from dsunet.weight_files import read_weights
-from dsunet_runtime.quoting import quote, reason
+from dsunet_runtime.message_text import quote, reason
 
 ENCODER_PREFIXES = {"hiera": "hiera.trunk.", "dino": "dino.vit."}
-"""Where the frozen encoders' tensors are in a DSUNet's state."""
+"""Key prefixes of the frozen encoders in a DSUNet's state dict."""
 
 SAM2_TRUNK_PREFIX = "image_encoder.trunk."
 REGISTER_KEYS = ("register_tokens", "reg_token")
-"""DINOv2's own name for registers, and timm's."""
+"""Keys of the register tokens in DINOv2's own files and in timm's."""
 
 _CHUNK = re.compile(r"^blocks\.\d+\.(?=\d+\.)")
-"""DINOv2 trains its blocks in chunks, `blocks.CHUNK.BLOCK.`; blocks are counted throughout."""
+"""DINOv2 training files name blocks `blocks.CHUNK.BLOCK.`, where BLOCK counts all blocks."""
 
 
 def load_encoders(
@@ -40,22 +40,28 @@ def load_encoders(
     dinov2: str | Path | None = None,
     notice: Notice | None = None,
 ) -> None:
-    """Put official encoder weights into a model on the CPU; nothing else of it is touched.
+    """Load official encoder weights into a model on the CPU; its other weights do not change.
 
-    `sam2` is a SAM2 or SAM2.1 file, of which only the image encoder's trunk is read, or the trunk
-    alone.  `dinov2` is a DINOv2 file without registers, that of its own training included, of which
-    the teacher is taken, or `timm:NAME` for one of timm's hub (needs a network, or timm's cache);
-    None for a model without DINOv2 (ablation A).  Position embeddings of another grid are
-    resampled.  `notice` is told which of several networks in a file was taken.
+    Position embeddings of DINOv2 for another grid are resampled.
 
-    Raises CheckpointError if a file is missing, does not fit the model, or cannot be read.
+    Args:
+        model: The model, on the CPU.
+        sam2: A SAM2 or SAM2.1 file, of which the image encoder's trunk is read, or a file of the
+            trunk alone.
+        dinov2: A DINOv2 file without registers, including files of its own training (the teacher
+            is read), or `timm:NAME` for a model of timm's hub (needs a network or timm's cache).
+            None for a model without DINOv2 (ablation A).
+        notice: Called with one line if one of several networks in a file was chosen.
+
+    Raises:
+        CheckpointError: A file is missing, cannot be read, or does not match the model.
     """
     if sam2 is None:
-        raise CheckpointError("the model needs SAM2's image encoder: give its file as sam2")
+        raise CheckpointError("the model needs SAM2 weights: give the official file as sam2")
     if model.dino is None and dinov2 is not None:
         raise CheckpointError("the model has no DINOv2 (injection none): leave dinov2 out")
     if model.dino is not None and dinov2 is None:
-        raise CheckpointError("the model needs DINOv2: give its file, or timm:NAME, as dinov2")
+        raise CheckpointError("the model needs DINOv2 weights: give a file or timm:NAME as dinov2")
     # Read both before changing anything.
     trunk = _fit(_read_sam2(sam2, notice), model.hiera.trunk, sam2)
     if model.dino is not None and dinov2 is not None:
@@ -66,12 +72,12 @@ def load_encoders(
 
 
 def encoder_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """SHA-256 of each encoder's content, by the names of `ENCODER_PREFIXES`.
+    """Content hash (SHA-256) of each encoder in a DSUNet's state dict.
 
-    Of a DSUNet's state.  Over the encoder's tensors sorted by key: for each one line,
-    say `hiera.trunk.pos_embed float32 1x144x7x7`, with its newline, then its bytes, row-major and
-    little-endian.  So it depends on the numbers alone, not on the file that they came in.
-    An encoder that the model lacks has no entry.
+    The keys of the result are those of `ENCODER_PREFIXES`; an encoder that the model lacks has no
+    entry.  The hash covers the encoder's tensors sorted by key: for each, a line such as
+    `hiera.trunk.pos_embed float32 1x144x7x7` with its newline, then its bytes, row-major and
+    little-endian.  It is independent of the format of the file that the weights came from.
     """
     hashes = {}
     for encoder, prefix in ENCODER_PREFIXES.items():
@@ -89,13 +95,16 @@ def encoder_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def _read_sam2(source: str | Path, notice: Notice | None) -> dict[str, Tensor]:
-    """The trunk's tensors, named as in SAM2's Hiera."""
+    """Read the trunk's tensors, with the keys of SAM2's Hiera."""
     if str(source).startswith(TIMM_PREFIX):
-        raise CheckpointError(f"{source}: timm's names are for DINOv2; give sam2 an official file")
+        raise CheckpointError(
+            f"{source}: timm names are accepted for DINOv2 only: give an official SAM2 file"
+        )
     state = choose_state(find_states(read_weights(source)), Network.SAM2, notice=notice)
     if state is None:
         raise CheckpointError(
-            f"{source} is no SAM2 file: it has no keys {SAM2_TRUNK_PREFIX}*, nor a bare trunk's"
+            f"{source} is not a SAM2 file: it has neither keys {SAM2_TRUNK_PREFIX}* nor those of a "
+            "bare trunk"
         )
     trunk = {
         key.removeprefix(SAM2_TRUNK_PREFIX): value
@@ -108,7 +117,7 @@ def _read_sam2(source: str | Path, notice: Notice | None) -> dict[str, Tensor]:
 def _read_dinov2(
     source: str | Path, config: DinoConfig, notice: Notice | None
 ) -> dict[str, Tensor]:
-    """The transformer's tensors, named as in timm, with position embeddings for `config`."""
+    """Read the ViT's tensors, with timm's keys and position embeddings for `config`."""
     name = str(source)
     if name.startswith(TIMM_PREFIX):
         tensors = _download(name.removeprefix(TIMM_PREFIX))
@@ -116,12 +125,12 @@ def _read_dinov2(
         state = choose_state(find_states(read_weights(source)), Network.DINOV2, notice=notice)
         if state is None:
             raise CheckpointError(
-                f"{source} is no DINOv2 file: it lacks a vision transformer's keys"
+                f"{source} is not a DINOv2 file: it lacks the keys of a vision transformer"
             )
         tensors = {_CHUNK.sub("blocks.", key): value for key, value in state.tensors.items()}
     if any(key in tensors for key in REGISTER_KEYS):
         raise CheckpointError(
-            f"{source} is a DINOv2 with registers, and DSU-Net's is without: take the file "
+            f"{source} is a DINOv2 with registers, which DSU-Net does not use: give the file "
             "without reg4 in its name"
         )
     tensors = {key: value for key, value in tensors.items() if key != "mask_token"}
@@ -134,13 +143,13 @@ def _read_dinov2(
 
 
 def _download(name: str) -> dict[str, Tensor]:
-    """The weights that timm has under a name."""
+    """Download the weights of a timm model."""
     if not (timm.is_model(name.split(".")[0]) and "dinov2" in name):
         known = ", ".join(timm.list_models("*patch14_dinov2*", pretrained=True))
         raise CheckpointError(f"timm has no DINOv2 named {quote(name)}; it has {known}")
     try:
         state: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
-    except Exception as error:  # timm, its hub and their HTTP client raise types of their own
+    except Exception as error:  # timm, its hub and its HTTP client raise their own types
         raise CheckpointError(
             f"timm cannot download {name} ({reason(error)}): give a DINOv2 file instead"
         ) from error
@@ -148,18 +157,18 @@ def _download(name: str) -> dict[str, Tensor]:
 
 
 def _fit(tensors: dict[str, Tensor], encoder: nn.Module, source: str | Path) -> dict[str, Tensor]:
-    """The tensors as the encoder holds them, or CheckpointError with the presets that would fit."""
+    """Convert tensors for an encoder.  A mismatch raises CheckpointError, with matching presets."""
     expected = encoder.state_dict()
     mismatch = compare(tensors, expected)
     if mismatch:
         presets = " and ".join(_presets_with(tensors))
-        hint = f"; it is the encoder of preset {presets}" if presets else ""
-        raise CheckpointError(f"{source} does not fit the model: {mismatch}{hint}")
+        hint = f"; it is an encoder of preset {presets}" if presets else ""
+        raise CheckpointError(f"{source} does not match the model: {mismatch}{hint}")
     return to_float32(tensors, expected)
 
 
 def _presets_with(tensors: dict[str, Tensor]) -> list[str]:
-    """The presets with an encoder as wide and as deep as this one."""
+    """The presets that have an encoder of this width and depth."""
     depth = len({key.split(".")[1] for key in tensors if key.startswith("blocks.")})
     embedding = tensors.get("patch_embed.proj.bias")
     size = (0 if embedding is None else embedding.numel(), depth)

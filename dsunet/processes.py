@@ -1,4 +1,4 @@
-"""Pools of worker processes.  Imports nothing heavy: what it sets must be set before NumPy is."""
+"""Pools of worker processes.  Must not import NumPy, which reads the thread limits set here."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def open_pool(workers: int) -> ProcessPoolExecutor:
-    """A pool of fresh processes, of one thread each.
+    """Open a pool of spawned processes with one thread each.
 
-    They are spawned, not forked: PyTorch's, ONNX Runtime's and CUDA's threads survive no fork.
+    Processes are not forked, because threads of PyTorch, ONNX Runtime and CUDA do not survive it.
     """
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, context, initializer=_prepare)
@@ -23,13 +23,13 @@ def open_pool(workers: int) -> ProcessPoolExecutor:
 def _prepare() -> None:
     for name in _THREADS:
         os.environ[name] = "1"
-    # Ctrl-C reaches the whole terminal; the parent says so and ends its workers.
+    # Ctrl-C reaches all processes of a terminal; the parent reports it and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed closes no pool, and its workers would wait for ever."""
+    """Exit when the parent is killed, which does not close the pool."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

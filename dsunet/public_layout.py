@@ -1,4 +1,4 @@
-"""The key names of the paper's published code, and ours."""
+"""Translation of dsunet's keys to those of the paper's published code."""
 
 from __future__ import annotations
 
@@ -38,23 +38,24 @@ _PARTS: tuple[tuple[str, str], ...] = (
     (r"heads\.1\.", r"side2."),
     (r"heads\.2\.", r"head."),
 )
-"""Our prefix and theirs, the first match counts.  `<n>` counts from one there, from zero here;
-`[n]` is the position in a pair of convolution and batch norm, which have names there."""
+"""Prefixes of dsunet and of the published code; the first match is used.  `<n>` counts from 1 in
+the published code and from 0 in dsunet.  `[n]` is an index into a pair of convolution and batch
+norm, which the published code names `conv` and `bn`."""
 
 HAAR_KEYS = ("dino2sam_down14.depthwise.wt_filter", "dino2sam_down14.depthwise.iwt_filter")
-"""Haar's filters, which are constants here: a file's are compared with `WTConv.filters`."""
+"""Keys of the Haar filters, which are constants in dsunet: they must equal `WTConv.filters`."""
 
 MASK_TOKEN_KEY = "backbone_dino.dino_encoder.mask_token"
-"""Stands for masked patches in DINOv2's own training; DSU-Net never uses it."""
+"""Key of the mask token of DINOv2's pretraining, which DSU-Net does not use."""
 
 
 def is_public_layout(keys: Iterable[str]) -> bool:
-    """Whether these are keys of the paper's published code."""
+    """Whether the keys are those of the paper's published code."""
     return any(key.startswith("backbone_sam.") for key in keys)
 
 
 def public_key(key: str) -> str:
-    """The published code's name for one of our keys.  Raises KeyError if it has none."""
+    """Translate a key of dsunet to the published code's.  Raises KeyError if there is none."""
     for ours, theirs in _PARTS:
         renamed, count = re.subn("^" + ours, theirs, key)
         if count:

@@ -1,4 +1,4 @@
-"""A DSU-Net with numbers that mean nothing, but let every branch matter."""
+"""Randomly initialised weights with which every branch contributes to the output."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from dsunet.model import DSUNet, build_empty
 
 
 def random_model(config: DSUNetConfig, seed: int = 0) -> DSUNet:
-    """A model whose output depends on all of its parts, for comparing one form of it to another.
+    """Build a randomly initialised model for tests of exports: all its parts affect the output.
 
-    Fresh weights would not do: DINOv2's layers would be scaled by 1e-5, position embeddings would
-    be zero, attention would be flat, and batch norm would do nothing.  The same configuration and
-    seed give the same numbers.  Float32, on the CPU, in evaluation mode.
+    PyTorch's default initialisation is unsuitable: LayerScale would be 1e-5, position embeddings
+    zero, attention uniform, and batch norm the identity.  The same configuration and seed give the
+    same weights.
+
+    Args:
+        config: Configuration of the model.
+        seed: Random seed, 0 or more.
+
+    Returns:
+        The model: float32, on the CPU, in evaluation mode.
     """
     model = build_empty(config)
     generator = torch.Generator().manual_seed(seed)
@@ -26,7 +33,7 @@ def random_model(config: DSUNetConfig, seed: int = 0) -> DSUNet:
 
 
 def _draw(key: str, like: Tensor, generator: torch.Generator) -> Tensor:
-    """The tensor for one key of a DSUNet's state, in the shape of `like`."""
+    """Draw the tensor of one key of a DSUNet's state dict, with the shape of `like`."""
     if not like.is_floating_point():
         return torch.zeros(like.shape, dtype=like.dtype)
     mean, deviation = _distribution(key, like.shape)
@@ -35,7 +42,7 @@ def _draw(key: str, like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _distribution(key: str, shape: torch.Size) -> tuple[float, float]:
-    """Mean and standard deviation of what a parameter holds."""
+    """Mean and standard deviation of a parameter."""
     name = key.rsplit(".", 1)[-1]
     if name == "running_mean":
         return 0.0, 0.1
@@ -47,13 +54,13 @@ def _distribution(key: str, shape: torch.Size) -> tuple[float, float]:
         return 0.5, 0.2
     if name == "bias":
         return 0.0, 0.01 if ".adapters." in key else 0.1
-    if len(shape) == 1 and ".small." in key:  # a loud coarse map, or it would hardly guide
+    if len(shape) == 1 and ".small." in key:  # a large coarse map, so that it affects the fusion
         return 2.0, 0.2
     if len(shape) == 1:  # batch and layer norm: weight, running_var
         return 1.0, 0.1
     gain = 1.0
-    if ".adapters." in key:  # they add to the residual stream before every block: keep them small
+    if ".adapters." in key:  # small: they add to the residual stream before every block
         gain = 0.2
     elif any(part in key for part in (".qkv.", ".query.", ".key.")):
-        gain = 2.0  # attention neither flat nor on one position
+        gain = 2.0  # attention neither uniform nor on one position
     return 0.0, gain / math.sqrt(math.prod(shape[1:]))

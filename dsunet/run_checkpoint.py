@@ -1,4 +1,4 @@
-"""The checkpoint that stands for a whole run of `dsunet train`.  PyTorch is not imported here."""
+"""The checkpoint of a run folder of `dsunet train`.  Does not import PyTorch."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dsunet.errors import CheckpointError
 from dsunet.training.folder import RunFolder
 
 Notice = Callable[[str], None]
-"""Takes a line about what was chosen, or is odd about a file, for the log or the terminal."""
+"""Receives one-line notices about a file, for the log or the terminal."""
 
 
 def find_checkpoint(path: str | Path, notice: Notice | None = None) -> Path:
-    """The file itself, or of a run folder the best checkpoint, or else the last one.
+    """Resolve a path to a checkpoint file: of a run folder, the best one, or else the last one.
 
-    `notice` is told which.  Raises CheckpointError if a folder has neither.
+    `notice` receives which one.  Raises CheckpointError if a folder has neither.
     """
     path = Path(path)
     try:
         is_folder = path.is_dir()
-    except OSError:  # a name too long, say, which reading tells
+    except OSError:  # such as a name that is too long, reported when the file is read
         is_folder = False
     if not is_folder:
         return path
@@ -28,9 +28,9 @@ def find_checkpoint(path: str | Path, notice: Notice | None = None) -> Path:
     for file in (run.best, run.checkpoint):
         if file.is_file():
             if notice is not None:
-                notice(f"{path}: taking its {file.name}")
+                notice(f"{path}: using {file.name}")
             return file
     raise CheckpointError(
-        f"{path} is a folder without a checkpoint: name a file, or the folder of a run with "
+        f"{path} is a folder without a checkpoint: give a checkpoint file, or a run folder with "
         f"{run.best.name} or {run.checkpoint.name}"
     )

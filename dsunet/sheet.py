@@ -1,4 +1,4 @@
-"""Images and masks in rows and columns, to look at."""
+"""Contact sheets: images and masks in rows and columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from dsunet_runtime.quoting import printable
+from dsunet_runtime.message_text import printable
 
 _GAP = 4
 _GREY = (64, 64, 64)
@@ -19,10 +19,10 @@ _TEXT_SIZE, TITLE_HEIGHT = 14, 22
 def draw_sheet(
     rows: Sequence[Sequence[NDArray[np.uint8]]], side: int, titles: Sequence[str] = ()
 ) -> Image.Image:
-    """Images H×W×3 and masks H×W, each fitted into a square of `side` pixels on grey.
+    """Draw images H×W×3 and masks H×W, each scaled to fit a square of `side` pixels.
 
-    Every row has as many as the first.  `titles`, one for each column, stand above the first row;
-    one that is too long loses its start, since names of files differ at their ends.
+    All rows have the same length.  `titles`, one per column, are drawn above the first row; a title
+    that is too long is shortened at its start, because file names differ at their ends.
     """
     top = TITLE_HEIGHT if titles else 0
     sheet = Image.new("RGB", (side * len(rows[0]), top + side * len(rows)), _GREY)

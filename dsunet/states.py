@@ -1,9 +1,9 @@
-"""The networks among the tensors of a weight file, wherever a training program put them.
+"""Find the networks in a weight file, at any place where training programs save them.
 
-A network is known by some of its keys, not by the name of what holds it: so `{"model": …}`,
-`{"state_dict": {"model.…": …}}`, `{"ema": …}` and DINOv2's `{"teacher": {"backbone.…": …}}` are all
-read, and what lies beside it (an optimizer, another network's heads) is left alone.  Names that
-PyTorch puts in between, of compiled and parallel modules, count for nothing.
+A network is recognised by its keys, not by the name of the mapping that contains it.  So
+`{"model": …}`, `{"state_dict": {"model.…": …}}`, `{"ema": …}` and DINOv2's
+`{"teacher": {"backbone.…": …}}` are all read.  Other content, such as an optimizer or heads of
+another network, is ignored, and so are the prefixes of PyTorch's compiled and parallel modules.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from torch import Tensor, nn
 from dsunet.errors import CheckpointError
 from dsunet.run_checkpoint import Notice
 from dsunet.weight_files import WeightFile
-from dsunet_runtime.quoting import printable, quote, shorten
+from dsunet_runtime.message_text import printable, quote, shorten
 
 _WRAPPER = re.compile(
     r"(?:(?<=\.)|^)(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 )
-"""torch.compile's, DataParallel's, FSDP's and activation checkpointing's, anywhere in a key."""
+"""Prefixes of torch.compile, DataParallel, FSDP and activation checkpointing, anywhere in a key."""
 
 _AVERAGED = re.compile(r"(?:^|[._])(?:ema|swa|avg|averaged?|teacher)(?:$|[._])", re.IGNORECASE)
 
 _AVERAGE_COUNT = "n_averaged"
-"""What PyTorch's AveragedModel has beside the module that it wraps."""
+"""Key of the counter in PyTorch's AveragedModel."""
 
 _WHOLE_FILE = "."
 _MOST_NETWORKS = 100
-"""In one mapping; training programs keep two or three."""
+"""Maximum in one mapping; training programs save two or three."""
 
 
 class Network(enum.StrEnum):
-    """The networks that are known by their keys."""
+    """The networks that are recognised by their keys."""
 
     DSU_NET = "DSU-Net"
     SAM2 = "SAM2"
@@ -46,7 +46,7 @@ class Network(enum.StrEnum):
 
     @property
     def marker(self) -> str:
-        """What follows the prefix in some of its keys, as a regular expression."""
+        """Regular expression for the part after the prefix in some of its keys."""
         return {
             Network.DSU_NET: r"(?:backbone_sam|hiera|rfb)\.",
             Network.SAM2: r"(?:image_encoder\.trunk\.|pos_embed_window$)",
@@ -56,24 +56,24 @@ class Network(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The tensors of one network in a file, under the names that the network gives them."""
+    """The tensors of one network in a file, by the network's own keys."""
 
     path: Path
     name: str
-    """Where in the file they are, for `--weights`: `ema`, `state_dict.model`; `.` for all of it."""
+    """Place in the file, as for `--weights`: `ema`, `state_dict.model`; `.` for the whole file."""
     network: Network
     tensors: dict[str, Tensor]
 
     @property
     def is_averaged(self) -> bool:
-        """Whether its name says that it is an average over the training."""
+        """Whether its name is that of averaged weights (EMA, SWA, teacher)."""
         return _AVERAGED.search(self.name) is not None
 
 
 def find_states(file: WeightFile) -> list[State]:
-    """All networks in a file, in its order.
+    """Find all networks in a file, in its order.
 
-    Raises CheckpointError if one has a key twice, which only wrappers told apart.
+    Raises CheckpointError if two keys differ only in the prefixes of wrappers.
     """
     states = []
     for place, tensors in file.groups.items():
@@ -85,10 +85,12 @@ def find_states(file: WeightFile) -> list[State]:
         keys = {_WRAPPER.sub("", key): key for key in group}
         if len(keys) < len(group):
             twice = next(key for key in group if keys[_WRAPPER.sub("", key)] != key)
-            raise CheckpointError(f"{file.path} holds {quote(_WRAPPER.sub('', twice))} twice")
+            raise CheckpointError(f"{file.path} has the key {quote(_WRAPPER.sub('', twice))} twice")
         roots = _roots(keys)
         if len(roots) > _MOST_NETWORKS:
-            raise CheckpointError(f"{file.path} holds {len(roots):,} networks: save them apart")
+            raise CheckpointError(
+                f"{file.path} has {len(roots):,} networks: save them in separate files"
+            )
         for root, network in roots.items():
             inner = tuple(other for other in roots if other != root and other.startswith(root))
             under_root = {
@@ -107,12 +109,12 @@ def choose_state(
     weights: str | None = None,
     notice: Notice | None = None,
 ) -> State | None:
-    """The state of a network among those of a file, or None if it has none.
+    """Choose the state of a network from those of a file; None if it has none.
 
-    Of several, the one that `weights` names; or else the only one that is an average over the
-    training (ema, swa, teacher), as timm, BasicSR and DINOv2 take it, and `notice` is told so.
-    Raises CheckpointError if that leaves several, if `weights` names none, or if a tensor is not a
-    plain array of numbers.
+    Of several, `weights` selects one by name.  Without it, the only averaged one (EMA, SWA,
+    teacher) is chosen, as timm, BasicSR and DINOv2 do, and `notice` receives a line about it.
+    Raises CheckpointError if the choice is ambiguous, if no name matches `weights`, or if a tensor
+    is not a plain dense array.
     """
     found = [state for state in states if state.network is network]
     if not found:
@@ -125,14 +127,14 @@ def choose_state(
             others = " or ".join(printable(s.name, 80) for s in found if s is not state)
             option = "--weights " if network is Network.DSU_NET else "not "
             notice(
-                f"{state.path}: taking the weights {printable(state.name, 80)}, an average over "
-                f"the training ({option}{others})"
+                f"{state.path}: using the averaged weights {printable(state.name, 80)} "
+                f"({option}{others})"
             )
     return replace(state, tensors=_plain(state))
 
 
 def _roots(keys: dict[str, str]) -> dict[str, Network]:
-    """The prefixes under which networks are, and which; an encoder of a DSU-Net is no other one."""
+    """The networks by their key prefix; the encoders within a DSU-Net are not counted."""
     roots: dict[str, Network] = {}
     for network in Network:
         pattern = re.compile(rf"((?:[^.]+\.)*?){network.marker}")
@@ -149,7 +151,7 @@ def _roots(keys: dict[str, str]) -> dict[str, Network]:
 
 
 def _named(found: list[State], weights: str) -> State:
-    """The state of exactly this name, or else the only one with such a part of its name."""
+    """The state with exactly this name, or else the only one with this as a part of its name."""
     exact = [state for state in found if state.name == weights]
     partly = [state for state in found if weights in state.name.split(".")]
     for fitting in (exact, partly):
@@ -172,23 +174,23 @@ def _default(found: list[State]) -> State:
 
 
 def _listed(found: list[State]) -> str:
-    return f"it holds {shorten((state.name for state in found), 8)}"
+    return f"it has {shorten((state.name for state in found), 8)}"
 
 
 def _plain(state: State) -> dict[str, Tensor]:
-    """The tensors by themselves, or CheckpointError if one is not a plain array of numbers."""
+    """The detached tensors.  Raises CheckpointError if one is not a plain dense array."""
     for key, tensor in state.tensors.items():
         oddity = _oddity(tensor)
         if oddity is not None:
             raise CheckpointError(
-                f"{state.path} holds a tensor that is {oddity}, {printable(key, 80)}: save plain "
+                f"{state.path} has a tensor that is {oddity}, {printable(key, 80)}: save plain "
                 "dense tensors"
             )
     return {key: tensor.detach() for key, tensor in state.tensors.items()}
 
 
 def _oddity(tensor: Tensor) -> str | None:
-    """What keeps a tensor from being a plain array of numbers in its file."""
+    """Why a tensor is not a plain dense array in its file; None if it is one."""
     if tensor.is_nested:
         return "nested"
     if type(tensor) not in (Tensor, nn.Parameter):
@@ -203,5 +205,5 @@ def _oddity(tensor: Tensor) -> str | None:
         return "complex, or negated only when read"
     stored = tensor.untyped_storage().nbytes() // tensor.element_size()
     if tensor.numel() > stored:
-        return f"{tensor.numel():,} numbers, of which the file holds {stored:,}"
+        return f"larger than its data ({tensor.numel():,} values, {stored:,} in the file)"
     return None

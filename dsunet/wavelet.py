@@ -1,4 +1,4 @@
-"""Wavelet convolution, and the path that brings a DINOv2 map to a Hiera map's shape."""
+"""Wavelet convolution, and the path that adapts a DINOv2 map to the shape of a Hiera map."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SUBBANDS = 4
 
 
 def analysis_filters(wavelet: str = "db1") -> Tensor:
-    """The four 2-D analysis filters of an orthogonal wavelet from PyWavelets, 4×k×k.
+    """The four 2-D analysis filters 4×k×k of an orthogonal wavelet from PyWavelets.
 
-    In the order of the paper's checkpoints: mean, difference of rows, difference of columns, both.
-    Written as correlation kernels, as `conv2d` wants them.
+    Their order is that of the paper's checkpoints: mean, difference of rows, difference of columns,
+    both.  They are correlation kernels, as `conv2d` expects.
     """
     bank = pywt.Wavelet(wavelet)
     low = torch.tensor(bank.dec_lo[::-1], dtype=torch.float32, device="cpu")
@@ -24,34 +24,34 @@ def analysis_filters(wavelet: str = "db1") -> Tensor:
 
 
 class Scale(nn.Module):
-    """A learned factor for every channel."""
+    """A learned scale per channel."""
 
     def __init__(self, channels: int, initial: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.full((1, channels, 1, 1), initial))
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×C×H×W to the same shape."""
+        """Scale a map N×C×H×W."""
         return self.weight * x
 
 
 class Resample(nn.Module):
-    """Bilinear resampling to a square map: half-pixel centres, no antialias."""
+    """Bilinear resampling to a square map, with half-pixel centres and no antialiasing."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×C×h×w to N×C×size×size."""
+        """Map N×C×h×w to N×C×size×size."""
         return F.interpolate(x, (self.size, self.size), mode="bilinear")
 
 
 class WTConv(nn.Module):
     """Depthwise convolution in the Haar domain plus one in the image domain (WTConv, ECCV 2024).
 
-    One level of Haar analysis, a 3×3 depthwise convolution of the sub-bands, a scale for each,
-    synthesis; added to a scaled 3×3 depthwise convolution of the input itself.
+    The Haar branch is one level of analysis, a 3×3 depthwise convolution of the sub-bands, a scale
+    per sub-band, and synthesis.  It is added to a scaled 3×3 depthwise convolution of the input.
     """
 
     filters: Tensor
@@ -69,7 +69,7 @@ class WTConv(nn.Module):
         self.base_scale = Scale(channels, 1.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×C×H×W to the same shape, any H and W: odd sizes are padded at the end and cropped."""
+        """Map N×C×H×W to the same shape; odd sizes are padded at the end and cropped again."""
         channels, (height, width) = x.shape[1], x.shape[2:]
         padded = F.pad(x, (0, width % 2, 0, height % 2))
         subbands = F.conv2d(padded, self.filters, stride=2, groups=channels)
@@ -80,9 +80,10 @@ class WTConv(nn.Module):
 
 
 class WaveletPath(nn.Module):
-    """The paper's channel modulation (section III): a DINOv2 map in a Hiera map's shape.
+    """The paper's channel modulation (section III): adapts a DINOv2 map to a Hiera map's shape.
 
-    Bilinear resampling, a depthwise wavelet convolution, a 1×1 convolution, batch norm, ReLU.
+    It is a bilinear resampling, a depthwise wavelet convolution, a 1×1 convolution, batch norm and
+    ReLU.
     """
 
     def __init__(self, in_channels: int, out_channels: int, map_size: int) -> None:
@@ -93,5 +94,5 @@ class WaveletPath(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×in_channels×h×w to N×out_channels×map_size×map_size, not negative."""
+        """Map N×in_channels×h×w to N×out_channels×map_size×map_size, with values of at least 0."""
         return F.relu(self.norm(self.pointwise(self.depthwise(self.resample(x)))))

@@ -1,6 +1,6 @@
-"""Weight files, read without ever unpickling an object: safetensors, and PyTorch's own formats.
+"""Read weight files without unpickling objects: safetensors, and PyTorch's own formats.
 
-Which of a file's tensors make up a network is `dsunet.states`' business.
+`dsunet.states` finds the networks among a file's tensors.
 """
 
 from __future__ import annotations
@@ -25,32 +25,31 @@ from dsunet_runtime.errors import OutputError
 from dsunet_runtime.file_kinds import why_no_checkpoint
 from dsunet_runtime.files import is_unicode, open_regular
 from dsunet_runtime.manifest import digest
-from dsunet_runtime.quoting import printable, reason
+from dsunet_runtime.message_text import printable, reason
 
 _DEEPEST = 8
-"""Levels of mappings that are looked into; training programs nest two or three."""
+"""Maximum depth of nested mappings that are searched; training programs nest two or three."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """The tensors of a file, mapped into memory where the format allows it."""
+    """The tensors of a file, memory-mapped if the format allows it."""
 
     path: Path
     groups: dict[str, dict[str, Tensor]]
-    """The tensors of each mapping in the file that has some, by its place: `ema`, `a.b`, and the
-    empty name for the file itself."""
+    """The tensors of each mapping in the file, by its place, such as `ema` or `a.b`; the empty name
+    is the top level."""
     metadata: dict[str, str] = field(default_factory=dict)
-    """What a safetensors file says about itself; empty for the other formats."""
+    """The metadata of a safetensors file; empty for the other formats."""
     is_verified: bool = False
-    """Whether the file holds a checksum over all of it, as dsunet's own do, which was compared."""
+    """Whether the file contains a checksum of its whole content, and it matches."""
 
 
 def read_weights(path: str | Path) -> WeightFile:
-    """Read a weight file of any known format, told apart by its first bytes.
+    """Read a weight file; its first bytes determine the format.
 
-    Checksums are compared: that of a file of ours, and those of the records that `torch.save`
-    writes.  Raises CheckpointError if the file cannot be read, is damaged, or holds no named
-    tensors.
+    Checksums are verified: the one in files of dsunet, and those of the records that `torch.save`
+    writes.  Raises CheckpointError if the file cannot be read, is damaged, or has no named tensors.
     """
     path = Path(path)
     try:
@@ -62,8 +61,8 @@ def read_weights(path: str | Path) -> WeightFile:
         raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
     if not is_unicode(path):
         raise CheckpointError(
-            f"{path}: PyTorch and safetensors open no path that is not UTF-8: rename the file, or "
-            "its folder"
+            f"{path}: the path is not valid UTF-8, which PyTorch and safetensors require: rename "
+            "the file or its folder"
         )
     if start[8:9] == b"{":
         return _read_safetensors(path)
@@ -76,9 +75,10 @@ def read_weights(path: str | Path) -> WeightFile:
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file, whole or not at all, with a checksum over all of it.
+    """Write a safetensors file atomically, with a checksum of its whole content.
 
-    The metadata holds `checksum.PLACEHOLDER` where the checksum is to be.  Raises OutputError.
+    The metadata has `checksum.PLACEHOLDER` where the checksum belongs.  Raises OutputError if the
+    file cannot be written.
     """
     try:
         write_with_checksum(path, lambda beside: save_file(tensors, beside, metadata=metadata))
@@ -87,7 +87,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
 
 
 def checkpoint_sha256(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits.  Raises CheckpointError if unreadable."""
+    """SHA-256 of a file, as hexadecimal digits.  Raises CheckpointError if it cannot be read."""
     try:
         return digest(Path(path)).sha256
     except OSError as error:
@@ -100,7 +100,7 @@ def _read_safetensors(path: Path) -> WeightFile:
         with safe_open(path, framework="pt", device="cpu") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
-    except Exception as error:  # safetensors' own, and what PyTorch makes of types it lacks
+    except Exception as error:  # of safetensors, and of PyTorch for types that it lacks
         raise CheckpointError(f"{path} is truncated or damaged: {reason(error)}") from error
     if checksum is Checksum.DIFFERS:
         raise CheckpointError(
@@ -111,41 +111,45 @@ def _read_safetensors(path: Path) -> WeightFile:
 
 
 def _read_torch(path: Path, *, zipped: bool) -> Any:
-    """Whatever plain values and tensors `torch.save` wrote."""
+    """Load the tensors and plain values that `torch.save` wrote."""
     try:
-        with warnings.catch_warnings():  # about files that are refused below anyway
+        with warnings.catch_warnings():  # about files that are refused below
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         if found is None:
-            raise CheckpointError(f"{path} is a pickle or damaged, not a checkpoint") from error
+            raise CheckpointError(
+                f"{path} is not a checkpoint: it is another pickle, or damaged"
+            ) from error
         raise CheckpointError(
-            f"{path} holds Python objects ({printable(found[1], 80)}), which are never unpickled "
-            "here: where it was made, save only tensors, torch.save(model.state_dict(), path)"
+            f"{path} contains Python objects ({printable(found[1], 80)}), which dsunet does not "
+            "unpickle: save the tensors only, with torch.save(model.state_dict(), path)"
         ) from error
     except EOFError as error:
-        raise CheckpointError(f"{path} is truncated: it ends too early") from error
+        raise CheckpointError(f"{path} is truncated") from error
     except RuntimeError as error:
         if zipped and "TorchScript" in str(error):
             kind = "is a TorchScript program, not a checkpoint: save the model's state_dict"
         elif zipped:
-            kind = "is a zip archive or damaged, not a checkpoint"
+            kind = "is not a checkpoint: it is another zip archive, or damaged"
         else:
             kind = "is truncated or damaged"
         raise CheckpointError(f"{path} {kind}") from error
-    except Exception as error:  # the unpickler raises whatever a damaged stream leads it to
+    except Exception as error:  # the unpickler raises any type for a damaged stream
         raise CheckpointError(f"{path} is truncated or damaged") from error
 
 
 def _unpacked(path: Path, payload: Any) -> WeightFile:
-    """The tensors in every mapping of what `torch.save` wrote; plain values are passed over."""
+    """The tensors in all mappings of a `torch.save` file; other values are skipped."""
     if not isinstance(payload, Mapping):
         kind = type(payload).__name__
-        raise CheckpointError(f"{path} is not a checkpoint: it holds a {kind}, not named tensors")
+        raise CheckpointError(
+            f"{path} is not a checkpoint: it contains a {kind}, not named tensors"
+        )
     groups: dict[str, dict[str, Tensor]] = {}
     level: list[tuple[str, Mapping[Any, Any]]] = [("", payload)]
-    seen = {id(payload)}  # a pickle may hold a mapping that holds itself
+    seen = {id(payload)}  # a pickle may have a mapping that contains itself
     for _ in range(_DEEPEST):
         inside = []
         for place, mapping in level:

@@ -1,7 +1,7 @@
-"""The zip archive that `torch.save` writes, checked record by record.
+"""Verify the zip archive that `torch.save` writes, record by record.
 
-PyTorch maps the archive into memory and compares no checksum, so that a flipped bit would pass for
-a weight.
+PyTorch memory-maps the archive without verifying its checksums, so it would not notice a flipped
+bit.
 """
 
 from __future__ import annotations
@@ -11,41 +11,41 @@ from pathlib import Path
 
 from dsunet.errors import CheckpointError
 from dsunet_runtime.files import open_regular
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 _CHUNK = 1 << 20
 
 
 def check_records(path: Path) -> None:
-    """Compare every record of a PyTorch archive with its checksum.
+    """Verify the CRC of every record of a PyTorch archive.
 
-    Takes about a second for `large`, 2.1 GB.  An archive that was written without checksums
-    (`torch.serialization.set_crc32_options(False)`) is taken as it is.
+    This takes about 1 s for `large` (2.1 GB).  Records without a CRC
+    (`torch.serialization.set_crc32_options(False)`) are not verified.
 
-    Raises CheckpointError if a record is damaged or compressed, which none of PyTorch's is, or if
-    this is another archive.
+    Raises CheckpointError if a record is damaged or compressed, or if the archive is not one of
+    `torch.save`.
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             records = archive.infolist()
             if not any(record.filename.rpartition("/")[2] == "data.pkl" for record in records):
-                raise CheckpointError(f"{path} is a zip archive, not a checkpoint")
+                raise CheckpointError(f"{path} is not a checkpoint: it is another zip archive")
             if any(record.compress_type != zipfile.ZIP_STORED for record in records):
                 raise CheckpointError(
-                    f"{path} is compressed, as torch.save never does: unpack it, or save it again "
-                    "with torch.save"
+                    f"{path} is a compressed archive, which torch.save does not write: unpack it, "
+                    "or save the tensors again with torch.save"
                 )
             for record in records:
                 if record.CRC:
                     _read(archive, record)
     except CheckpointError:
         raise
-    except Exception as error:  # the archive's parser raises whatever damage leads it to
+    except Exception as error:  # the parser raises any type for damaged archives
         raise CheckpointError(f"{path} is truncated or damaged: {reason(error)}") from error
 
 
 def _read(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> None:
-    """Read a record to its end, where its checksum is compared."""
+    """Read a record to its end, where zipfile verifies its CRC."""
     with archive.open(record) as content:
         while content.read(_CHUNK):
             pass

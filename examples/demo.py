@@ -20,14 +20,18 @@ from dsunet.evaluation.predictors import open_predictor
 from dsunet.evaluation.table import draw
 from dsunet.evaluation.testsets import TestSet
 from dsunet.scenes import write_scenes
-from dsunet_export.onnx import export_onnx
-from dsunet_export.options import ExportOptions, ExportPrecision, WeightsOrigin
-from dsunet_export.tensorrt.builder import build_engine
-from dsunet_export.tensorrt.configuration import EngineOptions
-from dsunet_export.tensorrt.targets import choose, parse_wanted
+from dsunet_export import (
+    EngineOptions,
+    ExportOptions,
+    ExportPrecision,
+    WeightsOrigin,
+    build_engine,
+    choose_target,
+    export_onnx,
+)
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.writing import write_mask, write_overlay
+from dsunet_runtime.output_files import write_mask, write_overlay
 
 ROOT = Path(__file__).parent.parent
 PHOTOGRAPH = ROOT / "assets/camera.jpg"
@@ -107,8 +111,8 @@ def build(artifact: Path) -> None:
     watch = time.perf_counter()
     output = FOLDER / "nano.engine"
     options = EngineOptions()
-    targets = choose(None, parse_wanted([GPU], []), options)
-    built = build_engine(artifact, output, targets, options, lambda step, seconds: None).engine
+    target = choose_target([GPU], options=options)
+    built = build_engine(artifact, output, target, options, lambda step, seconds: None).engine
     proof = ""
     if built is not None:
         share = built.proof.weight_bytes_reduced / built.proof.weight_bytes

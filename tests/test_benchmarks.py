@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import torch
 
-from dsunet_runtime.bench.measuring import Plan
+from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.manifest import InputForm
 from tests.runtime import artifacts
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(p.name for p in BENCHMARKS.glob("*.py") if "\ndef main()" in p.read_text())
-PLAN = Plan(rounds=2, calls=4, longest_warm_up=0.1)
+PLAN = Schedule(rounds=2, calls=4, max_warm_up=0.1)
 CIRCUMSTANCES = {
     "processor": "Z80",
     "cores": 1,

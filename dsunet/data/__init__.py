@@ -1,7 +1,6 @@
-"""Images and masks on disk: which belong together, where a dataset keeps them, whether all is well.
+"""Datasets on disk: layouts, pairs of image and mask, checks, and training samples.
 
-`layouts` knows the folders of the field's datasets, `pairs` finds what belongs together in them,
-`files` reads images and masks, `alignment` tells whether they fit, and `checks` does all that of a
-whole dataset and lists what is wrong (`faults`).  `samples` makes tensors of them, and alone needs
-PyTorch.
+`layouts` finds the folders of published datasets, `pairs` matches images and masks by name, `files`
+reads them, `alignment` compares their sizes and orientations, and `checks` verifies a whole dataset
+and lists its `faults`.  `samples` converts pairs to tensors; only this module needs PyTorch.
 """

@@ -1,4 +1,4 @@
-"""Every image and mask read once, before anything long begins."""
+"""Read all images and masks of a dataset once, before training or evaluation starts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from dsunet_runtime.progress import Progress
 
 @dataclass(slots=True)
 class _Found:
-    """What was found of a pair."""
+    """The result of checking one pair."""
 
     faults: list[Fault] = field(default_factory=list)
     of_several: list[Path] = field(default_factory=list)
-    """Files of several frames."""
+    """Files with more than one frame."""
     is_close: bool = False
-    """Whether its mask has a slightly other size."""
+    """Whether the size of the mask differs by a few pixels."""
 
 
 def check_pairs(
@@ -37,18 +37,23 @@ def check_pairs(
     faults: Sequence[Fault] = (),
     notes: Sequence[str] = (),
 ) -> None:
-    """Decode every file whole, on all cores, with a progress bar if `stream` is a terminal.
+    """Decode all files on all cores, with a progress bar if `stream` is a terminal.
 
-    Says on `stream` (without one, stderr) what is left out: `notes`, frames after the first, and
-    how many masks have a slightly other size than their images.
+    Args:
+        pairs: Pairs of image and mask.
+        stream: Stream for progress and notes; stderr by default.
+        faults: Faults found before, which are reported together with those found here.
+        notes: Lines to print, beside those on ignored frames and on masks whose size differs by a
+            few pixels.
 
-    Raises DataError that lists, besides `faults`, the files that are unreadable, truncated or no
-    masks, and the pairs whose image, upright, and mask do not fit.  An empty mask is a mask.
+    Raises:
+        DataError: Lists all faults: unreadable or truncated files, files that are not masks, and
+            pairs whose upright image and mask differ in size.  An empty mask is valid.
     """
     if not pairs and not faults:
-        raise DataError("there are no images to use: name a folder that has some")
+        raise DataError("there are no images: give a folder that has some")
     found: list[_Found] = []
-    threads = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes without the interpreter's lock
+    threads = ThreadPoolExecutor(os.cpu_count())  # Pillow releases the GIL while it decodes
     with Progress(max(len(pairs), 1), stream or sys.stderr) as progress:
         try:
             for one in threads.map(_check, pairs):
@@ -59,7 +64,7 @@ def check_pairs(
         for note in (*notes, *_notes(found)):
             progress.say(note)
     all_faults = [*faults, *(fault for one in found for fault in one.faults)]
-    refuse("the images and masks cannot be used as they are", all_faults)
+    refuse("the images and masks cannot be used", all_faults)
 
 
 def fault_of(path: Path, error: DataError) -> Fault:
@@ -70,16 +75,16 @@ def fault_of(path: Path, error: DataError) -> Fault:
 
 
 def alignment_fault(path: Path, image: Header, other: str, mask: Header) -> Fault | None:
-    """What is wrong with an image, or a prediction, and the mask or truth that it goes with.
+    """The fault in the alignment of an image and its mask, or of a prediction and its ground truth.
 
-    `other` is what that is called.
+    `other` names the second file in messages.
     """
     match align(image, mask):
         case Alignment.UNLIKE:
             return Fault(FaultKind.UNLIKE, _sizes(path, image, other, mask))
         case Alignment.TURNED:
             turned, still = ("image", other) if is_sideways(image.orientation) else (other, "image")
-            line = f"EXIF turns the {turned} and not the {still}"
+            line = f"EXIF rotates the {turned} but not the {still}"
             return Fault(FaultKind.TURNED, f"{_sizes(path, image, other, mask)}: {line}")
         case Alignment.UNCLEAR:
             tags = f"orientation {image.orientation}, of its {other} {mask.orientation}"
@@ -119,7 +124,7 @@ def _notes(found: Sequence[_Found]) -> list[str]:
         notes.append(first_frames(paths))
     if count := sum(one.is_close for one in found):
         notes.append(
-            f"{count} of {len(found)} masks are slightly larger or smaller than their images, and "
+            f"{count} of {len(found)} masks are slightly larger or smaller than their images; they "
             "are taken to cover the same area"
         )
     return notes

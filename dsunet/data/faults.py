@@ -1,4 +1,4 @@
-"""What can be wrong with the files of a dataset, by its kind, and as one message."""
+"""Faults of a dataset's files, by kind, and their message."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from dsunet.errors import DataError, listed
 
 
 class FaultKind(enum.StrEnum):
-    """Kinds, in the order in which they are listed; each says what helps."""
+    """Kinds of faults, in the order of the message, each with its remedy."""
 
     UNPAIRED = "without a partner of the same name; add or remove them"
-    TWINS = "names that are there twice, so that pairs are not clear; remove one of each"
-    ABSENT = "links that lead nowhere; fetch the data that they stand for (git annex get, git lfs)"
-    UNREADABLE = "that cannot be read rightly; repair or remove them"
+    TWINS = "duplicate names, so that pairs are ambiguous; remove one of each"
+    ABSENT = "broken links; fetch their data (git annex get, git lfs pull)"
+    UNREADABLE = "that cannot be read; repair or remove them"
     UNLIKE = "of another size than their masks; resize or remove them"
-    RESIZABLE = "of another size than their truths; resize them, or let --resize resample them"
-    TURNED = "of which EXIF turns one and not the other; turn the other too, or drop the EXIF tag"
+    RESIZABLE = (
+        "of another size than their ground truth; resize them, or resample them with --resize"
+    )
+    TURNED = "of which EXIF rotates only one; rotate the other too, or remove the EXIF tag"
     UNCLEAR = (
-        "that EXIF turns, but not their masks, which fit either way; `mogrify -auto-orient FILE` "
-        "turns the pixels where the mask fits the image as it is shown, `exiftool -Orientation= "
-        "FILE` drops the tag where it fits the image as it is stored"
+        "that EXIF rotates, but not their masks, which match either way; if the mask matches the "
+        "image as displayed, rotate its pixels with `mogrify -auto-orient FILE`; if it matches the "
+        "image as stored, remove the tag with `exiftool -Orientation= FILE`"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong, in a line that names the file."""
+    """A fault, described in a line that names the file."""
 
     kind: FaultKind
     line: str
 
 
 def refuse(line: str, faults: Sequence[Fault]) -> None:
-    """Raise DataError with all faults, those of a kind together; if there are none, do nothing."""
+    """Raise DataError with all faults, grouped by kind, if there are any."""
     if not faults:
         return
     groups = []

@@ -1,8 +1,8 @@
-"""Image and mask files, as what they mean; what cannot be read rightly is refused.
+"""Read image and mask files; files with an ambiguous meaning are refused.
 
-A mask is grey, 0 outside and 255 inside, and above 128 counts as inside.  Grey of 8 bits is taken
-as it is, 1 bit as 0 and 255, of 16 bits the high byte.  Palettes are looked up.  Colour files are
-taken if all their pixels are grey, and an alpha channel if all of it is opaque.
+A mask is grey: 0 outside the object and 255 inside, where values above 128 are inside.  8-bit grey
+is used unchanged, 1-bit becomes 0 and 255, and of 16-bit the high byte is used.  Palettes are
+resolved.  Colour files are accepted if all pixels are grey, and alpha channels if all are opaque.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images import Decoded, decode
 
 LAST_OUTSIDE = 128
-"""The highest value of a mask that is outside."""
+"""Highest value of a mask that is outside the object."""
 LAST_LABEL = 20
-"""The highest value that is taken for a label: there are 20 in Pascal VOC.  The faintest of a soft
+"""Highest value that is regarded as a class label: Pascal VOC has 20.  The lowest value of a soft
 mask that averages annotators is 21 (one of twelve, in PASCAL-S)."""
 
-_REMEDY = "save it as grey, 0 outside and 255 inside"
-_GREY_SPREAD = 8  # a JPEG file of grey pixels decodes to almost equal channels
+_REMEDY = "save it as a grey image, 0 outside the object and 255 inside"
+_MAX_GREY_DEVIATION = 8  # grey pixels of a JPEG file decode to almost equal channels
 _VOID = 255
-_LEAST_OF_LABELS = 0.05  # of what is not 0; stray pixels are fewer
+_MIN_LABEL_FRACTION = 0.05  # of the pixels that are not 0; stray pixels are fewer
 _LISTED = 6
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image H×W×3, RGB, upright.  Raises DataError if it cannot be read."""
+    """Read an image H×W×3, RGB, uint8, upright.  Raises DataError if it cannot be read."""
     return decode_file(path).rgb
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
-    """A mask H×W, uint8: 0 is outside, 255 inside.
+    """Read a mask H×W, uint8: 0 is outside the object, 255 inside.
 
-    Raises DataError for what cannot be read, and where the meaning would be a guess: coloured or
-    transparent pixels, and labels, such as 0, 1 and 2, instead of levels.  An empty mask, of zeros
-    only, is a mask.
+    Raises DataError if the file cannot be read, or if its meaning is ambiguous: coloured or
+    transparent pixels, or class labels such as 0, 1 and 2 instead of grey levels.  A mask of zeros
+    only is valid.
     """
     return mask_of(path, decode_file(path))
 
 
 def read_prediction(path: Path) -> NDArray[np.uint8]:
-    """A predicted mask H×W, 0 to 255, which the metrics stretch, so that any levels will do.
+    """Read a predicted mask H×W, uint8, with any range of values, since the metrics stretch it.
 
-    Raises DataError as `read_mask`, but not for labels, which one prediction alone does not tell.
+    Raises DataError as `read_mask`, but not for class labels, which one prediction cannot show.
     """
     return levels_of(path, decode_file(path))
 
 
 def decode_file(path: Path) -> Decoded:
-    """An image file.  Raises DataError if it cannot be read."""
+    """Decode an image file.  Raises DataError if it cannot be read."""
     try:
         return decode(path)
     except ImageError as error:
@@ -63,7 +63,7 @@ def decode_file(path: Path) -> Decoded:
 
 
 def mask_of(path: Path, decoded: Decoded) -> NDArray[np.uint8]:
-    """`read_mask` of a file that was decoded."""
+    """The mask of a decoded file; see `read_mask`."""
     levels = levels_of(path, decoded)
     if reason := _label_reason(Image.fromarray(levels).histogram()):
         raise DataError(f"{path}: {reason}: {_REMEDY}")
@@ -71,37 +71,35 @@ def mask_of(path: Path, decoded: Decoded) -> NDArray[np.uint8]:
 
 
 def levels_of(path: Path, decoded: Decoded) -> NDArray[np.uint8]:
-    """`read_prediction` of a file that was decoded."""
+    """The grey levels of a decoded file; see `read_prediction`."""
     if decoded.is_transparent:
         raise DataError(
-            f"{path}: has transparent pixels, and whether colour or transparency is the mask is "
-            f"not known: {_REMEDY}"
+            f"{path}: has transparent pixels, so that colour or transparency may be the mask: "
+            f"{_REMEDY}"
         )
     if decoded.is_grey:
         return np.ascontiguousarray(decoded.rgb[:, :, 0])
-    if _spread(decoded.rgb) > _GREY_SPREAD:
-        raise DataError(
-            f"{path}: has coloured pixels, and which colours are inside is not known: {_REMEDY}"
-        )
+    if _channel_range(decoded.rgb) > _MAX_GREY_DEVIATION:
+        raise DataError(f"{path}: has coloured pixels, which do not show what is inside: {_REMEDY}")
     return np.asarray(Image.fromarray(decoded.rgb).convert("L"))
 
 
-def _spread(rgb: NDArray[np.uint8]) -> int:
-    """How far the channels of a pixel lie apart at most."""
+def _channel_range(rgb: NDArray[np.uint8]) -> int:
+    """Maximum difference between the channels of a pixel."""
     red, green, blue = (rgb[:, :, channel] for channel in range(3))
     highest = np.maximum(np.maximum(red, green), blue)
     return int((highest - np.minimum(np.minimum(red, green), blue)).max())
 
 
 def _label_reason(counts: Sequence[int]) -> str | None:
-    """Why a mask is none of levels, by how often each of the 256 values occurs; None if it is."""
+    """Why a mask with this histogram does not hold grey levels; None if it does."""
     values = [value for value, count in enumerate(counts) if count]
     if 0 < values[-1] <= LAST_OUTSIDE:
-        return f"{_in_words(values)}, and nothing above {LAST_OUTSIDE} is read as an empty mask"
+        return f"{_in_words(values)}, none above {LAST_OUTSIDE}, so that the mask would be empty"
     labels = sum(counts[1 : LAST_LABEL + 1])
     between = sum(counts[LAST_LABEL + 1 : _VOID])
-    if not between and labels > _LEAST_OF_LABELS * (labels + counts[_VOID]):
-        return f"{_in_words(values)}, as of labels with a border to ignore"
+    if not between and labels > _MIN_LABEL_FRACTION * (labels + counts[_VOID]):
+        return f"{_in_words(values)}, as class labels with an ignored border have"
     return None
 
 

@@ -1,6 +1,6 @@
-"""Where the field's datasets keep their images and masks.
+"""Folder layouts of published datasets.
 
-Names are compared without case.  A folder of images and one of masks lie side by side, in the
+Names are not case-sensitive.  A folder of images and a folder of masks are side by side, in the
 dataset's folder or in the subfolder of a split:
 
 | dataset | images | masks |
@@ -16,8 +16,8 @@ dataset's folder or in the subfolder of a split:
 | CHAMELEON, NC4K | Imgs | GT |
 | `dsunet generate` | Image | Mask |
 
-Archives often unpack into one folder inside another: a folder that holds one folder only is
-looked into.
+Archives often unpack into one folder inside another, so a folder that contains only one folder is
+searched too.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ from pathlib import Path
 
 from dsunet.errors import DataError, listed
 from dsunet_runtime.image_folder import SUFFIXES
-from dsunet_runtime.quoting import reason, shorten
+from dsunet_runtime.message_text import reason, shorten
 
 UNFINISHED = "unfinished.txt"
-"""What `dsunet generate` has in its folder until the last scene is written."""
+"""File that `dsunet generate` keeps in its folder until the last scene is written."""
 
 _IMAGES = frozenset({"image", "images", "img", "imgs", "im"})
 _MASKS = frozenset(
     {"mask", "masks", "gt", "gts", "gt_object", "groundtruth", "ground_truth", "ground_truth_mask"}
     | {"pixelwisegt-new-png", "dut-omron-gt-pixelwise", "dut-omron-gt-pixelwise.zip"}
 )
-_REMEDY = "name the folders themselves with --images and --masks"
+_REMEDY = "give the folders with --images and --masks"
 
 
 class Split(enum.StrEnum):
-    """Which part of a dataset is wanted; one that has no parts is taken whole for either."""
+    """A split of a dataset; a dataset without splits is used whole for both."""
 
     TRAIN = "train"
     TEST = "test"
 
     @property
     def endings(self) -> frozenset[str]:
-        """What the last word of a folder of this part may be."""
+        """Possible last words of the name of a folder of this split."""
         short = {Split.TRAIN: "tr", Split.TEST: "te"}[self]
         long = [self.value, f"{self.value}ing"]
         return frozenset({short, *long, *(f"{word}dataset" for word in long)})
 
 
 def locate(folder: Path, split: Split) -> tuple[Path, Path]:
-    """The folder of images and the folder of masks of a dataset as it is published.
+    """Find the folder of images and the folder of masks of a published dataset.
 
-    Raises DataError that names what was looked for, or between what it could not choose.
+    Raises DataError if none are found, or if the choice is ambiguous.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: is no folder: name the folder of a dataset")
+        raise DataError(f"{folder}: is no folder: give the folder of a dataset")
     if (folder / UNFINISHED).exists():
         raise DataError(
-            f"{folder}: does not hold all scenes, since dsunet generate was interrupted: remove it "
-            "and generate it again"
+            f"{folder}: is incomplete because dsunet generate was interrupted: remove it and "
+            "generate it again"
         )
     try:
         found = _search(folder, split)
@@ -73,17 +73,17 @@ def locate(folder: Path, split: Split) -> tuple[Path, Path]:
         raise DataError(f"{error.filename}: cannot be read: {reason(error)}") from error
     if not found:
         absent = [path.name for path in folder.iterdir() if path.is_symlink() and not path.exists()]
-        links = f"; links that lead nowhere: {shorten(sorted(absent))}" if absent else ""
+        links = f"; broken links: {shorten(sorted(absent))}" if absent else ""
         raise DataError(
-            f"{folder}: no folder of images beside one of masks was found here, nor in a folder "
-            f"for {split.value}ing (images: {' '.join(sorted(_IMAGES))} or …-image; masks: "
-            f"{' '.join(sorted(_MASKS))} or …-mask): {_REMEDY}{links}"
+            f"{folder}: no folder of images beside a folder of masks was found, neither directly "
+            f"nor in a {split.value} folder (images: {' '.join(sorted(_IMAGES))} or …-image; "
+            f"masks: {' '.join(sorted(_MASKS))} or …-mask): {_REMEDY}{links}"
         )
     if len(found) > 1:
         raise DataError(
             listed(
-                f"{folder}: which images and masks are meant is not clear; {_REMEDY}, or name a "
-                "folder further down",
+                f"{folder}: several folders of images and masks were found; {_REMEDY}, or give a "
+                "subfolder",
                 [f"{images}, {masks}" for images, masks in found],
             )
         )
@@ -91,7 +91,7 @@ def locate(folder: Path, split: Split) -> tuple[Path, Path]:
 
 
 def is_generic(name: str) -> bool:
-    """Whether a folder's name says what it holds, and not of which dataset."""
+    """Whether a folder's name is generic, such as `Mask` or `test`, and not that of a dataset."""
     name = name.lower()
     return name in _IMAGES | _MASKS or any(name in split.endings for split in Split)
 
@@ -113,7 +113,7 @@ def _search(folder: Path, split: Split) -> list[tuple[Path, Path]]:
 
 
 def _descended(images: Path, masks: Path, split: Split) -> tuple[Path, Path] | None:
-    """The folders that hold the files themselves; masks may be shared by the splits (CAMO)."""
+    """The folders with the files themselves; splits may share the masks (CAMO)."""
     found_images, found_masks = _files_below(images, split), _files_below(masks, split)
     return (found_images, found_masks) if found_images and found_masks else None
 

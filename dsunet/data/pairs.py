@@ -1,4 +1,4 @@
-"""An image and its mask, found by their names."""
+"""Match images and masks by their names."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dsunet.data.faults import Fault, FaultKind
 from dsunet.errors import DataError, listed
 from dsunet_runtime.files import resolved
 from dsunet_runtime.image_folder import ImageFolder, counted
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 NON_CAMOUFLAGED = "COD10K-NonCAM-"
-"""How COD10K names its images that have nothing to find; papers neither train nor test on them."""
+"""Name prefix of COD10K's images without a camouflaged object, which papers do not use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +28,19 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """What a folder of images and one of masks have in common, and what they have not."""
+    """The pairs of a folder of images and a folder of masks, and the files without a partner."""
 
     pairs: tuple[Pair, ...]
     """Sorted by stem."""
     faults: tuple[Fault, ...] = ()
-    """What has no partner, and names that are there twice."""
+    """Files without a partner, and duplicate names."""
     notes: tuple[str, ...] = ()
-    """A line for each kind of files that is left out."""
+    """One line per kind of ignored files."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stems:
-    """The images or masks of a folder by the `key` of their names."""
+    """The images or masks of a folder, by the `key` of their stems."""
 
     files: Mapping[str, Path]
     twins: tuple[str, ...]
@@ -48,14 +48,14 @@ class _Stems:
 
 
 def find_pairs(images: Path, masks: Path, *, shared_masks: bool = True) -> Pairing:
-    """The images of one folder with their masks in another.
+    """Match the images of one folder with the masks of another.
 
-    Files are known by `dsunet_runtime.image_folder.SUFFIXES` in any case; hidden files and
-    subfolders are left out, and so is what COD10K names as not camouflaged.  Where the images are
-    one of several folders that share one folder of masks (CAMO's Images/Train and Images/Test
-    beside GT), masks of the other folders' images are left out too, unless `shared_masks` is false.
+    Files are recognised by `dsunet_runtime.image_folder.SUFFIXES`, in upper or lower case.  Hidden
+    files, subfolders and COD10K's images without a camouflaged object are ignored.  If several
+    folders of images share one folder of masks (CAMO's Images/Train and Images/Test beside GT), the
+    masks of the other folders' images are ignored too, unless `shared_masks` is false.
 
-    Raises DataError if one of the two is no folder or has no images.
+    Raises DataError if one of the two is not a folder or has no images.
     """
     found_images, found_masks = _read(images), _read(masks)
     lone_images = found_images.files.keys() - found_masks.files
@@ -81,9 +81,9 @@ def find_pairs(images: Path, masks: Path, *, shared_masks: bool = True) -> Pairi
 
 
 def files_by_stem(folder: Path) -> Mapping[str, Path]:
-    """The images or masks of a folder by the `key` of their names; COD10K's non-camouflaged not.
+    """The images or masks of a folder by the `key` of their stems, as in `find_pairs`.
 
-    Raises DataError if there are none, or lists the files that have one stem.
+    Raises DataError if there are none, or with a list of duplicate stems.
     """
     found = _read(folder)
     if found.twins:
@@ -92,13 +92,13 @@ def files_by_stem(folder: Path) -> Mapping[str, Path]:
 
 
 def key(stem: str) -> str:
-    """What tells a name from others: not how accents are coded, in which archives differ."""
+    """The Unicode NFC form of a stem: archives differ in how they encode accents."""
     return unicodedata.normalize("NFC", stem)
 
 
 def _read(path: Path) -> _Stems:
     if not path.is_dir():
-        raise DataError(f"{path}: is no folder: name one with images or masks")
+        raise DataError(f"{path}: is no folder: give a folder of images or masks")
     try:
         folder = ImageFolder.read(path)
     except OSError as error:
@@ -123,9 +123,9 @@ def _lone(found: _Stems, stems: set[str], lacks: str) -> list[Fault]:
 
 
 def _stems_beside(images: Path, masks: Path) -> set[str]:
-    """The images of the folders beside `images`, if `masks` may be meant for them as well.
+    """Keys of the images in the folders beside `images`, if these may share `masks`.
 
-    It is not if it lies beside `images` itself, nor if it has the name of one of those folders.
+    They do not if `masks` is itself beside `images`, or has the name of one of those folders.
     """
     images, masks = resolved(images), resolved(masks)
     if masks.parent == images.parent or masks.name == images.name:
@@ -133,5 +133,5 @@ def _stems_beside(images: Path, masks: Path) -> set[str]:
     try:
         others = [path for path in images.parent.iterdir() if path.is_dir() and path != images]
         return {key(file.stem) for folder in others for file in folder.iterdir()}
-    except OSError:  # what may not be read accounts for nothing
+    except OSError:  # unreadable folders are ignored
         return set()

@@ -1,7 +1,7 @@
-"""Pairs of files as the tensors of a training step.
+"""Training samples: pairs of files as tensors.
 
-Nothing here depends on who computes it: the order of an epoch is drawn from its seed and number,
-a sample's flips from those and its index, so any number of workers gives the same batches.
+The order of an epoch depends on the seed and the epoch only, and the flips of a sample on those and
+its index, so the batches are the same for any number of workers.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from dsunet.data.pairs import Pair
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 
-_ORDER, _FLIP = 0, 1  # so that the two draw from streams of their own
+_ORDER, _FLIP = 0, 1  # separate random streams
 
 Sample = dict[str, Tensor]
-"""`hiera` 3×S×S and `dino` 3×T×T, normalised, `mask` 1×S×S, 0 to 1, and instead of `dino` maybe
-DINOv2's maps `map0` and so on, D×s×s; float32, the maps float16."""
+"""The inputs `hiera` 3×S×S and `dino` 3×T×T, ImageNet-normalised, and `mask` 1×S×S, 0 to 1, all
+float32.  With a feature cache, DINOv2's maps `map0`, ... D×s×s, float16, replace `dino`."""
 
 
 class Key(NamedTuple):
-    """Which sample: the number of a pair, in an epoch; both count from 0."""
+    """A sample: the index of a pair, in an epoch; both count from 0."""
 
     epoch: int
     number: int
 
 
 class Flip(NamedTuple):
-    """How a sample is mirrored, after resampling."""
+    """The flips of a sample, which are applied after resampling."""
 
     horizontal: bool
     vertical: bool
@@ -46,15 +46,15 @@ class Flip(NamedTuple):
 FLIPS = tuple(
     Flip(horizontal, vertical) for vertical in (False, True) for horizontal in (False, True)
 )
-"""All four; the first changes nothing."""
+"""All four combinations; the first is the identity."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """Which pairs every step of every epoch takes, for one of `world` processes.
+    """The pairs of every step of every epoch, for process `rank` of `world`.
 
-    A step's batch is dealt to the processes, and each takes its share in `parts`.  Of an epoch's
-    pairs, up to `world` - 1 are left out, others each time, so that all shares are equal.
+    A step's batch is divided among the processes, and each accumulates gradients over `parts`.  In
+    each epoch, up to `world` - 1 other pairs are dropped, so that all processes have equally many.
     """
 
     count: int
@@ -70,20 +70,20 @@ class BatchPlan:
 
     @property
     def largest_part(self) -> int:
-        """How many samples the first part of a step has; none has more."""
+        """Number of samples of the first part of a step, which is the largest."""
         return len(self.steps(0)[0][0])
 
     def steps(self, epoch: int) -> list[list[list[Key]]]:
-        """For each step its parts, for each part its samples."""
+        """The samples of each part of each step of an epoch."""
         order = np.random.default_rng((_ORDER, self.seed, epoch)).permutation(self.count)
         keys = [Key(epoch, int(index)) for index in order[: self.count - self.count % self.world]]
         batches = [keys[start : start + self.batch] for start in range(0, len(keys), self.batch)]
-        shares = [batch[self.rank :: self.world] for batch in batches]
+        own = [batch[self.rank :: self.world] for batch in batches]
         size = self.batch // self.world // self.parts
-        return [[share[k : k + size] for k in range(0, len(share), size)] for share in shares]
+        return [[part[k : k + size] for k in range(0, len(part), size)] for part in own]
 
     def parts_from(self, epoch: int, step: int, epochs: int) -> Iterator[list[Key]]:
-        """All parts from a step of an epoch to the end of `epochs`."""
+        """All parts from a step of an epoch to the end of the last of `epochs`."""
         for number in range(epoch, epochs):
             for parts in self.steps(number)[step if number == epoch else 0 :]:
                 yield from parts
@@ -92,9 +92,13 @@ class BatchPlan:
 class Samples(Dataset[Sample]):
     """Training samples by `Key`: decoded, resampled, flipped.
 
-    `sides` names the encoders' inputs that a sample holds and their sizes, `hiera` and `dino` or
-    one of them; the mask goes with `hiera`.  `flips` are the probabilities of each flip, horizontal
-    and vertical.  `maps`, if given, looks up what DINOv2 makes of the pair with a number.
+    Args:
+        pairs: The image and mask files.
+        sides: Side in pixels of the encoder inputs `hiera` and `dino`, or of one of them; the mask
+            comes with `hiera`.
+        seed: Random seed of the flips.
+        flips: Probabilities of a horizontal and a vertical flip.
+        maps: Reads the cached DINOv2 maps of a pair and flip.
     """
 
     def __init__(
@@ -116,7 +120,7 @@ class Samples(Dataset[Sample]):
         return len(self._pairs)
 
     def __getitem__(self, key: Key) -> Sample:
-        """Raises DataError if a file cannot be read, which `check_pairs` would have found."""
+        """Load a sample.  Raises DataError if a file cannot be read."""
         flip = draw_flip(self._seed, key, self._flips)
         pair = self._pairs[key.number]
         sample = {
@@ -137,22 +141,22 @@ class Samples(Dataset[Sample]):
 
 
 def mask_target(mask: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
-    """A mask H×W, 0 to 255, as what the logits are compared with: 1×side×side, 0 to 1.
+    """Convert a mask H×W, 0 to 255, to the target of the loss: 1×side×side, 0 to 1.
 
-    Resampled by Pillow's bicubic filter, as in the published code.
+    It is resampled with Pillow's bicubic filter, as in the published code.
     """
     resized = Image.fromarray(mask).resize((side, side), Image.Resampling.BICUBIC)
     return np.asarray(resized, dtype=np.float32)[None] / np.float32(255)
 
 
 def draw_flip(seed: int, key: Key, probabilities: tuple[float, float]) -> Flip:
-    """The flip of a sample: horizontal and vertical, drawn independently."""
+    """Draw the horizontal and the vertical flip of a sample independently."""
     drawn = np.random.default_rng((_FLIP, seed, *key)).random(2) < probabilities
     return Flip(bool(drawn[0]), bool(drawn[1]))
 
 
 def flipped(values: NDArray[np.float32], flip: Flip) -> NDArray[np.float32]:
-    """An array ...×H×W, mirrored."""
+    """Apply flips to an array ...×H×W."""
     if flip.horizontal:
         values = values[..., ::-1]
     if flip.vertical:

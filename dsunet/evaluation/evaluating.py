@@ -1,4 +1,4 @@
-"""The whole evaluation: every model on every dataset, or masks that are there already."""
+"""Evaluate models, or saved masks, on one or more datasets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dsunet.evaluation.testsets import TestSet, check_fit
 from dsunet_runtime.files import resolved, staging_folder
 from dsunet_runtime.progress import Progress
 
-_UNUSABLE = "the masks cannot be judged as they are"
+_UNUSABLE = "the masks cannot be evaluated"
 
 OpenPredictor = Callable[[Path], Predictor]
 
@@ -32,13 +32,23 @@ def evaluate_models(
     masks: Path,
     stream: TextIO,
 ) -> list[DatasetResults]:
-    """Judge the models one after the other, each on all datasets, with a progress bar on `stream`.
+    """Evaluate models one after the other, each on all datasets.
 
-    Masks are written as `masks`/DATASET/STEM.png, or with several models
-    `masks`/MODEL/DATASET/STEM.png, and stay there; an older mask of that name is overwritten.
+    Args:
+        models: Checkpoints or artifacts; the first is the reference for differences.
+        test_sets: The datasets.
+        open_model: Opens a model for prediction, usually `predictors.open_predictor`.
+        judge: Computes the metrics.
+        masks: Folder for the masks DATASET/STEM.png, or with several models
+            MODEL/DATASET/STEM.png; existing files are overwritten.
+        stream: Stream of the progress bar.
 
-    Raises DataError if images or masks cannot be used, EvaluationError if a model fails on one, or
-    masks would be written among the images, and what opening a model raises.
+    Returns:
+        One entry per dataset.
+
+    Raises:
+        DataError: Images or masks cannot be used.
+        EvaluationError: A model fails on an image, or masks would be written among the inputs.
     """
     labels = label(models)
     folders = [masks / name for name in _folder_names(models)] if len(models) > 1 else [masks]
@@ -51,7 +61,7 @@ def evaluate_models(
         for path, name, folder in zip(models, labels, folders, strict=True):
             with open_model(path) as predictor:
                 for found, test_set in zip(results, test_sets, strict=True):
-                    # Prediction must have ended before the predictor is closed, whatever happens.
+                    # Prediction must end before the predictor is closed, also after an error.
                     with closing(predicted(predictor, test_set, folder / test_set.name)) as cases:
                         found.append(Result.of(name, judge.judge(cases, progress)))
     return [DatasetResults(*each) for each in zip(test_sets, results, strict=True)]
@@ -65,10 +75,11 @@ def evaluate_predictions(
     *,
     resize: bool,
 ) -> list[DatasetResults]:
-    """Judge masks: those in `predictions`/DATASET, or for one dataset also `predictions` itself.
+    """Evaluate saved masks: those in `predictions`/DATASET, or for one dataset in `predictions`.
 
-    Says on `stream` what is left out.  Raises DataError that lists the masks that are missing,
-    cannot be read, or do not fit their truths (`check_fit`), and if what they hold are labels.
+    Prints on `stream` which files are ignored.  Raises DataError if the masks hold class labels, or
+    with a list of masks that are missing, unreadable, or do not match their ground truth
+    (`check_fit`).
     """
     several = len(test_sets) > 1
     all_cases = []
@@ -76,7 +87,9 @@ def evaluate_predictions(
     for test_set in test_sets:
         inside = predictions / test_set.name
         if several and not inside.is_dir():
-            raise DataError(f"{inside}: is no folder: with several datasets, masks lie in folders")
+            raise DataError(
+                f"{inside}: is no folder: with several datasets, give a folder of masks for each"
+            )
         all_cases.append(test_set.cases(inside if inside.is_dir() else predictions))
     check_fit((case for cases in all_cases for case in cases), resize=resize)
     with Progress(sum(map(len, all_cases)), stream) as progress:
@@ -92,7 +105,7 @@ def evaluate_predictions(
 
 
 def check_test_sets(test_sets: Sequence[TestSet], stream: TextIO) -> None:
-    """Read all images and masks once, as `check_pairs`, and raise DataError likewise."""
+    """Read all images and masks once; raise DataError as `check_pairs` does."""
     check_pairs(
         [pair for test_set in test_sets for pair in test_set.pairs],
         stream,
@@ -102,20 +115,20 @@ def check_test_sets(test_sets: Sequence[TestSet], stream: TextIO) -> None:
 
 
 def _refuse_labels(predictions: Path, judged: Sequence[Judged]) -> None:
-    """Raise DataError if no mask at all has a value above those of labels."""
+    """Raise DataError if all masks hold only values of class labels."""
     highest = max((one.highest for one in judged), default=0)
     if 0 < highest <= LAST_LABEL:
         raise DataError(
-            f"{predictions}: the highest value of all {len(judged)} masks is {highest}, as of "
-            "labels and not of levels: save them with 255 where the object is, and 0 elsewhere"
+            f"{predictions}: the maximum of all {len(judged)} masks is {highest}, which suggests "
+            "class labels, not grey levels: save masks with 255 for the object and 0 elsewhere"
         )
 
 
 @contextmanager
 def mask_folder(kept: Path | None) -> Iterator[Path]:
-    """Where a model's masks go: the folder to keep them in, or one that is removed afterwards.
+    """The folder for a model's masks: `kept`, or a temporary one.
 
-    If the process is killed, the next one removes it.
+    A temporary folder of a process that was killed is removed by the next process.
     """
     if kept is not None:
         yield kept
@@ -125,14 +138,14 @@ def mask_folder(kept: Path | None) -> Iterator[Path]:
 
 
 def label(models: Sequence[Path]) -> list[str]:
-    """File names, or whole paths where those are the same.  Raises EvaluationError on twins."""
+    """File names of the models, or paths if names repeat.  Raises EvaluationError on duplicates."""
     if len({resolved(path) for path in models}) < len(models):
-        raise EvaluationError("a model is named twice: name each once")
+        raise EvaluationError("a model is given twice: give each once")
     return [path.name for path in models] if _differ(models) else [str(path) for path in models]
 
 
 def _folder_names(models: Sequence[Path]) -> list[str]:
-    """One folder for each model's masks: its name, numbered where several have one."""
+    """Folder names for the masks of each model: its file name, numbered if names repeat."""
     if _differ(models):
         return [path.name for path in models]
     return [f"{number}-{path.name}" for number, path in enumerate(models, start=1)]
@@ -143,11 +156,11 @@ def _differ(models: Sequence[Path]) -> bool:
 
 
 def _refuse_overwriting(test_set: TestSet, folders: Sequence[Path]) -> None:
-    """Masks of the dataset itself must not be replaced by what a model makes of its images."""
+    """Raise EvaluationError if a model's masks would overwrite files of the dataset."""
     inputs = {resolved(path.parent) for pair in test_set.pairs for path in (pair.image, pair.mask)}
     for folder in folders:
         if resolved(folder) in inputs:
             raise EvaluationError(
-                f"{folder}: holds the images or masks of {test_set.name}; name another folder to "
-                "save masks in"
+                f"{folder}: has the images or masks of {test_set.name}: save the masks in another "
+                "folder"
             )

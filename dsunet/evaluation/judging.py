@@ -1,7 +1,7 @@
-"""From masks and truths to scores: in processes beside each other, and beside the prediction.
+"""Compute metrics in worker processes, in parallel with the prediction of further masks.
 
-The workers get paths and give numbers, so that a dataset needs no more memory than its scores: 8 kB
-an image.  A model's masks go through files, as they do in the field's protocol.
+Workers receive paths and return scores, so memory grows by the scores only: 8 kB per image.  Masks
+of models are written to files and read again, as in the field's protocol.
 """
 
 from __future__ import annotations
@@ -20,44 +20,50 @@ from dsunet.evaluation.metrics import ImageScores, score_image
 from dsunet.evaluation.predictors import Predictor
 from dsunet.evaluation.testsets import Case, TestSet
 from dsunet.processes import open_pool
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.jobs import Job, make_folder
 from dsunet_runtime.prediction import behind, predict
 from dsunet_runtime.progress import Progress
 
 _AHEAD = 8
-"""Cases handed to each worker before its results are awaited."""
+"""Number of cases queued per worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One mask and what it is worth."""
+    """One mask and its scores."""
 
     case: Case
     scores: ImageScores
     highest: int
-    """The highest value of the mask, of 255."""
+    """Maximum of the mask, 0 to 255."""
     is_resampled: bool
-    """Whether it was of another size than its truth."""
+    """Whether the mask was resampled to the size of its ground truth."""
 
 
-class Judge(Closing):
+class Judge(Closeable):
     """Scores masks in worker processes until it is closed."""
 
     def __init__(self, workers: int | None = None, *, resize: bool = False) -> None:
-        """`workers`: None for one a core.  `resize`: take masks of another size than the truth."""
+        """Start the workers.
+
+        Args:
+            workers: Number of processes; None for one per core.
+            resize: Resample masks of any size to that of their ground truth.
+        """
         self._workers = workers or os.cpu_count() or 1
         self._resize = resize
         self._pool = open_pool(self._workers)
 
     def close(self) -> None:
-        """End the processes, without waiting for what is not begun."""
+        """End the processes and cancel the cases that have not started."""
         self._pool.shutdown(cancel_futures=True)
 
     def judge(self, cases: Iterable[Case], progress: Progress) -> list[Judged]:
-        """Score each case, in order, while `cases` may still be computing the next ones.
+        """Score all cases, in order; `cases` may still be computing the next ones.
 
-        Raises DataError that lists the files that cannot be read or are not of one size.
+        Raises DataError with a list of files that are unreadable or differ in size, and
+        EvaluationError if a worker is killed.
         """
         judged, faults = [], []
         score = partial(judge_case, resize=self._resize)
@@ -70,18 +76,18 @@ class Judge(Closing):
                 progress.advance()
         except BrokenProcessPool as error:
             raise EvaluationError(
-                "a scoring process was killed, which is mostly for memory: use fewer --workers"
+                "a worker process was killed, probably for lack of memory: use fewer --workers"
             ) from error
         if faults:
-            raise DataError(listed(f"{len(faults)} masks cannot be judged", faults))
+            raise DataError(listed(f"{len(faults)} masks cannot be evaluated", faults))
         return judged
 
 
 def judge_case(case: Case, *, resize: bool = False) -> Judged | str:
-    """Score the mask in one file by the truth in another; a line where that cannot be done.
+    """Score a mask file against its ground-truth file; return a message if that is impossible.
 
-    A mask of another size is resampled, as the published evaluations do (see `resized`): one that
-    is a few pixels larger or smaller always, any other with `resize`.
+    A mask of another size is resampled as in published evaluations (see `resized`): always if it
+    differs by a few pixels, otherwise only with `resize`.
     """
     try:
         truth, prediction = read_mask(case.truth), read_prediction(case.prediction)
@@ -90,16 +96,16 @@ def judge_case(case: Case, *, resize: bool = False) -> Judged | str:
     if not (resize or is_close(prediction.shape, truth.shape)):
         return (
             f"{case.prediction}: is {prediction.shape[1]}×{prediction.shape[0]} pixels, its "
-            f"truth {truth.shape[1]}×{truth.shape[0]}"
+            f"ground truth {truth.shape[1]}×{truth.shape[0]}"
         )
     scores = score_image(resized(prediction, truth.shape), truth)
     return Judged(case, scores, int(prediction.max()), prediction.shape != truth.shape)
 
 
 def predicted(predictor: Predictor, test_set: TestSet, folder: Path) -> Generator[Case]:
-    """Write the mask of each image as FOLDER/STEM.png, and name it as soon as it is there.
+    """Predict the mask of each image, write it as FOLDER/STEM.png, and yield its case.
 
-    Raises EvaluationError at the first image that fails, and OutputError if the folder cannot be
+    Raises EvaluationError for the first image that fails, and OutputError if the folder cannot be
     written.
     """
     make_folder(folder)

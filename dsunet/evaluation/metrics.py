@@ -1,10 +1,10 @@
-"""The field's metrics, computed by py_sod_metrics.
+"""Segmentation metrics, computed by py_sod_metrics.
 
-Images are scored one by one, in any process; `summarize` then hands what was found to the library's
-own objects, in order, and asks them for the results.  So the figures are those of one process that
-steps through the same images with py_sod_metrics, to the last digit.
+Images are scored one by one, in any process.  `summarize` then passes the scores, in order, to the
+library's own objects and returns their results.  The results are bitwise equal to those of one
+process that steps through the same images with py_sod_metrics.
 
-As the library does: a truth is what lies above 128, and each prediction is stretched to [0, 1].
+As in the library, ground truth is thresholded above 128, and predictions are stretched to [0, 1].
 """
 
 from __future__ import annotations
@@ -26,38 +26,39 @@ except ModuleNotFoundError as error:
     raise MissingExtraError.of(error, "evaluate") from error
 
 Curve = NDArray[np.float64]
-"""256 values: of the thresholds 255, 254, ... 0 on the stretched prediction."""
+"""256 values, for the thresholds 255, 254, ... 0 of the stretched prediction."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageScores:
-    """What one mask is worth; every value lies in [0, 1].
+    """The scores of one mask, in [0, 1].
 
-    As in the library, `s_measure` is NaN where the truth's centroid lies in the last row or column.
+    As in the library, `s_measure` is NaN if the centroid of the ground truth is in the last row or
+    column.
     """
 
     s_measure: float
     f_adaptive: float
-    """beta² = 0.3, thresholded at twice the prediction's mean."""
+    """F-measure with beta² = 0.3, at a threshold of twice the prediction's mean."""
     f_curve: Curve
     f_weighted: float
-    """Margolin's, beta² = 1."""
+    """Margolin's weighted F-measure, beta² = 1."""
     e_adaptive: float
     e_curve: Curve
     mae: float
     iou: float
-    """Of what lies above one half of the stretched prediction."""
+    """IoU of the stretched prediction at threshold 0.5."""
     dice: float
-    """Likewise."""
+    """Dice of the stretched prediction at threshold 0.5."""
     precision: Curve
     recall: Curve
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the masks of a dataset are worth: means over its images, in [0, 1].
+    """The scores of a dataset: means over its images, in [0, 1].
 
-    Means and maxima of F and E are those of the mean curve.
+    Mean and maximum of F and E are those of the mean curve over the thresholds.
     """
 
     s_measure: float
@@ -75,7 +76,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """The mean curves of a dataset, over 256 thresholds each."""
+    """The mean curves of a dataset over 256 thresholds."""
 
     f: Curve
     e: Curve
@@ -84,26 +85,31 @@ class Curves:
 
 
 def score_image(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> ImageScores:
-    """Score one mask: H×W, 0 to 255, against a truth H×W of which all above 128 is the object.
+    """Score one mask against its ground truth.
 
-    Raises EvaluationError if they are not of one shape.
+    Args:
+        prediction: Predicted mask H×W, 0 to 255.
+        truth: Ground-truth mask H×W; values above 128 are the object.
+
+    Raises:
+        EvaluationError: The shapes differ.
     """
     if prediction.shape != truth.shape or prediction.ndim != 2 or not prediction.size:
         raise EvaluationError(
-            f"a prediction of shape {prediction.shape} cannot be judged by a truth of shape "
-            f"{truth.shape}: resample it to the truth's size"
+            f"the prediction has shape {prediction.shape}, the ground truth {truth.shape}: "
+            "resample the prediction to the size of the ground truth"
         )
     library = _Library()
     levels, inside = prepare_data(prediction, truth)
     with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of the mean of nothing
+        warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, for the mean of an empty array
         for measure in library.measures:
             measure.step(levels, inside, normalize=False)
     return library.scores_of_last()
 
 
 def summarize(scores: Sequence[ImageScores]) -> Scores:
-    """The figures of a dataset.  Raises EvaluationError if there are no images."""
+    """The scores of a dataset.  Raises EvaluationError if there are no images."""
     results = _Library.of(scores).results()
     f, e = results["f"], results["em"]
     return Scores(
@@ -133,7 +139,7 @@ def mean_curves(scores: Sequence[ImageScores]) -> Curves:
 
 
 class _Library:
-    """py_sod_metrics' objects, and the lists in which they keep what they found."""
+    """The objects of py_sod_metrics, and the lists in which they store their results."""
 
     def __init__(self) -> None:
         self.s, self.e, self.mae = sod.Smeasure(), sod.Emeasure(), sod.MAE()
@@ -156,16 +162,16 @@ class _Library:
 
     @classmethod
     def of(cls, scores: Sequence[ImageScores]) -> _Library:
-        """The objects as they are after these images."""
+        """The objects in their state after these images."""
         if not scores:
-            raise EvaluationError("there are no scores to summarize: judge at least one image")
+            raise EvaluationError("there are no scores to summarize: evaluate at least one image")
         library = cls()
         for name, found in library._lists().items():
             found.extend(getattr(one, name) for one in scores)
         return library
 
     def scores_of_last(self) -> ImageScores:
-        """What the last step found."""
+        """The scores of the last step."""
         last: dict[str, Any] = {
             name: np.asarray(found[-1], np.float64) if np.ndim(found[-1]) else float(found[-1])
             for name, found in self._lists().items()
@@ -173,14 +179,14 @@ class _Library:
         return ImageScores(**last)
 
     def results(self) -> dict[str, Any]:
-        """The library's own summary, of all objects together."""
+        """The library's results of all objects."""
         found: dict[str, Any] = {}
         for measure in self.measures:
             found |= measure.get_results()
         return found
 
     def _lists(self) -> dict[str, list[Any]]:
-        """Where the library keeps what it found of each image, by the names of ImageScores."""
+        """The library's lists of per-image results, by the field names of ImageScores."""
         return {
             "s_measure": self.s.sms,
             "f_adaptive": self.f.adaptive_results,

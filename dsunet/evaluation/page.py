@@ -1,4 +1,4 @@
-"""A page that shows an evaluation: tables, curves, and the worst masks; one file, no scripts."""
+"""An evaluation as an HTML report: tables, curves and the worst masks in one file, no scripts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from dsunet.evaluation.results import DatasetResults, Result
 from dsunet.evaluation.table import HEADINGS, notes, rows_of
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images import as_rgb
-from dsunet_runtime.quoting import readable
+from dsunet_runtime.message_text import readable
 from dsunet_runtime.svg import Axis, Points, colour_of, plot
 
 _THRESHOLDS = np.linspace(1, 0, 256)
-"""Of py_sod_metrics' curves, in [0, 1]: from 255 down to 0."""
+"""Thresholds of py_sod_metrics' curves, divided by 255: 1 down to 0."""
 _SIDE = 240
 _STYLE = """
 body { font: 15px/1.4 sans-serif; margin: 2em; color: #222; }
@@ -39,7 +39,7 @@ img { display: block; }
 
 
 def draw_page(evaluation: Sequence[DatasetResults], worst: int) -> str:
-    """The page as HTML, with the `worst` masks of each dataset."""
+    """Format the report as HTML, with the `worst` masks of each dataset."""
     body = "\n".join(_section(one, worst) for one in evaluation)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>'
@@ -49,7 +49,7 @@ def draw_page(evaluation: Sequence[DatasetResults], worst: int) -> str:
 
 
 def find_worst(one: DatasetResults, count: int) -> list[int]:
-    """Indices of the images with the lowest S-measure, the lowest among the models, worst first."""
+    """Indices of the images with the lowest S-measure of any model, lowest first."""
     of_images = np.array(
         [[judged.scores.s_measure for judged in result.judged] for result in one.results]
     )
@@ -100,7 +100,7 @@ def _curves(one: DatasetResults) -> str:
 
 def _case(judged: Sequence[Judged], results: Sequence[Result]) -> str:
     case = judged[0].case
-    figures = [_figure(case.truth, "truth")]
+    figures = [_figure(case.truth, "ground truth")]
     if case.image is not None:
         figures.insert(0, _figure(case.image, readable(case.stem)))
     for one, result in zip(judged, results, strict=True):
@@ -114,11 +114,11 @@ def _case(judged: Sequence[Judged], results: Sequence[Result]) -> str:
 
 
 def _figure(path: Path, caption: str) -> str:
-    return f"<figure>{_picture(path)}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f"<figure>{_thumbnail(path)}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _picture(path: Path) -> str:
-    """The picture itself, small."""
+def _thumbnail(path: Path) -> str:
+    """The image as an embedded thumbnail, or the error if it cannot be read."""
     try:
         image = Image.fromarray(as_rgb(path))
     except ImageError as error:  # scores do not need the image

@@ -1,4 +1,4 @@
-"""An evaluation as tables for papers and pages: Markdown and LaTeX."""
+"""An evaluation as Markdown or LaTeX tables."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LATEX_ESCAPES = {
 
 
 def draw_table(evaluation: Sequence[DatasetResults], form: TableForm) -> str:
-    """One table for each dataset: the models, the best figures in bold, and the paper's rows."""
+    """Format one table per dataset: the models, the best values in bold, and the published rows."""
     draw = {TableForm.MARKDOWN: _markdown, TableForm.LATEX: _latex}[form]
     return "\n\n".join("\n".join(draw(one)) for one in evaluation)
 
@@ -71,9 +71,9 @@ def _latex(one: DatasetResults) -> list[str]:
 
 
 def _rows(one: DatasetResults, bold: str) -> list[tuple[str, list[str]]]:
-    """Label and cells of each row; `bold` is what becomes of the best figure among several models.
+    """Label and cells of each row; the format `bold` is applied to the best of several models.
 
-    Those that are printed alike are equally good.
+    Values that are equal after rounding are equally good.
     """
     ours = [
         {name: in_digits(value, _DIGITS) for name, value in asdict(result.scores).items()}

@@ -1,6 +1,6 @@
-"""What makes masks of images: a checkpoint in PyTorch, an ONNX artifact, or an engine.
+"""Predictors of masks: a checkpoint in PyTorch, an ONNX artifact, or a TensorRT engine.
 
-All of them take the three steps of `dsunet_runtime.Segmenter`: `prepare`, `infer` and `finish`.
+All of them have the three steps of `dsunet_runtime.Segmenter`: `prepare`, `infer` and `finish`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dsunet.device import Device
 from dsunet.errors import EvaluationError
 from dsunet_runtime.backends import Tensors
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.file_kinds import is_engine, is_onnx
 from dsunet_runtime.forms import EncoderTensors, Prepared
@@ -31,12 +31,16 @@ if TYPE_CHECKING:
     from dsunet.run_checkpoint import Notice
 
 
-class TorchPredictor(Closing):
-    """A model in memory, judged by the paper's protocol.
+class TorchPredictor(Closeable):
+    """Predicts masks with a PyTorch model, by the paper's protocol.
 
-    Pillow resamples the image, the plain model computes in float32, and the mask is stretched to
-    span 0 to 255, unless `mask_form` says otherwise.  The model must be in evaluation mode on
-    `device`, and is left as it is; closing lets go of it.
+    Pillow resamples the image, the model computes in float32, and the mask is stretched to the
+    range 0 to 255, or as `mask_form` specifies.  The model must be in evaluation mode on `device`,
+    and is not modified; `close` releases it.
+
+    Example:
+        >>> with TorchPredictor(load_model("model.pth")) as predictor:
+        ...     mask = predictor("photo.jpg")
     """
 
     concurrency = 1
@@ -55,28 +59,28 @@ class TorchPredictor(Closing):
         self._form = EncoderTensors(preprocessing, mask_form)
 
     def __call__(self, image: ImageLike) -> NDArray[np.uint8]:
-        """The mask of one image: H×W, 0 to 255, of the size of the upright image.
+        """Predict the mask of one image: H×W, uint8, 0 to 255, of the size of the upright image.
 
-        Raises ImageError if it cannot be read, and BackendError if the computation fails.
+        Raises ImageError if the image cannot be read, and BackendError if the computation fails.
         """
         prepared = self.prepare(image)
         return self.finish(self.infer([prepared])[0], prepared)
 
     def prepare(self, image: ImageLike) -> Prepared:
-        """First step: decode one image and make the encoders' inputs of it."""
+        """First step: decode an image and compute the encoders' inputs."""
         return self._form.read(image)
 
     def infer(self, prepared: Sequence[Prepared]) -> list[Tensors]:
-        """Second step: the fine logits of each image, 1×S×S.
+        """Second step: compute the fine logits of each image, 1×S×S.
 
-        Raises BackendError if the computation fails, or gives no numbers.
+        Raises BackendError if the computation fails or its result is not finite.
         """
         import torch
 
         model = self._open()
         if model.training:
             raise BackendError("the model is in training mode: call its eval() first")
-        if not prepared:  # where no image of a batch could be read
+        if not prepared:  # no image of the batch could be read
             return []
         try:
             with torch.inference_mode():
@@ -87,18 +91,18 @@ class TorchPredictor(Closing):
                     for name in prepared[0].inputs
                 }
                 logits = model(**inputs).fine.float().cpu().numpy()
-        except RuntimeError as error:  # PyTorch's, out of memory included
+        except RuntimeError as error:  # of PyTorch, including out of memory
             raise BackendError(f"PyTorch: {str(error).splitlines()[0]}") from error
         if not np.isfinite(logits).all():
-            raise BackendError("the model gave values that are not finite: its weights are broken")
+            raise BackendError("the model's output is not finite: its weights are damaged")
         return [{"logits": row} for row in logits]
 
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
-        """Third step: the mask of one image."""
+        """Third step: compute the mask of one image from its logits."""
         return self._form.finish(outputs, prepared)
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Release the model."""
         self._model = None
 
     def _open(self) -> DSUNet:
@@ -121,26 +125,34 @@ def open_predictor(
     provider: Provider | None = None,
     notice: Notice | None = None,
 ) -> Predictor:
-    """What computes the masks of `path`, told by its name: NAME.onnx, NAME.engine or
-    NAME.plan, else a checkpoint.
+    """Open a model for prediction.
 
-    `sam2`, `dinov2`, `weights`, `notice` and `device` are for checkpoints (see
-    `dsunet.load_model`), and so is `mask_form`, which artifacts know themselves; `provider` is for
-    ONNX files.  Raises
-    EvaluationError if one is given that is not for this kind, and what loading raises:
-    CheckpointError, or `dsunet_runtime.RuntimeFault`.
+    Args:
+        path: NAME.onnx, NAME.engine, NAME.plan, or else a checkpoint.
+        sam2: For checkpoints, as the next three; see `dsunet.load_model`.
+        dinov2: DINOv2 weights.
+        weights: Name of the network in the file.
+        device: Device of the model.
+        mask_form: Form of the masks, for checkpoints; artifacts record theirs.
+        provider: Execution provider, for ONNX files.
+        notice: Called with one line per notice about a checkpoint.
+
+    Raises:
+        EvaluationError: An option was given that does not apply to this kind of file.
+        CheckpointError: The checkpoint cannot be loaded.
+        dsunet_runtime.RuntimeFault: The artifact cannot be loaded.
     """
     if is_onnx(path) or is_engine(path):
         given = (sam2, dinov2, weights)
         if any(option is not None for option in given) or device is not Device.AUTO:
             raise EvaluationError(
-                f"{path}: --sam2, --dinov2, --weights and --device are for checkpoints: leave them "
-                "out"
+                f"{path}: --sam2, --dinov2, --weights and --device apply to checkpoints only: "
+                "leave them out"
             )
         return load(path, provider=provider)
     if provider is not None:
         raise EvaluationError(
-            f"{path}: --provider is for ONNX files: use --device, or leave it out"
+            f"{path}: --provider applies to ONNX files only: use --device, or leave it out"
         )
     from dsunet import load_model
 

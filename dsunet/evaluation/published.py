@@ -1,9 +1,8 @@
-"""The figures of the paper's tables III to VIII, as data (published.json).
+"""The values of the paper's tables III to VIII (published.json).
 
-The paper names its columns S_alpha, F_beta, E_phi and M, and does not say which F and which E it
-means.  Its evaluation follows SAM2-UNet, whose rows it repeats and whose script prints the adaptive
-F (beta² = 0.3) and the mean E; so the figures stand under those.  Cells that the text at hand does
-not show for certain are null.
+The paper names its columns S_alpha, F_beta, E_phi and M, without stating which F and E they are.
+Its evaluation follows SAM2-UNet, whose rows it repeats and whose script prints the adaptive F
+(beta² = 0.3) and the mean E, so the values are listed under those.  Illegible cells are null.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ _SUFFIXES = ("", "te", "test")
 
 @dataclass(frozen=True, slots=True)
 class PublishedRow:
-    """A method's figures on one dataset, in [0, 1], three decimals; None where not published."""
+    """A method's published values on one dataset, in [0, 1], three decimals; None if absent."""
 
     method: str
     table: str
-    """The paper's number of the table, in Roman numerals."""
+    """Number of the table in the paper, in Roman numerals."""
     dataset: str
     s_measure: float | None
     f_adaptive: float | None
@@ -32,18 +31,18 @@ class PublishedRow:
 
     @property
     def label(self) -> str:
-        """What a table calls the row."""
+        """Label of the row in tables."""
         return f"{self.method} (paper, Table {self.table})"
 
     @property
     def figures(self) -> dict[str, float | None]:
-        """By the names that `Scores` has for them."""
+        """The values by the field names of `Scores`."""
         return {name: getattr(self, name) for name in _METRICS}
 
 
 @cache
 def published_rows() -> tuple[PublishedRow, ...]:
-    """All rows, in the paper's order."""
+    """All rows, in the order of the paper."""
     text = resources.files("dsunet.evaluation").joinpath("published.json").read_text("utf-8")
     return tuple(
         PublishedRow(method, number, dataset, **{name: figures.get(name) for name in _METRICS})
@@ -54,7 +53,7 @@ def published_rows() -> tuple[PublishedRow, ...]:
 
 
 def known_dataset(name: str) -> str | None:
-    """The paper's name for the dataset that someone calls `name`: DUTS-TE for duts, for example."""
+    """The paper's name of a dataset, such as DUTS-TE for `duts`; None if the paper lacks it."""
     wanted = _plain(name)
     for dataset in dict.fromkeys(row.dataset for row in published_rows()):
         plain = _plain(dataset).removesuffix("te")
@@ -64,7 +63,7 @@ def known_dataset(name: str) -> str | None:
 
 
 def rows_for(name: str) -> list[PublishedRow]:
-    """The paper's rows for a dataset: its own method first, each of a method's figures once."""
+    """The paper's rows for a dataset: DSU-Net first, without duplicates."""
     dataset = known_dataset(name)
     rows: dict[tuple[object, ...], PublishedRow] = {}
     for row in published_rows():

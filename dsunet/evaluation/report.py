@@ -1,4 +1,4 @@
-"""An evaluation as files in a folder: figures for programs, and a page for people."""
+"""Write an evaluation to a folder: JSON, CSV, HTML, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from dsunet.evaluation.paper_table import draw_table
 from dsunet.evaluation.results import METRICS, DatasetResults, as_document
 from dsunet.evaluation.table_form import TableForm
 from dsunet_runtime.jobs import make_folder
-from dsunet_runtime.quoting import readable
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.message_text import readable
+from dsunet_runtime.output_files import write_whole
 
 
 def write_report(evaluation: Sequence[DatasetResults], folder: Path, worst: int) -> None:
-    """Write metrics.json, metrics.csv, images.csv, report.html, table.md and table.tex, each whole.
+    """Write metrics.json, metrics.csv, images.csv, report.html, table.md and table.tex.
 
-    The page shows the `worst` masks of each dataset.  Raises OutputError if one cannot be written.
+    Each file is written atomically.  report.html shows the `worst` masks of each dataset.  Raises
+    OutputError if a file cannot be written.
     """
     files = {
         "metrics.json": json.dumps(as_document(evaluation), indent=2) + "\n",

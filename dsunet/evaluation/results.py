@@ -1,4 +1,4 @@
-"""What an evaluation found, and that as one JSON document."""
+"""The results of an evaluation, also as a JSON document."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dsunet.evaluation.judging import Judged
 from dsunet.evaluation.metrics import Scores, summarize
 from dsunet.evaluation.published import PublishedRow, rows_for
 from dsunet.evaluation.testsets import TestSet
-from dsunet_runtime.quoting import readable
+from dsunet_runtime.message_text import readable
 
 METRICS = tuple(field.name for field in dataclasses.fields(Scores))
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one model's masks of one dataset are worth."""
+    """The scores of one model on one dataset."""
 
     model: str
     judged: Sequence[Judged]
@@ -28,52 +28,52 @@ class Result:
 
     @classmethod
     def of(cls, model: str, judged: Sequence[Judged]) -> Result:
-        """With the scores of the whole dataset.  Raises EvaluationError if there are no masks."""
+        """Summarise the scores of all masks.  Raises EvaluationError if there are none."""
         return cls(readable(model), judged, summarize([one.scores for one in judged]))
 
     @property
     def undefined(self) -> list[str]:
-        """The stems whose S-measure is NaN in py_sod_metrics; that of the dataset then is too."""
+        """Stems whose S-measure is NaN in py_sod_metrics, which makes that of the dataset NaN."""
         return [one.case.stem for one in self.judged if math.isnan(one.scores.s_measure)]
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetResults:
-    """One dataset, judged with one model or several; what the paper says of it stands beside."""
+    """The results of all models on one dataset, with the paper's published rows."""
 
     test_set: TestSet
     results: Sequence[Result]
 
     @property
     def published(self) -> list[PublishedRow]:
-        """The paper's rows, if it knows the dataset."""
+        """The paper's rows for the dataset; empty if it has none."""
         return rows_for(self.test_set.name)
 
     @property
     def name(self) -> str:
-        """The dataset's name, as reports have it."""
+        """The dataset's name for reports, with control characters escaped."""
         return readable(self.test_set.name)
 
     @property
     def resampled(self) -> int:
-        """How many truths are not of the size of the masks that were judged by them."""
+        """Number of masks that were resampled to the size of their ground truth."""
         return max(sum(one.is_resampled for one in result.judged) for result in self.results)
 
     @property
     def title(self) -> str:
-        """Its name, and of how many images the figures are."""
+        """Name of the dataset and the number of evaluated images."""
         count, left_out = len(self.test_set.pairs), self.test_set.left_out
-        share = f"only the first {count} of {count + left_out}" if left_out else f"{count}"
-        return f"{self.name}, {share} images"
+        count_text = f"only the first {count} of {count + left_out}" if left_out else f"{count}"
+        return f"{self.name}, {count_text} images"
 
 
 def difference(result: Result, first: Result) -> dict[str, float]:
-    """How far each figure lies from that of the first model."""
+    """The difference of each score to that of the first model."""
     return {name: getattr(result.scores, name) - getattr(first.scores, name) for name in METRICS}
 
 
 def as_document(evaluation: Sequence[DatasetResults]) -> dict[str, Any]:
-    """Everything but the single images, as JSON takes it: NaN is null."""
+    """The results without those of single images, for JSON; NaN becomes null."""
     return {
         "format_version": 1,
         "computed_with": f"pysodmetrics {importlib.metadata.version('pysodmetrics')}",

@@ -1,4 +1,4 @@
-"""An evaluation as a table: the paper's rows under ours."""
+"""An evaluation as a plain-text table, with the paper's published rows."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ HEADINGS = {
     "iou": "IoU",
     "dice": "Dice",
 }
-"""The columns, in their order."""
+"""Column headings by score, in order."""
 
-_ON_MASKS = "IoU and Dice: of what lies above half of the stretched mask, mean over images."
+_ON_MASKS = "IoU and Dice: mean over images of the stretched mask at threshold 0.5."
 _ON_THE_PAPER = (
-    "The paper says F and E and not which: its figures stand under the adaptive F and the mean E."
+    "The paper does not state which F and E it reports; its values are listed as adaptive F and "
+    "mean E."
 )
 _WIDTH = 8
 ABSENT = "–"
 
 
 def draw(evaluation: Sequence[DatasetResults]) -> str:
-    """One block for each dataset; figures in [0, 1]."""
+    """Format one block per dataset; scores are in [0, 1]."""
     blocks = [rows_of(one) for one in evaluation]
     width = 2 + max(len(label) for block in blocks for label, _ in block)
     width = max(width, *(len(one.title) + 2 for one in evaluation))
@@ -50,10 +51,10 @@ def draw(evaluation: Sequence[DatasetResults]) -> str:
 
 
 def notes(evaluation: Sequence[DatasetResults]) -> list[str]:
-    """What readers of a table must know, a line each."""
+    """Notes below the table, one line each."""
     has_paper = any(one.published for one in evaluation)
     resampled = [
-        f"{one.name}: {counted(one.resampled, 'mask')} resampled to the size of the truth."
+        f"{one.name}: {counted(one.resampled, 'mask')} resampled to the size of the ground truth."
         for one in evaluation
         if one.resampled
     ]
@@ -61,7 +62,7 @@ def notes(evaluation: Sequence[DatasetResults]) -> list[str]:
 
 
 def rows_of(one: DatasetResults) -> list[tuple[str, list[str]]]:
-    """Label and cells of each row: ours, the differences to the first of ours, the paper's."""
+    """Label and cells of each row: models, differences to the first model, published rows."""
     first = one.results[0]
     rows = []
     for result in one.results:
@@ -74,7 +75,7 @@ def rows_of(one: DatasetResults) -> list[tuple[str, list[str]]]:
 
 
 def in_digits(value: float | None, digits: int) -> str:
-    """A figure as a cell shows it; a dash for one that is not there, or NaN."""
+    """Format a score; a dash if it is None or NaN."""
     return ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 

@@ -1,15 +1,15 @@
-"""The forms of tables, by themselves, for a command line that loads nothing else yet."""
+"""Formats of tables, in a module of their own so that the command line stays fast to import."""
 
 import enum
 
 
 class TableForm(enum.StrEnum):
-    """How a table is written."""
+    """Format of a table."""
 
     MARKDOWN = "markdown"
     LATEX = "latex"
 
     @property
     def suffix(self) -> str:
-        """Of a file of it."""
+        """File name suffix of the format."""
         return {TableForm.MARKDOWN: ".md", TableForm.LATEX: ".tex"}[self]

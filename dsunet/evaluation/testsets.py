@@ -1,4 +1,4 @@
-"""What masks are judged on: truths, and the images that they belong to."""
+"""Test sets: ground-truth masks, and the images that they belong to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dsunet_runtime.images import read_header
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One mask to judge."""
+    """One predicted mask to evaluate, with its image and ground truth."""
 
     stem: str
     image: Path | None
@@ -30,36 +30,36 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class TestSet:
-    """The test images of one dataset, or only their truths, in the order of their stems."""
+    """The test images of one dataset, or only their ground truth, sorted by stem."""
 
-    __test__ = False  # no class of tests, whatever pytest makes of its name
+    __test__ = False  # pytest must not collect it as a class of tests
 
     name: str
     pairs: Sequence[Pair]
     has_images: bool = True
-    """Without them, `image` of each pair is the prediction."""
+    """If false, `image` of each pair is the prediction."""
     left_out: int = 0
-    """How many more images the dataset has."""
+    """Number of images of the dataset that are not evaluated."""
     faults: Sequence[Fault] = ()
-    """What has no partner, so that the set cannot be used."""
+    """Files without a partner, for which the set cannot be used."""
     notes: Sequence[str] = ()
-    """A line for each kind of files that is left out."""
+    """One line per kind of ignored files."""
 
     @classmethod
     def of_dataset(cls, name: str, folder: Path) -> Self:
-        """The test split of a dataset as it is published, or as `dsunet generate` writes it."""
+        """The test split of a dataset in its published layout, or that of `dsunet generate`."""
         return cls._of(name, find_pairs(*locate(folder, Split.TEST)))
 
     @classmethod
     def of_folders(cls, images: Path, masks: Path) -> Self:
-        """Two folders, named after the dataset that they seem to belong to."""
+        """A folder of images and one of masks; the name of the dataset is taken from the path."""
         pairing = find_pairs(images, masks)
         return cls._of(_name_of(masks), pairing)
 
     @classmethod
     def of_predictions(cls, predictions: Path, masks: Path) -> Self:
-        """Masks in a folder and their truths in another, without images."""
-        # What lies in the folder of another model makes up for no mask that is missing in this one.
+        """A folder of predictions and one of ground-truth masks, without images."""
+        # Files of other models must not hide that a mask is missing here.
         pairing = find_pairs(predictions, masks, shared_masks=False)
         return cls._of(_name_of(masks), pairing, has_images=False)
 
@@ -68,14 +68,14 @@ class TestSet:
         return cls(name, pairing.pairs, has_images, 0, pairing.faults, pairing.notes)
 
     def first(self, count: int | None) -> Self:
-        """No more than the first `count`; None for all."""
+        """The first `count` pairs; None for all."""
         kept = self.pairs[:count]
         return replace(self, pairs=kept, left_out=len(self.pairs) - len(kept))
 
     def cases(self, predictions: Path) -> list[Case]:
-        """Each truth with its mask in a folder.
+        """Pair the ground truth with the predicted masks in a folder; other masks are ignored.
 
-        Raises DataError that lists the truths that have none; other masks are left alone.
+        Raises DataError with a list of missing masks.
         """
         if not self.has_images:
             return [Case(pair.stem, None, pair.image, pair.mask) for pair in self.pairs]
@@ -90,33 +90,34 @@ class TestSet:
 
 
 def check_names(test_sets: Sequence[TestSet]) -> None:
-    """Raise EvaluationError unless names differ, and can be names of folders."""
+    """Raise EvaluationError unless the names are unique and valid folder names."""
     for test_set in test_sets:
         name = test_set.name
         if sum(other.name == name for other in test_sets) > 1:
-            raise EvaluationError(f"two datasets are called {name}: give each its own name")
+            raise EvaluationError(f"two datasets are named {name}: give each its own name")
         if name in ("", ".", "..") or Path(name).name != name:
-            raise EvaluationError(f"{name!r} is no name for a dataset: give one without slashes")
+            raise EvaluationError(f"{name!r} is not a valid dataset name: use one without slashes")
 
 
 def check_fit(cases: Iterable[Case], *, resize: bool) -> None:
-    """Raise DataError that lists what does not fit its truth: predictions of another size, unless
-    they may be resampled, and images and predictions that EXIF turns where the truth is not turned.
+    """Raise DataError with a list of files that do not match their ground truth.
 
-    All of that is read from the files' headers.  What cannot be read is left to the decoder.
+    These are predictions of another size, unless `resize` is true, and images and predictions whose
+    EXIF orientation differs from that of the ground truth.  Only headers are read; unreadable files
+    are reported later by the decoder.
     """
     faults = [fault for case in cases for fault in _misfits(case, resize=resize)]
-    refuse("the masks do not all fit their truths", faults)
+    refuse("some masks do not match their ground truth", faults)
 
 
 def _misfits(case: Case, *, resize: bool) -> Iterator[Fault]:
     try:
         truth = read_header(case.truth)
         of_prediction = alignment_fault(
-            case.prediction, read_header(case.prediction), "truth", truth
+            case.prediction, read_header(case.prediction), "ground truth", truth
         )
         of_image = case.image and alignment_fault(
-            case.image, read_header(case.image), "truth", truth
+            case.image, read_header(case.image), "ground truth", truth
         )
     except ImageError:
         return
@@ -129,8 +130,8 @@ def _misfits(case: Case, *, resize: bool) -> Iterator[Fault]:
 
 
 def _name_of(masks: Path) -> str:
-    """The last part of a path that the paper knows as a dataset, or else the last that does not
-    only say what it holds, as `Mask` and `test` do.
+    """The last part of a path that is a dataset of the paper, or else the last that is not generic,
+    as `Mask` and `test` are.
     """
     parts = resolved(masks).parts[::-1]
     known = (part for part in parts if known_dataset(part))

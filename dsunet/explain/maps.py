@@ -1,4 +1,4 @@
-"""The encoders' maps of one image, and the plain encoders to take them from."""
+"""Feature maps of an image, and encoders without a DSU-Net checkpoint."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Weights(enum.Enum):
-    """How much of a model means something."""
+    """Where the weights of a model come from."""
 
     TRAINED = enum.auto()
-    """All of it."""
+    """All weights are trained."""
     ENCODERS = enum.auto()
-    """The encoders, as their authors published them: as in the paper's figures."""
+    """The encoders have their official weights, as in the paper's figures."""
     RANDOM = enum.auto()
-    """Nothing."""
+    """All weights are randomly initialised."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureMap:
-    """What one level of an encoder makes of an image."""
+    """The feature map of one encoder level."""
 
     name: str
     values: NDArray[np.float32]
-    """C×h×w."""
+    """The features, C×h×w."""
 
     @property
     def shape_in_words(self) -> str:
@@ -52,9 +52,9 @@ def open_encoders(
     dinov2: str | None = None,
     notice: Notice | None = None,
 ) -> tuple[DSUNet, Weights]:
-    """A preset's encoders from their official files, or random ones if none is named.
+    """Load a preset's encoders from official files, or initialise them randomly without any.
 
-    Adapters do nothing in a model of official files; with SAM2's alone it has no DINOv2.
+    With official files, adapters are the identity.  With SAM2's file only, there is no DINOv2.
     Raises ConfigError for an unknown preset, and CheckpointError as `load_encoders` does.
     """
     config = DSUNetConfig.preset(preset)
@@ -68,11 +68,16 @@ def open_encoders(
 
 
 def feature_maps(model: DSUNet, rgb: NDArray[np.uint8]) -> dict[str, list[FeatureMap]]:
-    """Hiera's four maps, finest first, and DINOv2's at the ends of its four quarters.
+    """Compute Hiera's four maps, finest first, and DINOv2's after each quarter of its blocks.
 
-    By encoder; a model without DINOv2 (ablation A) has no entry for it.  DINOv2's maps are the
-    normalised patch tokens, as the network reads them after the last block.  `rgb` is H×W×3, 0 to
-    255.
+    DINOv2's maps are its normalised patch tokens, as the network uses them after the last block.
+
+    Args:
+        model: The model, on the CPU.
+        rgb: Image H×W×3, uint8.
+
+    Returns:
+        The maps by encoder, `Hiera` and `DINOv2`; ablation A has no entry for DINOv2.
     """
     config = model.config
     with torch.inference_mode():
@@ -98,7 +103,7 @@ def _input(rgb: NDArray[np.uint8], side: int) -> torch.Tensor:
 
 
 def _silence_adapters(hiera: HieraEncoder) -> None:
-    """Let every adapter pass its input on, since GELU(0) = 0."""
+    """Make every adapter the identity, since GELU(0) = 0."""
     with torch.no_grad():
         for adapter in hiera.adapters:
             adapter.up.weight.zero_()  # type: ignore[union-attr, operator]

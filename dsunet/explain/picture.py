@@ -1,4 +1,4 @@
-"""The picture: a column of the image and one for each level, two rows for each encoder."""
+"""The figure: one column for the image and one per level, two rows per encoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from dsunet.errors import MissingExtraError
 from dsunet.explain.maps import FeatureMap
 from dsunet.explain.projections import Colours, Embedding
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.output_files import write_whole
 
 try:
     from matplotlib.axes import Axes
@@ -30,28 +30,28 @@ _INSIDE, _OUTSIDE = (230, 120, 20), (60, 90, 150)
 
 @dataclass(frozen=True, slots=True)
 class Colouring:
-    """What colour a point has that stands for a place in the image."""
+    """The colours of points by their position in the image."""
 
     title: str
     rgb: NDArray[np.uint8]
-    """H×W×3, of the image's size."""
+    """Colours H×W×3, of the image's size."""
 
     @classmethod
     def of_mask(cls, title: str, mask: NDArray[np.uint8]) -> Colouring:
-        """Orange inside, above 128, and blue outside."""
+        """Colour by a mask: orange where it is above 128, blue elsewhere."""
         inside = (mask > 128)[:, :, None]
         return cls(title, np.where(inside, _INSIDE, _OUTSIDE).astype(np.uint8))
 
     @classmethod
     def of_position(cls, height: int, width: int) -> Colouring:
-        """Red grows to the right and green downwards."""
+        """Colour by position: red increases to the right, green downwards."""
         rgb = np.full((height, width, 3), 90, np.uint8)
         rgb[:, :, 0] = np.linspace(0, 255, width).astype(np.uint8)
         rgb[:, :, 1] = np.linspace(0, 255, height).astype(np.uint8)[:, None]
         return cls("position", rgb)
 
     def at(self, embedding: Embedding, shape: Sequence[int]) -> NDArray[np.float64]:
-        """The colours, K×3 from 0 to 1, of the points of a map C×h×w: at their cells' centres."""
+        """Colours K×3, 0 to 1, of the points of a map C×h×w, at the centres of their cells."""
         height, width = self.rgb.shape[:2]
         rows = (embedding.rows + 0.5) * height / shape[1]
         columns = (embedding.columns + 0.5) * width / shape[2]
@@ -61,7 +61,7 @@ class Colouring:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A map and what became of it."""
+    """A feature map and its projections."""
 
     map: FeatureMap
     colours: Colours
@@ -71,7 +71,7 @@ class Level:
 def write_picture(
     path: Path, image: NDArray[np.uint8], colouring: Colouring, encoders: Mapping[str, list[Level]]
 ) -> None:
-    """Draw everything and write it as PNG.  Raises OutputError if it cannot be written."""
+    """Draw the figure and write it as PNG.  Raises OutputError if it cannot be written."""
     columns = 1 + max(map(len, encoders.values()))
     rows = 2 * len(encoders)
     figure = Figure(figsize=(_PANEL * columns, _PANEL * rows), layout="constrained")

@@ -1,4 +1,4 @@
-"""Maps of many channels in three colours (PCA) and in the plane (t-SNE).  The same every time."""
+"""Projections of feature maps to colours (PCA) and to the plane (t-SNE), reproducibly."""
 
 from __future__ import annotations
 
@@ -23,57 +23,58 @@ _PERPLEXITY = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """A map as an image: its first three principal components in red, green and blue."""
+    """A feature map as an image: its first three principal components as red, green and blue."""
 
     rgb: NDArray[np.uint8]
-    """h×w×3."""
+    """Image h×w×3."""
     variance: float
-    """The share of the map's variance that they hold, 0 to 1."""
+    """Fraction of the map's variance in the three components, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """Some positions of a map, in the plane."""
+    """The embedding of some positions of a feature map in the plane."""
 
     points: NDArray[np.float64]
-    """K×2."""
+    """Points K×2."""
     rows: NDArray[np.intp]
-    """K, the positions' rows in the map."""
+    """Rows of the K positions in the map."""
     columns: NDArray[np.intp]
 
 
 def principal_components(
     tokens: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The first principal components of N tokens, N×C, and each one's share of the variance.
+    """Compute the first principal components of tokens N×C.
 
-    N×k and k, where k is `count` or, if smaller, N or C.  The channel that weighs most in a
-    component weighs positively, which fixes the sign.
+    Returns the components N×k and their fractions of the variance, k values, where k is the minimum
+    of `count`, N and C.  The channel with the largest weight in a component has a positive weight,
+    which determines the sign.
     """
     count = min(count, *tokens.shape)
     if not np.ptp(tokens, axis=0).any():
         return np.zeros((len(tokens), count)), np.zeros(count)
-    pca = PCA(count, svd_solver="covariance_eigh")  # exact, and it fixes the sign as promised
+    pca = PCA(count, svd_solver="covariance_eigh")  # exact, with a determined sign
     components = pca.fit_transform(tokens.astype(np.float64))
     return components, pca.explained_variance_ratio_
 
 
 def principal_colours(values: NDArray[np.float32]) -> Colours:
-    """A map C×h×w in colours; of each component the middle 98 % span 0 to 255."""
+    """Colour a map C×h×w; the percentiles 1 and 99 of each component become 0 and 255."""
     _, height, width = values.shape
-    components, shares = principal_components(_tokens(values), 3)
+    components, fractions = principal_components(_tokens(values), 3)
     low, high = np.percentile(components, _PERCENTILES, axis=0)
     span = np.where(high > low, high - low, 1)
     levels = np.zeros((len(components), 3))
     levels[:, : len(span)] = np.clip((components - low) / span, 0, 1)
     rgb = (levels * 255 + 0.5).astype(np.uint8).reshape(height, width, 3)
-    return Colours(rgb, float(shares.sum()))
+    return Colours(rgb, float(fractions.sum()))
 
 
 def embed(values: NDArray[np.float32], limit: int, seed: int) -> Embedding:
-    """The positions of a map C×h×w in the plane, by t-SNE; of more than `limit` a random choice.
+    """Embed the positions of a map C×h×w in the plane by t-SNE; at most `limit` random ones.
 
-    Perplexity 30, or a third of the positions if that is less; started from PCA.
+    The perplexity is 30, or a third of the positions if that is less; PCA gives the initial state.
     """
     width = values.shape[2]
     tokens = _tokens(values)
@@ -86,14 +87,14 @@ def embed(values: NDArray[np.float32], limit: int, seed: int) -> Embedding:
 
 
 def _tsne(tokens: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    if len(tokens) < 4 or not tokens.any():  # nothing to tell apart
+    if len(tokens) < 4 or not tokens.any():  # too few or identical tokens
         return np.zeros((len(tokens), 2))
     perplexity = min(_PERPLEXITY, len(tokens) / 3)
     tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
-    with threadpool_limits(1):  # threads would sum forces in any order
+    with threadpool_limits(1):  # the order of summation must not depend on threads
         return np.asarray(tsne.fit_transform(tokens), np.float64)
 
 
 def _tokens(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """C×h×w to N×C, row by row."""
+    """Convert a map C×h×w to tokens N×C, row by row."""
     return np.ascontiguousarray(values.reshape(len(values), -1).T)

@@ -1,4 +1,4 @@
-"""Scenes made by a program: an object before a background, and its exact mask."""
+"""Synthetic scenes: an object in front of a background, and its exact mask."""
 
 from dsunet.scenes.scene import Kind, Scene, make_scene
 from dsunet.scenes.writing import write_scenes

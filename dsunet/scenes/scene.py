@@ -1,4 +1,4 @@
-"""One scene, from the background to the photograph."""
+"""Generate one synthetic scene, from its background to camera effects."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from dsunet.scenes.occluders import occlude
 from dsunet.scenes.wardrobes import camouflaged_wardrobe, salient_wardrobe
 
 GENERATOR = 1
-"""The generator's version: another one makes other pixels from the same seed."""
+"""Version of the generator; another version gives other pixels for the same seed."""
 
 _LEAST_SIDE = 32
-_LEAST_SHARE, _LARGEST_SHARE = 0.02, 0.75
-_CAMOUFLAGED_SHARE = 0.25
-_OCCLUDED = 0.17  # share of scenes where something passes in front of the object
-_CLOSE_UP = 0.1  # share of scenes where one object fills the image and is cut by its borders
+_MIN_FRACTION, _MAX_FRACTION = 0.02, 0.75  # of the image that the object covers
+_CAMOUFLAGED = 0.25  # fraction of scenes
+_OCCLUDED = 0.17  # fraction of scenes with an occluder in front of the object
+_CLOSE_UP = 0.1  # fraction of scenes with one object that extends beyond the image
 
 
 class Kind(enum.StrEnum):
-    """What tells the object from its background."""
+    """How the object differs from its background."""
 
     SALIENT = "salient"
-    """It stands out: by colour, texture, brightness or focus."""
+    """The object stands out by colour, texture, brightness or focus."""
     CAMOUFLAGED = "camouflaged"
-    """It has the colours and the texture of its background; its outline and shading betray it."""
+    """The object has the colours and texture of its background, but another outline and shading."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`image` H×W×3, uint8, RGB; `mask` H×W, uint8, 255 where the object is seen, else 0."""
+    """`image` H×W×3, uint8, RGB; `mask` H×W, uint8, 255 where the object is visible, else 0."""
 
     image: NDArray[np.uint8]
     mask: NDArray[np.uint8]
@@ -48,11 +48,11 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class _Style:
-    """How scenes of a kind differ from the other's."""
+    """Parameters of scenes of one kind."""
 
-    blurred: float  # share of scenes whose background is out of focus
-    counts: tuple[float, float, float]  # shares of scenes with one, two and three objects
-    shadow: float  # how dark shadows are
+    blurred: float  # fraction of scenes with a defocused background
+    counts: tuple[float, float, float]  # fractions of scenes with one, two and three objects
+    shadow: float  # darkness of shadows, 0 to 1
     always_shadow: bool
     least_relief: float
 
@@ -64,30 +64,37 @@ _STYLES = {
 
 
 def make_scene(seed: int, size: tuple[int, int] = (320, 320), kind: Kind | None = None) -> Scene:
-    """A scene of `size` (height, width), the same for the same arguments.
+    """Generate a scene, reproducibly.
 
-    The mask is what is visible of the object, or of two or three: not what passes in front of it.
-    It covers 2 % to 75 % of the image.  Without `kind` every fourth scene is camouflaged, at
-    random.
+    The mask covers the visible part of one to three objects, without occluders, and 2 % to 75 % of
+    the image.
 
-    Raises DataError if the seed is negative or a side is shorter than 32 pixels.
+    Args:
+        seed: Random seed, 0 or more.
+        size: Height and width in pixels, 32 or more.
+        kind: Kind of the scene; by default camouflaged with probability 0.25, else salient.
+
+    Raises:
+        DataError: The seed or the size is out of range.
     """
     check_seed(seed)
     if min(size) < _LEAST_SIDE:
-        raise DataError(f"the sides of a scene have {_LEAST_SIDE} pixels or more, not {min(size)}")
+        raise DataError(
+            f"a side of the scene is {min(size)}: it must be {_LEAST_SIDE} pixels or more"
+        )
     rng = np.random.default_rng(seed)
-    chosen = Kind.CAMOUFLAGED if rng.random() < _CAMOUFLAGED_SHARE else Kind.SALIENT
+    chosen = Kind.CAMOUFLAGED if rng.random() < _CAMOUFLAGED else Kind.SALIENT
     kind = kind or chosen
     while True:
         scene = _attempt(rng, size, kind)
-        if _LEAST_SHARE <= np.count_nonzero(scene.mask) / scene.mask.size <= _LARGEST_SHARE:
+        if _MIN_FRACTION <= np.count_nonzero(scene.mask) / scene.mask.size <= _MAX_FRACTION:
             return scene
 
 
 def check_seed(seed: int) -> None:
-    """Raises DataError for what NumPy takes for no seed."""
+    """Raise DataError if a seed is negative, which NumPy does not accept."""
     if seed < 0:
-        raise DataError(f"a seed is 0 or more, not {seed}")
+        raise DataError(f"the seed is {seed}: it must be 0 or more")
 
 
 def _attempt(rng: np.random.Generator, shape: Shape, kind: Kind) -> Scene:
@@ -119,7 +126,7 @@ def _attempt(rng: np.random.Generator, shape: Shape, kind: Kind) -> Scene:
 def _bodies(
     rng: np.random.Generator, shape: Shape, background: Background, kind: Kind
 ) -> list[Body]:
-    """One object, sometimes two or three side by side, mostly of one make."""
+    """One object, or two or three side by side, mostly of the same sort."""
     count = int(rng.choice((1, 2, 3), p=_STYLES[kind].counts))
     near = count == 1 and rng.random() < _CLOSE_UP
     share = rng.uniform(0.4, 0.85) if near else float(np.exp(rng.normal(np.log(0.18), 0.75)))

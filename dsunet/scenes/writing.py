@@ -1,4 +1,4 @@
-"""Scenes as a dataset on disk, made in several processes."""
+"""Write synthetic scenes as a dataset, in several processes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from dsunet.errors import DataError
 from dsunet.processes import open_pool
 from dsunet.scenes.scene import GENERATOR, Kind, Scene, check_seed, make_scene
 from dsunet_runtime.jobs import make_folder
+from dsunet_runtime.output_files import write_mask, write_whole
 from dsunet_runtime.prediction import behind
 from dsunet_runtime.progress import Progress
-from dsunet_runtime.writing import write_mask, write_whole
 
 IMAGES, MASKS, SUMMARY = "Image", "Mask", "scenes.json"
 _ASPECTS = (1.0, 4 / 3, 3 / 4, 3 / 2, 2 / 3)
 _LEAST_SIZE, _LARGEST_SIZE = 64, 2048
-_NOTE = "dsunet generate has not ended: these are not all scenes.  Remove this folder.\n"
+_NOTE = "dsunet generate has not finished: scenes are missing.  Remove this folder.\n"
 _AHEAD = 4
-"""Scenes handed to each process before its results are awaited."""
+"""Number of scenes queued per process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a dataset is made from; scene number i does not depend on `count`."""
+    """Parameters of a generated dataset; scene i does not depend on `count`."""
 
     count: int
     seed: int
@@ -40,19 +40,19 @@ class Recipe:
     size: int
 
     def scene(self, index: int) -> Scene:
-        """Scene number `index`, from 0: of about size² pixels, in one of five aspect ratios."""
+        """Generate scene `index`, from 0, with about size² pixels in one of five aspect ratios."""
         rng = np.random.default_rng([self.seed, index])
         aspect = rng.choice(_ASPECTS)
         shape = (round(self.size / aspect**0.5), round(self.size * aspect**0.5))
         return make_scene(int(rng.integers(2**63)), shape, self.kind(index))
 
     def kind(self, index: int) -> Kind:
-        """The camouflaged ones are spread evenly."""
+        """The kind of scene `index`; camouflaged ones are evenly distributed."""
         hidden = int((index + 1) * self.camouflaged) > int(index * self.camouflaged)
         return Kind.CAMOUFLAGED if hidden else Kind.SALIENT
 
     def stem(self, index: int) -> str:
-        """The name of a scene's files."""
+        """Stem of the file names of scene `index`."""
         return f"{index:0{max(4, len(str(self.count - 1)))}}"
 
 
@@ -67,14 +67,24 @@ def write_scenes(
 ) -> None:
     """Write `count` scenes as FOLDER/Image/NNNN.jpg and FOLDER/Mask/NNNN.png.
 
-    A share `camouflaged`, 0 to 1, of them is of that kind; each has about `size`² pixels.  Last,
-    FOLDER/scenes.json is written: the arguments, the generator's version, and each scene's kind.
-    Until then the folder holds unfinished.txt, and no command takes it as a dataset.  `workers` is
-    the number of processes, None for one a core.  They are spawned, so a script must call this
-    under `if __name__ == "__main__":`.
+    FOLDER/scenes.json is written last: the arguments, the generator's version, and the kind of each
+    scene.  Until then the folder contains unfinished.txt, and no command accepts it as a dataset.
+    Processes are spawned, so a script must call this under `if __name__ == "__main__":`.
 
-    Raises DataError if an argument is out of range or the folder holds images or masks already,
-    and OutputError if it cannot be written.
+    Args:
+        folder: Folder of the dataset; created if needed.
+        count: Number of scenes, 1 or more.
+        seed: Random seed, 0 or more.
+        camouflaged: Fraction of scenes with a camouflaged object, 0 to 1.
+        size: Images have about size² pixels, 64 to 2048.
+        workers: Number of processes; None for one per core.
+
+    Raises:
+        DataError: An argument is out of range, or the folder already has images or masks.
+        OutputError: The folder cannot be written to.
+
+    Example:
+        >>> write_scenes(Path("scenes"), 1000, seed=1)
     """
     recipe = Recipe(count, seed, camouflaged, size)
     _check(recipe)
@@ -91,11 +101,11 @@ def write_scenes(
                 progress.advance()
     except BrokenProcessPool as error:
         raise DataError(
-            "a process that makes scenes was killed, which is mostly for memory: use fewer workers"
+            "a worker process was killed, probably for lack of memory: use fewer workers"
         ) from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"{folder} does not hold all scenes: remove it and generate it again"
+            f"{folder} is incomplete: remove it and generate it again"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
@@ -119,19 +129,21 @@ def _summarize(folder: Path, recipe: Recipe) -> None:
 
 def _check(recipe: Recipe) -> None:
     if recipe.count < 1:
-        raise DataError(f"{recipe.count} scenes are none: ask for 1 or more")
+        raise DataError(f"the number of scenes is {recipe.count}: it must be 1 or more")
     check_seed(recipe.seed)
     if not 0 <= recipe.camouflaged <= 1:
-        raise DataError(f"a share of camouflaged scenes is 0 to 1, not {recipe.camouflaged}")
+        raise DataError(
+            f"the fraction of camouflaged scenes is {recipe.camouflaged}: it must be from 0 to 1"
+        )
     if not _LEAST_SIZE <= recipe.size <= _LARGEST_SIZE:
         raise DataError(
-            f"scenes have sizes of {_LEAST_SIZE} to {_LARGEST_SIZE} pixels, not {recipe.size}"
+            f"the size is {recipe.size}: it must be from {_LEAST_SIZE} to {_LARGEST_SIZE} pixels"
         )
 
 
 def _check_empty(folder: Path) -> None:
-    """So that no scene is paired with what was there before, nor written over it."""
+    """Raise DataError if there are files that scenes would overwrite or be paired with."""
     for name in (IMAGES, MASKS):
         inside = folder / name
         if inside.is_dir() and any(inside.iterdir()):
-            raise DataError(f"{inside}: has files in it: name another folder, or empty this one")
+            raise DataError(f"{inside}: is not empty: give another folder, or empty this one")

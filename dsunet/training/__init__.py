@@ -1,7 +1,7 @@
-"""Training: the paper's protocol, made to go on after any interruption.
+"""Training by the paper's protocol, resumable after any interruption.
 
-`options` says what can be asked, `folder` what a run leaves behind, `run` and `loop` in which order
-things happen.  Importing this package does not import PyTorch.
+`options` has the options, `folder` the files of a run, `run` and `loop` the sequence of its steps.
+Importing this package does not import PyTorch.
 """
 
 from __future__ import annotations
@@ -22,8 +22,26 @@ __all__ = ["TrainingOptions", "resume", "train"]
 def train(options: TrainingOptions, report: Report | None = None) -> None:
     """Train a DSU-Net into the run folder `options.output`.
 
-    Raises DataError, CheckpointError or TrainingError, before anything is written if the run
-    cannot start as asked; MissingExtraError if a package is not installed.
+    Args:
+        options: All options of the run.
+        report: Prints the progress; by default on stderr.
+
+    Raises:
+        DataError: Images or masks cannot be used.
+        CheckpointError: A weight file cannot be used.
+        TrainingError: The run cannot start (nothing is written then), or fails.
+        MissingExtraError: A package is not installed.
+
+    Example:
+        >>> config = DSUNetConfig.preset("nano")
+        >>> train(
+        ...     TrainingOptions(
+        ...         output=Path("runs/nano"),
+        ...         datasets=(Path("scenes"),),
+        ...         config=config,
+        ...         train_encoders=True,
+        ...     )
+        ... )
     """
     _run().train(options, report)
 
@@ -35,11 +53,19 @@ def resume(
     epochs: int | None = None,
     workers: int | None = None,
 ) -> None:
-    """Go on with the run in a folder, with the options that it was started with.
+    """Resume the run in a folder, with the options that it was started with.
 
-    The result is that of a run that was not interrupted.  `epochs` lengthens the run: from where
-    it is, the learning rate follows the cosine of so many epochs.  `workers` is how many processes
-    read images from now on, which does not change the result.  Raises the same as `train`.
+    The result is identical to that of an uninterrupted run.
+
+    Args:
+        path: The run folder.
+        report: Prints the progress; by default on stderr.
+        epochs: New number of epochs, at least the old one.  From here on, the learning rate follows
+            the cosine schedule of that length.
+        workers: New number of processes that load images; it does not change the result.
+
+    Raises:
+        DSUNetError: The same errors as `train`.
     """
     _run().resume(path, report, epochs=epochs, workers=workers)
 

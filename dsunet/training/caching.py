@@ -1,4 +1,4 @@
-"""The pass over the images that fills the feature cache, before the first epoch."""
+"""Fill the feature cache before the first epoch."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from dsunet.training.loading import open_loader
 from dsunet.training.options import TrainingOptions
 from dsunet.training.report import Report
 
-_IMAGES = 4
-"""Of each pass through DINOv2, in inference far below what training needs."""
+_BATCH = 4
+"""Images per forward pass of DINOv2; it needs far less memory than a training step."""
 
 
 def filled_cache(
     fabric: Fabric, options: TrainingOptions, model: DSUNet, data: TrainingData, report: Report
 ) -> FeatureCache | None:
-    """The cache that the options ask for, with all maps in it; each process computes its share.
+    """Fill the cache of the options, divided among the processes; None if there is none.
 
-    Raises TrainingError if the model has nothing to cache, or the cache cannot be written.
+    Raises TrainingError if the model has no DINOv2, or if the cache cannot be written.
     """
     if options.cache is None:
         return None
     if model.dino is None:
         raise TrainingError(
-            "--cache keeps DINOv2's maps, and injection none has none: leave it out"
+            "--cache stores DINOv2's feature maps, and injection none has none: leave it out"
         )
     cache = FeatureCache(
         options.cache,
@@ -60,20 +60,20 @@ def _fill(
     missing: Sequence[int],
     report: Report,
 ) -> None:
-    """Compute and write the maps of the missing images that are this process's."""
-    share = missing[fabric.global_rank :: fabric.world_size]
+    """Compute and write the maps of this process's part of the missing images."""
+    own = missing[fabric.global_rank :: fabric.world_size]
     images = Samples(pairs, {"dino": model.config.dino.image_size}, seed=0, flips=(0, 0))
     batches = [
-        [Key(0, index) for index in share[start : start + _IMAGES]]
-        for start in range(0, len(share), _IMAGES)
+        [Key(0, index) for index in own[start : start + _BATCH]]
+        for start in range(0, len(own), _BATCH)
     ]
-    if not share:
+    if not own:
         return
-    report.say(f"DINOv2's maps of {len(share)} images: computed now, and kept for all runs")
+    report.say(f"computing DINOv2's feature maps of {len(own)} images for the cache")
     loader = open_loader(
         images,
         batches,
-        min(_IMAGES, len(share)),
+        min(_BATCH, len(own)),
         workers=options.worker_count,
         processes=fabric.world_size,
     )
@@ -86,4 +86,4 @@ def _fill(
         for number, key in enumerate(keys):
             of_image = [[one[number] for one in maps[flip]] for flip in range(len(FLIPS))]
             cache.write(key.number, of_image)
-        report.show(done / len(batches), f"image {min(done * _IMAGES, len(share))} of {len(share)}")
+        report.show(done / len(batches), f"image {min(done * _BATCH, len(own))} of {len(own)}")

@@ -1,4 +1,4 @@
-"""Memory for time: activations that are computed again where the gradient needs them."""
+"""Activation checkpointing: recompute activations in the backward pass to save memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dsunet.model import DSUNet
 
 
 def checkpoint_blocks(model: DSUNet) -> None:
-    """Keep only the inputs of Hiera's blocks and adapters, and of DINOv2's blocks if trained.
+    """Store only the inputs of Hiera's blocks and adapters, and of DINOv2's blocks if trained.
 
-    Gradients pass through a frozen block to the adapters before it, so its activations would be
-    kept otherwise.  The model's structure and its state's keys stay as they are.
+    Gradients pass through frozen blocks to the adapters before them, so PyTorch would store the
+    activations of all blocks.  The model's structure and the keys of its state dict do not change.
     """
     modules = [*model.hiera.adapters, *model.hiera.trunk.blocks]
     if model.dino is not None and any(p.requires_grad for p in model.dino.parameters()):
@@ -24,8 +24,8 @@ def checkpoint_blocks(model: DSUNet) -> None:
 
 
 def _recompute(module: nn.Module) -> None:
-    """Let a module compute its forward pass a second time during the backward pass."""
-    # Nothing in a block draws random numbers, so none have to be kept either.
+    """Recompute a module's forward pass during the backward pass."""
+    # The blocks use no random numbers, so the RNG state need not be stored.
     module.forward = functools.partial(
         checkpoint, module.forward, use_reentrant=False, preserve_rng_state=False
     )

@@ -1,4 +1,4 @@
-"""The course of a run as a plot."""
+"""Plot the training curve of a run."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsunet.training.folder import Row
-from dsunet_runtime.quoting import printable
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.message_text import printable
+from dsunet_runtime.output_files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _VALIDATION = {"val_s": "S-measure (validation)", "val_mae": "MAE (validation)"}
 _DOTS_UP_TO = 30
-"""Epochs; more of them are dense enough for a line, which one alone is not."""
+"""Maximum number of epochs that are drawn with markers; one epoch alone would give no line."""
 
 
 def draw_curve(rows: Sequence[Row], path: Path) -> None:
-    """Draw the loss of every epoch, and the S-measure and MAE where there was validation.
+    """Write the curve as PNG: the loss of every epoch, S-measure and MAE of validated ones.
 
     Raises OutputError if the file cannot be written.
     """
@@ -29,7 +29,7 @@ def draw_curve(rows: Sequence[Row], path: Path) -> None:
 
 
 def plot_curve(rows: Sequence[Row], title: str) -> Figure:
-    """The plot of at least one epoch: loss on the left axis, validation on the right one."""
+    """Plot one or more epochs: the loss on the left axis, validation metrics on the right one."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -44,14 +44,14 @@ def plot_curve(rows: Sequence[Row], title: str) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     largest = max((row["loss"] for row in rows if math.isfinite(row["loss"])), default=0)
     axes.set_ylim(0, 1.05 * largest or 1)
-    judged = [row for row in rows if "val_s" in row]
-    if judged:
+    validated = [row for row in rows if "val_s" in row]
+    if validated:
         right = axes.twinx()
         right.set(ylabel="S-measure, MAE", ylim=(0, 1))
         for column, label in _VALIDATION.items():
-            values = [row[column] for row in judged]
+            values = [row[column] for row in validated]
             lines += right.plot(
-                [row["epoch"] for row in judged], values, marker=marker, label=label
+                [row["epoch"] for row in validated], values, marker=marker, label=label
             )
     axes.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, -0.25), ncols=len(lines))
     axes.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""What a run trains on and is validated on: found, checked, and told apart from any other data."""
+"""Find, check and hash the training and validation data of a run."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from dsunet.data.pairs import Pair, Pairing, find_pairs
 from dsunet.errors import DataError
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.manifest import digest
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """The pairs of a run."""
+    """The training and validation pairs of a run, and their hashes."""
 
     pairs: tuple[Pair, ...]
     val_pairs: tuple[Pair, ...]
-    """Those that are judged: evenly spaced, `val_count` at most; none without validation."""
+    """At most `val_count` evenly spaced validation pairs; empty without validation."""
     image_hashes: tuple[str, ...]
     """SHA-256 of each training image's file."""
     sha256: str
-    """Of the names and contents of all training files, in order."""
+    """SHA-256 of the names and contents of all training files, in order."""
 
 
 def find_data(options: TrainingOptions) -> TrainingData:
     """Find all pairs and read them once.
 
-    Raises DataError that lists everything that is unpaired, unreadable or misshaped.
+    Raises DataError with a list of files that are unpaired, unreadable or of the wrong size.
     """
     found = _pairings(options.images, options.masks, options.datasets, Split.TRAIN)
     val_datasets = (options.val_dataset,) if options.val_dataset else ()
@@ -50,12 +50,12 @@ def find_data(options: TrainingOptions) -> TrainingData:
     images, masks = (_hashes([getattr(pair, name) for pair in pairs]) for name in ("image", "mask"))
     names = [pair.stem for pair in pairs]
     lines = "".join(" ".join(line) + "\n" for line in zip(images, masks, names, strict=True))
-    sha256 = hashlib.sha256(os.fsencode(lines)).hexdigest()  # names may be no UTF-8
+    sha256 = hashlib.sha256(os.fsencode(lines)).hexdigest()  # names may not be valid UTF-8
     return TrainingData(tuple(pairs), tuple(val_pairs), tuple(images), sha256)
 
 
 def evenly_spaced(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """At most `count` of them, from the first on."""
+    """At most `count` evenly spaced pairs, beginning with the first."""
     if len(pairs) <= count:
         return list(pairs)
     return [pairs[k * len(pairs) // count] for k in range(count)]

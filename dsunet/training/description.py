@@ -1,4 +1,4 @@
-"""What a run depends on, as its config.json records it."""
+"""The description of a run's model, data and packages in its config.json."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PACKAGES = ("dsunet", "torch", "lightning-fabric", "timm", "sam2", "numpy", "pi
 
 
 def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> dict[str, Any]:
-    """Everything that a run depends on, for its config.json; `model` is what it starts with."""
+    """Describe all that a run depends on, for its config.json; `model` is the initial model."""
     from_files = any((options.checkpoint, options.sam2, options.dinov2))
     return {
         "options": options.absolute().to_dict(),
@@ -43,12 +43,12 @@ def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> dic
 def check_unchanged(
     config: dict[str, Any], ours: dict[str, Any], folder: RunFolder, report: Report
 ) -> None:
-    """Raise TrainingError if a run would go on from other weights; say if packages changed."""
+    """Raise TrainingError if the initial weights have changed; report changed packages."""
     for name in ("encoders", "checkpoint_sha256"):
         if config.get(name) != ours[name]:
             raise TrainingError(
-                f"the weights that {folder.path} was started from have changed ({name}): restore "
-                "their files, or start another run"
+                f"the weight files that {folder.path} was started from have changed ({name}): "
+                "restore them, or start a new run"
             )
     changed = [
         name
@@ -56,4 +56,7 @@ def check_unchanged(
         if config["versions"].get(name) != version
     ]
     if changed:
-        report.say(f"not the {', '.join(changed)} it began with: last digits may differ")
+        report.say(
+            f"versions differ from the start of the run ({', '.join(changed)}): results may differ "
+            "slightly"
+        )

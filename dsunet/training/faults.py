@@ -1,4 +1,4 @@
-"""What goes wrong in PyTorch during a run, in one line that says what to do."""
+"""Convert PyTorch's errors during a run to one-line errors with a remedy."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dsunet_runtime.errors import RuntimeFault
 
 @contextlib.contextmanager
 def named_faults(options: TrainingOptions) -> Iterator[None]:
-    """Raise what lacks memory, and what comes from another process, as one of our errors."""
+    """Convert errors for lack of memory, and errors of worker processes, to errors of dsunet."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise TrainingError(
-            f"the GPU has too little memory for {options.batch} images in "
-            f"{options.accumulate} parts: raise --accumulate, give --checkpointing or "
-            "--precision bf16, or lower --batch"
+            f"out of GPU memory with --batch {options.batch} and --accumulate "
+            f"{options.accumulate}: increase --accumulate, use --checkpointing or --precision "
+            "bf16, or decrease --batch"
         ) from error
     except DataError as error:  # from a worker, with its traceback
         raise DataError(last_line(error)) from error
@@ -36,16 +36,16 @@ def named_faults(options: TrainingOptions) -> Iterator[None]:
 
 @contextlib.contextmanager
 def resumable(folder: RunFolder) -> Iterator[None]:
-    """Say how to go on after a full disk, or a network that gives no numbers."""
+    """Add the command that resumes the run to errors such as a full disk."""
     try:
         yield
     except (RuntimeFault, CheckpointError) as error:
         raise TrainingError(
-            f"{error}; when that is mended, go on with dsunet train --resume {folder.path}"
+            f"{error}; after fixing that, resume with dsunet train --resume {folder.path}"
         ) from error
 
 
 def last_line(error: Exception) -> str:
-    """The message of an exception that came with its traceback from another process."""
+    """The message of an exception that another process raised with its traceback."""
     line = str(error).strip().splitlines()[-1]
     return re.sub(r"^[\w.]+: ", "", line)

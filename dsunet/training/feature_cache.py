@@ -1,10 +1,10 @@
-"""What the frozen DINOv2 gives for each image and each of its flips, computed once and kept.
+"""Cache of the frozen DINOv2's feature maps of each image and flip.
 
-A file holds the maps of one image and flip, because a flipped image's map is not the flipped map:
-position embeddings stay where they are.  They are kept in float16, resampled to what the network
-injects where that is smaller.  A file's name is a hash of all that its content depends on, so a
-cache can be shared by any number of runs, and what does not fit is never found.  The name is in the
-file too, under a checksum over all of it: a file that is damaged, or another one, is computed anew.
+A file has the maps of one image and flip.  Flips are stored separately because position embeddings
+are not flipped.  Maps are float16, resampled to the size that the network injects if that is
+smaller.  The name of a file is a hash of all that its content depends on, so that any number of
+runs can share a cache.  A file also contains its name and a checksum; damaged or misplaced files
+are computed again.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ from dsunet.weight_files import write_safetensors
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import parse_object
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 FORMAT_VERSION = 2
 
 
 def map_sides(config: DSUNetConfig) -> tuple[int, ...]:
-    """Height (and width) of each DINOv2 map that is kept: what the network reads of it, or all."""
+    """Side of each cached DINOv2 map: the size that the network injects, or the whole map."""
     whole, read = config.dino.map_size, config.hiera.map_sizes
-    if config.injection is Injection.ALL:  # one map for all levels, each of another size
+    if config.injection is Injection.ALL:  # one map is resampled to the size of each level
         return (whole,)
     return tuple(min(whole, read[level]) for level in config.injection.hiera_levels)
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureCache:
-    """The maps of the images whose files have `image_hashes`, by their index."""
+    """The cached maps of images, by the index of their file in `image_hashes`."""
 
     folder: Path
     config: DSUNetConfig
     encoder_hash: str
-    """Of DINOv2's weights; see `pretrained.encoder_hashes`."""
+    """Content hash of DINOv2's weights; see `pretrained.encoder_hashes`."""
     precision: str
-    """What DINOv2 computes in."""
+    """Precision of DINOv2's forward pass."""
     image_hashes: tuple[str, ...]
 
     def path(self, index: int, flip: Flip) -> Path:
-        """Where the maps of an image and flip are, or will be."""
+        """Path of the maps of an image and flip."""
         content = {
             "format_version": FORMAT_VERSION,
             "image": self.image_hashes[index],
@@ -70,28 +70,28 @@ class FeatureCache:
         return self.folder / name[:2] / f"{name}.safetensors"
 
     def read(self, index: int, flip: Flip) -> Sample:
-        """The maps of one image and flip: `map0` and so on, each D×s×s, float16.
+        """Read the maps of one image and flip: `map0` and so on, each D×s×s, float16.
 
-        Raises DataError if the file is not there, or damaged.
+        Raises DataError if the file is missing or damaged.
         """
         path = self.path(index, flip)
         try:
-            with open_regular(path) as file:  # safetensors takes no path that is no UTF-8
+            with open_regular(path) as file:  # safetensors accepts only UTF-8 paths
                 content = file.read()
             if compare_checksum(io.BytesIO(content)) is not Checksum.MATCHES:
                 raise ValueError("it is damaged")
             if _name_in(content) != path.stem:
-                raise ValueError("it is another file")
+                raise ValueError("it belongs to other data")
             return load(content)
-        except Exception as error:  # safetensors' own, and what PyTorch makes of types it lacks
+        except Exception as error:  # of safetensors, and of PyTorch for types that it lacks
             raise DataError(
-                f"{path} cannot be read: {reason(error)}; --resume computes it anew"
+                f"{path} cannot be read: {reason(error)}; resume the run to compute it again"
             ) from error
 
     def write(self, index: int, maps: Sequence[Sequence[Tensor]]) -> None:
-        """Keep an image's maps: for each of FLIPS each map D×s×s.
+        """Write an image's maps, each D×s×s, for each of FLIPS.
 
-        Raises TrainingError if they cannot be written.
+        Raises TrainingError if a file cannot be written.
         """
         for flip, of_flip in zip(FLIPS, maps, strict=True):
             tensors = {f"map{k}": one.half().cpu().contiguous() for k, one in enumerate(of_flip)}
@@ -103,7 +103,7 @@ class FeatureCache:
                 raise TrainingError(f"the cache cannot be written: {reason(error)}") from error
 
     def missing(self) -> list[int]:
-        """The images whose maps are not there whole; every file is read."""
+        """Indices of images with missing or damaged maps; reads all files."""
         with ThreadPoolExecutor() as threads:
             whole = list(threads.map(self._is_whole, range(len(self.image_hashes))))
         return [index for index, is_whole in enumerate(whole) if not is_whole]
@@ -118,7 +118,7 @@ class FeatureCache:
 
 
 def kept_maps(maps: Sequence[Tensor], config: DSUNetConfig) -> list[Tensor]:
-    """DINOv2's maps N×D×h×w as they are kept, N×D×s×s: resampled as the network does it."""
+    """Resample DINOv2's maps N×D×h×w to N×D×s×s for the cache, as the network does."""
     return [
         F.interpolate(one, (side, side), mode="bilinear")
         for one, side in zip(maps, map_sides(config), strict=True)
@@ -126,14 +126,14 @@ def kept_maps(maps: Sequence[Tensor], config: DSUNetConfig) -> list[Tensor]:
 
 
 def flipped_images(images: Tensor) -> Iterator[Tensor]:
-    """Images N×3×T×T, mirrored in each way of FLIPS."""
+    """Yield the images N×3×T×T with each of FLIPS."""
     for flip in FLIPS:
         axes = [axis for axis, wanted in ((3, flip.horizontal), (2, flip.vertical)) if wanted]
         yield images.flip(axes)
 
 
 def _name_in(content: bytes) -> object:
-    """The name that a safetensors file says it was written under; None if it says none."""
+    """The file name in a safetensors file's metadata, or None."""
     length = int.from_bytes(content[:8], "little")
     metadata = parse_object(content[8 : 8 + length]).get("__metadata__")
     return metadata.get("name") if isinstance(metadata, dict) else None

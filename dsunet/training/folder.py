@@ -1,4 +1,4 @@
-"""The run folder: what is where, and how a run starts in it or goes on."""
+"""The run folder: its files, config.json and log.csv."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dsunet.errors import TrainingError
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES, parse_object
-from dsunet_runtime.quoting import printable, reason
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.message_text import printable, reason
+from dsunet_runtime.output_files import write_whole
 
 CONFIG_VERSION = 2
 
@@ -24,7 +24,7 @@ Row = dict[str, float]
 
 
 class RunFolder:
-    """Paths of a run, and its two text files."""
+    """Paths in a run folder; reads and writes config.json, and writes log.csv."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,16 +38,16 @@ class RunFolder:
         self.tensorboard = path / "tensorboard"
 
     def start(self, config: dict[str, Any]) -> None:
-        """Make the folder, and write what the run is asked to do.
+        """Create the folder and write config.json.
 
-        Raises TrainingError if there is a run already, or if the folder cannot be made.
+        Raises TrainingError if the folder already has a run or cannot be created.
         """
         self.refuse_started()
         try:
             for folder in (self.path, self.state.parent, self.overlays):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise TrainingError(f"{self.path} cannot be made: {reason(error)}") from error
+            raise TrainingError(f"{self.path} cannot be created: {reason(error)}") from error
         self.write_config(config)
 
     def write_config(self, config: dict[str, Any]) -> None:
@@ -61,38 +61,40 @@ class RunFolder:
             raise TrainingError(str(error)) from error
 
     def refuse_started(self) -> None:
-        """Raise TrainingError if there is a run already."""
+        """Raise TrainingError if the folder already has a run."""
         if self.config.exists():
             raise TrainingError(
-                f"{self.path} already has a run: go on with it by --resume {self.path}, or name "
+                f"{self.path} already has a run: resume it with --resume {self.path}, or give "
                 "another folder"
             )
 
     def read_config(self) -> dict[str, Any]:
-        """What `start` wrote.  Raises TrainingError if it is not there, or damaged."""
+        """Read config.json.  Raises TrainingError if it is missing, damaged or too new."""
         try:
             checksum = verify_checksum(self.config)
             with open_regular(self.config) as file:
                 document = parse_object(file.read(MAX_BYTES + 1))
         except FileNotFoundError as error:
-            raise TrainingError(f"{self.path} has no run to go on with: no config.json") from error
+            raise TrainingError(
+                f"{self.path} has no run to resume: config.json is missing"
+            ) from error
         except NotADirectoryError as error:
             raise TrainingError(
-                f"{self.path} is a file: name the folder of the run, {self.path.parent}"
+                f"{self.path} is a file: give the run folder, {self.path.parent}"
             ) from error
         except (OSError, ValueError) as error:
             raise TrainingError(f"{self.config} is damaged: {reason(error)}") from error
         version = document.get("version")
         if checksum is not Checksum.DIFFERS and version != CONFIG_VERSION:
             raise TrainingError(
-                f"{self.config} has version {printable(version, 20)}, and this dsunet goes on with "
-                f"version {CONFIG_VERSION}: finish the run with the dsunet that began it"
+                f"{self.config} has version {printable(version, 20)}, but this dsunet resumes "
+                f"version {CONFIG_VERSION}: resume the run with the dsunet that started it"
             )
         is_edited = checksum is Checksum.ABSENT and document.get("checksum", "") is None
         if checksum is not Checksum.MATCHES and not is_edited:
             raise TrainingError(
                 f"{self.config} is damaged: its content does not match its checksum; restore it, "
-                "or, if you edited it, put null in the place of the checksum"
+                "or set the checksum to null if you edited the file"
             )
         for name, kind in {"run": str, "options": dict, "data": dict, "versions": dict}.items():
             if not isinstance(document.get(name), kind):
@@ -100,7 +102,7 @@ class RunFolder:
         return document
 
     def write_log(self, rows: Sequence[Row]) -> None:
-        """Write log.csv anew, whole."""
+        """Write log.csv atomically."""
         text = io.StringIO()
         columns = list(dict.fromkeys(name for row in rows for name in row))
         writer = csv.DictWriter(text, columns, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""The processes that read a run's images, and the memory that they need."""
+"""The data loader of a run, and the memory that it needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dsunet.errors import TrainingError
 from dsunet_runtime.memory import available_memory
 
 _SHARED = Path("/dev/shm")
-"""Through which PyTorch's workers hand over what they read, on Linux."""
+"""Shared memory through which PyTorch's workers pass their batches on Linux."""
 
 _PREFETCH = 2  # batches that are ready or being read, for each worker
 _IN_USE = 2  # the batch of a step, and the next one while the step still holds it
@@ -29,10 +29,10 @@ def open_loader(
     processes: int = 1,
     pinned: bool = False,
 ) -> DataLoader[Sample]:
-    """A loader of batches of at most `largest` samples.
+    """Open a loader of batches of at most `largest` samples.
 
-    `processes` is how many processes of this machine open one.  Raises TrainingError if there is
-    too little memory for its batches, before any is read.
+    `processes` is the number of training processes on this machine, each with its own loader.
+    Raises TrainingError if there is not enough memory for the batches.
     """
     size = largest * sum(tensor.nbytes for tensor in samples[Key(0, 0)].values())
     batches_held = workers * _PREFETCH + _IN_USE if workers else 1
@@ -50,22 +50,22 @@ def open_loader(
 
 
 def is_lack_of_shared_memory(error: RuntimeError) -> bool:
-    """Whether PyTorch says, in one of its ways, that workers found /dev/shm full."""
+    """Whether an error of PyTorch means that /dev/shm is full."""
     return re.search(r"shared memory|Bus error|</torch_", str(error)) is not None
 
 
 def shared_memory_fault(workers: int, figures: str = "") -> TrainingError:
-    """What to do where /dev/shm is too small for the workers."""
+    """The error for a /dev/shm that is too small for the workers."""
     return TrainingError(
-        f"{_SHARED} is too small for {workers} processes that read images{figures}: give "
-        "--workers 0, or in Docker start the container with --shm-size=2g"
+        f"{_SHARED} is too small for {workers} workers{figures}: use --workers 0, or in Docker "
+        "start the container with --shm-size=2g"
     )
 
 
 def _require_shared_memory(needed: int, workers: int) -> None:
     try:
         found = os.statvfs(_SHARED)
-    except (OSError, AttributeError):  # no Linux: shared memory is elsewhere
+    except (OSError, AttributeError):  # not Linux
         return
     free = found.f_bavail * found.f_frsize
     if free < needed:
@@ -76,8 +76,8 @@ def _require_memory(needed: int, largest: int) -> None:
     available = available_memory()
     if available is not None and available < needed:
         raise TrainingError(
-            f"the pixels of batches of {largest} images take {_in_mb(needed)}, and this machine "
-            f"has {_in_mb(available)} of memory left: lower --batch, or raise --accumulate"
+            f"batches of {largest} images need {_in_mb(needed)} of memory, but this machine has "
+            f"{_in_mb(available)} available: decrease --batch, or increase --accumulate"
         )
 
 

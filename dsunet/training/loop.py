@@ -1,4 +1,4 @@
-"""Epochs and steps of a run, in one process."""
+"""The training loop of a run, in one process."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from dsunet.training.tensorboard import TensorBoardLog
 from dsunet.training.validation import validate, write_overlays
 
 OVERLAYS = 6
-"""Images in each epoch's sheet."""
+"""Number of images in the contact sheet of each epoch."""
 
-_LOOKED_AT = 20  # steps between two looks at the loss, for which a GPU must be waited for
+_CHECK_INTERVAL = 20  # steps between two checks of the loss, which synchronise with the GPU
 
 
 class Training:
-    """A run that was set up: `run` takes it to its end, from its saved state if there is one."""
+    """A run, from its saved state if there is one."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Training:
         self._model = model
         self._dino = model.dino
         if cache is not None:
-            model.dino = None  # not needed, and so not on the device
+            model.dino = None  # not needed on the device
         self._stepper = Stepper(fabric, options, model)
         self._plan = BatchPlan(
             len(data.pairs),
@@ -76,15 +76,14 @@ class Training:
 
     @property
     def position(self) -> Position:
-        """How far the run is."""
+        """The position of the run."""
         return self._position
 
     def run(self) -> None:
         """Train to the last epoch."""
         if self._position.epoch >= self._options.epochs:
             self._report.say(
-                f"{self._folder.path} is finished: nothing is left to do, unless --epochs "
-                "lengthens it"
+                f"{self._folder.path} is finished: to continue it, give a larger --epochs"
             )
             return
         parts = iter(self._loader)
@@ -113,7 +112,7 @@ class Training:
         )
         return open_loader(
             samples,
-            # One iterator over all epochs: workers are started once, and never wait for an epoch.
+            # One iterator over all epochs: workers start once and prefetch across epochs.
             self._plan.parts_from(position.epoch, position.step, options.epochs),
             self._plan.largest_part,
             workers=options.worker_count,
@@ -122,7 +121,7 @@ class Training:
         )
 
     def _train_epoch(self, parts: Iterator[Sample]) -> None:
-        """The steps of the epoch that are still to do."""
+        """Run the remaining steps of the epoch."""
         position = self._position
         steps = self._plan.steps(position.epoch)
         for keys in steps[position.step :]:
@@ -131,28 +130,28 @@ class Training:
             self._pending.append(self._stepper.step(parts, keys, rate))
             position.step += 1
             position.seconds += time.monotonic() - start
-            if len(self._pending) >= _LOOKED_AT or self._report.is_due:
-                self._look()
+            if len(self._pending) >= _CHECK_INTERVAL or self._report.is_due:
+                self._check_losses()
                 self._show_progress(len(steps))
             if time.monotonic() - self._saved_at >= 60 * self._options.save_every:
                 self._save()
-        self._look()
+        self._check_losses()
 
-    def _look(self) -> None:
-        """Fetch the losses since the last look; raise TrainingError where they are no numbers."""
+    def _check_losses(self) -> None:
+        """Fetch the losses since the last check; raise TrainingError if they are not finite."""
         if not self._pending:
             return
         losses = torch.stack(self._pending).cpu()
         self._pending.clear()
         finite = losses.isfinite().all(1)
-        # With fp16 the scaler leaves out a few steps while it looks for its scale.
+        # With FP16, the gradient scaler skips a few steps until its scale is right.
         tolerated = self._options.precision is Precision.FP16 and bool(finite.any())
         if not finite.all() and not tolerated:
             step = self._position.step - len(losses) + int(finite.logical_not().nonzero()[0]) + 1
             raise TrainingError(
                 f"the loss of step {step} of epoch {self._position.epoch + 1} is not finite: start "
-                "another run with a lower --lr, with --clip 1 or with --precision fp32 (the state "
-                "before that is kept)"
+                "a new run with a lower --lr, with --clip 1 or with --precision fp32 (the last "
+                "saved state is kept)"
             )
         first = self._position.step - len(losses)
         for number in finite.nonzero().flatten().tolist():
@@ -161,7 +160,7 @@ class Training:
             self._log_step(first + number, row)
 
     def _log_step(self, step: int, losses: Sequence[float]) -> None:
-        """For TensorBoard; `step` counts from 0 in this epoch."""
+        """Log a step to TensorBoard; `step` counts from 0 in this epoch."""
         if self._tensorboard is not None:
             epoch, steps = self._position.epoch, self._plan.steps_per_epoch
             rate = learning_rate(self._options, epoch, step, steps)
@@ -191,7 +190,7 @@ class Training:
         return sum(w * loss for w, loss in zip(weights, losses, strict=True))
 
     def _finish_epoch(self) -> None:
-        """Log, judge, write the checkpoints, and last of all the state that says so."""
+        """Validate, write checkpoints and log, and finally save the state."""
         position = self._position
         means = position.mean_losses()
         row: Row = {
@@ -204,7 +203,7 @@ class Training:
             "seconds": position.seconds,
         }
         if self._fabric.is_global_zero:
-            row |= self._judge(position.epoch + 1)
+            row |= self._validate(position.epoch + 1)
             self._write_checkpoints(row)
         position.finish_epoch(row)
         if self._fabric.is_global_zero:
@@ -216,8 +215,8 @@ class Training:
         self._save()
         self._fabric.barrier()
 
-    def _judge(self, epoch: int) -> dict[str, float]:
-        """Metrics on the validation set, if one is due, and a sheet of masks."""
+    def _validate(self, epoch: int) -> dict[str, float]:
+        """Write a contact sheet of masks; return validation metrics if validation is due."""
         due = epoch % self._options.val_every == 0 or epoch == self._options.epochs
         with self._whole_model() as model:
             predictor = TorchPredictor(model.to(self._fabric.device), self._fabric.device)
@@ -235,7 +234,7 @@ class Training:
 
     @contextlib.contextmanager
     def _whole_model(self) -> Iterator[DSUNet]:
-        """The model in evaluation mode, with DINOv2 also where training reads its maps."""
+        """The model in evaluation mode, with DINOv2 even if training uses cached maps."""
         model = self._model
         model.dino = self._dino
         model.eval()
@@ -248,8 +247,8 @@ class Training:
                 self._dino.cpu()
 
     def _save(self) -> None:
-        """Save the state, after a look at the losses that lead to it."""
-        self._look()
+        """Check the losses, then save the state."""
+        self._check_losses()
         if self._fabric.is_global_zero:
             save_state(
                 self._folder.state,

@@ -9,15 +9,15 @@ from torch import Tensor
 from dsunet.model import SegmentationLogits
 
 WINDOW = 31
-"""Side of the square whose mean tells how near a pixel is to the object's border."""
+"""Side of the averaging window: pixels close to the object's border differ from its mean."""
 
 
 def pixel_weight(mask: Tensor) -> Tensor:
-    """How much each pixel counts, 1 to 6: most where its surroundings differ from it.
+    """Compute pixel weights, 1 to 6, largest where a pixel differs from its surroundings.
 
-    `mask` is N×1×H×W, 0 to 1, and so is the result's shape.
+    `mask` is N×1×H×W, 0 to 1; the result has the same shape.
     """
-    # Rows, then columns: the same mean, outside being 0, for a fifteenth of the additions.
+    # Separable mean with zero padding: a fifteenth of the additions of a square window.
     half = WINDOW // 2
     rows = F.avg_pool2d(mask, (WINDOW, 1), stride=1, padding=(half, 0))
     around = F.avg_pool2d(rows, (1, WINDOW), stride=1, padding=(0, half))
@@ -27,11 +27,11 @@ def pixel_weight(mask: Tensor) -> Tensor:
 def structure_loss(
     logits: Tensor, mask: Tensor, weight: Tensor, *, weighted_bce: bool = False
 ) -> Tensor:
-    """Weighted IoU plus cross-entropy, a mean over the batch.
+    """Compute the sum of weighted IoU loss and cross-entropy, averaged over the batch.
 
-    All three N×1×H×W: `logits` of any range, `mask` 0 to 1, `weight` as `pixel_weight` gives it.
-    The published code passes `reduce="none"` where `reduction` was meant, so that its
-    cross-entropy is a plain mean; `weighted_bce` gives the form that weighs each pixel.
+    `logits`, `mask` (0 to 1) and `weight` (from `pixel_weight`) are N×1×H×W.  The published code
+    passes `reduce="none"` instead of `reduction`, so its cross-entropy is a plain mean;
+    `weighted_bce` selects the form that weights each pixel.
     """
     if weighted_bce:
         bce = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
@@ -46,7 +46,7 @@ def structure_loss(
 
 
 def stage_losses(logits: SegmentationLogits, mask: Tensor, *, weighted_bce: bool = False) -> Tensor:
-    """The loss of each output, coarse, middle and fine, as one tensor of 3.
+    """Compute the losses of the coarse, middle and fine output, a tensor of 3.
 
     The logits and the mask are N×1×S×S.
     """

@@ -1,4 +1,4 @@
-"""The network that a run starts with, and what of it is trained."""
+"""The initial model of a run, and the part of it that is trained."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dsunet.training.options import TrainingOptions
 
 
 def starting_model(options: TrainingOptions, notice: Notice | None = None) -> DSUNet:
-    """The model before the first step, on the CPU, in training mode.
+    """Build the initial model, on the CPU, in training mode.
 
-    What no file is given for has fresh weights, drawn from the seed.  `notice` is told what was
-    chosen in the files.  Raises CheckpointError if a
-    file cannot be used, and TrainingError if one is missing.
+    Weights that no file is given for are randomly initialised from the seed.  `notice` receives
+    which networks were chosen from the files.  Raises CheckpointError if a file cannot be used, and
+    TrainingError if one is missing.
     """
     torch.manual_seed(options.seed)
     if options.checkpoint is not None:
@@ -37,8 +37,8 @@ def starting_model(options: TrainingOptions, notice: Notice | None = None) -> DS
         model.requires_grad_(True)
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.requires_grad or not isinstance(tensor, nn.Parameter):
-            tensor.data = tensor.data.clone()  # else mapped from a file, and not to be written to
-    # Convolutions are faster so on CPUs (nano: 1.5 times), and no slower elsewhere.
+            tensor.data = tensor.data.clone()  # memory-mapped files must not be modified
+    # Channels-last convolutions are faster on CPUs (1.5 times for nano), and no slower elsewhere.
     return model.to(memory_format=torch.channels_last).train()
 
 
@@ -48,7 +48,7 @@ def trains_encoders(model: DSUNet) -> bool:
 
 
 def trained_state(model: DSUNet) -> dict[str, Tensor]:
-    """What training changes: the model's state without frozen encoders."""
+    """The part of the model's state dict that training changes: all but frozen encoders."""
     state: dict[str, Tensor] = model.state_dict()
     content = Content.WHOLE if trains_encoders(model) else Content.TRAINED
     return {key: tensor for key, tensor in state.items() if content.holds(key)}
@@ -62,7 +62,7 @@ def _with_fresh_weights(
         files = "--sam2 and --dinov2" if config.injection.hiera_levels else "--sam2"
         raise TrainingError(
             f"frozen encoders need weights: give their official files with {files}, a --checkpoint "
-            "that holds them, or --train-encoders to train everything from scratch"
+            "that includes them, or --train-encoders to train everything from scratch"
         )
     model = DSUNet(config)
     if given:

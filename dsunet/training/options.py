@@ -1,4 +1,4 @@
-"""What a training run is asked to do; the defaults are the paper's protocol.  No PyTorch here."""
+"""The options of a training run.  Does not import PyTorch."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 from dsunet.config import TIMM_PREFIX, DSUNetConfig
 from dsunet.device import Device
 from dsunet.errors import ConfigError, TrainingError
-from dsunet_runtime.quoting import printable, quote, reason
+from dsunet_runtime.message_text import printable, quote, reason
 
 _MAX_COUNT = 1_000_000_000
 _MAX_SEED = 2**63 - 1  # PyTorch's generators take 64 bits
 
 _BYTES = "bytes"
 _JSON_TYPES: dict[Any, Any] = {bool: bool, int: int, float: (int, float)}
-"""What a field's value is in JSON, where that is not text."""
+"""JSON types of the fields that are not text."""
 
 
 class Precision(enum.StrEnum):
-    """What the network computes in; weights, loss and optimizer are always float32."""
+    """Precision of the network; weights, loss and optimizer are always float32."""
 
     FP32 = "fp32"
     BF16 = "bf16"
@@ -34,37 +34,40 @@ class Precision(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOptions:
-    """A whole training run.  Raises TrainingError where the parts do not fit each other."""
+    """All options of a training run; the defaults are the paper's protocol.
+
+    Raises TrainingError if an option is out of range, or if options are inconsistent.
+    """
 
     output: Path
     """The run folder."""
     images: Path | None = None
     masks: Path | None = None
     datasets: tuple[Path, ...] = ()
-    """Folders of standard datasets, trained on together; instead of `images` and `masks`."""
+    """Folders of published datasets, used together, instead of `images` and `masks`."""
 
     config: DSUNetConfig | None = None
-    """By default that of `checkpoint`, or else the paper's."""
+    """Configuration; by default that of `checkpoint`, or else the paper's."""
     checkpoint: Path | None = None
-    """What to start from; by default, fresh weights for all that is trained."""
+    """Checkpoint to start from; by default, trained weights are randomly initialised."""
     sam2: Path | None = None
     dinov2: str | None = None
     train_encoders: bool = False
 
     epochs: int = 50
     batch: int = 8
-    """Images of one optimizer step, over all devices and parts."""
+    """Images per optimizer step, over all devices and accumulation steps."""
     lr: float = 1e-3
     min_lr: float = 1e-7
     warmup: float = 0
     """Epochs during which the learning rate rises linearly."""
     weight_decay: float = 5e-4
     clip: float | None = None
-    """Largest norm of the gradient."""
+    """Maximum gradient norm; None for no clipping."""
     horizontal_flip: float = 0.5
     vertical_flip: float = 0.5
     deep_supervision: tuple[float, float, float] = (0.25, 0.5, 1.0)
-    """Weights of the losses of the coarse, middle and fine output."""
+    """Loss weights of the coarse, middle and fine output."""
     weighted_bce: bool = False
     seed: int = 0
 
@@ -72,7 +75,7 @@ class TrainingOptions:
     devices: int = 1
     precision: Precision = Precision.FP32
     accumulate: int = 1
-    """Parts in which each device computes its share of a batch, one after the other."""
+    """Gradient accumulation steps per batch."""
     checkpointing: bool = False
     cache: Path | None = None
     workers: int = 4
@@ -83,11 +86,11 @@ class TrainingOptions:
     val_every: int = 1
     val_count: int = 200
     save_every: float = 5.0
-    """Minutes between two saved states; 0 saves after every step."""
+    """Minutes between two saves of the state; 0 saves after every step."""
     save_all: bool = False
-    """Write the frozen encoders into the checkpoints too."""
+    """Save the frozen encoders in the checkpoints too."""
     tensorboard: bool = False
-    """Log for TensorBoard too, in the run folder."""
+    """Also log to TensorBoard, in the run folder."""
 
     def __post_init__(self) -> None:
         _check_source(self.images, self.masks, self.datasets, "--images", "--masks", "--dataset")
@@ -118,23 +121,23 @@ class TrainingOptions:
         )
         if self.batch % (self.devices * self.accumulate):
             raise TrainingError(
-                f"--batch {self.batch} does not divide by --devices {self.devices} times "
+                f"--batch {self.batch} is not divisible by --devices {self.devices} times "
                 f"--accumulate {self.accumulate}: choose a multiple of "
                 f"{self.devices * self.accumulate}"
             )
         if self.cache and self.train_encoders:
             raise TrainingError(
-                "--cache keeps what a frozen DINOv2 computes, and --train-encoders changes it: "
-                "give one of them"
+                "--cache requires a frozen DINOv2, which --train-encoders trains: give only one of "
+                "them"
             )
 
     @property
     def worker_count(self) -> int:
-        """Processes that read images; more than there are cores would only wait for each other."""
+        """Number of processes that load images: `workers`, limited to the number of cores."""
         return min(self.workers, os.cpu_count() or 1)
 
     def absolute(self) -> Self:
-        """The same with absolute paths, so that a run can go on from any working directory."""
+        """Copy the options with absolute paths, to resume from any working directory."""
         changes: dict[str, Any] = {
             field.name: value.absolute()
             for field in dataclasses.fields(self)
@@ -146,13 +149,13 @@ class TrainingOptions:
         return dataclasses.replace(self, datasets=datasets, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_dict` reads them back."""
+        """Convert to plain values for JSON; `from_dict` reads them."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {name: _plain(value) for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The options that `to_dict` wrote.  Raises TrainingError on anything else."""
+        """Read the values that `to_dict` returned.  Raises TrainingError if they are invalid."""
         hints = get_type_hints(cls)
         names = [field.name for field in dataclasses.fields(cls)]
         try:
@@ -168,9 +171,9 @@ def _check_source(
 ) -> None:
     either, or_, instead = names
     if datasets and (images or masks):
-        raise TrainingError(f"{instead} names images and masks: leave {either} and {or_} out")
+        raise TrainingError(f"{instead} replaces {either} and {or_}: leave {either} and {or_} out")
     if not datasets and not (images and masks):
-        raise TrainingError(f"give {either} and {or_}, or {instead}")
+        raise TrainingError(f"give either {either} and {or_}, or {instead}")
 
 
 def _require(holds: bool, options: TrainingOptions, name: str, range_: str) -> None:
@@ -188,7 +191,7 @@ def _plain(value: Any) -> Any:
 
 
 def _plain_text(text: str) -> str | dict[str, str]:
-    """A text or path as it is, and a path that is no UTF-8 as its bytes."""
+    """A text or path unchanged, or a path that is not valid UTF-8 as its bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -197,7 +200,7 @@ def _plain_text(text: str) -> str | dict[str, str]:
 
 
 def _read(hint: Any, value: Any) -> Any:
-    """A value from JSON as the type of its field.  Raises ValueError or TypeError."""
+    """Convert a value from JSON to the type of its field.  Raises ValueError or TypeError."""
     if get_origin(hint) is types.UnionType:
         if value is None:
             return None
@@ -207,7 +210,7 @@ def _read(hint: Any, value: Any) -> Any:
         if not isinstance(value, list) or (
             Ellipsis not in others and len(value) != 1 + len(others)
         ):
-            raise ValueError(f"{quote(value)} is no list of the right length")
+            raise ValueError(f"{quote(value)} is not a list of the right length")
         return tuple(_read(of, item) for item in value)
     if hint is DSUNetConfig:
         return DSUNetConfig.from_dict(value)
@@ -215,5 +218,5 @@ def _read(hint: Any, value: Any) -> Any:
         value = os.fsdecode(bytes.fromhex(value[_BYTES]))
     is_bool = isinstance(value, bool)
     if is_bool is not (hint is bool) or not isinstance(value, _JSON_TYPES.get(hint, str)):
-        raise ValueError(f"{quote(value)} is no {hint.__name__}")
+        raise ValueError(f"{quote(value)} is not of type {hint.__name__}")
     return hint(value)

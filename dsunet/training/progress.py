@@ -1,4 +1,4 @@
-"""What a run tells about itself: a line at its start, and one while it goes on."""
+"""The first line that a run prints, and the memory figure of its progress line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dsunet_runtime.bench.memory import resident
 def start_line(
     options: TrainingOptions, data: TrainingData, model: DSUNet, device: torch.device
 ) -> str:
-    """Where a run trains, on how many images, and how many parameters."""
+    """The first line of a run: device, number of images, number of parameters."""
     where = str(device)
     if device.type == "cuda":
         where += f" ({torch.cuda.get_device_name(device)})"
@@ -26,12 +26,12 @@ def start_line(
     total, trained = sum(n for n, _ in counts), sum(n for n, is_trained in counts if is_trained)
     return (
         f"device {where}, {options.precision}; {images}; {total:,} parameters, "
-        f"{trained:,} of them trained ({trained / total:.2%})"
+        f"{trained:,} trained ({trained / total:.2%})"
     )
 
 
 def memory_in_use(device: torch.device) -> str:
-    """What this process holds of the device's memory; empty where the system does not tell."""
+    """Memory of the device that this process uses; empty if the system does not report it."""
     if device.type == "cuda":
         return f"GPU {torch.cuda.memory_reserved(device) / 1e9:.1f} GB"
     held = resident()

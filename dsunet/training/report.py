@@ -1,6 +1,4 @@
-"""What a run prints while it goes on: a live line on a terminal, a line a minute in a log, and a
-line for each epoch.
-"""
+"""The progress of a run: a live line on a terminal or a line per minute, and a line per epoch."""
 
 from __future__ import annotations
 
@@ -9,17 +7,17 @@ import time
 from typing import Self, TextIO
 
 from dsunet.training.folder import Row
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.progress import StatusLine, bar
 
 _PAUSE = {True: 0.2, False: 60.0}
-"""Seconds between two lines of progress, on a terminal and in a log."""
+"""Seconds between two progress lines, by whether the stream is a terminal."""
 
 _BAR = 10
 
 
-class Report(Closing):
-    """Reports to stderr, or to `stream`, from `with` on; before, it can go to other processes."""
+class Report(Closeable):
+    """Prints progress to stderr or `stream`, inside its `with`; outside, it can be pickled."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
@@ -32,7 +30,7 @@ class Report(Closing):
         return self
 
     def close(self) -> None:
-        """Clear the line of progress."""
+        """Clear the progress line."""
         if self._line is not None:
             self._line.close()
 
@@ -42,7 +40,7 @@ class Report(Closing):
             self._line.say(line)
 
     def show(self, done: float, text: str) -> None:
-        """Show progress, `done` from 0 to 1; in a log only if it is due."""
+        """Show progress, with `done` from 0 to 1; in a log only if it is due."""
         if self._line is None:
             return
         if self._line.is_terminal:
@@ -55,14 +53,14 @@ class Report(Closing):
 
     @property
     def is_due(self) -> bool:
-        """Whether progress was shown long enough ago."""
+        """Whether the interval since the last progress line has passed."""
         return (
             self._line is not None
             and time.monotonic() - self._shown >= _PAUSE[self._line.is_terminal]
         )
 
     def epoch(self, row: Row, epochs: int) -> None:
-        """Print what an epoch came to."""
+        """Print the result of an epoch."""
         metrics = "".join(
             f"  {name.removeprefix('val_')} {value:.4f}"
             for name, value in row.items()
@@ -75,7 +73,7 @@ class Report(Closing):
 
 
 def in_words(seconds: float) -> str:
-    """A duration, such as 41 s, 3:20 min or 2:05 h."""
+    """Format a duration, such as 41 s, 3:20 min or 2:05 h."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

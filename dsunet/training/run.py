@@ -1,4 +1,4 @@
-"""A run from its options, or from its folder, to its last epoch."""
+"""Start or resume a run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PRECISIONS: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     Precision.FP16: "16-mixed",
 }
 _STRATEGIES = {"cpu": "ddp_fork", "cuda": "ddp_spawn"}
-"""How several processes begin; once CUDA is in use, it cannot be forked."""
+"""Lightning's strategy for several processes; a process that uses CUDA cannot be forked."""
 
 
 def train(options: TrainingOptions, report: Report | None = None) -> None:
@@ -61,7 +61,7 @@ def resume(
     begun = TrainingOptions.from_dict(config["options"])
     if epochs is not None and epochs < begun.epochs:
         raise TrainingError(
-            f"{path} is a run of {begun.epochs} epochs, which --epochs can raise and not lower"
+            f"{path} is a run of {begun.epochs} epochs: --epochs can only increase that"
         )
     options = dataclasses.replace(
         begun,
@@ -71,8 +71,8 @@ def resume(
     data = find_data(options)
     if data.sha256 != config["data"].get("sha256"):
         raise TrainingError(
-            f"the images or masks are not those that {path} was started with: restore them, or "
-            "start another run"
+            f"the images or masks have changed since {path} was started: restore them, or start a "
+            "new run"
         )
     _launch(options, data, folder, report or Report(), config)
 
@@ -107,7 +107,7 @@ def _run(
     report: Report,
     config: dict[str, Any] | None,
 ) -> None:
-    """What every process does; `config` is that of a run to go on with."""
+    """Train in one process; `config` is that of a run to resume."""
     with (
         reproducible(),
         named_faults(options),
@@ -140,34 +140,32 @@ def _record_changes(
     folder: RunFolder,
     report: Report,
 ) -> None:
-    """Write the options that a run goes on with into its config.json, and since when it does."""
+    """Record the changed options of a resumed run, and their position, in config.json."""
     before, epochs = config["options"]["epochs"], options.epochs
     if epochs != before:
         change = {"from": before, "to": epochs, "epoch": position.epoch, "step": position.step}
         config = {**config, "lengthened": [*config.get("lengthened", []), change]}
         rate = learning_rate(options, position.epoch, 0, 1)
         report.say(
-            f"lengthened from {before} to {epochs} epochs: the learning rate goes on along the "
-            f"cosine of {epochs} epochs, at {rate:.2e}"
+            f"lengthened from {before} to {epochs} epochs: the learning rate continues at "
+            f"{rate:.2e}, on the cosine schedule of {epochs} epochs"
         )
     folder.write_config({**config, "options": options.to_dict()})
 
 
 def make_fabric(options: TrainingOptions) -> Fabric:
-    """Lightning's Fabric for the devices and the precision asked for."""
+    """Create Lightning's Fabric for the devices and the precision of the options."""
     device = options.device.resolve()
     if device.type == "cuda" and torch.cuda.device_count() < options.devices:
         raise TrainingError(
-            f"--devices asks for {options.devices}, and PyTorch finds {torch.cuda.device_count()} "
-            "GPUs here"
+            f"--devices is {options.devices}, but PyTorch finds {torch.cuda.device_count()} GPUs "
+            "on this machine"
         )
     cores = os.cpu_count() or 1
     if device.type == "cpu" and options.devices > cores:
-        raise TrainingError(
-            f"--devices asks for {options.devices} processes, and this machine has {cores} cores"
-        )
+        raise TrainingError(f"--devices is {options.devices}, but this machine has {cores} cores")
     if device.type == "cpu" and options.precision is Precision.FP16:
-        raise TrainingError("CPUs do not train in fp16: choose --precision bf16 or fp32")
+        raise TrainingError("training on a CPU does not support fp16: use --precision bf16 or fp32")
     return Fabric(
         accelerator=device.type,
         devices=options.devices,
@@ -178,7 +176,7 @@ def make_fabric(options: TrainingOptions) -> Fabric:
 
 @contextlib.contextmanager
 def reproducible() -> Iterator[None]:
-    """Ask PyTorch for the same numbers every time, as far as it can, while in it."""
+    """Use PyTorch's deterministic algorithms, as far as available, inside the context."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]

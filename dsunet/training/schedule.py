@@ -1,4 +1,4 @@
-"""The learning rate of every step."""
+"""The learning rate schedule."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dsunet.training.options import TrainingOptions
 
 
 def learning_rate(options: TrainingOptions, epoch: int, step: int, steps: int) -> float:
-    """Of one step: cosine annealing by the epoch, as in the published code, after a warm-up.
+    """The learning rate of a step: linear warm-up, and cosine annealing per epoch.
 
-    `epoch` and `step` (of `steps` in the epoch) count from 0.  The warm-up's factor rises from
-    step to step, up to 1.
+    Annealing per epoch is that of the published code.  `epoch` and `step` (of `steps` per epoch)
+    count from 0.
     """
     cosine = (1 + math.cos(math.pi * epoch / options.epochs)) / 2
     annealed = options.min_lr + (options.lr - options.min_lr) * cosine

@@ -1,6 +1,6 @@
-"""All that a run needs to go on as if it had not been interrupted, in one file.
+"""The training state: all that a run needs to resume with identical results, in one file.
 
-It is what `torch.save` writes, and behind that a checksum over the whole file (`checksum`).
+The file is that of `torch.save`, followed by a checksum of the whole file (`dsunet.checksum`).
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ from dsunet.errors import TrainingError
 from dsunet.model import DSUNet
 from dsunet.training.folder import Row
 from dsunet.training.model import trained_state
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 STATE_VERSION = 2
 
 
 @dataclass(slots=True)
 class Position:
-    """How far a run has come."""
+    """The position of a run, and its log."""
 
     epoch: int = 0
-    """Finished epochs."""
+    """Number of finished epochs."""
     step: int = 0
-    """Finished steps of the next epoch."""
+    """Number of finished steps of the current epoch."""
     losses: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """Sums of the coarse, middle and fine loss over those steps."""
+    """Sums of the coarse, middle and fine loss over the steps of the current epoch."""
     counted: int = 0
-    """Steps in those sums."""
+    """Number of steps in these sums."""
     seconds: float = 0.0
-    """Spent on those steps."""
+    """Seconds spent on the current epoch."""
     best: float = 0.0
-    """The highest S-measure so far."""
+    """The highest S-measure of the validation so far."""
     log: list[Row] = field(default_factory=list)
-    """A row for each finished epoch."""
+    """One row per finished epoch."""
 
     def add(self, losses: Sequence[float]) -> None:
-        """Count one step's losses."""
+        """Add the losses of one step."""
         self.losses = [total + loss for total, loss in zip(self.losses, losses, strict=True)]
         self.counted += 1
 
     def mean_losses(self) -> list[float]:
-        """Over the counted steps of the epoch."""
+        """Mean coarse, middle and fine loss of the current epoch."""
         return [total / max(self.counted, 1) for total in self.losses]
 
     def finish_epoch(self, row: Row) -> None:
-        """Go to the next epoch."""
+        """Append a row to the log and go to the next epoch."""
         self.log.append(row)
         self.epoch += 1
         self.step, self.losses, self.counted, self.seconds = 0, [0.0, 0.0, 0.0], 0, 0.0
@@ -65,9 +65,9 @@ class Position:
 def save_state(
     path: Path, run: str, model: DSUNet, optimizer: Optimizer, fabric: Fabric, position: Position
 ) -> None:
-    """Write the state of the run with an id, whole or not at all.
+    """Write the state of the run with the id `run` atomically.
 
-    Raises OutputError if it cannot be written.
+    Raises OutputError if the file cannot be written.
     """
     state = {
         "version": STATE_VERSION,
@@ -80,7 +80,7 @@ def save_state(
     }
 
     def write(beside: Path) -> None:
-        with beside.open("wb") as file:  # PyTorch would not say why it cannot write to a path
+        with beside.open("wb") as file:  # with a path, PyTorch hides the reason of a failure
             torch.save(state, file)
             file.write(PLACEHOLDER.encode())
 
@@ -90,9 +90,9 @@ def save_state(
 def load_state(
     path: Path, run: str, model: DSUNet, optimizer: Optimizer, fabric: Fabric
 ) -> Position:
-    """Put a saved state into a run that was set up in the same way, and say how far it was.
+    """Load a saved state into the model and optimizer of its run, and return its position.
 
-    Raises TrainingError if the file is damaged or is not this run's.
+    Raises TrainingError if the file is damaged or belongs to another run.
     """
     with _named_faults(path):
         state = _read(path, run)
@@ -104,7 +104,7 @@ def load_state(
 
 
 def saved_position(path: Path, run: str) -> Position:
-    """How far a saved state is.  Raises TrainingError if it is damaged or not this run's."""
+    """Read the position of a saved state.  Raises TrainingError as `load_state` does."""
     with _named_faults(path):
         return Position(**_read(path, run)["position"])
 
@@ -113,28 +113,28 @@ def saved_position(path: Path, run: str) -> Position:
 def _named_faults(path: Path) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # the unpickler raises whatever an unknown stream leads it to
+    except Exception as error:  # the unpickler raises any type for an unknown stream
         raise TrainingError(
-            f"{path} cannot be gone on with ({reason(error)}): restore it, or start another run, "
-            "with --checkpoint to keep what this one learned"
+            f"{path} cannot be resumed ({reason(error)}): restore it, or start a new run from the "
+            "last checkpoint with --checkpoint"
         ) from error
 
 
 def _read(path: Path, run: str) -> dict[str, Any]:
     if verify_checksum(path) is not Checksum.MATCHES:
         raise ValueError("it is damaged: its content does not match its checksum")
-    with path.open("rb") as file:  # PyTorch takes no path that is no UTF-8
+    with path.open("rb") as file:  # PyTorch accepts only UTF-8 paths
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     if state["version"] != STATE_VERSION:
         raise ValueError(f"its version is {state['version']}, not {STATE_VERSION}")
     if state["run"] != run:
-        raise ValueError("it is of another run")
+        raise ValueError("it belongs to another run")
     return state
 
 
 def _fill(tensors: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
     if tensors.keys() != saved.keys():
-        raise ValueError("it is of another network")
+        raise ValueError("it belongs to another network")
     with torch.no_grad():
         for key, tensor in tensors.items():
             tensor.copy_(saved[key])

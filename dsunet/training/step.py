@@ -1,4 +1,4 @@
-"""One optimizer step: forward, loss, backward, in parts and on several devices if asked."""
+"""One optimizer step, with gradient accumulation and on one or more devices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stepper:
         self._fabric = fabric
         self._options = options
         if fabric.world_size > 1 and fabric.device.type == "cuda":
-            # Statistics of the whole batch, as on one device; PyTorch has no such norm for CPUs.
+            # Batch statistics over all devices, as on one; PyTorch supports this on CUDA only.
             nn.SyncBatchNorm.convert_sync_batchnorm(model)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=options.lr, weight_decay=options.weight_decay)
@@ -31,14 +31,15 @@ class Stepper:
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """AdamW over all that is trained."""
+        """The AdamW optimizer of the trained parameters."""
         optimizer: torch.optim.Optimizer = self._optimizer.optimizer
         return optimizer
 
     def step(self, parts: Iterator[Sample], keys: list[list[Key]], rate: float) -> Tensor:
-        """Take the parts of one batch, whose samples `keys` names, and change the weights.
+        """Run one optimizer step on the parts of a batch.
 
-        `rate` is the learning rate.  Gives the coarse, middle and fine loss, a tensor of 3.
+        `keys` are the samples of each part, `rate` is the learning rate.  Returns the coarse,
+        middle and fine loss, a tensor of 3.
         """
         total = sum(map(len, keys))
         losses = torch.zeros(3, device=self._fabric.device)
@@ -48,9 +49,9 @@ class Stepper:
                 stages = stage_losses(
                     self._logits(batch), batch["mask"], weighted_bce=self._options.weighted_bce
                 )
-                share = len(part) / total
-                self._fabric.backward((stages * self._weights).sum() * share)
-            losses += stages.detach() * share
+                fraction = len(part) / total
+                self._fabric.backward((stages * self._weights).sum() * fraction)
+            losses += stages.detach() * fraction
         if self._options.clip is not None:
             self._fabric.clip_gradients(
                 self._forward,
@@ -65,7 +66,7 @@ class Stepper:
         return losses
 
     def _logits(self, batch: Sample) -> SegmentationLogits:
-        """Of the images and, where they are cached, DINOv2's maps."""
+        """Compute the logits from the images, or from the images and cached DINOv2 maps."""
         images = _channels_last(batch["hiera"])
         logits: SegmentationLogits
         if "map0" in batch:

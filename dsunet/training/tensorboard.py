@@ -1,4 +1,4 @@
-"""The course of a run for TensorBoard: an option, because it needs a package of its own."""
+"""Logging to TensorBoard, which needs an extra package."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from dsunet.errors import MissingExtraError
 from dsunet.training.folder import Row
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import OutputError
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 _T = TypeVar("_T")
 
@@ -25,10 +25,10 @@ def require_tensorboard() -> None:
         raise MissingExtraError.of(error, "tensorboard") from error
 
 
-class TensorBoardLog(Closing):
-    """Scalars in a folder: of every step under `step/`, of every epoch under `epoch/`.
+class TensorBoardLog(Closeable):
+    """Logs the scalars of every step under `step/`, and of every epoch under `epoch/`.
 
-    `step` is the step that a run goes on with; what an interrupted run logged from there on is
+    `step` is the first step of this process; entries of an interrupted run from there on are
     hidden.  All methods raise OutputError if the folder cannot be written to.
     """
 
@@ -39,18 +39,18 @@ class TensorBoardLog(Closing):
         self._writer = self._write(SummaryWriter, str(folder), purge_step=step)
 
     def step(self, number: int, loss: float, stages: Sequence[float], rate: float) -> None:
-        """Log a step: its loss, those of the coarse, middle and fine output, and the rate."""
+        """Log a step: total loss, losses of the three outputs, and learning rate."""
         values = {"loss": loss, "lr": rate}
         values |= {f"loss_{name}": one for name, one in zip(_STAGES, stages, strict=True)}
         self._add("step", values, number)
 
     def epoch(self, row: Row) -> None:
-        """Log a row of log.csv, and write all that was logged so far to the disk."""
+        """Log a row of log.csv, and flush."""
         self._add("epoch", row, int(row["step"]))
         self._write(self._writer.flush)
 
     def close(self) -> None:
-        """Write what is left, and end the thread that writes."""
+        """Flush, and end the writer's thread."""
         self._write(self._writer.close)
 
     def _add(self, group: str, values: Row, step: int) -> None:

@@ -1,4 +1,4 @@
-"""How a model in training does: metrics, and pictures of its masks."""
+"""Validation of a model in training: metrics, and contact sheets of its masks."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from dsunet.data.pairs import Pair
 from dsunet.evaluation.metrics import ImageScores, score_image, summarize
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.sheet import draw_sheet
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.output_files import write_whole
 
 _TILE = 256
 
 
 def validate(predictor: TorchPredictor, pairs: Sequence[Pair]) -> dict[str, float]:
-    """S-measure, mean F-measure, MAE and IoU, as columns of the log.
+    """Compute S-measure, mean F-measure, MAE and IoU, as columns of the log.
 
-    The S-measure is over the images that have one (see `ImageScores`): it tells the best epoch.
+    The S-measure, which determines the best epoch, is averaged over the images for which it is
+    defined (see `ImageScores`).
     """
     images = [_score(predictor, pair) for pair in pairs]
     scores = summarize(images)
@@ -40,9 +41,9 @@ def _score(predictor: TorchPredictor, pair: Pair) -> ImageScores:
 
 
 def write_overlays(predictor: TorchPredictor, pairs: Sequence[Pair], path: Path) -> None:
-    """Write one JPEG file with a row for each pair: image, truth, mask.
+    """Write a JPEG contact sheet with one row per pair: image, ground truth, mask.
 
-    Raises OutputError if that does not succeed.
+    Raises OutputError if the file cannot be written.
     """
     rows = []
     for pair in pairs:

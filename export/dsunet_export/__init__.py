@@ -1,7 +1,90 @@
-"""From a DSU-Net checkpoint to a verified artifact."""
+"""From a DSU-Net checkpoint to a verified artifact.
 
+    options = ExportOptions(precision=ExportPrecision.FP16)
+    origin = WeightsOrigin(checkpoint.name, dsunet.checkpoint_sha256(checkpoint))
+    export_onnx(dsunet.load_model(checkpoint), origin, Path("nano.onnx"), options, print)
+
+Importing this package imports neither PyTorch nor ONNX nor TensorRT.  Each name is loaded at its
+first use, and raises MissingExtraError if a package that it needs is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
 import os
+from typing import TYPE_CHECKING
+
+from dsunet_export.errors import (
+    ExportError,
+    MissingExtraError,
+    VerificationError,
+    missing_package,
+)
+from dsunet_runtime import __version__ as __version__
+
+if TYPE_CHECKING:
+    from dsunet_export.onnx import export_onnx
+    from dsunet_export.options import ExportOptions, ExportPrecision, WeightsOrigin
+    from dsunet_export.tensorrt.builder import build_engine
+    from dsunet_export.tensorrt.configuration import EngineOptions
+    from dsunet_export.tensorrt.profiles import Ranges
+    from dsunet_export.tensorrt.targets import choose_target
+    from dsunet_runtime.compute import Compute
+    from dsunet_runtime.flavor import Flavor
+    from dsunet_runtime.manifest import InputForm, MaskForm
+
+__all__ = [
+    "Compute",
+    "EngineOptions",
+    "ExportError",
+    "ExportOptions",
+    "ExportPrecision",
+    "Flavor",
+    "InputForm",
+    "MaskForm",
+    "MissingExtraError",
+    "Ranges",
+    "VerificationError",
+    "WeightsOrigin",
+    "build_engine",
+    "choose_target",
+    "export_onnx",
+]
 
 # Before ONNX Runtime is imported: it would report its use to its maker, and write an identifier
 # into the home folder.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+_MODULES = {
+    "Compute": "dsunet_runtime.compute",
+    "EngineOptions": "dsunet_export.tensorrt.configuration",
+    "ExportOptions": "dsunet_export.options",
+    "ExportPrecision": "dsunet_export.options",
+    "Flavor": "dsunet_runtime.flavor",
+    "InputForm": "dsunet_runtime.manifest",
+    "MaskForm": "dsunet_runtime.manifest",
+    "Ranges": "dsunet_export.tensorrt.profiles",
+    "WeightsOrigin": "dsunet_export.options",
+    "build_engine": "dsunet_export.tensorrt.builder",
+    "choose_target": "dsunet_export.tensorrt.targets",
+    "export_onnx": "dsunet_export.onnx",
+}
+
+
+if not TYPE_CHECKING:  # type checkers read the imports above, and miss no misspelt name
+
+    def __getattr__(name):
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            value = getattr(importlib.import_module(_MODULES[name]), name)
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                f"{missing_package(error)} is not installed: pip install 'dsunet[export]'"
+            ) from error
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -14,7 +14,7 @@ from dsunet_runtime.bounds import is_plain_name
 from dsunet_runtime.file_kinds import ENGINE_SUFFIX, ONNX_SUFFIX, is_engine, is_onnx
 from dsunet_runtime.files import destination, is_unicode, staging_folder
 from dsunet_runtime.manifest import FileDigest, Manifest, digest
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 if TYPE_CHECKING:
     import onnx_ir as ir  # an engine is built without it

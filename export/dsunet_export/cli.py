@@ -1,4 +1,4 @@
-"""The command `dsunet-export`.  PyTorch and ONNX are imported inside commands."""
+"""The command `dsunet-export`.  Each command imports PyTorch and ONNX itself, when it runs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.errors import ConfigError, DSUNetError
 from dsunet_export.artifact import check_onnx_output
-from dsunet_export.cli_doctor import doctor
-from dsunet_export.cli_trt import trt
-from dsunet_export.cli_verify import verify
+from dsunet_export.cli_doctor import DOCTOR_EXAMPLES, doctor
+from dsunet_export.cli_trt import TRT_EXAMPLES, trt
+from dsunet_export.cli_verify import VERIFY_EXAMPLES, verify
 from dsunet_export.errors import ExportError, MissingExtraError, missing_package
 from dsunet_export.options import (
     DEFAULT_OPSET,
@@ -34,63 +34,96 @@ from dsunet_runtime.command import complain, make_app
 from dsunet_runtime.command_options import MAX_SEED, as_wrong_usage, file_to_write, integer
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.manifest import InputForm, MaskForm
-from dsunet_runtime.quoting import quote, readable
+from dsunet_runtime.message_text import quote, readable
 
 if TYPE_CHECKING:
     from dsunet import DSUNet
 
 DYNAMIC = "dynamic"
 
+_MODEL, _GRAPH, _PRECISION, _VERIFICATION = "Model", "Graph", "Precision", "Verification"
+"""The groups of options in the help of `onnx`."""
+_ONNX_EXAMPLES = """\b
+Examples:
+  dsunet-export onnx model.pth -o dsunet.onnx
+  dsunet-export onnx runs/sod -o dsunet16.onnx --precision fp16
+  dsunet-export onnx model.pth -o dsunet8.onnx --precision int8 --images photos
+  dsunet-export onnx --preset nano --random-weights -o nano.onnx
+"""
+_INSPECT_EXAMPLES = """\b
+Examples:
+  dsunet-export inspect dsunet.onnx
+  dsunet-export inspect dsunet.engine --json
+"""
+
 Verbose = Annotated[
     bool,
-    typer.Option("-v", "--verbose", help="Print every comparison, not only the worst."),
+    typer.Option(
+        "-v",
+        "--verbose",
+        help="Print every comparison, not only the worst.",
+        rich_help_panel=_VERIFICATION,
+    ),
 ]
 
 app = make_app(
     "dsunet-export",
-    "From a DSU-Net checkpoint to a verified artifact.",
+    "Export DSU-Net checkpoints to ONNX files and TensorRT engines.",
     ExportError,
     DSUNetError,
     RuntimeFault,
 )
 
 
-@app.command()
+@app.command(epilog=_ONNX_EXAMPLES)
 def onnx(
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", callback=file_to_write, help="The file to write, NAME.onnx."
+            "-o", "--output", callback=file_to_write, help="ONNX file to write, NAME.onnx."
         ),
     ],
     checkpoint: Annotated[
         Path | None,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="The weights, a file or the folder of a run; not with --random-weights.",
+            help="Checkpoint file, or a run folder of `dsunet train`.  Omit it with "
+            "--random-weights.",
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help=f"{', '.join(PRESETS)}.  [default: read from CHECKPOINT]")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Model preset: {', '.join(PRESETS)}.  [default: read from CHECKPOINT]",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    injection: Annotated[
+        Injection | None,
+        typer.Option(
+            help="Hiera maps that receive DINOv2 maps; needs --preset.  last: the last map only, "
+            "the paper's model.  none, levels, all: its ablations A, B and C.  [default: last]",
+            show_default=False,
+            rich_help_panel=_MODEL,
+        ),
     ] = None,
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Numbers that mean nothing, of a --preset.")
+        bool,
+        typer.Option(
+            "--random-weights",
+            help="Export randomly initialised weights instead of a CHECKPOINT; needs --preset.",
+            rich_help_panel=_MODEL,
+        ),
     ] = False,
     seed: Annotated[
         int | None,
         integer(
             low=0,
             high=MAX_SEED,
-            help="Of --random-weights.  [default: 0]",
+            help="Seed of --random-weights.  [default: 0]",
             show_default=False,
-        ),
-    ] = None,
-    injection: Annotated[
-        Injection | None,
-        typer.Option(
-            help="Of a --preset: last is the paper's; none, levels and all are its ablations A, B "
-            "and C.  [default: last]",
-            show_default=False,
+            rich_help_panel=_MODEL,
         ),
     ] = None,
     sam2: Sam2File = None,
@@ -100,63 +133,95 @@ def onnx(
         InputForm,
         typer.Option(
             "--input",
-            help="frames: 8-bit images in, 8-bit masks out, all image arithmetic in the graph.  "
-            "tensors: normalised floats in, logits out.",
+            help="Inputs and outputs of the graph.  frames: 8-bit images in, 8-bit masks out, with "
+            "preprocessing and postprocessing in the graph.  tensors: normalised float32 in, "
+            "logits out.",
+            rich_help_panel=_GRAPH,
         ),
     ] = InputForm.FRAMES,
     mask: Annotated[
         MaskForm,
         typer.Option(
-            help="stretched: the paper's mask, each one stretched to span 0 to 255; in a scene "
-            "without an object that makes an object of noise.  probability: times 255."
+            help="How probabilities become an 8-bit mask.  stretched: min-max normalised to 0 to "
+            "255, as in the paper; this amplifies noise in images without an object.  "
+            "probability: probability × 255.",
+            rich_help_panel=_GRAPH,
         ),
     ] = MaskForm.STRETCHED,
-    batch: Annotated[str, typer.Option(metavar="N|dynamic", help="Images at once.")] = DYNAMIC,
+    batch: Annotated[
+        str,
+        typer.Option(
+            metavar="N|dynamic",
+            help=f"Batch size, 1 to {LARGEST_BATCH}, or any.",
+            rich_help_panel=_GRAPH,
+        ),
+    ] = DYNAMIC,
     size: Annotated[
-        str, typer.Option(metavar="HxW|dynamic", help="Frame size, for --input frames.")
+        str,
+        typer.Option(
+            metavar="HxW|dynamic",
+            help=f"Height and width of the images for --input frames, 1 to {LARGEST_SIDE} each, or "
+            "any.",
+            rich_help_panel=_GRAPH,
+        ),
     ] = DYNAMIC,
     opset: Annotated[
-        int, integer(low=OPSETS[0], high=OPSETS[-1], help="ONNX operator set.")
+        int,
+        integer(low=OPSETS[0], high=OPSETS[-1], help="ONNX opset version.", rich_help_panel=_GRAPH),
     ] = DEFAULT_OPSET,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Without the exact rewrites, for comparison.")
+        bool,
+        typer.Option(
+            "--plain",
+            help="Skip the exact rewrites of the network, to compare with them.",
+            rich_help_panel=_GRAPH,
+        ),
     ] = False,
     precision: Annotated[
         ExportPrecision,
         typer.Option(
-            help="Of weights and matrix products.  fp16: strongly typed float16, inputs and "
-            "outputs as before.  bf16: bfloat16, for networks whose activations overflow; needs a "
-            "GPU of compute capability 8.0 and makes --opset at least 22.  int8: 8-bit integers "
-            "in the encoders' products, calibrated on --images, the rest in float32.  fp8: the "
-            "same with 8-bit floats, for engines of compute capability 8.9 and later."
+            help="Data type of weights and matrix multiplications; inputs and outputs keep "
+            "theirs.  fp16: strongly typed float16.  bf16: bfloat16, for networks whose "
+            "activations exceed the float16 range; needs a GPU of compute capability 8.0 or "
+            "later, and raises --opset to at least 22.  int8: 8-bit integers in the encoders' "
+            "linear layers, calibrated on --images; the rest stays float32.  fp8: the same with "
+            "8-bit floats, for engines of compute capability 8.9 or later.",
+            rich_help_panel=_PRECISION,
         ),
     ] = ExportPrecision.FP32,
     keep_fp32: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PATTERN|@FILE",
-            help="Nodes that stay in float32, such as 'sff.2*' or '*/Softmax*'; @FILE has one "
-            "pattern a line.  May be given several times.",
+            help="Nodes to keep in float32, such as 'sff.2*' or '*/Softmax*'; @FILE holds one "
+            "pattern per line.  Repeatable.",
+            rich_help_panel=_PRECISION,
         ),
     ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Images for --precision other than fp32: overflow is looked for and 8 bits' "
-            f"ranges are measured on all, the first {IMAGES_COMPARED} are compared on, besides "
-            "random pixels and a photograph.",
+            help="Sample images for a --precision other than fp32.  All are used to detect float16 "
+            f"overflow and to calibrate int8 and fp8; the first {IMAGES_COMPARED} are also used to "
+            "verify the result, together with random pixels and a photograph.",
+            rich_help_panel=_PRECISION,
         ),
     ] = None,
     no_verify: Annotated[
-        bool, typer.Option("--no-verify", help="Do not compare the artifact with PyTorch.")
+        bool,
+        typer.Option(
+            "--no-verify",
+            help="Do not compare the artifact with PyTorch; halves the time.",
+            rich_help_panel=_VERIFICATION,
+        ),
     ] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Export a checkpoint to ONNX, and verify it against PyTorch.
+    """Export a checkpoint to ONNX and verify it.
 
-    Nothing is written if the artifact does not compute what the model computes.  Weights of more
-    than 1.9 GB go into a second file, OUTPUT.data, which belongs beside the first.
+    Compares the artifact with PyTorch and writes nothing if a difference is outside the tolerance.
+    Weights of more than 1.9 GB go to a second file, OUTPUT.data; keep both in one folder.
     """
     patterns = read_patterns(keep_fp32 or [])
     with as_wrong_usage(ExportError):
@@ -199,19 +264,23 @@ def onnx(
     print(", ".join(f"{file} {file.stat().st_size / 1e6:,.1f} MB" for file in files))
 
 
-app.command()(trt)
-app.command()(verify)
+app.command(epilog=TRT_EXAMPLES)(trt)
+app.command(epilog=VERIFY_EXAMPLES)(verify)
 
 
-@app.command()
+@app.command(epilog=_INSPECT_EXAMPLES)
 def inspect(
     artifact: Annotated[
-        Path, typer.Argument(metavar="ARTIFACT", help="An exported ONNX file, or an engine.")
+        Path, typer.Argument(metavar="ARTIFACT", help="Exported ONNX file or engine.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="The manifest as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Say what an artifact is, then check that the files beside it are the ones it needs."""
+    """Describe an artifact and check its files.
+
+    Prints the manifest, then compares sizes and SHA-256 hashes of the artifact and of the files
+    beside it with those that the manifest records.
+    """
     from dsunet_export.inspection import describe
     from dsunet_runtime.artifact import (
         check_hashes,
@@ -228,7 +297,7 @@ def inspect(
         check_weights_files(artifact, manifest)
 
 
-app.command()(doctor)
+app.command(epilog=DOCTOR_EXAMPLES)(doctor)
 
 
 def _load(
@@ -241,7 +310,7 @@ def _load(
     dinov2: str | None,
     weights: str | None,
 ) -> tuple[DSUNet, WeightsOrigin]:
-    """The model that the options ask for, and where its weights come from."""
+    """Load or create the model that the options select, with the origin of its weights."""
     from dsunet import checkpoint_sha256, load_model, random_model
     from dsunet.run_checkpoint import find_checkpoint
 
@@ -249,11 +318,12 @@ def _load(
     if random_weights:
         if config is None or checkpoint or sam2 or dinov2 or weights:
             raise typer.BadParameter(
-                "--random-weights goes with --preset NAME, and without a CHECKPOINT or encoders"
+                "--random-weights goes with --preset NAME, and without CHECKPOINT, --sam2, "
+                "--dinov2 and --weights"
             )
         return random_model(config, seed or 0), WeightsOrigin.random(seed or 0)
     if checkpoint is None:
-        raise typer.BadParameter("name a CHECKPOINT, or give --preset NAME --random-weights")
+        raise typer.BadParameter("name a CHECKPOINT, or use --preset NAME --random-weights")
     if seed is not None:
         raise typer.BadParameter("--seed goes with --random-weights, not with a CHECKPOINT")
     notice = functools.partial(complain, "dsunet-export")
@@ -265,7 +335,7 @@ def _load(
 
 
 def _config(preset: str | None, injection: Injection | None) -> DSUNetConfig | None:
-    """The configuration that the options name; None where the checkpoint is to say it."""
+    """Build the configuration that the options select; None to read it from the checkpoint."""
     if preset is None:
         if injection is not None:
             raise typer.BadParameter("--injection goes with --preset")

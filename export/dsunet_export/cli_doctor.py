@@ -1,4 +1,4 @@
-"""`dsunet-export doctor`.  Works with the base dependencies alone."""
+"""The command `dsunet-export doctor`, which needs only the base dependencies."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ from typing import Annotated
 
 import typer
 
+DOCTOR_EXAMPLES = """\b
+Examples:
+  dsunet-export doctor
+  dsunet-export doctor --json > doctor.json
+"""
+
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Say what is on this machine, what can be done with it, and what is missing for the rest.
+    """Report hardware, packages, and which tasks can run.
 
-    Each missing thing comes with the command that installs it.  PyTorch, and what imports it, is
-    loaded only where there is an NVIDIA driver, since that takes seconds.  The exit code is 0
-    whatever is found.
+    For each task that cannot run, prints what is missing and the command that installs it.  Changes
+    nothing on this machine.  PyTorch is imported only if there is an NVIDIA driver, because that
+    takes seconds.  The exit code is always 0.
     """
-    from dsunet_export.doctor import as_document, as_table, judge, look_round
+    from dsunet_export.doctor import as_document, as_table, check_tasks, inspect_machine
 
-    # What packages print while they load does not belong into the report.
+    # Packages may print while they are imported; keep that out of the report.
     with contextlib.redirect_stdout(sys.stderr):
-        machine = look_round()
-    jobs = judge(machine)
+        machine = inspect_machine()
+    jobs = check_tasks(machine)
     if as_json:
         print(json.dumps(as_document(machine, jobs), indent=2))
     else:

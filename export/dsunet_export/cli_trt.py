@@ -1,4 +1,8 @@
-"""`dsunet-export trt`.  TensorRT is imported inside it; PyTorch and ONNX are not needed."""
+"""The command `dsunet-export trt`.
+
+It imports TensorRT itself, when it runs, and needs neither PyTorch nor ONNX unless a float32 graph
+is to be converted.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from typing import Annotated
 import typer
 
 from dsunet_export.errors import ExportError
+from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
 from dsunet_export.stopwatch import print_step
 from dsunet_runtime.command_options import as_wrong_usage, file_to_write, integer
 from dsunet_runtime.compute import Compute
@@ -17,7 +22,7 @@ from dsunet_runtime.flavor import Flavor
 
 
 class FlavorOption(enum.StrEnum):
-    """What --flavor takes."""
+    """Values of --flavor."""
 
     AUTO = "auto"
     RTX = Flavor.RTX
@@ -33,12 +38,28 @@ def _print_gpus(names: list[str]) -> list[str]:
     return names
 
 
+_TARGET, _SHAPES, _BUILDER = "Target", "Shapes", "TensorRT"
+"""The groups of options in the help."""
+TRT_EXAMPLES = """\b
+Examples:
+  dsunet-export trt dsunet.onnx -o dsunet.engine --gpu rtx4090
+  dsunet-export trt dsunet.onnx -o dsunet.engine --gpu rtx5090 --batch 1:4:8
+  dsunet-export trt dsunet.onnx -o dsunet.plan --flavor tensorrt
+  dsunet-export trt --gpu list
+"""
+
+
 def trt(
-    graph: Annotated[Path, typer.Argument(metavar="ONNX", help="What `dsunet-export onnx` wrote.")],
+    graph: Annotated[
+        Path, typer.Argument(metavar="ONNX", help="ONNX file that `dsunet-export onnx` wrote.")
+    ],
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", callback=file_to_write, help="The file to write, NAME.engine."
+            "-o",
+            "--output",
+            callback=file_to_write,
+            help="Engine file to write, NAME.engine or NAME.plan.",
         ),
     ],
     gpu: Annotated[
@@ -47,37 +68,53 @@ def trt(
             metavar="NAME",
             callback=_print_gpus,
             is_eager=True,
-            help="A GPU to build for, for example rtx4090; may be given several times.  `list` "
-            "prints all.  [default: the one here]",
+            help="GPU to build for, for example rtx4090; `list` prints all names.  Repeatable.  "
+            "[default: the GPU of this machine]",
+            rich_help_panel=_TARGET,
         ),
     ] = [],  # noqa: B006 - Typer copies it
     compute_capability: Annotated[
         list[str],
-        typer.Option(metavar="X.Y", help="The same by number, for example 8.9.  May be repeated."),
+        typer.Option(
+            metavar="X.Y",
+            help="Compute capability to build for, for example 8.9.  Repeatable.",
+            rich_help_panel=_TARGET,
+        ),
     ] = [],  # noqa: B006
     flavor: Annotated[
         FlavorOption,
         typer.Option(
-            help="rtx: TensorRT for RTX, on any machine.  tensorrt: classic TensorRT, on the GPU "
-            "that the engine is for.  auto: the first of these that is installed and can."
+            help="rtx: TensorRT for RTX, which builds on any machine.  tensorrt: classic TensorRT, "
+            "which builds on the target GPU itself.  auto: the first of the two that is installed "
+            "and supports the target.",
+            rich_help_panel=_TARGET,
         ),
     ] = FlavorOption.AUTO,
     precision: Annotated[
         Compute | None,
         typer.Option(
-            help="[default: the graph's, or fp16 if that is fp32, which is then converted]",
+            help="Precision of the engine.  A float32 graph is converted first.  [default: that of "
+            "the graph, or fp16 if that is float32]",
             show_default=False,
+            rich_help_panel=_BUILDER,
         ),
     ] = None,
     batch: Annotated[
         str | None,
-        typer.Option(metavar="N|MIN:OPT:MAX", help="Images at once.  [default: the graph's, or 1]"),
+        typer.Option(
+            metavar="N|MIN:OPT:MAX",
+            help=f"Batch sizes, 1 to {LARGEST_BATCH}.  Device memory is allocated for MAX, kernels "
+            "are tuned for OPT.  [default: that of the graph, or 1]",
+            rich_help_panel=_SHAPES,
+        ),
     ] = None,
     size: Annotated[
         str | None,
         typer.Option(
             metavar="HxW|MIN:OPT:MAX",
-            help="Size of frames.  [default: the graph's, or 64x64:720x1280:1920x1920]",
+            help=f"Image sizes of a frames graph, HEIGHTxWIDTH with sides from 1 to {LARGEST_SIDE}."
+            "  [default: that of the graph, or 64x64:720x1280:1920x1920]",
+            rich_help_panel=_SHAPES,
         ),
     ] = None,
     workspace: Annotated[
@@ -86,19 +123,28 @@ def trt(
             low=1,
             high=1 << 20,
             metavar="MiB",
-            help="Device memory that a layer may use for itself.",
+            help="Device memory available to each layer for temporary data.  [default: TensorRT's]",
+            rich_help_panel=_BUILDER,
         ),
     ] = None,
     opt_level: Annotated[
         int | None,
-        integer(low=0, high=5, help="More takes longer to build.  [default: TensorRT's, 3]"),
+        integer(
+            low=0,
+            high=5,
+            help="Builder optimization level; higher levels take longer to build.  [default: "
+            "TensorRT's, 3]",
+            rich_help_panel=_BUILDER,
+        ),
     ] = None,
     strip_weights: Annotated[
         bool,
         typer.Option(
             "--strip-weights",
-            help="Leave the weights in ONNX, which then belongs beside OUTPUT.  Not yet tried on a "
-            "GPU, which TensorRT for RTX needs for it.",
+            help="Leave the weights in the ONNX file, which then must stay beside OUTPUT.  With "
+            "TensorRT for RTX this needs a GPU and one compute capability; not yet tested on a "
+            "GPU.",
+            rich_help_panel=_BUILDER,
         ),
     ] = False,
     timing_cache: Annotated[
@@ -106,7 +152,9 @@ def trt(
         typer.Option(
             metavar="FILE",
             callback=file_to_write,
-            help="Read and written; makes later builds quicker.",
+            help="Timing cache to read and update, which speeds up later builds; classic TensorRT "
+            "only.",
+            rich_help_panel=_BUILDER,
         ),
     ] = None,
     verbose: Annotated[
@@ -116,19 +164,20 @@ def trt(
             "--verbose",
             count=True,
             show_default=False,
-            help="TensorRT's log; -vv: all of it.",
+            help="Print TensorRT's log; -vv includes its verbose messages.",
         ),
     ] = 0,
 ) -> None:
-    """Build a TensorRT engine of an exported ONNX file, and prove its precision.
+    """Build a TensorRT engine from an ONNX file.
 
-    Writes OUTPUT and OUTPUT.json, which belong together.  Nothing is written unless the engine has
-    the precision that it is asked to have.
+    Writes OUTPUT and its manifest OUTPUT.json; keep both in one folder.  Checks in which precision
+    TensorRT reads the weights and layers, and writes nothing if less than 95 % have the requested
+    one.
     """
     from dsunet_export.artifact import check_engine_output
     from dsunet_export.tensorrt.builder import build_engine, read_graph_manifest
     from dsunet_export.tensorrt.configuration import EngineOptions
-    from dsunet_export.tensorrt.description import summarise
+    from dsunet_export.tensorrt.description import summarize
     from dsunet_export.tensorrt.profiles import Ranges, parse_batch, parse_size
     from dsunet_export.tensorrt.targets import choose, parse_wanted
 
@@ -154,4 +203,4 @@ def trt(
     targets = ", ".join(choice.target.compute_capabilities)
     print(f"{choice.kit.title} ({choice.reason}), for {targets}", file=sys.stderr)
     manifest = build_engine(graph, output, choice, options, print_step)
-    print(summarise(output, manifest, ranges))
+    print(summarize(output, manifest, ranges))

@@ -1,4 +1,4 @@
-"""`dsunet-export verify`: what an export costs in accuracy."""
+"""The command `dsunet-export verify`, which measures what an export costs in accuracy."""
 
 from __future__ import annotations
 
@@ -18,22 +18,34 @@ from dsunet_runtime.command import complain
 from dsunet_runtime.command_options import file_to_write, folder_to_write, number
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.file_kinds import is_onnx
+from dsunet_runtime.message_text import readable
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.quoting import readable
 
 if TYPE_CHECKING:
     from dsunet_export.probes import Probe
 
 _TOLERANCE = 1.0
 _TOLERANCE_OF_8_BITS = 3.0
-"""Found with the demonstration checkpoint: int8 up to 1.8, fp8 up to 2.1, on random pixels."""
+"""Measured with the demonstration checkpoint on random pixels: int8 up to 1.8, fp8 up to 2.1."""
+
+
+_LAYERS, _CHECKPOINT = "Layers", "Checkpoints and ONNX files"
+"""The groups of options in the help."""
+VERIFY_EXAMPLES = """\b
+Examples:
+  dsunet-export verify model.pth dsunet16.onnx --images photos -o report
+  dsunet-export verify dsunet.onnx dsunet.engine --tolerance 0.5
+  dsunet-export verify dsunet.onnx dsunet16.onnx --layers
+  dsunet-export verify dsunet.onnx dsunet16.onnx --bisect keep.txt
+"""
 
 
 def verify(
     a: Annotated[
-        Path, typer.Argument(metavar="A", help="Checkpoint, run folder, ONNX file or engine.")
+        Path,
+        typer.Argument(metavar="A", help="Reference: checkpoint, run folder, ONNX file or engine."),
     ],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another, to compare with A.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The same kinds, to compare with A.")],
     images: Annotated[
         Path | None,
         typer.Option(
@@ -45,31 +57,11 @@ def verify(
         number(
             low=0,
             high=255,
-            help="Largest mean difference of a mask, in levels of 255, on any image.  "
-            f"[default: {_TOLERANCE:g}, of 8 bits {_TOLERANCE_OF_8_BITS:g}]",
+            help="Largest mean difference of a mask on any image, in levels of 0 to 255.  "
+            f"[default: {_TOLERANCE:g}; {_TOLERANCE_OF_8_BITS:g} if A or B is int8 or fp8]",
         ),
     ] = None,
-    layers: Annotated[
-        bool,
-        typer.Option(
-            "--layers",
-            help="Also compare two ONNX files tensor by tensor, on the first four images, and name "
-            "what first loses too much.  Runs in pieces: for `large`, 3 GB of memory beside the "
-            "weights.",
-        ),
-    ] = False,
-    bisect: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            callback=file_to_write,
-            help="Search for the fewest layers that B must keep in float32 to be within the "
-            "tolerance, and write them for `dsunet-export onnx --keep-fp32 @FILE`.  A is the "
-            "float32 ONNX file, B the same in float16 or bfloat16.  The first four images judge, "
-            "and the worst.",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -77,34 +69,65 @@ def verify(
             "--output",
             metavar="DIR",
             callback=folder_to_write,
-            help="Also write verify.html, verify.json, worst.png.",
+            help="Folder to write verify.html, verify.json and worst.png to.",
+        ),
+    ] = None,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers",
+            help="Compare two ONNX files tensor by tensor on the first four images, and name the "
+            "first layer with an unusually large error.  Takes 3 GB of memory beside the weights "
+            "for `large`.",
+            rich_help_panel=_LAYERS,
+        ),
+    ] = False,
+    bisect: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            callback=file_to_write,
+            help="Search for the smallest set of layers that B must keep in float32 to be within "
+            "the tolerance, and write them for `dsunet-export onnx --keep-fp32 @FILE`.  A must be "
+            "the float32 ONNX file and B the same model in float16 or bfloat16.  Uses the first "
+            "four images and the worst one.",
+            rich_help_panel=_LAYERS,
         ),
     ] = None,
     sam2: Sam2File = None,
     dinov2: Dinov2File = None,
     weights: WeightsKey = None,
-    device: Annotated[Device, typer.Option(help="Of a checkpoint.")] = Device.AUTO,
+    device: Annotated[
+        Device,
+        typer.Option(
+            help="Device on which PyTorch runs a checkpoint.", rich_help_panel=_CHECKPOINT
+        ),
+    ] = Device.AUTO,
     provider: Annotated[
         Provider | None,
-        typer.Option(help="What ONNX Runtime computes with.  [default: cpu]"),
+        typer.Option(
+            help="ONNX Runtime execution provider for ONNX files.  [default: cpu]",
+            rich_help_panel=_CHECKPOINT,
+        ),
     ] = None,
 ) -> None:
-    """Compare two forms of a network: their outputs, and the masks that they make.
+    """Compare outputs and masks of two models.
 
-    Differences are absolute and relative, with the cosine of the angle between the two; of masks
-    also the IoU of what lies above half, the pixels that changed sides close to half and elsewhere,
-    and the S-measure of B's, cut at half, as if A's were the truth.
+    A and B are checkpoints, ONNX files or engines of the same model.  For outputs that both have:
+    largest and mean absolute and relative difference, and cosine similarity.  For masks: mean
+    difference, IoU at threshold 0.5, pixels that cross the threshold near it and elsewhere, and the
+    S-measure of B with A as ground truth, both binarised at 0.5.
 
-    Exit codes: 0 within the tolerance, 1 beyond it or something failed, 2 wrong usage, 130
+    Exit codes: 0 within the tolerance, 1 outside the tolerance or on an error, 2 wrong usage, 130
     interrupted.
     """
     try:
-        from dsunet_export.bisection.finding import check_precisions
-        from dsunet_export.comparison.comparing import compare, few_probes, probes_for
+        from dsunet_export.bisection.layers_to_keep import check_precisions
+        from dsunet_export.comparison.compare import compare, few_probes, probes_for
         from dsunet_export.comparison.layers import compare_graphs
-        from dsunet_export.comparison.opening import is_artifact, is_quantized, open_both
-        from dsunet_export.comparison.report import as_document, draw, write_report
+        from dsunet_export.comparison.model_pair import is_artifact, is_quantized, open_pair
         from dsunet_export.comparison.summary import summarize
+        from dsunet_export.comparison.verify_report import as_document, draw, write_report
         from dsunet_export.probes import notes_on
     except ModuleNotFoundError as error:
         raise MissingExtraError(
@@ -113,7 +136,7 @@ def verify(
     from dsunet_runtime.jobs import results_folder
 
     if (layers or bisect) and not (is_onnx(a) and is_onnx(b)):
-        raise typer.BadParameter("--layers and --bisect read graphs: give two ONNX files")
+        raise typer.BadParameter("--layers and --bisect compare graphs: give two ONNX files")
     if provider is not None and not (is_onnx(a) or is_onnx(b)):
         raise typer.BadParameter("--provider is for ONNX files, and neither A nor B is one")
     for_checkpoints = sam2 or dinov2 or weights or device is not Device.AUTO
@@ -132,7 +155,7 @@ def verify(
         complain("dsunet-export", line)
     with results_folder(output):
         try:
-            with open_both(
+            with open_pair(
                 a,
                 b,
                 sam2=sam2,
@@ -143,7 +166,7 @@ def verify(
             ) as (first, second):
                 comparison = summarize(readable(a), readable(b), compare(first, second, probes))
         except BackendError:
-            # A graph that overflows, or of bfloat16, does not run by itself: its layers are found.
+            # ONNX Runtime does not run a bfloat16 graph or one that overflows; bisection can.
             if bisect is not None:
                 _bisect(a, b, few_probes(a, b, images), tolerance, bisect)
             raise
@@ -157,29 +180,31 @@ def verify(
         _bisect(a, b, few_probes(a, b, images, also=worst.label), tolerance, bisect)
     if not worst.mask.mean <= tolerance:
         raise VerificationError(
-            f"on {worst.label} the masks differ by {worst.mask.mean:.3g} levels on average, and "
-            f"{tolerance:g} is allowed: keep more in float32 (`dsunet-export onnx --keep-fp32`), "
-            "or allow more with --tolerance"
+            f"on {worst.label} the masks differ by {worst.mask.mean:.3g} levels on average, "
+            f"tolerance {tolerance:g}: keep more layers in float32 (`dsunet-export onnx "
+            "--keep-fp32`), or raise --tolerance"
         )
 
 
 def _bisect(a: Path, b: Path, probes: Sequence[Probe], tolerance: float, output: Path) -> None:
-    """Search, write the patterns, and say them."""
-    from dsunet_export.bisection.finding import find_layers_to_keep, write_patterns
+    """Search, write the patterns and print them."""
+    from dsunet_export.bisection.layers_to_keep import find_layers_to_keep, write_patterns
     from dsunet_runtime.progress import StatusLine
 
     with StatusLine(sys.stderr) as status:
-        finding = find_layers_to_keep(a, b, probes, tolerance, status.show)
-    if not finding.groups:
+        found = find_layers_to_keep(a, b, probes, tolerance, status.show)
+    if not found.groups:
         print(
-            f"nothing more has to stay in float32: with every tensor rounded masks differ by "
-            f"{finding.before:.3g} levels at most; {output} was not written",
+            "no further layer has to stay in float32: with B's rounding emulated on every "
+            f"tensor, masks differ by at most {found.before:.3g} levels; {output} was not "
+            "written",
             file=sys.stderr,
         )
         return
-    write_patterns(finding, output)
+    write_patterns(found, output)
     print(
-        f"to keep in float32, found in {finding.trials} trials: {', '.join(finding.patterns)} "
-        f"({finding.before:.3g} levels become {finding.after:.3g}); written to {output}",
+        f"layers to keep in float32, found in {found.trials} trials: "
+        f"{', '.join(found.patterns)} (mean difference {found.before:.3g} -> "
+        f"{found.after:.3g} levels); written to {output}",
         file=sys.stderr,
     )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dsunet.config import DSUNetConfig
 from dsunet.model import DSUNet
-from dsunet_export.resampling import resample
+from dsunet_export.resample import resample
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, STRETCH_EPSILON, MaskForm
 
 

@@ -23,7 +23,7 @@ from dsunet_runtime.artifact import check_weights_files, weights_files
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.files import map_file
 from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.quoting import quote, reason
+from dsunet_runtime.message_text import quote, reason
 
 
 def load_graph(path: Path, manifest: Manifest) -> ir.Model:

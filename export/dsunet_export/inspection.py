@@ -1,4 +1,4 @@
-"""A manifest in words."""
+"""Format a manifest as text."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dsunet_runtime.manifest import (
     TensorSpec,
     Verification,
 )
-from dsunet_runtime.quoting import readable
+from dsunet_runtime.message_text import readable
 
 
 def describe(manifest: Manifest, each: bool = False) -> str:
-    """Several lines, a name and a value each; with `each` one for each comparison as well."""
+    """Format a manifest as lines of a name and a value; `each` lists every comparison."""
     rows = list(_rows(manifest, each))
     width = max(len(name) for name, _ in rows) + 2
     return "\n".join(f"{name:{width}}{readable(value)}" for name, value in rows)
@@ -53,11 +53,11 @@ def _rows(manifest: Manifest, each: bool) -> Iterator[tuple[str, str]]:
         yield "  weights", _weights_in_words(manifest.precision.weights)
     if manifest.engine is not None:
         yield from engine_rows(manifest, manifest.engine)
-    yield "multiply-adds", f"{manifest.macs / 1e9:,.3f} G an image"
+    yield "multiply-adds", f"{manifest.macs / 1e9:,.3f} G per image"
     for rewrite in manifest.rewrites:
         saved = rewrite.macs_before - rewrite.macs_after
-        share = f"-{saved / 1e9:,.3f} G ({saved / rewrite.macs_before:.2%})" if saved else "same"
-        yield f"  {rewrite.name}", f"{rewrite.macs_after / 1e9:,.3f} G, {share}"
+        change = f"-{saved / 1e9:,.3f} G ({saved / rewrite.macs_before:.2%})" if saved else "same"
+        yield f"  {rewrite.name}", f"{rewrite.macs_after / 1e9:,.3f} G, {change}"
     if not manifest.rewrites:
         yield "  rewrites", "none (--plain)"
     for line in verified_in_words(manifest, each):
@@ -70,51 +70,52 @@ def _rows(manifest: Manifest, each: bool) -> Iterator[tuple[str, str]]:
 
 
 def kept_in_words(precision: Precision) -> list[str]:
-    """What stays in float32 and why, a line for each pattern."""
+    """List what stays in float32 and why, one line per pattern."""
     return [f"{k.pattern} ({k.nodes} nodes): {k.reason}" for k in precision.kept_in_float32]
 
 
 def quantized_in_words(quantized: Quantization) -> str:
-    """What is in 8 bits."""
+    """Describe which matrix multiplications are quantised."""
     noise = quantized.noise
-    most = f", on which rounding adds {noise:.1%} to a product's input at most" if noise else ""
+    most = f"; rounding adds at most {noise:.1%} of noise to an input" if noise else ""
     return (
-        f"{quantized.products} of {quantized.candidates} products of the encoders, "
-        f"{quantized.weights / 1e6:,.1f} M weights, in {quantized.data_type}; ranges measured on "
+        f"{quantized.products} of {quantized.candidates} matrix multiplications of the encoders, "
+        f"{quantized.weights / 1e6:,.1f} M weights, in {quantized.data_type}; calibrated on "
         f"{quantized.images} images{most}"
     )
 
 
 def headroom_in_words(precision: Precision) -> list[str]:
-    """The tensors that come closest to overflow, the closest first."""
+    """List the tensors with the least headroom below the float16 maximum, the least first."""
     return [
         f"{peak.tensor} reaches {peak.magnitude:.4g} on {peak.images}, "
-        f"{FLOAT16_MAX / max(peak.magnitude, 1e-30):,.0f} times below float16's end"
+        f"×{FLOAT16_MAX / max(peak.magnitude, 1e-30):,.0f} headroom below the float16 maximum "
+        f"({FLOAT16_MAX:.0f})"
         for peak in precision.peaks
     ]
 
 
 def verified_in_words(manifest: Manifest, each: bool = False) -> list[str]:
-    """What was compared with what, and how far off it was: the worst, or with `each` all of them.
+    """Describe the worst comparison, or with `each` every one; empty if there was none.
 
-    The worst is what came closest to its tolerance.  No line if nothing was compared.
+    The worst comparison is the one with the largest difference relative to its tolerance.
     """
     checks = manifest.verification
     if each or len(checks) < 2:
         return [_check_in_words(check) for check in checks]
-    worst = max(checks, key=_share_of_tolerance)
+    worst = max(checks, key=_fraction_of_tolerance)
     return [f"{len(checks)} comparisons, the worst: {_check_in_words(worst)}"]
 
 
 def _check_in_words(check: Verification) -> str:
     return (
-        f"{check.inputs}: {check.output} differs by at most {check.max_abs_error:.3g} "
-        f"(mean {check.mean_abs_error:.2g}) {check.tolerance_unit}, where {check.tolerance:.3g} "
-        f"({check.mean_tolerance:.3g}) is allowed{overlap_in_words(check)}; {check.computed_by}"
+        f"{check.inputs}: {check.output} differs by at most {check.max_abs_error:.3g} (mean "
+        f"{check.mean_abs_error:.2g}) {check.tolerance_unit}, tolerance {check.tolerance:.3g} "
+        f"(mean {check.mean_tolerance:.3g}){overlap_in_words(check)}; {check.computed_by}"
     )
 
 
-def _share_of_tolerance(check: Verification) -> float:
+def _fraction_of_tolerance(check: Verification) -> float:
     return max(
         check.max_abs_error / max(check.tolerance, 1e-30),
         check.mean_abs_error / max(check.mean_tolerance, 1e-30),
@@ -122,9 +123,9 @@ def _share_of_tolerance(check: Verification) -> float:
 
 
 def _weights_in_words(weights: NarrowedWeights) -> str:
-    share = weights.narrowed / max(weights.narrowed + weights.kept, 1)
+    fraction = weights.narrowed / max(weights.narrowed + weights.kept, 1)
     return (
-        f"{share:.2%} narrowed; of these {weights.subnormal:,} lost digits and "
+        f"{fraction:.2%} converted; of these {weights.subnormal:,} became subnormal and "
         f"{weights.zeroed:,} became zero"
     )
 

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dsunet.model import DSUNet
 from dsunet_export.graph import example_inputs
-from dsunet_export.tracing import run_on_meta
+from dsunet_export.trace import run_on_meta
 
 
 def count_macs(model: DSUNet) -> int:

@@ -19,13 +19,18 @@ from dsunet_export.artifact import append_manifest, beside, replace_manifest, sa
 from dsunet_export.graph import FramesGraph, TensorsGraph, example_inputs
 from dsunet_export.macs import count_macs
 from dsunet_export.options import IMAGES_COMPARED, ExportOptions, ExportPrecision, WeightsOrigin
-from dsunet_export.precision import Wish, reduce_precision, verify_before, verify_reduced
+from dsunet_export.precision import (
+    PrecisionOptions,
+    reduce_precision,
+    verify_before,
+    verify_reduced,
+)
 from dsunet_export.probes import GraphInputs, load_probes, make_probes
-from dsunet_export.quantization import Quantizing, quantize
+from dsunet_export.quantization import QuantizationOptions, quantize
 from dsunet_export.reference import compute_reference
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.stopwatch import Report, Stopwatch
-from dsunet_export.tracing import trace
+from dsunet_export.trace import trace
 from dsunet_export.verify import Case, verify
 from dsunet_runtime.manifest import (
     IMAGENET_MEAN,
@@ -79,11 +84,13 @@ def export_onnx(
         watch.step("trace")
         precision, float32_logits = Precision(), list[NDArray[np.float32]]()
         if options.precision.is_quantized:
-            task = Quantizing(options.precision, options.keep_fp32, probes[given:], probes[:given])
+            task = QuantizationOptions(
+                options.precision, options.keep_fp32, probes[given:], probes[:given]
+            )
             graph, precision, float32_logits = quantize(graph, task, inputs, folder)
             watch.step("calibrate and quantise")
         elif options.precision is not ExportPrecision.FP32:
-            wish = Wish(options.precision.compute, options.keep_fp32, probes)
+            wish = PrecisionOptions(options.precision.compute, options.keep_fp32, probes)
             precision, float32_logits = reduce_precision(graph, wish, inputs, folder)
             watch.step(f"convert to {precision.compute}")
         artifact = folder / output.name

@@ -12,7 +12,7 @@ from dsunet_export.errors import ExportError
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.manifest import InputForm, MaskForm
-from dsunet_runtime.quoting import quote, reason
+from dsunet_runtime.message_text import quote, reason
 
 DEFAULT_OPSET = 20
 """The first in which GELU is one operation."""

@@ -19,7 +19,7 @@ from dsunet_runtime.image_folder import counted
 from dsunet_runtime.images import as_rgb, encoder_input, first_frames, read_header
 from dsunet_runtime.jobs import images_at, left_out
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, InputForm, Manifest
-from dsunet_runtime.quoting import readable
+from dsunet_runtime.message_text import readable
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""Whether an artifact computes what the model computes.
+"""Verify that an artifact computes what the model computes.
 
-The artifact goes the way its users take: through `dsunet_runtime`.
+The artifact is run through `dsunet_runtime`, as its users run it.
 """
 
 from __future__ import annotations
@@ -22,53 +22,52 @@ from dsunet_runtime.masks import mask_from_logits, sigmoid
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far an artifact may be from the reference."""
+    """Largest differences from the reference with which an artifact passes."""
 
     logits: float
-    """Largest difference of a logit, as a share of the logits' standard deviation."""
+    """Largest difference of a logit, as a fraction of the standard deviation of the logits."""
     logits_mean: float
-    """The same for the mean difference."""
+    """Mean difference of the logits, in the same unit."""
     widest_mask: float
-    """Largest difference of a mask, in levels of 255.  A stretched mask whose probabilities all lie
-    close together magnifies rounding without bound; beyond this it could hide a fault, so it is not
-    let through."""
+    """Upper bound on the tolerance of a mask, in levels of 0 to 255.  Stretching a mask whose
+    probabilities are all similar amplifies rounding without bound; a larger tolerance could hide a
+    fault."""
     mask_mean_share: float
-    """Mean difference of a mask, as a share of the largest allowed."""
+    """Tolerance of the mean difference of a mask, as a fraction of that of the largest."""
     mask_follows_logits: bool = True
-    """Whether less is allowed of a mask where the tolerance of its logits is worth less."""
+    """Whether the tolerance of a mask is derived from that of its logits where that is smaller."""
     iou_at_half: float = 0.0
-    """Smallest intersection over union."""
-    remedy: str = "--no-verify writes it all the same"
+    """Smallest intersection over union at threshold 0.5."""
+    remedy: str = "use --no-verify to write it anyway"
 
 
 FLOAT32 = Tolerance(logits=1e-2, logits_mean=1e-3, widest_mask=16.0, mask_mean_share=0.03)
-"""Two float32 programs that sum in different orders agree to 1e-5 in the encoders' maps, and where
-the decoder's attention is peaked that grows to a few 1e-3; found were means of 1e-4 and less.  A
-wrong operation shows as 1e-1.
+"""Two float32 programs that sum in different orders agree to 1e-5 in the encoders' maps; where the
+decoder's attention is peaked, that grows to a few 1e-3.  Measured means were 1e-4 or less.  A wrong
+operation shows as 1e-1.
 
-In a mask, a truncated value that turns the other way is off by a whole level, but few do: found
-were means of 0.005 levels and less, and 0.06 where one MLP of DINOv2 was missing."""
+In a mask, truncation turns a tiny difference into a whole level, but for few pixels: measured means
+were 0.005 levels or less, and 0.06 with one MLP of DINOv2 missing."""
 TOGETHER = 2
-"""Images that go into an artifact at once, where it takes any number: enough to see that it does,
-and no more memory than that."""
+"""Batch size for artifacts with a dynamic batch: enough to test it, with little memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An image, the logits that an artifact should give for it, and how far off it may be."""
+    """An image with its reference logits and the tolerance for an artifact's output."""
 
     probe: Probe
     logits: NDArray[np.float32]
     """S×S."""
     reference: str = "PyTorch"
-    """What computed them."""
+    """What computed the logits."""
     tolerance: Tolerance = FLOAT32
 
 
 def verify(artifact: Path, cases: Sequence[Case]) -> tuple[Verification, ...]:
-    """Compare an artifact, run as users run it, with what it should give.
+    """Run an artifact with `dsunet_runtime` and compare it with the reference of each case.
 
-    Raises VerificationError beyond tolerance, or if the artifact does not run.
+    Raises VerificationError if a difference is outside the tolerance or the artifact does not run.
     """
     results = []
     try:
@@ -91,7 +90,7 @@ def verify(artifact: Path, cases: Sequence[Case]) -> tuple[Verification, ...]:
 
 
 def check(result: Verification, tolerance: Tolerance) -> None:
-    """Raise VerificationError for a comparison that is beyond tolerance."""
+    """Raise VerificationError if a comparison is outside the tolerance."""
     largest, mean, iou = result.max_abs_error, result.mean_abs_error, result.iou_at_half
     # Written so that NaN fails too.
     if (
@@ -100,24 +99,23 @@ def check(result: Verification, tolerance: Tolerance) -> None:
         and (iou is None or iou >= tolerance.iou_at_half)
     ):
         return
-    overlap = "" if iou is None else f"{overlap_in_words(result)}, at least {tolerance.iou_at_half}"
+    overlap = "" if iou is None else f"{overlap_in_words(result)} (minimum {tolerance.iou_at_half})"
     raise VerificationError(
         f"the artifact does not compute what the model computes: on {result.inputs}, "
         f"{result.output} differs by up to {largest:.3g}, mean {mean:.2g} "
-        f"{result.tolerance_unit}, where {result.tolerance:.3g}, mean "
-        f"{result.mean_tolerance:.3g} is allowed{overlap}; nothing was written "
-        f"({tolerance.remedy})"
+        f"{result.tolerance_unit} (tolerance {result.tolerance:.3g}, mean "
+        f"{result.mean_tolerance:.3g}){overlap}; nothing was written: {tolerance.remedy}"
     )
 
 
 def overlap_in_words(result: Verification) -> str:
-    """The intersection over union, to follow other numbers; nothing where there is none."""
-    return "" if result.iou_at_half is None else f", IoU at half {result.iou_at_half:.4f}"
+    """Format the intersection over union as the end of a line; empty if there is none."""
+    return "" if result.iou_at_half is None else f", IoU at 0.5 {result.iou_at_half:.4f}"
 
 
 def compare_logits(case: Case, logits: NDArray[np.float32]) -> Verification:
-    """A map of logits S×S with the reference's."""
-    errors = np.abs(logits - case.logits) / _spread(case.logits)
+    """Compare logits S×S with those of the reference."""
+    errors = np.abs(logits - case.logits) / _standard_deviation(case.logits)
     return Verification(
         inputs=case.probe.label,
         output="logits",
@@ -131,7 +129,7 @@ def compare_logits(case: Case, logits: NDArray[np.float32]) -> Verification:
 
 
 def compare_masks(case: Case, mask: NDArray[np.uint8], form: MaskForm) -> Verification:
-    """A mask H×W with the one that the reference's logits make."""
+    """Compare a mask H×W with the one computed from the reference logits."""
     height, width, _ = case.probe.image.shape
     largest = _mask_tolerance(case.logits, form, case.tolerance)
     expected = mask_from_logits(case.logits, (height, width), form)
@@ -149,16 +147,16 @@ def compare_masks(case: Case, mask: NDArray[np.uint8], form: MaskForm) -> Verifi
 
 
 def _mask_tolerance(logits: NDArray[np.float32], form: MaskForm, tolerance: Tolerance) -> float:
-    """One level, for truncation, plus what the tolerance of the logits is worth in levels."""
+    """One level for truncation, plus the tolerance of the logits converted to levels."""
     if not tolerance.mask_follows_logits:
         return tolerance.widest_mask
     levels = sigmoid(logits)
     steepest = float((levels * (1 - levels)).max())
-    probability = steepest * tolerance.logits * _spread(logits)
+    probability = steepest * tolerance.logits * _standard_deviation(logits)
     if form is MaskForm.STRETCHED:
         probability /= max(float(np.ptp(levels)), 1e-30)
     return min(1 + 255 * probability, tolerance.widest_mask)
 
 
-def _spread(logits: NDArray[np.float32]) -> float:
+def _standard_deviation(logits: NDArray[np.float32]) -> float:
     return max(float(logits.std()), 1e-6)

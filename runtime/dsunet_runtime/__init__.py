@@ -25,6 +25,9 @@ from dsunet_runtime.manifest import Manifest
 if TYPE_CHECKING:
     from dsunet_runtime.segmenter import Segmenter, load
 
+__version__ = "0.1.0"
+"""The version of the whole distribution; packages, commands and metadata take it from here."""
+
 __all__ = [
     "ArtifactError",
     "BackendError",
@@ -45,3 +48,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(segmenter, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -11,9 +11,9 @@ from dsunet_runtime.file_kinds import FileKind, is_engine, recognise, why_no_art
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES
 from dsunet_runtime.manifest import METADATA_KEY, Engine, FileDigest, Manifest, digest
+from dsunet_runtime.message_text import quote, reason
 from dsunet_runtime.onnx_metadata import encode_metadata, read_metadata
 from dsunet_runtime.onnx_weights import external_files
-from dsunet_runtime.quoting import quote, reason
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:

@@ -34,14 +34,14 @@ NOT_NUMBERS = (
 _SIDE = 256
 _FEWEST_PIXELS = 64
 
-Compute = Callable[[Sequence[NDArray[np.uint8]]], Sequence[NDArray[np.uint8]]]
+PredictMasks = Callable[[Sequence[NDArray[np.uint8]]], Sequence[NDArray[np.uint8]]]
 """From images H×W×3 to their masks."""
 
 
 class BlankMasks:
     """Looks at the masks of one artifact until one is not blank.  Safe to use from any thread."""
 
-    def __init__(self, manifest: Manifest, compute: Compute) -> None:
+    def __init__(self, manifest: Manifest, compute: PredictMasks) -> None:
         self._compute = compute
         self._size = _test_size(manifest) if _shows(manifest) else None
         """Height and width of test images; None if they would show nothing."""

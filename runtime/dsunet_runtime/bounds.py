@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsunet_runtime.quoting import quote
+from dsunet_runtime.message_text import quote
 
 if TYPE_CHECKING:
     from dsunet_runtime.manifest import (

@@ -1,4 +1,4 @@
-"""The command `dsunet-run`.  NumPy, Pillow and ONNX Runtime are imported inside commands."""
+"""The command `dsunet-run`.  NumPy, Pillow and ONNX Runtime are imported inside the commands."""
 
 from __future__ import annotations
 
@@ -8,22 +8,35 @@ from typing import Annotated
 import typer
 
 from dsunet_runtime.bounds import MAX_DIMENSION
-from dsunet_runtime.cli_bench import bench
-from dsunet_runtime.command import complain, make_app
+from dsunet_runtime.cli_bench import BENCH_EXAMPLES, bench
+from dsunet_runtime.command import complain, examples, make_app
 from dsunet_runtime.command_options import integer
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.file_kinds import is_engine
-from dsunet_runtime.predict_options import Images, Masks, Overlay, place_of_masks
+from dsunet_runtime.predict_options import Images, Masks, Overlay, mask_destination
 from dsunet_runtime.provider import Provider
 
 PROGRAM = "dsunet-run"
 
-app = make_app(PROGRAM, "Run an exported DSU-Net: images in, masks out.", RuntimeFault)
+app = make_app(PROGRAM, "Run exported DSU-Net artifacts and measure their speed.", RuntimeFault)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "dsunet-run predict nano.onnx photo.jpg -o photo_mask.png",
+        "dsunet-run predict nano.onnx photos/ -o masks/ --overlay --batch 4",
+        "dsunet-run predict nano.onnx photos/ -o masks/ --provider cuda",
+        "dsunet-run predict nano.engine photos/ -o masks/",
+    )
+)
 def predict(
-    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="What dsunet-export wrote.")],
+    artifact: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ARTIFACT",
+            help="ONNX file or TensorRT engine (.engine, .plan) written by dsunet-export.",
+        ),
+    ],
     images: Images,
     output: Masks,
     overlay: Overlay = False,
@@ -32,24 +45,31 @@ def predict(
         integer(
             low=1,
             high=MAX_DIMENSION,
-            help="Images computed at once.  [default: the artifact's, or 1]",
+            help="Number of images per inference call (default: the artifact's batch, or 1 if "
+            "that is dynamic).",
+            rich_help_panel="Inference",
         ),
     ] = None,
     provider: Annotated[
         Provider | None,
-        typer.Option(help="What ONNX Runtime computes with; not for engines.  [default: cpu]"),
+        typer.Option(
+            help="Execution provider of ONNX Runtime; not for engines (default: cpu).",
+            rich_help_panel="Inference",
+        ),
     ] = None,
 ) -> None:
-    """Write a mask for every image.
+    """Predict masks for images and write them as PNG files.
 
-    A mask is an 8-bit grey PNG of the size of the upright image.  An older one of the same name is
-    overwritten.  An image that fails is reported and the rest goes on.
+    A mask is an 8-bit grey PNG of the size of the upright image.  An existing file of that name is
+    overwritten.  If an image fails, the error is printed and the remaining images are processed.
 
-    Exit codes: 0 all masks are written, 1 something failed, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all masks written, 1 an error, 2 wrong usage, 130 interrupted.
     """
     if provider is not None and is_engine(artifact):
-        raise typer.BadParameter(f"--provider is for ONNX files, and {artifact} is an engine")
-    folder, name = place_of_masks(output, images)
+        raise typer.BadParameter(
+            f"--provider applies to ONNX files only, and {artifact} is an engine"
+        )
+    folder, name = mask_destination(output, images)
 
     import dsunet_runtime
     from dsunet_runtime.jobs import left_out, plan, results_folder
@@ -61,11 +81,14 @@ def predict(
         results_folder(folder),
     ):
         if segmenter.manifest.weights_are_random:
-            complain(PROGRAM, f"{artifact} has random weights: its masks mean nothing")
+            complain(
+                PROGRAM,
+                f"{artifact} has randomly initialised weights: its masks are not meaningful",
+            )
         for line in left_out(images):
             complain(PROGRAM, line)
         if run_jobs(PROGRAM, segmenter, jobs, batch or segmenter.best_batch):
             raise typer.Exit(1)
 
 
-app.command()(bench)
+app.command(epilog=BENCH_EXAMPLES)(bench)

@@ -1,4 +1,4 @@
-"""`dsunet-run bench`: how fast artifacts are."""
+"""`dsunet-run bench`: measure the speed of artifacts."""
 
 from __future__ import annotations
 
@@ -11,31 +11,45 @@ import typer
 
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bounds import MAX_DIMENSION
+from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import folder_to_write, integer, number
 from dsunet_runtime.provider import MAX_THREADS, Provider
 
 _MOST_CALLS, _MOST_ROUNDS = 10_000_000, 10_000
-"""Seconds of each call are kept until the end."""
+"""The duration of every call is kept in memory until the end."""
+_WORKLOAD, _MEASUREMENT, _OUTPUT = "Workload", "Measurement", "Output"
+
+BENCH_EXAMPLES = examples(
+    "dsunet-run bench nano.onnx",
+    "dsunet-run bench nano.onnx nano16.onnx --batch 1 --batch 4 --seconds 2",
+    "dsunet-run bench nano.engine --from device --batch 8 --streams 1 --streams 2",
+    "dsunet-run bench nano.onnx --roofline --no-cold-start -o speed/",
+)
 
 
 def bench(
     artifacts: Annotated[
         list[Path],
         typer.Argument(
-            metavar="ARTIFACT", help="ONNX files and engines; each is compared with the first."
+            metavar="ARTIFACT",
+            help="ONNX files and engines.  With several, each is compared with the first.",
         ),
     ],
     provider: Annotated[
         list[Provider] | None,
-        typer.Option(help="What ONNX Runtime computes with; may be repeated.  [default: cpu]"),
+        typer.Option(
+            help="Execution provider of ONNX Runtime; repeatable; not for engines (default: cpu).",
+            rich_help_panel=_WORKLOAD,
+        ),
     ] = None,
     origin: Annotated[
         list[Origin] | None,
         typer.Option(
             "--from",
-            help="Where a call begins and ends.  device: in GPU memory, without copies (engines).  "
-            "inputs: with the network's inputs and outputs in host memory.  array: with a decoded "
-            "image and its mask.  file: with an image file.  May be repeated.  [default: array]",
+            help="Where the input of a timed call is, and so where its output goes; repeatable "
+            "(default: array).  device: GPU memory, no copies (engines only).  inputs: input "
+            "tensors in host memory.  array: a decoded image.  file: an image file.",
+            rich_help_panel=_WORKLOAD,
         ),
     ] = None,
     batch: Annotated[
@@ -43,7 +57,9 @@ def bench(
         integer(
             low=1,
             high=MAX_DIMENSION,
-            help="Images of a call; may be repeated.  [default: the artifact's, or 1]",
+            help="Number of images per call; repeatable (default: the artifact's batch, or 1 if "
+            "that is dynamic).",
+            rich_help_panel=_WORKLOAD,
         ),
     ] = None,
     streams: Annotated[
@@ -51,7 +67,8 @@ def bench(
         integer(
             low=1,
             high=MAX_THREADS,
-            help="Threads that call at once; may be repeated.  [default: 1]",
+            help="Number of threads that call concurrently; repeatable (default: 1).",
+            rich_help_panel=_WORKLOAD,
         ),
     ] = None,
     seconds: Annotated[
@@ -59,42 +76,69 @@ def bench(
         number(
             low=0,
             high=86_400,
-            help="To measure each of them, warm-up not counted.  [default: 10]",
+            help="Measuring time for each combination, without warm-up (default: 10).",
+            rich_help_panel=_MEASUREMENT,
         ),
     ] = None,
     calls: Annotated[
         int | None,
-        integer(low=1, high=_MOST_CALLS, help="Of each stream, at least, instead of --seconds."),
+        integer(
+            low=1,
+            high=_MOST_CALLS,
+            help="Minimum number of calls per stream, instead of --seconds.",
+            rich_help_panel=_MEASUREMENT,
+        ),
     ] = None,
     rounds: Annotated[
         int,
         integer(
-            low=1, high=_MOST_ROUNDS, help="Turns that each of them has; ratios are taken in each."
+            low=1,
+            high=_MOST_ROUNDS,
+            help="Number of rounds.  In each round every combination is measured once; ratios are "
+            "computed per round.",
+            rich_help_panel=_MEASUREMENT,
         ),
     ] = 10,
     threads: Annotated[
         int | None,
         integer(
-            low=1, high=MAX_THREADS, help="CPU threads of ONNX Runtime.  [default: one a core]"
+            low=1,
+            high=MAX_THREADS,
+            help="Number of CPU threads per operation in ONNX Runtime (default: one per core).",
+            rich_help_panel=_WORKLOAD,
         ),
     ] = None,
     image: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="What to compute.  [default: one is made, 1280×720]"),
+        typer.Option(
+            metavar="FILE",
+            help="Image to use as input (default: a generated one of 1280×720, or of the size "
+            "that the artifact is built for).",
+            rich_help_panel=_WORKLOAD,
+        ),
     ] = None,
     no_cold_start: Annotated[
-        bool, typer.Option("--no-cold-start", help="Do not start processes to time loading.")
+        bool,
+        typer.Option(
+            "--no-cold-start",
+            help="Do not measure the cold start, which runs each artifact in a new process.",
+            rich_help_panel=_MEASUREMENT,
+        ),
     ] = False,
     roofline: Annotated[
         bool,
         typer.Option(
             "--roofline",
-            help="Also profile each artifact: the time of each branch of the network, and how "
-            "close it comes to what this machine reaches.",
+            help="Also profile each artifact: time per branch of the network, compared with the "
+            "peak compute and memory bandwidth measured on this machine.",
+            rich_help_panel=_MEASUREMENT,
         ),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object instead of the tables.")
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON object instead of tables.", rich_help_panel=_OUTPUT
+        ),
     ] = False,
     output: Annotated[
         Path | None,
@@ -103,25 +147,28 @@ def bench(
             "--output",
             metavar="DIR",
             callback=folder_to_write,
-            help="Also write bench.json, bench.csv and bench.svg; roofline.csv and roofline.svg.",
+            help="Folder for bench.json, bench.csv and bench.svg, and with --roofline also "
+            "roofline.csv and roofline.svg; created if missing (default: no files).",
+            rich_help_panel=_OUTPUT,
         ),
     ] = None,
 ) -> None:
-    """Measure latency, throughput, cold start and memory, of several artifacts in turns.
+    """Measure latency, throughput, cold start and memory.
 
-    Every setting is warmed up until its calls are as fast as each other.  A call ends when its
-    result can be read.
+    Artifacts, providers, batches and streams are combined.  Each combination is warmed up until its
+    latency is stable.  Then all of them are measured interleaved, in rounds.  A call ends when its
+    result is available to the caller.
 
-    Exit codes: 0 measured, 1 something failed, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 measured, 1 an error, 2 wrong usage, 130 interrupted.
     """
     if seconds is not None and calls is not None:
-        raise typer.BadParameter("give --seconds or --calls")
-    from dsunet_runtime.bench.measuring import Plan
-    from dsunet_runtime.bench.report import as_document, draw, write_report
-    from dsunet_runtime.bench.running import BenchOptions, run
+        raise typer.BadParameter("give either --seconds or --calls, not both")
+    from dsunet_runtime.bench.benchmark import BenchOptions, run
+    from dsunet_runtime.bench.measurement import Schedule
+    from dsunet_runtime.bench.result_formats import as_document, draw, write_report
     from dsunet_runtime.jobs import results_folder
 
-    plan = Plan(rounds=rounds, seconds=10.0 if seconds is None else seconds, calls=calls)
+    schedule = Schedule(rounds=rounds, seconds=10.0 if seconds is None else seconds, calls=calls)
     options = BenchOptions(
         artifacts=artifacts,
         providers=provider or [Provider.CPU],
@@ -130,7 +177,7 @@ def bench(
         streams=streams or [1],
         threads=threads,
         image=image,
-        plan=plan,
+        schedule=schedule,
         cold_starts=not no_cold_start,
         roofline=roofline,
     )

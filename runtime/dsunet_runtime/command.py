@@ -1,4 +1,7 @@
-"""What the commands `dsunet`, `dsunet-export` and `dsunet-run` have in common."""
+"""The frame of the commands `dsunet`, `dsunet-export` and `dsunet-run`.
+
+It fixes the exit codes, the form of error messages and the layout of help texts.
+"""
 
 import io
 import os
@@ -8,25 +11,63 @@ import threading
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from dsunet_runtime.quoting import clean, printable, quote, reason
+from dsunet_runtime import __version__
+from dsunet_runtime.message_text import clean, printable, quote, reason
 
 _FAILED = 1
 _WRONG_USAGE = 2
 _INTERRUPTED = 130
 _LONGEST_QUOTED = 400
 _UsageError: Any = typer.BadParameter.__base__
-"""Click's, or that of the copy of click that newer versions of Typer hold."""
-_ENDINGS = ("SIGTERM", "SIGHUP")
+"""The class of click, or of the copy of click that newer versions of Typer contain."""
+_TERMINATING_SIGNALS = ("SIGTERM", "SIGHUP")
+
+
+class _Command(TyperCommand):
+    """A command whose plain-text help shows options by panel (`rich_help_panel`)."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[Any]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                is_argument = parameter.param_type_name == "argument"
+                usual = "Arguments" if is_argument else "Options"
+                panel = getattr(parameter, "rich_help_panel", None) or usual
+                panels.setdefault(panel, []).append(record)
+        options = panels.pop("Options", [])  # `--help` is among them
+        for panel, records in [*panels.items(), ("Options", options)]:
+            if records:
+                with formatter.section(panel):
+                    formatter.write_dl(records)
+
+
+class _App(typer.Typer):
+    def command(self, *arguments: Any, **settings: Any) -> Any:
+        return super().command(*arguments, **{"cls": _Command, **settings})
+
+
+def examples(*commands: str) -> str:
+    """The epilog of a command's help: example commands, one per line."""
+    return "\n".join(["Examples:", "", "\b", *(f"  {command}" for command in commands)])
 
 
 def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Typer:
-    """An empty command with `--version`.
+    """Create an app without subcommands, with `--version`, `-h` and shell completion.
 
-    Wrong usage becomes one line on stderr and exit code 2; a fault that a subcommand raises, an
-    error of the file system or a lack of memory one line and exit code 1; an interruption exit code
-    130, a termination 143, a closed terminal 129.
+    Exit codes and messages:
+
+    *   2 and one line on stderr for wrong usage;
+    *   1 and one line on stderr for one of `faults` raised by a subcommand, for an error of the
+        file system, and for a lack of memory;
+    *   130 for an interruption, 143 for a termination, 129 for a closed terminal.
+
+    Args:
+        program: Name of the command, as users type it.
+        summary: One line for `--help`.
+        faults: Exceptions whose message is complete and is printed as it is.
     """
 
     class Group(TyperGroup):
@@ -34,11 +75,13 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
             _open_closed_streams()
             try:
                 return super().main(*arguments, **options)
-            except OSError as fault:  # of help that cannot be printed
+            except OSError as fault:  # the help text cannot be printed
                 complain(program, reason(fault))
                 sys.exit(_FAILED)
 
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if ctx.resilient_parsing:  # for shell completion: nothing is refused
+                return super().parse_args(ctx, args)
             if not args:
                 print(ctx.get_help(), file=sys.stderr)
                 ctx.exit(_WRONG_USAGE)
@@ -49,13 +92,13 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
                 raise refusal(error) from None
 
         def invoke(self, ctx: Any) -> Any:
-            # As an interruption does, so that what is half done is cleared away.
+            # Like an interruption, so that unfinished files are removed.
             if threading.current_thread() is threading.main_thread():
-                for name in _ENDINGS:
-                    _clear_up_on(name)
+                for name in _TERMINATING_SIGNALS:
+                    _exit_on(name)
             for stream in (sys.stdout, sys.stderr):
                 if isinstance(stream, io.TextIOWrapper):
-                    stream.reconfigure(errors="replace")  # × on a terminal that knows ASCII only
+                    stream.reconfigure(errors="replace")  # × on an ASCII terminal
             try:
                 return super().invoke(ctx)
             except _UsageError as error:
@@ -63,15 +106,15 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
             except faults as fault:
                 complain(program, str(fault))
                 raise typer.Exit(_FAILED) from None
-            except BrokenPipeError:  # who reads the output has enough; click ends quietly
+            except BrokenPipeError:  # the reader has closed the pipe; click exits silently
                 raise
-            except OSError as fault:  # a name too long, links in a loop, a disk that fails
+            except OSError as fault:  # a name too long, a loop of links, a failing disk
                 name = "" if fault.filename is None else f"{os.fsdecode(fault.filename)}: "
                 complain(program, name + reason(fault))
                 raise typer.Exit(_FAILED) from None
-            except MemoryError as fault:  # NumPy's and Python's; how much, if it says
-                figure = f": {printable(fault)}" if str(fault) else ""
-                complain(program, f"not enough memory{figure}; ask for a smaller batch or image")
+            except MemoryError as fault:  # NumPy states the size, Python does not
+                detail = f": {printable(fault)}" if str(fault) else ""
+                complain(program, f"not enough memory{detail}; use a smaller batch or image")
                 raise typer.Exit(_FAILED) from None
             except KeyboardInterrupt as interruption:
                 complain(program, ": ".join(["interrupted", *map(str, interruption.args)]))
@@ -83,15 +126,13 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
 
     def show_version(wanted: bool) -> None:
         if wanted:
-            from importlib.metadata import version
-
-            print(f"{program} {version('dsunet')}")
+            print(f"{program} {__version__}")
             raise typer.Exit
 
-    app = typer.Typer(
+    app = _App(
         cls=Group,
         help=summary,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
@@ -111,45 +152,47 @@ def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Type
 
 
 def _open_closed_streams() -> None:
-    """Give standard streams that are closed (`2>&-`) somewhere to lead.
+    """Open standard streams that are closed (`2>&-`) on the null device.
 
-    Else the next file that is opened would take the place of one, and what libraries print would
-    be written into it.
+    Otherwise the next file opened would get the descriptor of one of them, and output of libraries
+    would be written into that file.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - for good
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - stays open
 
 
 def _check_arguments(ctx: Any, arguments: list[str]) -> None:
-    """Refuse what no option means, and what Python takes for something else: `Path("")` is `.`."""
+    """Reject empty arguments and NUL characters.  (`Path("")` would mean the current folder.)"""
     for before, argument in zip(["", *arguments], arguments, strict=False):
         option, equals, value = argument.partition("=")
         if not argument:
-            ctx.fail(f"the argument after {before or 'the command'} is empty: a variable not set?")
+            ctx.fail(
+                f"the argument after {before or 'the command'} is empty: is a variable not set?"
+            )
         if option.startswith("--") and equals and not value:
-            ctx.fail(f"{option} is empty: a variable not set?")
+            ctx.fail(f"{option} is empty: is a variable not set?")
         if "\0" in argument:
-            ctx.fail(f"{quote(argument)} holds a NUL character, which no name can")
+            ctx.fail(f"{quote(argument)} contains a NUL character, which no file name can")
 
 
 def _in_one_line(program: str, error: Any) -> str:
-    """What is wrong with the command line, and which help says what is right."""
+    """The error in the command line, and the help command that describes the right usage."""
     is_ours = type(error) is typer.BadParameter and error.param is None
-    # What click says repeats what was typed, whatever its length.
+    # Messages of click repeat the argument at any length.
     message = error.message if is_ours else printable(error.format_message(), _LONGEST_QUOTED)
     ctx = error.ctx
     command = f"{program} {ctx.info_name}" if ctx is not None and ctx.parent else program
     return f"{message.rstrip('.')}; see `{command} --help`"
 
 
-def _clear_up_on(name: str) -> None:
-    """Let a signal end the process as an exception does; not where it is ignored (nohup)."""
+def _exit_on(name: str) -> None:
+    """Let a signal raise SystemExit, unless the process ignores that signal (nohup)."""
     number = getattr(signal, name, None)  # Windows has no SIGHUP
     if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
 
 
 def complain(program: str, line: str) -> None:
-    """One line on stderr that says which command it comes from, with a list under it at most."""
+    """Print a message on stderr, prefixed by the command: one line, or one line and a list."""
     print(clean(f"{program}: {line}"), file=sys.stderr)

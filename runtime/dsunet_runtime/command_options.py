@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from dsunet_runtime.quoting import printable, quote, reason
+from dsunet_runtime.message_text import printable, quote, reason
 
 MAX_BATCH = 4096
 """Of one training step."""

@@ -6,7 +6,7 @@ import enum
 from typing import Self
 
 from dsunet_runtime.errors import ArtifactError
-from dsunet_runtime.quoting import quote
+from dsunet_runtime.message_text import quote
 
 
 class Compute(enum.StrEnum):

@@ -16,7 +16,7 @@ from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
 from dsunet_runtime.images import ImageLike, decode, encoder_input
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm, Preprocessing, TensorSpec
 from dsunet_runtime.masks import mask_from_logits
-from dsunet_runtime.quoting import printable, quote, shorten
+from dsunet_runtime.message_text import printable, quote, shorten
 from dsunet_runtime.shapes import input_ranges
 
 

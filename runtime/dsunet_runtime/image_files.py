@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.files import open_regular
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 T = TypeVar("T")
 

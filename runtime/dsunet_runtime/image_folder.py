@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from dsunet_runtime.quoting import printable
+from dsunet_runtime.message_text import printable
 
 # fmt: off
 SUFFIXES = frozenset({

@@ -22,7 +22,7 @@ from PIL import ExifTags, Image, ImageOps
 from dsunet_runtime.bit_depth import check_colour, grey_levels, stored_bits
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.image_files import explain, with_image
-from dsunet_runtime.quoting import shorten
+from dsunet_runtime.message_text import shorten
 
 ImageLike = NDArray[np.uint8] | Image.Image | str | os.PathLike[str]
 """An array H×W×3, uint8, RGB, 0 to 255; a Pillow image; or the path of an image file."""

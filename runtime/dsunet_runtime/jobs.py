@@ -12,7 +12,7 @@ from pathlib import Path
 from dsunet_runtime.errors import ImageError, OutputError
 from dsunet_runtime.files import resolved
 from dsunet_runtime.image_folder import ImageFolder
-from dsunet_runtime.quoting import reason
+from dsunet_runtime.message_text import reason
 
 
 @dataclass(frozen=True, slots=True)

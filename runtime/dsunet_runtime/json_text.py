@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from typing import Any, NoReturn
 
-from dsunet_runtime.quoting import printable, quote
+from dsunet_runtime.message_text import printable, quote
 
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 32

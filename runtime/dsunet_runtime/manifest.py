@@ -20,8 +20,8 @@ from dsunet_runtime.errors import ArtifactError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.json_text import JsonError, parse_object
+from dsunet_runtime.message_text import printable, reason
 from dsunet_runtime.plain_values import decode
-from dsunet_runtime.quoting import printable, reason
 
 METADATA_KEY = "dsunet_manifest"
 FORMAT_VERSION = 2

@@ -16,7 +16,7 @@ from dsunet_runtime.errors import ArtifactError
 from dsunet_runtime.file_kinds import why_no_artifact
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES
-from dsunet_runtime.quoting import quote, reason
+from dsunet_runtime.message_text import quote, reason
 
 # Field numbers of onnx.proto, and protobuf's wire types.
 _METADATA_PROPS = 14

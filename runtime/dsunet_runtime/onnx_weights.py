@@ -12,8 +12,8 @@ from pathlib import Path
 from dsunet_runtime.errors import ArtifactError
 from dsunet_runtime.file_kinds import why_no_artifact
 from dsunet_runtime.files import open_regular
+from dsunet_runtime.message_text import reason
 from dsunet_runtime.onnx_metadata import NotProtobufError, next_field, read_entry
-from dsunet_runtime.quoting import reason
 
 # The messages of onnx.proto that hold tensors: the fields with further messages, by number.
 _MESSAGES = {

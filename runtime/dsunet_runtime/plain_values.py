@@ -8,7 +8,7 @@ import types
 import typing
 from typing import Any
 
-from dsunet_runtime.quoting import quote
+from dsunet_runtime.message_text import quote
 
 
 def decode(kind: Any, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What `dsunet-run predict` and `dsunet predict` take alike."""
+"""Arguments and options shared by `dsunet-run predict` and `dsunet predict`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Images = Annotated[
     list[Path],
     typer.Argument(
         metavar="IMAGE_OR_FOLDER",
-        help="Image files, or folders of them (without their subfolders).",
+        help="Image files, or folders of images (subfolders are not searched).",
         show_default=False,
     ),
 ]
@@ -24,24 +24,34 @@ Masks = Annotated[
         "--output",
         "-o",
         callback=place_to_write,
-        help="Folder for the masks, NAME.png, made if needed; of one image also a file.png.",
+        help="Folder for the masks, one NAME.png per image; created if missing.  For a single "
+        "image, also the name of a .png file.",
+        rich_help_panel="Output",
     ),
 ]
 Overlay = Annotated[
-    bool, typer.Option("--overlay", help="Also draw each mask over its image: NAME_overlay.jpg.")
+    bool,
+    typer.Option(
+        "--overlay",
+        help="Also write NAME_overlay.jpg: the image with its mask drawn over it.",
+        rich_help_panel="Output",
+    ),
 ]
 
 
-def place_of_masks(output: Path, images: Sequence[Path]) -> tuple[Path, str | None]:
-    """Where `predict -o` sends the masks of images: a folder, and for one image perhaps a name."""
+def mask_destination(output: Path, images: Sequence[Path]) -> tuple[Path, str | None]:
+    """Split `predict -o` into a folder and, for a single image, the file name of its mask.
+
+    Raises typer.BadParameter if the masks of these images cannot be written there.
+    """
     if output.is_dir() or output.suffix.lower() not in FILE_SUFFIXES:
         return output, None
     if len(images) > 1 or images[0].is_dir():
         raise typer.BadParameter(
-            f"-o {output} names one file, and there is a mask for each image: name a folder"
+            f"-o {output} is one file, and each image needs a mask of its own: name a folder"
         )
     if output.suffix.lower() != ".png":
         raise typer.BadParameter(
-            f"-o {output}: a mask is a PNG file: name {output.with_suffix('.png')}, or a folder"
+            f"-o {output}: masks are PNG files: name {output.with_suffix('.png')}, or a folder"
         )
     return output.parent, output.name

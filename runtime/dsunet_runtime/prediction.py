@@ -23,7 +23,7 @@ from dsunet_runtime.forms import Prepared
 from dsunet_runtime.images import ImageLike
 from dsunet_runtime.jobs import Job
 from dsunet_runtime.memory import check_memory
-from dsunet_runtime.writing import write_mask, write_overlay
+from dsunet_runtime.output_files import write_mask, write_overlay
 
 _MOST_THREADS = 8
 _ALWAYS_FIT = 16

@@ -6,8 +6,8 @@ import os
 import time
 from typing import Self, TextIO
 
-from dsunet_runtime.closing import Closing
-from dsunet_runtime.quoting import clean
+from dsunet_runtime.closeable import Closeable
+from dsunet_runtime.message_text import clean
 
 _WIDTH = 30
 _CLEAR_LINE = "\r\x1b[K"
@@ -27,7 +27,7 @@ def _columns(stream: TextIO) -> int:
         return 80
 
 
-class StatusLine(Closing):
+class StatusLine(Closeable):
     """One line on `stream` that is written over, if that is a terminal; leaving it clears it."""
 
     def __init__(self, stream: TextIO) -> None:

@@ -15,15 +15,15 @@ from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
 from dsunet_runtime.backends import Backend, Tensors, closed
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from dsunet_runtime.blank_masks import BlankMasks
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.forms import Prepared, form_of
 from dsunet_runtime.images import ImageLike
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.memory import check_memory
+from dsunet_runtime.message_text import quote
 from dsunet_runtime.provider import MAX_THREADS, Provider
-from dsunet_runtime.quoting import quote
 from dsunet_runtime.shapes import batch_range
 
 _CHECKED_FROM = 1 << 28
@@ -88,7 +88,7 @@ def _load_onnx(path: Path, provider: Provider, threads: int | None) -> Segmenter
     return Segmenter(manifest, backend)
 
 
-class Segmenter(Closing):
+class Segmenter(Closeable):
     """From images to masks.  A context manager: leaving it closes it.
 
     Calling it, from any thread, gives the mask of one image.  Who wants to overlap decoding,

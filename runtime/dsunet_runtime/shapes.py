@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dsunet_runtime.errors import ArtifactError
 from dsunet_runtime.manifest import Manifest, TensorSpec
-from dsunet_runtime.quoting import quote
+from dsunet_runtime.message_text import quote
 
 Shape = tuple[int, ...]
 

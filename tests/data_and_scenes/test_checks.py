@@ -41,7 +41,7 @@ def complaint(images: Path, masks: Path) -> list[str]:
     with pytest.raises(DataError) as caught:
         said(images, masks)
     first, *lines = str(caught.value).splitlines()
-    assert first == "the images and masks cannot be used as they are:"
+    assert first == "the images and masks cannot be used:"
     return lines
 
 
@@ -73,10 +73,10 @@ def test_all_faults_are_listed_at_once(images: Path, masks: Path) -> None:
     headings = [line for line in lines if not line.startswith("    ")]
     assert [heading.split(";")[0] for heading in headings] == [
         "  1 without a partner of the same name",
-        "  1 links that lead nowhere",
-        "  2 that cannot be read rightly",
+        "  1 broken links",
+        "  2 that cannot be read",
         "  1 of another size than their masks",
-        "  1 that EXIF turns, but not their masks, which fit either way",
+        "  1 that EXIF rotates, but not their masks, which match either way",
     ]
     items = [line.strip() for line in lines if line.startswith("    ")]
     assert items[0] == f"{images / 'lone.jpg'}: no mask in {masks}"
@@ -126,7 +126,7 @@ class TestOrientation:
         heading, line = complaint(images, masks)
         assert heading.endswith("; turn the other too, or drop the EXIF tag:")
         assert line.endswith(
-            "is 30×40 pixels, its mask 40×30: EXIF turns the image and not the mask"
+            "is 30×40 pixels, its mask 40×30: EXIF rotates the image but not the mask"
         )
         write_mask(masks / "a.png", Image.fromarray(HALF).rotate(90, expand=True))
         assert said(images, masks) == []
@@ -160,7 +160,7 @@ class TestOrientation:
     ) -> None:
         write_image(images / "a.jpg", (30, 31), exif=turned(6))
         write_mask(masks / "a.png", Image.new("L", (30, 31)))
-        assert "EXIF turns the image and not the mask" in complaint(images, masks)[1]
+        assert "EXIF rotates the image but not the mask" in complaint(images, masks)[1]
 
 
 class TestSizes:

@@ -108,14 +108,14 @@ class TestLabels:
         with pytest.raises(DataError) as caught:
             read_mask(path)
         assert str(caught.value) == (
-            f"{path}: {words}, and nothing above 128 is read as an empty mask: save it as grey, "
-            "0 outside and 255 inside"
+            f"{path}: {words}, none above 128, so that the mask would be empty: save it as a "
+            "grey image, 0 outside the object and 255 inside"
         )
 
     @pytest.mark.parametrize("values", [[0, 15, 255], [0, 1, 2, 20, 255], [7, 255]])
     def test_labels_with_a_border_to_ignore(self, tmp_path: Path, values: list[int]) -> None:
         path = write_mask(tmp_path / "a.png", blocks(*values))
-        with pytest.raises(DataError, match="as of labels with a border to ignore: save it"):
+        with pytest.raises(DataError, match="as class labels with an ignored border have: save it"):
             read_mask(path)
 
     def test_pascal_voc_with_its_colours(self, tmp_path: Path) -> None:

@@ -97,7 +97,10 @@ def test_the_outline_shows_in_the_image(scenes: list[Scene]) -> None:
 
 @pytest.mark.parametrize(
     ("seed", "size", "reason"),
-    [(-1, (64, 64), "a seed is 0 or more, not -1"), (0, (64, 31), "32 pixels or more, not 31")],
+    [
+        (-1, (64, 64), "the seed is -1: it must be 0 or more"),
+        (0, (64, 31), "is 31: it must be 32 pixels or more"),
+    ],
 )
 def test_refusals(seed: int, size: tuple[int, int], reason: str) -> None:
     with pytest.raises(DataError, match=reason):

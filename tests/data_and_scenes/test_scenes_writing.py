@@ -92,7 +92,7 @@ def test_another_seed_makes_other_scenes(dataset: Path, tmp_path: Path) -> None:
 def test_nothing_is_mixed_with_what_was_there(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     (tmp_path / name / "0001.png").write_bytes(b"mine")
-    with pytest.raises(DataError, match=rf"{name}: has files in it: name another folder, or empty"):
+    with pytest.raises(DataError, match=rf"{name}: is not empty: give another folder, or empty"):
         write_scenes(tmp_path, 2)
     assert [path.name for path in tmp_path.rglob("*")] == [name, "0001.png"]
 
@@ -140,7 +140,7 @@ def test_command_refuses_in_one_line(dataset: Path) -> None:
     assert done.exit_code == 1
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("dsunet: ")
-    assert "Image: has files in it" in done.stderr
+    assert "Image: is not empty" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -172,11 +172,11 @@ def test_interruption_leaves_no_half_file(tmp_path: Path, number: int, code: int
         _, said = process.communicate(timeout=60)
     assert process.returncode == code
     if number != signal.SIGKILL:  # of that Python's own watcher of semaphores tells
-        line = f"{tmp_path} does not hold all scenes: remove it and generate it again"
+        line = f"{tmp_path} is incomplete: remove it and generate it again"
         assert said == (f"dsunet: interrupted: {line}\n" if number == signal.SIGINT else "")
     for path in tmp_path.glob("*/[!.]*"):  # what a dataset's reader sees
         with Image.open(path) as image:
             image.load()
     assert not (tmp_path / "scenes.json").exists()
-    with pytest.raises(DataError, match="does not hold all scenes, since dsunet generate was int"):
+    with pytest.raises(DataError, match="is incomplete because dsunet generate was int"):
         locate(tmp_path, Split.TRAIN)

@@ -216,7 +216,7 @@ def test_no_s_measure_is_told_and_is_null(tmp_path: Path) -> None:
     scores = json.loads(result.stdout)["datasets"][0]["results"][0]["scores"]
     assert scores["s_measure"] is None
     assert scores["iou"] == 1
-    assert "gives no S-measure" in result.stderr
+    assert "the S-measure is undefined" in result.stderr
     assert "edge" in result.stderr
 
 
@@ -250,7 +250,7 @@ def test_masks_are_never_saved_over_a_dataset(models: tuple[Path, Path], dataset
     arguments = ("--dataset", f"Mask={dataset}", "--save-masks", dataset, "--workers", 1)
     result = run(models[1], *arguments)
     assert result.exit_code == 1
-    assert "name another folder" in result.stderr
+    assert "save the masks in another folder" in result.stderr
     assert (dataset / "Mask" / "scene0.png").read_bytes() == before
 
 
@@ -258,14 +258,17 @@ def test_masks_are_never_saved_over_a_dataset(models: tuple[Path, Path], dataset
     ("arguments", "said"),
     [
         (["a.pth", "--dataset", "x=DIR", "--json", "--table", "latex"], "--json or --table"),
-        ([], "give models to judge, or --predictions"),
-        (["a.onnx", "--predictions", "p", "--masks", "m"], "and not both"),
-        (["a.onnx"], "name the truth: --dataset NAME=DIR, or --masks"),
+        ([], "give either models to evaluate or --predictions"),
+        (["a.onnx", "--predictions", "p", "--masks", "m"], "give either models to evaluate or"),
+        (["a.onnx"], "give the ground truth: --dataset NAME=DIR or --masks DIR"),
         (["a.onnx", "--masks", "m"], "give --images"),
         (["a.onnx", "--dataset", "DIR"], "give NAME=DIR"),
-        (["a.onnx", "--dataset", "x=DIR", "--resize"], "--resize is for --predictions"),
-        (["a.onnx", "--dataset", "x=DIR", "--device", "cpu"], "are for checkpoints"),
-        (["a.pth", "--dataset", "x=DIR", "--provider", "cpu"], "is for ONNX files"),
+        (["a.onnx", "--dataset", "x=DIR", "--resize"], "--resize applies to --predictions only"),
+        (["a.onnx", "--dataset", "x=DIR", "--device", "cpu"], "--device apply to checkpoints only"),
+        (
+            ["a.pth", "--dataset", "x=DIR", "--provider", "cpu"],
+            "--provider applies to ONNX files only",
+        ),
         (["a.pth", "--dataset", "x=DIR", "--worst", "3"], "give -o DIR too"),
     ],
 )
@@ -283,7 +286,7 @@ def test_wrong_usage(arguments: list[str], said: str) -> None:
         (["a.onnx", "--dataset", "x/y={dataset}"], 2, "without slashes"),
         (["a.onnx", "--dataset", "x=nowhere"], 1, "nowhere"),
         (["--predictions", "nowhere", "--dataset", "x={dataset}"], 1, "nowhere"),
-        (["a.onnx", "a.onnx", "--dataset", "x={dataset}"], 1, "named twice"),
+        (["a.onnx", "a.onnx", "--dataset", "x={dataset}"], 1, "given twice"),
     ],
 )
 def test_faults_are_one_line(

@@ -70,11 +70,11 @@ def test_what_cannot_be_judged_is_listed_together(judge: Judge, tmp_path: Path) 
     with pytest.raises(DataError) as caught:
         judge.judge(cases, progress(8))
     lines = str(caught.value).splitlines()
-    assert lines[0] == "4 masks cannot be judged:"
+    assert lines[0] == "4 masks cannot be evaluated:"
     assert "0_p.png: damaged" in lines[1]
     assert "2_t.png: not an image" in lines[2]
-    assert "3_t.png: its values are 0 and 1, and nothing above 128" in lines[3]
-    assert "5_p.png: is 4×3 pixels, its truth" in lines[4]
+    assert "3_t.png: its values are 0 and 1, none above 128" in lines[3]
+    assert "5_p.png: is 4×3 pixels, its ground truth" in lines[4]
     assert len(lines) == 5
 
 
@@ -111,7 +111,8 @@ def test_a_few_pixels_are_resampled_without_being_asked_to(tmp_path: Path) -> No
     figures = dataclasses.asdict(summarize([judged.scores]))
     assert figures == {name: expected[name] for name in figures}
     assert judged.is_resampled
-    line = f"{second.prediction}: is {width // 2}×{height // 2} pixels, its truth {width}×{height}"
+    sizes = f"{width // 2}×{height // 2} pixels, its ground truth {width}×{height}"
+    line = f"{second.prediction}: is {sizes}"
     assert judge_case(second) == line
 
 
@@ -177,12 +178,12 @@ def test_what_exif_turns_in_place_is_refused(tmp_path: Path, orientation: int) -
     for source, target in ((cases[0].truth, image), (cases[1].truth, cases[1].prediction)):
         with Image.open(source) as truth:
             truth.save(target, exif=turned(orientation))
-    with pytest.raises(DataError, match="2 that EXIF turns") as caught:
+    with pytest.raises(DataError, match="2 that EXIF rotates") as caught:
         check_fit([dataclasses.replace(cases[0], image=image), cases[1]], resize=True)
     lines = str(caught.value).splitlines()[2:]
     assert [line.strip() for line in lines] == [
-        f"{image}: orientation {orientation}, of its truth 1",
-        f"{cases[1].prediction}: orientation {orientation}, of its truth 1",
+        f"{image}: orientation {orientation}, of its ground truth 1",
+        f"{cases[1].prediction}: orientation {orientation}, of its ground truth 1",
     ]
 
 
@@ -191,9 +192,7 @@ def test_what_exif_turns_by_a_quarter_is_not_resampled(tmp_path: Path) -> None:
     (case,) = write_cases(tmp_path, [(mask, mask)])
     Image.fromarray(mask).save(case.prediction, exif=turned(6))
     for resize in (False, True):
-        with pytest.raises(
-            DataError, match="1 of which EXIF turns one and not the other"
-        ) as caught:
+        with pytest.raises(DataError, match="1 of which EXIF rotates only one") as caught:
             check_fit([case], resize=resize)
         assert "resize" not in str(caught.value)
 

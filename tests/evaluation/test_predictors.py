@@ -75,9 +75,9 @@ def test_an_engine_is_told_by_its_suffix(tmp_path: Path) -> None:
 
 def test_options_of_another_kind_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     artifact = artifacts.frames(tmp_path / "a.onnx")
-    with pytest.raises(EvaluationError, match="are for checkpoints"):
+    with pytest.raises(EvaluationError, match="apply to checkpoints only"):
         open_predictor(artifact, device=Device.CPU)
-    with pytest.raises(EvaluationError, match="is for ONNX files"):
+    with pytest.raises(EvaluationError, match="applies to ONNX files only"):
         open_predictor(checkpoint, provider=Provider.CPU)
 
 

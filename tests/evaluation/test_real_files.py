@@ -78,7 +78,7 @@ class TestMasksOfAnotherSize:
         arguments = ("--predictions", nc4k / "Predicted", "--dataset", f"NC4K={nc4k}")
         assert scores_of(run(*arguments, "--json"))["images_resampled"] == 1
         result = run(*arguments)
-        assert "NC4K: 1 mask resampled to the size of the truth." in result.stdout
+        assert "NC4K: 1 mask resampled to the size of the ground truth." in result.stdout
 
 
 class TestPredictionsThatCannotBeReadRightly:
@@ -96,7 +96,7 @@ class TestPredictionsThatCannotBeReadRightly:
             Image.fromarray((levels // 86 % len(labels)).astype(np.uint8)).save(path)
             with Image.open(path) as image:
                 Image.fromarray(np.array(labels, np.uint8)[np.asarray(image)]).save(path)
-        self.refuses(copied, match=f"highest value of all 6 masks is {labels[-1]}, as of labels")
+        self.refuses(copied, match=f"maximum of all 6 masks is {labels[-1]}, which suggests")
 
     def test_a_cut_out(self, copied: Path) -> None:
         path = copied / "Predicted" / "scene2.png"

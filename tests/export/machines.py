@@ -8,7 +8,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from dsunet_export.cli import app
-from dsunet_export.doctor import judge
+from dsunet_export.doctor import check_tasks
 from dsunet_export.doctor.machine import (
     Driver,
     Machine,
@@ -67,10 +67,10 @@ def made_up(
 
 
 def impossible(machine: Machine) -> set[str]:
-    return {job.name for job in judge(machine) if not job.possible}
+    return {job.name for job in check_tasks(machine) if not job.possible}
 
 
 def lacks(machine: Machine, name: str) -> list[tuple[str | None, str | None]]:
     """What a job misses, and the remedies."""
-    (job,) = (job for job in judge(machine) if job.name == name)
+    (job,) = (job for job in check_tasks(machine) if job.name == name)
     return [(need.missing, need.remedy) for need in job.needs if need.missing is not None]

@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 import dsunet_export.doctor.machine as machine_module
-from dsunet_export.doctor import look_round
+from dsunet_export.doctor import inspect_machine
 from dsunet_export.doctor.machine import Driver, Torch
 from dsunet_runtime import BackendError
 from dsunet_runtime.backends import onnxruntime as onnxruntime_backend
@@ -35,7 +35,7 @@ class TestLooking:
         )
         monkeypatch.setitem(sys.modules, "torch", seen)
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-        found = look_round()
+        found = inspect_machine()
         assert found.driver == Driver("580.95.05", "13.0", None)
         assert [present.gpu for present in found.gpus] == [RTX_4090, H100]
         assert found.gpus[0].free_memory == 12 << 30
@@ -75,12 +75,12 @@ class TestProviders:
     def test_tried_before_other_packages_bring_their_libraries(self) -> None:
         code = (
             "import sys\n"
-            "from dsunet_export.doctor import look_round\n"
+            "from dsunet_export.doctor import inspect_machine\n"
             "from dsunet_runtime.backends import onnxruntime as backend\n"
             "def check(provider):\n"
             "    print(sorted({'torch', 'tensorrt', 'tensorrt_rtx'} & set(sys.modules)))\n"
             "backend.check_provider = check\n"
-            "look_round()"
+            "inspect_machine()"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert set(done.stdout.splitlines()) == {"[]"}, done.stderr
@@ -104,15 +104,15 @@ class TestProviders:
             onnxruntime.InferenceSession, "get_providers", lambda self: ["CPUExecutionProvider"]
         )
         monkeypatch.setattr(nvml, "driver_version", lambda: "580.95.05")
-        monkeypatch.setattr(machine_module, "_ask_torch", lambda driver: None)
-        providers = look_round().providers
+        monkeypatch.setattr(machine_module, "_probe_torch", lambda driver: None)
+        providers = inspect_machine().providers
         assert providers[Provider.CPU].starts
         assert providers[Provider.CUDA].starts is False
         assert "did not start" in str(providers[Provider.CUDA].problem)
 
     @pytest.mark.gpu
     def test_cuda_starts_where_it_says_so(self) -> None:
-        found = look_round()
+        found = inspect_machine()
         if not found.gpus or Provider.CUDA not in found.providers:
             pytest.skip("no GPU, or no ONNX Runtime for one")
         assert found.providers[Provider.CUDA].starts, found.providers[Provider.CUDA].problem

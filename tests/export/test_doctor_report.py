@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dsunet_export.doctor import as_document, as_table, judge, look_round
+from dsunet_export.doctor import as_document, as_table, check_tasks, inspect_machine
 from dsunet_export.doctor.machine import Driver, Machine
 from tests.export.engines import H100, RTX_4090
 from tests.export.machines import RTX_KNOWS, made_up
@@ -17,7 +17,7 @@ class TestTable:
     @pytest.mark.parametrize(
         "machine",
         [
-            look_round,
+            inspect_machine,
             lambda: made_up(RTX_4090),
             lambda: made_up(H100, RTX_4090, broken=("tensorrt", "onnx"), without=("timm",)),
         ],
@@ -25,7 +25,7 @@ class TestTable:
     def test_columns(self, machine: Callable[[], Machine]) -> None:
         """Only commands may be longer: they are to be copied."""
         found = machine()
-        jobs = judge(found)
+        jobs = check_tasks(found)
         commands = {need.remedy for job in jobs for need in job.needs}
         for line in as_table(found, jobs).splitlines():
             assert len(line) <= 100 or line.strip() in commands
@@ -33,7 +33,7 @@ class TestTable:
 
     def test_says_what_is_here(self) -> None:
         found = made_up(RTX_4090, H100)
-        rows = [" ".join(line.split()) for line in as_table(found, judge(found)).splitlines()]
+        rows = [" ".join(line.split()) for line in as_table(found, check_tasks(found)).splitlines()]
         assert "NVIDIA driver 580.95.05" in rows
         assert "CUDA, of the driver 13.0 the newest that it runs" in rows
         assert "GPU 0 8.9 NVIDIA GeForce RTX 4090, 24.0 GiB, 23.0 GiB free" in rows
@@ -43,18 +43,18 @@ class TestTable:
 
     def test_every_remedy_once(self) -> None:
         found = made_up(driver=Driver(None, None, "no"), without=("timm", "sam2", "tensorrt"))
-        lines = [line.strip() for line in as_table(found, judge(found)).splitlines()]
+        lines = [line.strip() for line in as_table(found, check_tasks(found)).splitlines()]
         assert lines.count("pip install 'dsunet[torch]'") == 1
         assert lines.count("timm is not installed; sam2 is not installed") == 1
         assert sum("https://www.nvidia.com/drivers" in line for line in lines) == 1
 
     def test_says_no_more_than_needed_where_nothing_is_missing(self) -> None:
         found = made_up(RTX_4090)
-        assert "What is missing" not in as_table(found, judge(found))
+        assert "What is missing" not in as_table(found, check_tasks(found))
 
     def test_document_can_be_json(self) -> None:
         found = made_up(RTX_4090, broken=("tensorrt",))
-        document = as_document(found, judge(found))
+        document = as_document(found, check_tasks(found))
         again = json.loads(json.dumps(document))
         assert set(again) == {
             "python", "platform", "driver", "gpus", "packages", "onnxruntimes", "providers",

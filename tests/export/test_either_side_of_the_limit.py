@@ -12,7 +12,7 @@ from PIL import Image
 
 import dsunet_runtime
 from dsunet_export import artifact
-from dsunet_export.bisection.finding import find_layers_to_keep
+from dsunet_export.bisection.layers_to_keep import find_layers_to_keep
 from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.precision import convert_file
 from dsunet_export.probes import Probe

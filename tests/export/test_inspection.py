@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dsunet_export.inspection import verified_in_words
+from dsunet_export.inspection import describe, verified_in_words
 from dsunet_runtime import read_manifest
-from dsunet_runtime.manifest import Manifest, Verification
+from dsunet_runtime.manifest import Manifest, Rewrite, Verification
 from tests.runtime import artifacts
 
 
@@ -36,7 +36,9 @@ def test_the_worst_is_closest_to_its_tolerance(
     checks = tuple(comparison(f"{n}.png", 1.0, 0.02) for n in range(20))
     manifest = replace(manifest, verification=(*checks[:7], odd, *checks[7:]))
     (line,) = verified_in_words(manifest)
-    assert line.startswith(f"21 comparisons, the worst: c.png: {said} standard deviations, where 3")
+    assert line.startswith(
+        f"21 comparisons, the worst: c.png: {said} standard deviations, tolerance 3"
+    )
     assert len(verified_in_words(manifest, each=True)) == 21
 
 
@@ -45,3 +47,13 @@ def test_a_single_one_and_none(manifest: Manifest) -> None:
     assert verified_in_words(one) == verified_in_words(one, each=True)
     assert verified_in_words(one)[0].startswith("a.png: logits differs")
     assert verified_in_words(replace(manifest, verification=())) == []
+
+
+def test_names_of_rewrites_in_older_manifests(manifest: Manifest) -> None:
+    """`late-padding`, `needed-tokens` and `token-fusion` were renamed; nothing checks the names."""
+    names = ("late-padding", "needed-tokens", "token-fusion")
+    older = replace(manifest, rewrites=tuple(Rewrite(name, 200, 100) for name in names))
+    read = Manifest.from_json(older.to_json())
+    assert [rewrite.name for rewrite in read.rewrites] == list(names)
+    for name in names:
+        assert f"  {name} " in describe(read)

@@ -138,7 +138,7 @@ def test_bisect(linked: Path, half: Path, dataset: Path, tmp_path: Path) -> None
     said = invoke(
         dsunet_export.cli.app, "verify", linked, half, *images, "--bisect", tmp_path / "keep.txt"
     )
-    assert "nothing more has to stay in float32" in said.stderr
+    assert "no further layer has to stay in float32" in said.stderr
 
 
 def test_evaluate(linked: Path, dataset: Path, tmp_path: Path) -> None:

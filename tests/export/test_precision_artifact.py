@@ -43,7 +43,7 @@ def convert(
     return convert_file(source, output, manifest, compute, lambda step, seconds: None)
 
 
-ROUNDED = "ONNX Runtime, every tensor rounded to float16, against the float32 graph"
+ROUNDED = "ONNX Runtime with float16 rounding emulated on every tensor, against the float32 graph"
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_bfloat16_is_judged_by_rounding_alone(frames: Path, tmp_path: Path) -> N
     assert manifest.precision.peaks == ()
     assert {c.computed_by for c in manifest.verification} == {
         "ONNX Runtime against PyTorch, before the conversion",
-        "ONNX Runtime, every tensor rounded to bfloat16, against the float32 graph",
+        "ONNX Runtime with bfloat16 rounding emulated on every tensor, against the float32 graph",
     }
     (opset,) = ir.load(tmp_path / "bf16.onnx").opset_imports.values()
     assert opset == 22
@@ -362,12 +362,12 @@ class TestCommand:
         assert kept[len(rules_for(Compute.FP16)) :] == ["heads*", "sff.2*", "rfb.0/*", "sff.2/Add"]
         assert manifest.precision.kept_in_float32[-1].nodes == 0
         assert "in float32: heads* (1 nodes): asked for by --keep-fp32" in result.stderr
-        assert "times below float16's end" in result.stdout
-        assert "IoU at half 0.99" in result.stdout
+        assert "headroom below the float16 maximum (65504)" in result.stdout
+        assert "IoU at 0.5 0.99" in result.stdout
         by = [c.computed_by for c in manifest.verification]
         assert by == [
             *["ONNX Runtime against PyTorch, before the conversion"] * 2,
-            *["ONNX Runtime, every tensor rounded to float16, against PyTorch"] * 4,
+            *["ONNX Runtime with float16 rounding emulated on every tensor, against PyTorch"] * 4,
             *["ONNX Runtime against PyTorch"] * 2,
         ]
         inspected = dict(

@@ -31,14 +31,14 @@ from dsunet_export.errors import ExportError
 from dsunet_export.inspection import describe, verified_in_words
 from dsunet_export.onnx import trace_model
 from dsunet_export.options import ExportOptions, ExportPrecision
-from dsunet_export.precision.narrowing import array_of
+from dsunet_export.precision.narrow import array_of
 from dsunet_export.precision.reduction import infer_types
-from dsunet_export.precision.running import compute_logits
+from dsunet_export.precision.session import compute_logits
 from dsunet_export.probes import GraphInputs, Probe
-from dsunet_export.quantization import Quantizing, quantize
+from dsunet_export.quantization import QuantizationOptions, quantize
 from dsunet_export.quantization.calibration import calibrate
-from dsunet_export.quantization.products import find_products
-from dsunet_export.quantization.quantizing import NARROWEST
+from dsunet_export.quantization.matmuls import find_matmuls
+from dsunet_export.quantization.quantize import NARROWEST
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
 from dsunet_runtime.masks import mask_from_logits
@@ -87,13 +87,13 @@ def weight() -> NDArray[np.float32]:
 FRAMES = GraphInputs(InputForm.FRAMES, {})
 
 
-def int8(probes: Sequence[Probe], only_computed: Sequence[Probe] = ()) -> Quantizing:
-    return Quantizing(ExportPrecision.INT8, (), probes, only_computed)
+def int8(probes: Sequence[Probe], only_computed: Sequence[Probe] = ()) -> QuantizationOptions:
+    return QuantizationOptions(ExportPrecision.INT8, (), probes, only_computed)
 
 
 class TestProducts:
     def test_all_of_the_encoders_that_have_a_weight(self, traced: ir.Model) -> None:
-        found = {product.name for product in find_products(traced.graph)}
+        found = {product.name for product in find_matmuls(traced.graph)}
         weighted = {
             str(node.name)
             for node in traced.graph
@@ -106,7 +106,7 @@ class TestProducts:
         assert found == encoders - adapters
 
     def test_most_of_the_multiply_adds(self, traced: ir.Model) -> None:
-        sizes = [array_of(product.weight).size for product in find_products(traced.graph)]
+        sizes = [array_of(product.weight).size for product in find_matmuls(traced.graph)]
         assert sum(sizes) > 1_000_000  # of nano's 1.9 M weights
 
 
@@ -114,21 +114,24 @@ class TestCalibration:
     def test_spreads_are_numpys(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
         model, probes = one_product(weight, gain=7), images(4)
         infer_types(model)
-        (product,) = find_products(model.graph)
+        (product,) = find_matmuls(model.graph)
         found = calibrate(model, {product.activation}, probes[:1], probes[1:], FRAMES, tmp_path)
         read = np.stack([probe.image for probe in probes[1:]]).astype(np.float64) * [1, 1, 7]
-        spread = found.spreads["scale"]
-        assert spread.largest == read.max()
-        assert spread.rms == pytest.approx(np.sqrt((read**2).mean()), rel=1e-6)
+        measured = found.ranges["scale"]
+        assert measured.largest == read.max()
+        assert measured.rms == pytest.approx(np.sqrt((read**2).mean()), rel=1e-6)
         step = read.max() / 127
-        assert spread.noise == pytest.approx(step / np.sqrt(12) / spread.rms)
+        assert measured.noise == pytest.approx(step / np.sqrt(12) / measured.rms)
         assert len(found.logits) == 4
 
     def test_what_is_not_finite(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
         model = one_product(weight, gain=np.inf)
         infer_types(model)
-        (product,) = find_products(model.graph)
-        with pytest.raises(ExportError, match=r"^in float32 already, scale is not finite"):
+        (product,) = find_matmuls(model.graph)
+        with pytest.raises(
+            ExportError,
+            match=r"^scale is not finite on one of the images, in float32: check the checkpoint",
+        ):
             calibrate(model, {product.activation}, [], images(2), FRAMES, tmp_path)
 
 
@@ -158,7 +161,7 @@ class TestQuantized:
     def test_floats_of_8_bits(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
         """Rounded by ml_dtypes, each column and the activation scaled to end at 448."""
         probes = images(3)
-        task = Quantizing(ExportPrecision.FP8, (), probes)
+        task = QuantizationOptions(ExportPrecision.FP8, (), probes)
         model, precision, _ = quantize(one_product(weight), task, FRAMES, tmp_path)
         (result,) = compute_logits(model, [FRAMES.prepare(probes[0])], tmp_path)
 
@@ -253,9 +256,7 @@ class TestQuantized:
         (kept,) = precision.kept_in_float32
         assert (kept.pattern, kept.nodes) == ("dino.vit.b/MatMul", 1)
         read = np.stack([probe.image * gains.astype(np.float64) for probe in probes])
-        found = re.match(
-            r"what it reads reaches (\d+) times its RMS, so that rounding", kept.reason
-        )
+        found = re.match(r"its input has outliers of (\d+) times the RMS: rounding", kept.reason)
         assert found is not None
         assert int(found[1]) == round(read.max() / np.sqrt((read**2).mean()))
         assert precision.quantized is not None
@@ -263,10 +264,10 @@ class TestQuantized:
 
     def test_keep_fp32(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
         for pattern, complaint in (
-            (WEIGHT, "no matrix product is left"),
-            ("sff*", "no product of"),
+            (WEIGHT, "no matrix multiplication is left"),
+            ("sff*", "matches no matrix multiplication of an encoder"),
         ):
-            task = Quantizing(ExportPrecision.INT8, [pattern], images(1))
+            task = QuantizationOptions(ExportPrecision.INT8, [pattern], images(1))
             with pytest.raises(ExportError, match=complaint):
                 quantize(one_product(weight), task, FRAMES, tmp_path)
 
@@ -275,7 +276,7 @@ class TestQuantized:
         for probe in probes:
             probe.image[..., 2] = 0
             probe.image[0, 0, 2] = 255
-        with pytest.raises(ExportError, match=r"^no matrix product is left for int8"):
+        with pytest.raises(ExportError, match=r"^no matrix multiplication is left for int8"):
             quantize(_any_size(one_product(weight, gain=1e4)), int8(probes), FRAMES, tmp_path)
 
 
@@ -405,7 +406,9 @@ class TestArtifact:
 
     def test_inspect(self, artifact: Path) -> None:
         lines = describe(dsunet_runtime.read_manifest(artifact))
-        assert re.search(r"quantised +63 of 63 products of the encoders, 1\.2 M weights", lines)
+        assert re.search(
+            r"quantised +63 of 63 matrix multiplications of the encoders, 1\.2 M weights", lines
+        )
 
     def test_nothing_is_verified_twice(self, artifact: Path) -> None:
         lines = verified_in_words(dsunet_runtime.read_manifest(artifact), each=True)

@@ -20,12 +20,12 @@ from dsunet.model import build_empty
 from dsunet_export.macs import count_macs
 from dsunet_export.onnx import apply_rewrites
 from dsunet_export.rewrites import REWRITES
+from dsunet_export.rewrites.drop_unread_tokens import drop_unread_tokens, resampling_matrix
 from dsunet_export.rewrites.explicit_attention import explicit_attention
 from dsunet_export.rewrites.fold_positions import fold_positions
 from dsunet_export.rewrites.fold_scales import fold_scales
-from dsunet_export.rewrites.late_padding import LatePaddingBlock, pad_after_projection
-from dsunet_export.rewrites.needed_tokens import drop_unread_tokens, resampling_matrix
-from dsunet_export.rewrites.token_fusion import attend_to_tokens
+from dsunet_export.rewrites.pad_after_projection import LatePaddingBlock, pad_after_projection
+from dsunet_export.rewrites.sff_on_tokens import sff_on_tokens
 from tests.export.helpers import SMALL, example
 
 EXACT = {torch.float64: 1e-9, torch.float32: 5e-4}
@@ -34,7 +34,7 @@ rounding does by some thousand times."""
 
 CONFIGS = {"nano": DSUNetConfig.preset("nano"), "small": SMALL}
 
-SAME_WORK = (fold_positions, fold_scales, explicit_attention, attend_to_tokens)
+SAME_WORK = (fold_positions, fold_scales, explicit_attention, sff_on_tokens)
 LESS_WORK = (pad_after_projection, drop_unread_tokens)
 
 
@@ -182,7 +182,7 @@ class TestMultiplyAdds:
     def test_rewrites_that_fold_leave_the_count(self, config: DSUNetConfig) -> None:
         model = build_empty(config).eval()
         plain = count_macs(model)
-        for rewrite in (fold_scales, explicit_attention, attend_to_tokens):
+        for rewrite in (fold_scales, explicit_attention, sff_on_tokens):
             rewrite(model)
             assert count_macs(model) == plain
 
@@ -219,7 +219,14 @@ class TestMultiplyAdds:
         for before, after in itertools.pairwise(steps):
             assert before.macs_after == after.macs_before
         saving = {step.name for step in steps if step.macs_after < step.macs_before}
-        assert saving == {"late-padding", "needed-tokens"}
+        assert saving == {"pad-after-projection", "drop-unread-tokens"}
+
+
+@pytest.mark.parametrize("key", REWRITES)
+def test_key_module_and_function_share_a_name(key: str) -> None:
+    rewrite = REWRITES[key]
+    name = key.replace("-", "_")
+    assert (rewrite.__name__, rewrite.__module__) == (name, f"dsunet_export.rewrites.{name}")
 
 
 def padding_work(config: DSUNetConfig) -> int:

@@ -11,9 +11,9 @@ from PIL import Image
 
 from dsunet import DSUNetConfig
 from dsunet_runtime import read_manifest
-from dsunet_runtime.bench.roofline import ceiling, layers
+from dsunet_runtime.bench.roofline import ceiling, layer_profile
 from dsunet_runtime.bench.roofline.branches import Branch, branch_of, places_of
-from dsunet_runtime.bench.roofline.layers import Profile
+from dsunet_runtime.bench.roofline.layer_profile import LayerProfile
 from dsunet_runtime.bench.roofline.ort_profile import count_graph, profile_onnx
 from tests.runtime.bench.test_bench import document, run
 
@@ -22,12 +22,12 @@ NETWORK = {Branch.HIERA, Branch.DINO, Branch.FUSION, Branch.DECODER}
 
 @pytest.fixture(autouse=True)
 def few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "_SECONDS", 0)
+    monkeypatch.setattr(layer_profile, "_SECONDS", 0)
     monkeypatch.setattr(ceiling, "_SIDE", 256)
 
 
 @pytest.fixture
-def profile(frames: Path, photo: NDArray[np.uint8]) -> Profile:
+def profile(frames: Path, photo: NDArray[np.uint8]) -> LayerProfile:
     return profile_onnx(frames, read_manifest(frames), {"image": photo[None]}, None)
 
 
@@ -48,7 +48,7 @@ def test_the_graph_multiplies_as_much_as_the_modules(
     assert unnamed == []
 
 
-def test_what_is_executed_multiplies_hardly_more(frames: Path, profile: Profile) -> None:
+def test_what_is_executed_multiplies_hardly_more(frames: Path, profile: LayerProfile) -> None:
     """ONNX Runtime fills channels up to its blocks of 8 or 16, the head's single one above all."""
     network = 0
     for layer, place in zip(profile.layers, places_of(profile.layers), strict=True):
@@ -56,7 +56,7 @@ def test_what_is_executed_multiplies_hardly_more(frames: Path, profile: Profile)
     assert 0 <= network / (read_manifest(frames).macs - left_out()) - 1 < 0.01
 
 
-def test_every_node_has_a_branch(profile: Profile) -> None:
+def test_every_node_has_a_branch(profile: LayerProfile) -> None:
     """Also those that ONNX Runtime made up, and none of these multiplies."""
     places = places_of(profile.layers)
     assert {place.branch for place in places} == set(Branch) - {Branch.OTHER}

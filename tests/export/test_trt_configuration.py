@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from dsunet_export.tensorrt.build_log import logger_of
 from dsunet_export.tensorrt.configuration import EngineOptions, configure
 from dsunet_export.tensorrt.flavors import RtxKit, Target
-from dsunet_export.tensorrt.log import logger_of
 from dsunet_export.tensorrt.targets import local_gpus
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact import check_hashes

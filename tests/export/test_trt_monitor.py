@@ -11,8 +11,8 @@ import time
 import pytest
 
 from dsunet_export.errors import ExportError
+from dsunet_export.tensorrt.build_log import logger_of
 from dsunet_export.tensorrt.flavors import RtxKit, Target
-from dsunet_export.tensorrt.log import logger_of
 from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
 from dsunet_runtime.flavor import Flavor
 

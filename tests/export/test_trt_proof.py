@@ -14,8 +14,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from dsunet_export.errors import ExportError
+from dsunet_export.tensorrt.build_log import logger_of
 from dsunet_export.tensorrt.flavors import load
-from dsunet_export.tensorrt.log import logger_of
 from dsunet_export.tensorrt.network import parse_graph
 from dsunet_export.tensorrt.proof import prove_precision
 from dsunet_runtime import read_manifest

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import dsunet_export
 import dsunet_runtime.cuda
 from dsunet_export.errors import ExportError, MissingExtraError
 from dsunet_export.tensorrt.configuration import EngineOptions
@@ -204,3 +205,13 @@ class TestList:
 def test_local_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dsunet_runtime.cuda, "find", lambda: FakeCuda(RTX_4090, H100))
     assert local_gpus() == LocalGpus((RTX_4090, H100), None)
+
+
+def test_choose_target_takes_names_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch)
+    choice = dsunet_export.choose_target(["rtx4090"], ["12.0"], options=EngineOptions())
+    assert choice.target.compute_capabilities == ("8.9", "12.0")
+    flavor = Flavor.TENSORRT
+    pretend_gpus(monkeypatch, H100)
+    choice = dsunet_export.choose_target(flavor=flavor, options=EngineOptions())
+    assert isinstance(choice.kit, ClassicKit)

@@ -93,7 +93,7 @@ def test_numbers_that_are_not_finite_are_said(
         torch.save(state, path)
     heard: list[str] = []
     load_model(path, notice=heard.append)
-    assert heard == [f"{path}: holds NaN or infinity, in heads.2.bias: its masks mean nothing"]
+    assert heard == [f"{path}: has NaN or infinity in heads.2.bias: its masks are not meaningful"]
     assert inspect_checkpoint(path).not_finite == ["heads.2.bias"]
 
 

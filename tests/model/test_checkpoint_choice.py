@@ -34,9 +34,7 @@ def test_the_average_is_taken_and_said_and_the_other_can_be_chosen(
     heard: list[str] = []
     same(load_model(path, notice=heard.append), other)
     (line,) = heard
-    assert line == (
-        f"{path}: taking the weights {averaged}, an average over the training (--weights {plain})"
-    )
+    assert line == (f"{path}: using the averaged weights {averaged} (--weights {plain})")
     heard.clear()
     same(load_model(path, weights=plain, notice=heard.append), nano)
     assert not heard
@@ -71,10 +69,10 @@ def test_networks_that_no_name_tells_apart(nano: DSUNet, tmp_path: Path) -> None
     state = public_state(nano)
     torch.save({"first": state, "second": dict(state)}, path)
     assert refusal(path) == (
-        f"{path} is ambiguous: it holds first, second; choose one, for example with --weights first"
+        f"{path} is ambiguous: it has first, second; choose one, for example with --weights first"
     )
     assert refusal(path, weights="third") == (
-        f"{path} has no weights 'third': it holds first, second"
+        f"{path} has no weights 'third': it has first, second"
     )
     same(load_model(path, weights="second"), nano)
 
@@ -83,7 +81,7 @@ def test_the_same_key_twice_but_for_a_wrapper(nano: DSUNet, tmp_path: Path) -> N
     path = tmp_path / "twice.pth"
     state = public_state(nano)
     torch.save(state | {"module.head.bias": torch.zeros(1)}, path)
-    assert "holds 'head.bias' twice" in refusal(path)
+    assert "has the key 'head.bias' twice" in refusal(path)
 
 
 # The folder of a run.
@@ -98,7 +96,7 @@ def test_run_folder_stands_for_its_best_checkpoint(
     save_model(nano, tmp_path / "best.safetensors")
     same(load_model(tmp_path, notice=heard.append), nano)
     assert heard == [
-        f"{tmp_path}: taking its checkpoint.safetensors",
-        f"{tmp_path}: taking its best.safetensors",
+        f"{tmp_path}: using checkpoint.safetensors",
+        f"{tmp_path}: using best.safetensors",
     ]
     assert inspect_checkpoint(tmp_path).path == str(tmp_path / "best.safetensors")

@@ -118,7 +118,7 @@ METADATA: dict[str, tuple[Any, str]] = {
     "10^18": (DOCUMENT | {"config": _with("dino", "depth", 10**18)}, "has 1,000,000,000,000,000,0"),
     "parameters": (
         DOCUMENT | {"config": _with("dino", "embed_dim", 8190)},
-        "asks for|describes [0-9,]+ parameters, which take",
+        "the configuration has|describes [0-9,]+ parameters, which need",
     ),
     "9 GB": (
         DOCUMENT | {"config": DSUNetConfig.preset("large").to_dict()},

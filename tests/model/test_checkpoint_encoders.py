@@ -139,8 +139,8 @@ def test_dinov2_as_its_own_training_writes_it(
         []
         if form == "teacher"
         else [
-            f"{official[1]}: taking the weights {place}teacher.backbone, an average over the "
-            f"training (not {place}student.backbone)"
+            f"{official[1]}: using the averaged weights {place}teacher.backbone "
+            f"(not {place}student.backbone)"
         ]
     )
 
@@ -148,21 +148,21 @@ def test_dinov2_as_its_own_training_writes_it(
 def test_two_encoders_that_no_name_tells_apart(nano: DSUNet, official: tuple[Path, Path]) -> None:
     state = nano.hiera.trunk.state_dict()
     torch.save({"a": state, "b": dict(state)}, official[0])
-    with pytest.raises(CheckpointError, match=r"holds a, b; save the one to use in a file of its"):
+    with pytest.raises(CheckpointError, match=r"has a, b; save the one to use in a file of its"):
         load_encoders(random_model(NANO), sam2=official[0], dinov2=official[1])
 
 
 @pytest.mark.parametrize(
     ("sam2", "dinov2", "message"),
     [
-        ("dinov2.pth", "dinov2.pth", "dinov2.pth is no SAM2 file"),
-        ("sam2.pt", "sam2.pt", "sam2.pt is no DINOv2 file"),
-        ("wide.pt", "dinov2.pth", "wide.pt does not fit .* encoder of preset tiny"),
-        ("sam2.pt", "deep.pth", "deep.pth does not fit .* preset base_plus and small"),
+        ("dinov2.pth", "dinov2.pth", "dinov2.pth is not a SAM2 file"),
+        ("sam2.pt", "sam2.pt", "sam2.pt is not a DINOv2 file"),
+        ("wide.pt", "dinov2.pth", "wide.pt does not match .* encoder of preset tiny"),
+        ("sam2.pt", "deep.pth", "deep.pth does not match .* preset base_plus and small"),
         ("extra.pt", "dinov2.pth", r"1 key unexpected \(blocks.99.x\)"),
         ("sam2.pt", "registers.pth", "registers"),
         ("missing.pt", "dinov2.pth", "missing.pt cannot be read: No such file"),
-        ("timm:sam2_hiera_tiny", "dinov2.pth", "timm's names are for DINOv2"),
+        ("timm:sam2_hiera_tiny", "dinov2.pth", "timm names are accepted for DINOv2 only"),
         ("sam2.pt", "timm:resnet50", "no DINOv2 named 'resnet50'; it has .*vit_large_patch14"),
         (None, "dinov2.pth", "give its file as sam2"),
         ("sam2.pt", None, "as dinov2"),

@@ -66,12 +66,12 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "object": (lambda p: torch.save({"model": Anything()}, p), "Python objects .*Anything"),
     "whole model": (lambda p: torch.save(torch.nn.Linear(2, 2), p), "Python objects .*Linear"),
     "legacy object": (lambda p: write_legacy({"a": Anything()}, p), "Python objects .*Anything"),
-    "pickle": (lambda p: p.write_bytes(pickle.dumps({"a": 1})), "a pickle or damaged"),
-    "tensor": (lambda p: torch.save(torch.zeros(2), p), "holds a Tensor, not named tensors"),
-    "numbers": (lambda p: torch.save({"epoch": 1, "loss": 0.1}, p), "holds no tensors"),
+    "pickle": (lambda p: p.write_bytes(pickle.dumps({"a": 1})), "another pickle, or damaged"),
+    "tensor": (lambda p: torch.save(torch.zeros(2), p), "contains a Tensor, not named tensors"),
+    "numbers": (lambda p: torch.save({"epoch": 1, "loss": 0.1}, p), "has no tensors"),
     "no tensors": (lambda p: torch.save({}, p), "no tensors"),
     "other model": (lambda p: torch.save({"fc.w": torch.zeros(2)}, p), "keys such as fc.w"),
-    "zip": (lambda p: _write_zip(p), "a zip archive"),
+    "zip": (lambda p: _write_zip(p), "another zip archive"),
     "metadata": (
         lambda p: save_file({"rfb.0": torch.zeros(1)}, p, {METADATA_KEY: "{}"}), "damaged metadata"
     ),
@@ -88,10 +88,10 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "many networks": (
         lambda p: torch.save({f"a{n}.rfb.0": torch.zeros(1) for n in range(30_000)}, p),
-        "holds 30,000 networks: save them apart",
+        "has 30,000 networks: save them in separate files",
     ),
-    "compressed": (lambda p: _write_zip(p, "x/data.pkl", 8), "compressed, as torch.save never"),
-    "zip bomb": (lambda p: _write_bomb(p), "compressed, as torch.save never"),
+    "compressed": (lambda p: _write_zip(p, "x/data.pkl", 8), "is a compressed archive, which"),
+    "zip bomb": (lambda p: _write_bomb(p), "a compressed archive, which torch.save does not write"),
 }  # fmt: skip
 
 
@@ -151,13 +151,13 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 def test_an_official_file_is_no_checkpoint(official: tuple[Path, Path]) -> None:
     for path, option in zip(official, ("--sam2", "--dinov2"), strict=True):
         message = refusal(path)
-        assert "holds only an encoder" in message
+        assert "not a DSU-Net checkpoint: give it with" in message
         assert option in message
 
 
 def test_wrong_preset_names_the_one_that_fits(tiny_file: Path) -> None:
     message = refusal(tiny_file, config=NANO)
-    assert "does not fit preset nano (it fits preset tiny): " in message
+    assert "does not match preset nano (it matches preset tiny): " in message
     assert "keys of another shape" in message
     assert load_model(tiny_file).config.preset_name() == "tiny"
 
@@ -214,7 +214,9 @@ def test_keys_that_do_not_fit(
     torch.save(state, path)
     found = refusal(path, config=NANO if named else None)
     assert re.search(message, found), found
-    assert named or "wavelet" in message or "fits no preset; against preset nano: " in found
+    assert (
+        named or "wavelet" in message or "matches no preset; compared with preset nano: " in found
+    )
 
 
 def test_a_missing_key_where_two_injections_have_the_same_keys(
@@ -227,9 +229,9 @@ def test_a_missing_key_where_two_injections_have_the_same_keys(
     del state["heads.2.bias"]
     torch.save(dict(state), path)
     assert refusal(path, config=config).endswith(
-        "does not fit preset nano, injection levels: 1 key missing (heads.2.bias)"
+        "does not match preset nano, injection levels: 1 key missing (heads.2.bias)"
     )
-    assert "injection is levels or all, which have the same keys: give" in refusal(path)
+    assert "its keys match injection levels and all: give" in refusal(path)
 
 
 # Tensors that are no plain arrays of numbers.
@@ -262,7 +264,7 @@ ODD: dict[str, tuple[Callable[[], Tensor], str]] = {
     "float8": (lambda: torch.zeros(1).to(torch.float8_e4m3fn), "float8_e4m3fn instead of 1"),
     "expanded": (
         lambda: torch.zeros(1).expand(10**6, 10**6),
-        "1,000,000,000,000 numbers, of which the file holds 1, head.bias",
+        "larger than its data (1,000,000,000,000 values, 1 in the file), head.bias",
     ),
 }
 
@@ -283,7 +285,7 @@ def test_a_tiny_file_that_claims_all_weights(nano: DSUNet, tmp_path: Path) -> No
     one = torch.zeros(())
     torch.save({k: one.expand(v.shape) for k, v in public_state(nano).items()}, path)
     assert path.stat().st_size < 300_000
-    assert "numbers, of which the file holds 1" in refusal(path)
+    assert "values, 1 in the file)" in refusal(path)
 
 
 def test_own_file_with_a_missing_key(nano: DSUNet, tmp_path: Path) -> None:
@@ -322,7 +324,10 @@ def test_names_that_are_not_utf8(nano: DSUNet, tmp_path: Path, suffix: str) -> N
     else:
         save_model(nano, tmp_path / "nano.safetensors")
         (tmp_path / "nano.safetensors").rename(path)
-    with pytest.raises(CheckpointError, match="open no path that is not UTF-8: rename the file"):
+    with pytest.raises(
+        CheckpointError,
+        match="the path is not valid UTF-8, which PyTorch and safetensors require: rename the file",
+    ):
         load_model(path)
 
 

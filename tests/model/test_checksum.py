@@ -52,7 +52,7 @@ def test_absent(tmp_path: Path) -> None:
 
 
 def test_a_writer_leaves_a_place_for_it(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="its writer left no place for a checksum"):
+    with pytest.raises(OutputError, match="its writer left no placeholder for the checksum"):
         write(tmp_path / "file", b"x")
 
 

@@ -7,7 +7,6 @@ import re
 import resource
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -63,14 +62,6 @@ def test_missing_extra_names_the_command_that_installs_it() -> None:
     assert re.fullmatch(
         r"dsunet: \w+ is not installed: pip install 'dsunet\[torch\]'\n", done.stderr
     )
-
-
-def test_version_is_that_of_the_project() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    assert dsunet.__version__ == project["version"]
-    result = runner.invoke(app, ["--version"])
-    assert result.exit_code == 0
-    assert result.stdout == f"dsunet {project['version']}\n"
 
 
 def test_inspect(checkpoint: Path) -> None:

@@ -56,13 +56,13 @@ def test_masks_are_those_of_an_evaluation(run: Path, dataset: Path, tmp_path: Pa
     done = dsunet("predict", run, dataset / "Image", "-o", tmp_path / "masks", "--overlay")
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("3 masks, 0 failed, ")
-    assert done.stderr == f"dsunet: {run}: taking its best.safetensors\n"
+    assert done.stderr == f"dsunet: {run}: using best.safetensors\n"
     kept = tmp_path / "kept"
     judged = dsunet(
         "evaluate", run, "--dataset", f"held-out={dataset}", "--save-masks", kept, "--json"
     )
     assert judged.exit_code == 0, judged.output
-    assert judged.stderr == f"dsunet: {run}: taking its best.safetensors\n"
+    assert judged.stderr == f"dsunet: {run}: using best.safetensors\n"
     (result,) = json.loads(judged.stdout)["datasets"][0]["results"]
     assert result["model"] == "sod"
     masks = sorted(path.name for path in (tmp_path / "masks").glob("*.png"))
@@ -85,8 +85,7 @@ def test_options_reach_the_prediction(both: Path, tmp_path: Path) -> None:
         done = dsunet("predict", both, photo, "-o", tmp_path / name, *options)
         assert done.exit_code == 0, done.output
         assert done.stderr == (
-            f"dsunet: {both}: taking the weights ema, an average over the training "
-            "(--weights model)\n"
+            f"dsunet: {both}: using the averaged weights ema (--weights model)\n"
             if name == "ema"
             else ""
         )
@@ -118,7 +117,7 @@ def test_no_checkpoint_leaves_no_folder(tmp_path: Path) -> None:
 def test_other_commands_take_the_run_and_the_choice(
     run: Path, both: Path, nano: DSUNet, tmp_path: Path
 ) -> None:
-    taken = f"dsunet: {run}: taking its best.safetensors\n"
+    taken = f"dsunet: {run}: using best.safetensors\n"
     shown = dsunet("inspect", run)
     assert (shown.exit_code, shown.stderr) == (0, taken)
     assert str(run / "best.safetensors") in shown.stdout
@@ -138,7 +137,7 @@ def test_export_and_verify_take_the_run_and_the_choice(
     artifact = tmp_path / "nano.onnx"
     done = dsunet_export("onnx", run, "-o", artifact, "--input", "tensors", "--no-verify")
     assert done.exit_code == 0, done.output
-    assert f"dsunet-export: {run}: taking its best.safetensors\n" in done.stderr
+    assert f"dsunet-export: {run}: using best.safetensors\n" in done.stderr
     assert "best.safetensors" in dsunet_export("inspect", artifact).stdout
     done = dsunet_export("verify", run, artifact)
     assert done.exit_code == 0, done.output
@@ -153,7 +152,7 @@ def test_explain_takes_the_run(run: Path, tmp_path: Path) -> None:
         "--points", 10,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert done.stderr == f"dsunet: {run}: taking its best.safetensors\n"
+    assert done.stderr == f"dsunet: {run}: using best.safetensors\n"
 
 
 def test_weights_without_a_checkpoint_are_wrong_usage(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ class TestCommand:
             image, "--preset", "nano", "--mask", tmp_path / "mask.png", "-o", out, *FEW
         )
         assert result.exit_code == 0, result.output
-        assert "encoders are random and show nothing" in result.stderr
+        assert "encoders are randomly initialised: their maps are meaningless" in result.stderr
         inside = (np.asarray(Image.open(out).convert("RGB")) == (230, 120, 20)).all(axis=2)
         assert inside.mean() > 0.02  # the panel of the mask
 
@@ -233,7 +233,7 @@ class TestCommand:
         [
             ((), 2, "either --checkpoint or --preset"),
             (("--checkpoint", "x", "--preset", "nano"), 2, "either --checkpoint or --preset"),
-            (("--preset", "nano", "-o", "a.jpg"), 2, "a.jpg is no name of a picture"),
+            (("--preset", "nano", "-o", "a.jpg"), 2, "-o a.jpg: the figure is a PNG file"),
             (("--preset", "none"), 2, "there is no preset 'none'"),
             (("--preset", "nano", "--mask", "IMAGE/../small.png"), 1, "its mask 9×6: give the"),
             (("--checkpoint", "none.pth"), 1, "none.pth"),

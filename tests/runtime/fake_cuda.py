@@ -310,7 +310,7 @@ class FakeEvent(_Handle, Event):
     def record(self, stream: int) -> None:
         self._mark = self._device.mark(stream)
 
-    def hold(self, stream: int) -> None:
+    def wait(self, stream: int) -> None:
         mark = self._mark
         if mark is not None:
             self._device.enqueue(stream, Hold(mark))

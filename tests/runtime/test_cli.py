@@ -160,7 +160,7 @@ class TestPredict:
         artifact = artifacts.frames(tmp_path / "model.onnx", weights_are_random=True)
         result = run("predict", artifact, photos, "-o", tmp_path / "masks")
         assert result.exit_code == 0
-        assert "has random weights: its masks mean nothing" in result.stderr
+        assert "has randomly initialised weights: its masks are not meaningful" in result.stderr
 
     def test_interruption(
         self, frames_artifact: Path, tmp_path: Path, photo: NDArray[np.uint8]
@@ -374,4 +374,4 @@ def test_too_little_memory_is_one_line() -> None:
 
     result = CliRunner().invoke(small, ["take"])
     assert result.exit_code == 1
-    assert result.stderr == "small: not enough memory: 2.51 TiB; ask for a smaller batch or image\n"
+    assert result.stderr == "small: not enough memory: 2.51 TiB; use a smaller batch or image\n"

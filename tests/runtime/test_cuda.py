@@ -112,7 +112,7 @@ class TestContract:
             target.array[:] = 0
             device.to_device(memory.pointer, source.array, first)
             there.record(first.handle)
-            there.hold(second.handle)
+            there.wait(second.handle)
             device.to_host(target.array, memory.pointer, second)
             back.record(second.handle)
             back.synchronize()
@@ -120,14 +120,14 @@ class TestContract:
 
     def test_an_event_that_stands_for_nothing_holds_nothing(self, device: Device) -> None:
         with device.stream() as stream, device.event() as event:
-            event.hold(stream.handle)
+            event.wait(stream.handle)
             event.synchronize()
             stream.synchronize()
 
     def test_the_default_stream(self, device: Device) -> None:
         with device.stream() as stream, device.event() as event:
             event.record(0)
-            event.hold(stream.handle)
+            event.wait(stream.handle)
             stream.synchronize()
 
     def test_from_other_threads(self, device: Device) -> None:
@@ -233,7 +233,7 @@ class TestFake:
             device.to_device(memory.pointer, source.array, first)
             event.record(first.handle)
             source.array[:] = 2  # too early
-            event.hold(second.handle)
+            event.wait(second.handle)
             device.to_host(target.array, memory.pointer, second)
             assert target.array[0] == 0  # not waited for
             second.synchronize()

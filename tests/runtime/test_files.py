@@ -22,7 +22,7 @@ from dsunet_runtime.files import (
     staged_file,
     staging_folder,
 )
-from dsunet_runtime.writing import write_overlay
+from dsunet_runtime.output_files import write_overlay
 
 
 @pytest.fixture(autouse=True)

@@ -206,7 +206,7 @@ class TestGoingOn:
     def test_not_with_other_options(self, options: TrainingOptions, data: Path, copy: Path) -> None:
         other = replace(options, output=copy, seed=1, lr=0.1)
         with pytest.raises(
-            TrainingError, match=r"A was begun with other options \(lr, seed\): give"
+            TrainingError, match=r"A was started with other options \(lr, seed\): give"
         ):
             ablate(other, judged_on(data), io.StringIO())
 
@@ -309,8 +309,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "code", "complaint"),
         [
-            (("--injection", "all"), 2, "an ablation settles --injection itself"),
-            (("--checkpoint", "x", "--resume", "y"), 2, "settles --checkpoint, --resume itself"),
+            (("--injection", "all"), 2, "an ablation sets --injection itself"),
+            (("--checkpoint", "x", "--resume", "y"), 2, "sets --checkpoint, --resume itself"),
             (("--unknown", "x"), 2, "No such option: --unknown"),
             (("--test", "x"), 2, "--test x: give NAME=DIR"),
             (("--test", "CAMO=none"), 1, "none: is no folder"),

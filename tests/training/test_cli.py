@@ -36,12 +36,16 @@ def test_trains_and_goes_on(dataset: Path, tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["--dataset", "nowhere", "-o", "run"], 1, "nowhere: is no folder"),
-        (["-o", "run"], 2, "give --images and --masks, or --dataset"),
-        (["--dataset", "d"], 2, "name a run folder with -o"),
+        (["-o", "run"], 2, "give either --images and --masks, or --dataset"),
+        (["--dataset", "d"], 2, "give a new run folder with -o DIR"),
         (["--resume", "nowhere"], 1, "no config.json"),
         (["--resume", "run", "--lr", "1", "--epochs", "9"], 2, "leave --lr out"),
         (["-o", "run", "--dataset", "d", "--preset", "huge"], 2, "there is no preset 'huge'"),
-        (["-o", "r", "--dataset", "d", "--checkpoint", "c", "--injection", "all"], 2, "its own"),
+        (
+            ["-o", "r", "--dataset", "d", "--checkpoint", "c", "--injection", "all"],
+            2,
+            "determines the injection",
+        ),
         (["-o", "r", "--dataset", "d", "--cache", "c", "--train-encoders"], 2, "one of them"),
     ],
 )
@@ -75,7 +79,7 @@ def test_an_interruption_says_how_to_go_on(
 
     monkeypatch.setattr(training, "train", interrupted)
     result = run("-o", tmp_path / "run", "--dataset", "d")
-    hint = f": go on with dsunet train --resume {tmp_path / 'run'}" if begun else ""
+    hint = f": resume with dsunet train --resume {tmp_path / 'run'}" if begun else ""
     assert result.exit_code == 130
     assert result.stderr == f"dsunet: interrupted{hint}\n"
 

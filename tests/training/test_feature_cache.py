@@ -202,7 +202,7 @@ def test_a_damaged_map_is_never_used(one_image: FeatureCache) -> None:
     assert one_image.read(0, flip)["map0"].unique().tolist() == [2.0]
     for version in damaged(path.read_bytes(), 1000, seed=3, structure=300):
         path.write_bytes(version)
-        with pytest.raises(DataError, match="it is damaged; --resume computes it anew"):
+        with pytest.raises(DataError, match="it is damaged; resume the run to compute it again"):
             one_image.read(0, flip)
     assert one_image.missing() == [0]
 
@@ -214,7 +214,7 @@ def test_a_forged_header_is_refused(one_image: FeatureCache, metadata: bytes) ->
     header = b'{"__metadata__":%s,"checksum":"%s"}' % (metadata, PLACEHOLDER.encode())
     content = len(header).to_bytes(8, "little") + header
     write_with_checksum(path, lambda beside: beside.write_bytes(content))
-    with pytest.raises(DataError, match="it is another file; --resume computes it anew"):
+    with pytest.raises(DataError, match="it belongs to other data; resume the run to compute it"):
         one_image.read(0, FLIPS[0])
 
 
@@ -222,12 +222,12 @@ def test_another_map_is_never_used(one_image: FeatureCache) -> None:
     """A whole file under the name of another one."""
     one, other = (one_image.path(0, flip) for flip in FLIPS[:2])
     one.write_bytes(other.read_bytes())
-    with pytest.raises(DataError, match="it is another file; --resume computes it anew"):
+    with pytest.raises(DataError, match="it belongs to other data; resume the run to compute it"):
         one_image.read(0, FLIPS[0])
     assert one_image.read(0, FLIPS[1])["map0"].unique().tolist() == [1.0]
 
 
 def test_nothing_to_cache_is_said_at_once(dataset: Path, tmp_path: Path) -> None:
     files = {"sam2": Path("x"), "cache": tmp_path / "cache"}
-    with pytest.raises(TrainingError, match="give one of them"):
+    with pytest.raises(TrainingError, match="give only one of them"):
         small_run(dataset, tmp_path / "run", **files)

@@ -41,7 +41,7 @@ def test_any_damage_is_refused(folder: RunFolder) -> None:
 
 def test_an_edit_has_to_be_declared(folder: RunFolder) -> None:
     config = folder.read_config()
-    with pytest.raises(TrainingError, match=r"is damaged: .* put null in the place"):
+    with pytest.raises(TrainingError, match=r"is damaged: .* or set the checksum to null"):
         edited(folder, checksum=config["checksum"], run="other").read_config()
     assert edited(folder, run="other").read_config()["run"] == "other"
 
@@ -56,7 +56,7 @@ def test_an_edit_has_to_be_declared(folder: RunFolder) -> None:
         ("null", "is a NoneType, not an object"),
         ("", "is not JSON"),
         ("\x1b[31m" * 1000, "is not JSON"),
-        ('{"version": 1}', "has version 1, and this dsunet goes on with version 2"),
+        ('{"version": 1}', "has version 1, but this dsunet resumes version 2"),
         ('{"version": {"a": "%s"}}' % ("b" * 5000), "has version"),
         ('{"version": 2, "checksum": null}', "it lacks run"),
         ('{"version": 2, "checksum": null, "run": "a", "options": []}', "it lacks options"),
@@ -80,17 +80,17 @@ def test_a_pipe_is_refused(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 2.5}, "'2.5' is no int"),
-        ({"epochs": True}, "'True' is no int"),
+        ({"epochs": 2.5}, "'2.5' is not of type int"),
+        ({"epochs": True}, "'True' is not of type int"),
         ({"epochs": 10**15}, "--epochs is 1000000000000000: it must be from 1 to"),
-        ({"lr": "1"}, "'1' is no float"),
-        ({"save_all": 1}, "'1' is no bool"),
+        ({"lr": "1"}, "'1' is not of type float"),
+        ({"save_all": 1}, "'1' is not of type bool"),
         ({"device": "tpu"}, "'tpu' is not a valid Device"),
-        ({"deep_supervision": [1, 1]}, "is no list of the right length"),
-        ({"datasets": "data"}, "is no list of the right length"),
-        ({"images": 3}, "'3' is no Path"),
+        ({"deep_supervision": [1, 1]}, "is not a list of the right length"),
+        ({"datasets": "data"}, "is not a list of the right length"),
+        ({"images": 3}, "'3' is not of type Path"),
         ({"images": {"bytes": "xyz"}}, "non-hexadecimal"),
-        ({"config": [1]}, "not a group of fields"),
+        ({"config": [1]}, "not a JSON object"),
     ],
 )
 def test_options_of_other_types_are_refused(

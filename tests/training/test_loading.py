@@ -55,7 +55,7 @@ def test_counts_what_is_read_ahead(
     shared["free"] = needed
     open_loader(samples, [[Key(0, 0)]], 4, workers=workers, processes=processes)
     shared["free"] = needed - 1
-    with pytest.raises(TrainingError, match=f"/dev/shm is too small for {workers} processes"):
+    with pytest.raises(TrainingError, match=f"/dev/shm is too small for {workers} workers"):
         open_loader(samples, [[Key(0, 0)]], 4, workers=workers, processes=processes)
 
 
@@ -66,7 +66,7 @@ def test_the_message_names_both_remedies(
     with pytest.raises(TrainingError) as fault:
         train(small_run(dataset, tmp_path / "run", workers=4))
     assert str(fault.value) == (
-        "/dev/shm is too small for 4 processes that read images (15 MB needed, 1 MB free): give "
+        "/dev/shm is too small for 4 workers (15 MB needed, 1 MB free): use "
         "--workers 0, or in Docker start the container with --shm-size=2g"
     )
     assert not (tmp_path / "run").exists()
@@ -83,7 +83,8 @@ def test_memory_for_the_pixels_comes_first(
     monkeypatch.setattr(dsunet.training.loading, "available_memory", lambda: 10**9)
     open_loader(samples, [[Key(0, 0)]], 10**9 // SAMPLE, workers=0)
     with pytest.raises(
-        TrainingError, match=r"batches of 1000000 images take 377,392 MB, .* has 1,000"
+        TrainingError,
+        match=r"batches of 1000000 images need 377,392 MB of memory, but .* has 1,000",
     ):
         open_loader(samples, [[Key(0, 0)]], 10**6, workers=0)
 

@@ -91,7 +91,7 @@ def test_a_run_tells_what_it_does(
     parameters = sum(p.numel() for p in random_model(SMALL).parameters())
     assert first == (
         f"device {Device.AUTO.resolve()}, fp32; 7 images, 7 for validation; {parameters:,} "
-        f"parameters, {parameters:,} of them trained (100.00%)"
+        f"parameters, {parameters:,} trained (100.00%)"
     )
     live = [line for line in lines if "step" in line]
     pattern = (
@@ -109,7 +109,7 @@ def test_the_first_line_counts_what_is_trained(dataset: Path, tmp_path: Path) ->
     assert 0 < trained < total / 2
     options = small_run(dataset, tmp_path / "run")
     line = start_line(options, find_data(options), model, torch.device("cpu"))
-    assert line.endswith(f" {trained:,} of them trained ({trained / total:.2%})")
+    assert line.endswith(f" {trained:,} trained ({trained / total:.2%})")
     assert "validation" not in line
 
 

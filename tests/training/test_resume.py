@@ -213,7 +213,7 @@ def test_other_versions_are_said(dataset: Path, tmp_path: Path, uninterrupted: P
     folder.write_config(config)
     said = io.StringIO()
     resume(out, Report(said))
-    assert "not the torch it began with" in said.getvalue()
+    assert "versions differ from the start of the run (torch)" in said.getvalue()
 
 
 def test_a_finished_run_stays_as_it_is(uninterrupted: Path) -> None:
@@ -227,7 +227,7 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
     train(small_run(dataset, tmp_path / "run", epochs=1))
     mask = dataset / "Mask" / "002.png"
     mask.write_bytes(mask.read_bytes() + b"\0")
-    with pytest.raises(TrainingError, match="images or masks are not those"):
+    with pytest.raises(TrainingError, match="images or masks have changed since"):
         resume(tmp_path / "run")
 
 
@@ -241,9 +241,7 @@ def test_a_damaged_state_is_refused(uninterrupted: Path, tmp_path: Path) -> None
     # The pickle is in the first kilobytes, the archive's directory in the last.
     for version in damaged(content, 200, seed=5, structure=40_000):
         path.write_bytes(version)
-        with pytest.raises(
-            TrainingError, match=r"state\.pt cannot be gone on with \(it is damaged"
-        ):
+        with pytest.raises(TrainingError, match=r"state\.pt cannot be resumed \(it is damaged"):
             saved_position(path, run)
 
 
@@ -251,7 +249,7 @@ def test_a_damaged_state_ends_the_run(uninterrupted: Path, tmp_path: Path) -> No
     shutil.copytree(uninterrupted, tmp_path / "run")
     state = tmp_path / "run" / "state" / "state.pt"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(TrainingError, match=r"it is damaged: .*: restore it, or start another run"):
+    with pytest.raises(TrainingError, match=r"it is damaged: .*: restore it, or start a new run"):
         resume(tmp_path / "run", epochs=3)
 
 
@@ -262,7 +260,7 @@ def test_the_state_of_another_run_is_refused(
     ids = {RunFolder(run).read_config()["run"] for run in (uninterrupted, tmp_path / "run")}
     assert len(ids) == 2
     shutil.copy(RunFolder(uninterrupted).state, RunFolder(tmp_path / "run").state)
-    with pytest.raises(TrainingError, match="it is of another run"):
+    with pytest.raises(TrainingError, match="it belongs to another run"):
         resume(tmp_path / "run")
 
 
@@ -276,7 +274,7 @@ class TestLengthening:
         before = RunFolder(run).read_config()
         resume(run, Report(said), epochs=4)
 
-        assert "lengthened from 2 to 4 epochs: the learning rate goes on" in said.getvalue()
+        assert "lengthened from 2 to 4 epochs: the learning rate continues" in said.getvalue()
         rates = [float(row["lr"]) for row in outcome(run)[2]]
         options = TrainingOptions.from_dict(before["options"])
         longer = dataclasses.replace(options, epochs=4)
@@ -307,7 +305,7 @@ class TestLengthening:
         assert outcome(run) == outcome(whole)
 
     def test_is_no_shortening(self, run: Path) -> None:
-        with pytest.raises(TrainingError, match="a run of 2 epochs, which --epochs can raise and"):
+        with pytest.raises(TrainingError, match="a run of 2 epochs: --epochs can only increase"):
             resume(run, epochs=1)
 
     def test_other_workers_change_nothing(
@@ -350,7 +348,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
     assert "\n" not in said.read_text()
     assert not list(out.rglob(".dsunet-*"))
     if RunFolder(out).config.exists():
-        assert f"; when that is mended, go on with dsunet train --resume {out}" in said.read_text()
+        assert f"; after fixing that, resume with dsunet train --resume {out}" in said.read_text()
         resume(out)
     else:
         train(options(dataset, out))
@@ -358,11 +356,11 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
 
 
 def test_nothing_to_go_on_with(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"has no run to go on with: no config\.json"):
+    with pytest.raises(TrainingError, match=r"has no run to resume: config\.json is missing"):
         resume(tmp_path)
     checkpoint = tmp_path / "best.safetensors"
     checkpoint.touch()
-    with pytest.raises(TrainingError, match=f"is a file: name the folder of the run, {tmp_path}$"):
+    with pytest.raises(TrainingError, match=f"is a file: give the run folder, {tmp_path}$"):
         resume(checkpoint)
 
 

@@ -114,7 +114,7 @@ def test_training_goes_on_from_a_checkpoint(
         train_encoders=False, save_all=True,
     )  # fmt: skip
     train(options)
-    assert f"{start}: taking its best.safetensors\n" in capsys.readouterr().err
+    assert f"{start}: using best.safetensors\n" in capsys.readouterr().err
     after = load_model(tmp_path / "run" / "checkpoint.safetensors").state_dict()
     moved = {key for key in before if not torch.equal(after[key], before[key])}
     assert any(key.startswith("rfb.") for key in moved)
@@ -161,7 +161,7 @@ def test_bf16_learns(dataset: Path, tmp_path: Path) -> None:
 
 def test_fp16_is_for_gpus(dataset: Path, tmp_path: Path) -> None:
     options = small_run(dataset, tmp_path / "run", precision=Precision.FP16, device=Device.CPU)
-    with pytest.raises(TrainingError, match="choose --precision bf16"):
+    with pytest.raises(TrainingError, match="use --precision bf16"):
         train(options)
 
 
@@ -169,7 +169,7 @@ def test_a_second_run_does_not_overwrite_the_first(dataset: Path, tmp_path: Path
     out = tmp_path / "run"
     train(small_run(dataset, out, epochs=1))
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    with pytest.raises(TrainingError, match=f"go on with it by --resume {out}"):
+    with pytest.raises(TrainingError, match=f"resume it with --resume {out}"):
         train(small_run(dataset, out, epochs=1))
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
@@ -219,7 +219,7 @@ def test_too_little_memory_is_one_line(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB\nGPU 0 has")
 
     monkeypatch.setattr(dsunet.training.step, "stage_losses", full)
-    with pytest.raises(TrainingError, match="--accumulate, give --checkpointing") as fault:
+    with pytest.raises(TrainingError, match="--accumulate, use --checkpointing") as fault:
         train(small_run(dataset, tmp_path / "run"))
     assert "\n" not in str(fault.value)
 
@@ -265,9 +265,9 @@ def test_paths_hold_in_any_working_directory(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"datasets": ()}, "give --images and --masks, or --dataset"),
+        ({"datasets": ()}, "give either --images and --masks, or --dataset"),
         ({"images": Path("i")}, "leave --images and --masks out"),
-        ({"val_images": Path("i")}, "give --val-images and --val-masks"),
+        ({"val_images": Path("i")}, "give either --val-images and --val-masks"),
         ({"batch": 10, "accumulate": 4}, "a multiple of 4"),
         ({"epochs": 0}, "--epochs is 0: it must be from 1 to 1,000,000,000"),
         ({"vertical_flip": 1.5}, "--vertical-flip is 1.5: it must be from 0 to 1"),

@@ -15,16 +15,16 @@ import onnx_ir as ir
 
 from dsunet_export.bisection.groups import Group
 from dsunet_export.precision.magnitudes import sources
-from dsunet_export.precision.running import Session, find_logits
+from dsunet_export.precision.session import Session, find_logits
 from dsunet_export.precision.types import SELECTS, following_inputs, is_float
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.backends import Tensors
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 
 _PREFIX = "keep:"
 
 
-class Switchboard(Closing):
+class Switchboard(Closeable):
     """The graph, loaded.  The model is changed; `folder` holds its file meanwhile.
 
     `groups` says which group each node is in, by its name; nodes of none never round.

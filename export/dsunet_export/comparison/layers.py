@@ -18,14 +18,14 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dsunet_export.artifact import temporary_folder
-from dsunet_export.comparison.comparing import few_probes
+from dsunet_export.comparison.compare import few_probes
 from dsunet_export.comparison.piecewise import PiecewiseRun
 from dsunet_export.errors import ExportError
 from dsunet_export.graph_file import graph_errors, load_graph
 from dsunet_export.names import POSTPROCESS, PREPROCESS, is_in
-from dsunet_export.precision.narrowing import DATA_TYPES
+from dsunet_export.precision.emulate_rounding import emulate_rounding
+from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
-from dsunet_export.precision.rounding import round_every_tensor
 from dsunet_export.precision.types import SELECTS
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.artifact import read_manifest
@@ -44,12 +44,12 @@ _ALLOWED = 1e-3
 """What any layer may lose: two float16 roundings."""
 _ALLOWED_OF_8_BITS = 0.4
 """The same where products are quantised, whatever the others lose: twice what the input of one may
-(`quantizing.NOISIEST`), as a softmax or a GELU behind it loses more.  The demonstration
+(`quantize.NOISIEST`), as a softmax or a GELU behind it loses more.  The demonstration
 checkpoint's lose up to 0.17 as integers and 0.24 as floats."""
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class LayerError:
     """One tensor that both graphs compute."""
 
     tensor: str
@@ -75,9 +75,9 @@ class Layer:
 class GraphComparison:
     """Two graphs, layer by layer."""
 
-    layers: Sequence[Layer]
+    layers: Sequence[LayerError]
     """In A's order."""
-    at_fault: Layer | None
+    at_fault: LayerError | None
     """The first that loses more than its share."""
 
 
@@ -109,7 +109,7 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
             for name, error in _errors(first, second, common[start:][:_AT_ONCE]).items()
         }
     layers = [
-        Layer(
+        LayerError(
             tensor=name,
             node=str(first.makers[name].name),
             error=errors[name],
@@ -123,12 +123,12 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
     return GraphComparison(layers, at_fault)
 
 
-def first_beyond(layers: Iterable[Layer], allowed: float) -> Layer | None:
+def first_beyond(layers: Iterable[LayerError], allowed: float) -> LayerError | None:
     """The first layer that loses more than is allowed; None if none does."""
     return next((layer for layer in layers if layer.own > allowed), None)
 
 
-def first_at_fault(layers: Iterable[Layer]) -> Layer | None:
+def first_at_fault(layers: Iterable[LayerError]) -> LayerError | None:
     """The first layer that loses more than its share of what those before it lose; None if none."""
     before: list[float] = []
     for layer in layers:
@@ -172,7 +172,7 @@ class _Graph:
     def start(self, names: Iterable[str], probes: Iterable[Probe], folder: Path) -> None:
         """Get ready to run on images, so that the tensors with these names can be read."""
         if self._rounded is not None:
-            round_every_tensor(self._model, self._rounded)
+            emulate_rounding(self._model, self._rounded)
         made = {str(value.name): value for node in self._model.graph for value in node.outputs}
         for name in names:
             # Where it was rounded, those that read it read this.

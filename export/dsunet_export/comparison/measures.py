@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dsunet.evaluation.metrics import score_image
 
-HALF = 127.5
+MASK_THRESHOLD = 127.5
 """Between the levels of a mask that are outside and those that are inside."""
 NEAR = 8
 """Levels from there within which a pixel may change sides without having changed its mind."""
@@ -71,8 +71,8 @@ def compare_masks(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> MaskDifference:
     """Two masks H×W, 0 to 255."""
     first, second = a.astype(np.int16), b.astype(np.int16)
     differences = np.abs(second - first)
-    inside, found = first > HALF, second > HALF
-    near = (np.abs(first - HALF) <= NEAR) & (np.abs(second - HALF) <= NEAR)
+    inside, found = first > MASK_THRESHOLD, second > MASK_THRESHOLD
+    near = (np.abs(first - MASK_THRESHOLD) <= NEAR) & (np.abs(second - MASK_THRESHOLD) <= NEAR)
     other_side = inside != found
     union = np.count_nonzero(inside | found)
     truth, cut = (np.where(mask, 255, 0).astype(np.uint8) for mask in (inside, found))

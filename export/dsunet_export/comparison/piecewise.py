@@ -14,7 +14,7 @@ from typing import Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from dsunet_export.precision.running import Session
+from dsunet_export.precision.session import Session
 from dsunet_runtime.backends import Tensors
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dsunet_export.comparison.comparing import Compared
+from dsunet_export.comparison.compare import ImageComparison
 from dsunet_export.comparison.layers import GraphComparison
 from dsunet_export.comparison.measures import MaskDifference, TensorDifference
 
@@ -19,7 +19,7 @@ GROWS_BETTER = frozenset({"cosine", "iou_at_half", "s_measure"})
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ImageDifference:
     """One image's differences, without its pictures."""
 
     label: str
@@ -28,7 +28,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Summary:
     """One measure over the images."""
 
     percentiles: tuple[float, ...]
@@ -39,54 +39,54 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ModelComparison:
     """B beside A on some images, at least one."""
 
     a: str
     b: str
-    rows: Sequence[Row]
-    worst: Compared
+    rows: Sequence[ImageDifference]
+    worst: ImageComparison
     """The image with the largest mean difference of its masks, with its pictures."""
     graphs: GraphComparison | None = None
     """Layer by layer, if that was asked for."""
 
     @property
-    def spreads(self) -> dict[str, dict[str, Spread]]:
+    def summaries(self) -> dict[str, dict[str, Summary]]:
         """Of every measure, by output and name."""
         found = {
-            output: _spreads(self.rows, TensorDifference, lambda row, o=output: row.tensors[o])  # type: ignore[misc]
+            output: _summaries(self.rows, TensorDifference, lambda row, o=output: row.tensors[o])  # type: ignore[misc]
             for output in self.rows[0].tensors
         }
-        return {**found, "mask": _spreads(self.rows, MaskDifference, lambda row: row.mask)}
+        return {**found, "mask": _summaries(self.rows, MaskDifference, lambda row: row.mask)}
 
 
-def summarize(a: str, b: str, compared: Iterable[Compared]) -> Comparison:
+def summarize(a: str, b: str, compared: Iterable[ImageComparison]) -> ModelComparison:
     """Go through the images; of their pictures only the worst's are kept."""
-    rows: list[Row] = []
-    worst: Compared | None = None
+    rows: list[ImageDifference] = []
+    worst: ImageComparison | None = None
     for one in compared:
-        rows.append(Row(one.label, one.tensors, one.mask))
+        rows.append(ImageDifference(one.label, one.tensors, one.mask))
         if worst is None or one.mask.mean > worst.mask.mean:
             worst = one
     if worst is None:
         raise ValueError("there is no image to compare on")
-    return Comparison(a, b, rows, worst)
+    return ModelComparison(a, b, rows, worst)
 
 
-def _spreads(
-    rows: Sequence[Row], kind: type[Any], difference: Callable[[Row], Any]
-) -> dict[str, Spread]:
+def _summaries(
+    rows: Sequence[ImageDifference], kind: type[Any], difference: Callable[[ImageDifference], Any]
+) -> dict[str, Summary]:
     found = {}
     for field in dataclasses.fields(kind):
         values = {row.label: getattr(difference(row), field.name) for row in rows}
         known = {label: value for label, value in values.items() if value is not None}
         if known:
-            found[field.name] = _spread(known, smallest=field.name in GROWS_BETTER)
+            found[field.name] = _summary(known, smallest=field.name in GROWS_BETTER)
     return found
 
 
-def _spread(values: dict[str, float], *, smallest: bool) -> Spread:
+def _summary(values: dict[str, float], *, smallest: bool) -> Summary:
     ranks = [100 - p if smallest else p for p in PERCENTILES]
     percentiles = tuple(float(p) for p in np.percentile(list(values.values()), ranks))
     image = (min if smallest else max)(values, key=lambda label: values[label])
-    return Spread(percentiles, values[image], image)
+    return Summary(percentiles, values[image], image)

@@ -1,11 +1,11 @@
-"""What is on this machine, and what can be done with it.
+"""The hardware and software of this machine, and the tasks that can run on it.
 
-`look_round` finds out what is here, `judge` says which jobs that is enough for, and the rest puts
-both into words.  Needs nothing but the base dependencies, and changes nothing.
+`inspect_machine` collects the facts, `check_tasks` compares them with what each task needs, and
+`doctor_report` formats both.  Needs only the base dependencies and changes nothing.
 """
 
-from dsunet_export.doctor.jobs import judge
-from dsunet_export.doctor.machine import look_round
-from dsunet_export.doctor.report import as_document, as_table
+from dsunet_export.doctor.doctor_report import as_document, as_table
+from dsunet_export.doctor.machine import inspect_machine
+from dsunet_export.doctor.tasks import check_tasks
 
-__all__ = ["as_document", "as_table", "judge", "look_round"]
+__all__ = ["as_document", "as_table", "check_tasks", "inspect_machine"]

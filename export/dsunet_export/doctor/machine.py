@@ -104,7 +104,7 @@ class Machine:
     """None if it is not installed."""
 
 
-def look_round() -> Machine:
+def inspect_machine() -> Machine:
     """Find out what is here."""
     driver, gpus = _find_gpus()
     # Before PyTorch and TensorRT are loaded: they bring libraries that ONNX Runtime then finds too,
@@ -120,8 +120,8 @@ def look_round() -> Machine:
         packages=packages,
         onnxruntimes=onnxruntimes(),
         providers=providers,
-        tensorrt={flavor: _ask_tensorrt(flavor) for flavor in flavors},
-        torch=_ask_torch(driver) if packages["torch"].works else None,
+        tensorrt={flavor: _probe_tensorrt(flavor) for flavor in flavors},
+        torch=_probe_torch(driver) if packages["torch"].works else None,
     )
 
 
@@ -158,7 +158,7 @@ def _try(provider: Provider, driver: Driver) -> PresentProvider:
     return PresentProvider(starts=True)
 
 
-def _ask_tensorrt(flavor: Flavor) -> TensorRT:
+def _probe_tensorrt(flavor: Flavor) -> TensorRT:
     kit = load(flavor)
     known = tuple(kit.compute_capabilities()) if isinstance(kit, RtxKit) else None
     return TensorRT(_cuda_of(flavor.distribution), known)
@@ -172,7 +172,7 @@ def _cuda_of(package: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _ask_torch(driver: Driver) -> Torch:
+def _probe_torch(driver: Driver) -> Torch:
     if not driver.is_here:
         return Torch(_torch_cuda(), sees_gpu=None)
     try:

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.quoting import printable
+from dsunet_runtime.message_text import printable
 
 _LONGEST_REASON = 300
 

@@ -1,4 +1,4 @@
-"""From a float32 artifact to one of reduced precision, without the model it came from."""
+"""Convert a float32 artifact to another precision, without its PyTorch model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from dsunet_export.artifact import append_manifest, beside, replace_manifest, save, staging
 from dsunet_export.errors import ExportError
 from dsunet_export.graph_file import graph_errors, load_graph
-from dsunet_export.precision.reduction import Wish, reduce_precision
+from dsunet_export.precision.reduction import PrecisionOptions, reduce_precision
 from dsunet_export.precision.verification import before_conversion, verify_reduced
 from dsunet_export.probes import GraphInputs, make_probes
 from dsunet_export.stopwatch import Report, Stopwatch
@@ -24,19 +24,19 @@ def convert_file(
     compute: Compute,
     report: Report,
 ) -> Manifest:
-    """Write the float32 artifact `onnx_path`, whose manifest is given, in another precision.
+    """Convert the float32 artifact `onnx_path` to another precision, verify it and write it.
 
-    Its files have been checked (`check_sizes`, `check_hashes`).  The result is compared with it as
-    `dsunet-export onnx` compares with PyTorch, which the new comparisons say; those of the float32
-    artifact are kept before them.  What is at `output` stays as it is unless every step succeeds.
-    Gives the new manifest, which is in the new artifact.
+    The files of `onnx_path` must have been checked (`check_sizes`, `check_hashes`).  The result is
+    compared with the float32 graph as `dsunet-export onnx` compares with PyTorch; the comparisons
+    of the float32 artifact stay in the manifest before the new ones.  The file at `output` is
+    replaced only if every step succeeds.  Returns the manifest of the new artifact.
 
     Raises ExportError if the artifact is not float32 or cannot be written, and VerificationError
-    if the result is beyond tolerance.
+    if the result is outside the tolerance.
     """
     if Compute.of(manifest.precision.compute) is not Compute.FP32:
         raise ExportError(
-            f"{onnx_path} is {manifest.precision.compute} already: give the float32 artifact"
+            f"{onnx_path} is {manifest.precision.compute} already: name the float32 artifact"
         )
     inputs = GraphInputs.of(manifest)
     probes = make_probes(inputs.size)
@@ -45,7 +45,9 @@ def convert_file(
         model = load_graph(onnx_path, manifest)
         model.metadata_props.pop(METADATA_KEY, None)
         with graph_errors(onnx_path):
-            precision, logits = reduce_precision(model, Wish(compute, (), probes), inputs, folder)
+            precision, logits = reduce_precision(
+                model, PrecisionOptions(compute, (), probes), inputs, folder
+            )
         cases = [
             Case(probe, reference, reference="the float32 graph")
             for probe, reference in zip(probes, logits, strict=True)

@@ -1,4 +1,4 @@
-"""How large the values of a graph become on given images."""
+"""Measure the largest magnitudes of the tensors of a graph on sample images."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dsunet_export.errors import ExportError
-from dsunet_export.precision.narrowing import array_of, insert_where_made
-from dsunet_export.precision.running import compute_logits
+from dsunet_export.precision.narrow import array_of, insert_where_made
+from dsunet_export.precision.session import compute_logits
 from dsunet_export.precision.types import SELECTS, is_float
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.backends import Tensors
@@ -20,13 +20,13 @@ from dsunet_runtime.manifest import Peak
 
 
 class Magnitudes:
-    """The largest magnitude of each float tensor, those of weights exactly."""
+    """The largest magnitude of each float tensor: measured for activations, exact for weights."""
 
     def __init__(self, measured: dict[str, Peak]) -> None:
         self._peaks = measured
 
     def peaks(self, value: ir.Value) -> list[Peak]:
-        """Those of the tensors that the value's numbers come from, all of one or parts of some."""
+        """Return the peaks of the tensors from which a value takes its elements."""
         return [self._peak(source) for source in sources(value)]
 
     def _peak(self, source: ir.Value) -> Peak:
@@ -43,10 +43,10 @@ def measure(
     inputs: GraphInputs,
     folder: Path,
 ) -> tuple[Magnitudes, list[NDArray[np.float32]]]:
-    """Run a float32 graph on images, in one session, and note how large the values become.
+    """Run a float32 graph on images and measure the largest magnitudes of `values`.
 
-    Gives the graph's logits S×S for each image as well.  The model stays as it is; `folder` holds a
-    copy of it meanwhile.  Raises ExportError if one of the values, or the logits, is not finite.
+    Also returns the logits S×S for each image.  The model is not changed; a temporary copy is
+    written to `folder`.  Raises ExportError if one of the values or logits is not finite.
     """
     wanted = {str(source.name) for value in values for source in sources(value)}
     instrumented = model.clone()
@@ -63,17 +63,17 @@ def measure(
 
 
 def _check_finite(tensors: dict[str, list[str]], result: Tensors, probe: Probe) -> None:
-    """Raise ExportError that names the first tensor that is not finite, in the graph's order."""
+    """Raise ExportError with the first tensor, in graph order, that is not finite."""
     for name, outputs in {**tensors, "the logits": ["logits"]}.items():
         if not all(np.isfinite(result[output]).all() for output in outputs):
             raise ExportError(
-                f"in float32 already, {name} is not finite on {probe.label}: no other precision "
-                f"mends that; check the checkpoint, and that image"
+                f"{name} is not finite on {probe.label}, in float32: check the checkpoint and that "
+                f"image; another precision cannot fix this"
             )
 
 
 def sources(value: ir.Value) -> set[ir.Value]:
-    """The tensors whose numbers a value is made of: those that are computed, inputs and weights."""
+    """Return the tensors from which a value takes its elements: activations, inputs or weights."""
     found, open_ends, seen = set[ir.Value](), [value], set[ir.Value]()
     while open_ends:
         current = open_ends.pop()
@@ -89,8 +89,9 @@ def sources(value: ir.Value) -> set[ir.Value]:
 
 
 def _add_extremes(graph: ir.Graph, names: set[str]) -> dict[str, list[str]]:
-    """Three more outputs for each tensor named that is no weight: its maximum, its minimum and its
-    sum, which shows NaN; ONNX Runtime's maximum and minimum pass over it.
+    """Add maximum, minimum and sum of the named activations as outputs.
+
+    The sum shows NaN, which ONNX Runtime's ReduceMax and ReduceMin ignore.
     """
     computed = [output for node in graph for output in node.outputs]
     tensors = {}
@@ -113,5 +114,5 @@ def _add_extremes(graph: ir.Graph, names: set[str]) -> dict[str, list[str]]:
 def _largest_weight(value: ir.Value) -> float:
     largest = float(np.abs(array_of(value)).max(initial=0))
     if math.isnan(largest):
-        raise ExportError(f"the weight {value.name} has values that are no numbers: check the file")
+        raise ExportError(f"the weight {value.name} contains NaN: check the checkpoint")
     return largest

@@ -1,4 +1,4 @@
-"""A graph in less than float32: what stays is chosen, then the rest is narrowed."""
+"""Convert a float32 graph to float16 or bfloat16: select the nodes to keep, convert the others."""
 
 from __future__ import annotations
 
@@ -14,79 +14,79 @@ from onnx_ir.passes import common as passes
 from dsunet_export.errors import ExportError
 from dsunet_export.options import FLOAT16_MAX
 from dsunet_export.precision.magnitudes import Magnitudes, measure, sources
-from dsunet_export.precision.narrowing import narrow, nodes_in_float32
+from dsunet_export.precision.narrow import narrow, nodes_in_float32
 from dsunet_export.precision.rules import Selection
 from dsunet_export.precision.types import follows, is_float, makes_integers, supports
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import Peak, Precision
-from dsunet_runtime.quoting import quote
+from dsunet_runtime.message_text import quote
 
 HEADROOM = 4.0
-"""Other images reach further than those that were measured, and a backend that sums in float16
-passes through more than the sum: a tensor that comes this close to the limit stays in float32."""
+"""Factor below the float16 maximum that a tensor must stay.  Other images have larger values than
+the measured ones, and partial sums in float16 may exceed the sum itself."""
 BFLOAT16_OPSET = 22
-"""The first in which convolutions take bfloat16.  From 18 on, which is the oldest exported, the
-operators that are used here have gained types and nothing else."""
+"""First opset with bfloat16 convolutions.  Since opset 18, the oldest that is exported, the
+operators used here have changed only in the types that they take."""
 LAST_WHOLE = {Compute.FP16: 2**11, Compute.BF16: 2**8}
+"""Largest number up to which a type represents every integer."""
 PEAKS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is asked for."""
+class PrecisionOptions:
+    """Parameters of `reduce_precision`."""
 
     compute: Compute
     keep_fp32: Sequence[str]
-    """Patterns of names of nodes."""
+    """Patterns of node names."""
     probes: Sequence[Probe]
-    """The images on which the float32 graph is run."""
+    """Sample images on which the float32 graph is run."""
 
 
 def reduce_precision(
-    model: ir.Model, wish: Wish, inputs: GraphInputs, folder: Path
+    model: ir.Model, options: PrecisionOptions, inputs: GraphInputs, folder: Path
 ) -> tuple[Precision, list[NDArray[np.float32]]]:
-    """Bring a float32 graph into another precision, in place.
+    """Convert a float32 graph to float16 or bfloat16, in place.
 
-    Says what became of it, and the logits S×S that the float32 graph gave for each of the probes.
-    `folder` holds a copy of the graph while that runs.  Raises ExportError if a pattern matches
-    nothing, or the graph does not run or gives something that is not finite.
+    Returns its precision for the manifest, and the logits S×S of the float32 graph for each probe.
+    A temporary copy of the graph is written to `folder`.  Raises ExportError if a pattern matches
+    nothing, the graph does not run, or a value is not finite.
     """
     infer_types(model)
-    if wish.compute is Compute.BF16:
+    if options.compute is Compute.BF16:
         model.opset_imports[""] = max(BFLOAT16_OPSET, model.opset_imports[""])
     opset = model.opset_imports[""]
     nodes = [node for node in model.graph if follows(node, opset)]
     selection = Selection(str(node.name) for node in nodes)
-    selection.apply_rules(wish.compute)
-    selection.request(wish.keep_fp32)
+    selection.apply_rules(options.compute)
+    selection.request(options.keep_fp32)
     for node in nodes:
-        if not supports(node, wish.compute.element_type, opset):
+        if not supports(node, options.compute.element_type, opset):
             selection.keep(
                 str(node.name),
-                f"opset {opset} has no {node.op_type} with all its floats in "
-                f"{wish.compute.element_type}",
+                f"{node.op_type} does not support {options.compute.element_type} in opset {opset}",
             )
-    _keep_whole_numbers(model.graph, wish.compute, selection)
+    _keep_whole_numbers(model.graph, options.compute, selection)
     left = [node for node in nodes if node.name not in selection.names]
-    # The range of bfloat16 is float32's.
-    candidates = _values(left) if wish.compute is Compute.FP16 else set()
-    magnitudes, logits = measure(model, candidates, wish.probes, inputs, folder)
+    # bfloat16 has the range of float32.
+    candidates = _values(left) if options.compute is Compute.FP16 else set()
+    magnitudes, logits = measure(model, candidates, options.probes, inputs, folder)
     peaks: tuple[Peak, ...] = ()
-    if wish.compute is Compute.FP16:
+    if options.compute is Compute.FP16:
         _keep_what_overflows(left, magnitudes, selection)
         in_float32 = nodes_in_float32(model.graph, selection.names, opset)
         peaks = _largest([node for node in left if node not in in_float32], magnitudes)
-    weights = narrow(model, selection.names, wish.compute)
+    weights = narrow(model, selection.names, options.compute)
     kept = tuple(selection.entries)
-    return Precision(wish.compute.element_type, kept, peaks, weights), logits
+    return Precision(options.compute.element_type, kept, peaks, weights), logits
 
 
 def infer_types(model: ir.Model) -> None:
-    """Note the type of every value, in place.  Raises ExportError if one cannot be told."""
+    """Infer the types of all values, in place.  Raises ExportError if one cannot be inferred."""
     passes.ShapeInferencePass()(model)
     for node in model.graph:
-        # What has no name is left out: older releases of onnxscript keep LayerNormalization's.
+        # Unnamed outputs do not matter: older onnxscript keeps those of LayerNormalization.
         if any(output.name and output.dtype is None for output in node.outputs):
             raise ExportError(
                 f"ONNX cannot infer the type of {quote(node.name)}: export with --precision fp32"
@@ -94,7 +94,7 @@ def infer_types(model: ir.Model) -> None:
 
 
 def _values(nodes: Sequence[ir.Node]) -> set[ir.Value]:
-    """Their float inputs and outputs."""
+    """Return the float inputs and outputs of nodes."""
     values = (value for node in nodes for value in (*node.inputs, *node.outputs))
     return set(filter(is_float, values))
 
@@ -106,8 +106,8 @@ def _keep_whole_numbers(graph: ir.Graph, compute: Compute, selection: Selection)
         for name in sorted(map(str, producers)):
             selection.keep(
                 name,
-                f"{node.name} makes integers of it, and {compute.element_type} has not all of them "
-                f"beyond {LAST_WHOLE[compute]}",
+                f"{node.name} converts it to integers, and {compute.element_type} cannot represent "
+                f"every integer above {LAST_WHOLE[compute]}",
             )
 
 
@@ -122,18 +122,18 @@ def _keep_what_overflows(
             selection.keep(
                 str(node.name),
                 f"{worst.tensor} reaches {worst.magnitude:.3g} on {worst.images}, "
-                f"and float16 ends at {FLOAT16_MAX:.0f}",
+                f"less than ×{HEADROOM:g} headroom below the float16 maximum ({FLOAT16_MAX:.0f})",
             )
 
 
 def _overflows(peak: Peak) -> bool:
-    # Weights are known exactly.
+    # Weights are known exactly and need no headroom.
     headroom = 1.0 if peak.images == "weights" else HEADROOM
     return peak.magnitude * headroom > FLOAT16_MAX
 
 
 def _largest(nodes: Sequence[ir.Node], magnitudes: Magnitudes) -> tuple[Peak, ...]:
     peaks = {peak for value in _values(nodes) for peak in magnitudes.peaks(value)}
-    # What is kept in float32 ends where a narrowed node begins, and is cast there: both count.
+    # Float32 values that a converted node reads are cast, so they count too.
     fitting = [peak for peak in peaks if not _overflows(peak)]
     return tuple(sorted(fitting, key=lambda peak: -peak.magnitude)[:PEAKS_SHOWN])

@@ -1,4 +1,4 @@
-"""What stays in float32, and why: the one place to edit."""
+"""The rules by which nodes stay in float32.  Add rules here."""
 
 from __future__ import annotations
 
@@ -11,70 +11,71 @@ from dsunet_export.errors import ExportError
 from dsunet_export.names import POSTPROCESS, PREPROCESS
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import KeptInFloat32
-from dsunet_runtime.quoting import printable, quote
+from dsunet_runtime.message_text import printable, quote
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Nodes that stay in float32, by a pattern of their names as `fnmatch` reads it."""
+    """A pattern (`fnmatch`) of names of nodes that stay in float32."""
 
     pattern: str
     reason: str
     computes: tuple[Compute, ...] = (Compute.FP16, Compute.BF16)
-    """The precisions that it is for."""
+    """The precisions to which the rule applies."""
 
 
 RULES = (
     Rule(
         f"{PREPROCESS}/*",
-        "resampling works on whole numbers up to 2^24, and half precision holds them up to 2^11",
+        "resampling computes with integers up to 2^24, float16 represents them up to 2^11",
     ),
-    Rule("Resize*", "the logits' upsampling, whose result is float32 in any case"),
-    Rule(
-        f"{POSTPROCESS}/*", "levels of a stretched mask are closer than numbers of half precision"
-    ),
+    Rule("Resize*", "the upsampling of the logits, whose output is float32 in any case"),
+    Rule(f"{POSTPROCESS}/*", "the levels of a stretched mask are finer than float16 and bfloat16"),
     Rule(
         "*/Softmax*",
-        "TensorRT rounds exponentials and their sum where it does not fuse attention, and fuses no "
-        "less with this",
+        "where TensorRT does not fuse attention it rounds exponentials and their sum; fusion does "
+        "not depend on this",
     ),
     Rule(
         "*/ConvTranspose*",
-        "TensorRT for RTX has no transposed convolution of bfloat16",
+        "TensorRT for RTX does not support bfloat16 transposed convolutions",
         (Compute.BF16,),
     ),
 )
-"""Nothing else (docs/LOG.md has the measurements).
+"""All rules (measurements in docs/LOG.md).
 
-In particular normalisation has no rule.  Its statistics are float32 inside the operation: ONNX says
-so (`stash_type`), and the kernels that TensorRT for RTX generates do it.  Nor have the scores q kᵀ
-before a softmax: in float32 they would take apart what TensorRT fuses."""
+Normalisation needs none: its statistics are computed in float32 inside the operation, as ONNX
+defines (`stash_type`) and the kernels of TensorRT for RTX do.  Attention scores q kᵀ have none
+either: in float32 they would prevent TensorRT from fusing attention."""
 
 
 def rules_for(compute: Compute) -> list[Rule]:
-    """Those of `RULES` that are for a precision."""
+    """Return the rules that apply to a precision."""
     return [rule for rule in RULES if compute in rule.computes]
 
 
 REQUESTED = "asked for by --keep-fp32"
+"""Manifests hold this text, and `verify --bisect` looks for it there: do not change it."""
 
 
 class Selection:
-    """Names of nodes that stay in float32, and by which patterns."""
+    """The nodes that stay in float32, with the patterns that select them."""
 
-    def __init__(self, names: Iterable[str], kind: str = "node that computes with floats") -> None:
+    def __init__(
+        self, names: Iterable[str], kind: str = "node that computes in floating point"
+    ) -> None:
         self._names = list(names)
         self._kind = kind
         self.names: set[str] = set()
         self.entries: list[KeptInFloat32] = []
 
     def apply_rules(self, compute: Compute) -> None:
-        """Keep what `RULES` say."""
+        """Keep the nodes that the rules for a precision select."""
         for rule in rules_for(compute):
             self._add(rule, [name for name in self._names if fnmatchcase(name, rule.pattern)])
 
     def request(self, patterns: Sequence[str]) -> None:
-        """Keep what a user asks for.  Raises ExportError for a pattern that matches nothing."""
+        """Keep what a user requests.  Raises ExportError for a pattern that matches nothing."""
         for pattern in patterns:
             matches = [name for name in self._names if fnmatchcase(name, pattern)]
             if not matches:
@@ -84,7 +85,7 @@ class Selection:
             self._add(Rule(pattern, REQUESTED), matches)
 
     def keep(self, name: str, reason: str) -> None:
-        """Keep one node."""
+        """Keep one node, for a reason."""
         self._add(Rule(name, reason), [name])
 
     def _add(self, rule: Rule, matches: list[str]) -> None:
@@ -95,4 +96,4 @@ class Selection:
 
     def _near(self, pattern: str) -> str:
         near = difflib.get_close_matches(pattern, self._names, n=3, cutoff=0.0)
-        return f"names are like {', '.join(map(printable, near))}"
+        return f"similar names: {', '.join(map(printable, near))}"

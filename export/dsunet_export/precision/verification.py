@@ -1,7 +1,7 @@
-"""Whether a graph of reduced precision computes what the model computes.
+"""Verify a graph of reduced precision against the model.
 
-Twice: with every tensor really rounded, in which overflow shows as it would on a GPU; and as users
-run it, where ONNX Runtime knows how.
+The graph is run twice: with the rounding of every tensor emulated, so that overflow shows as on a
+GPU; and as users run it, where ONNX Runtime supports that.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from dsunet_export.errors import VerificationError
 from dsunet_export.graph_file import load_graph
-from dsunet_export.precision.narrowing import DATA_TYPES
-from dsunet_export.precision.rounding import round_every_tensor
-from dsunet_export.precision.running import compute_logits
+from dsunet_export.precision.emulate_rounding import emulate_rounding
+from dsunet_export.precision.narrow import DATA_TYPES
+from dsunet_export.precision.session import compute_logits
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.verify import Case, Tolerance, check, compare_logits, compare_masks, verify
 from dsunet_runtime.backends import Tensors
@@ -32,34 +32,33 @@ LENIENT = Tolerance(
     mask_mean_share=0.05,
     mask_follows_logits=False,
     iou_at_half=0.8,
-    remedy="keep more of it in float32 with `dsunet-export onnx --keep-fp32 PATTERN`, or take its "
-    "--precision bf16 if numbers become too large, fp16 if they lose too many digits, more "
-    "--images for int8; its --no-verify writes it all the same, for weights that nobody has "
-    "trained",
+    remedy="keep more layers in float32 with `dsunet-export onnx --keep-fp32 PATTERN`, or use "
+    "--precision bf16 if values overflow, --precision fp16 if bf16 rounds too much, or more "
+    "--images for int8; for randomly initialised weights --no-verify writes it anyway",
 )
-"""For random weights, whose attention is peaked, so that they magnify rounding; and for random
-pixels, in which trained ones see no object, so that a stretched mask does.
+"""Tolerance for randomly initialised weights, whose peaked attention amplifies rounding, and for
+random pixels, in which a trained model finds no object, so that stretching amplifies rounding.
 
-Found with random weights in float16, of `nano` and `tiny` (two seeds) and `small` (one): means of
-0.002 to 0.093 and IoUs of 0.997 to 0.926 on random pixels, 0.003 to 0.030 and 0.998 to 0.985 on a
-photograph; in bfloat16, with an earlier form of the graph, up to 0.15 and 0.89.  A single logit may
-be far off, where attention turns to another place.  Maps that have nothing to do with each other
-differ by 1.1 on average, and by chance halves overlap by a third.  What this cannot see, such as
-one wrong weight, the float32 graph has been judged by."""
+Measured with random weights in float16 (`nano` and `tiny` with two seeds, `small` with one): means
+of 0.002 to 0.093 and IoUs of 0.997 to 0.926 on random pixels, 0.003 to 0.030 and 0.998 to 0.985 on
+a photograph; in bfloat16, with an earlier form of the graph, up to 0.15 and 0.89.  Single logits
+may differ far more, where attention selects another token.  Unrelated maps differ by 1.1 on average
+and have an IoU of one third.  Faults that this tolerance hides, such as one wrong weight, are found
+by the comparison of the float32 graph, which has a smaller one."""
 STRICT = replace(LENIENT, logits_mean=0.1, mask_mean_share=0.01, iou_at_half=0.95)
-"""For images in which weights from a checkpoint may see something: in a mask 2.55 levels on
-average.  No trained network has been measured yet; the random ones above would pass in float16,
-with 1.4 levels at most."""
+"""Tolerance for trained weights on images: 2.55 levels of a mask on average.  No trained network
+has been measured yet; the random weights above pass in float16 with at most 1.4 levels."""
 EIGHT_BITS = replace(STRICT, iou_at_half=0.8)
-"""The same for 8 bits, which move logits by 0.02 standard deviations: of a small object, of which
-most is close to half, that takes a tenth (found: down to 0.90 on 16 scenes)."""
+"""Tolerance for trained weights quantised to 8 bits, which change logits by 0.02 standard
+deviations: for a small object with most pixels near threshold 0.5 that costs a tenth of the IoU
+(measured: down to 0.90 on 16 scenes)."""
 FEWEST = 0.01
-"""Share of the logits that must lie on either side of zero for half to be a fair place to cut: of
-masks that are empty but for a few pixels the IoU says nothing."""
+"""Fraction of the logits that must lie on either side of zero for an IoU to be computed: for a mask
+of a few pixels it has no meaning."""
 
 
 def tolerance_for(probe: Probe, manifest: Manifest) -> Tolerance:
-    """For float16 and bfloat16 alike."""
+    """Return the tolerance for an image; the same for float16 and bfloat16."""
     if manifest.weights_are_random or probe.is_noise:
         return LENIENT
     return EIGHT_BITS if manifest.precision.quantized else STRICT
@@ -68,10 +67,10 @@ def tolerance_for(probe: Probe, manifest: Manifest) -> Tolerance:
 def verify_before(
     cases: Sequence[Case], logits: Sequence[NDArray[np.float32]]
 ) -> tuple[Verification, ...]:
-    """Compare what the graph gave before its conversion, S×S each, with what it should give.
+    """Compare the logits S×S of the float32 graph, before its conversion, with the reference.
 
-    By the tolerance for float32: what rounding hides later, such as a wrong weight, shows here.
-    Raises VerificationError beyond it.
+    The float32 tolerance applies, so that faults are found which rounding would hide later, such as
+    a wrong weight.  Raises VerificationError outside the tolerance.
     """
     results = []
     for case, found in zip(cases, logits, strict=True):
@@ -82,22 +81,23 @@ def verify_before(
 
 
 def before_conversion(result: Verification) -> Verification:
-    """A comparison of the float32 graph, as one of what the reduced graph was made from."""
+    """Mark a comparison as one of the float32 graph, before the conversion."""
     return replace(result, computed_by=f"{result.computed_by}, before the conversion")
 
 
 def verify_reduced(
     artifact: Path, manifest: Manifest, cases: Sequence[Case], folder: Path
 ) -> tuple[Verification, ...]:
-    """Compare an artifact with what it should give, each case by the tolerance that is fair to it.
+    """Compare an artifact of reduced precision with the reference of each case.
 
-    Raises VerificationError beyond tolerance, or if something is not finite.
+    Each case gets the tolerance for its kind of image and weights (`tolerance_for`).  Raises
+    VerificationError if a difference is outside the tolerance or a value is not finite.
     """
     compute = Compute.of(manifest.precision.compute)
     cases = [replace(c, tolerance=tolerance_for(c.probe, manifest)) for c in cases]
     model = load_graph(artifact, manifest)
     if compute is not Compute.FP32:
-        round_every_tensor(model, DATA_TYPES[compute])
+        emulate_rounding(model, DATA_TYPES[compute])
     inputs = GraphInputs.of(manifest)
     outputs = compute_logits(model, (inputs.prepare(case.probe) for case in cases), folder)
     del model
@@ -108,7 +108,7 @@ def verify_reduced(
             results.append(result)
     if compute is not Compute.BF16:
         as_run = verify(artifact, cases)
-        if compute is Compute.FP16:  # of 8 bits it must pass, but says what is said above
+        if compute is Compute.FP16:  # for 8 bits it must pass, but is the same comparison
             results += as_run
     return tuple(results)
 
@@ -117,8 +117,8 @@ def _compare(case: Case, output: Tensors, manifest: Manifest) -> Iterator[Verifi
     logits, precision = output["logits"][0, 0], manifest.precision
     if not np.isfinite(logits).all():
         raise VerificationError(
-            f"in {precision.element_type} the network gives values that are not finite on "
-            f"{case.probe.label}; nothing was written ({case.tolerance.remedy})"
+            f"the {precision.element_type} graph computes values that are not finite on "
+            f"{case.probe.label}; nothing was written: {case.tolerance.remedy}"
         )
     if manifest.input_form is InputForm.FRAMES:
         mask = output["mask"][0]
@@ -126,9 +126,12 @@ def _compare(case: Case, output: Tensors, manifest: Manifest) -> Iterator[Verifi
         mask = mask_from_logits(logits, case.probe.image.shape[:2], manifest.mask_form)
     how = f"ONNX Runtime against {case.reference}"
     if precision.compute != "float32":
-        how = f"ONNX Runtime, every tensor rounded to {precision.compute}, against {case.reference}"
+        how = (
+            f"ONNX Runtime with {precision.compute} rounding emulated on every tensor, against "
+            f"{case.reference}"
+        )
     iou = iou_at_half(case.logits, logits, or_median=manifest.weights_are_random)
-    unfair = "" if iou is not None else f"; no IoU, one side of half has less than {FEWEST:.0%}"
+    unfair = "" if iou is not None else f"; no IoU: less than {FEWEST:.0%} on one side of 0.5"
     yield replace(compare_logits(case, logits), iou_at_half=iou, computed_by=how + unfair)
     yield replace(compare_masks(case, mask, manifest.mask_form), computed_by=how)
 
@@ -136,13 +139,13 @@ def _compare(case: Case, output: Tensors, manifest: Manifest) -> Iterator[Verifi
 def iou_at_half(
     reference: NDArray[np.float32], logits: NDArray[np.float32], *, or_median: bool
 ) -> float | None:
-    """Intersection over union of the pixels above probability a half, of two maps of logits.
+    """Compute the IoU at probability 0.5 of two maps of logits.
 
-    Where fewer than `FEWEST` of the reference's lie on one side there is none; or with `or_median`,
-    for weights that nobody trained, the reference's median takes the place of a half.
+    If less than a fraction `FEWEST` of the reference lies on one side of 0.5, returns None; or with
+    `or_median`, for random weights, uses the median of the reference as the threshold.
     """
-    share, threshold = float((reference > 0).mean()), 0.0
-    if not FEWEST <= share <= 1 - FEWEST:
+    fraction, threshold = float((reference > 0).mean()), 0.0
+    if not FEWEST <= fraction <= 1 - FEWEST:
         if not or_median:
             return None
         threshold = float(np.median(reference))

@@ -1,10 +1,12 @@
-"""Matrix products of both encoders in 8 bits, explicitly quantised.
+"""8-bit quantisation of the encoders' linear layers, with explicit Q/DQ nodes.
 
-`products` says which, `calibration` measures what they read, `merging` makes one product of those
-that read the same, and `quantizing` lets ONNX Runtime's quantiser put QuantizeLinear and
-DequantizeLinear around them.  `float8` makes floats of the integers.
+matmuls        the matrix multiplications that can be quantised
+calibration    the ranges of their activations, measured on sample images
+merge_matmuls  one matrix multiplication of several that share an activation
+quantize       QuantizeLinear and DequantizeLinear around each, by ONNX Runtime's quantiser
+float8         8-bit floats in place of the integers
 """
 
-from dsunet_export.quantization.quantizing import Quantizing, quantize
+from dsunet_export.quantization.quantize import QuantizationOptions, quantize
 
-__all__ = ["Quantizing", "quantize"]
+__all__ = ["QuantizationOptions", "quantize"]

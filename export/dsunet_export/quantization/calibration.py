@@ -1,4 +1,4 @@
-"""How far values of a graph spread on given images: the range that their integers are to span."""
+"""Measure the ranges of activations on sample images, for quantisation."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dsunet_export.errors import ExportError
-from dsunet_export.precision.narrowing import insert_where_made
-from dsunet_export.precision.running import compute_logits
+from dsunet_export.precision.narrow import insert_where_made
+from dsunet_export.precision.session import compute_logits
 from dsunet_export.probes import GraphInputs, Probe
 
 LEVELS = 127
-"""Of a symmetric 8-bit integer, on either side of zero."""
+"""Positive steps of a symmetric 8-bit integer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """Of all of a tensor's values, on all images."""
+class ActivationRange:
+    """Range of a tensor over all sample images."""
 
     largest: float
-    """Magnitude."""
+    """Largest magnitude."""
     rms: float
-    """Root of the mean square."""
+    """Root mean square."""
 
     @property
     def noise(self) -> float:
-        """What rounding to one of 255 steps up to the largest adds, as a share of the RMS."""
+        """RMS of the 8-bit rounding error, as a fraction of the RMS of the tensor."""
         return self.largest / LEVELS / math.sqrt(12) / self.rms if self.rms else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a float32 graph gave."""
+    """What a float32 graph computed on the images."""
 
-    spreads: dict[str, Spread]
-    """By the tensor's name, on the images for calibration."""
+    ranges: dict[str, ActivationRange]
+    """Range on the calibration images, by name of the tensor."""
     logits: list[NDArray[np.float32]]
-    """S×S for each image, those first that were only computed."""
+    """S×S for each image: first those of `only_computed`, then the calibration images."""
 
 
 def calibrate(
@@ -53,33 +53,34 @@ def calibrate(
     inputs: GraphInputs,
     folder: Path,
 ) -> Calibration:
-    """Run a float32 graph, in one session, and note how far the values spread on the images.
+    """Run a float32 graph on images and measure the ranges of `values`.
 
-    The model stays as it is; `folder` holds a copy of it meanwhile.  Raises ExportError if one of
-    the values is not finite.
+    `images` are the calibration images; on `only_computed` the graph runs too, for its logits.  The
+    model is not changed; a temporary copy is written to `folder`.  Raises ExportError if one of the
+    values is not finite.
     """
     measured = model.clone()
     outputs = _add_statistics(measured.graph, {str(value.name) for value in values})
     probes = [*only_computed, *images]
     results = compute_logits(measured, map(inputs.prepare, probes), folder)
     counted = results[len(only_computed) :]
-    spreads = {}
+    ranges = {}
     for name, (maximum, minimum, norm, size) in outputs.items():
         extremes = [abs(float(r[o])) for r in counted for o in (maximum, minimum)]
         squares = sum(float(r[norm]) ** 2 for r in counted)
-        spreads[name] = Spread(
+        ranges[name] = ActivationRange(
             max(extremes), math.sqrt(squares / sum(int(r[size]) for r in counted))
         )
         if not math.isfinite(squares):
             raise ExportError(
-                f"in float32 already, {name} is not finite on one of the images: no other "
-                f"precision mends that; check the checkpoint, and --images"
+                f"{name} is not finite on one of the images, in float32: check the checkpoint "
+                f"and --images; another precision cannot fix this"
             )
-    return Calibration(spreads, [result["logits"][0, 0] for result in results])
+    return Calibration(ranges, [result["logits"][0, 0] for result in results])
 
 
 def _add_statistics(graph: ir.Graph, names: set[str]) -> dict[str, tuple[str, str, str, str]]:
-    """Four more outputs for each tensor named: maximum, minimum, Euclidean norm and size."""
+    """Add maximum, minimum, Euclidean norm and size of the named tensors as outputs."""
     computed = [output for node in graph for output in node.outputs]
     tensors = {}
     for value in (*graph.inputs, *computed):

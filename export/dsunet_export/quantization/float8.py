@@ -1,8 +1,8 @@
-"""From 8-bit integers to 8-bit floats (E4M3): other numbers in the same places.
+"""Convert a graph quantised to 8-bit integers to 8-bit floats (E4M3).
 
-ONNX Runtime's quantiser takes the scale of a float8 tensor from its standard deviation, which cuts
-off everything beyond 4.5 of them; so it quantises to integers, and scales are then set anew, the
-largest magnitude becoming the type's largest number.
+ONNX Runtime's quantiser derives the scale of a float8 tensor from its standard deviation and clips
+values beyond 4.5 standard deviations.  The graph is therefore quantised to integers first; then new
+scales map the largest magnitude to the largest float8 value.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from dsunet_export.precision.narrowing import array_of
+from dsunet_export.precision.narrow import array_of
 from dsunet_export.quantization.calibration import LEVELS
 
 TYPE = np.dtype(ml_dtypes.float8_e4m3fn)
 LARGEST = 448.0
+"""Largest finite E4M3 value."""
 
 
 def to_float8(graph: ir.Graph, weights: Mapping[str, NDArray[Any]], narrowest: float) -> None:
-    """Change the type of all that is quantised, in place.
+    """Convert all quantised tensors to float8, in place.
 
-    `weights` are the products' weights K×N in float32 by their names; a column of less than
-    `narrowest` is taken to have that range.
+    `weights` holds the float32 weights K×N of the matmuls by name; a column with a smaller range
+    than `narrowest` gets that range.
     """
     for node in [node for node in graph if node.op_type == "QuantizeLinear"]:
         users = [node, *(use.node for use in node.outputs[0].uses())]
@@ -46,7 +47,7 @@ def to_float8(graph: ir.Graph, weights: Mapping[str, NDArray[Any]], narrowest: f
 
 
 def _set(graph: ir.Graph, nodes: list[ir.Node], index: int, array: NDArray[Any]) -> None:
-    """Give nodes that read the same number another one in its place."""
+    """Replace a constant input that several nodes share."""
     old = _given(nodes[0].inputs[index])
     new = ir.val(f"{old.name}.float8", const_value=ir.tensor(array))
     graph.register_initializer(new)
@@ -58,5 +59,5 @@ def _set(graph: ir.Graph, nodes: list[ir.Node], index: int, array: NDArray[Any])
 
 def _given(value: ir.Value | None) -> ir.Value:
     if value is None:
-        raise ValueError("the quantiser left an input of a Q/DQ node out")
+        raise ValueError("ONNX Runtime's quantiser omitted an input of a Q/DQ node")
     return value

@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dsunet.model import DSUNet
+from dsunet_export.rewrites.drop_unread_tokens import drop_unread_tokens
 from dsunet_export.rewrites.explicit_attention import explicit_attention
 from dsunet_export.rewrites.fold_positions import fold_positions
 from dsunet_export.rewrites.fold_scales import fold_scales
-from dsunet_export.rewrites.late_padding import pad_after_projection
-from dsunet_export.rewrites.needed_tokens import drop_unread_tokens
-from dsunet_export.rewrites.token_fusion import attend_to_tokens
+from dsunet_export.rewrites.pad_after_projection import pad_after_projection
+from dsunet_export.rewrites.sff_on_tokens import sff_on_tokens
 
 REWRITES: dict[str, Callable[[DSUNet], None]] = {
     "fold-positions": fold_positions,
     "fold-scales": fold_scales,
-    "late-padding": pad_after_projection,
-    "needed-tokens": drop_unread_tokens,
+    "pad-after-projection": pad_after_projection,
+    "drop-unread-tokens": drop_unread_tokens,
     "explicit-attention": explicit_attention,
-    "token-fusion": attend_to_tokens,
+    "sff-on-tokens": sff_on_tokens,
 }
 """In the order in which they are applied: blocks are replaced before what is inside them."""

@@ -11,8 +11,8 @@ from typing import Any
 from dsunet_export.artifact import check_name, staging, writing
 from dsunet_export.errors import ExportError, MissingExtraError, missing_package
 from dsunet_export.stopwatch import Report, Stopwatch
+from dsunet_export.tensorrt.build_log import BuildLog, logger_of
 from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_timing_cache
-from dsunet_export.tensorrt.log import BuildLog, logger_of
 from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
 from dsunet_export.tensorrt.network import layers_of, parse_graph
 from dsunet_export.tensorrt.profiles import make_profiles, without_fixed_sides

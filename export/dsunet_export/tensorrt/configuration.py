@@ -13,8 +13,8 @@ from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.manifest import Profile
-from dsunet_runtime.quoting import reason
-from dsunet_runtime.writing import write_whole
+from dsunet_runtime.message_text import reason
+from dsunet_runtime.output_files import write_whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def engine_rows(manifest: Manifest, engine: Engine) -> Iterator[tuple[str, str]]
     yield "  file", f"{_megabytes(engine.file.size)}, sha256 {engine.file.sha256}"
 
 
-def summarise(path: Path, manifest: Manifest, ranges: Ranges) -> str:
+def summarize(path: Path, manifest: Manifest, ranges: Ranges) -> str:
     """A line on an engine that has just been written at `path`, one on what to keep with it, and
     one if it takes other frames than `ranges` asked for.
     """

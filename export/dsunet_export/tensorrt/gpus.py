@@ -17,7 +17,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from dsunet_export.errors import ExportError
-from dsunet_runtime.quoting import quote
+from dsunet_runtime.message_text import quote
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dsunet_export.errors import ExportError
-from dsunet_runtime.quoting import printable
+from dsunet_runtime.message_text import printable
 
 # What a parser's error says when it has nothing to say.
 _SILENT = ("", "false")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
 from dsunet_runtime.manifest import InputForm, Manifest, Profile, TensorSpec
-from dsunet_runtime.quoting import quote
+from dsunet_runtime.message_text import quote
 
 Triple = tuple[int, int, int]
 Size = tuple[int, int]

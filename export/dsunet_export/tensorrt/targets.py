@@ -12,7 +12,7 @@ from dsunet_export.tensorrt.flavors import Kit, LocalGpus, Target, Wanted, load
 from dsunet_export.tensorrt.gpus import find_gpu
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.quoting import quote
+from dsunet_runtime.message_text import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,31 @@ def parse_compute_capability(text: str) -> str:
             "or 12.0"
         )
     return f"{match[1]}.{match[2]}"
+
+
+def choose_target(
+    gpus: Sequence[str] = (),
+    compute_capabilities: Sequence[str] = (),
+    *,
+    flavor: Flavor | None = None,
+    options: EngineOptions,
+) -> Choice:
+    """Choose the flavor of TensorRT for an engine, and the GPUs that the engine is built for.
+
+    Args:
+        gpus: Names of GPUs, such as `rtx4090`.  Without any, and without `compute_capabilities`,
+            the engine is for the GPUs of this machine.
+        compute_capabilities: The same as numbers, such as `8.9`.
+        flavor: The flavor, or None for the first that is installed and can build this.
+        options: The options that the engine will be built with.
+
+    Returns:
+        What `build_engine` takes.
+
+    Raises:
+        ExportError: A name is unknown, or no installed flavor can build such an engine.
+    """
+    return choose(flavor, parse_wanted(gpus, compute_capabilities), options)
 
 
 def choose(flavor: Flavor | None, wanted: Wanted, options: EngineOptions) -> Choice:

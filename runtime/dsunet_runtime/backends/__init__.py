@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import BackendError
 
 Tensors = dict[str, NDArray[Any]]
@@ -20,7 +20,7 @@ def closed() -> BackendError:
     return BackendError("this segmenter is closed: load the artifact again")
 
 
-class Backend(Closing):
+class Backend(Closeable):
     """One artifact, loaded and ready to compute.  A context manager: leaving it closes it."""
 
     concurrency: int = 1

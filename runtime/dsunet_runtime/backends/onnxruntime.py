@@ -17,8 +17,8 @@ from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError
 from dsunet_runtime.files import is_unicode, map_file, resolved
 from dsunet_runtime.manifest import FLOAT8, Manifest
+from dsunet_runtime.message_text import reason, shorten
 from dsunet_runtime.provider import Provider, forbid_tf32
-from dsunet_runtime.quoting import reason, shorten
 
 # What ONNX Runtime calls a file that is no model, or no whole one.
 _BROKEN_MODEL = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")

@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsunet_runtime.bench.subjects import Runner
+from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.quoting import printable
+from dsunet_runtime.message_text import printable
 
 _NOT_GIVEN = "-"
 
@@ -44,7 +44,7 @@ class ColdStart:
 def measure_cold_start(runner: Runner, image: Path, threads: int | None) -> ColdStart:
     """Start a process, load, and compute.  Raises BackendError if it fails there."""
     command = [
-        *(sys.executable, "-m", "dsunet_runtime.bench.in_new_process"),
+        *(sys.executable, "-m", "dsunet_runtime.bench.cold_start_process"),
         *(str(runner.artifact), str(image)),
         *(runner.provider or _NOT_GIVEN, str(runner.threads(threads) or _NOT_GIVEN)),
     ]

@@ -12,8 +12,8 @@ from PIL import Image
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.manifest import InputForm, Manifest
+from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.shapes import input_ranges
-from dsunet_runtime.writing import write_whole
 
 DEFAULT_SIZE = (720, 1280)
 """Height and width of the image, where no artifact wants another."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsunet_runtime import svg
-from dsunet_runtime.bench.measuring import Measurement
+from dsunet_runtime.bench.measurement import Measurement
 from dsunet_runtime.svg import Axis
 
 
@@ -15,13 +15,13 @@ def draw_plot(measurements: Sequence[Measurement]) -> str:
     """
     latency: dict[str, list[tuple[float, float]]] = {}
     throughput: dict[str, list[tuple[float, float]]] = {}
-    for one in sorted(measurements, key=lambda one: one.subject.setting.batch):
-        setting = one.subject.setting
+    for one in sorted(measurements, key=lambda one: one.workload.setting.batch):
+        setting = one.workload.setting
         streams = "" if setting.streams == 1 else f", {setting.streams} streams"
-        label = f"{one.subject.runner.label}, from {setting.origin}{streams}"
+        label = f"{one.workload.runner.label}, from {setting.origin}{streams}"
         latency.setdefault(label, []).append((setting.batch, 1000 * one.latency.median))
         throughput.setdefault(label, []).append((setting.batch, one.images_per_second))
-    batches = sorted({one.subject.setting.batch for one in measurements})
+    batches = sorted({one.workload.setting.batch for one in measurements})
     if len(batches) == 1:  # an axis has two ends
         batches = [batches[0], 2 * batches[0]]
     across = Axis("batch", batches, logarithmic=True)

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.cuda.errors import failure
 
 if TYPE_CHECKING:
@@ -36,20 +36,20 @@ class Gpu:
     """For example `0000:01:00.0`: the same for every process and library."""
 
 
-class Memory(Closing):
+class Memory(Closeable):
     """Device memory."""
 
     pointer: int
 
 
-class PinnedMemory(Closing):
+class PinnedMemory(Closeable):
     """Host memory that the GPU copies from and to while the host goes on."""
 
     array: NDArray[np.uint8]
     """The bytes; gone once this is closed."""
 
 
-class Stream(Closing):
+class Stream(Closeable):
     """A queue of work on the device that does not wait for the default stream.
 
     Where the contract takes a stream's handle, it may be anybody's: PyTorch's, or the caller's.
@@ -62,7 +62,7 @@ class Stream(Closing):
         """Wait until the work is done."""
 
 
-class Event(Closing):
+class Event(Closeable):
     """A point in a stream's work."""
 
     @abstractmethod
@@ -70,7 +70,7 @@ class Event(Closing):
         """From now on this event stands for the work that the stream has so far."""
 
     @abstractmethod
-    def hold(self, stream: int) -> None:
+    def wait(self, stream: int) -> None:
         """What comes into the stream from now on waits for this event; the host does not."""
 
     @abstractmethod
@@ -78,7 +78,7 @@ class Event(Closing):
         """Let the calling thread wait for this event, without spinning."""
 
 
-class Graph(Closing):
+class Graph(Closeable):
     """Recorded work, launched as a whole."""
 
     @abstractmethod
@@ -93,7 +93,7 @@ class Capture:
     """The recorded work, once the context that gave this object is left."""
 
 
-class Device(Closing):
+class Device(Closeable):
     """A GPU whose primary context is retained.
 
     Every method, and every method of what they return, must be called inside `current()`; any

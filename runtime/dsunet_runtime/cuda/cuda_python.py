@@ -202,7 +202,7 @@ class _Event(Event):
     def record(self, stream: int) -> None:
         _call(driver.cuEventRecord, self._event, stream)
 
-    def hold(self, stream: int) -> None:
+    def wait(self, stream: int) -> None:
         _call(driver.cuStreamWaitEvent, stream, self._event, 0)
 
     def synchronize(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.quoting import printable
+from dsunet_runtime.message_text import printable
 
 FREE_MEMORY = (
     "end what else runs on the GPU, or build the engine with a smaller `--batch` or `--size`"

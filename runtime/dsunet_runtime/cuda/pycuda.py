@@ -176,7 +176,7 @@ class _Event(Event):
     def record(self, stream: int) -> None:
         libcuda.record_event(self._event, stream)
 
-    def hold(self, stream: int) -> None:
+    def wait(self, stream: int) -> None:
         libcuda.wait_for_event(stream, self._event)
 
     def synchronize(self) -> None:

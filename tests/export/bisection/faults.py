@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 from onnx import helper, numpy_helper
 
-from dsunet_export.precision.narrowing import narrow
+from dsunet_export.precision.narrow import narrow
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rules import Selection
 from dsunet_export.precision.types import follows

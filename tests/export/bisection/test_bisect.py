@@ -11,8 +11,8 @@ import torch
 import dsunet_runtime
 from dsunet import DSUNet, checkpoint_sha256, demonstration_checkpoint, load_model
 from dsunet.scenes import write_scenes
-from dsunet_export.bisection.finding import Finding, find_layers_to_keep
 from dsunet_export.bisection.groups import Group, group_of
+from dsunet_export.bisection.layers_to_keep import LayersToKeep, find_layers_to_keep
 from dsunet_export.errors import ExportError
 from dsunet_export.onnx import export_onnx
 from dsunet_export.options import ExportOptions, WeightsOrigin, read_patterns
@@ -78,7 +78,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "Image"
 
 
-def find(a: Path, b: Path, scenes: Path) -> Finding:
+def find(a: Path, b: Path, scenes: Path) -> LayersToKeep:
     probes: list[Probe] = load_probes(scenes, None)
     return find_layers_to_keep(a, b, probes, TOLERANCE, lambda line: None)
 
@@ -123,7 +123,7 @@ def test_the_file_mends_the_export(trained: Path, scenes: Path, tmp_path: Path) 
     b = convert(a, tmp_path / "b.onnx")
     patterns = tmp_path / "keep.txt"
     result = verify(a, b, "--images", scenes, "--bisect", patterns)
-    assert "to keep in float32, found in" in result.stderr
+    assert "layers to keep in float32, found in" in result.stderr
     found = read_patterns([f"@{patterns}"])
     assert found == ["sff.1/*"]
     mended = convert(a, tmp_path / "mended.onnx", *found)

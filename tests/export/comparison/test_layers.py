@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from dsunet_export.comparison.layers import Layer, compare_graphs, first_at_fault, first_beyond
+from dsunet_export.comparison.layers import LayerError, compare_graphs, first_at_fault, first_beyond
 from dsunet_export.errors import ExportError
 from dsunet_export.probes import make_probes
 from dsunet_runtime import read_manifest
@@ -91,14 +91,14 @@ def test_the_command_names_it(frames: Path, tmp_path: Path) -> None:
 
 
 def test_any_loss_is_more_than_a_share_of_nothing() -> None:
-    layers = [Layer("a", "a", 0.0, 0.0), Layer("b", "b", 0.3, 0.0)]
+    layers = [LayerError("a", "a", 0.0, 0.0), LayerError("b", "b", 0.3, 0.0)]
     assert first_at_fault(layers) == layers[1]
     assert first_beyond(layers, 0.2) == layers[1]
     assert first_beyond(layers, 0.5) is None
 
 
 def test_what_stays_in_float32_is_not_at_fault() -> None:
-    layers = [Layer("a", "a", 0.3, 0.0, kept=True), Layer("b", "b", 0.5, 0.3)]
+    layers = [LayerError("a", "a", 0.3, 0.0, kept=True), LayerError("b", "b", 0.5, 0.3)]
     assert first_at_fault(layers) == layers[1]
     assert first_at_fault(layers[:1]) is None
 
@@ -123,10 +123,10 @@ def test_graphs_are_compared_with_graphs(frames: Path, tmp_path: Path) -> None:
 def test_what_is_not_finite_is_at_fault_once() -> None:
     inf = float("inf")
     layers = [
-        Layer("a", "a", 1e-4, 0.0),
-        Layer("b", "b", 2e-4, 1e-4),
-        Layer("c", "c", inf, 2e-4),
-        Layer("d", "d", inf, inf),
+        LayerError("a", "a", 1e-4, 0.0),
+        LayerError("b", "b", 2e-4, 1e-4),
+        LayerError("c", "c", inf, 2e-4),
+        LayerError("d", "d", inf, inf),
     ]
     assert [layer.own for layer in layers][2:] == [inf, 0]
     assert first_at_fault(layers) == layers[2]

@@ -12,7 +12,7 @@ import pytest
 from dsunet_export.comparison import piecewise
 from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.comparison.piecewise import PiecewiseRun
-from dsunet_export.precision.running import Session
+from dsunet_export.precision.session import Session
 from tests.export.graphs import Line, graph, random_weight
 
 LINES: list[Line] = [

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from dsunet import DSUNetConfig, random_model, save_model
 from dsunet.sheet import TITLE_HEIGHT
 from dsunet_export.cli import app
-from dsunet_export.comparison.report import TILE
+from dsunet_export.comparison.verify_report import TILE
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
@@ -89,7 +89,7 @@ def test_the_result_is_printed_before_it_is_written(
     def fail(*arguments: object) -> None:
         raise OutputError("verify.json: cannot be written: No space left on device")
 
-    monkeypatch.setattr("dsunet_export.comparison.report.write_report", fail)
+    monkeypatch.setattr("dsunet_export.comparison.verify_report.write_report", fail)
     a = artifacts.tensors(tmp_path / "a.onnx", scale=3, dino=False)
     result = verify(a, a, "--images", folder, "--json", "-o", tmp_path / "report")
     assert result.exit_code == 1

@@ -77,7 +77,7 @@ def commands(folder: Path, patch: pytest.MonkeyPatch) -> CommandLines:
 
     patch.setattr("dsunet_export.onnx.export_onnx", stop)
     patch.setattr("dsunet_export.tensorrt.builder.build_engine", stop)
-    patch.setattr("dsunet_runtime.bench.running.measure_cold_start", stop)
+    patch.setattr("dsunet_runtime.bench.benchmark.measure_cold_start", stop)
     patch.setattr("dsunet.scenes.writing.open_pool", one_thread)
     patch.setattr("dsunet.evaluation.judging.open_pool", one_thread)
     patch.setattr("dsunet.training.loop.Training.run", lambda self: None)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from dsunet_runtime.bench import subjects, watching
+from dsunet_runtime.bench import monitor, workload
 from dsunet_runtime.bench.origin import Origin
-from dsunet_runtime.bench.subjects import Runner, Setting, Workbench
+from dsunet_runtime.bench.workload import Runner, Setting, Workbench
 from dsunet_runtime.cli import app
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.provider import Provider
@@ -125,8 +125,8 @@ class TestEngine:
 
     @pytest.fixture(autouse=True)
     def machine(self, rtx_machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
-        monkeypatch.setattr(subjects, "find", lambda: rtx_machine.cuda)
-        monkeypatch.setattr(watching, "find", lambda: rtx_machine.cuda)
+        monkeypatch.setattr(workload, "find", lambda: rtx_machine.cuda)
+        monkeypatch.setattr(monitor, "find", lambda: rtx_machine.cuda)
         return rtx_machine
 
     def test_with_and_without_copies(self, tmp_path: Path, picture: Path) -> None:
@@ -141,7 +141,7 @@ class TestEngine:
     ) -> None:
         path = engines.frames(tmp_path / "a.engine")
         with Workbench(Runner(path, None), picture, photo, None) as bench:
-            (call,) = bench.subject(Setting(Origin.DEVICE, 2, 1)).calls
+            (call,) = bench.workload(Setting(Origin.DEVICE, 2, 1)).calls
             devices = len(machine.cuda.devices)
             allocations = machine.device.allocations
             call()
@@ -169,7 +169,7 @@ class TestEngine:
             machine.device.gpu = replace(machine.device.gpu, memory=0)
             machine.cuda._gpus = (machine.device.gpu,)
             with pytest.raises(BackendError, match="memory"):
-                bench.subject(Setting(Origin.DEVICE, 2, 1))
+                bench.workload(Setting(Origin.DEVICE, 2, 1))
             assert machine.device.live == held
 
     def test_the_batch_must_fit_its_profile(
@@ -180,7 +180,7 @@ class TestEngine:
             Workbench(Runner(path, None), picture, photo, None) as bench,
             pytest.raises(BackendError, match="takes batches of 1 to 4, not of 5"),
         ):
-            bench.subject(Setting(Origin.ARRAY, 5, 1))
+            bench.workload(Setting(Origin.ARRAY, 5, 1))
 
 
 def test_labels() -> None:

@@ -15,7 +15,7 @@ from dsunet_runtime.cuda import Cuda, Gpu, find
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor, rtx_name, this_platform
 from dsunet_runtime.manifest import Engine, InputForm, Manifest
-from dsunet_runtime.quoting import printable, reason, shorten
+from dsunet_runtime.message_text import printable, reason, shorten
 from dsunet_runtime.shapes import batch_range, input_ranges
 
 

@@ -15,7 +15,7 @@ from dsunet_runtime.cuda import Device
 from dsunet_runtime.device_tensor import DeviceTensor
 from dsunet_runtime.errors import BackendError, ImageError
 from dsunet_runtime.manifest import Manifest, TensorSpec
-from dsunet_runtime.quoting import quote, reason, shorten
+from dsunet_runtime.message_text import quote, reason, shorten
 from dsunet_runtime.shapes import Shape, input_ranges, output_shapes, outside
 
 _ALIGNMENT = 256
@@ -26,7 +26,7 @@ _STREAM_ATTRIBUTES = ("cuda_stream", "ptr", "handle")
 
 def take(
     manifest: Manifest, device: Device, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
-) -> execution.Tensors:
+) -> execution.Bindings:
     """Where an engine will read and write.
 
     Raises ImageError unless there is a tensor for every input and output, of its type, without
@@ -53,7 +53,7 @@ def take(
                 f"{spec.name} has shape {_by(tensor.shape)}: for these inputs give one of "
                 f"{_by(expected[spec.name])}"
             )
-    return execution.Tensors(shapes, {name: tensor.pointer for name, tensor in taken.items()})
+    return execution.Bindings(shapes, {name: tensor.pointer for name, tensor in taken.items()})
 
 
 def stream_handle(stream: Any) -> int:

@@ -11,19 +11,19 @@ import numpy as np
 from dsunet_runtime.artifact import weights_source
 from dsunet_runtime.backends.tensorrt.compatibility import engine_of, rebuild_command
 from dsunet_runtime.backends.tensorrt.runtime_cache import RuntimeCache
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.cuda.errors import FREE_MEMORY
 from dsunet_runtime.errors import ArtifactError, BackendError
 from dsunet_runtime.files import map_file
 from dsunet_runtime.manifest import Manifest, TensorSpec
-from dsunet_runtime.quoting import printable
+from dsunet_runtime.message_text import printable
 from dsunet_runtime.shapes import Range, input_ranges
 
 _PROFILE = 0
 """The builder makes one profile."""
 
 
-class LoadedEngine(Closing):
+class LoadedEngine(Closeable):
     """An engine in device memory, with what its execution context needs as long as it lives.
 
     TensorRT's configuration and cache must outlive the context that was created with them, and the

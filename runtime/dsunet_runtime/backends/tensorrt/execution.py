@@ -20,8 +20,8 @@ from dsunet_runtime.shapes import Shape
 _DEFAULT_STREAMS = (0, 1, 2)
 
 
-class Tensors(NamedTuple):
-    """Where an execution reads and writes, by the tensors' names."""
+class Bindings(NamedTuple):
+    """Where an execution reads and writes, by the bindings' names."""
 
     shapes: Mapping[str, Shape]
     """Of the inputs."""
@@ -50,7 +50,7 @@ class Execution:
         self._graphs: dict[tuple[tuple[str, int], ...], Graph] = {}
         self._retired: list[Graph] = []
 
-    def enqueue(self, tensors: Tensors, stream: Stream) -> None:
+    def enqueue(self, bindings: Bindings, stream: Stream) -> None:
         """Put a run into a stream of our own.  Raises BackendError if TensorRT refuses it.
 
         May wait for runs before it, where recordings have become useless.
@@ -60,9 +60,9 @@ class Execution:
         # Not with the lock, which `enqueue_foreign` must not wait for.
         self._free(retired)
         with self._lock, self._in_order(stream.handle):
-            self._run(tensors, stream)
+            self._run(bindings, stream)
 
-    def enqueue_foreign(self, tensors: Tensors, stream: int) -> None:
+    def enqueue_foreign(self, bindings: Bindings, stream: int) -> None:
         """Put a run into anybody's stream, after what it holds and before what comes into it.
 
         On a default stream TensorRT would wait for the whole GPU.  So there the run takes a stream
@@ -71,13 +71,13 @@ class Execution:
         with self._lock:
             if stream not in _DEFAULT_STREAMS:
                 with self._in_order(stream):
-                    self._execute(tensors, stream)
+                    self._execute(bindings, stream)
                 return
             self._arrived.record(stream)
-            self._arrived.hold(self._detour.handle)
+            self._arrived.wait(self._detour.handle)
             with self._in_order(self._detour.handle):
-                self._execute(tensors, self._detour.handle)
-            self._done.hold(stream)
+                self._execute(bindings, self._detour.handle)
+            self._done.wait(stream)
 
     def close(self) -> None:
         """Wait for the last run, and free the context; closing twice does nothing."""
@@ -96,46 +96,48 @@ class Execution:
     @contextmanager
     def _in_order(self, stream: int) -> Iterator[None]:
         """What comes into the stream inside runs after all runs before it, and before all later."""
-        self._done.hold(stream)
+        self._done.wait(stream)
         try:
             yield
         finally:
             self._done.record(stream)
 
-    def _run(self, tensors: Tensors, stream: Stream) -> None:
-        key = tuple(tensors.pointers.items())
-        repeated = tensors.shapes == self._shapes
+    def _run(self, bindings: Bindings, stream: Stream) -> None:
+        key = tuple(bindings.pointers.items())
+        repeated = bindings.shapes == self._shapes
         if repeated and key in self._graphs:
             self._graphs[key].launch(stream.handle)
         elif repeated and self._captures:
-            self._capture(key, tensors, stream)
+            self._capture(key, bindings, stream)
         else:
             # TensorRT wants a plain run after a change of shapes before a recording.
-            self._execute(tensors, stream.handle)
+            self._execute(bindings, stream.handle)
 
-    def _capture(self, key: tuple[tuple[str, int], ...], tensors: Tensors, stream: Stream) -> None:
+    def _capture(
+        self, key: tuple[tuple[str, int], ...], bindings: Bindings, stream: Stream
+    ) -> None:
         try:
             with self._device.capture(stream) as capture:
-                self._execute(tensors, stream.handle)
+                self._execute(bindings, stream.handle)
         except BackendError:
             # Not every engine can be recorded; all of them can be run.
             self._captures = False
-            self._execute(tensors, stream.handle)
+            self._execute(bindings, stream.handle)
             return
         self._graphs[key] = capture.graph
         capture.graph.launch(stream.handle)
 
-    def _execute(self, tensors: Tensors, stream: int) -> None:
+    def _execute(self, bindings: Bindings, stream: int) -> None:
         if self._context is None:
             raise closed()
         self._log.clear()
-        if tensors.shapes != self._shapes:
+        if bindings.shapes != self._shapes:
             self._retire_graphs()
             self._shapes = {}
-            for name, shape in tensors.shapes.items():
+            for name, shape in bindings.shapes.items():
                 self._require(self._context.set_input_shape(name, shape))
-            self._shapes = dict(tensors.shapes)
-        for name, pointer in tensors.pointers.items():
+            self._shapes = dict(bindings.shapes)
+        for name, pointer in bindings.pointers.items():
             self._require(self._context.set_tensor_address(name, pointer))
         self._require(self._context.execute_async_v3(stream))
 

@@ -6,7 +6,7 @@ import functools
 import threading
 from typing import Any
 
-from dsunet_runtime.quoting import printable
+from dsunet_runtime.message_text import printable
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.tensorrt import execution
-from dsunet_runtime.closing import Closing
+from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.cuda import Device
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.shapes import Shape, output_shapes
@@ -58,7 +58,7 @@ class Slot:
             for spec in self._manifest.outputs
         }
         pointers = {name: buffer.pointer for name, buffer in self._buffers.items()}
-        self._run.enqueue(execution.Tensors(shapes, pointers), self._stream)
+        self._run.enqueue(execution.Bindings(shapes, pointers), self._stream)
         for name, view in self._results.items():
             self._device.to_host(view, self._buffers[name].pointer, self._stream)
         self._done.record(self._stream.handle)
@@ -78,7 +78,7 @@ class Slot:
         self._resources.close()
 
 
-class _Buffer(Closing):
+class _Buffer(Closeable):
     """Pinned host memory, and as much device memory."""
 
     def __init__(self, device: Device) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from dsunet_runtime.bench.roofline.layers import Layer
+from dsunet_runtime.bench.roofline.layer_profile import ProfiledLayer
 
 
 class Branch(enum.StrEnum):
@@ -53,7 +53,7 @@ def branch_of(node: str) -> Branch | None:
     return _BRANCHES.get(found[1]) if found else None
 
 
-def places_of(layers: Sequence[Layer]) -> list[Place]:
+def places_of(layers: Sequence[ProfiledLayer]) -> list[Place]:
     """For each layer, in the order of execution, the branch of most of its nodes.
 
     A layer without a branch belongs to that of the layer before it, whose result it mostly reads;

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dsunet_runtime.backends.onnxruntime import import_onnxruntime, session_options
-from dsunet_runtime.bench.roofline.layers import repeat
+from dsunet_runtime.bench.roofline.layer_profile import repeat
 from dsunet_runtime.provider import Provider
 
 _SIDE = 2048

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet_runtime.backends.tensorrt.execution import Execution, Tensors
+from dsunet_runtime.backends.tensorrt.execution import Bindings, Execution
 from dsunet_runtime.bench.roofline.ceiling import Ceiling
-from dsunet_runtime.bench.roofline.layers import repeat
+from dsunet_runtime.bench.roofline.layer_profile import repeat
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.cuda import Device, Gpu, Stream
 from dsunet_runtime.errors import BackendError
@@ -76,13 +76,13 @@ def _product_seconds(trt: Any, device: Device, log: Any, compute: Compute, plan:
         pinned.array[:] = numbers
         for name in "ab":
             device.to_device(buffers[name].pointer, pinned.array, stream)
-        tensors = Tensors(
+        bindings = Bindings(
             dict.fromkeys("ab", (_SIDE, _SIDE)),
             {name: buffer.pointer for name, buffer in buffers.items()},
         )
         execution = Execution(device, engine.create_execution_context(), log, captures=False)
         stack.callback(execution.close)
-        return _seconds(lambda: execution.enqueue(tensors, stream), stream)
+        return _seconds(lambda: execution.enqueue(bindings, stream), stream)
 
 
 def _numbers(compute: Compute) -> NDArray[np.uint8]:

@@ -15,18 +15,20 @@ from dsunet_runtime.backends.onnxruntime import (
     import_onnxruntime,
     session_options,
 )
-from dsunet_runtime.bench.roofline.counting import Node, Tensor
-from dsunet_runtime.bench.roofline.layers import Layer, Profile, medians, repeat
+from dsunet_runtime.bench.roofline.layer_profile import LayerProfile, ProfiledLayer, medians, repeat
+from dsunet_runtime.bench.roofline.node_cost import Node, Tensor
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.message_text import reason
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.quoting import reason
 
 _NODE, _RUN = "_kernel_time", "model_run"
 """How the events of a node and of a whole run are named, the first at its end."""
 
 
-def profile_onnx(path: Path, manifest: Manifest, inputs: Tensors, threads: int | None) -> Profile:
+def profile_onnx(
+    path: Path, manifest: Manifest, inputs: Tensors, threads: int | None
+) -> LayerProfile:
     """The graph as ONNX Runtime has optimised it, on a batch of inputs.
 
     The artifact is one that has been loaded before, so that it is known to be whole.  Raises
@@ -58,7 +60,7 @@ def count_graph(path: Path, manifest: Manifest, inputs: Tensors) -> dict[str, in
     return {_name(event): _node(event).macs or 0 for event in run}
 
 
-def as_profile(events: Iterable[dict[str, Any]], seconds: float) -> Profile:
+def as_profile(events: Iterable[dict[str, Any]], seconds: float) -> LayerProfile:
     """The layers of at least two runs, in the form of Chrome's trace events; the first is left out.
 
     `seconds` is what a run takes without a profiler.
@@ -67,12 +69,12 @@ def as_profile(events: Iterable[dict[str, Any]], seconds: float) -> Profile:
     times = medians([[event["dur"] / 1e6 for event in run] for run in runs])
     nodes = [_node(event) for event in runs[-1]]
     layers = [
-        Layer((_name(event),), taken, node.macs or 0, node.bytes)
+        ProfiledLayer((_name(event),), taken, node.macs or 0, node.bytes)
         for event, node, taken in zip(runs[-1], nodes, times, strict=True)
     ]
     uncounted = sorted({node.operator for node in nodes if node.macs is None})
     notes = [f"multiply-adds not counted, for want of shapes: {name}" for name in uncounted]
-    return Profile(layers, seconds, notes)
+    return LayerProfile(layers, seconds, notes)
 
 
 def _record(

@@ -8,7 +8,7 @@ from typing import Self
 
 from dsunet_runtime.bench.roofline.branches import Branch, places_of
 from dsunet_runtime.bench.roofline.ceiling import Ceiling
-from dsunet_runtime.bench.roofline.layers import Layer, Profile
+from dsunet_runtime.bench.roofline.layer_profile import LayerProfile, ProfiledLayer
 
 _MENTIONED = 0.01
 """Share of the time above which it is said that names did not tell the branch."""
@@ -23,7 +23,7 @@ class Cost:
     bytes: int
 
     @classmethod
-    def of(cls, layers: Sequence[Layer]) -> Self:
+    def of(cls, layers: Sequence[ProfiledLayer]) -> Self:
         """The sum."""
         return cls(
             seconds=sum(layer.seconds for layer in layers),
@@ -49,7 +49,7 @@ class Roofline:
     """What limits the figures, a line each."""
 
     @classmethod
-    def of(cls, label: str, batch: int, profile: Profile, ceiling: Ceiling) -> Self:
+    def of(cls, label: str, batch: int, profile: LayerProfile, ceiling: Ceiling) -> Self:
         """Add up the layers of a profile."""
         layers, places = profile.layers, places_of(profile.layers)
         parts = {

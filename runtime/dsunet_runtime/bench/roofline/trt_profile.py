@@ -15,7 +15,7 @@ from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.backends.tensorrt.execution import Execution
 from dsunet_runtime.backends.tensorrt.slots import Slot
-from dsunet_runtime.bench.roofline.layers import Layer, Profile, medians, repeat
+from dsunet_runtime.bench.roofline.layer_profile import LayerProfile, ProfiledLayer, medians, repeat
 from dsunet_runtime.bench.roofline.ort_profile import count_graph
 from dsunet_runtime.cuda import Device
 from dsunet_runtime.errors import BackendError, RuntimeFault
@@ -47,7 +47,7 @@ def profile_engine(
     manifest: Manifest,
     inputs: Tensors,
     seconds: float,
-) -> Profile:
+) -> LayerProfile:
     """An engine on a batch of inputs, its layers one after the other; with the device current.
 
     `seconds` is what a run takes without a profiler.  The artifact is one that has been loaded
@@ -85,7 +85,7 @@ def as_profile(
     description: str,
     macs: Mapping[str, int],
     notes: Iterable[str] = (),
-) -> Profile:
+) -> LayerProfile:
     """What was executed, and after it the nodes of the graph with their multiply-adds.
 
     `runs` has the names of layers with their seconds, at least twice, the first of which is left
@@ -102,15 +102,15 @@ def as_profile(
     layers = []
     for name, taken in zip(names, times, strict=True):
         found = described.get(name, unknown)
-        layers.append(Layer(found.nodes, taken, 0, found.bytes))
+        layers.append(ProfiledLayer(found.nodes, taken, 0, found.bytes))
     notes = list(notes)
     if not any(layer.nodes for layer in layers):
         notes.append(
             "the engine does not tell what its layers compute: build it again with "
             "`dsunet-export trt`"
         )
-    counted = [Layer((node,), 0.0, count, 0) for node, count in macs.items()]
-    return Profile([*layers, *counted], seconds, notes)
+    counted = [ProfiledLayer((node,), 0.0, count, 0) for node, count in macs.items()]
+    return LayerProfile([*layers, *counted], seconds, notes)
 
 
 def _recorder(trt: Any) -> Any:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dsunet_runtime.bench.roofline.branches import Branch, Place, branch_of, places_of
-from dsunet_runtime.bench.roofline.layers import Layer
+from dsunet_runtime.bench.roofline.layer_profile import ProfiledLayer
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_names(node: str, branch: Branch | None) -> None:
     assert branch_of(node) is branch
 
 
-def layer(*nodes: str) -> Layer:
-    return Layer(nodes, 1.0, 0, 0)
+def layer(*nodes: str) -> ProfiledLayer:
+    return ProfiledLayer(nodes, 1.0, 0, 0)
 
 
 def test_layers_without_a_name_belong_with_the_one_before() -> None:

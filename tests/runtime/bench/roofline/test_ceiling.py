@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from dsunet_runtime.bench.roofline import ceiling, layers
+from dsunet_runtime.bench.roofline import ceiling, layer_profile
 from dsunet_runtime.bench.roofline.ceiling import Ceiling, measure_ceiling
 
 
@@ -20,7 +20,7 @@ def test_the_model_is_one_product() -> None:
 
 def test_what_is_measured_is_near_what_numpy_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine that others use, too: within a factor of 20."""
-    monkeypatch.setattr(layers, "_SECONDS", 0)
+    monkeypatch.setattr(layer_profile, "_SECONDS", 0)
     monkeypatch.setattr(ceiling, "_SIDE", 512)
     found = measure_ceiling(1)
     a = np.ones((512, 512), np.float32)

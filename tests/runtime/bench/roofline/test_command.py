@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from dsunet_runtime.backends.tensorrt.log import log_of
-from dsunet_runtime.bench import subjects, watching
-from dsunet_runtime.bench.roofline import ceiling, gpu_ceiling, layers
+from dsunet_runtime.bench import monitor, workload
+from dsunet_runtime.bench.roofline import ceiling, gpu_ceiling, layer_profile
 from dsunet_runtime.bench.roofline.trt_profile import as_profile
 from dsunet_runtime.compute import Compute
 from tests.runtime import artifacts, engines, fake_tensorrt
@@ -26,7 +26,7 @@ SIDE = 64
 
 @pytest.fixture(autouse=True)
 def small_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "_SECONDS", 0)
+    monkeypatch.setattr(layer_profile, "_SECONDS", 0)
     monkeypatch.setattr(ceiling, "_SIDE", SIDE)
     monkeypatch.setattr(ceiling, "_LEAST_COPY", 1 << 20)
     monkeypatch.setattr(ceiling, "_MOST_COPY", 1 << 20)
@@ -101,8 +101,8 @@ class TestEngine:
 
     @pytest.fixture(autouse=True)
     def machine(self, rtx_machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
-        monkeypatch.setattr(subjects, "find", lambda: rtx_machine.cuda)
-        monkeypatch.setattr(watching, "find", lambda: rtx_machine.cuda)
+        monkeypatch.setattr(workload, "find", lambda: rtx_machine.cuda)
+        monkeypatch.setattr(monitor, "find", lambda: rtx_machine.cuda)
         monkeypatch.setattr(gpu_ceiling, "build_product", lambda *_: a_product())
         return rtx_machine
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dsunet_runtime import read_manifest
-from dsunet_runtime.bench.roofline import layers
-from dsunet_runtime.bench.roofline.layers import medians, repeat
+from dsunet_runtime.bench.roofline import layer_profile
+from dsunet_runtime.bench.roofline.layer_profile import medians, repeat
 from dsunet_runtime.bench.roofline.ort_profile import as_profile, count_graph, profile_onnx
 from dsunet_runtime.errors import BackendError
 from tests.runtime import artifacts
@@ -56,7 +56,7 @@ def test_what_cannot_be_counted_is_named() -> None:
 
 
 def test_a_real_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "_SECONDS", 0)
+    monkeypatch.setattr(layer_profile, "_SECONDS", 0)
     path = artifacts.tensors(tmp_path / "a.onnx")
     hiera = np.ones((2, 3, artifacts.HIERA, artifacts.HIERA), np.float32)
     dino = np.ones((2, 3, artifacts.DINO, artifacts.DINO), np.float32)
@@ -77,9 +77,9 @@ def test_a_real_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_repeating(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "_SECONDS", 0)
+    monkeypatch.setattr(layer_profile, "_SECONDS", 0)
     assert len(repeat(lambda: None)) == 3
-    monkeypatch.setattr(layers, "_SECONDS", 1)
+    monkeypatch.setattr(layer_profile, "_SECONDS", 1)
     assert len(repeat(lambda: None)) == 30
 
 

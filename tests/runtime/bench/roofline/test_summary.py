@@ -8,19 +8,19 @@ import pytest
 
 from dsunet_runtime.bench.roofline.branches import Branch
 from dsunet_runtime.bench.roofline.ceiling import Ceiling
-from dsunet_runtime.bench.roofline.layers import Layer, Profile
+from dsunet_runtime.bench.roofline.layer_profile import LayerProfile, ProfiledLayer
 from dsunet_runtime.bench.roofline.plot import draw_plot
 from dsunet_runtime.bench.roofline.summary import Cost, Roofline
 from dsunet_runtime.bench.roofline.table import as_document, as_rows, draw
 
 MACHINE = Ceiling(100e9, 10e9, "a product", "a copy")
-PROFILE = Profile(
+PROFILE = LayerProfile(
     [
         # Half of what the processor computes at best, and a quarter of what memory gives.
-        Layer(("hiera/MatMul",), 0.010, 500_000_000, 10_000_000),
-        Layer(("hiera/Add",), 0.004, 0, 10_000_000),
-        Layer(("BiasGelu",), 0.002, 0, 5_000_000),
-        Layer(("postprocess/Resize",), 0.004, 0, 20_000_000),
+        ProfiledLayer(("hiera/MatMul",), 0.010, 500_000_000, 10_000_000),
+        ProfiledLayer(("hiera/Add",), 0.004, 0, 10_000_000),
+        ProfiledLayer(("BiasGelu",), 0.002, 0, 5_000_000),
+        ProfiledLayer(("postprocess/Resize",), 0.004, 0, 20_000_000),
     ],
     seconds=0.016,
 )
@@ -46,8 +46,8 @@ def test_branches_add_up(roofline: Roofline) -> None:
 
 
 def test_what_has_no_name_is_not_mentioned_if_it_is_little() -> None:
-    layers = [*PROFILE.layers[:2], Layer(("BiasGelu",), 0.0001, 0, 1)]
-    assert Roofline.of("a.onnx", 1, Profile(layers, 1.0), MACHINE).notes == []
+    layers = [*PROFILE.layers[:2], ProfiledLayer(("BiasGelu",), 0.0001, 0, 1)]
+    assert Roofline.of("a.onnx", 1, LayerProfile(layers, 1.0), MACHINE).notes == []
 
 
 def test_table(roofline: Roofline) -> None:

@@ -1,0 +1,107 @@
+"""Two forms of one network on images, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsunet.evaluation.predictors import Predictor
+from dsunet_export.comparison.measures import (
+    MaskDifference,
+    TensorDifference,
+    compare_masks,
+    compare_tensors,
+)
+from dsunet_export.comparison.model_pair import is_artifact
+from dsunet_export.errors import ExportError
+from dsunet_export.probes import GraphInputs, Probe, load_probe, make_probes
+from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.jobs import images_at
+
+FEW = 4
+"""Images for what takes long."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageComparison:
+    """What both made of one image."""
+
+    label: str
+    image: NDArray[np.uint8]
+    """H×W×3."""
+    a: NDArray[np.uint8]
+    """A's mask, H×W."""
+    b: NDArray[np.uint8]
+    tensors: dict[str, TensorDifference]
+    """Of the outputs that both give and that are no masks, by name."""
+    mask: MaskDifference
+
+
+def compare(a: Predictor, b: Predictor, probes: Iterable[Probe]) -> Iterator[ImageComparison]:
+    """Both on each image; one is in memory at a time.
+
+    Raises ExportError if the two give outputs of other sizes, ImageError for an image that cannot
+    be read or that one of them does not take, and BackendError if one of them fails.
+    """
+    for probe in probes:
+        outputs_a, mask_a = _run(a, probe)
+        outputs_b, mask_b = _run(b, probe)
+        common = sorted(outputs_a.keys() & outputs_b.keys() - {"mask"})
+        for name in common:
+            if outputs_a[name].shape != outputs_b[name].shape:
+                shapes = " and ".join(_sides(outputs[name]) for outputs in (outputs_a, outputs_b))
+                raise ExportError(f"the {name} of the two are {shapes}: give two of one preset")
+        yield ImageComparison(
+            label=probe.label,
+            image=probe.image,
+            a=mask_a,
+            b=mask_b,
+            tensors={name: compare_tensors(outputs_a[name], outputs_b[name]) for name in common},
+            mask=compare_masks(mask_a, mask_b),
+        )
+
+
+def _run(predictor: Predictor, probe: Probe) -> tuple[Tensors, NDArray[np.uint8]]:
+    prepared = predictor.prepare(probe.image)
+    (outputs,) = predictor.infer([prepared])
+    return outputs, predictor.finish(outputs, prepared)
+
+
+def _sides(array: NDArray[Any]) -> str:
+    return "×".join(map(str, array.shape))
+
+
+def probes_for(a: Path, b: Path, images: Path | None) -> Iterable[Probe]:
+    """Images of a folder, or random pixels and a photograph, of the size that A or B takes.
+
+    Raises ExportError if the two take other sizes, ArtifactError for an artifact without manifest,
+    and ImageError for a folder without images; while going through them, for an image that cannot
+    be read.
+    """
+    manifests = [read_manifest(path) for path in (a, b) if is_artifact(path)]
+    sizes = {size for manifest in manifests if (size := GraphInputs.of(manifest).size)}
+    if len(sizes) > 1:
+        (h, w), (other_h, other_w) = sorted(sizes)
+        raise ExportError(
+            f"one takes images of {h}×{w} and the other of {other_h}×{other_w} (height×width): "
+            "export one again with the other's --size"
+        )
+    size = next(iter(sizes), None)
+    if images is None:
+        return make_probes(size)
+    return (load_probe(path, size) for path in images_at(images))
+
+
+def few_probes(a: Path, b: Path, images: Path | None, also: str | None = None) -> list[Probe]:
+    """The first `FEW` images, and the one labelled `also`, for what runs two artifacts many times.
+
+    Raises as `probes_for`.
+    """
+    probes = enumerate(probes_for(a, b, images))
+    return [probe for index, probe in probes if index < FEW or probe.label == also]

@@ -1,0 +1,244 @@
+"""What each task needs, and whether a machine has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dsunet_export.doctor.machine import Machine
+from dsunet_export.doctor.packages import Package, State
+from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.provider import Provider
+
+_DRIVERS = "https://www.nvidia.com/drivers"
+_TORCH = ("torch", "torchvision", "timm", "sam2", "PyWavelets", "safetensors")
+_METRICS = "pysodmetrics"
+_TRAINING = (_METRICS, "lightning-fabric", "matplotlib")
+_ONNX = ("onnx", "onnx-ir")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that a task needs."""
+
+    what: str
+    missing: str | None = None
+    """Why it is not fulfilled; None if it is, or if that cannot be told yet."""
+    remedy: str | None = None
+    """What to do then: a command where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something that this project can do."""
+
+    name: str
+    """Stays the same from version to version."""
+    title: str
+    needs: tuple[Need, ...]
+    remark: str | None = None
+    """What else is worth knowing if it can be done."""
+
+    @property
+    def possible(self) -> bool:
+        return all(need.missing is None for need in self.needs)
+
+
+_GPU = "NVIDIA GPU with driver"
+_NO_DRIVER = Need(_GPU, "there is no NVIDIA driver", f"install NVIDIA's driver: {_DRIVERS}")
+
+
+def check_tasks(machine: Machine) -> tuple[Task, ...]:
+    """Every task, in the order in which one comes to them."""
+    return (
+        Task("load_checkpoints", "load checkpoints", _packages(machine, *_TORCH)),
+        Task("train", "train", _packages(machine, *_TORCH, *_TRAINING), _device(machine)),
+        Task(
+            "evaluate_checkpoints",
+            "evaluate checkpoints",
+            _packages(machine, *_TORCH, _METRICS),
+            _device(machine),
+        ),
+        Task("evaluate_masks", "evaluate masks", _packages(machine, _METRICS)),
+        Task(
+            "explain",
+            "explain (Figs. 1 and 2)",
+            _packages(machine, *_TORCH, "matplotlib", "scikit-learn"),
+        ),
+        Task(
+            "export_onnx",
+            "export to ONNX, verified",
+            _packages(machine, *_TORCH, *_ONNX, "onnxscript", "onnxruntime"),
+        ),
+        Task(
+            "convert_precision",
+            "convert to FP16 or BF16",
+            _packages(machine, *_ONNX, "onnxruntime"),
+        ),
+        Task(
+            "build_rtx",
+            "build engines, rtx",
+            (_flavor(machine, Flavor.RTX),),
+            _reach(machine),
+        ),
+        Task(
+            "build_tensorrt",
+            "build engines, tensorrt",
+            (_flavor(machine, Flavor.TENSORRT), *_gpu(machine), *_newer(machine, Flavor.TENSORRT)),
+            f"for the {machine.gpus[0].title} here" if machine.gpus else None,
+        ),
+        Task("run_onnx_cpu", "run ONNX, cpu", _provider(machine, Provider.CPU)),
+        Task("run_onnx_cuda", "run ONNX, cuda", _provider(machine, Provider.CUDA)),
+        Task("run_onnx_tensorrt", "run ONNX, tensorrt", _provider(machine, Provider.TENSORRT)),
+        Task(
+            "run_engine_rtx",
+            "run engines, rtx",
+            (
+                _flavor(machine, Flavor.RTX),
+                *_gpu(machine),
+                *_newer(machine, Flavor.RTX),
+                *_known_gpu(machine),
+            ),
+        ),
+        Task(
+            "run_engine_tensorrt",
+            "run engines, tensorrt",
+            (_flavor(machine, Flavor.TENSORRT), *_gpu(machine), *_newer(machine, Flavor.TENSORRT)),
+        ),
+    )
+
+
+def _packages(machine: Machine, *names: str) -> tuple[Need, ...]:
+    gpu_onnxruntime = "onnxruntime-gpu" in machine.onnxruntimes
+    needs = []
+    for name in names:
+        package = machine.packages[name]
+        need = _package(package)
+        if need.missing and package.extra == "export" and gpu_onnxruntime:
+            # The extra would put the other ONNX Runtime over the one that is there.
+            need = Need(need.what, need.missing, f"pip install {package.distribution}")
+        needs.append(need)
+    return tuple(needs)
+
+
+def _package(package: Package) -> Need:
+    if package.works:
+        return Need(package.title)
+    if package.state is State.MISSING:
+        return Need(package.title, f"{package.title} is not installed", package.remedy)
+    state = "does not load" if package.state is State.BROKEN else "is too old"
+    missing = f"{package.title} {package.version or ''} {state} ({package.reason})"
+    return Need(package.title, " ".join(missing.split()), package.remedy)
+
+
+def _device(machine: Machine) -> str | None:
+    """What PyTorch computes on here."""
+    if machine.torch is None:
+        return None
+    return "on a GPU" if machine.torch.sees_gpu else "on the CPU: PyTorch sees no GPU"
+
+
+def _flavor(machine: Machine, flavor: Flavor) -> Need:
+    return _package(machine.packages[flavor.distribution])
+
+
+def _gpu(machine: Machine) -> Iterator[Need]:
+    """A GPU, and a binding to use it with: without one, whether there is a GPU is not known."""
+    cuda_python, pycuda = machine.packages["cuda-python"], machine.packages["pycuda"]
+    # The order of `dsunet_runtime.cuda.find`.
+    binding = pycuda if cuda_python.state is State.MISSING and pycuda.works else cuda_python
+    yield _package(binding)
+    if not machine.driver.is_here:
+        yield _NO_DRIVER
+    elif binding.works and machine.driver.problem is not None:
+        remedy = f"look at CUDA_VISIBLE_DEVICES, or install a driver that fits the GPU: {_DRIVERS}"
+        yield Need(_GPU, machine.driver.problem, remedy)
+    elif binding.works and not machine.gpus:
+        yield Need(_GPU, "CUDA shows no GPU", "look at CUDA_VISIBLE_DEVICES")
+    else:
+        yield Need(_GPU)
+
+
+def _newer(machine: Machine, flavor: Flavor) -> Iterator[Need]:
+    """A driver that is new enough, if both sides are known."""
+    trt, driver = machine.tensorrt.get(flavor), machine.driver.cuda
+    if trt is None or trt.cuda is None or driver is None:
+        return
+    what = f"a driver for CUDA {trt.cuda}"
+    if int(driver.partition(".")[0]) >= trt.cuda:
+        yield Need(what)
+    else:
+        yield Need(
+            what,
+            f"the driver runs CUDA {driver} at most, and this {flavor.title} needs {trt.cuda}",
+            f"install a newer driver: {_DRIVERS}",
+        )
+
+
+def _known_gpu(machine: Machine) -> Iterator[Need]:
+    """A GPU that engines of TensorRT for RTX can be built for: the first one, which they run on."""
+    trt = machine.tensorrt.get(Flavor.RTX)
+    if trt is None or trt.compute_capabilities is None or not machine.gpus:
+        return
+    what = f"a GPU of {', '.join(trt.compute_capabilities)}"
+    first = machine.gpus[0]
+    if first.gpu.compute_capability in trt.compute_capabilities:
+        yield Need(what)
+    else:
+        yield Need(
+            what,
+            f"{Flavor.RTX.title} has nothing for the {first.title} here, only for "
+            f"{', '.join(trt.compute_capabilities)}",
+            "build with --flavor tensorrt"
+            if Flavor.TENSORRT in machine.tensorrt
+            else machine.packages[Flavor.TENSORRT.distribution].remedy,
+        )
+
+
+def _reach(machine: Machine) -> str | None:
+    """What TensorRT for RTX builds for here."""
+    trt = machine.tensorrt.get(Flavor.RTX)
+    if trt is None or trt.compute_capabilities is None:
+        return None
+    reach = f"for {', '.join(trt.compute_capabilities)}"
+    if not machine.gpus:
+        return f"{reach}; --strip-weights needs a GPU here"
+    known = [g.gpu.compute_capability in trt.compute_capabilities for g in machine.gpus]
+    gpus = (
+        f"{'' if ok else 'not '}for the {gpu.title} here"
+        for gpu, ok in zip(machine.gpus, known, strict=True)
+    )
+    return f"{reach}: {', '.join(gpus)}"
+
+
+def _provider(machine: Machine, provider: Provider) -> tuple[Need, ...]:
+    """ONNX Runtime with a provider, which has been started."""
+    runtime, found = machine.packages["onnxruntime"], machine.providers.get(provider)
+    installed = _package(runtime)
+    if provider is Provider.CPU:
+        return (installed, *([_started(provider, found.problem)] if found else []))
+    driver = Need(_GPU) if machine.driver.is_here else _NO_DRIVER
+    if runtime.state is State.MISSING:
+        return (Need(installed.what, installed.missing, "pip install 'dsunet[gpu]'"), driver)
+    if not runtime.works:
+        return (installed, driver)
+    if found is None:
+        what = f"the provider {provider}"
+        names = " ".join(machine.onnxruntimes) or "onnxruntime"
+        missing = f"the ONNX Runtime here was built without {what}"
+        remedy = f"pip uninstall -y {names} && pip install 'dsunet[gpu]'"
+        return (installed, Need(what, missing, remedy), driver)
+    return (installed, _started(provider, found.problem), driver)
+
+
+def _started(provider: Provider, problem: str | None) -> Need:
+    what = f"the provider {provider}"
+    if problem is None:
+        return Need(what)
+    remedy = {
+        Provider.CPU: "pip install --force-reinstall onnxruntime",
+        Provider.CUDA: "pip install 'onnxruntime-gpu[cuda,cudnn]'",
+        Provider.TENSORRT: "put the libraries of TensorRT 10 where the loader finds them, for "
+        "example with LD_LIBRARY_PATH",
+    }[provider]
+    return Need(what, problem, remedy)

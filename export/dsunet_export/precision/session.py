@@ -1,0 +1,101 @@
+"""Running a graph that is no artifact: one with more outputs, or with other nodes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import onnxruntime
+
+from dsunet_export.artifact import save
+from dsunet_export.errors import ExportError
+from dsunet_export.names import POSTPROCESS, is_in
+from dsunet_export.precision.types import is_float
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.onnxruntime import leave_float8
+from dsunet_runtime.closeable import Closeable
+from dsunet_runtime.message_text import reason
+
+
+class Session(Closeable):
+    """A graph, loaded.  `folder` holds its file while it is.
+
+    Nodes run in the order in which they stand in the graph, so that what is only measured does not
+    live on until the end.  Raises ExportError if it cannot be loaded.
+    """
+
+    def __init__(self, model: ir.Model, folder: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+        if any(v.dtype is ir.DataType.FLOAT8E4M3FN for v in model.graph.initializers.values()):
+            leave_float8(options)
+        self._scratch = tempfile.TemporaryDirectory(dir=folder)
+        path = Path(self._scratch.name) / "graph.onnx"
+        save(model, path)
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+            self._scratch.cleanup()
+            raise _failure(error) from error
+
+    @property
+    def outputs(self) -> list[str]:
+        """Their names, in order."""
+        return [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: Tensors, names: Sequence[str]) -> Tensors:
+        """The outputs with these names.  Raises ExportError if the graph does not run."""
+        try:
+            return dict(zip(names, self._session.run(names, inputs), strict=True))
+        except Exception as error:  # likewise
+            raise _failure(error) from error
+
+    def close(self) -> None:
+        self._session = None
+        self._scratch.cleanup()
+
+
+def run(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> list[Tensors]:
+    """The outputs of a graph for each of the inputs, by ONNX Runtime on the CPU.
+
+    `folder` holds the graph's file meanwhile.  Raises ExportError if it does not run.
+    """
+    with Session(model, folder) as session:
+        return [session.run(values, session.outputs) for values in inputs]
+
+
+def compute_logits(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> list[Tensors]:
+    """The outputs of a graph for each of the inputs, and its logits N×1×S×S as `logits`."""
+    logits = find_logits(model.graph)
+    if logits not in model.graph.outputs:
+        model.graph.outputs.append(logits)
+    return [
+        {**outputs, "logits": outputs[str(logits.name)]} for outputs in run(model, inputs, folder)
+    ]
+
+
+def find_logits(graph: ir.Graph) -> ir.Value:
+    """What the network gives: the graph's output, or what masks are made of in it.
+
+    Raises ExportError if the graph does not show it.
+    """
+    for node in graph:
+        if not is_in(POSTPROCESS, node.name):
+            continue
+        for value in node.inputs:
+            producer = value.producer() if is_float(value) else None
+            if producer is not None and not is_in(POSTPROCESS, producer.name):
+                return producer.outputs[0]
+    if not is_float(graph.outputs[0]):
+        raise ExportError("the graph does not show what its masks are made of: export it again")
+    return graph.outputs[0]
+
+
+def _failure(error: Exception) -> ExportError:
+    return ExportError(f"ONNX Runtime cannot run the graph: {reason(error)}")

@@ -1,0 +1,103 @@
+"""TensorRT's log: printed if asked for, and read for its errors and the memory."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Collection
+from typing import Any, TextIO
+
+from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.message_text import clean, printable
+
+_ERRORS = ("INTERNAL_ERROR", "ERROR")
+_DETAILS = "VERBOSE"
+_ACTIVATIONS = re.compile(r"Total Activation Memory: (\d+)(?: bytes)?$")
+_WEIGHTS = re.compile(r"Total Weights Memory: (\d+)(?: bytes)?$")
+
+# `[pass.cpp:337: check] ` and ` In compile at /_src/a/b.cpp:12)` say where in TensorRT's source.
+_SOURCE = re.compile(r"\[[^\]\s]+: \w+\] |\s*In \w+ at /\S+$|^.*?Error Code \d+: \w[\w ]* ?\(")
+
+_LONGEST = 300
+"""Characters of an error that are shown; the compiler prints whole subgraphs."""
+
+_REMEDIES = {
+    r"Could not infer output types": "TensorRT does not have it in that type: keep it in float32 "
+    "with `dsunet-export onnx --keep-fp32 NODE`",
+    r"Turing \(SM75\): FP32 GEMM": "TensorRT for RTX multiplies no float32 matrices on Turing, and "
+    "frames are resampled in float32: export it with `--input tensors --precision fp16`",
+    r"no tactics|[Mm]emory|workspace": "give it more with --workspace, or a smaller maximum of "
+    "--batch or --size",
+    r"[Cc]uda|CUDA": "see with `dsunet-export doctor` whether driver and GPU work",
+}
+
+
+class BuildLog:
+    """What TensorRT said in one build.  Called from any of its threads."""
+
+    def __init__(self, stream: TextIO, verbosity: int = 0) -> None:
+        self._stream = stream
+        self._verbosity = verbosity
+        self.errors: list[str] = []
+        self.activation_bytes: int | None = None
+        """Device memory of one execution context; None where TensorRT has not said it."""
+        self.weight_bytes: int | None = None
+        """Device memory of the weights, likewise."""
+
+    def add(self, severity: str, message: str) -> None:
+        """One message.  `severity` is the name of a member of TensorRT's own enumeration."""
+        if self._verbosity >= (2 if severity == _DETAILS else 1):
+            for line in f"[{severity}] {message}".splitlines():
+                print(clean(line), file=self._stream)
+        if severity in _ERRORS:
+            self.errors.append(message)
+        elif match := _ACTIVATIONS.match(message):
+            self.activation_bytes = max(int(match[1]), self.activation_bytes or 0)
+        elif match := _WEIGHTS.match(message):
+            self.weight_bytes = max(int(match[1]), self.weight_bytes or 0)
+
+    def reason(self, nodes: Collection[str] = ()) -> str:
+        """The first error in a line, with the one of `nodes` that it is about, and a remedy."""
+        if not self.errors:
+            return "it does not say why: -v prints its log"
+        text = " ".join(self.errors[0].split())
+        stripped = _SOURCE.sub("", text).rstrip(".) ")
+        # The compiler numbers what it makes of a node: `MatMul_1_U196`.
+        words = re.sub(r"_U\d+\b", "", stripped)
+        found = {name: match for name in nodes if (match := _mention(name).search(words))}
+        first = min(found, key=lambda name: (found[name].start(), -len(name)), default="")
+        node = f" (node {printable(first)})" if first and f"'{first}'" not in stripped else ""
+        return f"{printable(stripped, _LONGEST)}{node}: {_remedy(stripped)}"
+
+
+def _mention(node: str) -> re.Pattern[str]:
+    """The name of a node where it is not part of another's."""
+    return re.compile(rf"(?<![\w./]){re.escape(node)}(?!\w)")
+
+
+def _remedy(reason: str) -> str:
+    for pattern, remedy in _REMEDIES.items():
+        if re.search(pattern, reason):
+            return remedy
+    return "-v prints TensorRT's log"
+
+
+@functools.cache
+def logger_of(flavor: Flavor) -> Any:
+    """The flavour's logger, whose attribute `log_to` is the log that it fills.
+
+    TensorRT keeps the first logger of a process as long as anything made with it is left, and
+    ignores others: so there is one only.
+    """
+    trt = flavor.load()
+
+    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.log_to: BuildLog | None = None
+
+        def log(self, severity: Any, message: str) -> None:
+            if self.log_to is not None:
+                self.log_to.add(severity.name, message)
+
+    return Logger()

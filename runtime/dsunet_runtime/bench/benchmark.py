@@ -1,0 +1,206 @@
+"""A benchmark from its options to its results."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.bench.cold_start import ColdStart, measure_cold_start
+from dsunet_runtime.bench.image import make_image, read_image, size_for
+from dsunet_runtime.bench.measurement import Measurement, Schedule, measure_interleaved, warm_up_all
+from dsunet_runtime.bench.memory import resident
+from dsunet_runtime.bench.monitor import GpuMonitor, GpuReadings, busy_cores, gpu_of
+from dsunet_runtime.bench.origin import Origin
+from dsunet_runtime.bench.roofline.measurement import (
+    ProfileRequest,
+    check_can_profile,
+    measure_rooflines,
+)
+from dsunet_runtime.bench.roofline.summary import Roofline
+from dsunet_runtime.bench.statistics import Ratio
+from dsunet_runtime.bench.workload import Runner, Setting, Workbench, check_setting
+from dsunet_runtime.cuda import Gpu
+from dsunet_runtime.errors import RuntimeFault
+from dsunet_runtime.file_kinds import is_engine
+from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.progress import StatusLine
+from dsunet_runtime.provider import Provider
+from dsunet_runtime.shapes import batch_range
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What to measure, and how."""
+
+    artifacts: Sequence[Path]
+    providers: Sequence[Provider] = (Provider.CPU,)
+    """Of ONNX files; each of them with each."""
+    origins: Sequence[Origin] = (Origin.ARRAY,)
+    batches: Sequence[int] = ()
+    """By default what each artifact is made for."""
+    streams: Sequence[int] = (1,)
+    threads: int | None = None
+    image: Path | None = None
+    """By default one is made."""
+    schedule: Schedule = field(default_factory=Schedule)
+    cold_starts: bool = True
+    roofline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerResult:
+    """A runner, and how it starts."""
+
+    runner: Runner
+    manifest: Manifest
+    cold_start: ColdStart | None
+
+
+@dataclass(frozen=True, slots=True)
+class RelativeTime:
+    """A runner beside the first one, in the same setting."""
+
+    measurement: Measurement
+    first: Measurement
+    time: Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class BenchResults:
+    """What was found."""
+
+    width: int
+    height: int
+    gpu: Gpu | None
+    runners: Sequence[RunnerResult]
+    measurements: Sequence[Measurement]
+    gpu_readings: GpuReadings | None
+    host_growth: int | None
+    """Bytes by which this process grew from the first counted call to the last."""
+    doubts: Sequence[str]
+    """What makes the figures unreliable, a line each."""
+    rooflines: Sequence[Roofline]
+    """Of each runner and batch; none if they are not asked for."""
+
+    @property
+    def relative_times(self) -> list[RelativeTime]:
+        """Each measurement with that of the first runner in its setting."""
+        firsts: dict[Setting, Measurement] = {}
+        found = []
+        for one in self.measurements:
+            first = firsts.setdefault(one.workload.setting, one)
+            if first is not one:
+                found.append(RelativeTime(one, first, one.time_relative_to(first)))
+        return found
+
+
+def run(options: BenchOptions, stream: TextIO) -> BenchResults:
+    """Measure cold starts one after the other, everything else in turns, and then profile.
+
+    Says on `stream` what it does, if that is a terminal.  Raises `dsunet_runtime.RuntimeFault` if
+    an artifact does not load, is not made for a setting or the image, or fails.
+    """
+    doubts = list(filter(None, [busy_cores()]))
+    runners = _runners(options)
+    if options.roofline:
+        for runner in runners:
+            check_can_profile(runner)
+    manifests = [read_manifest(runner.artifact) for runner in runners]
+    gpus = [gpu_of(runner.artifact, runner.provider) for runner in runners]
+    gpu = next(filter(None, gpus), None)
+    with ExitStack() as stack:
+        status = stack.enter_context(StatusLine(stream))
+        image = options.image
+        if image is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            image = make_image(Path(folder) / "image.jpg", size_for(manifests))
+        rgb = read_image(image)
+        settings = [_settings(options, manifest) for manifest in manifests]
+        for runner, manifest, wanted in zip(runners, manifests, settings, strict=True):
+            for setting in wanted:
+                check_setting(runner, manifest, setting, rgb)
+        starts: list[ColdStart | None] = [None] * len(runners)
+        if options.cold_starts:
+            for index, runner in enumerate(runners):
+                status.show(f"cold start of {runner.label}")
+                starts[index] = measure_cold_start(runner, image, options.threads)
+        status.show("loading")
+        with ExitStack() as loaded:
+            benches = [
+                loaded.enter_context(Workbench(runner, image, rgb, options.threads))
+                for runner in runners
+            ]
+            workloads = [
+                bench.workload(setting)
+                for bench, wanted in zip(benches, settings, strict=True)
+                for setting in wanted
+            ]
+            measurements = warm_up_all(workloads, options.schedule, status.show)
+            before = resident()
+            monitor = loaded.enter_context(GpuMonitor(gpu))
+            measure_interleaved(measurements, options.schedule, status.show)
+            gpu_readings, after = monitor.readings, resident()
+        rooflines = []
+        if options.roofline:
+            profiled = [
+                ProfileRequest(runner, manifest, batch)
+                for runner, manifest in zip(runners, manifests, strict=True)
+                for batch in _batches(options, manifest)
+            ]
+            try:
+                rooflines = measure_rooflines(profiled, image, rgb, options.threads, status.show)
+            except RuntimeFault as fault:  # what has been measured is worth having
+                doubts.append(f"there is no roofline: {fault}")
+    growth = None if before is None or after is None else after - before
+    doubts += _doubts(measurements, gpu_readings)
+    return BenchResults(
+        width=rgb.shape[1],
+        height=rgb.shape[0],
+        gpu=gpu,
+        runners=list(map(RunnerResult, runners, manifests, starts)),
+        measurements=measurements,
+        gpu_readings=gpu_readings,
+        host_growth=growth,
+        doubts=doubts,
+        rooflines=rooflines,
+    )
+
+
+def _runners(options: BenchOptions) -> list[Runner]:
+    names = Counter(artifact.name for artifact in options.artifacts)
+    return [
+        Runner(artifact, provider, str(artifact) if names[artifact.name] > 1 else "")
+        for artifact in options.artifacts
+        for provider in ([None] if is_engine(artifact) else options.providers)
+    ]
+
+
+def _settings(options: BenchOptions, manifest: Manifest) -> list[Setting]:
+    return [
+        Setting(origin, batch, streams)
+        for origin, batch, streams in itertools.product(
+            options.origins, _batches(options, manifest), options.streams
+        )
+    ]
+
+
+def _batches(options: BenchOptions, manifest: Manifest) -> Sequence[int]:
+    return options.batches or [batch_range(manifest).optimum]
+
+
+def _doubts(measurements: Sequence[Measurement], gpu_readings: GpuReadings | None) -> list[str]:
+    found = [] if gpu_readings is None else gpu_readings.doubts()
+    for one in measurements:
+        if not one.warm_up.stable:
+            found.append(
+                f"{one.workload.runner.label}, {one.workload.setting}: calls had not settled after "
+                f"{one.warm_up.seconds:.0f} s of warm-up"
+            )
+    return found

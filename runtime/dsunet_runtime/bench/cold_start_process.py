@@ -1,0 +1,62 @@
+"""What `cold_start` runs in a process of its own: ARTIFACT IMAGE PROVIDER|- THREADS|-, to JSON."""
+
+from __future__ import annotations
+
+import time
+
+_BEGAN = time.time()
+
+
+def main() -> None:
+    """Load, compute twice, and print seconds and bytes."""
+    start = time.perf_counter()
+    import json
+    import sys
+    from pathlib import Path
+
+    from dsunet_runtime.bench import memory
+    from dsunet_runtime.bench.monitor import gpu_of
+    from dsunet_runtime.segmenter import load
+
+    artifact, image, provider, threads = sys.argv[1:]
+    imports = time.perf_counter() - start
+
+    start = time.perf_counter()
+    gpu = gpu_of(Path(artifact), None if provider == "-" else provider)
+    before = memory.device_used(gpu)
+
+    def taken() -> int | None:
+        now = memory.device_used(gpu)
+        return None if before is None or now is None else now - before
+
+    segmenter = load(
+        artifact,
+        provider=None if provider == "-" else provider,
+        threads=None if threads == "-" else int(threads),
+    )
+    load_seconds = time.perf_counter() - start
+    host_loaded, device_loaded = memory.resident(), taken()
+    calls = []
+    for _ in range(2):
+        start = time.perf_counter()
+        segmenter(image)
+        calls.append(time.perf_counter() - start)
+    first, second = calls
+    found = {
+        "began": _BEGAN,
+        "imports": imports,
+        "load": load_seconds,
+        "first": first,
+        "next": second,
+        "host_loaded": host_loaded,
+        "host_computed": memory.resident(),
+        "host_peak": memory.peak_resident(),
+        "device_loaded": device_loaded,
+        "device_computed": taken(),
+    }
+    segmenter.close()
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

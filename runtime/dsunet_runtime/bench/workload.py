@@ -1,0 +1,201 @@
+"""What is timed: one way through an artifact, again and again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsunet_runtime.bench.origin import Origin
+from dsunet_runtime.closeable import Closeable
+from dsunet_runtime.cuda import find
+from dsunet_runtime.device_tensor import DeviceTensor
+from dsunet_runtime.errors import BackendError
+from dsunet_runtime.file_kinds import is_engine
+from dsunet_runtime.forms import Prepared, form_of
+from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.memory import check_memory
+from dsunet_runtime.message_text import readable
+from dsunet_runtime.provider import Provider
+from dsunet_runtime.segmenter import Segmenter, load
+from dsunet_runtime.shapes import Shape, batch_range, output_shapes
+
+Call = Callable[[], object]
+"""Computes one batch, and returns when its results can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """An artifact and what computes it."""
+
+    artifact: Path
+    provider: Provider | None
+    """None for engines."""
+    name: str = ""
+    """What tables call the artifact, if not by its file's name."""
+
+    @property
+    def title(self) -> str:
+        """What tables and documents call the artifact."""
+        return readable(self.name or self.artifact.name)
+
+    @property
+    def label(self) -> str:
+        """For tables: the title, and the provider if it is not the usual one."""
+        usual = self.provider in (None, Provider.CPU)
+        return self.title if usual else f"{self.title} ({self.provider})"
+
+    def threads(self, wanted: int | None) -> int | None:
+        """CPU threads are ONNX Runtime's; engines have none."""
+        return None if self.provider is None else wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a runner is used."""
+
+    origin: Origin
+    batch: int
+    streams: int
+    """Threads that call at once."""
+
+    def __str__(self) -> str:
+        threads = "" if self.streams == 1 else f", {self.streams} streams"
+        return f"from {self.origin}, batch {self.batch}{threads}"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One thing to time: a runner in a setting.  `calls` has a call for each stream."""
+
+    runner: Runner
+    setting: Setting
+    calls: tuple[Call, ...]
+
+
+def check_setting(
+    runner: Runner, manifest: Manifest, setting: Setting, rgb: NDArray[np.uint8]
+) -> None:
+    """Raise BackendError if an artifact does not take such batches, or if memory does not hold as
+    many images, which decoded are H×W×3.
+    """
+    allowed = batch_range(manifest)
+    most = allowed.maximum or setting.batch
+    if not allowed.minimum <= setting.batch <= most:
+        raise BackendError(
+            f"{runner.artifact}: takes batches of {allowed.minimum} to {most}, not of "
+            f"{setting.batch}: choose another --batch"
+        )
+    inputs = form_of(manifest).prepare(rgb).inputs.values()
+    size = setting.batch * setting.streams * sum(value.nbytes for value in inputs)
+    check_memory(
+        size,
+        f"{runner.artifact}: the input of batch {setting.batch:,} in {setting.streams:,} streams",
+        "lower --batch or --streams",
+    )
+
+
+class Workbench(Closeable):
+    """A runner, loaded, with an image to compute again and again."""
+
+    def __init__(self, runner: Runner, image: Path, rgb: NDArray[np.uint8], threads: int | None):
+        self._runner = runner
+        self._image, self._rgb = image, rgb
+        self._segmenter = load(
+            runner.artifact, provider=runner.provider, threads=runner.threads(threads)
+        )
+        self._resources = ExitStack()
+
+    @property
+    def manifest(self) -> Manifest:
+        """The artifact's."""
+        return self._segmenter.manifest
+
+    def workload(self, setting: Setting) -> Workload:
+        """Something to time.  Raises BackendError if the artifact cannot be used so."""
+        check_setting(self._runner, self.manifest, setting, self._rgb)
+        calls = tuple(self._call(setting) for _ in range(setting.streams))
+        return Workload(self._runner, setting, calls)
+
+    def close(self) -> None:
+        self._segmenter.close()
+        self._resources.close()
+
+    def _call(self, setting: Setting) -> Call:
+        match setting.origin:
+            case Origin.DEVICE:
+                return self._on_device(setting.batch)
+            case Origin.INPUTS:
+                prepared = [self._segmenter.prepare(self._rgb)] * setting.batch
+                return lambda: self._segmenter.infer(prepared)
+            case Origin.ARRAY:
+                arrays = [self._rgb] * setting.batch
+                return lambda: self._segmenter.batch(arrays)
+            case Origin.FILE:
+                files = [self._image] * setting.batch
+                return lambda: self._segmenter.batch(files)
+
+    def _on_device(self, batch: int) -> Call:
+        if not is_engine(self._runner.artifact):
+            raise BackendError(
+                f"{self._runner.artifact}: --from device is for engines, because ONNX Runtime "
+                "takes its inputs from host memory here: leave it out, or build an engine"
+            )
+        prepared = self._segmenter.prepare(self._rgb)
+        return self._resources.enter_context(_DeviceCall(self._segmenter, prepared, batch))
+
+
+class _DeviceCall(Closeable):
+    """One batch in buffers on the GPU, filled once, computed again and again in a stream."""
+
+    def __init__(self, segmenter: Segmenter, prepared: Prepared, batch: int) -> None:
+        cuda = find()
+        self._segmenter = segmenter
+        self._resources, self._buffers = ExitStack(), ExitStack()
+        self._device = self._resources.enter_context(cuda.open(cuda.gpus()[0]))
+        self._resources.callback(self._free)
+        arrays = {name: np.stack([value] * batch) for name, value in prepared.inputs.items()}
+        shapes = output_shapes(segmenter.manifest, {n: a.shape for n, a in arrays.items()})
+        try:
+            with self._device.current():
+                self._stream = self._buffers.enter_context(self._device.stream())
+                self._inputs = {name: self._filled(value) for name, value in arrays.items()}
+                self._outputs = {
+                    spec.name: self._tensor(shapes[spec.name], spec.dtype)
+                    for spec in segmenter.manifest.outputs
+                }
+        except BaseException:
+            self.close()
+            raise
+
+    def __call__(self) -> None:
+        self._segmenter.run_device(self._inputs, self._outputs, stream=self._stream.handle)
+        with self._device.current():
+            self._stream.synchronize()
+
+    def close(self) -> None:
+        """Free the buffers and the stream, once nothing runs on them."""
+        self._resources.close()
+
+    def _free(self) -> None:
+        with self._device.current():
+            self._buffers.close()
+
+    def _filled(self, content: NDArray[Any]) -> DeviceTensor:
+        tensor = self._tensor(content.shape, str(content.dtype))
+        with self._device.pin(content.nbytes) as pinned:
+            pinned.array[:] = content.reshape(-1).view(np.uint8)
+            self._device.to_device(tensor.pointer, pinned.array, self._stream)
+            self._stream.synchronize()
+        return tensor
+
+    def _tensor(self, shape: Shape, dtype: str) -> DeviceTensor:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        memory = self._buffers.enter_context(self._device.allocate(size))
+        return DeviceTensor(memory.pointer, shape, dtype)

@@ -1,0 +1,132 @@
+"""What can be done on machines that are made up, and what is missing for the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from dsunet_export.doctor import as_table, check_tasks
+from dsunet_export.doctor.machine import Driver, PresentProvider, Torch
+from dsunet_runtime.provider import Provider
+from tests.export.engines import H100, RTX_4090
+from tests.export.machines import impossible, lacks, made_up
+
+
+class TestMachines:
+    def test_everything(self) -> None:
+        assert impossible(made_up(RTX_4090)) == set()
+        (build,) = (job for job in check_tasks(made_up(RTX_4090)) if job.name == "build_rtx")
+        assert "for the NVIDIA GeForce RTX 4090 (8.9) here" in str(build.remark)
+
+    def test_no_driver(self) -> None:
+        machine = made_up(driver=Driver(None, None, "no NVIDIA driver works here"))
+        assert impossible(machine) == {
+            "build_tensorrt", "run_onnx_cuda", "run_onnx_tensorrt", "run_engine_rtx",
+            "run_engine_tensorrt",
+        }  # fmt: skip
+        ((missing, remedy),) = lacks(machine, "run_engine_rtx")
+        assert missing == "there is no NVIDIA driver"
+        assert remedy == "install NVIDIA's driver: https://www.nvidia.com/drivers"
+
+    def test_training_and_evaluation(self) -> None:
+        machine = made_up(RTX_4090, without=("pysodmetrics", "lightning-fabric"))
+        assert impossible(machine) == {"train", "evaluate_checkpoints", "evaluate_masks"}
+        assert [remedy for _, remedy in lacks(machine, "train")] == [
+            "pip install 'dsunet[evaluate]'",
+            "pip install 'dsunet[train]'",
+        ]
+        assert impossible(made_up(RTX_4090, without=("scikit-learn",))) == {"explain"}
+        (train,) = (job for job in check_tasks(made_up(RTX_4090)) if job.name == "train")
+        assert train.remark == "on a GPU"
+        blind = made_up(RTX_4090, torch=Torch("13.0", sees_gpu=False))
+        (train,) = (job for job in check_tasks(blind) if job.name == "train")
+        assert train.remark == "on the CPU: PyTorch sees no GPU"
+
+    def test_gpu_that_rtx_does_not_know(self) -> None:
+        machine = made_up(H100)
+        assert impossible(machine) == {"run_engine_rtx"}
+        ((missing, remedy),) = lacks(machine, "run_engine_rtx")
+        assert "nothing for the NVIDIA H100 80GB HBM3 (9.0)" in str(missing)
+        assert remedy == "build with --flavor tensorrt"
+        (build,) = (job for job in check_tasks(machine) if job.name == "build_rtx")
+        assert "not for the NVIDIA H100 80GB HBM3 (9.0) here" in str(build.remark)
+        alone = made_up(H100, without=("tensorrt",))
+        assert lacks(alone, "run_engine_rtx")[0][1] == "pip install 'dsunet[tensorrt]'"
+
+    def test_first_gpu_decides(self) -> None:
+        """Engines run on CUDA's first GPU."""
+        assert "run_engine_rtx" in impossible(made_up(H100, RTX_4090))
+        assert "run_engine_rtx" not in impossible(made_up(RTX_4090, H100))
+
+    def test_flavor_that_is_broken(self) -> None:
+        machine = made_up(RTX_4090, broken=("tensorrt",))
+        assert impossible(machine) == {"build_tensorrt", "run_engine_tensorrt"}
+        ((missing, remedy),) = lacks(machine, "build_tensorrt")
+        assert missing == (
+            "TensorRT 1.2.3 does not load (libx.so.1: cannot open shared object file)"
+        )
+        assert remedy == "pip install --force-reinstall tensorrt==1.2.3"
+
+    def test_driver_that_is_too_old(self) -> None:
+        machine = made_up(RTX_4090, driver=Driver("570.1", "12.8", None))
+        assert impossible(machine) == {"build_tensorrt", "run_engine_rtx", "run_engine_tensorrt"}
+        ((missing, remedy),) = lacks(machine, "run_engine_rtx")
+        assert missing == "the driver runs CUDA 12.8 at most, and this TensorRT for RTX needs 13"
+        assert remedy == "install a newer driver: https://www.nvidia.com/drivers"
+
+    def test_no_binding(self) -> None:
+        """Whether there is a GPU is not known then, and is not said to be missing."""
+        driver = Driver("580.95.05", None, "neither cuda-python nor PyCUDA is installed")
+        machine = made_up(driver=driver, without=("cuda-python", "pycuda"))
+        expected = [("cuda-python is not installed", "pip install 'dsunet[cuda]'")]
+        assert lacks(machine, "run_engine_rtx") == expected
+        assert "run_onnx_cuda" not in impossible(machine)
+
+    def test_pycuda_will_do(self) -> None:
+        assert impossible(made_up(RTX_4090, without=("cuda-python",))) == set()
+
+    def test_cuda_that_does_not_start(self) -> None:
+        machine = made_up(driver=Driver("580.95.05", None, "CUDA_ERROR_NO_DEVICE"))
+        ((missing, remedy),) = lacks(machine, "run_engine_rtx")
+        assert missing == "CUDA_ERROR_NO_DEVICE"
+        assert "CUDA_VISIBLE_DEVICES" in str(remedy)
+
+    def test_onnxruntime_for_the_cpu(self) -> None:
+        cpu = {Provider.CPU: PresentProvider(starts=True)}
+        machine = made_up(RTX_4090, providers=cpu, onnxruntimes=("onnxruntime",))
+        ((missing, remedy),) = lacks(machine, "run_onnx_cuda")
+        assert missing == "the ONNX Runtime here was built without the provider cuda"
+        assert remedy == "pip uninstall -y onnxruntime && pip install 'dsunet[gpu]'"
+
+    def test_two_onnxruntimes(self) -> None:
+        both = ("onnxruntime", "onnxruntime-gpu")
+        cpu = {Provider.CPU: PresentProvider(starts=True)}
+        machine = made_up(RTX_4090, providers=cpu, onnxruntimes=both)
+        ((_, remedy),) = lacks(machine, "run_onnx_cuda")
+        expected = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'dsunet[gpu]'"
+        assert remedy == expected
+        assert "overwrite each other" in as_table(machine, check_tasks(machine))
+
+    def test_provider_that_does_not_start(self) -> None:
+        providers = {
+            Provider.CPU: PresentProvider(starts=True),
+            Provider.CUDA: PresentProvider(starts=False, problem="libcudnn.so.9 is not there"),
+        }
+        machine = made_up(RTX_4090, providers=providers)
+        ((missing, remedy),) = lacks(machine, "run_onnx_cuda")
+        assert missing == "libcudnn.so.9 is not there"
+        assert remedy == "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+
+    def test_export_beside_onnxruntime_for_gpus(self) -> None:
+        """The extra would bring the ONNX Runtime for CPUs, which overwrites the other."""
+        machine = made_up(RTX_4090, without=("onnx", "onnxscript", "timm"))
+        remedies = [remedy for _, remedy in lacks(machine, "export_onnx")]
+        assert remedies == [
+            "pip install 'dsunet[torch]'", "pip install onnx", "pip install onnxscript",
+        ]  # fmt: skip
+        machine = dataclasses.replace(machine, onnxruntimes=("onnxruntime",))
+        assert "pip install 'dsunet[export]'" in dict(lacks(machine, "export_onnx")).values()
+
+    def test_no_onnxruntime(self) -> None:
+        machine = made_up(RTX_4090, without=("onnxruntime",), providers={}, onnxruntimes=())
+        assert lacks(machine, "run_onnx_cuda")[0][1] == "pip install 'dsunet[gpu]'"
+        assert {"export_onnx", "convert_precision", "run_onnx_cpu"} <= impossible(machine)
