@@ -48,16 +48,16 @@ bench: $(INSTALLED)  ## measure everything on this CPU, some two hours, and writ
 	$(BIN)/python benchmarks/export_cost.py --preset large --rounds 3
 	$(BIN)/python benchmarks/latency.py --preset large
 	$(BIN)/python benchmarks/quantised.py --preset large
-	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/readme.py
 
 bench-gpu: $(INSTALLED)  ## the same on an NVIDIA GPU; not run yet
 	$(BIN)/python benchmarks/gpu.py --preset nano
 	$(BIN)/python benchmarks/gpu.py --preset tiny
 	$(BIN)/python benchmarks/gpu.py --preset large
-	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/readme.py
 
 bench-report: $(INSTALLED)  ## write benchmarks/README.md and its plots from benchmarks/results/
-	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/readme.py
 
 clean:
 	rm -rf .venv build
