@@ -110,8 +110,10 @@ def measure(
 
 
 def make_ways(arguments: argparse.Namespace, found: dict[str, Any]) -> dict[str, Maker]:
-    """What can be measured here.  `found` gets multiply-adds of an image, parity, what is left out
-    and why, and how fast attention is.
+    """Return the variants that can be measured on this machine.
+
+    Multiply-adds per image, parity, skipped variants with reasons, and the speed of attention are
+    added to `found`.
     """
     makers: dict[str, Maker] = {}
     found |= {"macs": {}, "parity": {}}

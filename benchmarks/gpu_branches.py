@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def watch_parts(frames: Frames, stamp: Callable[[], Any]) -> dict[str, list[tuple[Any, Any]]]:
-    """What `stamp` gives before and after each call of a part, by branch, from now on."""
+    """Record the results of `stamp` before and after each call of a part, by branch."""
     seen: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
     begun: dict[str, Any] = {}
     for name, module in parts(frames):

@@ -114,7 +114,7 @@ def compute(model: DSUNet, images: tuple[Tensor, ...], dtype: torch.dtype, devic
 
 
 def difference(found: Tensor, expected: Tensor, level: float) -> dict[str, Any]:
-    """How far logits, and the masks of what is above a level, are from those expected."""
+    """Compare logits, and the masks above a level, with the reference."""
     spread = expected.double().std()
     errors = (found.double() - expected) / spread
     ours, theirs = found > level, expected > level

@@ -126,7 +126,7 @@ def attempt_apart(member: str) -> dict[str, Any]:
 def measures(
     preset: str, member: str, arguments: argparse.Namespace, gpu: Gpu
 ) -> dict[str, Callable[[], Any]]:
-    """What is measured of a preset, by name, in order."""
+    """Return the measurements of a preset by name, in order."""
     schedule = schedule_of(arguments)
     engine = arguments.work / f"{preset}_{member}.engine"
 

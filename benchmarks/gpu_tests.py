@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from common import write
 
 PATHS = ["tests/model", "tests/runtime", "tests/export"]
-"""Where tests have the marker `gpu`."""
+"""Folders of the tests with the marker `gpu`."""
 
 
 def main() -> None:

@@ -265,7 +265,7 @@ def main() -> None:
 
 
 def circumstances(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was asked for, and what it ran on."""
+    """Return the options and the device, for the result file."""
     asked = {name: getattr(arguments, name) for name in ("preset", "precision", "batch", "steps")}
     device = Device(arguments.device).resolve()
     where = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
