@@ -15,8 +15,9 @@ from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions
 from dsunet.training.report import Report
 from dsunet.weight_files import checkpoint_sha256
+from dsunet_runtime import __version__
 
-_PACKAGES = ("dsunet", "torch", "lightning-fabric", "timm", "sam2", "numpy", "pillow")
+_PACKAGES = ("torch", "lightning-fabric", "timm", "sam2", "numpy", "pillow")
 
 
 def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> dict[str, Any]:
@@ -35,6 +36,7 @@ def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> dic
         and checkpoint_sha256(find_checkpoint(options.checkpoint)),
         "versions": {
             "python": platform.python_version(),
+            "dsunet": __version__,
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
     }

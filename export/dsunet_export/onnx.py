@@ -32,6 +32,7 @@ from dsunet_export.rewrites import REWRITES
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.trace import trace
 from dsunet_export.verify import Case, verify
+from dsunet_runtime import __version__
 from dsunet_runtime.manifest import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -193,8 +194,9 @@ def _preprocessing(model: DSUNet, options: ExportOptions) -> Preprocessing:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("dsunet", "torch", "onnx", "onnx-ir", "onnxscript", "timm", "sam2")
-    versions = {name: importlib.metadata.version(name) for name in packages}
+    packages = ("torch", "onnx", "onnx-ir", "onnxscript", "timm", "sam2")
+    versions = {"dsunet": __version__}
+    versions |= {name: importlib.metadata.version(name) for name in packages}
     # A package of several names: onnxruntime, onnxruntime-gpu and others.
     versions["onnxruntime"] = onnxruntime.__version__
     return {**versions, "python": platform.python_version()}
