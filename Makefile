@@ -51,16 +51,16 @@ bench: $(INSTALLED)  ## measure everything on this CPU, about two hours, and wri
 	$(BIN)/python benchmarks/export_cost.py --preset large --rounds 3
 	$(BIN)/python benchmarks/latency.py --preset large
 	$(BIN)/python benchmarks/quantised.py --preset large
-	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/readme.py
 
 bench-gpu: $(INSTALLED)  ## measure on an NVIDIA GPU; not run yet
 	$(BIN)/python benchmarks/gpu.py --preset nano
 	$(BIN)/python benchmarks/gpu.py --preset tiny
 	$(BIN)/python benchmarks/gpu.py --preset large
-	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/readme.py
 
 bench-report: $(INSTALLED)  ## write benchmarks/README.md and its plots from benchmarks/results/
-	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/readme.py
 
 clean:  ## delete .venv and build/
 	rm -rf .venv build

@@ -1,4 +1,4 @@
-"""What the benchmarks share: turns, medians, new processes, and a result file each."""
+"""Shared code of the benchmarks: interleaved measurement, statistics, processes, result files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.progress import StatusLine
 
 RESULTS = Path(os.environ.get("DSUNET_RESULTS", Path(__file__).parent / "results"))
-"""Where result files go; a trial names another folder."""
+"""Folder of the result files; set DSUNET_RESULTS for trial runs."""
 
 _PACKAGES = (
     *("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "tensorrt-rtx"),
@@ -35,28 +35,29 @@ _PACKAGES = (
 def add_schedule_options(
     parser: argparse.ArgumentParser, *, rounds: int = 10, seconds: float = 10
 ) -> None:
-    """The options that `schedule_of` reads."""
-    parser.add_argument("--rounds", type=int, default=rounds, help="Turns of each (%(default)s).")
+    """Add the options that `schedule_of` reads."""
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, help="Number of rounds (default: %(default)s)."
+    )
     parser.add_argument(
         "--seconds",
         type=float,
         default=seconds,
-        help="For each, all rounds together; a call that has begun is finished (%(default)s).",
+        help="Measuring time per variant, over all rounds (default: %(default)s).",
     )
 
 
 def schedule_of(arguments: argparse.Namespace) -> Schedule:
-    """How long to measure."""
+    """Return the schedule that the options define."""
     return Schedule(rounds=arguments.rounds, seconds=arguments.seconds)
 
 
 def measure_interleaved_calls(
     calls: Mapping[str, Call], schedule: Schedule
 ) -> dict[str, list[float]]:
-    """Seconds of a call, the median of each round, for ways to compute the same thing.
+    """Measure variants interleaved; return the median seconds of a call in each round, by variant.
 
-    Each is warmed up until its calls are as fast as each other; each round then begins with another
-    one.
+    Each variant is warmed up until its latency is stable.  Each round starts with another variant.
     """
     setting = Setting(Origin.INPUTS, batch=1, streams=1)
     workloads = [
@@ -72,7 +73,7 @@ def measure_interleaved_calls(
 
 
 def summary(seconds: list[float]) -> dict[str, Any]:
-    """Median and spread of repeated timings."""
+    """Median and range of repeated timings, for result files."""
     return {
         "median_s": statistics.median(seconds),
         "min_s": min(seconds),
@@ -82,20 +83,20 @@ def summary(seconds: list[float]) -> dict[str, Any]:
 
 
 def ratio(new: list[float], old: list[float]) -> dict[str, Any]:
-    """New over old, round by round: each pair was timed in the same round."""
+    """Ratio new / old by round, for result files."""
     found = Ratio.of(new, old)
     return {"median": found.median, "min": found.minimum, "max": found.maximum}
 
 
 def print_times(times: Mapping[str, list[float]]) -> None:
-    """Median and spread, a line each."""
+    """Print median and range of each variant."""
     for name, seconds in times.items():
         median, low, high = (1000 * f(seconds) for f in (statistics.median, min, max))
         print(f"{name:32}{median:10.2f} ms  ({low:.2f} to {high:.2f})", flush=True)
 
 
 def in_new_process(*arguments: object) -> Any:
-    """What Python, in a process of its own, prints as its last line, which is JSON."""
+    """Run Python in a new process, and return the JSON of its last line of output."""
     output = subprocess.run(
         [sys.executable, *(str(argument) for argument in arguments)],
         stdout=subprocess.PIPE,
@@ -106,18 +107,18 @@ def in_new_process(*arguments: object) -> Any:
 
 
 def peak_bytes() -> int:
-    """The most host memory that this process ever held.
+    """Peak resident memory of this process in bytes.
 
-    Not `getrusage`, which gives the peak of the process that started this one where that is more.
+    `getrusage` is not used, since it includes the peak of the parent process.
     """
     peak = peak_resident()
     if peak is None:
-        raise SystemExit("peak memory is only known on Linux: run this benchmark there")
+        raise SystemExit("peak memory can be measured on Linux only")
     return peak
 
 
 def write(name: str, result: Mapping[str, Any], gpu: Gpu | None = None) -> None:
-    """Write results/NAME.json, and print the same as the last line."""
+    """Write results/NAME.json, and print its content as the last line."""
     document = {"benchmark": name, **_circumstances(gpu), **result}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
@@ -135,9 +136,9 @@ def _circumstances(gpu: Gpu | None) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """With `-dirty` if more changed since than what benchmarks write.
+    """Short hash of the commit, with `-dirty` if files other than benchmark output have changed.
 
-    None where there is no git, or only the files of a repository.
+    None without git or outside a repository.
     """
     head = _git("rev-parse", "--short", "HEAD")
     written = ("results", "plots", "README.md")
@@ -147,7 +148,7 @@ def _commit() -> str | None:
 
 
 def _git(*arguments: str) -> str:
-    """What it prints; nothing where it fails."""
+    """Output of a git command; empty if it fails."""
     try:
         done = subprocess.run(
             ["git", *arguments],

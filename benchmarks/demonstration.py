@@ -1,10 +1,9 @@
-"""What the checkpoint that ships is worth: figures and pictures of docs/DEMONSTRATION.md.
+"""Accuracy of the demonstration checkpoint: tables and figures of docs/DEMONSTRATION.md.
 
-Held-out scenes are generated anew (another seed than the training's), and judged with PyTorch and
-with an artifact of each precision, all scenes and each kind by itself.  8 bits are calibrated on
-scenes of a third seed.  The pictures show
-scenes evenly spaced in the order of their S-measure, worst first, and photographs that
-scikit-image brings along, none of them chosen by the result.
+Held-out synthetic scenes (of another seed than the training's) are evaluated with PyTorch and with
+an artifact of each precision, all together and by kind.  8-bit artifacts are calibrated on scenes
+of a third seed.  The figures show scenes at equal intervals in the order of their S-measure, worst
+first, and photographs of scikit-image, none of them selected by the result.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def main() -> None:
         artifacts = [
             export(checkpoint, folder, precision)
             for precision in ExportPrecision
-            if precision is not ExportPrecision.BF16  # which no CPU runs
+            if precision is not ExportPrecision.BF16  # not supported by CPUs
         ]
         (evaluation,) = evaluate_models(
             [checkpoint, *artifacts],
@@ -100,7 +99,7 @@ def export(checkpoint: Path, folder: Path, precision: ExportPrecision) -> Path:
 
 
 def camouflaged(scenes: Path) -> set[str]:
-    """Stems of the camouflaged scenes."""
+    """File stems of the camouflaged scenes."""
     kinds = json.loads((scenes / "scenes.json").read_text())["kinds"]
     return {stem for stem, kind in kinds.items() if kind == Kind.CAMOUFLAGED}
 
@@ -115,7 +114,7 @@ def scores_by_kind(result: Result, hidden: set[str]) -> dict[str, Any]:
 
 
 def draw_scenes(judged: Sequence[Judged]) -> None:
-    """Image, truth and mask of scenes from the worst to the best."""
+    """Draw image, ground truth and mask of scenes, from the worst to the best."""
     ranked = sorted(judged, key=lambda one: one.scores.s_measure)
     shown = [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, 2 * ROWS)]
     paths = [(one.case.image, one.case.truth, one.case.prediction) for one in shown]
@@ -126,7 +125,7 @@ def draw_scenes(judged: Sequence[Judged]) -> None:
 
 
 def draw_photographs(checkpoint: Path) -> None:
-    """Photograph, mask and overlay."""
+    """Draw photograph, mask and overlay."""
     with TorchPredictor(load_model(checkpoint)) as predictor:
         rows = []
         for name in PHOTOGRAPHS:

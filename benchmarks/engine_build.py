@@ -1,10 +1,13 @@
-"""What the graph's form does to the engine: `dsunet-export onnx --precision fp16` against a plain
-export in half precision, both built by the same few lines of TensorRT for RTX.
+"""Effect of the export on the engine: `dsunet-export onnx --precision fp16` against a plain export.
 
-Regime: `tensors` form, random weights, batch 1, one compute capability, no GPU.  Both graphs are
-exported once; every build is a new process, the variants in turn.  Build time counts from a parsed
-network to a plan; peak memory is the process's whole resident set.  Generated kernels are counted
-by their names in the plan, each distinct one once: the GPU's JIT compiles every one of them.
+The plain export is `torch.onnx.export` of `model.half()`.  Both engines are built by the same code
+with TensorRT for RTX.
+
+Conditions: `tensors` form, randomly initialised weights, batch 1, one compute capability, no GPU.
+Both graphs are exported once.  Each build runs in a new process; the variants are interleaved.
+Build time is the time from the parsed network to the plan; peak memory is the resident set of the
+process.  Generated kernels are counted by their distinct names in the plan; the JIT on the GPU
+compiles each of them.
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ FUSED_ATTENTION = b"_gemm_mha"
 
 
 def export(preset: str, folder: Path) -> dict[str, Path]:
-    """Both graphs, in half precision."""
-    from exporting import export_ours, export_plain, new_model
+    """Export both graphs in FP16."""
+    from exports import export_ours, export_plain, new_model
 
     graphs = {name: folder / f"{name}.onnx" for name in ("plain", "ours")}
     export_plain(new_model(preset), graphs["plain"], ExportPrecision.FP16)
@@ -36,7 +39,7 @@ def export(preset: str, folder: Path) -> dict[str, Path]:
 
 
 def build(path: Path, capability: str) -> tuple[bytes, dict[str, Any]]:
-    """The few lines: parse, name the target, build.  The plan, and what it and the log say."""
+    """Parse the graph and build an engine for the target; return the plan and its statistics."""
     import tensorrt_rtx as trt
 
     lines = []
@@ -78,7 +81,11 @@ def main() -> None:
     parser.add_argument("--preset", default="large")
     parser.add_argument("--capability", default="SM89")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--build", type=Path, help="Build one graph, here, and print its figures.")
+    parser.add_argument(
+        "--build",
+        type=Path,
+        help="Internal: build one graph in this process and print the results.",
+    )
     arguments = parser.parse_args()
     if arguments.build:
         _, figures = build(arguments.build, arguments.capability)

@@ -1,14 +1,14 @@
-"""Metric evaluation: files to figures, by this project and by a loop over py_sod_metrics.
+"""Evaluation of masks: metrics from files, by this project and by a loop over py_sod_metrics.
 
-Regime: predictions and truths of 300×400 as PNG files, blobs with soft and noisy edges, all of one
-seed, read from a warm page cache.  Three ways to the same figures, in turn in every round, which
-begins with another one every time; the first round is not counted:
+Conditions: predictions and ground truth as PNG files of 400×300, blobs with soft and noisy edges
+from one seed, read from a warm page cache.  The variants are interleaved; each round starts with
+another one, and the first round is not counted:
 
-loop     one process: OpenCV reads, py_sod_metrics' objects step, as the field's scripts do
-single   `judge_case` in this process: what sharing the normalisation gains
-judge    `Judge` with a process a core, opened before; how long that takes is said apart
+loop     one process: reading by OpenCV, and the `step` methods of py_sod_metrics
+single   `judge_case` in this process, which shares the normalisation between metrics
+judge    `Judge` with one process per core, started before; the start-up time is reported separately
 
-The figures of all three are compared, and must be equal to the last digit.
+The results of all three must be identical to the last digit.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def write_cases(folder: Path, count: int) -> list[Case]:
-    """Truths with an object in the middle, and predictions that find most of it."""
+    """Write ground truth with an object in the middle, and predictions that cover most of it."""
     generator = np.random.default_rng(0)
     cases = []
     for index in range(count):

@@ -1,8 +1,8 @@
-"""What an export costs: a bare `torch.onnx.export` of the plain model against `export_onnx`.
+"""Cost of an export: a bare `torch.onnx.export` of the original model against `export_onnx`.
 
-Regime: `tensors` form, random weights, a new process for every run, the variants in turn.  Time
-counts from a model in memory to files on disk; peak memory is the process's whole resident set.
-`ours` includes its verification: two images through PyTorch and through ONNX Runtime.
+Conditions: `tensors` form, randomly initialised weights, each run in a new process, the variants
+interleaved.  Time is measured from a model in memory to files on disk; peak memory is the resident
+set of the process.  `ours` includes the verification: two images by PyTorch and by ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from common import in_new_process, peak_bytes, ratio, summary, write
-from exporting import export_plain, new_model
+from exports import export_plain, new_model
 
 from dsunet.model import DSUNet
 from dsunet_export.onnx import export_onnx
@@ -23,14 +23,14 @@ from dsunet_runtime.manifest import InputForm
 
 
 def run_bare(model: DSUNet, path: Path) -> dict[str, float]:
-    """PyTorch's exporter, batch 1."""
+    """Export by PyTorch, batch 1."""
     start = time.perf_counter()
     export_plain(model, path)
     return {"total": time.perf_counter() - start}
 
 
 def run_ours(model: DSUNet, path: Path) -> dict[str, float]:
-    """`dsunet-export onnx`, dynamic batch, verified."""
+    """Export by `dsunet-export onnx`, dynamic batch, verified."""
     steps: dict[str, float] = {}
     start = time.perf_counter()
     export_onnx(
@@ -50,7 +50,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", default="large")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--variant", choices=VARIANTS, help="Run one, here, and print its figures.")
+    parser.add_argument(
+        "--variant",
+        choices=VARIANTS,
+        help="Internal: run one variant in this process and print the results.",
+    )
     arguments = parser.parse_args()
     if arguments.variant:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,10 +1,11 @@
-"""Images in, masks out, at 720p, 1080p and 4K: where image arithmetic is done.
+"""Latency of the frames form and the tensors form for images of 720p, 1080p and 4K.
 
-frames     in the graph: one ONNX Runtime call from the 8-bit image to the 8-bit mask
-tensors    outside: Pillow resamples for both encoders, NumPy normalises, and enlarges the logits
+frames     pre- and postprocessing in the graph: one ONNX Runtime call from image to mask
+tensors    pre- and postprocessing outside: by Pillow and NumPy
 
-Regime: a decoded image to its mask by `Segmenter.batch`, batch 1, CPU, float32, random weights, all
-cores.  Both take turns, the sizes come one after the other.
+Conditions: from a decoded image to its mask by `Segmenter.batch`, batch 1, CPU, float32, randomly
+initialised weights, all cores.  The forms are interleaved; the sizes are measured one after the
+other.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--preset", default="nano")
     add_schedule_options(parser)
     arguments = parser.parse_args()
-    from exporting import export_ours, new_model
+    from exports import export_ours, new_model
 
     with tempfile.TemporaryDirectory() as folder:
         forms = {form: Path(folder) / f"{form}.onnx" for form in InputForm}
@@ -53,7 +54,7 @@ def main() -> None:
 
 
 def measure(forms: dict[InputForm, Path], schedule: Schedule) -> dict[str, Any]:
-    """Seconds from image to mask by size, of an artifact in each form."""
+    """Measure the seconds from image to mask by size, for an artifact in each form."""
     found = {}
     with load(forms[InputForm.FRAMES]) as frames, load(forms[InputForm.TENSORS]) as tensors:
         for name, size in SIZES.items():

@@ -1,14 +1,14 @@
 """Latency of one image on a GPU: PyTorch, ONNX Runtime, TensorRT for RTX, in float32 and float16.
 
-**Not run yet**, for want of a GPU.
+**Not run yet.**
 
-torch_eager, torch_compiled    the model, in half precision `model.half()`
+torch_eager, torch_compiled    the model; in float16, `model.half()`
 onnxruntime_plain, _ours       CUDA provider; a plain `torch.onnx.export`, and `dsunet-export onnx`
-tensorrt_plain, _ours          engines of the same two graphs, built and run by the same few lines
+tensorrt_plain, _ours          engines of the same two graphs, built and run by the same code
 
-Regime: `tensors` form, batch 1, random weights, inputs and outputs in GPU memory, no TF32 anywhere;
-a call ends when the GPU has computed it.  All take turns, in one process.  What this machine cannot
-run is left out, and the result says why.
+Conditions: `tensors` form, batch 1, randomly initialised weights, inputs and outputs in GPU memory,
+no TF32; a call ends when the GPU has finished it.  All variants are interleaved in one process.
+Variants that this machine does not support are skipped; the result file contains the reason.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> None:
     assert gpu is not None
     missing = left_out(gpu)
     for reason in missing.values():
-        print(f"left out: {reason}")
+        print(f"not measured: {reason}")
     runners = {name: of for name, of in RUNNERS.items() if name not in missing}
     with tempfile.TemporaryDirectory() as folder:
         calls = {
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def left_out(gpu: Gpu) -> dict[str, str]:
-    """Why a runner cannot be measured here, by its name."""
+    """Return the reasons why runners cannot be measured on this machine, by name."""
     found = {}
     try:
         check_provider(Provider.CUDA)
@@ -85,7 +85,7 @@ def left_out(gpu: Gpu) -> dict[str, str]:
 
 
 def summarise(times: Mapping[str, list[float]]) -> dict[str, Any]:
-    """Median and spread of every way in every precision, and what ours is to plain."""
+    """Summarise all variants, with the ratios of this project's export to the plain one."""
     return {
         "times": {name: summary(seconds) for name, seconds in times.items()},
         "ours_over_plain": {
@@ -103,9 +103,9 @@ def ways(
     runners: Mapping[str, Callable[..., Call]],
     folder: Path,
 ) -> dict[str, Call]:
-    """What computes the preset in this precision: PyTorch, and each runner with both graphs."""
+    """Return the calls of all variants in one precision, by name."""
     import torch
-    from exporting import export_ours, export_plain, new_model
+    from exports import export_ours, export_plain, new_model
 
     from dsunet_export.graph import TensorsGraph, example_inputs
 
@@ -128,7 +128,7 @@ def ways(
     }
     for runner, call_of in runners.items():
         calls[f"{runner}_plain"] = call_of(graphs["plain"], own)
-        # Ours takes and gives float32 in both precisions.
+        # Inputs and outputs of our export are float32 in both precisions.
         calls[f"{runner}_ours"] = call_of(graphs["ours"], inputs)
     return calls
 

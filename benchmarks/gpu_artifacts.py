@@ -1,4 +1,4 @@
-"""Export what the other scripts of a GPU run: it needs no GPU, and takes a minute for `large`."""
+"""Export the artifacts of the GPU benchmarks.  It needs no GPU; `large` takes a minute."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from common import add_schedule_options, print_times, schedule_of, summary, write
-from exporting import new_model
+from exports import new_model
 from gpu_calls import (
     add_machine,
     captured,

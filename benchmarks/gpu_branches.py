@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from common import write
-from exporting import new_model
+from exports import new_model
 from gpu_calls import add_machine, open_device, synchronize
 from gpu_ceiling import measure_ceiling
 from gpu_compiled import attending, attention_times, compile_parts, hold_constants, parts

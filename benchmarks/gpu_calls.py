@@ -1,7 +1,7 @@
-"""What the scripts of a GPU share: the machine, and one batch by PyTorch, ONNX Runtime or TensorRT.
+"""Shared code of the GPU benchmarks: set-up, and calls of PyTorch, ONNX Runtime and TensorRT.
 
-Inputs and outputs stay in the GPU's memory, and a call ends when the GPU has computed it.  With
-`cpu` for a device PyTorch and ONNX Runtime do the same on a CPU: for trying the scripts.
+Inputs and outputs stay in GPU memory; a call ends when the GPU has finished it.  With `--device
+cpu`, PyTorch and ONNX Runtime run on the CPU, to test the scripts.
 """
 
 from __future__ import annotations
@@ -27,16 +27,19 @@ from dsunet_runtime.provider import Provider
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
-    """The options --preset, --device and --work."""
+    """Add the options --preset, --device and --work."""
     parser.add_argument("--preset", default="large")
     parser.add_argument("--device", choices=(Device.CUDA, Device.CPU), default=Device.CUDA)
     parser.add_argument(
-        "--work", type=Path, default=Path("build/gpu"), help="Where artifacts are kept."
+        "--work",
+        type=Path,
+        default=Path("build/gpu"),
+        help="Folder for artifacts (default: %(default)s).",
     )
 
 
 def open_device(device: str) -> Gpu | None:
-    """The GPU, with TF32 forbidden; None for the CPU.  Leaves with a line if there is no GPU."""
+    """Return the GPU and disable TF32; None for the CPU.  Exits with a message without a GPU."""
     if device == Device.CPU:
         return None
     if not torch.cuda.is_available():
@@ -49,7 +52,7 @@ def open_device(device: str) -> Gpu | None:
 
 
 def synchronize() -> None:
-    """Wait until PyTorch's GPU has computed everything, if there is one."""
+    """Wait for the GPU, if PyTorch uses one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -57,7 +60,7 @@ def synchronize() -> None:
 def measure_with_monitor(
     calls: Mapping[str, Call], schedule: Schedule, gpu: Gpu | None
 ) -> tuple[dict[str, list[float]], dict[str, Any]]:
-    """What `measure_interleaved_calls` gives, and what the GPU did meanwhile."""
+    """Measure calls interleaved, and return the times with the GPU readings meanwhile."""
     with GpuMonitor(gpu) as monitor:
         times = measure_interleaved_calls(calls, schedule)
         readings = monitor.readings
@@ -68,12 +71,12 @@ def measure_with_monitor(
 
 
 def reason_of(error: Exception) -> str:
-    """What a library says of its failure; some say it in pages."""
+    """Return a shortened error message of a library."""
     return f"{type(error).__name__}: {error}"[:2000]
 
 
 def torch_call(module: Callable[..., Any], inputs: Mapping[str, Tensor]) -> Call:
-    # A mode belongs to a thread, and each turn has one of its own.
+    # Inference mode is per thread, and each measurement has its own thread.
     @torch.inference_mode()
     def call() -> None:
         module(**inputs)
@@ -83,17 +86,17 @@ def torch_call(module: Callable[..., Any], inputs: Mapping[str, Tensor]) -> Call
 
 
 def captured(module: Callable[..., Any], inputs: Mapping[str, Tensor]) -> Call:
-    """The same, recorded as a CUDA graph once and replayed by each call."""
+    """Capture the call as a CUDA graph, which each call replays."""
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     with torch.inference_mode():
         with torch.cuda.stream(stream):
-            for _ in range(3):  # libraries prepare themselves, which cannot be recorded
+            for _ in range(3):  # initialisation of libraries cannot be captured
                 module(**inputs)
         synchronize()
         with torch.cuda.graph(graph, stream=stream):
             result = module(**inputs)
 
-    # The graph writes into memory that its result keeps.
+    # The result keeps the memory that the graph writes to.
     def call(alive: object = (inputs, result)) -> None:
         graph.replay()
         synchronize()
@@ -119,7 +122,7 @@ def onnxruntime_call(session: Any, inputs: Mapping[str, Tensor]) -> Call:
     for output in session.get_outputs():
         binding.bind_output(output.name, where)
 
-    # The binding keeps addresses, not tensors.
+    # The binding stores addresses and does not keep tensors alive.
     def call(alive: object = inputs) -> None:
         session.run_with_iobinding(binding)
         binding.synchronize_outputs()
@@ -147,7 +150,7 @@ def tensorrt_call(graph: Path, inputs: Mapping[str, Tensor]) -> Call:
             tensors[name] = torch.empty(shape, dtype=element, device="cuda")
         context.set_tensor_address(name, tensors[name].data_ptr())
 
-    # The context keeps neither its engine nor its buffers alive.
+    # The context does not keep its engine and buffers alive.
     def call(alive: object = (runtime, engine, tensors)) -> None:
         if not context.execute_async_v3(stream.cuda_stream):
             raise SystemExit(f"TensorRT failed on {graph.name}")

@@ -1,4 +1,4 @@
-"""What a GPU reaches at best by PyTorch."""
+"""Peak compute and memory bandwidth of a GPU, measured with PyTorch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dsunet_runtime.bench.roofline.ceiling import Ceiling
 
 
 def measure_ceiling(device: str, side: int) -> Ceiling:
-    """The best of several tries."""
+    """Return the best of several runs."""
     a, b = (torch.randn(side, side, device=device).half() for _ in range(2))
     source = torch.ones(512 << 20, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
@@ -25,7 +25,7 @@ def measure_ceiling(device: str, side: int) -> Ceiling:
 
 
 def best(work: Callable[[], object], at_once: int = 5, tries: int = 5) -> float:
-    """Seconds of one of several that follow each other, so that launching them costs nothing."""
+    """Duration of one of several back-to-back calls, so that launch overhead is hidden."""
     found = []
     for _ in range(tries + 1):
         start = time.perf_counter()

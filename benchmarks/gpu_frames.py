@@ -1,4 +1,4 @@
-"""What the scripts of a GPU compute: 8-bit frames to 8-bit masks, in PyTorch and as an artifact."""
+"""The model of the GPU benchmarks: 8-bit frames to 8-bit masks, in PyTorch and as an artifact."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from exporting import export_ours, new_model
+from exports import export_ours, new_model
 from torch import Tensor, nn
 
 import dsunet_runtime
@@ -21,7 +21,7 @@ from dsunet_runtime.provider import Provider
 
 
 class Frames(nn.Module):
-    """8-bit frames to 8-bit masks, with the network in another type than the image arithmetic."""
+    """8-bit frames to 8-bit masks; the network may have another type than the preprocessing."""
 
     def __init__(self, model: DSUNet, dtype: torch.dtype) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def make_frames(batch: int, size: tuple[int, int] = DEFAULT_SIZE) -> Tensor:
 
 
 def frames_artifact(preset: str, precision: ExportPrecision, folder: Path) -> Path:
-    """The preset with random weights in `frames` form, exported unless it lies there already."""
+    """Export a preset in `frames` form with randomly initialised weights, unless it exists."""
     path = folder / f"{preset}_{precision}.onnx"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def frames_artifact(preset: str, precision: ExportPrecision, folder: Path) -> Pa
 
 
 def mask_parity(runner: Runner, reference: Path) -> dict[str, float]:
-    """How many of 255 levels masks differ from those of an artifact on the CPU."""
+    """Return the largest difference of masks, in levels of 255, from an artifact on the CPU."""
     images = list(make_frames(2).numpy())
     masks = []
     for one in (runner, Runner(reference, Provider.CPU)):

@@ -1,4 +1,4 @@
-"""Which packages a session on a GPU has, and which parts are left out for want of one."""
+"""List the packages available to a GPU session, and the parts that are skipped without them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from common import write
-from exporting import new_model
+from exports import new_model
 from gpu_calls import add_machine, open_device
 from gpu_frames import Frames, make_frames
 from torch import Tensor

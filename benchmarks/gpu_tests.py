@@ -1,6 +1,6 @@
-"""The tests that need a GPU, and what became of each: passed, failed, or skipped with its reason.
+"""Run the tests that need a GPU, and record the result of each: passed, failed or skipped, and why.
 
-Exits with pytest's code.
+The exit code is pytest's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ PATHS = ["tests/model", "tests/runtime", "tests/export"]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("paths", nargs="*", default=PATHS, help="Of tests (%(default)s).")
+    parser.add_argument(
+        "paths", nargs="*", default=PATHS, help="Paths of tests (default: %(default)s)."
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "tests.xml"
@@ -36,7 +38,7 @@ def main() -> None:
 
 
 def outcomes(file: Path) -> dict[str, Any]:
-    """Counts, and the tests that did not pass with the first line of why, from pytest's file."""
+    """Read pytest's XML file: counts, and a reason for each test that did not pass."""
     found: dict[str, Any] = {"passed": 0, "failed": {}, "skipped": {}}
     for case in ElementTree.parse(file).getroot().iter("testcase"):
         name = f"{case.get('classname')}::{case.get('name')}"

@@ -1,10 +1,10 @@
-"""How cost grows: with the batch from 1 to 8, and from a folder of 10 photographs to one of 1,000.
+"""Scaling with the batch, from 1 to 8, and with the number of images in a folder, 10 and 1,000.
 
-Batches: `frames` form, a decoded image of 720×1280 so many times, to masks; the batches take turns.
-Folders: `dsunet-run predict` in a process of its own, from its start to its end, on JPEG files of
-320×240; peak memory is the process's whole resident set.  The folders take turns.
+Batches: `frames` form, from copies of a decoded image of 1280×720 to masks, interleaved.
+Folders: `dsunet-run predict` in a new process, from its start to its end, on JPEG files of 320×240,
+interleaved; peak memory is the resident set of the process.
 
-Regime: CPU, float32, random weights, all cores.
+Conditions: CPU, float32, randomly initialised weights, all cores.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def main() -> None:
         "--folder-rounds",
         type=int,
         default=3,
-        help="Turns of each folder; 0 measures the batches alone (%(default)s).",
+        help="Number of rounds for folders; 0 skips them (default: %(default)s).",
     )
     arguments = parser.parse_args()
-    from exporting import export_ours, new_model
+    from exports import export_ours, new_model
 
     with tempfile.TemporaryDirectory() as folder:
         artifact = Path(folder) / "frames.onnx"
@@ -66,7 +66,7 @@ def main() -> None:
 def measure_batches(
     artifact: Path, batches: Sequence[int], schedule: Schedule
 ) -> list[dict[str, Any]]:
-    """Latency and throughput of each batch."""
+    """Measure latency and throughput of each batch."""
     options = BenchOptions([artifact], batches=batches, schedule=schedule, cold_starts=False)
     found = []
     for one in run(options, sys.stderr).measurements:
@@ -83,7 +83,7 @@ def measure_batches(
 
 
 def measure_folders(artifact: Path, counts: Sequence[int], rounds: int) -> list[dict[str, Any]]:
-    """Seconds and peak memory of a process for each folder; none without rounds."""
+    """Measure seconds and peak memory of a process for each folder; empty without rounds."""
     if not rounds:
         return []
     seconds: dict[int, list[float]] = {count: [] for count in counts}
@@ -113,7 +113,7 @@ def measure_folders(artifact: Path, counts: Sequence[int], rounds: int) -> list[
 
 
 def fill(folder: Path, count: int) -> Path:
-    """A folder of so many photographs."""
+    """Write a folder of `count` JPEG files."""
     folder.mkdir()
     first = make_image(folder / "0.jpg", PHOTOGRAPH)
     for index in range(1, count):

@@ -1,12 +1,12 @@
 """Latency of one image on the CPU: PyTorch eager and compiled, ONNX Runtime with two exports.
 
-pytorch_eager            as it is
-pytorch_compiled         `torch.compile`; its first call, which compiles, is timed apart
-onnxruntime_bare         a bare `torch.onnx.export` of the plain model
+pytorch_eager            eager mode
+pytorch_compiled         `torch.compile`; the first call, which compiles, is timed separately
+onnxruntime_bare         a bare `torch.onnx.export` of the original model
 onnxruntime_rewritten    `dsunet-export onnx`
 
-Regime: `tensors` form, batch 1, float32, random weights, the same random inputs for all, all cores.
-One process holds all four, which take turns.
+Conditions: `tensors` form, batch 1, float32, randomly initialised weights, the same random inputs
+for all, all cores.  All four are measured interleaved in one process.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def main() -> None:
     parser.add_argument("--preset", default="large")
     add_schedule_options(parser)
     parser.add_argument(
-        "--no-compile", action="store_true", help="Without torch.compile, which needs a compiler."
+        "--no-compile", action="store_true", help="Skip torch.compile, which needs a C++ compiler."
     )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        # So that compiling is timed, and not reading what an earlier run compiled.
+        # An empty cache, so that compilation is timed.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{folder}/inductor"
         sessions, macs = open_sessions(arguments.preset, Path(folder))
         found = measure(arguments, sessions)
@@ -53,9 +53,9 @@ def main() -> None:
 
 
 def open_sessions(preset: str, folder: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """ONNX Runtime with both exports, and multiply-adds before and after the rewrites."""
+    """Return calls of ONNX Runtime with both exports, and their multiply-adds."""
     import onnxruntime
-    from exporting import export_ours, export_plain, new_model
+    from exports import export_ours, export_plain, new_model
 
     export_plain(new_model(preset), folder / f"{PLAIN}.onnx")
     manifest = export_ours(new_model(preset), folder / f"{OURS}.onnx")
@@ -71,7 +71,7 @@ def open_sessions(preset: str, folder: Path) -> tuple[dict[str, Any], dict[str, 
 
 def measure(arguments: argparse.Namespace, sessions: dict[str, Any]) -> dict[str, Any]:
     import torch
-    from exporting import new_model
+    from exports import new_model
 
     from dsunet_export.graph import TensorsGraph, example_inputs
 
@@ -113,7 +113,7 @@ def _session_call(session: Any, arrays: dict[str, Any]) -> Call:
 def _torch_call(module: Any, tensors: dict[str, Any]) -> Call:
     import torch
 
-    # A mode belongs to a thread, and each turn has one of its own.
+    # Inference mode is per thread, and each measurement has its own thread.
     call: Call = torch.inference_mode()(lambda: module(**tensors))
     return call
 

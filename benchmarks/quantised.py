@@ -1,11 +1,11 @@
-"""What 8-bit integers buy on a CPU, beside ONNX Runtime's own dynamic quantisation.
+"""Latency and size in INT8 on a CPU, compared with ONNX Runtime's dynamic quantisation.
 
 fp32     `dsunet-export onnx`
 int8     `dsunet-export onnx --precision int8`
-dynamic  a bare `torch.onnx.export` of the plain model, then `quantize_dynamic` of its products
+dynamic  a bare `torch.onnx.export` of the plain model, then `quantize_dynamic` of its matmuls
 
-Regime: `tensors` form, batch 1, random weights, the same random inputs for all, all cores, in
-turns.  What the forms lose shows on trained weights: demonstration.py.
+Conditions: `tensors` form, batch 1, randomly initialised weights, the same random inputs for all,
+all cores, interleaved.  For the accuracy with trained weights see demonstration.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from common import (
     summary,
     write,
 )
-from exporting import export_ours, export_plain, new_model
+from exports import export_ours, export_plain, new_model
 from onnxruntime.quantization import quantize_dynamic
 
 from dsunet.scenes import write_scenes
@@ -34,7 +34,7 @@ from dsunet_export.options import ExportPrecision
 from dsunet_runtime.bench.workload import Call
 
 CALIBRATION = 4
-"""Images: their ranges mean nothing to random weights, and the time of a call depends on none."""
+"""Number of calibration images; the latency does not depend on the ranges."""
 
 
 def main() -> None:

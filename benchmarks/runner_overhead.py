@@ -1,17 +1,17 @@
-"""What `Segmenter` adds to ONNX Runtime: time of a call, and host memory from call to call.
+"""Overhead of `Segmenter` over ONNX Runtime: time per call, and host memory over many calls.
 
-Time: the same session on the same buffers, called as it is and through `Segmenter`, in turns.
+Time: the same session on the same buffers, called directly and through `Segmenter`, interleaved.
 
-tensors, batch 1 and 4    `infer` of images that are prepared, against a stacked batch
-frames, batch 1           `batch` of a decoded image of 720×1280 to its mask, against the image
+tensors, batch 1 and 4    `infer` of prepared images, against the stacked batch
+frames, batch 1           `batch` of a decoded image of 1280×720, against the image as an array
 
-The bound is 3 % or 0.2 ms, whichever is larger, on the median over the rounds of what a call takes
-more.  It is the same session because threads of two would wait for work beside each other.
+The limit for the overhead, median over the rounds, is 3 % or 0.2 ms, whichever is larger.  Both use
+one session, because the spinning threads of two sessions would disturb each other.
 
-Memory: after a warm-up, the `tensors` form again and again; resident memory of the process, and
-what Python and NumPy hold (`tracemalloc`), at the beginning, at the end and between.
+Memory: repeated calls in the `tensors` form after a warm-up; resident memory of the process and
+allocations of Python and NumPy (`tracemalloc`) at the start, in between and at the end.
 
-Regime: CPU, float32, random weights, all cores.
+Conditions: CPU, float32, randomly initialised weights, all cores.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter
 
 SHARE, SECONDS = 0.03, 2e-4
-"""The bound."""
+"""Limit of the overhead."""
 FRAME = (720, 1280)
 """Height and width."""
 WARM_UP_CALLS = 50
 LOOKS = 20
-"""How often memory is looked at."""
+"""Number of memory samples."""
 
 
 class Opened(NamedTuple):
-    """One session, with and without the runner."""
+    """One session, called directly and through the runner."""
 
     segmenter: Segmenter
     session: Any
@@ -66,10 +66,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", default="nano")
-    parser.add_argument("--calls", type=int, default=2000, help="For memory (%(default)s).")
+    parser.add_argument(
+        "--calls",
+        type=int,
+        default=2000,
+        help="Number of calls for the memory measurement (default: %(default)s).",
+    )
     add_schedule_options(parser, rounds=100, seconds=30)
     arguments = parser.parse_args()
-    from exporting import export_ours, new_model
+    from exports import export_ours, new_model
 
     with tempfile.TemporaryDirectory() as name:
         forms = {form: Path(name) / f"{form}.onnx" for form in InputForm}
@@ -80,7 +85,7 @@ def main() -> None:
 
 
 def measure(forms: dict[InputForm, Path], schedule: Schedule, calls: int) -> dict[str, Any]:
-    """Time and memory, of an artifact in each form."""
+    """Measure time and memory for an artifact in each form."""
     rgb = np.random.default_rng(0).integers(0, 256, (*FRAME, 3), np.uint8)
     time = {}
     with opened(forms[InputForm.TENSORS]) as one:
@@ -101,7 +106,7 @@ def opened(artifact: Path) -> Iterator[Opened]:
 
 
 def infer_calls(one: Opened, rgb: NDArray[np.uint8], batch: int) -> tuple[Call, Call]:
-    """Without and with the runner, from the network's inputs to its outputs."""
+    """Return calls without and with the runner, from input to output tensors."""
     prepared = [one.segmenter.prepare(rgb)] * batch
     names = prepared[0].inputs
     buffers = {name: np.stack([image.inputs[name] for image in prepared]) for name in names}
@@ -109,13 +114,13 @@ def infer_calls(one: Opened, rgb: NDArray[np.uint8], batch: int) -> tuple[Call, 
 
 
 def frame_calls(one: Opened, rgb: NDArray[np.uint8]) -> tuple[Call, Call]:
-    """Without and with the runner, from a decoded image to its mask."""
+    """Return calls without and with the runner, from a decoded image to its mask."""
     buffers = {"image": rgb[None]}
     return lambda: one.session.run(None, buffers), lambda: one.segmenter.batch([rgb])
 
 
 def compare(bare: Call, with_runner: Call, schedule: Schedule) -> dict[str, Any]:
-    """Seconds of both, what the runner adds, and whether that is within the bound."""
+    """Measure both calls, the overhead, and whether it is within the limit."""
     times = measure_interleaved_calls({"bare": bare, "segmenter": with_runner}, schedule)
     print_times(times)
     added = [a - b for a, b in zip(times["segmenter"], times["bare"], strict=True)]
@@ -134,9 +139,9 @@ def compare(bare: Call, with_runner: Call, schedule: Schedule) -> dict[str, Any]
 
 
 def watch_memory(call: Call, calls: int) -> dict[str, Any]:
-    """Bytes held after so many calls, and the most that Python and NumPy took during them."""
+    """Measure memory over calls, and the peak allocation of Python and NumPy during a call."""
     step = max(1, calls // LOOKS)
-    # What is seen goes where it takes no further memory.
+    # Preallocated, so that recording takes no further memory.
     seen = np.zeros((LOOKS + 1, 3), np.int64)
     tracemalloc.start()
     for _ in range(WARM_UP_CALLS):

@@ -1,14 +1,15 @@
-"""Training: images per second with and without the cache of DINOv2's maps; memory checkpointed.
+"""Training: throughput with and without the DINOv2 feature cache; memory with checkpointing.
 
-Three loops train the same network from the same weights on the same batches: `published`, a
-straightforward loop like the published code's; `ours`; and `ours_cached`, with the feature cache
-filled.  Regime: frozen encoders, random weights, float32 unless `--precision` says otherwise,
-workers decode and resample in all three, time from batch to optimizer step including the wait for
-the batch.  One process holds all three; a round times each for some steps, beginning with another
-one every time, and the first round is not counted.  Filling the cache is timed apart.
+Three loops train the same network from the same weights on the same batches: `published`, a loop as
+in the published code; `ours`; and `ours_cached`, with a filled feature cache.
 
-Peak memory is that of a process of its own for each variant: on the CPU the whole resident set, on
-a GPU what PyTorch allocated.
+Conditions: frozen encoders, randomly initialised weights, float32 unless `--precision` is given.
+Workers decode and resample in all three.  The time of a step includes waiting for the batch.  All
+loops run in one process, interleaved: each round times some steps of each and starts with another
+loop; the first round is not counted.  Filling the cache is timed separately.
+
+Peak memory is measured in a new process for each variant: the resident set on a CPU, PyTorch's
+allocations on a GPU.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ from dsunet.training.run import make_fabric
 from dsunet.training.step import Stepper
 
 Step = Callable[[], None]
-"""Takes the next batch and changes the weights."""
+"""Performs one training step."""
 
 
 class PublishedDataset(Dataset[dict[str, Tensor]]):
-    """Decoding and augmentation with torchvision, as the published code has them."""
+    """Decoding and augmentation with torchvision, as in the published code."""
 
     def __init__(self, pairs: list[Pair], config: DSUNetConfig) -> None:
         self.pairs = pairs
@@ -92,7 +93,7 @@ def endless(loader: Callable[[int], DataLoader[Any]]) -> Iterator[dict[str, Tens
 
 
 def published_step(model: DSUNet, options: TrainingOptions, data: TrainingData) -> Step:
-    """The published loop."""
+    """Set up the loop of the published code."""
     dataset = PublishedDataset(list(data.pairs), model.config)
     device = options.device.resolve()
     batches = endless(
@@ -155,7 +156,7 @@ def trainable(config: DSUNetConfig) -> DSUNet:
 
 
 def measure_speed(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Seconds of a step, for each loop, and of filling the cache."""
+    """Measure seconds per step for each loop, and of filling the cache."""
     options = run_options(arguments, folder)
     cached = run_options(arguments, folder, cache=folder / "cache")
     data = find_data(options)
@@ -225,7 +226,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=3, help="Of each loop in a round.")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=3,
+        help="Number of steps per loop and round (default: %(default)s).",
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--workers", type=int, default=1)
@@ -233,8 +239,12 @@ def main() -> None:
     parser.add_argument(
         "--precision", choices=(Precision.FP32, Precision.BF16), default=Precision.FP32
     )
-    parser.add_argument("--variant", choices=("plain", "checkpointing"), help="Memory, here.")
-    parser.add_argument("--data", type=Path, help="Of --variant.")
+    parser.add_argument(
+        "--variant",
+        choices=("plain", "checkpointing"),
+        help="Internal: measure the memory of one variant.",
+    )
+    parser.add_argument("--data", type=Path, help="Internal: data folder for --variant.")
     arguments = parser.parse_args()
     if arguments.variant:
         print(json.dumps(measure_memory(arguments, arguments.data)))

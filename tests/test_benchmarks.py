@@ -20,7 +20,7 @@ from tests.runtime import artifacts
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(p.name for p in BENCHMARKS.glob("*.py") if "\ndef main()" in p.read_text())
-PLAN = Schedule(rounds=2, calls=4, max_warm_up=0.1)
+SCHEDULE = Schedule(rounds=2, calls=4, max_warm_up=0.1)
 CIRCUMSTANCES = {
     "processor": "Z80",
     "cores": 1,
@@ -57,7 +57,7 @@ def forms(tmp_path: Path) -> dict[InputForm, Path]:
 
 
 def page(folder: Path) -> dict[str, str]:
-    files: dict[str, str] = importlib.import_module("report").make_report(folder)
+    files: dict[str, str] = importlib.import_module("readme").make_readme(folder)
     return files
 
 
@@ -100,7 +100,7 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_runner_overhead(forms: dict[InputForm, Path], results: Path) -> None:
-    found = script("runner_overhead").measure(forms, PLAN, calls=40)
+    found = script("runner_overhead").measure(forms, SCHEDULE, calls=40)
     write("runner_overhead", found)
     for one in found["time"].values():
         bare, ours = (one["times"][name]["all_s"] for name in ("bare", "segmenter"))
@@ -120,7 +120,7 @@ def test_frames(
 ) -> None:
     frames = script("frames")
     monkeypatch.setattr(frames, "SIZES", {"small": (30, 40), "wide": (30, 80)})
-    write("frames", {"sizes": frames.measure(forms, PLAN)})
+    write("frames", {"sizes": frames.measure(forms, SCHEDULE)})
     files = page(results)
     assert "| wide, 80×30 |" in files["README.md"]
     assert files["plots/frames.svg"].count("<circle") == 2 * 2
@@ -129,7 +129,7 @@ def test_frames(
 def test_growth(forms: dict[InputForm, Path], results: Path) -> None:
     growth = script("growth")
     artifact = forms[InputForm.FRAMES]
-    batches = growth.measure_batches(artifact, (1, 2), PLAN)
+    batches = growth.measure_batches(artifact, (1, 2), SCHEDULE)
     folders = growth.measure_folders(artifact, (2, 5), rounds=1)
     write("growth", {"batches": batches, "folders": folders})
     assert [one["latency"]["calls"] for one in batches] == [4, 4]
@@ -152,11 +152,11 @@ def test_ratios_are_of_rounds(results: Path) -> None:
     readme = page(results)["README.md"]
     assert "| PyTorch eager | 4.00 s (4.00 to 4.00 s) | **1.00** (0.50 to 1.50) |" in readme
     assert "Z80, 1 cores, 2026-11-21, commit abc" in readme
-    assert "Multiply-adds: 70.0 G plain, 66.7 G ours." in readme
+    assert "Multiply-adds: 70.0 G in the bare export, 66.7 G with `dsunet-export onnx`." in readme
 
 
 def test_page_of_a_gpu(results: Path) -> None:
-    ways = importlib.import_module("reporting.gpus")._GPU_WAYS
+    ways = importlib.import_module("sections.gpus")._GPU_WAYS
     names = [f"{way}_{precision}" for precision in ("fp32", "fp16") for way in ways]
     times = {name: [0.001 * (index + 1)] * 3 for index, name in enumerate(names)}
     document = {**CIRCUMSTANCES, "gpu": "RTX 4090", "driver": "580", "doubts": [], "left_out": {}}
@@ -164,7 +164,7 @@ def test_page_of_a_gpu(results: Path) -> None:
     results.mkdir()
     (results / "gpu_large.json").write_text(json.dumps(document))
     readme = page(results)["README.md"]
-    assert "| TensorRT, a plain export | 5.00 ms (5.00 to 5.00 ms) | **1.20**" in readme
+    assert "| TensorRT, plain export | 5.00 ms (5.00 to 5.00 ms) | **1.20**" in readme
     assert "RTX 4090, driver 580" in readme
 
 
@@ -182,8 +182,8 @@ def test_page_of_batches_on_a_gpu(results: Path) -> None:
     (results / "gpu_batches_torch.json").write_text(json.dumps(document))
     readme = page(results)["README.md"]
     assert "| PyTorch eager | 1 | 50.0 ms (40.0 to 60.0 ms) | 20.0 | 25.0% |" in readme
-    assert "Left out: torch_compiled, batch 8: no compiler" in readme
-    assert "Doubtful: batch 1: it was hot" in readme
+    assert "Not measured: torch_compiled, batch 8: no compiler" in readme
+    assert "Warning: batch 1: it was hot" in readme
 
 
 def test_page_of_engines_that_are_refused(results: Path) -> None:
@@ -199,8 +199,8 @@ def test_page_of_engines_that_are_refused(results: Path) -> None:
 
 def test_old_plots_go(tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(BENCHMARKS / "plots", tmp_path / "plots")
-    monkeypatch.setattr(sys, "argv", ["report.py", "-o", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["readme.py", "-o", str(tmp_path)])
     results.mkdir()
-    runpy.run_path(str(BENCHMARKS / "report.py"), run_name="__main__")
+    runpy.run_path(str(BENCHMARKS / "readme.py"), run_name="__main__")
     assert not [*(tmp_path / "plots").iterdir()]
     assert (tmp_path / "README.md").is_file()

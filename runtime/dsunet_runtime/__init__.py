@@ -1,10 +1,13 @@
-"""Run an exported DSU-Net: from an artifact and an image to a mask.  No PyTorch.
+"""Runtime for exported DSU-Net artifacts: images in, masks out.  It does not depend on PyTorch.
+
+    import dsunet_runtime
 
     with dsunet_runtime.load("dsunet.onnx") as segmenter:  # or "dsunet.engine"
-        mask = segmenter("photo.jpg")  # uint8 H×W
+        mask = segmenter("photo.jpg")  # uint8, H×W
 
-NumPy and Pillow are imported when `load` or `Segmenter` is first used, ONNX Runtime or TensorRT
-when an artifact is loaded: importing this package costs next to nothing.
+The names in `__all__` are the public API.  All other modules are internal and may change without
+notice.  NumPy and Pillow are imported at the first use of `load` or `Segmenter`, ONNX Runtime or
+TensorRT when an artifact is loaded, so that importing this package takes a few milliseconds.
 """
 
 from __future__ import annotations
@@ -40,6 +43,10 @@ __all__ = [
     "load",
     "read_manifest",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

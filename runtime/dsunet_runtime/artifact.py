@@ -1,4 +1,4 @@
-"""An artifact on disk: its manifest, and whether the files beside it are the right ones."""
+"""An artifact on disk: its manifest, and integrity checks of the files that belong to it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,23 @@ from dsunet_runtime.onnx_weights import external_files
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """The manifest of an artifact, without reading its weights or loading a backend.
+    """Read the manifest of an artifact, without reading its weights or loading a backend.
 
-    An ONNX file ends in its own; that of an engine, `NAME.engine` or `NAME.plan`, lies beside it
-    with `.json` behind its name.  The manifest is checked against the digest that it carries.
-    Raises ArtifactError if the file cannot be read, is no ONNX file, or has no manifest that this
-    version reads.
+    An ONNX file contains its manifest, at its end.  The manifest of an engine, `NAME.engine` or
+    `NAME.plan`, is the file `NAME.engine.json` or `NAME.plan.json` next to it.
+
+        manifest = dsunet_runtime.read_manifest("dsunet.onnx")
+        print(manifest.input_form, manifest.precision.compute)
+
+    Args:
+        path: ONNX file or TensorRT engine written by `dsunet-export`.
+
+    Returns:
+        The manifest, verified against the SHA-256 that it contains.
+
+    Raises:
+        ArtifactError: The file cannot be read, is not an artifact, or its manifest is damaged or of
+            a format version that this package does not support.
     """
     path = Path(path)
     if is_engine(path):
@@ -43,17 +54,17 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """What an ONNX artifact ends in: its manifest as an entry of metadata."""
+    """Encode a manifest as the metadata entry at the end of an ONNX artifact."""
     return encode_metadata(METADATA_KEY, manifest.to_json())
 
 
 def engine_manifest_file(path: Path) -> Path:
-    """Where the manifest of the engine `path` lies."""
+    """Return the path of an engine's manifest."""
     return path.with_name(f"{path.name}.json")
 
 
 def check_sizes(path: Path, manifest: Manifest) -> None:
-    """Raise ArtifactError unless every file of the artifact at `path` lies beside it, whole."""
+    """Raise ArtifactError unless every file of the artifact exists and has the expected size."""
     if manifest.engine is not None:
         _check_engine_size(path, manifest.engine)
         if manifest.engine.weights_stripped:
@@ -62,26 +73,26 @@ def check_sizes(path: Path, manifest: Manifest) -> None:
     for expected in manifest.files:
         file = path.with_name(expected.name)
         size = _size(
-            file, f"missing; {path.name} keeps weights in it, so move or copy both together"
+            file, f"missing; {path.name} stores its weights in it: copy or move both together"
         )
         if size != expected.size:
             raise ArtifactError(
                 f"{file}: has {size} bytes and {path.name} was exported with one of "
-                f"{expected.size}: cut short or exchanged; copy it again, or export again"
+                f"{expected.size}: cut short or replaced; copy it again, or export again"
             )
 
 
 def check_hashes(path: Path, manifest: Manifest) -> None:
-    """Raise ArtifactError unless the artifact and what is beside it are as they were exported.
+    """Raise ArtifactError unless the SHA-256 of every file of the artifact is the expected one.
 
-    Reads all of them: let it run in a thread beside what else there is to do.
+    This reads all files completely; run it in a thread, in parallel with other work.
     """
     if manifest.engine is not None:
         _check_engine_hash(path, manifest.engine)
         if manifest.engine.weights_stripped:
             graph, graph_manifest = _weights_source(path, manifest)
             check_hashes(graph, graph_manifest)
-            check_weights_files(graph, graph_manifest)  # before TensorRT opens them
+            check_weights_files(graph, graph_manifest)  # before TensorRT opens these files
         return
     if _digest(path, manifest.graph.size).sha256 != manifest.graph.sha256:
         raise ArtifactError(
@@ -93,20 +104,20 @@ def check_hashes(path: Path, manifest: Manifest) -> None:
         if _digest(file).sha256 != expected.sha256:
             raise ArtifactError(
                 f"{file}: not the file that {path.name} was exported with (its SHA-256 differs): "
-                f"damaged or exchanged; copy it again, or export again"
+                f"damaged or replaced; copy it again, or export again"
             )
 
 
 def weights_files(path: Path, manifest: Manifest) -> dict[str, Path]:
-    """The files beside the ONNX artifact at `path` that hold weights, by the names it has for them.
+    """Map the names of external weights files in the manifest to their paths.
 
-    A manifest that was read has plain names only.
+    The names contain no folders; `bounds` checks that when a manifest is read.
     """
     return {file.name: path.with_name(file.name) for file in manifest.files}
 
 
 def check_weights_files(path: Path, manifest: Manifest) -> None:
-    """Raise ArtifactError if the graph at `path` reads weights from files of other names."""
+    """Raise ArtifactError if the graph reads weights from files that the manifest does not name."""
     strangers = external_files(path) - weights_files(path, manifest).keys()
     if strangers:
         raise ArtifactError(
@@ -116,21 +127,21 @@ def check_weights_files(path: Path, manifest: Manifest) -> None:
 
 
 def weights_source(path: Path, manifest: Manifest) -> Path:
-    """The ONNX file with the weights of the stripped engine at `path`.
+    """Return the ONNX file that contains the weights of a weight-stripped engine.
 
-    Raises ArtifactError unless it lies beside the engine and says of itself that it is the file
-    that the engine was built from; whether that is true, `check_hashes` finds out.
+    Raises ArtifactError unless the file is next to the engine and its manifest has the size and the
+    SHA-256 of the graph that the engine was built from.  `check_hashes` verifies the content.
     """
     graph, _ = _weights_source(path, manifest)
     return graph
 
 
 def _weights_source(path: Path, manifest: Manifest) -> tuple[Path, Manifest]:
-    """The same, with that file's own manifest."""
+    """Like `weights_source`, together with the manifest of that ONNX file."""
     graph = path.with_name(manifest.graph.name)
     _size(
         graph,
-        f"missing; {path.name} was built without weights and takes them from it, so copy both "
+        f"missing; {path.name} was built without weights and reads them from it: copy both "
         f"together, or build without `--strip-weights`",
     )
     found, expected = read_manifest(graph), manifest.graph
@@ -140,8 +151,8 @@ def _weights_source(path: Path, manifest: Manifest) -> tuple[Path, Manifest]:
         None,
     ):
         raise ArtifactError(
-            f"{graph}: not the file that {path.name} was built from and takes its weights from: "
-            f"copy that one beside it, or build the engine again with `dsunet-export trt`"
+            f"{graph}: not the file that {path.name} was built from and reads its weights from: "
+            f"copy the right one next to it, or build the engine again with `dsunet-export trt`"
         )
     return graph, found
 
@@ -156,7 +167,7 @@ def _read_engine_manifest(path: Path) -> Manifest:
         if recognise(path).is_other_model:
             raise ArtifactError(f"{path}: {why_no_artifact(path)}") from error
         raise ArtifactError(
-            f"{file}: missing; it describes {path.name}, so copy both together, or build the "
+            f"{file}: missing; it describes {path.name}: copy both together, or build the "
             f"engine again with `dsunet-export trt`"
         ) from error
     except OSError as error:
@@ -166,7 +177,7 @@ def _read_engine_manifest(path: Path) -> Manifest:
     manifest = _decode(file, document)
     if manifest.engine is None:
         raise ArtifactError(
-            f"{file}: describes an ONNX file and no engine: build one with `dsunet-export trt`"
+            f"{file}: describes an ONNX file, not an engine: build one with `dsunet-export trt`"
         )
     return manifest
 
@@ -176,7 +187,7 @@ def _check_engine_size(path: Path, engine: Engine) -> None:
     if size != engine.file.size:
         raise ArtifactError(
             f"{path}: has {size} bytes and {engine_manifest_file(path).name} describes an engine "
-            f"of {engine.file.size}: cut short, or not a pair; copy both again, or build again"
+            f"of {engine.file.size}: cut short, or another engine; copy both again, or build again"
         )
 
 
@@ -184,12 +195,12 @@ def _check_engine_hash(path: Path, engine: Engine) -> None:
     if _digest(path).sha256 != engine.file.sha256:
         raise ArtifactError(
             f"{path}: not the engine that {engine_manifest_file(path).name} describes (its "
-            f"SHA-256 differs): damaged, or not a pair; copy both again, or build again"
+            f"SHA-256 differs): damaged, or another engine; copy both again, or build again"
         )
 
 
 def _check_end(path: Path, manifest: Manifest, document: str) -> None:
-    """An ONNX file has nothing but its manifest after the bytes whose hash the manifest holds."""
+    """Check that an ONNX file contains only its manifest after the bytes that the hash covers."""
     expected = encode_metadata(METADATA_KEY, document)
     try:
         with open_regular(path) as file:
@@ -212,7 +223,7 @@ def _decode(file: Path, document: str) -> Manifest:
 
 
 def _size(file: Path, missing: str) -> int:
-    """Bytes of a file.  `missing` is what is said if it is not there."""
+    """Return the size of a file; `missing` is the message if it does not exist."""
     try:
         with open_regular(file) as opened:
             return os.fstat(opened.fileno()).st_size

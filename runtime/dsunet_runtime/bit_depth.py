@@ -1,9 +1,9 @@
-"""Pixels of more than 8 bits: what their values mean, as 8-bit levels.
+"""Conversion of pixels with more than 8 bits to 8-bit levels.
 
-Files say how many bits a value is stored in, and seldom how many of them are used.  Cameras and
-instruments store 10 or 12 bits in 16, and some programs store 8; read as 16 bits these are almost
-black.  TIFF has a tag for the highest value.  Without it, an image that uses less than a sixteenth
-of its range is refused.
+Files declare how many bits store a value, but seldom how many are significant.  Cameras and
+instruments store 10 or 12 bits in 16, and some programs store 8; read as 16 bits, such images are
+almost black.  TIFF has a tag for the highest value.  Without it, an image that uses less than a
+sixteenth of its range is rejected.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dsunet_runtime.errors import ImageError
 _MAX_SAMPLE_VALUE = 281  # TIFF's tag
 _FEWEST_BITS, _MOST_BITS = 8, 16
 _LOWEST_PEAK = 1 << 12
-"""An image of 16 bits whose values all lie below this is taken for one of 12 bits or fewer."""
+"""16-bit images whose values are all below this are assumed to have 12 bits or fewer."""
 _NO_RANGE = "pixels have no known range: save it with 8 or 16 bits"
 
 
 def stored_bits(image: Image.Image) -> int:
-    """How many bits the values of an image have that is not loaded yet: 8, or 9 to 16.
+    """Return the significant bits of an image that is not loaded yet: 8, or 9 to 16.
 
     Raises ImageError for signed values.
     """
@@ -37,20 +37,21 @@ def stored_bits(image: Image.Image) -> int:
 
 
 def grey_levels(values: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
-    """Grey values of `bits` bits as 8-bit levels: the high byte."""
+    """Convert grey values of `bits` bits to 8-bit levels: the high byte."""
     highest = int(values.max())
     if values.min() < 0 or highest > 0xFFFF:
         raise ImageError(f"32-bit {_NO_RANGE}")
     if highest >> bits:
-        raise ImageError(f"is said to have {bits} bits, but its highest value is {highest}")
+        raise ImageError(f"declares {bits} bits, but its highest value is {highest}")
     if bits == _MOST_BITS and highest:
         _check_peak(highest)
     return (values >> (bits - 8)).astype(np.uint8)
 
 
 def check_colour(rgb: Image.Image) -> None:
-    """Raise ImageError if an image of 16 bits a channel, of which Pillow kept the high bytes, uses
-    next to none of its range.
+    """Raise ImageError if an image of 16 bits per channel uses too little of its range.
+
+    Pillow has kept the high bytes.
     """
     extrema = rgb.getextrema()
     highest = max(high for _, high in extrema)  # type: ignore[misc]  # of three bands, so pairs
@@ -66,7 +67,7 @@ def _check_peak(highest: int) -> None:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How Pillow's decoder describes the pixels in the file, such as `RGB;16B`."""
+    """Pillow's raw mode of the pixels in the file, such as `RGB;16B`."""
     tiles = getattr(image, "tile", None)
     arguments = tiles[0].args if tiles else ()
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -74,7 +75,7 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def _declared_bits(image: Image.Image) -> int | None:
-    """How many bits a TIFF file says are used, if it says that of whole bits."""
+    """Significant bits declared by a TIFF file; None if there is no such declaration."""
     tags = getattr(image, "tag_v2", {})
     value = tags.get(_MAX_SAMPLE_VALUE)
     highest = max(value) if isinstance(value, tuple) and value else value

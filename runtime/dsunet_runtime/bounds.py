@@ -1,7 +1,7 @@
-"""The bounds of a manifest's values, beyond their types: sizes, names of files, versions.
+"""Validation of a manifest's values beyond their types: sizes, file names, versions.
 
-A manifest is read before anything else of an artifact, which may come from anybody.  Its values
-decide how much memory is allocated, which files are opened, and which commands messages advise.
+A manifest may come from an untrusted source.  Its values determine how much memory is allocated,
+which files are opened, and which commands appear in messages.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     )
 
 MAX_DIMENSION = 1 << 20
-"""Of a batch, and of a frame's height and width; memory sets a nearer limit."""
+"""Maximum of the batch and of the height and width of a frame."""
 MAX_SIDE = 4096
-"""Of an encoder's square input; at that size one image takes 200 MB."""
+"""Maximum side of an encoder's square input; one image of that size takes 200 MB."""
 
 _MAX_RANK = 8
 _MAX_BYTES = 1 << 48
-"""Of a file."""
+"""Maximum size of a file."""
 _MOST_GPUS = 100
 _MAX_NAME = 255
-"""Bytes, of file systems."""
+"""Maximum length of a file name in bytes."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TYPES = ("uint8", "float32")
 _SMALLEST_STD, _LARGEST_MEAN = 1e-6, 1e6
@@ -43,14 +43,14 @@ _COMPUTE_CAPABILITY = re.compile(r"\d{1,3}\.\d{1,2}")
 
 
 def check_bounds(manifest: Manifest) -> None:
-    """Raise ValueError, with a message that names the field, if the manifest is out of bounds."""
+    """Raise ValueError, which names the field, if a value of the manifest is out of bounds."""
     problem = next(_problems(manifest), None)
     if problem is not None:
         raise ValueError(problem)
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a manifest may call a file so: UTF-8, without slashes and control characters."""
+    """Whether a file name is UTF-8 without slashes and control characters."""
     try:
         length = len(name.encode())
     except UnicodeEncodeError:
@@ -62,7 +62,7 @@ def is_plain_name(name: str) -> bool:
 def _problems(manifest: Manifest) -> Iterator[str]:
     for kind, specs in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
         if not specs or len({spec.name for spec in specs}) != len(specs):
-            yield f"{kind} need at least one tensor, each with a name of its own"
+            yield f"{kind} must have at least one tensor, and names must be unique"
         for spec in specs:
             yield from _of_tensor(spec)
     yield from _of_preprocessing(manifest.preprocessing)
@@ -72,7 +72,7 @@ def _problems(manifest: Manifest) -> Iterator[str]:
         yield from _of_file(file)
     for rewrite in manifest.rewrites:
         if rewrite.macs_before < 1:
-            yield f"the rewrite {quote(rewrite.name)} has no multiply-adds before it"
+            yield f"macs_before of the rewrite {quote(rewrite.name)} is less than 1"
     if manifest.engine is not None:
         yield from _of_file(manifest.engine.file)
         yield from _of_engine(manifest.engine)
@@ -83,8 +83,8 @@ def _of_tensor(spec: TensorSpec) -> Iterator[str]:
         yield f"{quote(spec.name)} has the type {quote(spec.dtype)}, not {' or '.join(_TYPES)}"
     if not 1 <= len(spec.shape) <= _MAX_RANK or not all(map(_is_dimension, spec.shape)):
         yield (
-            f"{quote(spec.name)} has the shape {quote(spec.shape)}, where a dimension is a name or "
-            f"1 to {MAX_DIMENSION:,}"
+            f"{quote(spec.name)} has the shape {quote(spec.shape)}; a dimension must be a name or "
+            f"an integer from 1 to {MAX_DIMENSION:,}"
         )
 
 
@@ -95,11 +95,11 @@ def _is_dimension(dimension: int | str) -> bool:
 def _of_preprocessing(preprocessing: Preprocessing) -> Iterator[str]:
     for name, side in preprocessing.sizes.items():
         if not 1 <= side <= MAX_SIDE:
-            yield f"the input size of {quote(name)} is {side:,}, where {MAX_SIDE:,} is the limit"
+            yield f"the input size of {quote(name)} is {side:,}; it must be 1 to {MAX_SIDE:,}"
     if max(map(abs, preprocessing.mean)) > _LARGEST_MEAN:
-        yield f"mean is {quote(preprocessing.mean)}"
+        yield f"mean is out of range: {quote(preprocessing.mean)}"
     if not all(_SMALLEST_STD <= value <= _LARGEST_MEAN for value in preprocessing.std):
-        yield f"std is {quote(preprocessing.std)}"
+        yield f"std is out of range: {quote(preprocessing.std)}"
 
 
 def _of_profile(profile: Profile) -> Iterator[str]:
@@ -107,20 +107,20 @@ def _of_profile(profile: Profile) -> Iterator[str]:
     if len(set(map(len, shapes))) != 1 or not all(
         1 <= low <= best <= high <= MAX_DIMENSION for low, best, high in zip(*shapes, strict=True)
     ):
-        yield f"the profile of {quote(profile.input)} is no range within 1 to {MAX_DIMENSION:,}"
+        yield f"the profile of {quote(profile.input)} is not a range within 1 to {MAX_DIMENSION:,}"
 
 
 def _of_file(file: FileDigest) -> Iterator[str]:
     name = file.name
     if not is_plain_name(name):
-        yield f"{quote(name)} is no plain file name"
+        yield f"{quote(name)} is not a plain file name"
     if not 1 <= file.size <= _MAX_BYTES or not _SHA256.fullmatch(file.sha256):
         yield f"{quote(name)} has no valid size and SHA-256"
 
 
 def _of_engine(engine: Engine) -> Iterator[str]:
     if not _VERSION.fullmatch(engine.tensorrt_version):
-        yield f"tensorrt_version is {quote(engine.tensorrt_version)}"
+        yield f"tensorrt_version is not valid: {quote(engine.tensorrt_version)}"
     found = engine.compute_capabilities
     if not 1 <= len(found) <= _MOST_GPUS or not all(map(_COMPUTE_CAPABILITY.fullmatch, found)):
-        yield f"compute_capabilities is {quote(found)}"
+        yield f"compute_capabilities is not valid: {quote(found)}"

@@ -1,4 +1,4 @@
-"""What is closed when a `with` block ends."""
+"""Base class of objects that own a resource."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Self
 
 
 class Closeable(ABC):
-    """Something that holds a resource until it is closed; closing twice does nothing."""
+    """An object that owns a resource until it is closed.  Closing twice has no effect."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give the resource back."""
+        """Release the resource."""
 
     def __enter__(self) -> Self:
         return self

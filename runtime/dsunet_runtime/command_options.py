@@ -1,6 +1,6 @@
-"""Options that are checked while the command line is read: numbers within bounds, places to write.
+"""Options that are validated while the command line is parsed: numbers and output paths.
 
-What is refused here is wrong usage: one line, exit code 2, nothing done.
+Invalid values are wrong usage: one line on stderr and exit code 2, before any work.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import typer
 from dsunet_runtime.message_text import printable, quote, reason
 
 MAX_BATCH = 4096
-"""Of one training step."""
+"""Maximum batch of a training step."""
 MAX_SEED = 2**32 - 1
-"""The largest that every generator of random numbers takes that is used here."""
+"""The largest seed that all random number generators in use accept."""
 MAX_COUNT = 1_000_000
-"""Of images, calls, epochs: more than anybody waits for."""
+"""Maximum number of images, calls and epochs."""
 MAX_WORKERS = 1024
-"""Of threads and processes."""
+"""Maximum number of threads and processes."""
 _LONGEST_NUMBER = 40
 # fmt: off
 FILE_SUFFIXES = frozenset({
@@ -32,27 +32,27 @@ FILE_SUFFIXES = frozenset({
     ".png", ".pt", ".pth", ".safetensors", ".svg", ".tif", ".tiff", ".txt", ".webp", ".zip",
 })
 # fmt: on
-"""What the name of a file ends in, and hardly that of a new folder."""
+"""Suffixes that mark a path as a file, not a new folder."""
 
 
 def integer(*names: str, low: int, high: int, **settings: Any) -> Any:
-    """An option that takes an integer from `low` to `high`; its help says so."""
+    """Create an option for an integer from `low` to `high`, which are appended to its help."""
 
     def parse(text: str | int) -> int:
         try:
-            # Thousands of digits take Python long, and it refuses them in other words.
+            # Converting thousands of digits is slow, and Python has another message for them.
             value = int(text) if len(str(text)) <= _LONGEST_NUMBER else None
         except ValueError:
             value = None
         if value is None or not low <= value <= high:
-            raise typer.BadParameter(f"{quote(text)} is no integer from {low} to {high}")
+            raise typer.BadParameter(f"{quote(text)} is not an integer from {low} to {high}")
         return value
 
     return _number(*names, parse=parse, limits=f"{low} to {high}", **settings)
 
 
 def number(*names: str, low: float, high: float, **settings: Any) -> Any:
-    """An option that takes a number from `low` to `high`; its help says so."""
+    """Create an option for a number from `low` to `high`, which are appended to its help."""
 
     def parse(text: str | float) -> float:
         try:
@@ -60,14 +60,14 @@ def number(*names: str, low: float, high: float, **settings: Any) -> Any:
         except ValueError:
             value = math.nan
         if not low <= value <= high:  # NaN is not
-            raise typer.BadParameter(f"{quote(text)} is no number from {low:g} to {high:g}")
+            raise typer.BadParameter(f"{quote(text)} is not a number from {low:g} to {high:g}")
         return value
 
     return _number(*names, parse=parse, limits=f"{low:g} to {high:g}", **settings)
 
 
 def place_to_write(path: Path | None) -> Path | None:
-    """A typer callback for a file or folder, which need not exist, and neither its parents."""
+    """Typer callback for an output file or folder, which need not exist, nor its parents."""
     if path is None:
         return None
     if path.name == "-":
@@ -87,7 +87,7 @@ def place_to_write(path: Path | None) -> Path | None:
 
 
 def folder_to_write(path: Path | None) -> Path | None:
-    """The same for a folder of several files."""
+    """Typer callback for an output folder."""
     place_to_write(path)
     if path is not None and path.suffix.lower() in FILE_SUFFIXES and not path.is_dir():
         raise typer.BadParameter(
@@ -97,7 +97,7 @@ def folder_to_write(path: Path | None) -> Path | None:
 
 
 def file_to_write(path: Path | None) -> Path | None:
-    """The same for one file."""
+    """Typer callback for an output file."""
     place_to_write(path)
     if path is not None and path.is_dir():
         raise typer.BadParameter(f"{printable(path)} is a folder: name a file in it")
@@ -106,7 +106,7 @@ def file_to_write(path: Path | None) -> Path | None:
 
 @contextmanager
 def as_wrong_usage(*faults: type[Exception]) -> Iterator[None]:
-    """Let faults of what is made from the command line alone be wrong usage."""
+    """Convert exceptions caused by command-line values to wrong usage."""
     try:
         yield
     except faults as fault:
@@ -114,13 +114,13 @@ def as_wrong_usage(*faults: type[Exception]) -> Iterator[None]:
 
 
 def _check_parents(path: Path) -> None:
-    """Refuse a path below a folder in which nothing can be made."""
+    """Reject a path below a folder without write permission."""
     nearest = next((parent for parent in path.absolute().parents if parent.exists()), Path())
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise typer.BadParameter(f"{printable(path)} cannot be written: no permission in {nearest}")
 
 
 def _number(*names: str, parse: Callable[[Any], float], limits: str, **settings: Any) -> Any:
-    """Typer's own limits are said by half in its messages, and differently in each version."""
+    """Create an option.  Typer's own limits have incomplete messages that depend on its version."""
     settings["help"] = f"{settings['help']}  [{limits}]"
     return typer.Option(*names, parser=parse, **{"metavar": "N", **settings})

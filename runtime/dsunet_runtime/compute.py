@@ -1,4 +1,4 @@
-"""The precisions that an artifact may compute in."""
+"""Precisions of artifacts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dsunet_runtime.message_text import quote
 
 
 class Compute(enum.StrEnum):
-    """The element type of weights and matrix products, as the commands call it."""
+    """Element type of weights and matmuls, by the names of `--precision`."""
 
     FP32 = "fp32"
     FP16 = "fp16"
@@ -18,16 +18,16 @@ class Compute(enum.StrEnum):
 
     @property
     def element_type(self) -> str:
-        """As NumPy and the manifest call it."""
+        """Name in NumPy and in the manifest."""
         return {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[self]
 
     @classmethod
     def of(cls, element_type: str) -> Self:
-        """The one whose element type a manifest names.  Raises ArtifactError if there is none."""
+        """Return the precision of a manifest's element type.  Raises ArtifactError if unknown."""
         for compute in cls:
             if compute.element_type == element_type:
                 return compute
         raise ArtifactError(
             f"the manifest names the precision {quote(element_type)}, which this version does not "
-            f"know: export again"
+            f"support: export again"
         )

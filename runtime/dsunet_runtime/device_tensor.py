@@ -1,4 +1,4 @@
-"""A tensor on the GPU, said in plain numbers."""
+"""A tensor in GPU memory, described by address, shape and type."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DeviceTensor:
-    """Device memory that holds a tensor without gaps, in C's order.
+    """A contiguous tensor in GPU memory, in row-major order.
 
-    For `Segmenter.run_device`, where there is an address but no object that knows what lies there.
+    Use it with `Segmenter.run_device` where only an address is known, and not an object with
+    `__cuda_array_interface__` or DLPack.  It does not own the memory.
+
+        frames = DeviceTensor(pointer, (1, 720, 1280, 3), "uint8")
+
+    Args:
+        pointer: Device address in bytes, a multiple of 256.
+        shape: Number of elements along each dimension, the batch first.
+        dtype: NumPy's name of the element type: `uint8` or `float32`.
     """
 
     pointer: int
-    """The address, which must be a multiple of 256."""
     shape: tuple[int, ...]
     dtype: str
-    """For example `uint8` or `float32`."""

@@ -11,9 +11,9 @@ the text, before it parses anything and without printing a single number, and a 
 care sees one more field.
 
 An ONNX file holds the canonical form itself.  Beside an engine the document is indented for people,
-and stays valid if an editor indents it in another way; the order of the keys and the spelling of
-numbers and strings are covered.  The digest tells damage and edits; it is no signature, since
-anybody can compute it anew.
+and stays valid with any other indentation; the order of the keys and the spelling of
+numbers and strings are covered.  The digest detects damage and edits; it is not a signature,
+since anyone can compute it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def is_whole(text: str) -> bool:
 
 
 def canonical_form(text: str) -> str:
-    """A JSON document without the white space that means nothing."""
+    """Remove white space outside strings from a JSON document."""
     return _STRING_OR_SPACE.sub(lambda found: found[1] or "", text)
 
 

@@ -1,21 +1,24 @@
-"""What can go wrong in `dsunet_runtime`, and what each class means.
+"""The exceptions of `dsunet_runtime`.
 
 RuntimeFault
-├── ArtifactError        the artifact is broken, incomplete, or of a format not known here
-├── BackendError         the backend is missing, or cannot run this artifact on this machine
-├── ImageError           an image or a tensor of them cannot be read, or is not what is taken
-└── OutputError          a result cannot be written where it should go
+├── ArtifactError        the artifact is damaged, incomplete, or of an unsupported format
+├── BackendError         the backend is missing, or cannot run the artifact on this machine
+├── ImageError           an image or tensor cannot be read, or does not fit the artifact's inputs
+└── OutputError          a result cannot be written
 """
 
 from __future__ import annotations
 
 
-class RuntimeFault(Exception):  # noqa: N818 - the base of the errors, not one itself
-    """Base of every error this package raises on purpose; the message names the remedy."""
+class RuntimeFault(Exception):  # noqa: N818 - the base class, not an error itself
+    """Base class of all exceptions that this package raises deliberately.
+
+    The message is one line.  It names the file or value, and the remedy.
+    """
 
 
 class ArtifactError(RuntimeFault):
-    """The artifact is broken, incomplete, or of a format this version does not know."""
+    """The artifact is damaged, incomplete, or of a format that this version does not support."""
 
 
 class BackendError(RuntimeFault):
@@ -23,8 +26,8 @@ class BackendError(RuntimeFault):
 
 
 class ImageError(RuntimeFault):
-    """An image cannot be read, or it or a tensor is not of the size or type that is taken."""
+    """An image cannot be read, or an image or tensor has an unsupported size or type."""
 
 
 class OutputError(RuntimeFault):
-    """A result cannot be written where it should go."""
+    """A result cannot be written to its destination."""

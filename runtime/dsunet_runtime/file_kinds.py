@@ -1,4 +1,4 @@
-"""What a file is: by its name, and, for the message about a wrong one, by its first bytes."""
+"""Kinds of files, by suffix, and by the first bytes for error messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _START = 512
 
 
 class FileKind(enum.Enum):
-    """What a file's first bytes say that it is, as it reads after `is`."""
+    """Kind of a file by its first bytes; the values complete a sentence after `is`."""
 
     ONNX = "an ONNX file"
     ENGINE = "a TensorRT engine"
@@ -39,7 +39,7 @@ class FileKind(enum.Enum):
 
     @property
     def is_other_model(self) -> bool:
-        """Whether it is a network, and no engine."""
+        """Whether it is a model, but not an engine."""
         return self is FileKind.ONNX or self.is_checkpoint
 
 
@@ -70,7 +70,7 @@ def is_onnx(path: str | os.PathLike[str]) -> bool:
 
 
 def recognise(path: Path) -> FileKind:
-    """What a file is, by its first bytes.  Raises OSError if they cannot be read."""
+    """Determine the kind of a file by its first bytes.  Raises OSError if it cannot be read."""
     if path.is_dir():
         return FileKind.FOLDER
     with open_regular(path) as file:
@@ -81,8 +81,9 @@ def recognise(path: Path) -> FileKind:
 
 
 def why_no_artifact(path: Path) -> str:
-    """What is wrong with a file that is no artifact, to follow its name, and the command that
-    helps.  Raises OSError if it cannot be read.
+    """Explain why a file is not an artifact, with the command that helps, to follow its name.
+
+    Raises OSError if the file cannot be read.
     """
     kind = recognise(path)
     if kind.is_checkpoint:
@@ -97,7 +98,7 @@ def why_no_artifact(path: Path) -> str:
 
 
 def why_no_checkpoint(path: Path) -> str:
-    """The same for a file that is no checkpoint."""
+    """Explain why a file is not a checkpoint, like `why_no_artifact`."""
     kind = recognise(path)
     if kind in (FileKind.ONNX, FileKind.ENGINE):
         return _misnamed(path, kind) or (
@@ -108,7 +109,7 @@ def why_no_checkpoint(path: Path) -> str:
 
 
 def _misnamed(path: Path, kind: FileKind) -> str | None:
-    """For an artifact whose name does not tell its kind."""
+    """The message for an artifact with the wrong suffix."""
     if kind is FileKind.ENGINE and not is_engine(path):
         suffix = ENGINE_SUFFIX
     elif kind is FileKind.ONNX and not is_onnx(path):
@@ -116,11 +117,11 @@ def _misnamed(path: Path, kind: FileKind) -> str | None:
     else:
         return None
     renamed = f"`mv {_quoted(path)} {_quoted(path.with_suffix(suffix))}`"
-    return f"is {kind.value}, which its name has to tell: {renamed}"
+    return f"is {kind.value}, but its name does not end in {suffix}: rename it by {renamed}"
 
 
 def _no_model(path: Path, kind: FileKind, wanted: str) -> str:
-    """For a file that is none at all."""
+    """The message for a file that is not a model."""
     described = path.with_suffix("")
     match kind:
         case FileKind.UNKNOWN:
@@ -130,9 +131,10 @@ def _no_model(path: Path, kind: FileKind, wanted: str) -> str:
         case FileKind.FOLDER:
             return f"is {wanted}, but a folder: name a file in it"
         case FileKind.HTML:
-            return f"is {wanted}, but {kind.value}: a download that failed; download it again"
+            return f"is {wanted}, but {kind.value}: the download failed; download it again"
         case FileKind.LFS_POINTER:
-            return f"is {wanted}, but {kind.value}: `git -C {_quoted(path.parent)} lfs pull`"
+            fetch = f"`git -C {_quoted(path.parent)} lfs pull`"
+            return f"is {wanted}, but {kind.value}: fetch it with {fetch}"
         case FileKind.JSON if is_engine(described) or is_onnx(described):
             return f"is {wanted}, but {kind.value} about {described.name}: name {described}"
         case _:

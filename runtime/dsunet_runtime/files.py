@@ -1,9 +1,9 @@
-"""Files read without surprises, and written whole or not at all.
+"""Safe reading of regular files, and atomic writing.
 
-What is being written is hidden and has a name of its own, `.dsunet-HEX.tmp`, beside the place that
-it goes to.  Its writer holds a lock on it (`flock`), which the system releases when the process
-ends, however it ends.  So the next writer into the folder can tell what a killed process left
-behind from what another one is still writing, and removes the former.
+A file is written under a hidden temporary name, `.dsunet-HEX.tmp`, in its destination folder, and
+then renamed.  The writer holds a lock on it (`flock`), which the system releases when the process
+ends for any reason.  The next writer in that folder removes temporary files that are not locked,
+which killed processes have left behind.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _LEFTOVER = re.compile(r"\.dsunet-[0-9a-f]{32}\.tmp")
 
 
 def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """Open a file for reading.
+    """Open a regular file for reading.
 
-    Raises OSError, at once and with a sentence as its `strerror`, also for what is no file: a
-    folder, or a pipe or device, from which reading may never end.
+    Raises OSError, with a sentence as `strerror`.  Folders, pipes and devices are rejected without
+    blocking: reading from a pipe may never end.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)
-    except ValueError:  # a NUL in the name
+    except ValueError:  # a NUL character in the name
         raise OSError(errno.EINVAL, "no file can have this name", os.fspath(path)) from None
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
@@ -51,14 +51,14 @@ def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
 
 
 def resolved(path: Path) -> Path:
-    """A path without links.  Unlike `Path.resolve` it leaves links that form a loop: whoever opens
-    them says so, as an OSError.
+    """Resolve links in a path.  Unlike `Path.resolve`, it does not raise on loops of links; opening
+    such a path raises OSError.
     """
     return Path(os.path.realpath(path))
 
 
 def map_file(path: str | os.PathLike[str]) -> mmap.mmap:
-    """The content of a file, mapped into memory.  Raises OSError, also if the file is empty."""
+    """Map a file into memory.  Raises OSError, also for an empty file."""
     with open_regular(path) as file:
         if not os.fstat(file.fileno()).st_size:
             raise OSError(errno.EINVAL, "is empty", os.fspath(path))
@@ -66,7 +66,7 @@ def map_file(path: str | os.PathLike[str]) -> mmap.mmap:
 
 
 def is_unicode(path: Path) -> bool:
-    """Whether a path is UTF-8 with its folders, as ONNX Runtime, TensorRT and PyTorch need it."""
+    """Whether the absolute path is valid UTF-8, as ONNX Runtime, TensorRT and PyTorch require."""
     try:
         os.fspath(path.absolute()).encode()
     except UnicodeEncodeError:
@@ -76,9 +76,9 @@ def is_unicode(path: Path) -> bool:
 
 @contextmanager
 def staged_file(path: Path) -> Iterator[BinaryIO]:
-    """A new file to write, which becomes `path` when the context is left without an error.
+    """Open a temporary file that replaces `path` when the context exits without an error.
 
-    Whoever looks sees the old file or the whole new one.  Raises OSError.
+    Other processes see either the old file or the complete new one.  Raises OSError.
     """
     clear_leftovers(path.parent)
     beside, descriptor = _locked(path.parent, _create_file)
@@ -93,9 +93,9 @@ def staged_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def staging_folder(parent: Path) -> Iterator[Path]:
-    """A new hidden folder in `parent` to write files in; what is left in it in the end is removed.
+    """Create a hidden temporary folder in `parent`, which is removed with its content at the end.
 
-    Move out what is to stay.  Raises OSError.
+    Move files out of it to keep them.  Raises OSError.
     """
     clear_leftovers(parent)
     folder, descriptor = _locked(parent, _create_folder)
@@ -107,23 +107,25 @@ def staging_folder(parent: Path) -> Iterator[Path]:
 
 
 def destination(path: Path) -> Path:
-    """The folder that a file goes to in the end: that of the file, or of what it is staged in."""
+    """Return the final folder of a file, also while the file is in a staging folder."""
     staged = [parent for parent in path.parents if _LEFTOVER.fullmatch(parent.name)]
     return staged[-1].parent if staged else path.parent
 
 
 @cache
 def clear_leftovers(folder: Path) -> None:
-    """Remove what killed processes were writing in a folder; looked for once in a process."""
-    with suppress(OSError):  # whether it can be written to, the writing tells
+    """Remove temporary files of killed processes from a folder, once per process and folder."""
+    with suppress(OSError):  # writing reports a folder without permission
         for path in list(folder.iterdir()):
             if _LEFTOVER.fullmatch(path.name):
                 _remove_if_abandoned(path)
 
 
 class _Writer(io.BufferedWriter):
-    """Hides its descriptor: Pillow and NumPy write to one past Python, and Pillow takes no notice
-    of a write that ends early because the disk is full.
+    """Hides the file descriptor.
+
+    Pillow and NumPy would write to the descriptor directly, and Pillow ignores incomplete writes on
+    a full disk.
     """
 
     def fileno(self) -> NoReturn:
@@ -140,21 +142,21 @@ def _create_folder(path: Path) -> int:
 
 
 def _locked(parent: Path, create: Callable[[Path], int]) -> tuple[Path, int]:
-    """A new file or folder and its descriptor, through which it is locked."""
+    """Create a file or folder and lock it; return its path and descriptor."""
     while True:
         path = parent / f".dsunet-{uuid.uuid4().hex}.tmp"
         descriptor = create(path)
         if _lock(descriptor) is not _Lock.HELD and os.fstat(descriptor).st_nlink:
             return path, descriptor
-        os.close(descriptor)  # another process took it for a leftover before it was locked
+        os.close(descriptor)  # another process removed it before it was locked
 
 
 class _Lock(enum.Enum):
     TAKEN = enum.auto()
     HELD = enum.auto()
-    """By another process."""
+    """Locked by another process."""
     UNSUPPORTED = enum.auto()
-    """By this file system: nothing on it is ever taken for a leftover."""
+    """The file system does not support locks; leftovers on it are not removed."""
 
 
 def _lock(descriptor: int) -> _Lock:

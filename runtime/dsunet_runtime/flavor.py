@@ -1,4 +1,4 @@
-"""The two flavours of TensorRT.  They share an API; their engines and their reach differ."""
+"""The two flavours of TensorRT, which share an API, but not their engines and platforms."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class Flavor(enum.StrEnum):
     """A flavour of TensorRT."""
 
     RTX = "rtx"
-    """TensorRT for RTX: built ahead of time for named GPUs, finished by a JIT on the GPU itself."""
+    """TensorRT for RTX: built ahead of time for chosen GPUs; kernels are compiled on the GPU."""
     TENSORRT = "tensorrt"
-    """Classic TensorRT: built on the GPU that it is for."""
+    """Classic TensorRT: built on the GPU that runs the engine."""
 
     @property
     def title(self) -> str:  # type: ignore[override]
-        """What NVIDIA calls it."""
+        """NVIDIA's name of the product."""
         return "TensorRT for RTX" if self is Flavor.RTX else "TensorRT"
 
     @property
@@ -28,30 +28,30 @@ class Flavor(enum.StrEnum):
 
     @property
     def distribution(self) -> str:
-        """What pip calls that package."""
+        """Name of the package for pip."""
         return self.module.replace("_", "-")
 
     @property
     def extra(self) -> str:
-        """The extra of this distribution that brings it."""
+        """Extra of the dsunet package that installs it."""
         return self.value
 
     def load(self) -> Any:
-        """The imported package.  Raises ImportError if it is not there or its libraries are not."""
+        """Import the package.  Raises ImportError if it or one of its libraries is missing."""
         return importlib.import_module(self.module)
 
 
 def typed_network(trt: Any, builder: Any) -> Any:
-    """An empty network that computes in the types that its tensors have.
+    """Create an empty, strongly typed network.
 
-    TensorRT 11 and TensorRT for RTX know no other; for TensorRT 10 it is a choice.
+    TensorRT 11 and TensorRT for RTX support no other; in TensorRT 10 it is an option.
     """
     typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     return builder.create_network(0 if typed is None else 1 << int(typed))
 
 
 def rtx_name(compute_capability: str) -> str:
-    """What TensorRT for RTX calls a compute capability: `SM89` for `8.9`."""
+    """Name of a compute capability in TensorRT for RTX: `SM89` for `8.9`."""
     return f"SM{compute_capability.replace('.', '')}"
 
 

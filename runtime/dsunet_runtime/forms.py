@@ -1,4 +1,4 @@
-"""The two forms of an artifact's inputs, and what is left for the runtime to do in each."""
+"""Pre- and postprocessing in the runtime, for the frames form and the tensors form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsunet_runtime.backends import Tensors
-from dsunet_runtime.blank_masks import NOT_NUMBERS
+from dsunet_runtime.blank_masks import NOT_FINITE
 from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
 from dsunet_runtime.images import ImageLike, decode, encoder_input
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm, Preprocessing, TensorSpec
@@ -22,21 +22,21 @@ from dsunet_runtime.shapes import input_ranges
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One image, ready for the network."""
+    """A decoded image with the network's inputs."""
 
     rgb: NDArray[np.uint8]
     """The upright image, H×W×3, 0 to 255."""
     inputs: Tensors
-    """The network's inputs for this image, without the batch axis."""
+    """The network's inputs by name, without the batch axis."""
     is_first_of_several: bool = False
-    """Whether the image is the first frame of a file with more."""
+    """Whether the file has several frames, of which the first is used."""
 
 
 class Form(ABC):
-    """What happens to one image before and after the network.  Safe to use from any thread."""
+    """Pre- and postprocessing of one image.  Safe to use from any thread."""
 
     def read(self, image: ImageLike) -> Prepared:
-        """Decode an image and prepare it.  The ImageError of a file begins with its name."""
+        """Decode an image and preprocess it.  Errors of files begin with the file's name."""
         try:
             decoded = decode(image)
             prepared = self.prepare(decoded.rgb)
@@ -48,15 +48,15 @@ class Form(ABC):
 
     @abstractmethod
     def prepare(self, rgb: NDArray[np.uint8]) -> Prepared:
-        """The inputs for an image H×W×3.  Raises ImageError if the artifact does not take it."""
+        """Preprocess an image H×W×3.  Raises ImageError if the artifact does not take its size."""
 
     @abstractmethod
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
-        """The mask H×W, 0 to 255, from this image's outputs, which have no batch axis."""
+        """Compute the mask (uint8, H×W) from the outputs of one image, without batch axis."""
 
 
 def form_of(manifest: Manifest) -> Form:
-    """The form that a manifest says.  Raises ArtifactError if its tensors are not that form's."""
+    """Return the form of a manifest.  Raises ArtifactError if its tensors do not fit the form."""
     match manifest.input_form:
         case InputForm.FRAMES:
             return Frames(manifest)
@@ -68,7 +68,7 @@ def form_of(manifest: Manifest) -> Form:
 
 
 class Frames(Form):
-    """`image` to `mask`: the graph does all image arithmetic."""
+    """The frames form: the graph contains pre- and postprocessing."""
 
     def __init__(self, manifest: Manifest) -> None:
         _check_names(manifest.inputs, {"image"})
@@ -97,7 +97,7 @@ class Frames(Form):
 
 
 class EncoderTensors(Form):
-    """`hiera`, and `dino` if there is one, to `logits`: all image arithmetic is done here."""
+    """The tensors form: the runtime does pre- and postprocessing."""
 
     def __init__(self, preprocessing: Preprocessing, mask_form: MaskForm) -> None:
         self._preprocessing = preprocessing
@@ -111,7 +111,7 @@ class EncoderTensors(Form):
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
         logits: NDArray[Any] = outputs["logits"][0]
         if not np.isfinite(logits).all():
-            raise BackendError(f"the network gave logits that are not finite: {NOT_NUMBERS}")
+            raise BackendError(f"the network computed logits that are not finite: {NOT_FINITE}")
         height, width, _ = prepared.rgb.shape
         return mask_from_logits(logits.astype(np.float32), (height, width), self._mask_form)
 
@@ -127,7 +127,7 @@ def _check_encoder_tensors(manifest: Manifest) -> None:
 
 
 def _check_tensor(spec: TensorSpec, dtype: str, shape: tuple[int | str, ...]) -> None:
-    """An engine writes as much as its own shapes say, and memory for it is laid out by these."""
+    """Check type and shape, by which memory for an engine's outputs is allocated."""
     if (spec.dtype, spec.shape) != (dtype, shape):
         raise ArtifactError(
             f"the manifest's {quote(spec.name)} is {printable(spec.dtype)} of shape "

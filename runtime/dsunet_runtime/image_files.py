@@ -1,4 +1,4 @@
-"""Image files, opened in bounded time and memory, and the reason where that does not succeed."""
+"""Opening of image files in bounded time and memory, with clear error messages."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ T = TypeVar("T")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _ORIENTATION_KEYS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
-"""Texts in which Pillow looks for an orientation."""
+"""PNG texts in which Pillow looks for an orientation."""
 _BEYOND_LIMITS = ("too large", "Too much memory")
-"""What Pillow says of texts and profiles that are larger than it reads."""
+"""Pillow's messages about texts and profiles above its limits."""
 _POINTERS = {b"version https://git-lfs": "git lfs pull", b"/annex/objects/": "git annex get"}
 
 
 def with_image(path: Path, use: Callable[[Image.Image], T]) -> T:
-    """What `use` returns for an image file, which is open and not loaded yet.
+    """Open an image file, without loading its pixels, and return the result of `use`.
 
-    A PNG file whose texts or colour profile are beyond Pillow's limits is opened without them.
-    Raises ImageError, also for what `use` raises.
+    PNG files whose texts or colour profile exceed Pillow's limits are opened without these.
+    Raises ImageError, also for exceptions of `use`.
     """
     try:
         with open_regular(path) as file:
@@ -48,19 +48,19 @@ def with_image(path: Path, use: Callable[[Image.Image], T]) -> T:
                 return use(image)
     except (ImageError, MemoryError):
         raise
-    except Exception as error:  # Pillow's decoders raise whatever their parsers trip over
+    except Exception as error:  # Pillow's decoders raise exceptions of any type
         raise ImageError(_explain(error, path)) from error
 
 
 def explain(error: Exception) -> str:
-    """Why an image that is in memory could not be decoded."""
+    """Explain why an image could not be decoded."""
     if isinstance(error, Image.DecompressionBombError):
         return (
             f"has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, which is the limit: make "
             "it smaller first, for example with `magick OLD -resize 50% NEW` (in Python, "
             "PIL.Image.MAX_IMAGE_PIXELS raises the limit)"
         )
-    return f"damaged, or of an unknown kind: {reason(error)}"
+    return f"damaged, or of an unsupported format: {reason(error)}"
 
 
 def _explain(error: Exception, path: Path) -> str:
@@ -69,17 +69,17 @@ def _explain(error: Exception, path: Path) -> str:
             start = file.read(32)
         for pointer, remedy in _POINTERS.items():
             if start.startswith(pointer):
-                return f"stands for data that are not here: fetch them with `{remedy}`"
-        return "not an image, or of a format that is not known here"
+                return f"is a pointer to data that were not fetched: fetch them with `{remedy}`"
+        return "not an image, or of an unsupported format"
     if not isinstance(error, OSError) or error.errno is None:
         return explain(error)
     if error.errno == errno.ENOENT and path.is_symlink():
-        return "is a link that leads nowhere: fetch the data that it stands for, or remove it"
+        return "is a broken link: fetch the data that it points to, or remove it"
     return f"cannot be read: {reason(error)}"
 
 
 def _needed_chunks(data: bytes) -> Iterator[bytes]:
-    """The chunks of a PNG file without colour profile and texts, but for those that may turn it."""
+    """Yield the chunks of a PNG file without colour profile and texts, except its orientation."""
     start = 0
     while start < len(data):
         if len(data) - start < 8:

@@ -1,4 +1,4 @@
-"""The images of a folder, and what is left out of it."""
+"""The images of a folder, and counts of its other entries."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ SUFFIXES = frozenset({
     ".xpm",
 })
 # fmt: on
-"""What an image in a folder is known by, in lower or upper case: all that Pillow decodes by itself.
+"""Suffixes of images, in lower or upper case: all formats that Pillow decodes by itself.
 
-Vector graphics, which other programs draw, videos, and arrays of which it knows the header only are
-none.
+Vector graphics, videos, and formats of which Pillow reads only the header are not included.
 """
 
 _COMMON = ".jpg .jpeg .png .bmp .gif .tif .tiff .webp"
@@ -31,25 +30,24 @@ _LISTED = 6
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun, in the plural but for 1."""
+    """Format a number with its noun, in the plural except for 1."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFolder:
-    """What a folder holds; hidden entries do not count."""
+    """The content of a folder, without hidden entries."""
 
     path: Path
     images: tuple[Path, ...]
-    """What has the name of an image, sorted: also what then cannot be read, as a link that leads
-    nowhere."""
+    """Entries with the suffix of an image, sorted, including unreadable ones and broken links."""
     others: Mapping[str, int]
-    """How many other files there are of each suffix."""
+    """Number of other files by suffix."""
     subfolders: int
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Raises OSError if the folder cannot be read."""
+        """Read a folder.  Raises OSError if that fails."""
         images, others, subfolders = [], Counter[str](), 0
         for entry in path.iterdir():
             if entry.name.startswith("."):
@@ -64,13 +62,13 @@ class ImageFolder:
 
     @property
     def left_out(self) -> str | None:
-        """A line that counts what is there and not used; None if there is nothing."""
+        """A line with the counts of unused entries; None if there are none."""
         parts = self._left_out()
         return f"{self.path}: left out {'; '.join(parts)}" if parts else None
 
     @property
     def no_images(self) -> str:
-        """A line for where there are no images."""
+        """The message for a folder without images."""
         parts = [f"no images in this folder (looked for {_COMMON} and others)"]
         if left_out := "; ".join(self._left_out()):
             parts.append(f"left out {left_out}")

@@ -1,11 +1,11 @@
-"""Images in: whatever a user has, as 8-bit RGB, and as the encoders' inputs.
+"""Decoding of images to 8-bit RGB, and preprocessing for the encoders.
 
-Every image is brought upright as its EXIF data say; a mask has the size of the upright image.
-Colours become RGB as Pillow's `convert("RGB")` makes them, which is what the paper's code does:
-grey is repeated, palettes are looked up, and an alpha channel is dropped, not composited: what lies
-under transparent pixels stays visible.  Of 16-bit values the high byte is kept, which is also how
-Pillow reads 16-bit colour; `bit_depth` tells where they are none.  Of a file with several frames
-the first is taken.
+Images are rotated upright by their EXIF orientation; a mask has the size of the upright image.
+Colours are converted by Pillow's `convert("RGB")`, as in the paper's code: grey is repeated,
+palettes are looked up, and an alpha channel is dropped without compositing, so that colours under
+transparent pixels stay visible.  Of 16-bit values the high byte is used, as Pillow does for 16-bit
+colour; see `bit_depth` for files with fewer significant bits.  Of a file with several frames, the
+first is used.
 """
 
 from __future__ import annotations
@@ -25,53 +25,53 @@ from dsunet_runtime.image_files import explain, with_image
 from dsunet_runtime.message_text import shorten
 
 ImageLike = NDArray[np.uint8] | Image.Image | str | os.PathLike[str]
-"""An array H×W×3, uint8, RGB, 0 to 255; a Pillow image; or the path of an image file."""
+"""A uint8 array H×W×3 in RGB order, 0 to 255; a Pillow image; or the path of an image file."""
 
 
 _UPRIGHT = 1
-_SIDEWAYS = 5  # and all above
+_SIDEWAYS = 5  # this and all larger values
 _WIDTH, _HEIGHT = 256, 257  # TIFF's tags
 _OPAQUE = 255
 _BYTE = 8
 _SEVERAL_VIEWS = "MPO"
-"""Of this format all frames are the same photograph: its other eye, its depth, its gain map."""
+"""A format whose further frames belong to the same photograph: stereo views, depth, gain map."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image file says without being decoded."""
+    """Properties of an image file that are known without decoding it."""
 
     shape: tuple[int, int]
     """Height and width of the upright image."""
     orientation: int = _UPRIGHT
-    """By EXIF, 1 to 8; 1 without EXIF."""
+    """EXIF orientation, 1 to 8; 1 without EXIF."""
     is_first_of_several: bool = False
-    """Whether the file has more frames."""
+    """Whether the file has several frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An image, and what its file says besides its colours."""
+    """A decoded image with properties of its file."""
 
     rgb: NDArray[np.uint8]
     """Contiguous, H×W×3, 0 to 255, upright."""
     header: Header
     is_grey: bool = False
-    """By its format; one in colour may have grey pixels only."""
+    """Whether its pixel format is grey; a colour image may still contain only grey pixels."""
     is_transparent: bool = False
-    """Whether a pixel is not wholly opaque."""
+    """Whether any pixel is not fully opaque."""
 
 
 def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
-    """An image as a contiguous array H×W×3, uint8, RGB, 0 to 255, upright.
+    """Decode an image to a contiguous, upright array H×W×3, uint8, RGB, 0 to 255.
 
-    Raises ImageError if it cannot be read, is empty, or is of a type whose range is not known.
+    Raises ImageError if it cannot be read, is empty, or its value range is unknown.
     """
     return decode(image).rgb
 
 
 def decode(image: ImageLike) -> Decoded:
-    """An image as in `as_rgb`, with what else its file says.  Raises ImageError likewise."""
+    """Decode an image like `as_rgb`, with properties of its file.  Raises ImageError."""
     if isinstance(image, np.ndarray):
         rgb = _checked_array(image)
         return Decoded(rgb, Header(rgb.shape[:2]))
@@ -80,7 +80,7 @@ def decode(image: ImageLike) -> Decoded:
             return _decoded(image)
         except (ImageError, MemoryError):
             raise
-        except Exception as error:  # Pillow's decoders raise whatever their parsers trip over
+        except Exception as error:  # Pillow's decoders raise exceptions of any type
             raise ImageError(explain(error)) from error
     if isinstance(image, str | os.PathLike):
         return with_image(Path(image), _decoded)
@@ -96,7 +96,7 @@ def encoder_input(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> NDArray[np.float32]:
-    """An RGB image H×W×3, 0 to 255, as 3×side×side: resampled by Pillow, scaled, normalised."""
+    """Resample an RGB image (uint8, H×W×3) by Pillow and normalise it: float32, 3×side×side."""
     values = np.asarray(resampled(rgb, side)).transpose(2, 0, 1).astype(np.float32, order="C")
     values /= 255
     values -= np.asarray(mean, np.float32)[:, None, None]
@@ -105,10 +105,11 @@ def encoder_input(
 
 
 def resampled(rgb: NDArray[np.uint8], side: int) -> Image.Image:
-    """An RGB image H×W×3 as side×side pixels: Pillow's antialiased bilinear filter.
+    """Resample an RGB image (uint8, H×W×3) to side×side by Pillow's antialiased bilinear filter.
 
-    First across, then down, in two calls: Pillow 13 would take a tall image the other way round,
-    which moves values by 1, and the weights were trained with what Pillow did before.
+    Columns are resampled before rows, in two calls.  In one call, Pillow 13 uses the other order
+    for tall images, which changes some values by 1; the published weights were trained with the
+    order of earlier versions.
     """
     bilinear = Image.Resampling.BILINEAR
     across = Image.fromarray(rgb).resize((side, rgb.shape[0]), bilinear)
@@ -118,37 +119,39 @@ def resampled(rgb: NDArray[np.uint8], side: int) -> Image.Image:
 def _checked_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if array.ndim != 3 or array.shape[2] != 3:
         raise ImageError(
-            f"an array of shape {array.shape} is no RGB image: give one of shape H×W×3, "
+            f"an array of shape {array.shape} is not an RGB image: use shape H×W×3, "
             f"or a Pillow image"
         )
     if array.dtype != np.uint8:
         raise ImageError(
-            f"an array of {array.dtype} has no known range: give uint8 values from 0 to 255"
+            f"an array of {array.dtype} has no known range: use uint8 values from 0 to 255"
         )
     if array.size == 0:
-        raise ImageError(f"an array of shape {array.shape} is empty: give at least one pixel")
+        raise ImageError(
+            f"an array of shape {array.shape} is empty: it must have at least one pixel"
+        )
     return np.ascontiguousarray(array)
 
 
 def first_frames(paths: Sequence[Path]) -> str:
-    """A line on files with several frames, of which the first was read."""
-    return f"only the first frame is used of {shorten(path.name for path in paths)}"
+    """Return a notice about files with several frames, of which the first was used."""
+    return f"several frames in {shorten(path.name for path in paths)}: only the first is used"
 
 
 def read_header(path: Path) -> Header:
-    """What an image file says in its header.  Raises ImageError if it cannot be read."""
+    """Read the header of an image file.  Raises ImageError if it cannot be read."""
     return with_image(path, _header)
 
 
 def is_sideways(orientation: int) -> bool:
-    """Whether an EXIF orientation exchanges height and width."""
+    """Whether an EXIF orientation swaps height and width."""
     return orientation >= _SIDEWAYS
 
 
 def _header(image: Image.Image) -> Header:
-    """Of an image that is not loaded yet."""
+    """Header of an image that is not loaded yet."""
     orientation = _orientation(image)
-    tags = getattr(image, "tag_v2", {})  # Pillow gives a TIFF image's size as it will be upright
+    tags = getattr(image, "tag_v2", {})  # Pillow reports the upright size of TIFF images
     height, width = tags.get(_HEIGHT, image.height), tags.get(_WIDTH, image.width)
     return Header(
         shape=(width, height) if is_sideways(orientation) else (height, width),
@@ -161,9 +164,9 @@ def _header(image: Image.Image) -> Header:
 
 def _decoded(image: Image.Image) -> Decoded:
     if not (image.width and image.height):
-        raise ImageError("the image is empty: give one of at least one pixel")
+        raise ImageError("the image is empty: it must have at least one pixel")
     bits, header = stored_bits(image), _header(image)
-    image.load()  # which turns TIFF images, and finds what follows the pixels of PNG images
+    image.load()  # it rotates TIFF images, and reads PNG chunks after the pixels
     orientation = header.orientation if header.orientation != _UPRIGHT else _orientation(image)
     rgb = np.ascontiguousarray(_to_rgb(_upright(image), bits))
     return Decoded(
@@ -196,7 +199,7 @@ def _to_rgb(image: Image.Image, bits: int) -> Image.Image:
     if image.mode.startswith("I"):
         return Image.fromarray(grey_levels(np.asarray(image), bits)).convert("RGB")
     if image.mode in ("P", "PA", "RGBa", "La"):
-        # The same colours; straight to RGB, Pillow warns of the transparency or refuses.
+        # Pillow cannot convert these directly to RGB, or warns about transparency.
         return image.convert("RGBA").convert("RGB")
     rgb = image.convert("RGB")
     if bits > _BYTE:

@@ -1,4 +1,4 @@
-"""Which images to read and which files to write, settled before any work starts."""
+"""Jobs of a prediction: images to read and files to write, checked before the work starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dsunet_runtime.message_text import reason
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One image to read and the files to write for it."""
+    """One image and the files to write for it."""
 
     image: Path
     mask: Path
@@ -25,21 +25,25 @@ class Job:
 
     @property
     def outputs(self) -> list[Path]:
-        """The files this job writes."""
+        """The files that the job writes."""
         return [self.mask] if self.overlay is None else [self.mask, self.overlay]
 
 
 def plan(
     sources: Sequence[Path], folder: Path, *, overlays: bool, name: str | None = None
 ) -> list[Job]:
-    """One job for each image, in the order given; an image named twice is taken once.
+    """Create one job per image, in the given order; duplicates are removed.
 
-    A file is taken as it is; of a folder, the files with a known suffix, sorted by name, hidden
-    ones and subfolders left out (see `left_out`).  `NAME.jpg` becomes `NAME.png`, and
-    `NAME_overlay.jpg`.  `name` is another name for the mask of one image.
+    Args:
+        sources: Image files, which are used whatever their suffix, and folders, of which files with
+            the suffix of an image are used, sorted by name, without hidden files and subfolders.
+        folder: Destination.  The mask of `NAME.jpg` is `NAME.png`, its overlay `NAME_overlay.jpg`.
+        overlays: Whether to write overlays.
+        name: File name of the mask, for a single image.
 
-    Raises ImageError if a source does not exist or a folder has no images, and OutputError if two
-    images would be written to one file, or a result over an image.
+    Raises:
+        ImageError: A source does not exist, or a folder has no images.
+        OutputError: Two images have the same destination, or a result would overwrite an image.
     """
     images = {_entry(path): path for source in sources for path in images_at(source)}
     jobs = [_job(path, folder, name, overlays=overlays) for path in images.values()]
@@ -48,7 +52,7 @@ def plan(
 
 
 def make_folder(folder: Path) -> None:
-    """Create the folder for the results.  Raises OutputError if it is none that can be written."""
+    """Create the folder for the results.  Raises OutputError if it is not a writable folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -56,14 +60,14 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         raise OutputError(f"{folder}: cannot be created: {reason(error)}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder}: cannot be written to: name another folder")
+        raise OutputError(f"{folder}: is not writable: name another folder")
 
 
 @contextmanager
 def results_folder(folder: Path | None) -> Iterator[None]:
-    """Create the folder, if there is to be one, before the work whose results it is for.
+    """Create the folder for the results, unless it is None, before the work starts.
 
-    If the work fails and leaves the new folder empty, it is removed again.  Raises OutputError as
+    If the work fails and the new folder is empty, the folder is removed.  Raises OutputError like
     `make_folder`.
     """
     if folder is None:
@@ -73,18 +77,18 @@ def results_folder(folder: Path | None) -> Iterator[None]:
     make_folder(folder)
     try:
         yield
-    except BaseException:  # an interruption too
+    except BaseException:  # including KeyboardInterrupt
         if is_new:
-            with suppress(OSError):  # it holds results
+            with suppress(OSError):  # it contains results
                 folder.rmdir()
         raise
 
 
 def images_at(source: Path) -> list[Path]:
-    """A file as it is; of a folder its images, sorted by name, or ImageError if it has none."""
+    """Return a file itself, or the images of a folder by name; ImageError if there are none."""
     try:
         if not source.is_dir():
-            source.lstat()  # a link that leads nowhere is left to who reads it
+            source.lstat()  # reading reports a broken link
             return [source]
         folder = ImageFolder.read(source)
     except OSError as error:
@@ -95,7 +99,7 @@ def images_at(source: Path) -> list[Path]:
 
 
 def left_out(sources: Sequence[Path]) -> list[str]:
-    """For each source that is a folder with other things than images a line that counts them."""
+    """Return a line for each folder that contains other entries than images, with their counts."""
     folders = [ImageFolder.read(source) for source in sources if source.is_dir()]
     return [line for folder in folders if (line := folder.left_out)]
 
@@ -106,7 +110,7 @@ def _job(image: Path, folder: Path, name: str | None, *, overlays: bool) -> Job:
 
 
 def _check_collisions(jobs: Sequence[Job]) -> None:
-    # What a link points to is an image to keep, as much as the link itself.
+    # Neither a link nor its target may be overwritten.
     images = {key: job.image for job in jobs for key in (_entry(job.image), resolved(job.image))}
     written: dict[str, Job] = {}
     for job in jobs:
@@ -114,20 +118,20 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
             key = _entry(output)
             if key in images:
                 raise OutputError(
-                    f"{output}: would be written over the image {images[key]}: "
-                    f"name another folder for the masks"
+                    f"{output}: would overwrite the image {images[key]}: "
+                    f"use another folder for the masks"
                 )
-            same = _composed(key)  # where file systems compose names, these are one file
+            same = _composed(key)  # on file systems that normalise names, these are the same file
             if same in written:
                 raise OutputError(
-                    f"{output}: would be written for {written[same].image} and for {job.image}: "
-                    f"rename one, or run them into two folders"
+                    f"{output}: would be written for both {written[same].image} and {job.image}: "
+                    f"rename one of them, or use two output folders"
                 )
             written[same] = job
 
 
 def _entry(path: Path) -> Path:
-    """The entry of its folder that a path names: links among the folders resolved, itself not."""
+    """Resolve links in the folders of a path, but not the path itself."""
     return resolved(path.parent) / path.name
 
 

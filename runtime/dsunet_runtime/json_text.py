@@ -1,8 +1,7 @@
-"""JSON that was written by anybody, read within bounds.
+"""Strict parsing of untrusted JSON, within bounds.
 
-Stricter than `json.loads`: no NaN and infinity, no number that a 64-bit integer or a float cannot
-hold, no key twice in one object, no half of a surrogate pair, and no nesting that overflows the
-stack of who walks through it.
+Stricter than `json.loads`: it rejects NaN and infinity, numbers out of range of 64-bit integers and
+floats, duplicate keys, lone surrogates, and deep nesting.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ _LOWEST, _HIGHEST = -(1 << 63), (1 << 64) - 1
 
 
 class JsonError(ValueError):
-    """The text is no JSON, or is beyond the bounds; the message says where or what."""
+    """The text is not JSON or exceeds a bound; the message completes a sentence about it."""
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON document, UTF-8 if it is given as bytes.  Raises JsonError."""
+    """Parse a JSON document, given as text or as UTF-8.  Raises JsonError."""
     if len(text) > MAX_BYTES:
-        raise JsonError(f"has {len(text):,} bytes, where {MAX_BYTES:,} are the limit")
+        raise JsonError(f"has {len(text):,} bytes; the limit is {MAX_BYTES:,}")
     try:
         value = json.loads(
             text if isinstance(text, str) else text.decode("utf-8"),
@@ -49,7 +48,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:
-    """The same for a document that has to be an object.  Raises JsonError."""
+    """Parse a JSON document that must be an object.  Raises JsonError."""
     value = parse_json(text)
     if not isinstance(value, dict):
         raise JsonError(f"is a {type(value).__name__}, not an object")
@@ -57,7 +56,7 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
 
 
 def _check(value: Any) -> None:
-    """Bound the nesting and refuse text that no file or terminal takes, without recursion."""
+    """Check nesting depth and that text can be encoded, without recursion."""
     level, depth = [value], 0
     while level:
         inside: list[Any] = []
@@ -78,7 +77,7 @@ def _check_encodes(text: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise JsonError(f"holds text that is not Unicode: {quote(text)}") from error
+        raise JsonError(f"contains text that is not Unicode: {quote(text)}") from error
 
 
 def _too_deep() -> str:
@@ -98,15 +97,17 @@ def _integer(digits: str) -> int:
         value = int(digits)
         if _LOWEST <= value <= _HIGHEST:
             return value
-    raise JsonError(f"holds an integer beyond 64 bits: {printable(digits, _MAX_DIGITS)}")
+    raise JsonError(f"contains an integer beyond 64 bits: {printable(digits, _MAX_DIGITS)}")
 
 
 def _float(digits: str) -> float:
     value = float(digits)
     if value in (float("inf"), float("-inf")):
-        raise JsonError(f"holds a number that no float can hold: {printable(digits, _MAX_DIGITS)}")
+        raise JsonError(
+            f"contains a number too large for a float: {printable(digits, _MAX_DIGITS)}"
+        )
     return value
 
 
 def _constant(name: str) -> NoReturn:
-    raise JsonError(f"holds {name}, which is not JSON")
+    raise JsonError(f"contains {name}, which is not JSON")

@@ -28,31 +28,31 @@ FORMAT_VERSION = 2
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""How both encoders' images are normalised, RGB with values from 0 to 1."""
+"""Mean and standard deviation for the inputs of both encoders, RGB in 0 to 1."""
 
 FLOAT8 = "float8e4m3fn"
-"""How ONNX calls the 8-bit float that TensorRT computes with."""
+"""ONNX's name of the 8-bit float that TensorRT supports."""
 
 STRETCH_EPSILON = 1e-8
-"""The published code's guard against dividing by zero where a mask has one value only."""
+"""Added to the range of a mask before division, as in the published code."""
 
 
 class InputForm(enum.StrEnum):
-    """What goes in and what comes out."""
+    """Form of an artifact's inputs and outputs."""
 
     FRAMES = "frames"
-    """`image`, uint8 N×H×W×3 RGB, to `mask`, uint8 N×H×W; all image arithmetic in the graph."""
+    """From `image` (uint8, N×H×W×3, RGB) to `mask` (uint8, N×H×W), with all image processing."""
     TENSORS = "tensors"
-    """`hiera` N×3×S×S and `dino` N×3×T×T, normalised float32, to `logits` N×1×S×S, float32."""
+    """From `hiera` (N×3×S×S) and `dino` (N×3×T×T), normalised, to `logits` (N×1×S×S); float32."""
 
 
 class MaskForm(enum.StrEnum):
-    """How logits become an 8-bit mask, after resampling to the image's size and the sigmoid."""
+    """Conversion of probabilities to an 8-bit mask, after resampling to the size of the image."""
 
     STRETCHED = "stretched"
-    """The paper's: each mask stretched to span 0 to 255, then truncated to 8 bits."""
+    """As in the paper: each mask is stretched to the range 0 to 255, then truncated to 8 bits."""
     PROBABILITY = "probability"
-    """The probability itself, times 255, rounded half up to 8 bits."""
+    """The probability times 255, rounded to the nearest integer (ties up)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """From an RGB image to the encoders' inputs.
+    """Preprocessing from an RGB image to the encoders' inputs.
 
     The image is resampled to each encoder's square size with Pillow's antialiased bilinear filter
     on 8-bit values, divided by 255, and normalised with `mean` and `std` per channel.
@@ -76,92 +76,92 @@ class Preprocessing:
 
     in_graph: bool
     sizes: dict[str, int]
-    """Side of each encoder's input by its tensor's name: `hiera`, and `dino` if there is one."""
+    """Side length of each encoder's input by tensor name: `hiera`, and `dino` if there is one."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class KeptInFloat32:
-    """A part of the graph that computes in float32 although the rest does not."""
+    """Nodes of the graph that are kept in float32 in a reduced-precision artifact."""
 
     pattern: str
-    """Of node names, which are `module.path/OpType`, as `fnmatch` reads it."""
+    """`fnmatch` pattern of node names, which are `module.path/OpType`."""
     reason: str
     nodes: int
-    """How many nodes the pattern kept that no pattern before it did."""
+    """Number of nodes that this pattern kept and no earlier pattern did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The largest magnitude that measurement found in the float32 graph."""
+    """The largest magnitude of a tensor, measured in the float32 graph."""
 
     tensor: str
     magnitude: float
     images: str
-    """What was put in."""
+    """The images on which it was measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class NarrowedWeights:
-    """What became of the weights; each number counts single numbers."""
+    """Effect of the conversion on the weights; the fields count single values."""
 
     narrowed: int
     """Stored in the reduced type."""
     kept: int
     """Stored in float32."""
     subnormal: int
-    """Of the narrowed, so small that they lost digits."""
+    """Converted values that became subnormal and lost precision."""
     zeroed: int
-    """Of the narrowed, so small that they became zero."""
+    """Converted values that became zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """Matrix products of both encoders in 8 bits, by Q/DQ nodes in the graph.
+    """Quantisation of the encoders' matmuls to 8 bits, by Q/DQ nodes in the graph.
 
-    Symmetric: activations with one scale a tensor, weights with one a column.
+    It is symmetric, with one scale per tensor for activations and one per column for weights.
     """
 
     data_type: str
     """`int8` or `float8e4m3fn`."""
     products: int
-    """How many are quantised,"""
+    """Number of quantised matmuls."""
     candidates: int
-    """of how many that have a weight."""
+    """Number of matmuls that have a weight."""
     weights: int
-    """Single numbers that are stored in 8 bits."""
+    """Number of values stored in 8 bits."""
     images: int
-    """On so many were ranges measured."""
+    """Number of calibration images."""
     noise: float | None
-    """Largest noise that rounding to integers adds to what a product reads there, as a share of its
-    RMS; None for floats, whose steps follow the number's size."""
+    """Largest quantisation noise of a matmul's input on them, as a fraction of its RMS; None for
+    floats, whose step size is relative."""
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """The element type of the weights and matrix products, and what is kept in float32."""
+    """Element type of weights and matmuls, and the nodes that are kept in float32."""
 
     compute: str = "float32"
     """`float32`, `float16` or `bfloat16`."""
     kept_in_float32: tuple[KeptInFloat32, ...] = ()
     peaks: tuple[Peak, ...] = ()
-    """The few largest of all tensors that are now in less than float32; none if nothing was
-    measured, as for bfloat16, whose range is float32's."""
+    """The largest magnitudes among tensors in reduced precision; empty if they were not measured,
+    as for bfloat16, which has the range of float32."""
     weights: NarrowedWeights | None = None
     """None for float32."""
     quantized: Quantization | None = None
-    """What is in less than `compute`, if anything is."""
+    """Quantisation below `compute`, if any."""
 
     @property
     def element_type(self) -> str:
-        """Of the encoders' matrix products, which are most of the network."""
+        """Element type of the encoders' matmuls, which dominate the network."""
         return self.quantized.data_type if self.quantized else self.compute
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """For an engine: the range of one input's shape."""
+    """An engine's optimisation profile: the range of one input's shape."""
 
     input: str
     minimum: tuple[int, ...]
@@ -189,120 +189,126 @@ class FileDigest:
 
 @dataclass(frozen=True, slots=True)
 class PrecisionProof:
-    """What TensorRT's own view of the network says of its precision, before it built."""
+    """Evidence for the precision of an engine, from TensorRT's network before the build."""
 
     layers: int
     layers_reduced: int
-    """Those whose outputs are all of the engine's reduced type, among those that compute floats."""
+    """Layers whose outputs all have the reduced type, among layers that compute floats."""
     weight_bytes: int
-    """Of weights that are floats."""
+    """Bytes of floating-point weights."""
     weight_bytes_reduced: int
     weight_bytes_quantized: int = 0
-    """Of weights that are quantised."""
+    """Bytes of quantised weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What TensorRT built of the graph, and where it can run."""
+    """A TensorRT engine: how it was built, and where it can run."""
 
     file: FileDigest
     flavor: Flavor
     tensorrt_version: str
     platform: str
-    """Operating system and processor that it was built on, for example `linux x86_64`; an engine of
-    classic TensorRT runs on no other."""
+    """Operating system and processor of the build, for example `linux x86_64`; an engine of classic
+    TensorRT runs on the same platform only."""
     compute_capabilities: tuple[str, ...]
     """For example `8.9`."""
     gpus: tuple[str, ...]
-    """Names of those that were asked for; of the GPU it was built on if nothing was asked, and
-    always for classic TensorRT; none if only compute capabilities were asked for."""
+    """Names of the requested GPUs; for classic TensorRT, and without a request, the GPU of the
+    build; empty if only compute capabilities were requested."""
     weights_stripped: bool
-    """Whether the weights stay in the ONNX file, from which the runtime refits them."""
+    """Whether the engine has no weights, and the runtime refits them from the ONNX file."""
     optimization_level: int | None
-    """None is TensorRT's own choice."""
+    """Builder optimisation level; None for TensorRT's default."""
     proof: PrecisionProof
     activation_bytes: int | None
-    """Device memory of one execution context at the profile's maximum, as the builder says; None
-    if it does not."""
+    """Device memory of one execution context at the profile's maximum, as reported by TensorRT;
+    None if unknown."""
     weight_bytes: int | None
-    """Device memory of the weights, as the builder says; None if it does not."""
+    """Device memory of the weights, as reported by TensorRT; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What one comparison measured: of the artifact, or of what it was made from."""
+    """Result of one comparison of the artifact, or of the model that it was converted from."""
 
     inputs: str
-    """What was put in: for example `random 352, 518` or `photograph astronaut 512x512`."""
+    """The input: for example `random 352, 518` or `photograph astronaut 512x512`."""
     output: str
     max_abs_error: float
     mean_abs_error: float
     tolerance: float
-    """The bound on `max_abs_error`; what it is relative to is said in `tolerance_unit`."""
+    """Limit of `max_abs_error`, in `tolerance_unit`."""
     mean_tolerance: float
-    """The bound on `mean_abs_error`."""
+    """Limit of `mean_abs_error`."""
     tolerance_unit: str
     computed_by: str = "ONNX Runtime"
-    """And against what: `ONNX Runtime against PyTorch`.  For less than float32 also with every
-    tensor rounded, because ONNX Runtime leaves out roundings that a GPU makes."""
+    """The compared computations, for example `ONNX Runtime against PyTorch`.  Reduced precision is
+    also emulated by rounding every tensor, because ONNX Runtime omits some roundings."""
     iou_at_half: float | None = None
-    """Of the logits above 0, where a hundredth of them lies on either side.  Else, for random
-    weights, of those above their median.  None for other weights, and where it was not asked for.
-    """
+    """IoU of the masks at threshold 0.5, that is logits above 0, if at least 1 % of the logits lie
+    on either side.  Otherwise for randomly initialised weights: IoU of the logits above their
+    median.  None in all other cases."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything a runtime or a reader needs to know about an artifact."""
+    """The description of an artifact; read it with `dsunet_runtime.read_manifest`."""
 
     model: dict[str, Any]
-    """DSUNetConfig as plain values."""
+    """The model's `DSUNetConfig` as plain values."""
     input_form: InputForm
     mask_form: MaskForm
-    """For `tensors`: what the runtime makes of the logits unless told otherwise."""
+    """In the tensors form, the runtime applies it to the logits."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     preprocessing: Preprocessing
     weights_origin: str
-    """Where the weights come from: a file's name, or `random (seed N)`."""
+    """Origin of the weights: a file name, or `random (seed N)`."""
     weights_are_random: bool
-    """Whether nobody has trained these weights, so that masks mean nothing."""
+    """Whether the weights are randomly initialised, so that masks are not meaningful."""
     checkpoint_sha256: str | None
     macs: int
-    """Multiply-adds of the network for one image, resampling not counted."""
+    """Multiply-adds of the network for one image, without resampling."""
     built_with: dict[str, str]
     graph: FileDigest
-    """The ONNX file, as far as it goes before its manifest, which follows it; for an engine the
-    one that it was built from, before it was converted if it was."""
+    """The ONNX file up to its manifest, which follows at the end.  For an engine: the ONNX file
+    that it was built from, before any conversion."""
     precision: Precision = field(default_factory=Precision)
     rewrites: tuple[Rewrite, ...] = ()
     profiles: tuple[Profile, ...] = ()
-    """For an engine: the shapes that it takes, one for each input."""
+    """For an engine: the range of shapes of each input."""
     engine: Engine | None = None
     """None for an ONNX file."""
     files: tuple[FileDigest, ...] = ()
-    """What lies beside the file that holds this manifest: weights that did not fit into it."""
+    """Further files next to the ONNX file: external weights."""
     verification: tuple[Verification, ...] = ()
     format_version: int = FORMAT_VERSION
 
     def to_json(self, indent: int | None = None) -> str:
-        """The document, which carries its own digest (`document` says how); `from_json` reads it
-        back to an equal manifest.
+        """Return the manifest as JSON with its own SHA-256 (see `document`); `from_json` reads it.
 
-        Raises ArtifactError if JSON cannot hold a value: one that is not finite, or a name that is
-        not Unicode.
+        Args:
+            indent: Indentation for readability; None for the canonical form.
+
+        Raises:
+            ArtifactError: JSON cannot represent a value: a number that is not finite, or a name
+                that is not Unicode.
         """
         try:
             return document.seal(dataclasses.asdict(self), indent)
         except JsonError as error:
-            raise ArtifactError(f"no manifest can say this: {reason(error)}") from error
+            raise ArtifactError(
+                f"the manifest cannot be written as JSON: {reason(error)}"
+            ) from error
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read the document.
+        """Read a manifest from JSON.
 
-        Raises ArtifactError if it is not one of this format version, has been altered, or says what
-        no artifact is.
+        Raises:
+            ArtifactError: The text is not a manifest of this format version, is damaged or edited,
+                or has invalid values.
         """
         try:
             values = parse_object(text)
@@ -338,7 +344,7 @@ _BLOCK = 1 << 20
 
 
 def digest(path: Path, size: int | None = None) -> FileDigest:
-    """Name, size in bytes and SHA-256 of a file, or of its first `size` bytes."""
+    """Compute name, size in bytes and SHA-256 of a file, or of its first `size` bytes."""
     sha256 = hashlib.sha256()
     with open_regular(path) as file:
         left = size = os.fstat(file.fileno()).st_size if size is None else size

@@ -1,4 +1,4 @@
-"""From logits to an 8-bit mask, as the paper's published code does it."""
+"""Postprocessing from logits to an 8-bit mask, as in the published code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from dsunet_runtime.manifest import STRETCH_EPSILON, MaskForm
 def mask_from_logits(
     logits: NDArray[np.float32], size: tuple[int, int], form: MaskForm
 ) -> NDArray[np.uint8]:
-    """The mask of one image.
+    """Compute the mask of one image.
 
-    `logits` is h×w, `size` the image's (height, width); the result is height×width, 0 to 255.
+    Args:
+        logits: float32, h×w.
+        size: Height and width of the image.
+        form: Conversion to 8 bits.
+
+    Returns:
+        uint8 array height×width, 0 to 255.
     """
     levels = sigmoid(resample_bilinear(logits, size))
     if form is MaskForm.STRETCHED:
@@ -28,17 +34,17 @@ def mask_from_logits(
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of any shape, in float32; exact to rounding also where the result is close to 0."""
-    with np.errstate(over="ignore"):  # exp of a large number is inf, and 1 / inf is right
+    """Sigmoid in float32, accurate also where the result is close to 0."""
+    with np.errstate(over="ignore"):  # exp may overflow to inf; 1 / inf = 0 is right
         result: NDArray[np.float32] = np.exp(-logits)
     result += 1
     return np.reciprocal(result, out=result)
 
 
 def resample_bilinear(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """h×w to `size` = (height, width): half-pixel centres, clamped at the edge, no antialiasing.
+    """Resample h×w to `size` (height, width): half-pixel centres, edges clamped, no antialiasing.
 
-    The same as PyTorch's `interpolate(mode="bilinear", align_corners=False)`.
+    Equal to PyTorch's `interpolate(mode="bilinear", align_corners=False)`.
     """
     height, width = size
     columns = _resample_rows(values.T, width)
@@ -51,7 +57,7 @@ def _resample_rows(values: NDArray[np.float32], count: int) -> NDArray[np.float3
     lower = centres.astype(np.intp)
     upper = np.minimum(lower + 1, rows - 1)
     weight = (centres - lower).astype(np.float32)[:, None]
-    # In place, because for a large photograph each of these arrays is a hundred megabytes.
+    # In place: for a large image each of these arrays takes 100 MB.
     result: NDArray[np.float32] = values[lower]
     result *= 1 - weight
     part = values[upper]

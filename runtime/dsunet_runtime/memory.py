@@ -1,7 +1,7 @@
-"""How much memory is available, checked before it is allocated.
+"""Check of the available memory before large allocations.
 
-Linux grants more memory than it has, and kills the process that uses it.  So what does not fit is
-refused with the figure, before anything is allocated.
+Linux overcommits memory and kills a process that uses too much of it.  Therefore allocations that
+exceed the available memory are rejected beforehand, with the sizes in the message.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def check_memory(size: int, what: str, remedy: str) -> None:
-    """Raise BackendError if `size` bytes, which `what` takes, are not available on this machine."""
+    """Raise BackendError if `size` bytes, which `what` needs, are not available."""
     available = available_memory()
     if available is not None and size > available:
         raise BackendError(
-            f"{what} takes {gigabytes(size)} and this machine has {gigabytes(available)} free: "
-            f"{remedy}"
+            f"{what} takes {gigabytes(size)} and only {gigabytes(available)} of memory are "
+            f"available: {remedy}"
         )
 
 
 def gigabytes(size: int) -> str:
-    """Bytes for people."""
+    """Format bytes as gigabytes."""
     return f"{size / 1e9:,.1f} GB"
 
 
 def available_memory() -> int | None:
-    """Bytes that can be allocated without swapping, on this machine or in this container; None
-    where that is not known.
+    """Return the bytes that can be allocated without swapping, within a container's limit.
+
+    None if it is unknown.
     """
     found = [value for value in (_of_machine(), _of_control_group()) if value is not None]
     return min(found, default=None)
@@ -47,7 +48,7 @@ def _of_machine() -> int | None:
 
 
 def _of_control_group() -> int | None:
-    """What a container's limit leaves; its cached file pages are freed when memory is needed."""
+    """Memory left by the limit of a container; its page cache counts as free."""
     try:
         limit, used, statistics = (
             (_CONTROL_GROUP / f"memory.{name}").read_text(encoding="ascii")

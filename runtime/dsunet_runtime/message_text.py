@@ -1,7 +1,7 @@
-"""Foreign text in messages: shortened, and printable on any terminal.
+"""Text of messages: untrusted text is shortened and made printable on any terminal.
 
-Names and keys from files, and the messages of other libraries, may hold megabytes, line breaks or a
-terminal's control sequences.  What a message repeats of them passes through here.
+Names and keys from files, and messages of other libraries, may contain megabytes, line breaks or
+terminal control sequences.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ _NAME = 80
 _SENTENCE = 300
 _MESSAGE = 20_000
 _NEXT = "\n  "
-"""How the lines of a list begin; another line break is part of what a message repeats."""
+"""Separator of the lines of a list; any other line break is untrusted text."""
 
 
 def printable(text: object, limit: int = _SENTENCE) -> str:
     r"""`str(text)` on one line of at most `limit` characters.
 
-    White space becomes single spaces, what does not print becomes an escape such as `\x1b`, and
-    what is longer than `limit` ends in `…`.
+    White space becomes single spaces, unprintable characters become escapes such as `\x1b`, and
+    text longer than `limit` is cut and ends in `…`.
     """
     whole = str(text)
-    # Of megabytes only the start is looked at; a character has up to ten as an escape.
+    # Only the start of long text is processed; an escape has up to ten characters.
     line = " ".join(whole[: 4 * limit].split())
     cleaned = _escaped(line)
     if len(cleaned) <= limit and len(whole) <= 4 * limit:
@@ -32,33 +32,31 @@ def printable(text: object, limit: int = _SENTENCE) -> str:
 
 
 def quote(text: object, limit: int = _NAME) -> str:
-    """`printable` text in quotation marks, for names and values inside a sentence."""
+    """Quote `printable` text, for names and values inside a sentence."""
     return f"'{printable(text, limit)}'"
 
 
 def clean(message: str) -> str:
-    """A message of ours, a line and a list under it at most, as what a terminal may be sent.
+    """Make a complete message printable: one line, or one line and a list.
 
-    The last guard for what a message repeats, paths above all, which keep their full length.
+    It is the last guard for untrusted text in messages, such as paths, which are not shortened.
     """
     return _NEXT.join(_escaped(line) for line in message[:_MESSAGE].split(_NEXT))
 
 
 def reason(error: BaseException) -> str:
-    """What an exception says, as one printable line: an OSError's cause without its path."""
+    """Return the message of an exception as one printable line; of an OSError without the path."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return printable(text) or type(error).__name__
 
 
 def readable(path: PurePath | str) -> str:
-    """A path or a line for documents, pages and tables, which are UTF-8: whole, with what does not
-    print escaped.
-    """
+    """Escape unprintable characters of a path or line, for UTF-8 documents and tables."""
     return _escaped(str(path))
 
 
 def shorten(names: Iterable[object], shown: int = 2) -> str:
-    """The first few names, printable, and how many more there are."""
+    """List the first few names, printable, and the number of the others."""
     found = list(names)
     text = ", ".join(printable(name, _NAME) for name in found[:shown])
     return text + (f" and {len(found) - shown:,} more" if len(found) > shown else "")

@@ -1,8 +1,8 @@
-"""Metadata of an ONNX file, read and written without the onnx package and without its weights.
+"""Reading and writing the metadata of an ONNX file, without the onnx package and the weights.
 
-An ONNX file is a protobuf ModelProto.  Only its outermost fields are walked: the graph is skipped
-by seeking, so that a file of two gigabytes costs no more than one of two kilobytes.  A protobuf
-message is the sum of its parts, so metadata may follow what is in the file already.
+An ONNX file is a protobuf ModelProto.  Only its top-level fields are parsed, and the graph is
+skipped by seeking, so the cost does not depend on the size of the file.  Protobuf allows further
+fields at the end of a message, so metadata can be appended to a file.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _KEY, _VALUE = 1, 2
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 _MAX_FIELD = (1 << 29) - 1
 _MAX_FIELDS = 100_000
-"""Of a file; the exporter writes about ten."""
+"""Maximum number of top-level fields; the exporter writes about ten."""
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata_props of an ONNX file.
+    """Read the metadata_props of an ONNX file.
 
-    Raises ArtifactError if it is no whole ONNX file, or has two entries of one key or entries that
-    are too large to be read.
+    Raises ArtifactError if it is not a complete ONNX file, a key occurs twice, or the metadata
+    exceed the limit.
     """
     try:
         with open_regular(path) as file:
@@ -59,12 +59,12 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def encode_metadata(key: str, value: str) -> bytes:
-    """One entry of metadata as it is put at the end of an ONNX file."""
+    """Encode a metadata entry, to be appended to an ONNX file."""
     return _field(_METADATA_PROPS, _field(_KEY, key.encode()) + _field(_VALUE, value.encode()))
 
 
 class NotProtobufError(Exception):
-    """The bytes are no whole protobuf message."""
+    """The bytes are not a complete protobuf message."""
 
 
 class _TooLargeError(Exception):
@@ -89,7 +89,7 @@ def _entries(file: BinaryIO, end: int) -> list[tuple[str, str]]:
 
 
 def read_entry(file: BinaryIO, end: int) -> tuple[str, str]:
-    """Key and value of the StringStringEntryProto from here to `end`."""
+    """Read the StringStringEntryProto from the current position to `end`."""
     strings = {_KEY: b"", _VALUE: b""}
     for _ in range(len(strings)):
         if file.tell() < end:
@@ -103,7 +103,7 @@ def read_entry(file: BinaryIO, end: int) -> tuple[str, str]:
 
 
 def next_field(file: BinaryIO, end: int) -> tuple[int, int]:
-    """Number and payload length of the field that starts here; the file is left at its payload."""
+    """Read a field's header: return its number and payload length, and stop at the payload."""
     tag = _read_varint(file)
     field, wire = tag >> 3, tag & 7
     if wire == _LENGTH_DELIMITED:

@@ -1,7 +1,6 @@
-"""Which files the graph of an ONNX file reads weights from, told without the onnx package.
+"""Files that the graph of an ONNX file reads weights from, found without the onnx package.
 
-A graph may name any file, at any depth.  TensorRT opens whatever it names, and waits for a pipe
-forever.
+A graph may name any file, at any depth.  TensorRT opens all of them, and would block on a pipe.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dsunet_runtime.files import open_regular
 from dsunet_runtime.message_text import reason
 from dsunet_runtime.onnx_metadata import NotProtobufError, next_field, read_entry
 
-# The messages of onnx.proto that hold tensors: the fields with further messages, by number.
+# Messages of onnx.proto that contain tensors: field numbers of nested messages.
 _MESSAGES = {
     "Model": {7: "Graph", 20: "TrainingInfo", 25: "Function"},
     "TrainingInfo": {1: "Graph", 2: "Graph"},
@@ -33,7 +32,7 @@ _MESSAGES = {
 
 
 def external_files(path: Path) -> set[str]:
-    """The names of the files, relative to the graph's folder.  Raises ArtifactError."""
+    """Return the file names, relative to the graph's folder.  Raises ArtifactError."""
     names = set()
     try:
         with open_regular(path) as file:

@@ -1,4 +1,4 @@
-"""Results out: masks and overlays as files, each of them whole or not there at all."""
+"""Atomic writing of masks and overlays."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import staged_file
 from dsunet_runtime.message_text import reason
 
-# Cyan stands out from tissue and from foliage.
+# Cyan contrasts with tissue and with foliage.
 _COLOUR = (0, 200, 255)
 _OPACITY = 0.5
 _CONTOUR_AT = 128
 
 
 def write_mask(mask: NDArray[np.uint8], path: Path) -> None:
-    """Write a mask H×W as an 8-bit grey PNG.  Raises OutputError if that does not succeed."""
+    """Write a mask (uint8, H×W) as an 8-bit grey PNG.  Raises OutputError if that fails."""
     image = Image.fromarray(mask)
     # Level 1 writes a mask of 12 megapixels three to five times as fast, for a fifth more bytes.
     write_whole(path, lambda file: image.save(file, "PNG", compress_level=1))
 
 
 def write_overlay(rgb: NDArray[np.uint8], mask: NDArray[np.uint8], path: Path) -> None:
-    """Write an image H×W×3 with its mask H×W drawn over it as a JPEG file.
+    """Write an image (uint8, H×W×3) with its mask (uint8, H×W) drawn over it as a JPEG file.
 
-    Raises OutputError if that does not succeed.
+    Raises OutputError if that fails.
     """
     image = overlay(rgb, mask)
     write_whole(path, lambda file: image.save(file, "JPEG", quality=90))
 
 
 def overlay(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Image.Image:
-    """The image tinted where the mask is bright, with a line where the mask crosses 128."""
+    """Tint an image where the mask is bright, and draw the contour where the mask crosses 128."""
     drawn = Image.fromarray(rgb).copy()
     tint = Image.fromarray(mask).point(lambda value: value * _OPACITY)
     drawn.paste(_COLOUR, mask=tint)
@@ -46,10 +46,7 @@ def overlay(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Image.Image:
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file whole or not at all: see `files.staged_file`.
-
-    Raises OutputError if that does not succeed.
-    """
+    """Write a file atomically (see `files.staged_file`).  Raises OutputError if that fails."""
     try:
         with staged_file(path) as file:
             write(file)
@@ -58,8 +55,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def _contour(mask: NDArray[np.uint8]) -> Image.Image:
-    """255 near the border between inside and outside, else 0; wider in larger images."""
+    """Return 255 near the border of the object, else 0; the line is wider in larger images."""
     radius = max(1, round(min(mask.shape) / 400))
     inside = Image.fromarray(np.where(mask >= _CONTOUR_AT, 255, 0).astype(np.uint8))
-    # A box mean is neither 0 nor 255 only where the box reaches both sides.
+    # The mean in a box is between 0 and 255 only where the box crosses the border.
     return inside.filter(ImageFilter.BoxBlur(radius)).point(lambda v: 255 if 0 < v < 255 else 0)

@@ -1,4 +1,4 @@
-"""Plain JSON values as the types that annotations name."""
+"""Conversion of plain JSON values to annotated types."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dsunet_runtime.message_text import quote
 
 
 def decode(kind: Any, value: Any) -> Any:
-    """A value as the type that an annotation names: a dataclass, an enum, a tuple, a dict, an
-    optional, or a plain type.
+    """Convert a value to an annotated type.
 
-    Raises TypeError or ValueError if it does not fit.
+    Supported are dataclasses, enums, tuples, dicts, optionals and plain types.  Raises TypeError or
+    ValueError if the value does not fit.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):

@@ -1,7 +1,7 @@
-"""Many images to masks: decoding, the network and writing, each overlapping the others.
+"""Prediction for many images, with decoding, inference and writing overlapped.
 
-At most as many images are in memory as there are reader and writer threads, plus one batch, plus
-one for each that is computed at once.
+The number of images in memory is bounded by the number of reader and writer threads plus the
+batches in progress.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from dsunet_runtime.output_files import write_mask, write_overlay
 
 _MOST_THREADS = 8
 _ALWAYS_FIT = 16
-"""Images of a batch up to which memory is not checked."""
+"""Batches up to this size are not checked against the available memory."""
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class Steps(Protocol):
-    """What makes masks in three steps, as a Segmenter does; see there."""
+    """An object that computes masks in the three steps of a `Segmenter`."""
 
     concurrency: int
 
@@ -47,12 +47,12 @@ class Steps(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one job: `fault` is None if its files are written."""
+    """Result of one job.  `fault` is None if its files were written."""
 
     job: Job
     fault: RuntimeFault | None
     is_first_of_several: bool = False
-    """Whether the mask is of the first frame of a file with more."""
+    """Whether the file has several frames, of which the first was used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +68,25 @@ class _Computed:
 
 
 def check_batch(segmenter: Steps, jobs: Sequence[Job], batch: int) -> None:
-    """Raise BackendError if so many images, as large as the first one, do not fit into memory."""
+    """Raise BackendError if a batch of images as large as the first one exceeds the memory."""
     at_once = min(batch, len(jobs))
     if at_once <= _ALWAYS_FIT:
         return
     try:
         image = segmenter.prepare(jobs[0].image)
-    except RuntimeFault:  # reported when the image is read again
+    except RuntimeFault:  # reported by `predict`
         return
     inputs = sum(value.nbytes for value in image.inputs.values())
-    # Each image, its inputs, and those once more where a batch is made of them.
+    # Each image, its inputs, and their copy in the batch.
     size = at_once * (image.rgb.nbytes + 2 * inputs)
     check_memory(size, f"a batch of {at_once:,} images like {jobs[0].image}", "lower --batch")
 
 
 def predict(segmenter: Steps, jobs: Iterable[Job], batch: int) -> Iterator[Outcome]:
-    """Carry out the jobs, `batch` images at a time, and say of each what became of it, in order.
+    """Run the jobs in batches of `batch` images, and yield their outcomes in order.
 
-    A job that fails does not keep the others from going on.  Closing the iterator, or an exception
-    in who consumes it, stops the work; files are then whole or not there.
+    If a job fails, the others continue.  Closing the iterator, or an exception in its consumer,
+    stops the work; each file is then either complete or absent.
     """
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
     readers, writers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
@@ -150,7 +150,7 @@ def _finish(segmenter: Steps, item: _Computed) -> Outcome:
 def _ahead(
     pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], limit: int
 ) -> Iterator[R]:
-    """`map` in threads, in order: `limit` items are started before the first result is awaited."""
+    """`map` in threads, in order, with `limit` items submitted before waiting for the first."""
     pending: deque[Future[R]] = deque()
     for item in items:
         pending.append(pool.submit(function, item))
@@ -163,7 +163,7 @@ def _ahead(
 def behind(
     pool: Executor, function: Callable[[T], R], items: Iterable[T], limit: int
 ) -> Iterator[R]:
-    """`map` in a pool, in order: a result is awaited only while `limit` items are not done."""
+    """`map` in a pool, in order, yielding results when they are ready or `limit` are pending."""
     pending: deque[Future[R]] = deque()
     for item in items:
         pending.append(pool.submit(function, item))

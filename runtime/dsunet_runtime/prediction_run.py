@@ -1,4 +1,4 @@
-"""What `dsunet-run predict` and `dsunet predict` do with their jobs, and print about it."""
+"""Running jobs with progress and messages, for `dsunet-run predict` and `dsunet predict`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dsunet_runtime.progress import Progress
 
 
 def run_jobs(program: str, segmenter: Steps, jobs: Sequence[Job], batch: int) -> int:
-    """Carry out the jobs, report on them under the program's name, and return how many failed."""
+    """Run the jobs, print errors prefixed with the program, and return the number of failures."""
     check_batch(segmenter, jobs, batch)
     failed = 0
     of_several = []
     start = time.perf_counter()
     with warnings.catch_warnings(), Progress(len(jobs), sys.stderr) as progress:
-        # Pillow warns of what does not keep it from decoding: odd EXIF data, very large images.
+        # Pillow warns about odd EXIF data and very large images, which it decodes all the same.
         warnings.simplefilter("ignore")
         for outcome in predict(segmenter, jobs, batch):
             if outcome.fault is not None:

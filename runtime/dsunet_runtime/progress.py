@@ -1,4 +1,4 @@
-"""A line of progress on a terminal, and nothing anywhere else."""
+"""A progress line on terminals."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _CLEAR_LINE = "\r\x1b[K"
 
 
 def bar(fraction: float, width: int = _WIDTH) -> str:
-    """How much is done, 0 to 1, as a bar."""
+    """Draw a progress bar for a fraction from 0 to 1."""
     filled = int(width * fraction)
     return "█" * filled + "·" * (width - filled)
 
 
 def _columns(stream: TextIO) -> int:
-    """The width of a terminal, the usual one where it does not tell."""
+    """Width of the terminal, 80 if it is unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
@@ -28,7 +28,7 @@ def _columns(stream: TextIO) -> int:
 
 
 class StatusLine(Closeable):
-    """One line on `stream` that is written over, if that is a terminal; leaving it clears it."""
+    """A line on a terminal that is overwritten, and cleared on close.  Prints nothing elsewhere."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -36,14 +36,14 @@ class StatusLine(Closeable):
         self._text = ""
 
     def show(self, text: str) -> None:
-        """Write the line anew, as much of it as fits: what is wrapped could not be cleared."""
+        """Replace the line.  It is cut to the width, since a wrapped line could not be cleared."""
         self._text = text
         if self.is_terminal:
             line = text[: _columns(self._stream) - 1]
             print(_CLEAR_LINE + line, end="", file=self._stream, flush=True)
 
     def say(self, line: str) -> None:
-        """Print a line above it, on a terminal or not."""
+        """Print a permanent line above the progress line, also if the stream is not a terminal."""
         self.close()
         print(clean(line), file=self._stream, flush=True)
         self.show(self._text)
@@ -55,7 +55,7 @@ class StatusLine(Closeable):
 
 
 class Progress(StatusLine):
-    """Counts images to `total`."""
+    """Progress over `total` images, with throughput."""
 
     def __init__(self, total: int, stream: TextIO) -> None:
         super().__init__(stream)
@@ -68,7 +68,7 @@ class Progress(StatusLine):
         return self
 
     def advance(self) -> None:
-        """One more is done."""
+        """Count one image."""
         self._done += 1
         self._draw()
 

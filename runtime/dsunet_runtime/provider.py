@@ -1,4 +1,7 @@
-"""What ONNX Runtime computes with.  Imports nothing heavy: the command line needs it early."""
+"""Execution providers of ONNX Runtime.
+
+The command line imports this module, so its imports must stay light.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ import os
 from pathlib import Path
 
 MAX_THREADS = 1024
-"""That one operation may use, or that may call at once."""
+"""Maximum number of threads of one operation, and of concurrent callers."""
 
 
 class Provider(enum.StrEnum):
-    """What ONNX Runtime computes with."""
+    """An execution provider of ONNX Runtime."""
 
     CPU = "cpu"
     CUDA = "cuda"
@@ -19,13 +22,13 @@ class Provider(enum.StrEnum):
 
     @property
     def official_name(self) -> str:
-        """ONNX Runtime's own name of it."""
+        """ONNX Runtime's name of the provider."""
         return _OFFICIAL_NAMES[self]
 
     def chain(self, engines: Path | None) -> list[tuple[str, dict[str, str]]]:
-        """Providers with their options, in the order in which they may take a node.
+        """Return the providers with their options, in order of priority.
 
-        `engines` is a folder to keep in what TensorRT builds; with None it builds every time.
+        `engines` is the folder in which TensorRT caches its engines; None disables the cache.
         """
         match self:
             case Provider.CPU:
@@ -42,16 +45,16 @@ _OFFICIAL_NAMES = {
     Provider.CUDA: "CUDAExecutionProvider",
     Provider.TENSORRT: "TensorrtExecutionProvider",
 }
-# Precision is part of the graph: what it declares as float32 is not computed in TF32, with whose
-# 10 bits of mantissa frames would not be resampled exactly.
+# The graph defines the precision: float32 is not computed in TF32, whose mantissa of 10 bits is too
+# short for exact resampling of frames.
 _CUDA = (_OFFICIAL_NAMES[Provider.CUDA], {"use_tf32": "0"})
 
 
 def forbid_tf32() -> None:
-    """Forbid TF32 to the whole process, unless its environment says otherwise already.
+    """Disable TF32 for the process, unless the environment variable is already set.
 
-    The provider `tensorrt` has no option for it.  NVIDIA's libraries read this variable once, so it
-    must be there before the first session.
+    The provider `tensorrt` has no option for it.  NVIDIA's libraries read the variable once, so it
+    must be set before the first session.
     """
     os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 
@@ -59,7 +62,7 @@ def forbid_tf32() -> None:
 def _keep(folder: Path | None) -> dict[str, str]:
     """Options of the provider `tensorrt`.
 
-    Its engines are built for the sizes that have come so far, and again when one is outside them.
+    It builds engines for the range of shapes seen so far, and rebuilds them for shapes outside it.
     """
     if folder is None:
         return {}

@@ -1,4 +1,4 @@
-"""The one class that users hold."""
+"""`load` and `Segmenter`: the Python API of the runtime."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dsunet_runtime.provider import MAX_THREADS, Provider
 from dsunet_runtime.shapes import batch_range
 
 _CHECKED_FROM = 1 << 28
-"""Bytes of a batch from which on it is checked that they are available."""
+"""Batches larger than this many bytes are checked against the available memory."""
 
 
 def load(
@@ -36,27 +36,40 @@ def load(
     provider: Provider | str | None = None,
     threads: int | None = None,
 ) -> Segmenter:
-    """Load an artifact: an exported ONNX file with ONNX Runtime, an engine with TensorRT.
+    """Load an artifact: an ONNX file with ONNX Runtime, or an engine with TensorRT.
 
-    For an ONNX file `provider` is `cpu`, which None stands for, `cuda` or `tensorrt`; `threads` is
-    how many CPU threads share one operation, None for as many as there are cores.  `tensorrt` sets
-    NVIDIA_TF32_OVERRIDE to 0 for this process, unless it is set already.  An engine runs
-    on CUDA's first GPU, and takes neither.
+        with dsunet_runtime.load("dsunet.onnx", provider="cuda") as segmenter:
+            mask = segmenter("photo.jpg")
 
-    Every byte of the files is checked: the manifest against the digest that it carries, all else
-    against the manifest (of an ONNX file while the session is created, of an engine before TensorRT
-    sees it), and an ONNX file has nothing beside the two.  That finds damage and edits; it is no
-    signature of who made the file.
+    Every byte of the artifact is verified: the manifest against the SHA-256 that it contains, all
+    other bytes against the hashes in the manifest (an ONNX file while the session is created, an
+    engine before TensorRT reads it).  This detects damage and edits.  It is not a signature.
 
-    Raises ArtifactError if the artifact is missing, broken, not complete, or not from
-    dsunet-export; and BackendError if what runs it is missing or cannot run it on this machine.
+    Args:
+        path: ONNX file (`.onnx`) or TensorRT engine (`.engine`, `.plan`) written by
+            `dsunet-export`.  An engine runs on the first CUDA device, which
+            `CUDA_VISIBLE_DEVICES` selects.
+        provider: Execution provider of ONNX Runtime: `cpu` (default), `cuda` or `tensorrt`.  Not
+            for engines.  `tensorrt` sets the environment variable `NVIDIA_TF32_OVERRIDE` to 0 for
+            the process, unless it is already set.
+        threads: Number of CPU threads per operation in ONNX Runtime, 1 to 1024 (default: one per
+            core).  Not for engines.
+
+    Returns:
+        A segmenter.  Use it as a context manager, or call `close` when it is no longer needed.
+
+    Raises:
+        ArtifactError: The artifact is missing, damaged, incomplete, or was not written by
+            `dsunet-export`.
+        BackendError: ONNX Runtime, TensorRT, CUDA or the execution provider is missing, or cannot
+            run the artifact on this machine; or `provider` or `threads` is not valid.
     """
     path = Path(path)
     if is_engine(path):
         if provider is not None or threads is not None:
             raise BackendError(
-                f"{path}: an engine runs on TensorRT alone, and a provider (or threads) is for "
-                f"ONNX files: leave it out, or load the ONNX file"
+                f"{path}: provider and threads apply to ONNX files only, and this is an engine: "
+                f"omit them, or load the ONNX file"
             )
         return _load_engine(path)
     return _load_onnx(path, _provider(provider or Provider.CPU), threads)
@@ -72,9 +85,7 @@ def _load_engine(path: Path) -> Segmenter:
 
 def _load_onnx(path: Path, provider: Provider, threads: int | None) -> Segmenter:
     if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise BackendError(
-            f"threads is {threads}: give 1 to {MAX_THREADS:,}, or None for all cores"
-        )
+        raise BackendError(f"threads is {threads}: use 1 to {MAX_THREADS:,}, or None for all cores")
     manifest = read_manifest(path)
     check_sizes(path, manifest)
     with ThreadPoolExecutor(1) as pool:
@@ -82,17 +93,25 @@ def _load_onnx(path: Path, provider: Provider, threads: int | None) -> Segmenter
         try:
             backend = OnnxRuntimeBackend(path, manifest, provider, threads)
         finally:
-            # If both fail: that the weights are the wrong ones says more than what ONNX Runtime
-            # makes of them.
+            # If both fail, a wrong hash explains the failure better than ONNX Runtime's message.
             hashes.result()
     return Segmenter(manifest, backend)
 
 
 class Segmenter(Closeable):
-    """From images to masks.  A context manager: leaving it closes it.
+    """A loaded artifact that computes masks for images.
 
-    Calling it, from any thread, gives the mask of one image.  Who wants to overlap decoding,
-    inference and writing uses the three steps of a call: `prepare`, `infer` and `finish`.
+        with dsunet_runtime.load("dsunet.onnx") as segmenter:
+            mask = segmenter("photo.jpg")  # uint8, H×W
+            masks = segmenter.batch(["a.jpg", "b.jpg"])
+
+    Create it with `load`.  All methods except `close` may be called from several threads at once.
+    To overlap decoding, inference and writing, use the three steps of a call separately: `prepare`,
+    `infer` and `finish`.
+
+    Attributes:
+        manifest: Description of the artifact.
+        concurrency: Number of concurrent calls, one thread each, that increase the throughput.
     """
 
     manifest: Manifest
@@ -104,29 +123,49 @@ class Segmenter(Closeable):
         self._batch = batch_range(manifest)
         self._blank_masks = BlankMasks(manifest, self._masks)
         self.concurrency = backend.concurrency
-        """How many calls at once, each from a thread of its own, are faster than one by one."""
 
     @property
     def best_batch(self) -> int:
-        """How many images to compute at once: what an artifact has fixed, or an engine is tuned
-        for; else 1.
+        """The recommended batch: the fixed batch of an ONNX file, the optimum of an engine's
+        profile, or 1 if the batch is dynamic.
         """
         return self._batch.optimum
 
     def __call__(self, image: ImageLike) -> NDArray[np.uint8]:
-        """The mask of one image: H×W, uint8, 0 to 255, of the size of the upright image.
+        """Compute the mask of one image.
 
-        `image` is an array H×W×3 of uint8 RGB, a Pillow image, or the path of an image file.
-        Raises ImageError if it cannot be read or is not what the artifact takes, and BackendError
-        if the computation fails or this segmenter is closed.
+            mask = segmenter("photo.jpg")
+            inside = mask >= 128
+
+        Args:
+            image: Path of an image file, Pillow image, or uint8 array H×W×3 in RGB order, 0 to 255.
+                Files and Pillow images are first rotated upright by their EXIF orientation.
+
+        Returns:
+            uint8 array H×W, 0 (outside) to 255 (inside), of the size of the upright image.
+
+        Raises:
+            ImageError: The image cannot be read, or the artifact does not take its size.
+            BackendError: The computation fails, or the segmenter is closed.
         """
         return self.batch([image])[0]
 
     def batch(self, images: Sequence[ImageLike]) -> list[NDArray[np.uint8]]:
-        """The masks of several images, in their order; raises what a call for one image raises.
+        """Compute the masks of several images.
 
-        What fits together is computed at once: all of them, or in the form `frames` those of the
-        same size.
+        Images are combined into batches as large as the artifact allows: in the tensors form all of
+        them, in the frames form those of the same size.
+
+        Args:
+            images: Images as in `__call__`; in the frames form, of any mix of sizes.
+
+        Returns:
+            One uint8 array H×W for each image, in the order of `images`.
+
+        Raises:
+            ImageError: An image cannot be read, or the artifact does not take its size.
+            BackendError: The computation fails, a batch does not fit into memory, or the segmenter
+                is closed.
         """
         masks = self._masks(images)
         for mask in masks:
@@ -134,16 +173,32 @@ class Segmenter(Closeable):
         return masks
 
     def prepare(self, image: ImageLike) -> Prepared:
-        """First step: decode one image and make the network's inputs of it.
+        """First step of a call: decode one image and compute the inputs of the network.
 
-        Raises ImageError if it cannot be read or is not what the artifact takes.
+        Args:
+            image: Image as in `__call__`.
+
+        Returns:
+            The decoded image and, by name, the network's inputs without the batch axis.
+
+        Raises:
+            ImageError: The image cannot be read, or the artifact does not take its size.
         """
         return self._form.read(image)
 
     def infer(self, prepared: Sequence[Prepared]) -> list[Tensors]:
-        """Second step: the network's outputs for each image, in their order, without batch axis.
+        """Second step of a call: run the network.
 
-        Raises BackendError if the computation fails or this segmenter is closed.
+        Args:
+            prepared: Results of `prepare`, any number of them.
+
+        Returns:
+            For each image, in order, the outputs by name, without the batch axis: `mask` (uint8,
+            H×W) in the frames form, `logits` (float32, 1×S×S) in the tensors form.
+
+        Raises:
+            BackendError: The computation fails, a batch does not fit into memory, or the segmenter
+                is closed.
         """
         chunks = [
             chunk
@@ -160,38 +215,60 @@ class Segmenter(Closeable):
     def run_device(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], *, stream: Any
     ) -> None:
-        """Compute one batch from tensors on the GPU into tensors on the GPU.  Engines only.
+        """Enqueue inference on tensors in GPU memory.  Engines only.
 
-        `inputs` and `outputs` have a tensor for each of the manifest's, by name: for the form
-        `frames` `image`, uint8 N×H×W×3, and `mask`, uint8 N×H×W.  A tensor is anything with
-        `__cuda_array_interface__` or DLPack (of PyTorch or CuPy, for example), or a `DeviceTensor`.
-        `stream` is a CUDA stream of any library, or its handle.
+            frames = torch.empty((1, 720, 1280, 3), dtype=torch.uint8, device="cuda")
+            masks = torch.empty((1, 720, 1280), dtype=torch.uint8, device="cuda")
+            stream = torch.cuda.current_stream()
+            segmenter.run_device({"image": frames}, {"mask": masks}, stream=stream)
 
-        The work is put into that stream, after what it holds already; nothing is copied, nothing is
-        allocated here, and the call does not wait for the GPU.  (TensorRT for RTX may compile when
-        shapes are new to it.)  So the tensors must live, and the outputs must not be read, until
-        the stream comes to what follows; and what fills the inputs must be in that stream or
-        ordered before it.  The engine has one execution context: calls from several
-        threads or for several streams are safe, and their runs follow each other on the GPU in the
-        order of the calls.  Not for a stream that is being captured.
+        The call enqueues the work on the stream and returns.  It does not copy, allocate or
+        synchronise.  (TensorRT for RTX may compile kernels for new shapes.)  Therefore:
 
-        Raises ImageError if a tensor is not what the artifact takes, and BackendError if this is no
-        engine, TensorRT fails or this segmenter is closed.
+        *   the inputs must be filled by earlier work on this stream, or on one that it waits for;
+        *   the tensors must stay allocated until the work is done;
+        *   the outputs must be read by later work on this stream, or after synchronising with it.
+
+        The engine has one execution context.  Calls from several threads and for several streams
+        are safe; the GPU executes them one after the other, in the order of the calls.  The stream
+        must not be under capture by a CUDA graph.
+
+        Args:
+            inputs: Tensors by the manifest's input names: `image` (uint8, N×H×W×3, RGB, 0 to 255)
+                in the frames form; `hiera` and `dino` (float32, N×3×S×S, normalised) in the tensors
+                form.  A tensor is any object with `__cuda_array_interface__` or DLPack, for example
+                of PyTorch or CuPy, or a `DeviceTensor`.  It must be contiguous.
+            outputs: Tensors that are written, by output name: `mask` (uint8, N×H×W) or `logits`
+                (float32, N×1×S×S).
+            stream: CUDA stream of PyTorch, CuPy, Numba, PyCUDA or cuda-python, or its handle as an
+                integer; 0 is the default stream.
+
+        Raises:
+            ImageError: A tensor is missing, or has an unsupported shape, type or location.
+            BackendError: The artifact is an ONNX file, TensorRT fails, or the segmenter is closed.
         """
         self._open().run_device(inputs, outputs, stream)
 
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
-        """Third step: the mask of one image, H×W, 0 to 255.
+        """Third step of a call: compute the mask of one image from the network's outputs.
 
-        Raises BackendError if the network gave no numbers, as far as that shows (`blank_masks` says
-        where it does): logits show it, and where the graph makes masks, stretched ones do.
+        Args:
+            outputs: One element of the result of `infer`.
+            prepared: The result of `prepare` for the same image.
+
+        Returns:
+            uint8 array H×W, 0 (outside) to 255 (inside).
+
+        Raises:
+            BackendError: The network computed NaN or infinity.  Logits and stretched masks reveal
+                that; masks of the form `probability` do not (see `blank_masks`).
         """
         mask = self._form.finish(outputs, prepared)
         self._blank_masks.check(mask)
         return mask
 
     def close(self) -> None:
-        """Free the session or the engine; closing twice does nothing."""
+        """Release the session or the engine.  Closing twice has no effect."""
         if self._backend is not None:
             self._backend.close()
             self._backend = None
@@ -207,11 +284,11 @@ class Segmenter(Closeable):
         return self._backend
 
     def _stacked(self, images: list[Prepared]) -> Tensors:
-        """One batch; where the artifact takes no smaller one, the last image fills it up."""
+        """Stack a batch; the last image is repeated up to the artifact's minimum batch."""
         count = max(len(images), self._batch.minimum)
         size = count * sum(value.nbytes for value in images[0].inputs.values())
         if size > _CHECKED_FROM:
-            check_memory(size, f"a batch of {count:,} images", "compute fewer at once")
+            check_memory(size, f"a batch of {count:,} images", "use a smaller batch")
         images = images + [images[-1]] * (count - len(images))
         return {name: np.stack([p.inputs[name] for p in images]) for name in images[0].inputs}
 
@@ -221,11 +298,11 @@ def _provider(name: Provider | str) -> Provider:
         return Provider(name)
     except ValueError as error:
         known = ", ".join(p.value for p in Provider)
-        raise BackendError(f"no provider is called {quote(name)}: give one of {known}") from error
+        raise BackendError(f"unknown provider {quote(name)}: use one of {known}") from error
 
 
 def _same_shapes(prepared: Sequence[Prepared]) -> list[list[int]]:
-    """Indices of the images, those with inputs of the same shapes together."""
+    """Group the indices of images whose inputs have the same shapes."""
     groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
     for index, image in enumerate(prepared):
         shapes = tuple(value.shape for value in image.inputs.values())

@@ -1,4 +1,4 @@
-"""Which shapes an artifact takes, by its manifest: of its inputs, and of an engine's profiles."""
+"""Ranges of the shapes that an artifact takes, from its manifest."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The sizes that one dimension may have, both ends included."""
+    """Range of the size of one dimension, both ends included."""
 
     minimum: int
     optimum: int
-    """What an engine was tuned for."""
+    """The size that an engine is optimised for."""
     maximum: int | None
-    """None is no limit."""
+    """None for no limit."""
 
     def __contains__(self, size: int) -> bool:
         return self.minimum <= size and (self.maximum is None or size <= self.maximum)
@@ -34,7 +34,7 @@ class Range:
 
 
 def input_ranges(manifest: Manifest) -> dict[str, tuple[Range, ...]]:
-    """By each input's name the sizes that its dimensions may have.
+    """Return the ranges of each input's dimensions by name.
 
     Raises ArtifactError if the profiles of an engine do not fit its inputs.
     """
@@ -57,7 +57,7 @@ def input_ranges(manifest: Manifest) -> dict[str, tuple[Range, ...]]:
 
 
 def batch_range(manifest: Manifest) -> Range:
-    """How many images the artifact computes at once.  Raises what `input_ranges` raises."""
+    """Return the range of the batch.  Raises ArtifactError like `input_ranges`."""
     ranges = {dimensions[0] for dimensions in input_ranges(manifest).values() if dimensions}
     if len(ranges) != 1:
         raise ArtifactError("the manifest's inputs do not share one batch axis: export again")
@@ -65,12 +65,12 @@ def batch_range(manifest: Manifest) -> Range:
 
 
 def outside(shape: Shape, ranges: tuple[Range, ...]) -> bool:
-    """Whether a shape with as many dimensions has a size that is out of its range."""
+    """Whether a size of a shape is outside its range; the ranks must be equal."""
     return not all(size in range_ for size, range_ in zip(shape, ranges, strict=True))
 
 
 def output_shapes(manifest: Manifest, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The outputs' shapes for inputs of these shapes, which `input_ranges` allows.
+    """Return the shapes of the outputs for valid shapes of the inputs.
 
     Raises ArtifactError if the manifest gives an output a dimension that no input has.
     """

@@ -1,4 +1,4 @@
-"""Lines in a coordinate system as SVG, which opens anywhere and needs no plotting library."""
+"""Line plots as SVG, without a plotting library."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ from html import escape
 from typing import Self
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's, which the colour-blind tell apart."""
+"""The palette of Okabe and Ito, distinguishable with colour blindness."""
 
 Points = Iterable[tuple[float, float]]
 
 SIDE = 240
-"""Pixels of both axes."""
+"""Length of both axes in pixels."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 14, 20, 36
 WIDTH, HEIGHT = _LEFT + SIDE + _RIGHT, _TOP + SIDE + _BOTTOM
-"""Pixels of a plot with what is written round it."""
+"""Size of a plot with its labels, in pixels."""
 LINE = 18
-"""Pixels from one line of a key to the next."""
+"""Line height of a legend in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis: what it shows, and where there is a line across it."""
+    """An axis with its label and ticks."""
 
     label: str
     ticks: Sequence[float]
-    """At least two, growing; the axis reaches from the first to the last."""
+    """At least two ascending values; the axis spans from the first to the last."""
     logarithmic: bool = False
 
     @classmethod
     def unit(cls, label: str) -> Self:
-        """From 0 to 1."""
+        """Create an axis from 0 to 1."""
         return cls(label, (0, 0.2, 0.4, 0.6, 0.8, 1))
 
     @classmethod
     def to(cls, largest: float, label: str) -> Self:
-        """From 0 to at least `largest`, which is positive, in about five round steps."""
+        """Create an axis from 0 to at least `largest` > 0, in about five round steps."""
         unit = 10.0 ** math.floor(math.log10(largest / 4))
         step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor * 5 >= largest)
         return cls(label, [step * n for n in range(math.ceil(largest / step - 1e-9) + 1)])
 
     @classmethod
     def decades(cls, values: Iterable[float], label: str) -> Self:
-        """Logarithmic, from the power of ten below positive values to the one above them."""
+        """Create a logarithmic axis that spans positive values in whole decades."""
         powers = [math.log10(value) for value in values]
         low = math.floor(min(powers))
         high = max(low + 1, math.ceil(max(powers)))
         return cls(label, [10.0**power for power in range(low, high + 1)], logarithmic=True)
 
-    def share(self, value: float) -> float:
-        """Where a value lies between the ends, from 0 to 1."""
+    def fraction(self, value: float) -> float:
+        """Return the position of a value on the axis, from 0 to 1."""
         low, high = self.ticks[0], self.ticks[-1]
         if self.logarithmic:
             return math.log(value / low) / math.log(high / low)
@@ -68,9 +68,9 @@ def plot(
     left: float = 0,
     dots: bool = False,
 ) -> str:
-    """An SVG picture of lines in the colours of `colour_of`, in order, named where one points.
+    """Draw lines in the colours of `colour_of`, with their labels as tooltips.
 
-    `left` is where it stands inside another picture; with `dots` every point can be seen.
+    `left` is the position inside a larger drawing; `dots` marks every point.
     """
     drawn = []
     for index, (label, points) in enumerate(lines.items()):
@@ -103,7 +103,7 @@ def plot(
 
 
 def page(width: float, height: float, parts: Iterable[str]) -> str:
-    """An SVG file: parts of a picture on white."""
+    """Combine parts of a drawing to an SVG file with white background."""
     return "\n".join(
         [
             f'<svg width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}" '
@@ -116,7 +116,7 @@ def page(width: float, height: float, parts: Iterable[str]) -> str:
 
 
 def key(labels: Iterable[str], *, left: float = 0) -> list[str]:
-    """What the colours of a plot stand for, a line each, to be drawn below it."""
+    """Draw the legend of a plot, one line per label, below it."""
     return [
         f'<rect x="{left + 16:g}" y="{y - 6}" width="16" height="4" fill="{colour_of(index)}"/>'
         + text(left + 38, y, label, "start")
@@ -126,12 +126,12 @@ def key(labels: Iterable[str], *, left: float = 0) -> list[str]:
 
 
 def text(x: float, y: float, words: str, anchor: str) -> str:
-    """Words at a place; `anchor` is `start`, `middle` or `end`."""
+    """Draw text; `anchor` is `start`, `middle` or `end`."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
 def colour_of(index: int) -> str:
-    """Of the line with this index."""
+    """Return the colour of the line with this index."""
     return COLOURS[index % len(COLOURS)]
 
 
@@ -150,8 +150,8 @@ def _grid(across: Axis, up: Axis) -> list[str]:
 
 
 def _x(axis: Axis, value: float) -> float:
-    return _LEFT + axis.share(value) * SIDE
+    return _LEFT + axis.fraction(value) * SIDE
 
 
 def _y(axis: Axis, value: float) -> float:
-    return _TOP + (1 - axis.share(value)) * SIDE
+    return _TOP + (1 - axis.fraction(value)) * SIDE

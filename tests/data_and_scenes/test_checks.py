@@ -192,7 +192,7 @@ def test_frames_that_are_not_used_are_told(images: Path, masks: Path) -> None:
     frames = [Image.fromarray(HALF), Image.fromarray(255 - HALF)]
     frames[0].save(images / "a.gif", save_all=True, append_images=frames[1:])
     frames[0].save(masks / "a.tif", save_all=True, append_images=frames[1:])
-    assert said(images, masks) == ["only the first frame is used of a.gif, a.tif"]
+    assert said(images, masks) == ["several frames in a.gif, a.tif: only the first is used"]
 
 
 def test_names_that_are_no_utf8(images: Path, masks: Path) -> None:

@@ -117,7 +117,7 @@ class TestPredictionsThatCannotBeReadRightly:
         path = copied / "Predicted" / "scene2.png"
         path.unlink()
         path.symlink_to("nowhere")
-        self.refuses(copied, match="scene2.png: is a link that leads nowhere")
+        self.refuses(copied, match="scene2.png: is a broken link")
 
 
 class TestNames:

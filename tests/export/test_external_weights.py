@@ -53,8 +53,8 @@ def test_broken_in_every_way(pair: tuple[Path, Path], photo: NDArray[np.uint8]) 
     whole = weights.read_bytes()
     exchanged = whole[:-4096] + bytes(4096)
     for content, match in (
-        (None, "missing; nano.onnx keeps weights in it"),
-        (whole[:-1], "cut short or exchanged"),
+        (None, "missing; nano.onnx stores its weights in it"),
+        (whole[:-1], "cut short or replaced"),
         (exchanged, "not the file that nano.onnx was exported with"),
     ):
         weights.unlink(missing_ok=True)

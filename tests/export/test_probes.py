@@ -18,7 +18,7 @@ def test_what_is_not_used_of_a_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     assert notes_on(tmp_path) == [
         f"{tmp_path}: left out 1 file: .txt (1)",
-        "only the first frame is used of a.gif",
+        "several frames in a.gif: only the first is used",
     ]
     assert notes_on(tmp_path / "b.png") == []
 

@@ -89,7 +89,7 @@ class TestInspect:
             code, text, error = self.inspect(engine)
             assert code == 1
             assert "TensorRT for RTX" in text
-            assert re.search("not a pair; copy both again, or build again", one_line(error))
+            assert re.search("another engine; copy both again, or build again", one_line(error))
         engine.with_name("x.engine.json").unlink()
         code, text, error = self.inspect(engine)
         assert (code, text) == (1, "")

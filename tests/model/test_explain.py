@@ -255,7 +255,7 @@ class TestCommand:
         result = self.run(tmp_path / "x.jpg", "--preset", "nano", "-o", tmp_path / "a.png")
         assert result.exit_code == 1
         assert result.stderr == (
-            f"dsunet: {tmp_path}/x.jpg: not an image, or of a format that is not known here\n"
+            f"dsunet: {tmp_path}/x.jpg: not an image, or of an unsupported format\n"
         )
 
     @pytest.mark.parametrize(

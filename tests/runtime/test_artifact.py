@@ -301,7 +301,7 @@ class TestWeightsBesideTheGraph:
 
     def test_missing(self, pair: Path) -> None:
         weights_of(pair).unlink()
-        fails_to_load(pair, "missing; model.onnx keeps weights in it")
+        fails_to_load(pair, "missing; model.onnx stores its weights in it")
 
     def test_cut_short(self, pair: Path) -> None:
         weights_of(pair).write_bytes(weights_of(pair).read_bytes()[:-1])
@@ -309,7 +309,7 @@ class TestWeightsBesideTheGraph:
 
     def test_exchanged(self, pair: Path) -> None:
         weights_of(pair).write_bytes(weights_of(pair).read_bytes()[::-1])
-        fails_to_load(pair, r"SHA-256 differs.*damaged or exchanged")
+        fails_to_load(pair, r"SHA-256 differs.*damaged or replaced")
 
     def test_exchanged_says_more_than_a_graph_that_does_not_load(self, pair: Path) -> None:
         weights_of(pair).write_bytes(weights_of(pair).read_bytes()[::-1])
@@ -324,7 +324,7 @@ class TestWeightsBesideTheGraph:
     )
     def test_outside_the_folder(self, pair: Path, name: str) -> None:
         change_manifest(pair, files=[dataclasses.asdict(FileDigest(name, 1, "0" * 64))])
-        fails_to_load(pair, "no plain file name")
+        fails_to_load(pair, "not a plain file name")
 
     def test_hash_while_the_session_is_created(
         self, pair: Path, monkeypatch: pytest.MonkeyPatch

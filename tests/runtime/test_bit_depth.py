@@ -69,7 +69,7 @@ def test_a_highest_value_of_the_content_says_nothing_of_the_range(tmp_path: Path
 
 def test_a_file_that_contradicts_itself(tmp_path: Path) -> None:
     path = write_tagged(tmp_path / "a.tif", FULL * 16, MAX_SAMPLE_VALUE=4095)
-    with pytest.raises(ImageError, match="said to have 12 bits, but its highest value is 62192"):
+    with pytest.raises(ImageError, match="declares 12 bits, but its highest value is 62192"):
         as_rgb(path)
 
 

@@ -43,7 +43,7 @@ class TestNan:
         path = artifacts.stretching(tmp_path / "a.onnx", weights, **dimensions)
         with dsunet_runtime.load(path) as segmenter:
             for _ in range(2):
-                with pytest.raises(BackendError, match=r"does not compute numbers: .*--no-verify"):
+                with pytest.raises(BackendError, match=r"computes NaN or infinity: .*--no-verify"):
                     segmenter(photo())
 
     @pytest.mark.parametrize("form", list(MaskForm))
@@ -67,7 +67,7 @@ class TestNan:
         engines.write_manifest(path, stretched)
         with (
             dsunet_runtime.load(path) as segmenter,
-            pytest.raises(BackendError, match="does not compute numbers"),
+            pytest.raises(BackendError, match="computes NaN or infinity"),
         ):
             segmenter(photo())
 
@@ -78,7 +78,7 @@ class TestNan:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
         assert result.exit_code == 1
         assert result.stdout.startswith("0 masks, 1 failed")
-        assert "a.png: the network does not compute numbers" in result.stderr
+        assert "a.png: the network computes NaN or infinity" in result.stderr
         assert not (tmp_path / "out").exists()
 
 

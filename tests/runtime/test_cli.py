@@ -116,7 +116,7 @@ class TestPredict:
         before = (photos / "a.png").read_bytes()
         result = run("predict", frames_artifact, photos / "a.png", "-o", photos / "a.png")
         assert result.exit_code == 1
-        assert "would be written over the image" in result.stderr
+        assert "would overwrite the image" in result.stderr
         assert (photos / "a.png").read_bytes() == before
 
     def test_fixed_batch_and_size(self, photos: Path, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ class TestPredict:
         first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
         result = run("predict", frames_artifact, tmp_path / "a.gif", "-o", tmp_path / "masks")
         assert result.exit_code == 0
-        assert result.stderr == "dsunet-run: only the first frame is used of a.gif\n"
+        assert result.stderr == "dsunet-run: several frames in a.gif: only the first is used\n"
 
     def test_warnings_of_pillow_are_not_shown(
         self, frames_artifact: Path, tmp_path: Path, photo: NDArray[np.uint8]
@@ -284,7 +284,7 @@ class TestBadInput:
     def test_output_over_the_images(self, frames_artifact: Path, photos: Path) -> None:
         before = (photos / "a.png").read_bytes()
         arguments = ("predict", frames_artifact, photos, "-o", photos)
-        fails_with_one_line(*arguments, match="would be written over the image")
+        fails_with_one_line(*arguments, match="would overwrite the image")
         assert (photos / "a.png").read_bytes() == before
 
     def test_two_images_for_one_mask(
@@ -292,7 +292,7 @@ class TestBadInput:
     ) -> None:
         (photos / "a.jpg").write_bytes((photos / "a.png").read_bytes())
         arguments = ("predict", frames_artifact, photos, "-o", tmp_path / "out")
-        fails_with_one_line(*arguments, match="rename one, or run them into two folders")
+        fails_with_one_line(*arguments, match="rename one of them, or use two output folders")
         assert not (tmp_path / "out").exists()
 
     def test_provider_not_available(

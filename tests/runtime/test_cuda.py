@@ -168,7 +168,7 @@ class TestContract:
             handle.close()
 
     def test_too_much_memory(self, device: Device) -> None:
-        with pytest.raises(BackendError, match="not enough free memory: end what else"):
+        with pytest.raises(BackendError, match="not enough free GPU memory: stop other processes"):
             device.allocate(TOO_MUCH)
 
     def test_capture(self, device: Device) -> None:
@@ -255,7 +255,7 @@ class TestFind:
     def test_no_driver(self) -> None:
         if cuda_is_here():
             pytest.skip("there is a driver")
-        with pytest.raises(BackendError, match="no NVIDIA driver works here: install") as caught:
+        with pytest.raises(BackendError, match="no working NVIDIA driver: install") as caught:
             find()
         assert "\n" not in str(caught.value)
 

@@ -219,7 +219,7 @@ def test_two_inputs(machine: Machine, tmp_path: Path) -> None:
             expected = artifacts.expected_logits(hiera, dino)
             np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=1e-5)
         inputs["dino"] = caller.tensor(1, 3, *[artifacts.DINO] * 2, dtype="float32")
-        with pytest.raises(ImageError, match=r"different sizes \(hiera 2, dino 1\): give one"):
+        with pytest.raises(ImageError, match=r"different batch sizes \(hiera 2, dino 1\): use one"):
             segmenter.run_device(inputs, {"logits": logits}, stream=0)
         caller.close()
 
@@ -346,7 +346,7 @@ class TestRefusals:
     def test_type(self, segmenter: Segmenter, caller: Caller, mask: DeviceTensor) -> None:
         floats = caller.tensor(2, 6, 5, 3, dtype="float32")
         for tensor in (floats, Interface(floats), Packed(floats, dtype=(2, 32))):
-            self.refused(segmenter, tensor, mask, "image is of type float32 and .* has uint8")
+            self.refused(segmenter, tensor, mask, "image is of type float32 and .* takes uint8")
         other = Interface(floats, typestr=">f4")
         self.refused(segmenter, other, mask, "image is of type >f4")
 
@@ -381,26 +381,33 @@ class TestRefusals:
         planar = (90, 5, 1, 30)
         self.refused(segmenter, Packed(image, strides=planar), mask, "make it contiguous")
         self.refused(segmenter, Interface(image, strides=planar), mask, "make it contiguous")
-        self.refused(segmenter, image, Interface(mask, strides=(60, 10, 2)), "mask has gaps")
+        self.refused(
+            segmenter, image, Interface(mask, strides=(60, 10, 2)), "mask is not contiguous"
+        )
 
     def test_alignment(self, segmenter: Segmenter, caller: Caller, mask: DeviceTensor) -> None:
         large = caller.tensor(4, 6, 5, 3)
         second = DeviceTensor(large.pointer + 90, (2, 6, 5, 3), "uint8")
-        self.refused(segmenter, second, mask, "no multiple of 256, .*: copy it to memory of its")
+        self.refused(
+            segmenter,
+            second,
+            mask,
+            "address of image is not a multiple of 256, .*: copy it to a new tensor",
+        )
 
     def test_managed_memory(
         self, segmenter: Segmenter, image: DeviceTensor, mask: DeviceTensor
     ) -> None:
-        self.refused(
-            segmenter, Packed(image, kind=13), mask, "image is not in a GPU's memory: copy"
-        )
+        self.refused(segmenter, Packed(image, kind=13), mask, "image is not in GPU memory: copy")
 
     def test_host_memory(self, segmenter: Segmenter, mask: DeviceTensor) -> None:
         content = frames()
-        self.refused(segmenter, content, mask, "image is not in a GPU's memory: copy it there")
+        self.refused(segmenter, content, mask, "image is not in GPU memory: copy it there")
         pointer = content.ctypes.data // 256 * 256
         host = DeviceTensor(pointer, (2, 6, 5, 3), "uint8")
-        self.refused(segmenter, host, mask, r"not in memory of GPU 0 \(NVIDIA GeForce RTX 4090\)")
+        self.refused(
+            segmenter, host, mask, r"not in the memory of GPU 0 \(NVIDIA GeForce RTX 4090\)"
+        )
 
     def test_read_only_output(
         self, segmenter: Segmenter, caller: Caller, image: DeviceTensor, mask: DeviceTensor
@@ -410,7 +417,7 @@ class TestRefusals:
         caller.wait(0)
 
     def test_what_is_no_tensor(self, segmenter: Segmenter, mask: DeviceTensor) -> None:
-        self.refused(segmenter, [1, 2], mask, "image is of type list: give something with")
+        self.refused(segmenter, [1, 2], mask, "image is of type list: use a tensor with")
 
     def test_a_library_that_refuses(self, segmenter: Segmenter, mask: DeviceTensor) -> None:
         class Refuses:
@@ -418,4 +425,9 @@ class TestRefusals:
             def __cuda_array_interface__(self) -> Any:
                 raise RuntimeError("call\ndetach() first")
 
-        self.refused(segmenter, Refuses(), mask, r"does not show its memory: call detach\(\) first")
+        self.refused(
+            segmenter,
+            Refuses(),
+            mask,
+            r"the memory of image cannot be accessed: call detach\(\) first",
+        )

@@ -107,15 +107,17 @@ class TestPair:
     def test_manifest_of_an_onnx_file(self, engine: Path) -> None:
         manifest = read_manifest(engine.with_suffix(".onnx"))
         engines.write_manifest(engine, manifest)
-        fails_to_load(engine, "describes an ONNX file and no engine", ArtifactError)
+        fails_to_load(engine, "describes an ONNX file, not an engine", ArtifactError)
 
     def test_cut_short(self, engine: Path) -> None:
         engine.write_bytes(engine.read_bytes()[:-1])
-        fails_to_load(engine, "describes an engine of .*: cut short, or not a pair", ArtifactError)
+        fails_to_load(
+            engine, "describes an engine of .*: cut short, or another engine", ArtifactError
+        )
 
     def test_other_engine_of_the_same_size(self, machine: Machine, engine: Path) -> None:
         engine.write_bytes(engine.read_bytes()[::-1])
-        fails_to_load(engine, r"SHA-256 differs\): damaged, or not a pair", ArtifactError)
+        fails_to_load(engine, r"SHA-256 differs\): damaged, or another engine", ArtifactError)
         assert not machine.cuda.devices  # before the GPU or TensorRT were touched
 
     def test_profile_that_does_not_fit(self, engine: Path) -> None:
@@ -143,7 +145,11 @@ class TestPair:
             engine, document | {"tensors": change_tensors(document["tensors"])}
         )
         change(engine, file=digest(engine))
-        fails_to_load(engine, f"not those that its manifest describes.*{REBUILD}", ArtifactError)
+        fails_to_load(
+            engine,
+            f"inputs and outputs differ from those in its manifest.*{REBUILD}",
+            ArtifactError,
+        )
 
     def test_sizes_that_the_engine_has_fixed(self, tmp_path: Path, machine: Machine) -> None:
         path = engines.frames(
@@ -167,31 +173,29 @@ class TestMachine:
         machine.use(Flavor.RTX, version="1.8.0.1")
         fails_to_load(
             engine,
-            r"built with TensorRT for RTX 1\.7\.1\.116 and 1\.8\.0\.1 is installed.*"
-            rf"pip install tensorrt-rtx==1\.7\.1\.116, or .*{REBUILD} 8\.9 --precision",
+            r"built with TensorRT for RTX 1\.7\.1\.116, which the installed 1\.8\.0\.1 cannot load"
+            rf": pip install tensorrt-rtx==1\.7\.1\.116, or .*{REBUILD} 8\.9 --precision",
         )
 
     def test_no_driver(
         self, machine: Machine, engine: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def no_driver() -> cuda.Cuda:
-            raise BackendError("no NVIDIA driver works here")
+            raise BackendError("no working NVIDIA driver")
 
         monkeypatch.setattr("dsunet_runtime.backends.tensorrt.compatibility.find", no_driver)
-        fails_to_load(engine, r"no NVIDIA driver works here; without a GPU run \S*/a\.onnx instead")
+        fails_to_load(engine, r"no working NVIDIA driver; without a GPU, run \S*/a\.onnx instead")
 
     def test_no_gpu(self, machine: Machine, engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(FakeCuda, "gpus", lambda self: ())
-        fails_to_load(
-            engine, r"no GPU here that CUDA may use: .*DEVICES; without a GPU run \S*/a\.onnx"
-        )
+        fails_to_load(engine, r"CUDA finds no GPU: .*DEVICES; without a GPU, run \S*/a\.onnx")
 
     def test_other_compute_capability(self, monkeypatch: pytest.MonkeyPatch, engine: Path) -> None:
         Machine(FakeCuda(AMPERE), monkeypatch)
         change(engine, compute_capabilities=("8.9", "12.0"))
         fails_to_load(
             engine,
-            r"built for compute capability 8\.9 and 12\.0 and the NVIDIA GeForce RTX 3090 here has "
+            r"built for compute capability 8\.9 and 12\.0, and NVIDIA GeForce RTX 3090 has "
             rf"8\.6: build one for it: {REBUILD} 8\.6 --precision",
         )
 
@@ -206,7 +210,7 @@ class TestMachine:
         self, monkeypatch: pytest.MonkeyPatch, engine: Path
     ) -> None:
         Machine(FakeCuda(HOPPER), monkeypatch)
-        fails_to_load(engine, "NVIDIA H100 here has 9.0: build .* --flavor tensorrt --precision")
+        fails_to_load(engine, "NVIDIA H100 has 9.0: build .* --flavor tensorrt --precision")
 
     def test_rtx_engines_are_for_every_card_and_platform(
         self, machine: Machine, engine: Path
@@ -221,15 +225,21 @@ class TestMachine:
         path = engines.frames(tmp_path / "a.engine", flavor=Flavor.TENSORRT)
         runs(path)
         change(path, gpus=("NVIDIA GeForce RTX 4080",))
-        fails_to_load(path, "built on NVIDIA GeForce RTX 4080 and this is .* 4090: build it here")
+        fails_to_load(
+            path,
+            "built on NVIDIA GeForce RTX 4080, and the GPU is .* 4090: build it on this machine",
+        )
         change(path, gpus=(GPU.name,), platform="windows amd64")
-        fails_to_load(path, "built for windows amd64 and this is .*: build it here: `dsunet-export")
+        fails_to_load(
+            path,
+            "built for windows amd64, and this machine is .*: build it on this machine: `dsunet-",
+        )
 
     @pytest.mark.parametrize(
         ("finding", "remedy"),
         [
             ("OLD_CUDA_DRIVER", "update the NVIDIA driver"),
-            ("INSUFFICIENT_GPU_MEMORY", "end what else runs on the GPU, or build the engine"),
+            ("INSUFFICIENT_GPU_MEMORY", "stop other processes on the GPU, or build the engine"),
             ("MALFORMED_ENGINE", f"build it again: {REBUILD}"),
         ],
     )
@@ -238,7 +248,7 @@ class TestMachine:
     ) -> None:
         machine.trt.diagnostics = int(fake_tensorrt.EngineInvalidityDiagnostics[finding])
         words = finding.lower().replace("_", " ")
-        fails_to_load(engine, rf"cannot run here \({words}\): {remedy}")
+        fails_to_load(engine, rf"cannot run on this machine \({words}\): {remedy}")
         assert machine.device.closed
 
 
@@ -274,7 +284,7 @@ class TestStripped:
         manifest = read_manifest(stripped)
         graph = dataclasses.replace(manifest.graph, name="../a.onnx")
         engines.write_manifest(stripped, dataclasses.replace(manifest, graph=graph))
-        fails_to_load(stripped, "no plain file name", ArtifactError)
+        fails_to_load(stripped, "not a plain file name", ArtifactError)
 
     def test_weights_that_the_parser_does_not_place(self, stripped: Path) -> None:
         def rename(graph: onnx.GraphProto) -> None:
@@ -282,7 +292,7 @@ class TestStripped:
 
         self.change_graph(stripped, rename)
         fails_to_load(
-            stripped, r"do not go into the engine: .* not in the engine \(node head/MatMul\)"
+            stripped, r"cannot be loaded into the engine: .* not in the engine \(node head/MatMul\)"
         )
 
     def test_weights_from_a_file_that_no_manifest_names(
@@ -310,7 +320,9 @@ class TestStripped:
 
     def test_weights_that_are_too_few(self, machine: Machine, stripped: Path) -> None:
         machine.trt.fails = {"refit"}
-        fails_to_load(stripped, "do not fill the engine: weights are missing")
+        fails_to_load(
+            stripped, "the engine cannot be refitted with its weights: weights are missing"
+        )
 
 
 class TestRuntimeCache:
@@ -416,13 +428,15 @@ def test_real_logger_and_runtime_without_a_driver(engine: Path) -> None:
     trt = pytest.importorskip("tensorrt_rtx")
     log = log_of(trt)
     assert log_of(trt) is log
-    with pytest.raises(BackendError, match=r"a\.engine: (cannot run here \(malformed|TensorRT)"):
+    with pytest.raises(
+        BackendError, match=r"a\.engine: (cannot run on this machine \(malformed|TensorRT)"
+    ):
         LoadedEngine(trt, engine, read_manifest(engine), log)
     log.clear()
     assert trt.Runtime(log).deserialize_cuda_engine(os.urandom(1000)) is None
     assert "magicTag" in log.reason()
     assert "\n" not in log.reason()
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(log.reason).result() == "it gives no reason"
+        assert pool.submit(log.reason).result() == "no reason given"
     log.clear()
-    assert log.reason() == "it gives no reason"
+    assert log.reason() == "no reason given"

@@ -135,7 +135,9 @@ def test_onnx_under_other_names(tmp_path: Path) -> None:
     assert f"`mv {other} {path}`" in why_no_checkpoint(other)
     dsunet_runtime.read_manifest(other)
     engine = other.rename(tmp_path / "x.engine")
-    with pytest.raises(ArtifactError, match="is an ONNX file, which its name has to tell"):
+    with pytest.raises(
+        ArtifactError, match=r"is an ONNX file, but its name does not end in \.onnx: rename"
+    ):
         dsunet_runtime.read_manifest(engine)
 
 

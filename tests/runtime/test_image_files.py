@@ -74,7 +74,7 @@ class TestLargeTexts:
 class TestNoFiles:
     def test_a_link_that_leads_nowhere(self, tmp_path: Path) -> None:
         (tmp_path / "a.png").symlink_to(tmp_path / ".git/annex/objects/key")
-        with pytest.raises(ImageError, match="a link that leads nowhere: fetch the data"):
+        with pytest.raises(ImageError, match="a broken link: fetch the data"):
             as_rgb(tmp_path / "a.png")
 
     @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ class TestNoFiles:
     )
     def test_what_stands_for_data(self, tmp_path: Path, content: bytes, remedy: str) -> None:
         (tmp_path / "a.png").write_bytes(content)
-        with pytest.raises(ImageError, match=f"not here: fetch them with `{remedy}`"):
+        with pytest.raises(ImageError, match=f"not fetched: fetch them with `{remedy}`"):
             as_rgb(tmp_path / "a.png")
 
     def test_what_may_never_end(self, tmp_path: Path) -> None:

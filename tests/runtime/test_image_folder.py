@@ -70,5 +70,5 @@ def test_masks_whose_names_differ_by_composition_only(tmp_path: Path) -> None:
     for folder, name in (("x", "caf\u00e9.png"), ("y", "cafe\u0301.png")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).touch()
-    with pytest.raises(OutputError, match=r"would be written for .* rename one"):
+    with pytest.raises(OutputError, match=r"would be written for both .* rename one"):
         plan([tmp_path / "x", tmp_path / "y"], tmp_path / "out", overlays=False)

@@ -80,6 +80,7 @@ def test_exact_public_names() -> None:
         "load",
         "read_manifest",
     }
+    assert dir(dsunet_runtime) == sorted(dsunet_runtime.__all__)
     for name in dsunet_runtime.__all__:
         assert getattr(dsunet_runtime, name).__name__ == name
 

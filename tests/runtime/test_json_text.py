@@ -34,9 +34,9 @@ def test_what_python_reads(text: str) -> None:
         (b"\xff", "is not UTF-8 text"),
         ("[" * 33 + "]" * 33, "is nested more than 32 levels deep"),
         (str(1 << 64), "an integer beyond 64 bits: 18446744073709551616"),
-        ("1e999", "no float can hold: 1e999"),
-        ("NaN", "holds NaN, which is not JSON"),
-        ("[-Infinity]", "holds -Infinity"),
+        ("1e999", "a number too large for a float: 1e999"),
+        ("NaN", "contains NaN, which is not JSON"),
+        ("[-Infinity]", "contains -Infinity"),
         ('{"a": 1, "a": 2}', "has the key 'a' twice"),
         ('"\\ud800"', "text that is not Unicode"),
         ('{"\\udfff\\u001b": 1}', r"not Unicode: '\\udfff\\x1b'"),
@@ -56,7 +56,7 @@ def test_nesting_that_overflows_the_stack(start: str) -> None:
 def test_what_is_too_large() -> None:
     with pytest.raises(JsonError, match=r"integer beyond 64 bits: 9{19}…"):
         parse_json("9" * 5000)
-    with pytest.raises(JsonError, match="has 67,108,865 bytes, where 67,108,864 are the limit"):
+    with pytest.raises(JsonError, match="has 67,108,865 bytes; the limit is 67,108,864"):
         parse_json(" " * (64 << 20) + "1")
 
 

@@ -125,9 +125,13 @@ class TestDigest:
 
     def test_what_json_cannot_hold_is_not_written(self, tensors: Path) -> None:
         manifest = read_manifest(tensors)
-        with pytest.raises(ArtifactError, match=r"no manifest can say this: .*not JSON compliant"):
+        with pytest.raises(
+            ArtifactError, match=r"the manifest cannot be written as JSON: .*not JSON compliant"
+        ):
             dataclasses.replace(manifest, model={"dropout": float("nan")}).to_json()
-        with pytest.raises(ArtifactError, match=r"no manifest can say this: .*surrogates"):
+        with pytest.raises(
+            ArtifactError, match=r"the manifest cannot be written as JSON: .*surrogates"
+        ):
             dataclasses.replace(manifest, weights_origin="caf\udce9.pth").to_json()
 
 
@@ -252,22 +256,22 @@ class TestBounds:
             ({"preprocessing": {"sizes": {"hiera": HUGE, "dino": 14}}}, "1,000,000,000,000,000"),
             ({"preprocessing": {"sizes": {"hiera": 0, "dino": 14}}}, "input size of 'hiera' is 0"),
             ({"preprocessing": {"sizes": {"hiera": True, "dino": 14}}}, "'True' is no int"),
-            ({"preprocessing": {"std": [0.2, 0.0, 0.2]}}, "std is"),
-            ({"preprocessing": {"mean": [1e300, 0.0, 0.2]}}, "mean is"),
+            ({"preprocessing": {"std": [0.2, 0.0, 0.2]}}, "std is out of range"),
+            ({"preprocessing": {"mean": [1e300, 0.0, 0.2]}}, "mean is out of range"),
             ({"preprocessing": {"mean": [0.1, 0.2]}}, "does not have 3 elements"),
-            ({"inputs": []}, "inputs need at least one tensor"),
+            ({"inputs": []}, "inputs must have at least one tensor"),
             ({"macs": 1.5}, "'1.5' is no int"),
             ({"macs": "x" * 1_000_000}, "is no int"),
             ({"mask_form": ["\x1b[2J"]}, "is no MaskForm"),
             ({"graph": {"sha256": "../../x"}}, "has no valid size and SHA-256"),
             ({"graph": {"size": -1}}, "has no valid size and SHA-256"),
             ({"graph": {"size": (1 << 64) - 1}}, "has no valid size and SHA-256"),
-            ({"profiles": [profile([1], [2], [HUGE])]}, "no range within"),
-            ({"profiles": [profile([3], [2], [1])]}, "no range within"),
-            ({"profiles": [profile([1], [2, 2], [3])]}, "no range within"),
+            ({"profiles": [profile([1], [2], [HUGE])]}, "is not a range within"),
+            ({"profiles": [profile([3], [2], [1])]}, "is not a range within"),
+            ({"profiles": [profile([1], [2, 2], [3])]}, "is not a range within"),
             (
                 {"rewrites": [{"name": "fold", "macs_before": 0, "macs_after": 1}]},
-                "rewrite 'fold' has no multiply-adds",
+                "macs_before of the rewrite 'fold' is less than 1",
             ),
             ({"\x1b]0;owned\x07": 1}, "unknown field"),
         ],

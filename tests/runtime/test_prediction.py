@@ -54,29 +54,29 @@ class TestPlan:
 
     def test_two_images_for_one_mask(self, tmp_path: Path) -> None:
         touch(tmp_path, "a.jpg", "a.png")
-        with pytest.raises(OutputError, match=r"out/a\.png: .*a\.jpg and for .*a\.png: rename"):
+        with pytest.raises(OutputError, match=r"out/a\.png: .*a\.jpg and .*a\.png: rename"):
             plan([tmp_path], tmp_path / "out", overlays=False)
 
     def test_two_folders_with_the_same_name(self, tmp_path: Path) -> None:
         touch(tmp_path, "x/a.png", "y/a.png")
-        with pytest.raises(OutputError, match="would be written for"):
+        with pytest.raises(OutputError, match="would be written for both"):
             plan([tmp_path / "x", tmp_path / "y"], tmp_path / "out", overlays=False)
 
     def test_mask_over_its_image(self, tmp_path: Path) -> None:
         touch(tmp_path, "a.png")
-        with pytest.raises(OutputError, match=r"would be written over the image .*another folder"):
+        with pytest.raises(OutputError, match=r"would overwrite the image .*another folder"):
             plan([tmp_path / "a.png"], tmp_path / "x" / "..", overlays=False)
 
     def test_overlay_over_an_image(self, tmp_path: Path) -> None:
         touch(tmp_path, "a.jpg", "a_overlay.jpg")
         assert len(plan([tmp_path], tmp_path, overlays=False)) == 2
-        with pytest.raises(OutputError, match=r"a_overlay\.jpg: would be written over the image"):
+        with pytest.raises(OutputError, match=r"a_overlay\.jpg: would overwrite the image"):
             plan([tmp_path], tmp_path, overlays=True)
 
     def test_mask_over_what_a_link_points_to(self, tmp_path: Path) -> None:
         touch(tmp_path, "out/a.png", "links/x")
         (tmp_path / "links/a.png").symlink_to("../out/a.png")
-        with pytest.raises(OutputError, match="would be written over the image"):
+        with pytest.raises(OutputError, match="would overwrite the image"):
             plan([tmp_path / "links/a.png"], tmp_path / "out", overlays=False)
 
     def test_missing(self, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ class TestMakeFolder:
 
     def test_not_writable(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
-        with pytest.raises(OutputError, match="cannot be written to"):
+        with pytest.raises(OutputError, match="is not writable"):
             make_folder(tmp_path)
 
 

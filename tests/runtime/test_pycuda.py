@@ -142,5 +142,5 @@ def test_of_what_a_device_makes(cuda: Cuda, driver: Driver) -> None:
 def test_too_little_memory(cuda: Cuda, driver: Driver) -> None:
     device = cuda.open(GPU)
     driver.error = OutOfMemoryError("no")
-    with pytest.raises(BackendError, match="not enough free memory: end what else"):
+    with pytest.raises(BackendError, match="not enough free GPU memory: stop other processes"):
         device.allocate(4)

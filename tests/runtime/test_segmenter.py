@@ -175,7 +175,10 @@ class TestBackend:
     def test_engine_with_what_is_for_onnx_files(
         self, tmp_path: Path, options: dict[str, Any]
     ) -> None:
-        with pytest.raises(BackendError, match="an engine runs on TensorRT alone"):
+        with pytest.raises(
+            BackendError,
+            match="provider and threads apply to ONNX files only, and this is an engine",
+        ):
             dsunet_runtime.load(tmp_path / "a.engine", **options)
 
     def test_device_tensors(self, segmenter: Segmenter) -> None:
@@ -183,7 +186,9 @@ class TestBackend:
             segmenter.run_device({}, {}, stream=0)
 
     def test_unknown_provider(self, frames_artifact: Path) -> None:
-        with pytest.raises(BackendError, match="'gpu': give one of cpu, cuda, tensorrt"):
+        with pytest.raises(
+            BackendError, match="unknown provider 'gpu': use one of cpu, cuda, tensorrt"
+        ):
             dsunet_runtime.load(frames_artifact, provider="gpu")
 
     @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])

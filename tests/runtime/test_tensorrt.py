@@ -166,7 +166,7 @@ class TestHostPath:
         path = engines.frames(tmp_path / "a.engine", height=side, width=side)
         with dsunet_runtime.load(path) as segmenter:
             huge = np.broadcast_to(np.uint8(0), (1, 1 << 18, 1 << 17, 3))
-            with pytest.raises(BackendError, match="not enough free memory"):
+            with pytest.raises(BackendError, match="not enough free GPU memory"):
                 segmenter._open().infer({"image": huge})
             image = random_image(4, 4)
             assert_masks([image], [segmenter(image)])

@@ -315,7 +315,7 @@ class TestCommand:
             (("--test", "x"), 2, "--test x: give NAME=DIR"),
             (("--test", "CAMO=none"), 1, "none: is no folder"),
             (("--images", "x"), 2, "leave --images and --masks out"),
-            (("--epochs", "0"), 2, "'--epochs': '0' is no integer from 1"),
+            (("--epochs", "0"), 2, "'--epochs': '0' is not an integer from 1"),
         ],
     )
     def test_refuses(

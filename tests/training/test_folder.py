@@ -50,9 +50,9 @@ def test_an_edit_has_to_be_declared(folder: RunFolder) -> None:
     ("text", "message"),
     [
         ("[" * 100_000, "is nested more than 32 levels deep"),
-        ('{"version": %s}' % ("9" * 5000), "holds an integer beyond 64 bits"),
-        ('{"version": NaN}', "holds NaN"),
-        ('{"version": 1e999}', "holds a number that no float can hold"),
+        ('{"version": %s}' % ("9" * 5000), "contains an integer beyond 64 bits"),
+        ('{"version": NaN}', "contains NaN"),
+        ('{"version": 1e999}', "contains a number too large for a float"),
         ("null", "is a NoneType, not an object"),
         ("", "is not JSON"),
         ("\x1b[31m" * 1000, "is not JSON"),

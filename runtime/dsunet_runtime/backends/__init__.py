@@ -1,4 +1,4 @@
-"""What a backend is: the one contract between `Segmenter` and whatever computes the network."""
+"""The interface between `Segmenter` and the backends, which run the network."""
 
 from __future__ import annotations
 
@@ -12,36 +12,41 @@ from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import BackendError
 
 Tensors = dict[str, NDArray[Any]]
-"""Arrays by the name of the input or output."""
+"""Arrays by name of the input or output."""
 
 
 def closed() -> BackendError:
-    """The error for a call that comes after `close`."""
+    """Return the error for a call after `close`."""
     return BackendError("this segmenter is closed: load the artifact again")
 
 
 class Backend(Closeable):
-    """One artifact, loaded and ready to compute.  A context manager: leaving it closes it."""
+    """A loaded artifact.  A context manager, which closes it."""
 
     concurrency: int = 1
-    """How many calls of `infer`, each from a thread of its own, are faster than one by one."""
+    """Number of concurrent calls of `infer`, one thread each, that increase the throughput."""
 
     @abstractmethod
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
-        """Compute every output from one batch.
+        """Compute all outputs for one batch.
 
-        `inputs` has one contiguous array for each of the manifest's inputs, of its type and shape,
-        batch axis included.  The backend only reads them, and not after it returns.  The arrays
-        returned belong to the caller: no later call writes to them.
+        Args:
+            inputs: One contiguous array for each input of the manifest, of its type and shape with
+                batch axis.  The backend does not modify them, nor read them after it returns.
 
-        Raises BackendError if the computation fails.
+        Returns:
+            The outputs by name.  Later calls do not write to these arrays.
+
+        Raises:
+            BackendError: The computation fails.
         """
 
     def infer_each(self, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Iterator[Tensors]:
-        """`infer` for every batch, in order, and with as much overlap as the backend is able to.
+        """Call `infer` for every batch, in order, overlapped as far as the backend supports it.
 
-        A batch may be taken before the results of those before it are given.  Go through the
-        results without waiting for other calls of the backend in between, or close the iterator.
+        A batch may be consumed before the results of earlier batches are yielded.  Between two
+        results, do not wait for other calls of this backend, which could deadlock; or close the
+        iterator first.
         """
         for batch in batches:
             yield self.infer(batch)
@@ -49,12 +54,12 @@ class Backend(Closeable):
     def run_device(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], stream: Any
     ) -> None:
-        """What `Segmenter.run_device` says.  Raises BackendError where the backend has no way."""
+        """See `Segmenter.run_device`.  Raises BackendError if the backend does not support it."""
         raise BackendError(
-            "ONNX Runtime does not compute on tensors that are on the GPU already: build an engine "
+            "run_device supports TensorRT engines only, and this is an ONNX file: build an engine "
             "with `dsunet-export trt` and load that"
         )
 
     @abstractmethod
     def close(self) -> None:
-        """Free what the backend holds; closing twice does nothing.  No `infer` after it."""
+        """Release all resources.  Closing twice has no effect.  Do not call `infer` afterwards."""

@@ -20,12 +20,12 @@ from dsunet_runtime.manifest import FLOAT8, Manifest
 from dsunet_runtime.message_text import reason, shorten
 from dsunet_runtime.provider import Provider, forbid_tf32
 
-# What ONNX Runtime calls a file that is no model, or no whole one.
+# Names of ONNX Runtime's exceptions for files that are damaged or not a model.
 _BROKEN_MODEL = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 _FATAL_ONLY = 4
 _NAMES = 4
-"""Of tensors, in a message."""
-# The file of a model: y = Identity(x), one float32, opset 13.
+"""Maximum number of tensor names in a message."""
+# An ONNX file: y = Identity(x), one float32, opset 13.
 _SMALLEST_MODEL = (
     b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01g'
     b"Z\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01"
@@ -36,10 +36,10 @@ _SMALLEST_MODEL = (
 class OnnxRuntimeBackend(Backend):
     """An ONNX file in an ONNX Runtime session.
 
-    `threads` is how many threads share one operation; None is as many as there are cores.
+    `threads` is the number of CPU threads per operation; None is one per core.
 
-    Raises BackendError if ONNX Runtime or the provider is missing or does not start, and
-    ArtifactError if the file is no model or not the one that the manifest describes.
+    Raises BackendError if ONNX Runtime or the execution provider is missing or does not start, and
+    ArtifactError if the file is not a valid model or does not match the manifest.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class OnnxRuntimeBackend(Backend):
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
         try:
             results = self._session.run(self._outputs, dict(inputs))
-        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+        except Exception as error:  # ONNX Runtime's exceptions have no common base class
             raise BackendError(f"ONNX Runtime failed: {reason(error)}") from error
         return dict(zip(self._outputs, results, strict=True))
 
@@ -64,15 +64,15 @@ class OnnxRuntimeBackend(Backend):
 
 
 def check_provider(provider: Provider) -> None:
-    """Raise BackendError unless ONNX Runtime is installed and the provider starts on this machine.
+    """Raise BackendError unless ONNX Runtime is installed and the execution provider starts.
 
-    For one that computes on a GPU this takes seconds.
+    For providers on the GPU this takes seconds.
     """
     runtime = import_onnxruntime()
     _check_available(runtime, provider)
     try:
         session = _open(runtime, _SMALLEST_MODEL, provider, session_options(runtime, None))
-    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise BackendError(
             f"the provider {provider.value!r} does not start: {reason(error)}"
         ) from error
@@ -80,8 +80,8 @@ def check_provider(provider: Provider) -> None:
 
 
 def import_onnxruntime() -> Any:
-    """The package.  Raises BackendError if it is not installed."""
-    # It would report its use to its maker, and write an identifier into the home folder.
+    """Import the package.  Raises BackendError if it is not installed."""
+    # Telemetry would contact Microsoft, and write an identifier into the home folder.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
@@ -105,9 +105,9 @@ def _check_available(runtime: Any, provider: Provider) -> None:
 
 
 def session_options(runtime: Any, threads: int | None, manifest: Manifest | None = None) -> Any:
-    """What every session is opened with; `threads` as `OnnxRuntimeBackend` says."""
+    """Return the options of every session; for `threads` see `OnnxRuntimeBackend`."""
     options = runtime.SessionOptions()
-    # Errors arrive as exceptions; without this they are printed as well.
+    # Errors are raised as exceptions; by default they would be printed as well.
     options.log_severity_level = _FATAL_ONLY
     if threads is not None:
         options.intra_op_num_threads = threads
@@ -117,16 +117,16 @@ def session_options(runtime: Any, threads: int | None, manifest: Manifest | None
 
 
 def leave_float8(options: Any) -> None:
-    """Keep ONNX Runtime from fusing products of 8-bit floats into one that takes integers only."""
+    """Disable the fusion of float8 matmuls into operators that support integers only."""
     options.add_session_config_entry("session.disable_quant_qdq", "1")
 
 
 def give_linked_weights(options: Any, path: Path, manifest: Manifest) -> list[mmap.mmap]:
-    """Let a session read the weights of an artifact from where links lead.
+    """Let a session read external weights through links.
 
-    ONNX Runtime refuses weights that lie in another folder, because a graph may name any file.  The
-    names here are the manifest's, of files beside the artifact, and their hashes are checked.  Keep
-    what is returned until the session is open.
+    ONNX Runtime rejects weights in another folder, because a graph may name any file.  Here the
+    names are those in the manifest, of files next to the artifact, and their hashes are verified.
+    Keep the returned mappings until the session is open.
     """
     give = getattr(options, "add_external_initializers_from_files_in_memory", None)
     linked = {
@@ -134,7 +134,7 @@ def give_linked_weights(options: Any, path: Path, manifest: Manifest) -> list[mm
         for name, file in weights_files(path, manifest).items()
         if resolved(file).parent != resolved(path.parent)
     }
-    if give is None or not linked:  # versions before 1.24 do not refuse
+    if give is None or not linked:  # versions before 1.24 accept links
         return []
     contents = [map_file(file) for file in linked.values()]
     give(list(linked), contents, [len(content) for content in contents])
@@ -146,7 +146,7 @@ def _create_session(
 ) -> Any:
     if not is_unicode(path):
         raise ArtifactError(
-            f"{path}: ONNX Runtime opens no path that is not UTF-8: rename the file, or its folder"
+            f"{path}: ONNX Runtime cannot open a path that is not UTF-8: rename the file or folder"
         )
     try:
         options = session_options(runtime, threads, manifest)
@@ -154,7 +154,7 @@ def _create_session(
         session = _open(runtime, path, provider, options, _engine_folder(path, manifest))
         del kept
         return session
-    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class
         if type(error).__name__ in _BROKEN_MODEL:
             raise ArtifactError(f"{path}: not a whole ONNX model: {reason(error)}") from error
         raise BackendError(f"{path}: ONNX Runtime cannot load it: {reason(error)}") from error
@@ -167,27 +167,28 @@ def _open(
     options: Any,
     engines: Path | None = None,
 ) -> Any:
-    """A session of a file or of its bytes."""
+    """Open a session on a file or its bytes."""
     if provider is Provider.TENSORRT:
         forbid_tf32()
     if provider is not Provider.CPU:
         _preload_cuda(runtime)
-    # Without its own fallback, which prints and goes on with another provider than asked for.
+    # Without the fallback of ONNX Runtime, which prints and continues with another provider.
     chain = provider.chain(engines)
     return runtime.InferenceSession(model, options, providers=chain, enable_fallback=0)
 
 
 def _engine_folder(path: Path, manifest: Manifest) -> Path | None:
-    """Where the provider `tensorrt` keeps its engines; None if nothing can be written there.
+    """Return the folder in which the provider `tensorrt` caches engines; None if not writable.
 
-    It tells them apart by names of files and nodes, not by weights: hence the graph's hash.
+    The provider identifies engines by file and node names, not by weights; so the name of the
+    folder contains the hash of the graph.
     """
     folder = path.with_name(f"{path.name}.{manifest.graph.sha256[:16]}.tensorrt")
     return folder if os.access(path.parent, os.W_OK) else None
 
 
 def _preload_cuda(runtime: Any) -> None:
-    """Find the CUDA libraries of NVIDIA's wheels, without the advice that it prints to stdout."""
+    """Load the CUDA libraries of NVIDIA's wheels, without the hints that this prints to stdout."""
     with contextlib.redirect_stdout(io.StringIO()):
         runtime.preload_dlls()
 

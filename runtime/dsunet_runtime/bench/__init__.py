@@ -1,11 +1,15 @@
-"""How fast an artifact is, and how sure that is.
+"""Benchmark of artifacts: latency, throughput, cold start, memory and roofline.
 
-workloads    what is timed: an artifact, a backend, where images come from, batch, streams
-image       what is computed
-measuring   warm-up until stable, then rounds in which every workload has its turn
-statistics  percentiles, and ratios with their spread
-roofline    where the time goes, by branch of the network, and what would be possible
-cold_start  from a new process to the first mask
-watching    clocks, power and load meanwhile, and what they say against the figures
-report      table, JSON, CSV and plot
+benchmark            from options to results
+workload             a runner in a setting: artifact, provider, origin of the input, batch, streams
+image                the input image
+measurement          warm-up until the latency is stable, then interleaved rounds
+statistics           percentiles, and ratios with their range
+roofline             time per branch of the network, compared with the peak of the machine
+cold_start           time from a new process to the first mask
+cold_start_process   the program that runs in that process
+monitor              GPU clock, power and temperature during a measurement; CPU load before it
+memory               memory use of the process and of the GPU
+result_formats       results as tables, JSON and CSV
+plot                 results as SVG
 """

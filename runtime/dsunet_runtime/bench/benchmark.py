@@ -1,4 +1,4 @@
-"""A benchmark from its options to its results."""
+"""A benchmark, from its options to its results."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ from dsunet_runtime.shapes import batch_range
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """What to measure, and how."""
+    """Options of a benchmark."""
 
     artifacts: Sequence[Path]
     providers: Sequence[Provider] = (Provider.CPU,)
-    """Of ONNX files; each of them with each."""
+    """Execution providers; each ONNX file is measured with each of them."""
     origins: Sequence[Origin] = (Origin.ARRAY,)
     batches: Sequence[int] = ()
-    """By default what each artifact is made for."""
+    """Empty: the recommended batch of each artifact."""
     streams: Sequence[int] = (1,)
     threads: int | None = None
     image: Path | None = None
-    """By default one is made."""
+    """None: a generated image."""
     schedule: Schedule = field(default_factory=Schedule)
     cold_starts: bool = True
     roofline: bool = False
@@ -56,7 +56,7 @@ class BenchOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunnerResult:
-    """A runner, and how it starts."""
+    """A runner with its manifest and its cold start."""
 
     runner: Runner
     manifest: Manifest
@@ -65,7 +65,7 @@ class RunnerResult:
 
 @dataclass(frozen=True, slots=True)
 class RelativeTime:
-    """A runner beside the first one, in the same setting."""
+    """The time of a runner relative to the first runner in the same setting."""
 
     measurement: Measurement
     first: Measurement
@@ -74,7 +74,7 @@ class RelativeTime:
 
 @dataclass(frozen=True, slots=True)
 class BenchResults:
-    """What was found."""
+    """Results of a benchmark."""
 
     width: int
     height: int
@@ -83,15 +83,15 @@ class BenchResults:
     measurements: Sequence[Measurement]
     gpu_readings: GpuReadings | None
     host_growth: int | None
-    """Bytes by which this process grew from the first counted call to the last."""
+    """Growth of resident memory during the measurement, in bytes."""
     doubts: Sequence[str]
-    """What makes the figures unreliable, a line each."""
+    """Reasons why the results may be unreliable, one line each."""
     rooflines: Sequence[Roofline]
-    """Of each runner and batch; none if they are not asked for."""
+    """One for each runner and batch, if requested."""
 
     @property
     def relative_times(self) -> list[RelativeTime]:
-        """Each measurement with that of the first runner in its setting."""
+        """Each measurement compared with that of the first runner in the same setting."""
         firsts: dict[Setting, Measurement] = {}
         found = []
         for one in self.measurements:
@@ -102,10 +102,10 @@ class BenchResults:
 
 
 def run(options: BenchOptions, stream: TextIO) -> BenchResults:
-    """Measure cold starts one after the other, everything else in turns, and then profile.
+    """Measure cold starts sequentially, then all workloads interleaved, then profile.
 
-    Says on `stream` what it does, if that is a terminal.  Raises `dsunet_runtime.RuntimeFault` if
-    an artifact does not load, is not made for a setting or the image, or fails.
+    Progress is shown on `stream` if that is a terminal.  Raises `dsunet_runtime.RuntimeFault` if an
+    artifact cannot be loaded, does not take a setting or the image, or fails.
     """
     doubts = list(filter(None, [busy_cores()]))
     runners = _runners(options)
@@ -156,8 +156,8 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
             ]
             try:
                 rooflines = measure_rooflines(profiled, image, rgb, options.threads, status.show)
-            except RuntimeFault as fault:  # what has been measured is worth having
-                doubts.append(f"there is no roofline: {fault}")
+            except RuntimeFault as fault:  # keep what has been measured
+                doubts.append(f"no roofline measured: {fault}")
     growth = None if before is None or after is None else after - before
     doubts += _doubts(measurements, gpu_readings)
     return BenchResults(
@@ -200,7 +200,7 @@ def _doubts(measurements: Sequence[Measurement], gpu_readings: GpuReadings | Non
     for one in measurements:
         if not one.warm_up.stable:
             found.append(
-                f"{one.workload.runner.label}, {one.workload.setting}: calls had not settled after "
-                f"{one.warm_up.seconds:.0f} s of warm-up"
+                f"{one.workload.runner.label}, {one.workload.setting}: the latency was not stable "
+                f"after {one.warm_up.seconds:.0f} s of warm-up"
             )
     return found

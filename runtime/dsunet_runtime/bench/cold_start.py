@@ -1,4 +1,4 @@
-"""From a new process to the first mask, split into its parts."""
+"""Cold start: time from a new process to the first mask, by phase."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _NOT_GIVEN = "-"
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """Seconds of the parts, and bytes after them."""
+    """Duration of each phase in seconds, and memory use in bytes after it."""
 
     start: float
-    """The interpreter, until it comes to our first line."""
+    """Start of the interpreter, up to the first line of the program."""
     imports: float
-    """The runtime, NumPy and Pillow, not the backend's library."""
+    """Import of the runtime, NumPy and Pillow, without the library of the backend."""
     load: float
-    """The backend's library, the artifact with its hashes checked, and the session or engine."""
+    """Import of the backend's library, check of the hashes, creation of the session or engine."""
     first: float
-    """The first call, from an image file to its mask.  TensorRT for RTX compiles in it what its
-    cache does not have."""
+    """First call, from an image file to its mask.  TensorRT for RTX compiles the kernels in it
+    that its cache lacks."""
     next: float
-    """The call after that."""
+    """Second call."""
     host_loaded: int | None
     host_computed: int | None
-    """After both calls."""
+    """Resident host memory after both calls."""
     host_peak: int | None
     device_loaded: int | None
-    """Of what is taken on the GPU, the share that came while loading, whoever took it."""
+    """Increase of used GPU memory while loading, by any process."""
     device_computed: int | None
-    """Likewise, both calls included."""
+    """Increase of used GPU memory up to the end of both calls, by any process."""
 
 
 def measure_cold_start(runner: Runner, image: Path, threads: int | None) -> ColdStart:
-    """Start a process, load, and compute.  Raises BackendError if it fails there."""
+    """Load and run the artifact in a new process.  Raises BackendError if that fails."""
     command = [
         *(sys.executable, "-m", "dsunet_runtime.bench.cold_start_process"),
         *(str(runner.artifact), str(image)),

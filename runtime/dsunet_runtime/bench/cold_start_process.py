@@ -1,4 +1,7 @@
-"""What `cold_start` runs in a process of its own: ARTIFACT IMAGE PROVIDER|- THREADS|-, to JSON."""
+"""The program that `cold_start` runs in a new process.
+
+Arguments: ARTIFACT IMAGE PROVIDER|- THREADS|-.  It prints one JSON object.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ _BEGAN = time.time()
 
 
 def main() -> None:
-    """Load, compute twice, and print seconds and bytes."""
+    """Load the artifact, compute two masks, and print durations in seconds and memory in bytes."""
     start = time.perf_counter()
     import json
     import sys

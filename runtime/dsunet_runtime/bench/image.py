@@ -1,4 +1,4 @@
-"""The image that is computed again and again."""
+"""The input image of a benchmark."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.shapes import input_ranges
 
 DEFAULT_SIZE = (720, 1280)
-"""Height and width of the image, where no artifact wants another."""
+"""Default height and width of the input image."""
 
 
 def make_image(path: Path, size: tuple[int, int]) -> Path:
-    """Write a JPEG of height×width with smooth and busy parts, the same every time."""
+    """Write a deterministic JPEG of `size` (height, width) with smooth and textured regions."""
     height, width = size
     generator = np.random.default_rng(0)
     rows, columns = np.mgrid[0:height, 0:width]
     smooth = np.stack([rows / height, columns / width, (rows + columns) / (height + width)], -1)
     coarse = generator.random((1 + height // 16, 1 + width // 16, 3))
-    busy = coarse.repeat(16, 0).repeat(16, 1)[:height, :width]
-    pixels: NDArray[np.uint8] = (255 * (0.7 * smooth + 0.3 * busy)).astype(np.uint8)
+    textured = coarse.repeat(16, 0).repeat(16, 1)[:height, :width]
+    pixels: NDArray[np.uint8] = (255 * (0.7 * smooth + 0.3 * textured)).astype(np.uint8)
     write_whole(path, lambda file: Image.fromarray(pixels).save(file, "JPEG", quality=90))
     return path
 
 
 def read_image(image: Path) -> NDArray[np.uint8]:
-    """An image file as H×W×3.  Raises ImageError with its name if it cannot be read."""
+    """Read an image file as H×W×3.  Raises ImageError, with the file's name, if that fails."""
     try:
         return as_rgb(image)
     except ImageError as error:
@@ -41,7 +41,7 @@ def read_image(image: Path) -> NDArray[np.uint8]:
 
 
 def size_for(manifests: Sequence[Manifest]) -> tuple[int, int]:
-    """Height and width that the artifacts are made for; DEFAULT_SIZE where any will do."""
+    """Return the height and width that the artifacts require, or DEFAULT_SIZE."""
     for manifest in manifests:
         if manifest.input_form is InputForm.FRAMES:
             height, width = input_ranges(manifest)["image"][1:3]

@@ -1,4 +1,4 @@
-"""The clock: warm-up until stable, then rounds in which every workload has its turn."""
+"""Latency measurement: warm-up until stable, then rounds in which the workloads are interleaved."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from dsunet_runtime.bench.statistics import Latency, Ratio
 from dsunet_runtime.bench.workload import Call, Workload
 
 _WINDOW = 5
-"""Calls whose medians are compared to see whether the warm-up goes on."""
+"""Number of calls in each of the two windows whose medians end the warm-up if they agree."""
 _STABLE = 0.05
-"""Share by which two windows' medians may differ."""
+"""Maximum relative difference of the medians of the two windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,14 @@ class Schedule:
 
     rounds: int = 10
     seconds: float = 10.0
-    """Of all rounds together; a call that has begun is finished."""
+    """Total over all rounds; a call in progress is completed."""
     calls: int | None = None
-    """Of each stream in all rounds together, instead of `seconds`; more where that makes rounds
-    alike."""
+    """Calls per stream over all rounds, instead of `seconds`; rounded up to equal rounds."""
     max_warm_up: float = 15.0
-    """Seconds."""
+    """Maximum duration of the warm-up in seconds."""
 
     def continues(self, calls: int, seconds: float) -> bool:
-        """Whether a stream begins another call in this round, after so many and so long."""
+        """Whether a stream starts another call in this round, after `calls` calls in `seconds`."""
         if self.calls is not None:
             return calls < math.ceil(self.calls / self.rounds)
         return calls == 0 or seconds < self.seconds / self.rounds
@@ -44,17 +43,17 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """What came before the clock counted."""
+    """The warm-up before a measurement."""
 
     calls: int
     seconds: float
     stable: bool
-    """Whether the latency had stopped falling."""
+    """Whether the latency became stable."""
 
 
 @dataclass(slots=True)
 class Measurement:
-    """What the clock said of one workload."""
+    """Timings of one workload."""
 
     workload: Workload
     warm_up: WarmUp
@@ -62,17 +61,17 @@ class Measurement:
 
     @property
     def latency(self) -> Latency:
-        """Of every call."""
+        """Latency statistics over all calls."""
         return Latency.of([seconds for one in self.rounds for seconds in one.calls])
 
     @property
     def images_per_second(self) -> float:
-        """Of all streams together."""
+        """Throughput, all streams together."""
         images = self.workload.setting.batch * sum(len(one.calls) for one in self.rounds)
         return images / sum(one.seconds for one in self.rounds)
 
     def time_relative_to(self, other: Measurement) -> Ratio:
-        """Of one image, round by round; for one stream of calls that is the latency."""
+        """Ratio of the times per image, by round; with one stream, of the median latencies."""
         return Ratio.of(self._seconds_per_image(), other._seconds_per_image())
 
     def _seconds_per_image(self) -> list[float]:
@@ -84,18 +83,18 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One turn of one workload."""
+    """Timings of one workload in one round."""
 
     calls: tuple[float, ...]
-    """Seconds of each call, those of all streams."""
+    """Duration of each call in seconds, for all streams."""
     seconds: float
-    """From the first beginning to the last end."""
+    """Time from the start of the first call to the end of the last one."""
 
 
 def warm_up_all(
     workloads: Sequence[Workload], schedule: Schedule, report: Callable[[str], None]
 ) -> list[Measurement]:
-    """Each workload after its warm-up, one after the other."""
+    """Warm up the workloads one after the other."""
     found = []
     for workload in workloads:
         report(f"warming up {workload.runner.label}, {workload.setting}")
@@ -106,9 +105,9 @@ def warm_up_all(
 def measure_interleaved(
     measurements: Sequence[Measurement], schedule: Schedule, report: Callable[[str], None]
 ) -> None:
-    """Let each have a turn in every round.
+    """Measure every workload once in each round.
 
-    Every round begins with another one, so that what changes with time changes them all.
+    Each round starts with another workload, so that slow changes of the machine affect all alike.
     """
     for number in range(schedule.rounds):
         report(f"round {number + 1} of {schedule.rounds}")
@@ -118,7 +117,7 @@ def measure_interleaved(
 
 
 def warm_up(workload: Workload, longest: float) -> WarmUp:
-    """Call until two windows of calls take as long as each other, or for `longest` seconds."""
+    """Call until two successive windows take equally long, or for `longest` seconds."""
     start = time.perf_counter()
     latest: list[float] = []
     for calls in count(1):
@@ -132,7 +131,7 @@ def warm_up(workload: Workload, longest: float) -> WarmUp:
 
 
 def stable(seconds: Sequence[float]) -> bool:
-    """Whether the last calls are about as fast as those before them."""
+    """Whether the last window of calls is about as fast as the window before it."""
     if len(seconds) < 2 * _WINDOW:
         return False
     before, after = seconds[-2 * _WINDOW : -_WINDOW], seconds[-_WINDOW:]
@@ -140,7 +139,7 @@ def stable(seconds: Sequence[float]) -> bool:
 
 
 def _run(calls: Sequence[Call], continues: Callable[[int, float], bool]) -> Round:
-    """Call in as many threads as there are calls, all of which begin at once."""
+    """Run each call in a thread of its own; all threads start at the same time."""
     gate = threading.Barrier(len(calls))
     threads = _threads(len(calls))
     streams = [threads.submit(_repeat, call, gate, continues) for call in calls]
@@ -153,8 +152,10 @@ def _run(calls: Sequence[Call], continues: Callable[[int, float], bool]) -> Roun
 
 @functools.cache
 def _threads(count: int) -> ThreadPoolExecutor:
-    """The same threads for every round and warm-up: CUDA's libraries have handles for each thread,
-    and the first call of a new one would wait a second for them.
+    """Return the threads that all rounds and warm-ups share.
+
+    CUDA libraries create handles per thread, which would delay the first call of a new thread by
+    about a second.
     """
     return ThreadPoolExecutor(count)
 

@@ -1,4 +1,4 @@
-"""How much memory is taken: by this process on the host, by anybody on a GPU."""
+"""Memory use: host memory of this process, GPU memory of all processes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dsunet_runtime.cuda import Gpu, nvml
 
 
 def resident() -> int | None:
-    """Bytes of host memory that this process holds; None where Linux does not tell it."""
+    """Resident memory of this process in bytes; None except on Linux."""
     return _status("VmRSS")
 
 
 def peak_resident() -> int | None:
-    """The most that this process ever held, likewise."""
+    """Peak resident memory of this process in bytes; None except on Linux."""
     return _status("VmHWM")
 
 
 def device_used(gpu: Gpu | None) -> int | None:
-    """Bytes of a GPU's memory that somebody has taken; None without one, or without NVML."""
+    """GPU memory in use by all processes, in bytes; None without a GPU or without NVML."""
     free = None if gpu is None else nvml.free_memory(gpu)
     return None if gpu is None or free is None else gpu.memory - free
 

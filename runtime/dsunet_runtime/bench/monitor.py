@@ -1,4 +1,4 @@
-"""What a machine does while it is measured, and what of that makes the figures doubtful."""
+"""State of the machine during a measurement, and reasons why results may be unreliable."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.provider import Provider
 
 _EVERY = 0.1
-"""Seconds between two looks at the GPU."""
+"""Sampling interval in seconds."""
 _STEADY = 0.05
-"""Share of the median by which the clock may vary."""
+"""Maximum range of the GPU clock, relative to its median."""
 _BUSY = 0.5
-"""Load for each core beside which a measurement is doubtful."""
+"""Load average per core above which a measurement may be unreliable."""
 
 
 @dataclass(frozen=True, slots=True)
 class SensorRange:
-    """Of what was seen again and again."""
+    """Minimum, median and maximum of the readings of one sensor."""
 
     minimum: float
     median: float
@@ -34,35 +34,35 @@ class SensorRange:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> SensorRange:
-        """Of at least one value."""
+        """Summarise at least one reading."""
         return cls(min(values), statistics.median(values), max(values))
 
 
 @dataclass(frozen=True, slots=True)
 class GpuReadings:
-    """What a GPU did."""
+    """Summary of the GPU readings during a measurement."""
 
     clock_mhz: SensorRange
-    """Of its processors."""
+    """Clock of the streaming multiprocessors."""
     power_w: SensorRange
     temperature_c: SensorRange
     throttled: tuple[str, ...]
-    """Why it was slower than it can be, if it was."""
+    """Reasons for throttling, if there was any."""
 
     def doubts(self) -> list[str]:
-        """What makes the figures unreliable, a line each."""
-        found = [f"the GPU was slowed down: {reason}" for reason in self.throttled]
+        """Return the reasons why results may be unreliable, one line each."""
+        found = [f"the GPU was throttled: {reason}" for reason in self.throttled]
         clock = self.clock_mhz
         if clock.maximum - clock.minimum > _STEADY * clock.median:
             found.append(
-                f"the GPU's clock went from {clock.minimum:.0f} to {clock.maximum:.0f} MHz: lock "
-                "it with `nvidia-smi --lock-gpu-clocks`"
+                f"the GPU clock varied from {clock.minimum:.0f} to {clock.maximum:.0f} MHz: "
+                "lock it with `nvidia-smi --lock-gpu-clocks`"
             )
         return found
 
 
 class GpuMonitor(Closeable):
-    """Looks at a GPU from a thread of its own, until it is closed."""
+    """Samples the state of a GPU in a background thread, until it is closed."""
 
     def __init__(self, gpu: Gpu | None) -> None:
         self._gpu = gpu
@@ -73,7 +73,7 @@ class GpuMonitor(Closeable):
 
     @property
     def readings(self) -> GpuReadings | None:
-        """What was seen so far; None without a GPU, or without NVML."""
+        """Readings so far; None without a GPU or without NVML."""
         seen = list(self._seen)
         if not seen:
             return None
@@ -96,7 +96,7 @@ class GpuMonitor(Closeable):
 
 
 def gpu_of(artifact: Path, provider: str | None) -> Gpu | None:
-    """The GPU that computes an artifact; None if the CPU does, or if it cannot be told."""
+    """Return the GPU that runs an artifact; None for the CPU, or if it cannot be determined."""
     if not is_engine(artifact) and provider in (None, Provider.CPU):
         return None
     try:
@@ -106,15 +106,15 @@ def gpu_of(artifact: Path, provider: str | None) -> Gpu | None:
 
 
 def busy_cores() -> str | None:
-    """A line that says so if others keep this machine busy; to be asked before measuring."""
+    """Return a warning if the CPU is busy, else None.  Call it before measuring."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if load <= _BUSY * cores:
         return None
-    return f"a load of {load:.1f} on {cores} cores before this began: end what else runs"
+    return f"the load average was {load:.1f} on {cores} cores at the start: stop other processes"
 
 
 def describe(gpu: Gpu | None) -> dict[str, object]:
-    """The machine, for the record."""
+    """Return a description of the machine for result files."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

@@ -1,4 +1,4 @@
-"""Where a timed call begins.  Imports nothing heavy: the command line needs it early."""
+"""Where the input of a timed call is.  Imported by the command line, so imports must stay light."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import enum
 
 
 class Origin(enum.StrEnum):
-    """Where a timed call begins, and so where it ends."""
+    """Where the input of a timed call is, and so where its output goes."""
 
     DEVICE = "device"
-    """Inputs and outputs stay in GPU memory, so nothing is copied; engines only."""
+    """From and to tensors in GPU memory, without copies; engines only."""
     INPUTS = "inputs"
-    """The network's inputs in host memory, to its outputs there: with copies."""
+    """From input tensors to output tensors in host memory, copies included."""
     ARRAY = "array"
-    """Decoded images to masks."""
+    """From decoded images to masks."""
     FILE = "file"
-    """Image files to masks: with decoding."""
+    """From image files to masks, decoding included."""

@@ -1,4 +1,4 @@
-"""Batch against latency and throughput, as a picture."""
+"""Plots of latency and throughput by batch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dsunet_runtime.svg import Axis
 
 
 def draw_plot(measurements: Sequence[Measurement]) -> str:
-    """Two plots side by side: the median latency, and images a second; a line for each runner and
-    way of using it.
+    """Draw two plots side by side, median latency and throughput by batch.
+
+    There is one line for each combination of runner, origin and streams.
     """
     latency: dict[str, list[tuple[float, float]]] = {}
     throughput: dict[str, list[tuple[float, float]]] = {}
@@ -29,8 +30,8 @@ def draw_plot(measurements: Sequence[Measurement]) -> str:
         2 * svg.WIDTH,
         svg.HEIGHT + svg.LINE * len(latency) + 8,
         [
-            _plot("milliseconds of a call, median", across, latency, 0),
-            _plot("images a second", across, throughput, svg.WIDTH),
+            _plot("median latency in ms", across, latency, 0),
+            _plot("images per second", across, throughput, svg.WIDTH),
             *svg.key(latency),
         ],
     )

@@ -1,4 +1,4 @@
-"""Results as a table for people, and as JSON and CSV for programs."""
+"""Benchmark results as tables, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -27,16 +27,14 @@ _PACKAGES = (
     *("numpy", "pillow", "onnxruntime", "onnxruntime-gpu"),
     *("tensorrt-rtx", "tensorrt", "cuda-python", "pycuda"),
 )
-_COLUMNS = ("min", "median", "mean", "90 %", "95 %", "99 %")
+_COLUMNS = ("min", "median", "mean", "p90", "p95", "p99")
 _FIELDS = ("minimum", "median", "mean", "p90", "p95", "p99")
-_CALLS, _COLD_STARTS = "milliseconds of a call", "seconds of a new process"
+_CALLS, _COLD_STARTS = "latency in ms", "cold start in s"
 _UNKNOWN = "–"
 
 
 def draw(results: BenchResults) -> str:
-    """Tables: calls, ratios, cold starts, rooflines; then the GPU, and what makes the figures
-    doubtful.
-    """
+    """Format tables of latency, ratios, cold starts and rooflines, GPU readings and warnings."""
     blocks = [_calls(results.measurements), _ratios(results.relative_times)]
     blocks.append(_cold_starts(results))
     blocks += map(roofline_table.draw, results.rooflines)
@@ -49,12 +47,12 @@ def draw(results: BenchResults) -> str:
                 f"{seen.temperature_c.median:.0f} °C"
             ]
         )
-    blocks.append([f"doubtful: {line}" for line in results.doubts])
+    blocks.append([f"warning: {line}" for line in results.doubts])
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
 def as_document(results: BenchResults) -> dict[str, Any]:
-    """Everything that was found, and where; seconds and bytes."""
+    """Return all results and the machine as plain values for JSON, in seconds and bytes."""
     relative_times = {id(one.measurement): one for one in results.relative_times}
     return {
         "format_version": 1,
@@ -91,10 +89,9 @@ def as_document(results: BenchResults) -> dict[str, Any]:
 
 
 def write_report(results: BenchResults, folder: Path) -> None:
-    """Write bench.json, bench.csv and bench.svg, each of them whole, and with rooflines also
-    roofline.csv and roofline.svg.
+    """Write bench.json, bench.csv and bench.svg; with rooflines also roofline.csv and roofline.svg.
 
-    Raises OutputError if one cannot be written.
+    Each file is written atomically.  Raises OutputError if one cannot be written.
     """
     files = {
         "bench.json": json.dumps(as_document(results), indent=2) + "\n",
@@ -131,7 +128,7 @@ def _calls(measurements: Sequence[Measurement]) -> list[str]:
 
 def _ratios(relative_times: Sequence[RelativeTime]) -> list[str]:
     return [
-        f"time of an image, {one.measurement.workload.runner.label} / "
+        f"time per image, {one.measurement.workload.runner.label} / "
         f"{one.first.workload.runner.label}, {one.measurement.workload.setting}: "
         f"{one.time.median:.3f} ({one.time.minimum:.3f} to {one.time.maximum:.3f})"
         + (", within noise" if one.time.within_noise else "")

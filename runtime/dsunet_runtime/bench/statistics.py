@@ -1,4 +1,4 @@
-"""Percentiles of latencies, and ratios that say how sure they are."""
+"""Percentiles of latencies, and ratios with their range and significance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SURE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds of one call."""
+    """Latency statistics of a call, in seconds."""
 
     minimum: float
     median: float
@@ -27,7 +27,7 @@ class Latency:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Self:
-        """Of at least one call; percentiles are interpolated."""
+        """Compute the statistics of at least one call.  Percentiles are interpolated."""
         p90, p95, p99 = (float(value) for value in np.percentile(seconds, (90, 95, 99)))
         median, mean = statistics.median(seconds), statistics.fmean(seconds)
         return cls(min(seconds), median, mean, p90, p95, p99, len(seconds))
@@ -35,20 +35,20 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times as long something takes as something else that took turns with it."""
+    """Ratio of the times of two workloads that were measured interleaved."""
 
     median: float
-    """Of the rounds."""
+    """Median over the rounds."""
     minimum: float
     maximum: float
     rounds: int
     within_noise: bool
-    """Whether a sign test of the rounds, at 95 %, leaves it to chance which of the two is faster;
-    of fewer than six rounds it always does."""
+    """Whether a sign test over the rounds finds no difference at the 95 % level.  With fewer than
+    six rounds it never finds one."""
 
     @classmethod
     def of(cls, numerator: Sequence[float], denominator: Sequence[float]) -> Self:
-        """Round by round: both numbers of a round were measured next to each other."""
+        """Compute the ratio for each round, in which both were measured close together."""
         ratios = [a / b for a, b in zip(numerator, denominator, strict=True)]
         slower = sum(ratio > 1 for ratio in ratios)
         faster = sum(ratio < 1 for ratio in ratios)
@@ -62,6 +62,6 @@ class Ratio:
 
 
 def _by_chance(ahead: int, of: int) -> float:
-    """How likely fair coins fall at least so unevenly: the sign test, for either side."""
+    """Two-sided p-value of the sign test."""
     outcomes = sum(math.comb(of, k) for k in range(ahead, of + 1))
     return min(1.0, 2 * outcomes / float(2**of))

@@ -1,4 +1,4 @@
-"""What is timed: one way through an artifact, again and again."""
+"""Workloads: calls of an artifact that are timed."""
 
 from __future__ import annotations
 
@@ -27,43 +27,43 @@ from dsunet_runtime.segmenter import Segmenter, load
 from dsunet_runtime.shapes import Shape, batch_range, output_shapes
 
 Call = Callable[[], object]
-"""Computes one batch, and returns when its results can be read."""
+"""Computes one batch, and returns when its results are available to the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """An artifact and what computes it."""
+    """An artifact and the execution provider that runs it."""
 
     artifact: Path
     provider: Provider | None
     """None for engines."""
     name: str = ""
-    """What tables call the artifact, if not by its file's name."""
+    """Name of the artifact in tables; empty for the file name."""
 
     @property
     def title(self) -> str:
-        """What tables and documents call the artifact."""
+        """Name of the artifact in tables and JSON."""
         return readable(self.name or self.artifact.name)
 
     @property
     def label(self) -> str:
-        """For tables: the title, and the provider if it is not the usual one."""
+        """Label for tables: the title, and the provider if that is not the CPU."""
         usual = self.provider in (None, Provider.CPU)
         return self.title if usual else f"{self.title} ({self.provider})"
 
     def threads(self, wanted: int | None) -> int | None:
-        """CPU threads are ONNX Runtime's; engines have none."""
+        """Return `wanted` for ONNX Runtime, and None for engines, which use no CPU threads."""
         return None if self.provider is None else wanted
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a runner is used."""
+    """Where inputs are, the batch, and the number of streams."""
 
     origin: Origin
     batch: int
     streams: int
-    """Threads that call at once."""
+    """Number of threads that call concurrently."""
 
     def __str__(self) -> str:
         threads = "" if self.streams == 1 else f", {self.streams} streams"
@@ -72,7 +72,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One thing to time: a runner in a setting.  `calls` has a call for each stream."""
+    """A runner in a setting, ready to be timed.  `calls` has one call per stream."""
 
     runner: Runner
     setting: Setting
@@ -82,14 +82,15 @@ class Workload:
 def check_setting(
     runner: Runner, manifest: Manifest, setting: Setting, rgb: NDArray[np.uint8]
 ) -> None:
-    """Raise BackendError if an artifact does not take such batches, or if memory does not hold as
-    many images, which decoded are H×W×3.
+    """Raise BackendError if the artifact does not take the batch, or the inputs exceed the memory.
+
+    `rgb` is the decoded image, H×W×3.
     """
     allowed = batch_range(manifest)
     most = allowed.maximum or setting.batch
     if not allowed.minimum <= setting.batch <= most:
         raise BackendError(
-            f"{runner.artifact}: takes batches of {allowed.minimum} to {most}, not of "
+            f"{runner.artifact}: takes batches of {allowed.minimum} to {most}, not "
             f"{setting.batch}: choose another --batch"
         )
     inputs = form_of(manifest).prepare(rgb).inputs.values()
@@ -102,7 +103,7 @@ def check_setting(
 
 
 class Workbench(Closeable):
-    """A runner, loaded, with an image to compute again and again."""
+    """A loaded runner and the input image, from which workloads are made."""
 
     def __init__(self, runner: Runner, image: Path, rgb: NDArray[np.uint8], threads: int | None):
         self._runner = runner
@@ -114,11 +115,11 @@ class Workbench(Closeable):
 
     @property
     def manifest(self) -> Manifest:
-        """The artifact's."""
+        """Manifest of the artifact."""
         return self._segmenter.manifest
 
     def workload(self, setting: Setting) -> Workload:
-        """Something to time.  Raises BackendError if the artifact cannot be used so."""
+        """Create a workload.  Raises BackendError if the artifact does not support the setting."""
         check_setting(self._runner, self.manifest, setting, self._rgb)
         calls = tuple(self._call(setting) for _ in range(setting.streams))
         return Workload(self._runner, setting, calls)
@@ -144,15 +145,15 @@ class Workbench(Closeable):
     def _on_device(self, batch: int) -> Call:
         if not is_engine(self._runner.artifact):
             raise BackendError(
-                f"{self._runner.artifact}: --from device is for engines, because ONNX Runtime "
-                "takes its inputs from host memory here: leave it out, or build an engine"
+                f"{self._runner.artifact}: --from device supports engines only: use another "
+                "--from, or build an engine with `dsunet-export trt`"
             )
         prepared = self._segmenter.prepare(self._rgb)
         return self._resources.enter_context(_DeviceCall(self._segmenter, prepared, batch))
 
 
 class _DeviceCall(Closeable):
-    """One batch in buffers on the GPU, filled once, computed again and again in a stream."""
+    """A call on buffers in GPU memory that are filled once."""
 
     def __init__(self, segmenter: Segmenter, prepared: Prepared, batch: int) -> None:
         cuda = find()
@@ -180,7 +181,7 @@ class _DeviceCall(Closeable):
             self._stream.synchronize()
 
     def close(self) -> None:
-        """Free the buffers and the stream, once nothing runs on them."""
+        """Release the buffers and the stream, after the work on them is done."""
         self._resources.close()
 
     def _free(self) -> None:

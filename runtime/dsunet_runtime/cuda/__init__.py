@@ -1,10 +1,10 @@
-"""CUDA for the runtime: devices, memory, streams and events, through whichever binding is there.
+"""CUDA for the runtime: devices, memory, streams and events, through cuda-python or PyCUDA.
 
     cuda = find()
     for gpu in cuda.gpus():
         print(gpu.name, gpu.compute_capability, gpu.memory, nvml.free_memory(gpu))
 
-Neither lists what is there by creating a context.
+Listing GPUs does not create a context.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ __all__ = [
 
 
 def find() -> Cuda:
-    """The CUDA driver: through cuda-python if it is installed, else through PyCUDA.
+    """Return the CUDA driver, through cuda-python if installed, else through PyCUDA.
 
-    cuda-python comes first because it has wheels, which need no compiler, and captures graphs.
-    Raises BackendError if neither is installed or there is no driver.
+    cuda-python is preferred because it has wheels and supports graph capture.
+    Raises BackendError if neither is installed, or if there is no driver.
     """
     if _installed("cuda", "cuda.bindings"):
         from dsunet_runtime.cuda.cuda_python import CudaPython
@@ -59,5 +59,5 @@ def find() -> Cuda:
 
 
 def _installed(*packages: str) -> bool:
-    """Whether a package, named after those that hold it, is there.  Does not import it."""
+    """Whether packages are installed, without importing them; list parent packages first."""
     return all(importlib.util.find_spec(package) is not None for package in packages)

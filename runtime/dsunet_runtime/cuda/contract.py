@@ -1,8 +1,8 @@
-"""What the runtime asks of CUDA: one contract, whichever Python binding carries it out.
+"""The CUDA interface of the runtime, implemented by each Python binding.
 
-A device's primary context is the one that PyTorch, CuPy and TensorRT use.  It is retained, never
-created anew, and is current only inside `Device.current()`, which leaves the calling thread's own
-context as it was.  Everything that a device makes must be closed before the device.
+Devices use the primary context, as PyTorch, CuPy and TensorRT do.  The context is current only
+inside `Device.current()`, which restores the context of the calling thread afterwards.  Objects
+that a device creates must be closed before the device.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """What is known of a GPU without a context on it."""
+    """Properties of a GPU, which need no context."""
 
     index: int
-    """As CUDA counts in this process; `CUDA_VISIBLE_DEVICES` changes it."""
+    """CUDA's device index in this process; it depends on `CUDA_VISIBLE_DEVICES`."""
     name: str
     """For example `NVIDIA GeForce RTX 4090`."""
     compute_capability: str
     """For example `8.9`."""
     memory: int
-    """Bytes in all."""
+    """Total memory in bytes."""
     pci_bus_id: str
     """For example `0000:01:00.0`: the same for every process and library."""
 
@@ -43,129 +43,130 @@ class Memory(Closeable):
 
 
 class PinnedMemory(Closeable):
-    """Host memory that the GPU copies from and to while the host goes on."""
+    """Pinned host memory, for asynchronous copies."""
 
     array: NDArray[np.uint8]
-    """The bytes; gone once this is closed."""
+    """The memory as an array of bytes; invalid after closing."""
 
 
 class Stream(Closeable):
-    """A queue of work on the device that does not wait for the default stream.
+    """A stream that does not synchronise with the default stream.
 
-    Where the contract takes a stream's handle, it may be anybody's: PyTorch's, or the caller's.
+    Methods that take the handle of a stream also accept streams of other libraries.
     """
 
     handle: int
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Wait until the work is done."""
+        """Block until the work on the stream is done."""
 
 
 class Event(Closeable):
-    """A point in a stream's work."""
+    """An event on a stream, without timing."""
 
     @abstractmethod
     def record(self, stream: int) -> None:
-        """From now on this event stands for the work that the stream has so far."""
+        """Record the event on a stream, after the work enqueued so far."""
 
     @abstractmethod
     def wait(self, stream: int) -> None:
-        """What comes into the stream from now on waits for this event; the host does not."""
+        """Make later work on a stream wait for the event, without blocking the host."""
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Let the calling thread wait for this event, without spinning."""
+        """Block the calling thread until the event, without spinning."""
 
 
 class Graph(Closeable):
-    """Recorded work, launched as a whole."""
+    """An executable CUDA graph."""
 
     @abstractmethod
     def launch(self, stream: int) -> None:
-        """Put the work into a stream."""
+        """Launch the graph on a stream."""
 
 
 class Capture:
-    """A recording that goes on."""
+    """A graph capture in progress."""
 
     graph: Graph
-    """The recorded work, once the context that gave this object is left."""
+    """The captured graph, available after the `capture` context exits."""
 
 
 class Device(Closeable):
-    """A GPU whose primary context is retained.
+    """A GPU with its primary context.
 
-    Every method, and every method of what they return, must be called inside `current()`; any
-    number of threads may be inside at once.  All raise BackendError if CUDA reports an error.
+    All methods, and those of the returned objects, must be called inside `current()`, from any
+    number of threads.  They raise BackendError if CUDA reports an error.
     """
 
     gpu: Gpu
     captures: bool
-    """Whether `capture` works with this binding."""
+    """Whether the binding supports `capture`."""
 
     @abstractmethod
     def current(self) -> AbstractContextManager[None]:
-        """Make the context current in the calling thread, and the thread's own one afterwards."""
+        """Make the context current in the calling thread, then restore the previous one."""
 
     @abstractmethod
     def holds(self, pointer: int) -> bool:
-        """Whether an address is memory of this device, rather than the host's or another GPU's."""
+        """Whether an address is in the memory of this device, not of the host or another GPU."""
 
     @abstractmethod
     def allocate(self, size: int) -> Memory:
-        """`size` bytes of device memory, at least 1."""
+        """Allocate `size` bytes of device memory, at least 1."""
 
     @abstractmethod
     def pin(self, size: int) -> PinnedMemory:
-        """`size` bytes of pinned host memory, at least 1."""
+        """Allocate `size` bytes of pinned host memory, at least 1."""
 
     @abstractmethod
     def stream(self) -> Stream:
-        """A new stream."""
+        """Create a stream."""
 
     @abstractmethod
     def event(self) -> Event:
-        """A new event, which stands for no work yet."""
+        """Create an event that is not recorded yet."""
 
     @abstractmethod
     def to_device(self, pointer: int, source: NDArray[Any], stream: Stream) -> None:
-        """Copy pinned host memory to the device when the stream comes to it."""
+        """Enqueue a copy from pinned host memory to the device."""
 
     @abstractmethod
     def to_host(self, target: NDArray[Any], pointer: int, stream: Stream) -> None:
-        """Copy device memory to pinned host memory when the stream comes to it."""
+        """Enqueue a copy from the device to pinned host memory."""
 
     @abstractmethod
     def copy(self, target: int, source: int, size: int, stream: Stream) -> None:
-        """Copy `size` bytes from one address of device memory to another, likewise."""
+        """Enqueue a copy of `size` bytes between two addresses of device memory."""
 
     def capture(self, stream: Stream) -> AbstractContextManager[Capture]:
-        """Record what the calling thread puts into the stream, instead of carrying it out.
+        """Capture the work that the calling thread enqueues on the stream, as a graph.
 
-        Raises BackendError where `captures` is false, too.
+        Raises BackendError also if `captures` is false.
         """
-        raise failure("capture", "this binding does not record graphs; cuda-python does")
+        raise failure("capture", "this binding does not support graph capture; cuda-python does")
 
 
 def version_text(number: int) -> str:
-    """CUDA's number of a version as people write it: `13.0` of 13000."""
+    """Format CUDA's version number: `13.0` for 13000."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
 class Cuda(ABC):
-    """The CUDA driver, through one Python binding.  Creating it raises BackendError if there is no
-    driver; it makes no context.
+    """The CUDA driver, through one Python binding.
+
+    Creating it raises BackendError if there is no driver.  It does not create a context.
     """
 
     @abstractmethod
     def version(self) -> str:
-        """The newest CUDA version that the driver knows, for example `13.0`."""
+        """The newest CUDA version that the driver supports, for example `13.0`."""
 
     @abstractmethod
     def gpus(self) -> tuple[Gpu, ...]:
-        """The GPUs that this process may use, in CUDA's order."""
+        """The GPUs visible to this process, in CUDA's order."""
 
     @abstractmethod
     def open(self, gpu: Gpu) -> Device:
-        """Retain a GPU's primary context.  Raises BackendError if that does not succeed."""
+        """Retain the primary context of a GPU.  Raises BackendError if that fails."""

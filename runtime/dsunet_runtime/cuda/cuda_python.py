@@ -1,4 +1,4 @@
-"""The contract on cuda-python: NVIDIA's own binding, which has wheels and needs no toolkit."""
+"""The CUDA interface on cuda-python, NVIDIA's binding, which has wheels and needs no toolkit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAME_LENGTH = 256
 
 
 def _call(function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
-    """Call the driver; its result or results, or BackendError if it reports an error."""
+    """Call the driver and return its results.  Raises BackendError if it reports an error."""
     status, *results = function(*arguments)
     if status != driver.CUresult.CUDA_SUCCESS:
         raise failure(
@@ -44,7 +44,7 @@ class CudaPython(Cuda):
     def __init__(self) -> None:
         try:
             (status,) = driver.cuInit(0)
-        except Exception as error:  # how a missing libcuda is reported differs by version
+        except Exception as error:  # the type for a missing libcuda depends on the version
             raise no_driver(error) from error
         if status != driver.CUresult.CUDA_SUCCESS:
             raise no_driver(driver.CUresult(status).name)
@@ -133,7 +133,7 @@ class _Device(Device):
 
     @contextmanager
     def capture(self, stream: Stream) -> Iterator[Capture]:
-        # What other threads do meanwhile, PyTorch's allocations for example, does not matter.
+        # Allow calls of other threads during capture, for example PyTorch's allocations.
         mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         _call(driver.cuStreamBeginCapture, stream.handle, mode)
         capture = Capture()

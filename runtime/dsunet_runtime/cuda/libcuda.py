@@ -1,6 +1,6 @@
-"""The few functions of the CUDA driver that PyCUDA does not offer, called directly.
+"""CUDA driver functions that PyCUDA does not provide, called through ctypes.
 
-PyCUDA's events know PyCUDA's own streams only, and no stream that belongs to somebody else.
+PyCUDA's events support only PyCUDA's own streams, not those of other libraries.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import sys
 
 from dsunet_runtime.cuda.errors import failure
 
-# Numbers of cuda.h.
+# Constants of cuda.h.
 _BLOCKING_SYNC_WITHOUT_TIMING = 3
 _MEMORY_TYPE, _DEVICE_ORDINAL = 2, 9
 _DEVICE_MEMORY = 2
 
 
 def create_event() -> int:
-    """A new event, for which threads wait without spinning."""
+    """Create an event without timing, for which threads block without spinning."""
     event = ctypes.c_void_p()
     _call("cuEventCreate", ctypes.byref(event), ctypes.c_uint(_BLOCKING_SYNC_WITHOUT_TIMING))
     return event.value or 0
@@ -33,17 +33,17 @@ def record_event(event: int, stream: int) -> None:
 
 
 def wait_for_event(stream: int, event: int) -> None:
-    """Let a stream wait."""
+    """Make later work on a stream wait for an event."""
     _call("cuStreamWaitEvent", ctypes.c_void_p(stream), ctypes.c_void_p(event), ctypes.c_uint(0))
 
 
 def synchronize_event(event: int) -> None:
-    """Let the calling thread wait."""
+    """Block the calling thread until the event."""
     _call("cuEventSynchronize", ctypes.c_void_p(event))
 
 
 def device_of(pointer: int) -> int | None:
-    """The index of the GPU whose memory an address is; None if it is no GPU's."""
+    """Return the index of the GPU that an address belongs to; None for host memory."""
     kind, ordinal = ctypes.c_uint(), ctypes.c_int()
     address = ctypes.c_uint64(pointer)
     attribute = _library().cuPointerGetAttribute
@@ -55,7 +55,7 @@ def device_of(pointer: int) -> int | None:
 
 
 def remove_context(context: int) -> None:
-    """Take a context off the calling thread's stack if it is the first or second on it."""
+    """Remove a context from the top two entries of the calling thread's context stack."""
     top = _pop_context()
     if top != context:
         _pop_context()

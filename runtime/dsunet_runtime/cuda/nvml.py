@@ -1,4 +1,4 @@
-"""What NVIDIA's management library says of a GPU: without a context, and without any binding."""
+"""State of a GPU by NVML, without a CUDA context and without a Python binding."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dsunet_runtime.cuda.contract import Gpu
 
 _TEXT_LENGTH = 96
 
-# Numbers of nvml.h.
+# Constants of nvml.h.
 _CLOCK_SM, _TEMPERATURE_GPU = 1, 0
 _THROTTLING = {
-    0x4: "its power limit",
-    0x8: "the hardware slowed it down",
-    0x20: "its temperature",
-    0x40: "its temperature, in hardware",
-    0x80: "the power supply's brake",
+    0x4: "power limit",
+    0x8: "hardware slowdown",
+    0x20: "thermal slowdown by software",
+    0x40: "thermal slowdown by hardware",
+    0x80: "external power brake",
 }
-"""Bits of the reasons that NVML gives; idle clocks and clocks that somebody has set are none."""
+"""Bits of NVML's clock event reasons, without idle clocks and clocks set by users."""
 
 
 class _MemoryInfo(ctypes.Structure):
@@ -33,18 +33,18 @@ class _MemoryInfo(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a GPU does right now."""
+    """Current state of a GPU."""
 
     clock_mhz: int
-    """Of its processors."""
+    """Clock of the streaming multiprocessors."""
     power_w: float
     temperature_c: int
     throttled: tuple[str, ...]
-    """Why it is slower than it can be, if it is."""
+    """Reasons for throttling, if there is any."""
 
 
 def driver_version() -> str | None:
-    """The driver's version, for example `580.95.05`; None if the library cannot tell."""
+    """The driver's version, for example `580.95.05`; None if it is unknown."""
     library = _library()
     text = ctypes.create_string_buffer(_TEXT_LENGTH)
     if library is None or library.nvmlSystemGetDriverVersion(text, _TEXT_LENGTH):
@@ -53,7 +53,7 @@ def driver_version() -> str | None:
 
 
 def free_memory(gpu: Gpu) -> int | None:
-    """Bytes of a GPU's memory that nobody has taken; None if the library cannot tell."""
+    """Free memory of a GPU in bytes; None if it is unknown."""
     library, info = _library(), _MemoryInfo()
     handle = _handle(library, gpu)
     if library is None or handle is None:
@@ -64,7 +64,7 @@ def free_memory(gpu: Gpu) -> int | None:
 
 
 def state(gpu: Gpu) -> State | None:
-    """Clock, power and temperature now; None if the library cannot tell all of them."""
+    """Read clock, power, temperature and throttling; None if any of them is unknown."""
     library = _library()
     handle = _handle(library, gpu)
     if library is None or handle is None:
@@ -93,7 +93,7 @@ def _handle(library: ctypes.CDLL | None, gpu: Gpu) -> ctypes.c_void_p | None:
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """Loaded and started, for the life of the process; None where there is none (Jetson)."""
+    """Load and initialise NVML once per process; None where it is missing (Jetson)."""
     try:
         library = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
     except OSError:

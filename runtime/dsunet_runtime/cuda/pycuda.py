@@ -1,6 +1,6 @@
-"""The contract on PyCUDA, for programs that already use it.
+"""The CUDA interface on PyCUDA, for programs that already use it.
 
-Graphs are not captured: PyCUDA has no function for it.
+Graph capture is not supported: PyCUDA has no function for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dsunet_runtime.cuda.errors import failure, no_driver
 
 try:
     import pycuda.driver as driver
-except ImportError as error:  # how PyCUDA says that libcuda is missing
+except ImportError as error:  # raised by PyCUDA if libcuda is missing
     raise no_driver(error) from error
 
 _NON_BLOCKING = 1
@@ -35,7 +35,7 @@ _NON_BLOCKING = 1
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """PyCUDA's errors as BackendError."""
+    """Translate PyCUDA's errors to BackendError."""
     try:
         yield
     except driver.MemoryError as error:
@@ -118,7 +118,7 @@ class _Device(Device):
         if self._context is None:
             return
         context, self._context = self._context, None
-        # PyCUDA releases a primary context only while it is current, and then leaves it there.
+        # PyCUDA releases a primary context only if it is current, and leaves it on the stack.
         with _translated():
             context.push()
             handle = context.handle
@@ -164,7 +164,7 @@ class _Stream(Stream):
             self.native.synchronize()
 
     def close(self) -> None:
-        # PyCUDA destroys it with its last reference.
+        # PyCUDA destroys the stream with the last reference.
         self.native = None
         self.handle = 0
 

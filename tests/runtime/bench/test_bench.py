@@ -84,7 +84,7 @@ def test_artifacts_are_compared_with_the_first(tmp_path: Path) -> None:
     ratios = [m["time_relative_to_first"] for m in found["measurements"]]
     assert [ratio is None for ratio in ratios] == [True, True, False, False]
     assert all(ratio["rounds"] == 2 and ratio["within_noise"] for ratio in ratios[2:])
-    assert result.stdout.count("time of an image, b.onnx / a.onnx") == 2
+    assert result.stdout.count("time per image, b.onnx / a.onnx") == 2
     assert "{" not in result.stdout
 
 
@@ -115,7 +115,9 @@ def test_what_is_wrong_is_one_line(frames_artifact: Path, picture: Path, tmp_pat
     fails_with_one_line("bench", fixed, "--image", picture, *QUICK, match="resize the image")
     fails_with_one_line("bench", tmp_path / "no.onnx", match="no.onnx")
     fails_with_one_line("bench", frames_artifact, "--image", tmp_path / "no.jpg", match="no.jpg")
-    fails_with_one_line("bench", frames_artifact, "--from", "device", *QUICK, match="for engines")
+    fails_with_one_line(
+        "bench", frames_artifact, "--from", "device", *QUICK, match="supports engines only"
+    )
     assert run(frames_artifact, "--seconds", 1, "--calls", 2).exit_code == 2
     assert run(frames_artifact, "--from", "nowhere").exit_code == 2
 
@@ -178,7 +180,7 @@ class TestEngine:
         path = engines.frames(tmp_path / "a.engine")
         with (
             Workbench(Runner(path, None), picture, photo, None) as bench,
-            pytest.raises(BackendError, match="takes batches of 1 to 4, not of 5"),
+            pytest.raises(BackendError, match="takes batches of 1 to 4, not 5"),
         ):
             bench.workload(Setting(Origin.ARRAY, 5, 1))
 

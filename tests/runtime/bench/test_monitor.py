@@ -75,7 +75,7 @@ def test_a_steady_gpu_gives_no_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_slowed_gpu_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
     found = readings_with(FakeNvml(clocks=[2520], reasons=0x4 | 0x20), monkeypatch, 1)
-    assert found.throttled == ("its power limit", "its temperature")
+    assert found.throttled == ("power limit", "thermal slowdown by software")
     assert len(found.doubts()) == 2
 
 
@@ -115,4 +115,4 @@ def test_others_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (1.0, 9.0, 9.0))
     assert busy_cores() is None
     monkeypatch.setattr(os, "getloadavg", lambda: (3.0, 0.0, 0.0))
-    assert "a load of 3.0 on 4 cores" in str(busy_cores())
+    assert "the load average was 3.0 on 4 cores" in str(busy_cores())

@@ -1,4 +1,4 @@
-"""The TensorRT backend: an engine of either flavour, from host memory or from the GPU's own."""
+"""The TensorRT backend: engines of both flavours, with inputs in host or in GPU memory."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.manifest import Manifest
 
 _SLOTS = 2
-"""Enough for copies to overlap with the computation; each more would only hold memory."""
+"""Two slots overlap copies with computation; more would only use memory."""
 
 
 class TensorRTBackend(Backend):
-    """An engine on CUDA's first GPU.
+    """An engine on the first CUDA device.
 
-    Raises BackendError if something is missing or the engine is not for this machine, and
-    ArtifactError if the file is not the one that the manifest describes.
+    Raises BackendError if a library is missing or the engine does not fit the machine, and
+    ArtifactError if the file does not match its manifest.
     """
 
     concurrency = _SLOTS
@@ -67,7 +67,7 @@ class TensorRTBackend(Backend):
                         resources.callback(slot.close)
                         self._free.put(slot)
                 except BaseException as error:
-                    # What its frames hold would live as long as the error, and outlive the device.
+                    # Otherwise objects in the frames would live as long as the error.
                     traceback.clear_frames(error.__traceback__)
                     raise
                 self._resources = resources.pop_all()
@@ -78,7 +78,7 @@ class TensorRTBackend(Backend):
         return outputs
 
     def infer_each(self, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Iterator[Tensors]:
-        """In flight are as many batches as there are slots that no other thread has."""
+        """As many batches are in flight as there are slots that no other thread uses."""
         held: deque[Slot] = deque()
         try:
             for batch in batches:
@@ -87,7 +87,7 @@ class TensorRTBackend(Backend):
                     held.append(slot)
                     self._start(slot, batch)
                     continue
-                # The oldest slot goes on with this batch before anybody sees its results.
+                # The oldest slot starts this batch before its results are yielded.
                 held.rotate(-1)
                 outputs = self._finish(held[-1])
                 self._start(held[-1], batch)
@@ -97,7 +97,7 @@ class TensorRTBackend(Backend):
                 self._free.put(held.popleft())
                 yield outputs
         finally:
-            # Whatever happens on the way, nobody may wait for a slot in vain.
+            # Always return the slots, or other threads would wait forever.
             with ExitStack() as stack:
                 for slot in held:
                     stack.callback(self._free.put, slot)
@@ -114,7 +114,7 @@ class TensorRTBackend(Backend):
             self._execution.enqueue_foreign(tensors, handle)
 
     def close(self) -> None:
-        """Wait for the calls that other threads are in and for runs in streams, and free it all."""
+        """Wait for calls in other threads and for work on streams, then release everything."""
         with self._closing:
             if self._closed:
                 return
@@ -122,14 +122,14 @@ class TensorRTBackend(Backend):
             for _ in range(_SLOTS):
                 self._free.get()
             self._free.put(None)
-            # What fails here, on a GPU that is lost, failed before.
+            # Failures on a lost GPU have been reported before.
             with contextlib.suppress(BackendError), self._device.current():
                 self._resources.close()
             with contextlib.suppress(BackendError):
                 self._device.close()
 
     def _take(self, *, wait: bool) -> Slot | None:
-        """A slot, or None if there is none free and waiting for one is not wanted."""
+        """Take a free slot; None if there is none and `wait` is false."""
         try:
             slot = self._free.get(block=wait)
         except queue.Empty:
@@ -144,7 +144,7 @@ class TensorRTBackend(Backend):
             slot.start(batch)
 
     def _wait(self, slot: Slot) -> None:
-        # If the GPU is lost, the call that used the slot says so.
+        # If the GPU is lost, the call that used the slot has reported it.
         with contextlib.suppress(BackendError), self._device.current():
             slot.wait()
 
@@ -156,7 +156,7 @@ class TensorRTBackend(Backend):
 def _start(
     trt: Any, path: Path, manifest: Manifest, cuda: Cuda, device: Device, resources: ExitStack
 ) -> Execution:
-    """Load the engine and create its execution context, which `resources` will free."""
+    """Load the engine and create its execution context; `resources` releases both."""
     log = log_of(trt)
     engine = LoadedEngine(trt, path, manifest, log)
     resources.callback(engine.close)
@@ -167,7 +167,7 @@ def _start(
     context = engine.create_context(cache)
     execution = Execution(device, context, log, captures=cache is None)
     resources.callback(execution.close)
-    # What creating the context compiled, and at the end what runs did.
+    # Save kernels compiled with the context now, and those compiled by runs at the end.
     engine.save_cache()
     resources.callback(engine.save_cache)
     return execution

@@ -1,6 +1,6 @@
-"""Whether an engine can run here: everything its manifest tells, before its file is opened.
+"""Compatibility of an engine with this machine, checked by its manifest before it is opened.
 
-Each refusal says what to install or to build instead.
+Each error message says what to install or to build instead.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ def check_platform(path: Path, manifest: Manifest) -> None:
     engine = engine_of(manifest)
     if engine.flavor is Flavor.TENSORRT and engine.platform != this_platform():
         raise BackendError(
-            f"{path}: built for {printable(engine.platform)} and this is {this_platform()}: "
-            f"build it here: {rebuild_command(path, manifest)}"
+            f"{path}: built for {printable(engine.platform)}, and this machine is "
+            f"{this_platform()}: build it on this machine: {rebuild_command(path, manifest)}"
         )
 
 
 def load_flavor(path: Path, manifest: Manifest) -> Any:
-    """The Python package of the engine's flavour.
+    """Import the Python package of the engine's flavour.
 
-    Raises BackendError unless it is installed in the version that built the engine: no other
-    release of either flavour loads it.
+    Raises BackendError unless the installed version is the one that built the engine: no other
+    release of either flavour can load it.
     """
     engine = engine_of(manifest)
     install = f"pip install {engine.flavor.distribution}=={engine.tensorrt_version}"
@@ -49,15 +49,15 @@ def load_flavor(path: Path, manifest: Manifest) -> Any:
         ) from error
     if module.__version__ != engine.tensorrt_version:
         raise BackendError(
-            f"{path}: built with {engine.flavor.title} {engine.tensorrt_version} and "
-            f"{module.__version__} is installed, which does not load it: {install}, or build it "
-            f"again: {rebuild_command(path, manifest)}"
+            f"{path}: built with {engine.flavor.title} {engine.tensorrt_version}, which the "
+            f"installed {module.__version__} cannot load: {install}, or build it again: "
+            f"{rebuild_command(path, manifest)}"
         )
     return module
 
 
 def find_cuda(path: Path, manifest: Manifest) -> Cuda:
-    """The CUDA driver.  Raises BackendError if there is none, or nothing to reach it with."""
+    """Return the CUDA driver.  Raises BackendError if the driver or a binding is missing."""
     try:
         return find()
     except BackendError as error:
@@ -66,30 +66,30 @@ def find_cuda(path: Path, manifest: Manifest) -> Cuda:
 
 def _without_gpu(path: Path, manifest: Manifest) -> str:
     if manifest.precision.compute == Compute.BF16.element_type:
-        return "without a GPU export it in fp16 or fp32, for no CPU backend computes in bf16"
-    return f"without a GPU run {_graph(path, manifest)} instead"
+        return "without a GPU, export in fp16 or fp32: no CPU backend supports bf16"
+    return f"without a GPU, run {_graph(path, manifest)} instead"
 
 
 def choose_gpu(path: Path, manifest: Manifest, cuda: Cuda, trt: Any) -> Gpu:
-    """The GPU to run on: CUDA's first.  Raises BackendError if there is none or it does not fit."""
+    """Return the first CUDA device.  Raises BackendError if there is none or it does not fit."""
     gpus = cuda.gpus()
     if not gpus:
         raise BackendError(
-            f"{path}: there is no GPU here that CUDA may use: look at CUDA_VISIBLE_DEVICES; "
-            f"{_without_gpu(path, manifest)}"
+            f"{path}: CUDA finds no GPU: check CUDA_VISIBLE_DEVICES; {_without_gpu(path, manifest)}"
         )
     gpu, engine = gpus[0], engine_of(manifest)
     if gpu.compute_capability not in engine.compute_capabilities:
         flavor = engine.flavor if _knows(trt, gpu) else Flavor.TENSORRT
         command = rebuild_command(path, manifest, flavor, (gpu.compute_capability,))
         raise BackendError(
-            f"{path}: built for compute capability {' and '.join(engine.compute_capabilities)} and "
-            f"the {gpu.name} here has {gpu.compute_capability}: build one for it: {command}"
+            f"{path}: built for compute capability {' and '.join(engine.compute_capabilities)}, "
+            f"and {gpu.name} has {gpu.compute_capability}: build one for it: {command}"
         )
-    # Classic TensorRT measures which kernels are fastest on the very GPU.
+    # Classic TensorRT selects the fastest kernels by timing them on the GPU.
     if engine.flavor is Flavor.TENSORRT and gpu.name not in engine.gpus:
         raise BackendError(
-            f"{path}: built on {shorten(engine.gpus)} and this is {gpu.name}: build it here: "
+            f"{path}: built on {shorten(engine.gpus)}, and the GPU is {gpu.name}: build it on this "
+            f"machine: "
             f"{rebuild_command(path, manifest)}"
         )
     return gpu
@@ -101,14 +101,15 @@ def rebuild_command(
     flavor: Flavor | None = None,
     compute_capabilities: tuple[str, ...] = (),
 ) -> str:
-    """The command that builds the engine again, as far as its manifest tells how it was built: with
-    its own flavour and for the same GPUs, unless others are given.
+    """Return the command that builds the engine again with the options in its manifest.
+
+    `flavor` and `compute_capabilities` replace those of the engine.
     """
     engine = engine_of(manifest)
     flavor = flavor or engine.flavor
     words = ["dsunet-export", "trt", str(_graph(path, manifest)), "-o", str(path)]
     words += ["--flavor", flavor.value]
-    if flavor is Flavor.RTX:  # the classic one builds for the GPU that it runs on
+    if flavor is Flavor.RTX:  # classic TensorRT builds for the GPU of the machine
         for compute_capability in compute_capabilities or engine.compute_capabilities:
             words += ["--compute-capability", compute_capability]
     words += ["--precision", Compute.of(manifest.precision.compute).value]
@@ -121,19 +122,19 @@ def rebuild_command(
 
 
 def engine_of(manifest: Manifest) -> Engine:
-    """What the manifest says of its engine.  Raises BackendError if it describes none."""
+    """Return the engine's part of the manifest.  Raises BackendError if there is none."""
     if manifest.engine is None:
-        raise BackendError("the manifest describes no engine: load the ONNX file itself")
+        raise BackendError("the manifest does not describe an engine: load the ONNX file itself")
     return manifest.engine
 
 
 def _graph(path: Path, manifest: Manifest) -> Path:
-    """The ONNX file that the engine was built from, where it lies if it is beside the engine."""
+    """Return the path of the engine's ONNX file, assuming that it is next to the engine."""
     return path.parent / manifest.graph.name
 
 
 def _ranges(manifest: Manifest) -> list[str]:
-    """The options for the shapes that the engine takes."""
+    """Return the options for the shapes that the engine takes."""
     batch = batch_range(manifest)
     words = ["--batch", _ends(str(n) for n in (batch.minimum, batch.optimum, batch.maximum))]
     if manifest.input_form is InputForm.FRAMES:
@@ -149,11 +150,11 @@ def _ranges(manifest: Manifest) -> list[str]:
 
 
 def _ends(three: Iterable[str]) -> str:
-    """A range as the builder reads it: MIN:OPT:MAX, or one value if all are the same."""
+    """Format a range as MIN:OPT:MAX, or as one value if all are equal."""
     low, best, high = three
     return low if low == high else f"{low}:{best}:{high}"
 
 
 def _knows(trt: Any, gpu: Gpu) -> bool:
-    """Whether TensorRT for RTX builds for a GPU; of the classic one it is not asked."""
+    """Whether TensorRT for RTX supports the GPU."""
     return hasattr(getattr(trt, "ComputeCapability", None), rtx_name(gpu.compute_capability))

@@ -1,4 +1,4 @@
-"""Tensors that are on the GPU already: what callers give, read without copying, and checked."""
+"""Tensors in GPU memory that callers provide: access without copying, and validation."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from dsunet_runtime.message_text import quote, reason, shorten
 from dsunet_runtime.shapes import Shape, input_ranges, output_shapes, outside
 
 _ALIGNMENT = 256
-"""Bytes, of the addresses that TensorRT takes."""
+"""Alignment in bytes that TensorRT requires of addresses."""
 _STREAM_ATTRIBUTES = ("cuda_stream", "ptr", "handle")
-"""PyTorch's name of a stream's handle, CuPy's, and that of PyCUDA and Numba."""
+"""Attributes of the stream's handle in PyTorch, in CuPy, and in PyCUDA and Numba."""
 
 
 def take(
     manifest: Manifest, device: Device, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
 ) -> execution.Bindings:
-    """Where an engine will read and write.
+    """Return the addresses that an engine reads and writes.
 
-    Raises ImageError unless there is a tensor for every input and output, of its type, without
-    gaps, of a shape that the engine takes or will give, and in memory of the device.
+    Raises ImageError unless there is a tensor for every input and output, of the right type and
+    shape, contiguous, and in memory of the device.
     """
     _check_names("inputs", manifest.inputs, inputs)
     _check_names("outputs", manifest.outputs, outputs)
@@ -57,13 +57,13 @@ def take(
 
 
 def stream_handle(stream: Any) -> int:
-    """The handle of a CUDA stream: a number, or any library's stream.
+    """Return the handle of a CUDA stream, given as a number or as a stream of any library.
 
     Raises BackendError if it is neither.
     """
     try:
         return _as_number(_handle_of(stream))
-    except Exception as error:  # whatever the library that made the stream raises
+    except Exception as error:  # of the library that created the stream
         raise BackendError(
             f"stream is {quote(repr(stream))}: give a stream of PyTorch, CuPy, Numba, PyCUDA or "
             f"cuda-python, or its handle as a number (0 is the default stream)"
@@ -71,7 +71,7 @@ def stream_handle(stream: Any) -> int:
 
 
 def _handle_of(stream: Any) -> Any:
-    """What a stream calls its handle, if it is an object that has one."""
+    """Return the attribute that contains the handle, or the stream itself."""
     protocol = getattr(stream, "__cuda_stream__", None)
     if protocol is not None:
         _, handle = protocol() if callable(protocol) else protocol
@@ -88,7 +88,7 @@ def _as_number(handle: Any) -> int:
         return handle.value or 0
     with contextlib.suppress(TypeError):
         return operator.index(handle)
-    return int(handle.__int__())  # cuda-python's; strings have none
+    return int(handle.__int__())  # cuda-python's; strings have no __int__
 
 
 def _check_names(kind: str, specs: tuple[TensorSpec, ...], given: Mapping[str, Any]) -> None:
@@ -103,7 +103,7 @@ def _check_names(kind: str, specs: tuple[TensorSpec, ...], given: Mapping[str, A
 def _check_batch(shapes: Mapping[str, Shape]) -> None:
     if len({shape[0] for shape in shapes.values()}) > 1:
         sizes = ", ".join(f"{name} {shape[0]}" for name, shape in shapes.items())
-        raise ImageError(f"the inputs have batches of different sizes ({sizes}): give one size")
+        raise ImageError(f"the inputs have different batch sizes ({sizes}): use one size")
 
 
 def _checked(
@@ -112,7 +112,7 @@ def _checked(
     tensor = _read(spec.name, value, written)
     if tensor.dtype != spec.dtype:
         raise ImageError(
-            f"{spec.name} is of type {tensor.dtype} and this engine has {spec.dtype}: convert it"
+            f"{spec.name} is of type {tensor.dtype} and this engine takes {spec.dtype}: convert it"
         )
     if len(tensor.shape) != len(spec.shape):
         raise ImageError(
@@ -121,13 +121,13 @@ def _checked(
         )
     if tensor.pointer % _ALIGNMENT:
         raise ImageError(
-            f"{spec.name} starts at an address that is no multiple of {_ALIGNMENT}, which TensorRT "
-            f"does not take: copy it to memory of its own"
+            f"the address of {spec.name} is not a multiple of {_ALIGNMENT}, as TensorRT requires: "
+            f"copy it to a new tensor"
         )
     if not device.holds(tensor.pointer):
         raise ImageError(
-            f"{spec.name} is not in memory of GPU {device.gpu.index} ({device.gpu.name}): copy it "
-            f"there, or call the segmenter itself for what is in host memory"
+            f"{spec.name} is not in the memory of GPU {device.gpu.index} ({device.gpu.name}): copy "
+            f"it there, or call the segmenter for images in host memory"
         )
     return tensor
 
@@ -143,10 +143,10 @@ def _read(name: str, value: Any, written: bool) -> DeviceTensor:
             return _from_dlpack(name, value)
     except ImageError:
         raise
-    except Exception as error:  # whatever the library that made the tensor raises
-        raise ImageError(f"{name} does not show its memory: {reason(error)}") from error
+    except Exception as error:  # of the library that created the tensor
+        raise ImageError(f"the memory of {name} cannot be accessed: {reason(error)}") from error
     raise ImageError(
-        f"{name} is of type {type(value).__name__}: give something with __cuda_array_interface__ "
+        f"{name} is of type {type(value).__name__}: use a tensor with __cuda_array_interface__ "
         f"or __dlpack__, or a dsunet_runtime.DeviceTensor"
     )
 
@@ -154,7 +154,7 @@ def _read(name: str, value: Any, written: bool) -> DeviceTensor:
 def _from_interface(name: str, interface: Mapping[str, Any], written: bool) -> DeviceTensor:
     pointer, read_only = interface["data"]
     if read_only and written:
-        raise ImageError(f"{name} is read-only, and the engine writes to it: give another tensor")
+        raise ImageError(f"{name} is read-only, and the engine writes to it: use another tensor")
     dtype, shape = np.dtype(interface["typestr"]), tuple(interface["shape"])
     strides = interface.get("strides")
     if strides is not None:
@@ -165,8 +165,8 @@ def _from_interface(name: str, interface: Mapping[str, Any], written: bool) -> D
 def _from_dlpack(name: str, value: Any) -> DeviceTensor:
     if dlpack.device_kind(value) != dlpack.CUDA:
         raise ImageError(
-            f"{name} is not in a GPU's memory: copy it there, or call the segmenter itself for "
-            f"what is in host memory"
+            f"{name} is not in GPU memory: copy it there, or call the segmenter for images in host "
+            f"memory"
         )
     header = dlpack.read(value)
     if header.strides is not None:
@@ -175,13 +175,13 @@ def _from_dlpack(name: str, value: Any) -> DeviceTensor:
 
 
 def _check_contiguous(name: str, shape: Shape, strides: tuple[float, ...]) -> None:
-    """Strides are in elements.  Those of dimensions with one element say nothing."""
+    """Check strides in elements; those of dimensions of size 1 are arbitrary."""
     step = 1
     for size, stride in zip(reversed(shape), reversed(strides), strict=True):
         if size != 1 and stride != step:
             raise ImageError(
-                f"{name} has gaps or another order of its dimensions (strides {_by(strides)} for "
-                f"shape {_by(shape)}): make it contiguous"
+                f"{name} is not contiguous in row-major order (strides {_by(strides)} for shape "
+                f"{_by(shape)}): make it contiguous"
             )
         step *= size
 

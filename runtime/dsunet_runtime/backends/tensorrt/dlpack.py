@@ -1,7 +1,7 @@
-"""The description of a tensor that another library gives through DLPack, without its memory moving.
+"""Reading the description of a tensor of another library through DLPack.
 
-Only the capsule's header is read.  The capsule stays whole, so that the library frees what it made
-for it; the memory itself belongs to the tensor that the caller holds.
+Only the header of the capsule is read.  The capsule is not consumed, so the library itself frees
+what it allocated for it.  The memory belongs to the caller's tensor.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 CUDA = 2
-"""The kind of device whose memory is a GPU's own; managed memory is another."""
+"""DLPack's device type of GPU memory; managed memory has another one."""
 
 _CAPSULE = b"dltensor"
 _NO_SYNCHRONISATION = -1
@@ -40,27 +40,26 @@ class _Tensor(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a capsule says."""
+    """The description of a tensor in a capsule."""
 
     pointer: int
     shape: tuple[int, ...]
     strides: tuple[int, ...] | None
-    """In elements; None is contiguous, in C's order."""
+    """In elements; None for contiguous in row-major order."""
     dtype: str
-    """As NumPy calls it, if NumPy has it."""
+    """NumPy's name of the type, if NumPy has the type."""
 
 
 def device_kind(tensor: Any) -> int:
-    """On which kind of device a tensor's memory is, as DLPack numbers them."""
+    """Return DLPack's device type of a tensor."""
     kind, _ = tensor.__dlpack_device__()
     return int(kind)
 
 
 def read(tensor: Any) -> Header:
-    """Ask a tensor for its description.  Raises what the tensor raises, and ValueError if it gives
-    no capsule of the kind that was asked for.
+    """Read the description of a tensor, without synchronisation: the caller orders the work.
 
-    The library is told not to synchronise: whoever passes the tensor orders the work.
+    Raises what the tensor raises, and ValueError if it returns a capsule of another kind.
     """
     capsule = tensor.__dlpack__(stream=_NO_SYNCHRONISATION)
     get_pointer = ctypes.pythonapi.PyCapsule_GetPointer

@@ -1,4 +1,4 @@
-"""From an engine file to an engine in device memory that is what its manifest says."""
+"""Loading an engine file into GPU memory, and checking it against its manifest."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from dsunet_runtime.message_text import printable
 from dsunet_runtime.shapes import Range, input_ranges
 
 _PROFILE = 0
-"""The builder makes one profile."""
+"""`dsunet-export trt` builds engines with one profile."""
 
 
 class LoadedEngine(Closeable):
-    """An engine in device memory, with what its execution context needs as long as it lives.
+    """An engine in GPU memory, with the configuration and cache of its execution context.
 
-    TensorRT's configuration and cache must outlive the context that was created with them, and the
-    context does not see to that.  So they are here, and the context is dropped before this closes.
+    TensorRT requires that configuration and cache outlive the context created with them, but the
+    context does not hold references to them.  So they are kept here, and the context must be
+    dropped before this object is closed.
 
-    Raises BackendError if TensorRT refuses the engine, and ArtifactError if it is not what the
-    manifest describes.
+    Raises BackendError if TensorRT rejects the engine, and ArtifactError if the engine does not
+    match its manifest.
     """
 
     def __init__(self, trt: Any, path: Path, manifest: Manifest, log: Any) -> None:
@@ -46,42 +47,48 @@ class LoadedEngine(Closeable):
         _check_tensors(trt, self._engine, path, manifest)
 
     def create_context(self, cache_file: Path | None) -> Any:
-        """The execution context.  `cache_file` is where TensorRT for RTX keeps what it compiles;
-        None is for the classic one, which compiles nothing, and for a context that is profiled:
-        no graphs are recorded, inside which layers cannot be timed.
+        """Create the execution context.
 
-        Raises BackendError if TensorRT cannot create it.
+        Args:
+            cache_file: Runtime cache of TensorRT for RTX.  None for classic TensorRT, which
+                compiles nothing at run time, and for profiling: then TensorRT records no CUDA
+                graphs, inside which layers cannot be timed.
+
+        Raises:
+            BackendError: TensorRT cannot create the context.
         """
         arguments = []
         if cache_file is not None:
             self._config = self._engine.create_runtime_config()
-            # It then records graphs itself, also for new shapes.  What it does where addresses
-            # change from run to run, as on the device path, is not documented and not measured yet.
+            # TensorRT then records graphs itself, also for new shapes.  Its behaviour with changing
+            # addresses, as in `run_device`, is neither documented nor measured yet.
             self._config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
             self._cache = RuntimeCache(self._config, cache_file)
             arguments.append(self._config)
         self._log.clear()
         context = self._engine.create_execution_context(*arguments)
         if context is None:
-            raise BackendError(f"{self._path}: TensorRT cannot prepare it: {self._log.reason()}")
+            raise BackendError(
+                f"{self._path}: TensorRT cannot create an execution context: {self._log.reason()}"
+            )
         return context
 
     def describe(self, context: Any) -> str:
-        """What TensorRT's inspector tells of the layers in a context whose shapes are set, as JSON.
+        """Return the layers as JSON of TensorRT's engine inspector; input shapes must be set.
 
-        That is as much as the engine was built to tell.
+        The detail depends on the profiling verbosity that the engine was built with.
         """
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = context
         return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
 
     def save_cache(self) -> None:
-        """Keep what was compiled for the next process, if there is anything new."""
+        """Save newly compiled kernels for later processes."""
         if self._cache is not None:
             self._cache.save()
 
     def close(self) -> None:
-        """Free it, in the order that TensorRT wants."""
+        """Release everything in the order that TensorRT requires."""
         self._cache = None
         self._config = None
         self._engine = None
@@ -101,7 +108,7 @@ def _deserialize(trt: Any, runtime: Any, path: Path, manifest: Manifest, log: An
 def _check_validity(
     trt: Any, runtime: Any, content: mmap.mmap, path: Path, manifest: Manifest
 ) -> None:
-    """Ask TensorRT for RTX what it thinks of the engine; the classic one cannot be asked."""
+    """Check the validity of the engine, which TensorRT for RTX reports and classic does not."""
     if not hasattr(runtime, "get_engine_validity"):
         return
     validity, diagnostics = runtime.get_engine_validity(content)
@@ -116,7 +123,9 @@ def _check_validity(
     else:
         remedy = f"build it again: {rebuild_command(path, manifest)}"
     reasons = ", ".join(sorted(found)).lower().replace("_", " ")
-    raise BackendError(f"{path}: cannot run here ({reasons or 'no reason given'}): {remedy}")
+    raise BackendError(
+        f"{path}: cannot run on this machine ({reasons or 'no reason given'}): {remedy}"
+    )
 
 
 def _refit(trt: Any, engine: Any, graph: Path, log: Any) -> None:
@@ -125,13 +134,15 @@ def _refit(trt: Any, engine: Any, graph: Path, log: Any) -> None:
     log.clear()
     if not parser.refit_from_file(str(graph)):
         reason = _first_error(parser) or log.reason()
-        raise BackendError(f"{graph}: its weights do not go into the engine: {reason}")
+        raise BackendError(f"{graph}: its weights cannot be loaded into the engine: {reason}")
     if not refitter.refit_cuda_engine():
-        raise BackendError(f"{graph}: its weights do not fill the engine: {log.reason()}")
+        raise BackendError(
+            f"{graph}: the engine cannot be refitted with its weights: {log.reason()}"
+        )
 
 
 def _first_error(parser: Any) -> str:
-    """In one line, with the node's name; empty if there is none."""
+    """Return the parser's first error with the node's name on one line, or an empty string."""
     if not parser.num_errors:
         return ""
     error = parser.get_error(0)
@@ -150,13 +161,13 @@ def _check_tensors(trt: Any, engine: Any, path: Path, manifest: Manifest) -> Non
     )
     if not fits or not all(_takes(engine, name, ranges[name]) for name in ranges):
         raise ArtifactError(
-            f"{path}: its tensors are not those that its manifest describes: build it again: "
+            f"{path}: its inputs and outputs differ from those in its manifest: build it again: "
             f"{rebuild_command(path, manifest)}"
         )
 
 
 def _is(trt: Any, engine: Any, spec: TensorSpec, mode: str) -> bool:
-    """Whether the engine has the tensor as the manifest describes it, sizes left out."""
+    """Whether the engine has the tensor with the manifest's mode, type and rank."""
     dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(spec.name)))
     return (
         engine.get_tensor_mode(spec.name) == getattr(trt.TensorIOMode, mode)
@@ -166,7 +177,7 @@ def _is(trt: Any, engine: Any, spec: TensorSpec, mode: str) -> bool:
 
 
 def _takes(engine: Any, name: str, ranges: tuple[Range, ...]) -> bool:
-    """Whether the engine takes an input in just these ranges."""
+    """Whether the engine's profile for an input has exactly these ranges."""
     sizes = tuple(engine.get_tensor_shape(name))
     if -1 not in sizes:
         ends = [sizes] * 3

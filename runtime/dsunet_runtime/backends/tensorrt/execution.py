@@ -1,7 +1,7 @@
-"""The engine at work: one execution context, whoever enqueues, on whichever stream.
+"""Execution of an engine: one execution context that all callers and streams share.
 
-One context means one piece of device memory for activations, however many slots and callers there
-are.  So its runs follow each other on the GPU; what overlaps with them are the copies.
+One context needs activation memory only once, however many slots and callers there are.  Its runs
+are serialised on the GPU; copies overlap with them.
 """
 
 from __future__ import annotations
@@ -16,25 +16,24 @@ from dsunet_runtime.cuda import Device, Graph, Stream
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.shapes import Shape
 
-# The legacy default stream, by two names, and a thread's own.
+# Handles of the legacy default stream (0, 1) and of the per-thread default stream (2).
 _DEFAULT_STREAMS = (0, 1, 2)
 
 
 class Bindings(NamedTuple):
-    """Where an execution reads and writes, by the bindings' names."""
+    """Shapes and addresses of an engine's inputs and outputs, by tensor name."""
 
     shapes: Mapping[str, Shape]
-    """Of the inputs."""
+    """Shapes of the inputs."""
     pointers: Mapping[str, int]
-    """Of inputs and outputs, in device memory."""
+    """Device addresses of inputs and outputs."""
 
 
 class Execution:
-    """An execution context with its order.  Safe to use from any thread.
+    """An execution context whose runs are serialised.  Safe to use from any thread.
 
-    `captures` says whether runs on a stream of our own are recorded as CUDA graphs and replayed
-    (TensorRT for RTX is asked to do that itself).  All methods must be called with the device
-    current.
+    With `captures`, runs on internal streams are recorded as CUDA graphs and replayed.  (TensorRT
+    for RTX does that itself.)  The device must be current in all methods.
     """
 
     def __init__(self, device: Device, context: Any, log: Any, *, captures: bool) -> None:
@@ -51,22 +50,22 @@ class Execution:
         self._retired: list[Graph] = []
 
     def enqueue(self, bindings: Bindings, stream: Stream) -> None:
-        """Put a run into a stream of our own.  Raises BackendError if TensorRT refuses it.
+        """Enqueue a run on an internal stream.  Raises BackendError if TensorRT fails.
 
-        May wait for runs before it, where recordings have become useless.
+        It may wait for earlier runs, to release graphs that are no longer used.
         """
         with self._lock:
             retired, self._retired = self._retired, []
-        # Not with the lock, which `enqueue_foreign` must not wait for.
+        # Without the lock, since `enqueue_foreign` must not wait.
         self._free(retired)
         with self._lock, self._in_order(stream.handle):
             self._run(bindings, stream)
 
     def enqueue_foreign(self, bindings: Bindings, stream: int) -> None:
-        """Put a run into anybody's stream, after what it holds and before what comes into it.
+        """Enqueue a run on a stream of the caller, in order with the other work on it.
 
-        On a default stream TensorRT would wait for the whole GPU.  So there the run takes a stream
-        of our own, and the default stream waits for it, without the host doing so.
+        On a default stream, TensorRT would synchronise with the whole GPU.  So the run is put on an
+        internal stream, and the default stream waits for it, without blocking the host.
         """
         with self._lock:
             if stream not in _DEFAULT_STREAMS:
@@ -80,7 +79,7 @@ class Execution:
             self._done.wait(stream)
 
     def close(self) -> None:
-        """Wait for the last run, and free the context; closing twice does nothing."""
+        """Wait for the last run, and release the context.  Closing twice has no effect."""
         with self._lock:
             if self._context is None:
                 return
@@ -95,7 +94,7 @@ class Execution:
 
     @contextmanager
     def _in_order(self, stream: int) -> Iterator[None]:
-        """What comes into the stream inside runs after all runs before it, and before all later."""
+        """Order the work enqueued inside after all earlier runs and before all later ones."""
         self._done.wait(stream)
         try:
             yield
@@ -110,7 +109,7 @@ class Execution:
         elif repeated and self._captures:
             self._capture(key, bindings, stream)
         else:
-            # TensorRT wants a plain run after a change of shapes before a recording.
+            # After a change of shapes, TensorRT requires a normal run before a capture.
             self._execute(bindings, stream.handle)
 
     def _capture(
@@ -120,7 +119,7 @@ class Execution:
             with self._device.capture(stream) as capture:
                 self._execute(bindings, stream.handle)
         except BackendError:
-            # Not every engine can be recorded; all of them can be run.
+            # Not every engine can be captured.
             self._captures = False
             self._execute(bindings, stream.handle)
             return
@@ -142,12 +141,12 @@ class Execution:
         self._require(self._context.execute_async_v3(stream))
 
     def _retire_graphs(self) -> None:
-        """A recording holds for one set of shapes in the context."""
+        """Discard the graphs, which are valid for one set of shapes only."""
         self._retired += self._graphs.values()
         self._graphs.clear()
 
     def _free(self, graphs: list[Graph]) -> None:
-        """Wait until none of these runs any more; none of them is launched again."""
+        """Wait until none of these graphs is running, and release them."""
         if graphs:
             self._done.synchronize()
         for graph in graphs:

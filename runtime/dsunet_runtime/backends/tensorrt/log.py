@@ -1,4 +1,4 @@
-"""TensorRT's log, of which the runtime wants errors only."""
+"""TensorRT's log; the runtime uses only its errors."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dsunet_runtime.message_text import printable
 
 @functools.cache
 def log_of(trt: Any) -> Any:
-    """The logger of a flavour, which prints nothing.
+    """Return the logger of a flavour, which prints nothing.
 
-    There is one for all engines, because TensorRT keeps the first logger of a process and may give
-    it what a later one should get.  It tells threads apart: `clear()` before a call, and `reason()`
-    is the first error that the call gave in this thread, as one line.
+    All engines share it, because TensorRT uses the first logger of a process for all.  Messages are
+    kept per thread: call `clear()` before an operation; `reason()` then returns the first error of
+    the operation in this thread, as one line.
     """
 
     class Log(trt.ILogger):  # type: ignore[misc]
@@ -32,6 +32,6 @@ def log_of(trt: Any) -> Any:
             self._here.__dict__.clear()
 
         def reason(self) -> str:
-            return getattr(self._here, "error", "it gives no reason")
+            return getattr(self._here, "error", "no reason given")
 
     return Log()

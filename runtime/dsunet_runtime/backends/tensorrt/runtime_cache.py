@@ -1,4 +1,4 @@
-"""What TensorRT for RTX compiled on this GPU, kept beside the engine for the next process."""
+"""Runtime cache: kernels compiled by TensorRT for RTX on this GPU, kept next to the engine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SUFFIX = ".cache"
 
 
 class RuntimeCache:
-    """TensorRT's cache of an engine's kernels, and the file that it is loaded from and saved to.
+    """TensorRT's cache of compiled kernels, and the file that it is loaded from and saved to.
 
-    TensorRT itself refuses what another GPU, driver or release wrote.  A file that cannot be read
-    or written is no failure: kernels are compiled again.
+    TensorRT itself rejects caches of another GPU, driver or release.  If the file cannot be read or
+    written, kernels are compiled again.
     """
 
     def __init__(self, config: Any, file: Path) -> None:
-        """Load the cache, and make it the one of a runtime configuration."""
+        """Load the cache and attach it to a runtime configuration."""
         self._native = native = config.create_runtime_cache()
         self._file = file
         with contextlib.suppress(OSError), open_regular(file) as opened:
@@ -33,9 +33,9 @@ class RuntimeCache:
         config.set_runtime_cache(native)
 
     def save(self) -> None:
-        """Write the file, if the cache has changed since it was loaded or last saved.
+        """Write the file if the cache has changed since it was loaded or saved.
 
-        What an older driver left of the same engine and GPU is deleted then.
+        Caches of other drivers and releases for the same engine and GPU are then deleted.
         """
         content = self._content()
         found = _hash(content)
@@ -52,13 +52,13 @@ class RuntimeCache:
 
 
 def cache_file(engine: Path, gpu: Gpu, driver: str, tensorrt_version: str) -> Path:
-    """Where an engine's runtime cache lies for a GPU, a driver and a release of TensorRT."""
+    """Return the path of an engine's runtime cache for a GPU, a driver and a TensorRT release."""
     parts = (re.sub(r"[^a-zA-Z0-9.]+", "-", part) for part in (gpu.name, driver, tensorrt_version))
     return engine.with_name(f"{engine.name}.{'_'.join(parts)}{_SUFFIX}")
 
 
 def _delete_older(file: Path) -> None:
-    """Delete caches whose names differ in driver and release only."""
+    """Delete caches whose names differ only in driver and release."""
     engine_and_gpu = file.name.rsplit("_", 2)[0]
     with contextlib.suppress(OSError):
         for other in file.parent.iterdir():

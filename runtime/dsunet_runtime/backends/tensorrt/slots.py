@@ -1,6 +1,6 @@
-"""The way from the host and back: buffers, and batches that follow each other closely.
+"""Slots: buffers for batches from and to host memory.
 
-While the GPU computes one slot's batch, the other slot's is copied to it or from it.
+While the GPU computes the batch of one slot, the batch of the other slot is copied.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from dsunet_runtime.shapes import Shape, output_shapes
 
 
 class Slot:
-    """One batch on its way.  For one thread at a time, with the device current.
+    """Buffers for one batch in flight.  For one thread at a time, with the device current.
 
-    Buffers grow to the largest batch that was seen: an engine that takes 4K frames need not hold
-    memory for them as long as none comes.
+    Buffers grow to the largest batch so far, so an engine for frames up to 4K uses memory for them
+    only if they occur.
     """
 
     def __init__(self, device: Device, run: execution.Execution, manifest: Manifest) -> None:
@@ -41,9 +41,9 @@ class Slot:
         self._results: Tensors = {}
 
     def start(self, inputs: Mapping[str, NDArray[Any]]) -> None:
-        """Enqueue a batch: to the device, through the engine, and back; does not wait for it.
+        """Enqueue copies to the GPU, a run, and copies back, without waiting.
 
-        If that fails, `wait` before the next one.
+        If it fails, call `wait` before the next batch.
         """
         self._results = {}
         shapes: dict[str, Shape] = {name: value.shape for name, value in inputs.items()}
@@ -64,22 +64,22 @@ class Slot:
         self._done.record(self._stream.handle)
 
     def finish(self) -> Tensors:
-        """Wait for the batch that was started, and give its outputs, which belong to the caller."""
+        """Wait for the batch and return copies of its outputs."""
         self._done.synchronize()
         return {name: view.copy() for name, view in self._results.items()}
 
     def wait(self) -> None:
-        """Wait until nothing uses the buffers any more."""
+        """Wait until the buffers are no longer in use."""
         self._stream.synchronize()
 
     def close(self) -> None:
-        """Free the buffers; closing twice does nothing."""
+        """Release the buffers.  Closing twice has no effect."""
         self._results = {}
         self._resources.close()
 
 
 class _Buffer(Closeable):
-    """Pinned host memory, and as much device memory."""
+    """Pinned host memory and device memory of the same size."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -87,7 +87,7 @@ class _Buffer(Closeable):
         self._capacity = 0
 
     def view(self, shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """The host's side as an array; what was there before may be gone."""
+        """Return the host buffer as an array; growing the buffer discards its content."""
         size = math.prod(shape) * dtype.itemsize
         if size > self._capacity:
             self.close()
@@ -100,7 +100,7 @@ class _Buffer(Closeable):
 
     @property
     def pointer(self) -> int:
-        """The device's side."""
+        """Device address."""
         return self._memory.pointer
 
     def close(self) -> None:

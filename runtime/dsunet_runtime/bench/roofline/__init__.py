@@ -1,13 +1,13 @@
-"""Where an artifact's time goes, by branch of the network, and how much of it could be saved.
+"""Roofline analysis: time per branch of the network, compared with the peak of the machine.
 
-layers         what a profiler says of one layer, and of a run of all
-branches       from names of nodes to branches
-counting       multiply-adds and bytes of a node, from the shapes of what it reads and writes
-ort_profile    ONNX Runtime's profile
-trt_profile    TensorRT's profile, and its inspector
-ceiling        a matrix product and a copy, measured on the spot
-gpu_ceiling    the same on a GPU
-summary        branches beside the ceiling
-measuring      all of it, for artifacts and batches
-table, plot    for people; JSON and CSV for programs
+layer_profile   a profiled layer, and the profile of a run
+branches        from names of nodes to branches of the network
+node_cost       multiply-adds and bytes of a node, from the shapes of its inputs and outputs
+ort_profile     profile by ONNX Runtime
+trt_profile     profile by TensorRT and its engine inspector
+ceiling         peak compute and memory bandwidth of the CPU, measured by a matmul and a copy
+gpu_ceiling     the same for a GPU
+summary         costs per branch, and the ceiling
+measurement     rooflines of artifacts and batches
+table, plot     output as tables, JSON, CSV and SVG
 """

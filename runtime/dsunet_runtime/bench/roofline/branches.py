@@ -1,4 +1,4 @@
-"""The network's branches, read off the names of nodes: `module.path/OpType`."""
+"""Branches of the network, identified by the names of nodes, `module.path/OpType`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dsunet_runtime.bench.roofline.layer_profile import ProfiledLayer
 
 
 class Branch(enum.StrEnum):
-    """A part of the network, or of what surrounds it, in the order in which it is computed."""
+    """Branches of the network, and the processing before and after it, in order of execution."""
 
     PREPROCESSING = "preprocessing"
     HIERA = "Hiera"
@@ -21,15 +21,15 @@ class Branch(enum.StrEnum):
     DECODER = "decoder"
     POSTPROCESSING = "postprocessing"
     OTHER = "other"
-    """What no name says."""
+    """Layers that cannot be assigned."""
 
 
 class Place(NamedTuple):
-    """Where a layer belongs."""
+    """The branch that a layer is assigned to."""
 
     branch: Branch
     named: bool
-    """Whether a name says so, and not only what was executed before it."""
+    """Whether its name determines the branch, and not the layer before it."""
 
 
 # The outermost modules.
@@ -43,21 +43,21 @@ _BRANCHES = {
     "heads": Branch.DECODER,
     "postprocess": Branch.POSTPROCESSING,
 }
-# ONNX Runtime names what it casts to float32 on a CPU after the node whose result it is.
+# On a CPU, ONNX Runtime prefixes the names of the casts to float32 that it inserts.
 _OUTERMOST = re.compile(r"(?:InsertedPrecisionFreeCast_)?([a-z]+)[./]")
 
 
 def branch_of(node: str) -> Branch | None:
-    """The branch that a node's name says; None where ONNX Runtime or the exporter made one up."""
+    """Return the branch of a node by its name; None for names that contain no module path."""
     found = _OUTERMOST.match(node)
     return _BRANCHES.get(found[1]) if found else None
 
 
 def places_of(layers: Sequence[ProfiledLayer]) -> list[Place]:
-    """For each layer, in the order of execution, the branch of most of its nodes.
+    """Assign each layer, in the order of execution, to the branch of most of its nodes.
 
-    A layer without a branch belongs to that of the layer before it, whose result it mostly reads;
-    the first ones to that of the first layer with one.
+    A layer whose nodes have no branch is assigned to the branch of the layer before it; layers at
+    the start are assigned to the first branch found.
     """
     known = [_most(layer.nodes) for layer in layers]
     latest = next(filter(None, known), Branch.OTHER)

@@ -1,4 +1,4 @@
-"""What a machine reaches at best, measured on the spot."""
+"""Peak compute and memory bandwidth of the CPU, measured by a matrix multiplication and a copy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dsunet_runtime.bench.roofline.layer_profile import repeat
 from dsunet_runtime.provider import Provider
 
 _SIDE = 2048
-# The file of a model: y = MatMul(a, b), float32 matrices of any size, opset 13.
+# An ONNX file: y = MatMul(a, b), float32 matrices of any size, opset 13.
 _PRODUCT = (
     b'\x08\x08:I\n\x11\n\x01a\n\x01b\x12\x01y"\x06MatMul\x12\x01g'
     b"Z\x0f\n\x01a\x12\n\n\x08\x08\x01\x12\x04\n\x00\n\x00"
@@ -24,37 +24,37 @@ _PRODUCT = (
 )
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _LEAST_COPY, _MOST_COPY = 64 << 20, 1 << 30
-"""Bytes; the latter so that a machine with much cache need not have as much memory."""
+"""Limits of the size of the copy in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What nothing is faster than, as long as it does not live in caches."""
+    """Peak compute and memory bandwidth: the lower bound of time for data outside caches."""
 
     macs_per_second: float
     bytes_per_second: float
-    """Read and written, each of them counted."""
+    """Bytes read plus bytes written."""
     product: str
-    """What the multiply-adds were measured with, in words."""
+    """Description of the computation that was measured."""
     copy: str
-    """Likewise the bytes."""
+    """Description of the copy that was measured."""
 
     def ideal(self, macs: int, moved: int) -> float:
-        """Seconds that multiply-adds and bytes take at least, one beside the other."""
+        """Minimum time in seconds, with computation and memory traffic overlapped."""
         return max(macs / self.macs_per_second, moved / self.bytes_per_second)
 
     def rate(self, macs_per_byte: float) -> float:
-        """Multiply-adds a second at best, of something that has so many for each byte."""
+        """Maximum multiply-adds per second at an arithmetic intensity in multiply-adds per byte."""
         return min(self.macs_per_second, macs_per_byte * self.bytes_per_second)
 
 
 def measure_ceiling(threads: int | None) -> Ceiling:
-    """Of the CPU, with as many threads as ONNX Runtime gets; the best of several tries."""
+    """Measure the CPU with as many threads as ONNX Runtime uses; the best of several runs."""
     size = min(_MOST_COPY, max(_LEAST_COPY, 4 * _largest_cache()))
     return Ceiling(
         macs_per_second=_SIDE**3 / min(repeat(_product(threads))),
         bytes_per_second=2 * size / min(repeat(_copy(size, threads or os.cpu_count() or 1))),
-        product=f"float32 matrix product of {_SIDE}×{_SIDE} by ONNX Runtime",
+        product=f"float32 matrix multiplication of {_SIDE}×{_SIDE} by ONNX Runtime",
         copy=f"copy of {size >> 20} MiB",
     )
 
@@ -69,8 +69,8 @@ def _product(threads: int | None) -> Callable[[], object]:
 
 
 def _copy(size: int, threads: int) -> Callable[[], object]:
-    """A copy in as many parts as there are threads; NumPy lets them run at once."""
-    # Not empty: memory that nobody has written to is not there yet.
+    """Return a copy split over the threads; NumPy releases the GIL while copying."""
+    # Not np.empty: untouched pages are not allocated yet.
     sources = np.array_split(np.ones(size, np.uint8), threads)
     targets = np.array_split(np.ones(size, np.uint8), threads)
 
@@ -82,7 +82,7 @@ def _copy(size: int, threads: int) -> Callable[[], object]:
 
 
 def _largest_cache() -> int:
-    """Bytes; 0 where Linux does not tell."""
+    """Size of the largest CPU cache in bytes; 0 if it is unknown."""
     try:
         sizes = [file.read_text("ascii").strip() for file in _CACHES.glob("index*/size")]
         return max((int(size.removesuffix("K")) << 10 for size in sizes), default=0)

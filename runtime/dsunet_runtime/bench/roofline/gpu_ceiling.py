@@ -1,4 +1,4 @@
-"""What a GPU reaches at best: a matrix product that TensorRT builds on the spot, and a copy."""
+"""Peak compute and memory bandwidth of a GPU, measured by a TensorRT matmul and a copy."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from dsunet_runtime.flavor import rtx_name, typed_network
 
 _SIDE = 4096
 _COPY = 512 << 20
-"""Bytes, more than any GPU's caches hold."""
+"""Size of the copy in bytes; larger than any cache of a GPU."""
 _AT_ONCE = 10
 
 
 def measure_gpu_ceiling(trt: Any, device: Device, log: Any, compute: Compute) -> Ceiling:
-    """Of a GPU, with products of the type that an engine computes in; with the device current.
+    """Measure a GPU with a matmul in the type that an engine computes in; the best of several runs.
 
-    The best of several tries.  Raises BackendError if TensorRT does not build the product.
+    The device must be current.  Raises BackendError if TensorRT cannot build the matmul.
     """
     plan = build_product(trt, log, device.gpu, compute)
     return Ceiling(
         macs_per_second=_SIDE**3 / _product_seconds(trt, device, log, compute, plan),
         bytes_per_second=2 * _COPY / _copy_seconds(device),
-        product=f"{compute.element_type} matrix product of {_SIDE}×{_SIDE} by TensorRT",
+        product=f"{compute.element_type} matrix multiplication of {_SIDE}×{_SIDE} by TensorRT",
         copy=f"copy of {_COPY >> 20} MiB",
     )
 
 
 def build_product(trt: Any, log: Any, gpu: Gpu, compute: Compute) -> Any:
-    """An engine's content: y = a b, all of them square and of one type."""
+    """Build a serialised engine that computes y = a b for square matrices of one type."""
     builder = trt.Builder(log)
     network = typed_network(trt, builder)
     dtype = getattr(trt, compute.element_type)
@@ -57,8 +57,8 @@ def build_product(trt: Any, log: Any, gpu: Gpu, compute: Compute) -> Any:
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise BackendError(
-            f"TensorRT builds no matrix product to compare with: {log.reason()}; leave --roofline "
-            f"out"
+            f"TensorRT cannot build the matrix multiplication that measures the peak: "
+            f"{log.reason()}; run without --roofline"
         )
     return plan
 
@@ -68,7 +68,7 @@ def _product_seconds(trt: Any, device: Device, log: Any, compute: Compute, plan:
     runtime = trt.Runtime(log)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        raise BackendError(f"TensorRT does not load a matrix product: {log.reason()}")
+        raise BackendError(f"TensorRT cannot load a matrix multiplication: {log.reason()}")
     with ExitStack() as stack:
         stream = stack.enter_context(device.stream())
         buffers = {name: stack.enter_context(device.allocate(numbers.nbytes)) for name in "aby"}
@@ -86,7 +86,7 @@ def _product_seconds(trt: Any, device: Device, log: Any, compute: Compute, plan:
 
 
 def _numbers(compute: Compute) -> NDArray[np.uint8]:
-    """The bytes of a matrix.  Not of zeros, with which a GPU saves power and is faster."""
+    """Bytes of a random matrix.  With zeros, a GPU would consume less power and be faster."""
     values = np.random.default_rng(0).random(_SIDE * _SIDE, np.float32)
     match compute:
         case Compute.FP32:
@@ -107,7 +107,7 @@ def _copy_seconds(device: Device) -> float:
 
 
 def _seconds(enqueue: Callable[[], object], stream: Stream) -> float:
-    """Of one of several that follow each other, so that launching them takes no time of its own."""
+    """Duration of one of several back-to-back runs, so that the launch overhead is hidden."""
 
     def together() -> None:
         for _ in range(_AT_ONCE):

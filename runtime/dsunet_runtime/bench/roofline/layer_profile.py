@@ -1,4 +1,4 @@
-"""What a profiler says."""
+"""Profiles of a run by layer."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ _SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class ProfiledLayer:
-    """One thing that was executed: a node, or several that became one kernel."""
+    """One executed layer: a node of the graph, or several nodes fused into one kernel."""
 
     nodes: tuple[str, ...]
-    """Names of the graph's nodes in it, as far as they are known."""
+    """Names of the graph's nodes in the layer, as far as they are known."""
     seconds: float
     macs: int
     """Multiply-adds."""
     bytes: int
-    """Read and written, weights included."""
+    """Bytes read and written, weights included."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerProfile:
-    """A run, layer by layer."""
+    """The layers of a run with their times."""
 
     layers: Sequence[ProfiledLayer]
-    """In the order in which they were executed; the median of several runs."""
+    """In the order of execution; times are medians over several runs."""
     seconds: float
-    """The median of whole runs that were not profiled."""
+    """Median duration of complete runs without a profiler."""
     notes: Sequence[str] = ()
-    """What is missing, a line each."""
+    """Limitations of the profile, one line each."""
 
 
 def repeat(call: Callable[[], object]) -> list[float]:
-    """Seconds of each call: as many as fit into three seconds, but at least 3 and at most 30."""
+    """Time repeated calls: as many as fit into three seconds, but at least 3 and at most 30."""
     taken: list[float] = []
     while len(taken) < _FEWEST or (len(taken) < _MOST and sum(taken) < _SECONDS):
         start = time.perf_counter()
@@ -47,5 +47,5 @@ def repeat(call: Callable[[], object]) -> list[float]:
 
 
 def medians(runs: Sequence[Sequence[float]]) -> list[float]:
-    """Of each layer, over runs that have the same ones."""
+    """Return the median time of each layer, over runs that have the same layers."""
     return [statistics.median(times) for times in zip(*runs, strict=True)]

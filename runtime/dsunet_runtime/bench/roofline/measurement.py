@@ -1,4 +1,4 @@
-"""Rooflines of artifacts, from an image to figures."""
+"""Measurement of rooflines for artifacts and batches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from dsunet_runtime.provider import Provider
 
 @dataclass(frozen=True, slots=True)
 class ProfileRequest:
-    """What to profile."""
+    """An artifact and a batch to profile."""
 
     runner: Runner
     manifest: Manifest
@@ -39,12 +39,12 @@ class ProfileRequest:
 
 
 def check_can_profile(runner: Runner) -> None:
-    """Raise BackendError if nothing tells the time of this runner's layers."""
+    """Raise BackendError if no profiler times the layers of this runner."""
     if runner.provider not in (None, Provider.CPU):
         raise BackendError(
-            f"{runner.artifact}: --roofline is for the CPU and for engines, because ONNX Runtime's "
-            f"profile does not time what a GPU computes: use `--provider cpu`, or build an engine "
-            f"with `dsunet-export trt`"
+            f"{runner.artifact}: --roofline supports `--provider cpu` and engines only, because "
+            f"ONNX Runtime's profiler does not time GPU kernels: use `--provider cpu`, or build an "
+            f"engine with `dsunet-export trt`"
         )
 
 
@@ -55,9 +55,9 @@ def measure_rooflines(
     threads: int | None,
     report: Callable[[str], None],
 ) -> list[Roofline]:
-    """Profile each of them on an image, which decoded is H×W×3, repeated to a batch.
+    """Profile each artifact on a batch of copies of one image.
 
-    Raises BackendError if that fails.
+    `rgb` is the decoded image, H×W×3.  Raises BackendError if profiling fails.
     """
     ceiling = cache(lambda: measure_ceiling(threads))
     found = []
@@ -77,7 +77,9 @@ def _on_cpu(
     profile = profile_onnx(one.runner.artifact, one.manifest, _inputs(one, rgb), threads)
     notes = list(_quantized_notes(precision, "float32"))
     if precision.compute != "float32":
-        notes.append(f"on a CPU {precision.compute} is computed in float32, whose ceiling this is")
+        notes.append(
+            f"a CPU computes {precision.compute} in float32, and so the ceiling is that of float32"
+        )
     profile = replace(profile, notes=[*profile.notes, *notes])
     return Roofline.of(one.runner.label, one.batch, profile, ceiling)
 
@@ -100,11 +102,11 @@ def _of_engine(one: ProfileRequest, image: Path, rgb: NDArray[np.uint8]) -> Roof
 def _quantized_notes(precision: Precision, ceiling: str) -> Iterator[str]:
     if precision.quantized:
         quantized = precision.quantized.data_type
-        yield f"the ceiling is {ceiling}'s; products of {quantized} may be beyond it"
+        yield f"the ceiling is that of {ceiling}; matmuls in {quantized} may exceed it"
 
 
 def _on_device(one: ProfileRequest, image: Path, rgb: NDArray[np.uint8]) -> float:
-    """Seconds of a run without a profiler and without copies, the median."""
+    """Median duration of a run without profiler and without copies, in seconds."""
     with Workbench(one.runner, image, rgb, None) as bench:
         (call,) = bench.workload(Setting(Origin.DEVICE, one.batch, 1)).calls
         call()

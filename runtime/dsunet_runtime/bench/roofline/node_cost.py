@@ -1,4 +1,4 @@
-"""Multiply-adds and bytes of an executed node, from the shapes of what it reads and writes."""
+"""Multiply-adds and bytes of an executed node, from the shapes of its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PRODUCTS = _FLOAT_PRODUCTS | {
 _CONVOLUTIONS = frozenset({"Conv", "FusedConv", "ConvInteger", "QLinearConv"})
 _TRANSPOSED_CONVOLUTIONS = frozenset({"ConvTranspose"})
 _VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze"})
-"""They give the memory that they take another shape, or look at the shape alone."""
+"""Operators that change only the shape, or read only the shape."""
 _PARTS = frozenset({"Gather", "GatherElements", "GatherND", "Slice"})
-"""They read as much of their first input as they write."""
+"""Operators that read as many bytes of their first input as they write."""
 
 _SIZES = {
     **dict.fromkeys(("bool", "int8", "uint8", "float8e4m3fn"), 1),
@@ -31,20 +31,20 @@ _SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """What a node reads or writes."""
+    """An input or output of a node."""
 
     dtype: str
-    """As ONNX Runtime calls it: `float` is 32 bits wide."""
+    """ONNX Runtime's name of the type; `float` is float32."""
     shape: Shape
 
     @property
     def elements(self) -> int:
-        """How many numbers there are in it."""
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
-        """Bytes of it; none of a type that is not known here."""
+        """Size in bytes; 0 for an unknown type."""
         return self.elements * _SIZES.get(self.dtype, 0)
 
 
@@ -54,13 +54,13 @@ class Node:
 
     operator: str
     inputs: Sequence[Tensor]
-    """Without those that the profile does not show: constant matrices that ONNX Runtime has
-    rearranged while loading."""
+    """Without the inputs that the profile omits: constant matrices that ONNX Runtime has prepacked
+    while loading."""
     outputs: Sequence[Tensor]
 
     @property
     def macs(self) -> int | None:
-        """Multiply-adds of matrix products and convolutions; None where they cannot be told."""
+        """Multiply-adds of matmuls and convolutions, 0 for other operators; None if unknown."""
         if self.operator in _PRODUCTS:
             return self._product()
         if self.operator in _CONVOLUTIONS:
@@ -94,7 +94,7 @@ class Node:
         return math.isqrt(a.elements * b.elements * result.elements // max(1, shared))
 
     def _convolution(self, places: Tensor) -> int | None:
-        """Each number of `places` meets the weights of its channel once."""
+        """Each element of `places` is multiplied by all weights of its channel."""
         operands = self._operands(3)
         if len(operands) < 2:
             return None
@@ -102,7 +102,7 @@ class Node:
         return places.elements * (weights.elements // weights.shape[0])
 
     def _hidden(self) -> int:
-        """Bytes of a product's matrix that the profile does not show."""
+        """Size in bytes of a prepacked weight matrix that the profile omits."""
         if self.operator not in _PRODUCTS or len(self._factors()) == 2:
             return 0
         (shown,), result = self._factors(), self.outputs[0]
@@ -112,7 +112,7 @@ class Node:
         return rows * columns * (_SIZES.get(shown.dtype, 0) if wide else 1)
 
     def _factors(self) -> list[Tensor]:
-        """What a product multiplies, one or both of them, and not scales, zero points or a bias."""
+        """The matrices of a matmul, one or both, without scales, zero points and bias."""
         return self._operands(1 if self.operator in _MATMULS else 2)
 
     def _operands(self, rank: int) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""ONNX Runtime's profile of an ONNX file on the CPU."""
+"""Profile of an ONNX file by ONNX Runtime on the CPU."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from dsunet_runtime.message_text import reason
 from dsunet_runtime.provider import Provider
 
 _NODE, _RUN = "_kernel_time", "model_run"
-"""How the events of a node and of a whole run are named, the first at its end."""
+"""Suffix of the names of a node's events, and name of the event of a complete run."""
 
 
 def profile_onnx(
     path: Path, manifest: Manifest, inputs: Tensors, threads: int | None
 ) -> LayerProfile:
-    """The graph as ONNX Runtime has optimised it, on a batch of inputs.
+    """Profile the graph as optimised by ONNX Runtime, on a batch of inputs.
 
-    The artifact is one that has been loaded before, so that it is known to be whole.  Raises
-    BackendError if ONNX Runtime fails.
+    The artifact must have been loaded before, which verifies it.  Raises BackendError if ONNX
+    Runtime fails.
     """
     runtime = import_onnxruntime()
     session, events = _record(
@@ -40,17 +40,17 @@ def profile_onnx(
         path,
         manifest,
         session_options(runtime, threads, manifest),
-        # The first run is left out later.
+        # `as_profile` ignores the first run.
         lambda session: (session.run(None, inputs), repeat(lambda: session.run(None, inputs))),
     )
-    # The session goes on without its profiler.
+    # After `end_profiling` the session runs without profiler.
     return as_profile(events, statistics.median(repeat(lambda: session.run(None, inputs))))
 
 
 def count_graph(path: Path, manifest: Manifest, inputs: Tensors) -> dict[str, int]:
-    """Multiply-adds of a batch of inputs by the names of the graph's own nodes.
+    """Count the multiply-adds for a batch of inputs, by the names of the graph's nodes.
 
-    Raises BackendError if the CPU cannot compute it, as where there is bfloat16.
+    Raises BackendError if the CPU cannot run the graph, for example in bfloat16.
     """
     runtime = import_onnxruntime()
     options = session_options(runtime, None)
@@ -61,9 +61,9 @@ def count_graph(path: Path, manifest: Manifest, inputs: Tensors) -> dict[str, in
 
 
 def as_profile(events: Iterable[dict[str, Any]], seconds: float) -> LayerProfile:
-    """The layers of at least two runs, in the form of Chrome's trace events; the first is left out.
+    """Convert Chrome trace events of at least two runs to a profile; the first run is ignored.
 
-    `seconds` is what a run takes without a profiler.
+    `seconds` is the duration of a run without a profiler.
     """
     runs = _runs(events)[1:]
     times = medians([[event["dur"] / 1e6 for event in run] for run in runs])
@@ -73,14 +73,14 @@ def as_profile(events: Iterable[dict[str, Any]], seconds: float) -> LayerProfile
         for event, node, taken in zip(runs[-1], nodes, times, strict=True)
     ]
     uncounted = sorted({node.operator for node in nodes if node.macs is None})
-    notes = [f"multiply-adds not counted, for want of shapes: {name}" for name in uncounted]
+    notes = [f"multiply-adds not counted, shapes are missing: {name}" for name in uncounted]
     return LayerProfile(layers, seconds, notes)
 
 
 def _record(
     runtime: Any, path: Path, manifest: Manifest, options: Any, use: Callable[[Any], object]
 ) -> tuple[Any, list[dict[str, Any]]]:
-    """A session of a file, and the events of what `use` lets it do."""
+    """Open a profiled session, run `use` on it, and return the session and its events."""
     with tempfile.TemporaryDirectory() as folder:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
@@ -99,7 +99,7 @@ def _record(
 
 
 def _runs(events: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """The events of the nodes of each run; the run's own event comes after them."""
+    """Group the events of nodes by run; the event of a run follows those of its nodes."""
     runs: list[list[dict[str, Any]]] = [[]]
     for event in events:
         if event["name"] == _RUN:

@@ -1,4 +1,4 @@
-"""The roofline as a picture: how much is computed of each byte, and how fast."""
+"""Roofline plots: multiply-adds per second over arithmetic intensity."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ _Lines = dict[str, list[tuple[float, float]]]
 
 
 def draw_plot(rooflines: Sequence[Roofline]) -> str:
-    """A plot for each roofline, side by side: multiply-adds a byte against G multiply-adds a
-    second.  The ceiling is a line, and each branch that multiplies a point.
+    """Draw one plot per roofline, side by side.
+
+    The axes are multiply-adds per byte and G multiply-adds per second.  The ceiling is a line.
+    Each branch with multiply-adds is a point.
     """
     drawn = [_lines(one) for one in rooflines]
     points = [point for lines in drawn for line in lines.values() for point in line]
-    across = Axis.decades([x for x, _ in points], "multiply-adds a byte")
-    up = Axis.decades([y for _, y in points], "G multiply-adds a second")
+    across = Axis.decades([x for x, _ in points], "multiply-adds per byte")
+    up = Axis.decades([y for _, y in points], "G multiply-adds per second")
     parts = []
     for index, (one, lines) in enumerate(zip(rooflines, drawn, strict=True)):
         left, title = svg.WIDTH * index, f"{one.label}, batch {one.batch}"

@@ -1,4 +1,4 @@
-"""The branches of a network beside what the machine reaches at best."""
+"""Costs of the branches of a network, compared with the ceiling."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dsunet_runtime.bench.roofline.ceiling import Ceiling
 from dsunet_runtime.bench.roofline.layer_profile import LayerProfile, ProfiledLayer
 
 _MENTIONED = 0.01
-"""Share of the time above which it is said that names did not tell the branch."""
+"""Fraction of the time in unassigned layers above which a note is added."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a branch, or all of it, takes."""
+    """Time, multiply-adds and memory traffic of a branch or of a whole run."""
 
     seconds: float
     macs: int
@@ -24,7 +24,7 @@ class Cost:
 
     @classmethod
     def of(cls, layers: Sequence[ProfiledLayer]) -> Self:
-        """The sum."""
+        """Sum over layers."""
         return cls(
             seconds=sum(layer.seconds for layer in layers),
             macs=sum(layer.macs for layer in layers),
@@ -34,23 +34,23 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """Where the time of one artifact goes."""
+    """Costs of one artifact by branch, and the ceiling."""
 
     label: str
-    """The artifact, and what computes it."""
+    """Label of the runner."""
     batch: int
     costs: dict[Branch, Cost]
-    """Of the branches that it has, in order."""
+    """Costs of the branches that occur, in order of execution."""
     total: Cost
     ceiling: Ceiling
     unprofiled: float
-    """Seconds of a run without a profiler."""
+    """Duration of a run without a profiler, in seconds."""
     notes: Sequence[str]
-    """What limits the figures, a line each."""
+    """Limitations of the results, one line each."""
 
     @classmethod
     def of(cls, label: str, batch: int, profile: LayerProfile, ceiling: Ceiling) -> Self:
-        """Add up the layers of a profile."""
+        """Sum the layers of a profile by branch."""
         layers, places = profile.layers, places_of(profile.layers)
         parts = {
             branch: [a for a, place in zip(layers, places, strict=True) if place.branch is branch]
@@ -61,8 +61,8 @@ class Roofline:
         notes = list(profile.notes)
         if unnamed.seconds > _MENTIONED * total.seconds:
             notes.append(
-                f"{unnamed.seconds / total.seconds:.1%} of the time is of layers whose names do "
-                "not tell the branch: they are counted with the layer before them"
+                f"{unnamed.seconds / total.seconds:.1%} of the time is spent in layers whose names "
+                "do not identify a branch: they are counted with the preceding layer"
             )
         return cls(
             label=label,
@@ -75,5 +75,5 @@ class Roofline:
         )
 
     def attained(self, cost: Cost) -> float:
-        """The share of the roofline: what the cost takes at least, of what it takes."""
+        """Fraction of the roofline that is attained: minimum time divided by measured time."""
         return self.ceiling.ideal(cost.macs, cost.bytes) / cost.seconds if cost.seconds else 0.0

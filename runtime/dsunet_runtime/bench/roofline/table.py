@@ -1,4 +1,4 @@
-"""Rooflines as tables for people, and as JSON and CSV for programs."""
+"""Rooflines as tables, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _COLUMNS = ("ms", "time", "G MAC", "G MAC/s", "GB", "GB/s", "attained")
 
 
 def draw(roofline: Roofline) -> list[str]:
-    """A table, a line for each branch, and what it is measured against."""
+    """Format a table with one line per branch, the ceiling and notes."""
     title = f"roofline of {roofline.label}, batch {roofline.batch}"
     names = [str(branch) for branch in roofline.costs]
     width = max(map(len, [title, *names])) + 2
@@ -20,17 +20,17 @@ def draw(roofline: Roofline) -> list[str]:
     return [
         f"{title:{width}}" + "".join(f"{name:>9}" for name in _COLUMNS),
         *(f"{name:{width}}{_cells(roofline, cost)}" for name, cost in rows),
-        f"attained: of {ceiling.macs_per_second / 1e9:.1f} G MAC/s ({ceiling.product}) or "
-        f"{ceiling.bytes_per_second / 1e9:.1f} GB/s ({ceiling.copy}), whichever ends later; more "
-        "than 100 % is the work of caches",
-        f"the layers take {1e3 * layers:.2f} ms together, and a run without a profiler "
+        f"attained: fraction of the roofline, which is {ceiling.macs_per_second / 1e9:.1f} G MAC/s "
+        f"({ceiling.product}) or {ceiling.bytes_per_second / 1e9:.1f} GB/s ({ceiling.copy}), "
+        "whichever takes longer; caches allow more than 100 %",
+        f"sum of the layers {1e3 * layers:.2f} ms, a run without profiler "
         f"{1e3 * roofline.unprofiled:.2f} ms ({layers / roofline.unprofiled - 1:+.1%})",
         *roofline.notes,
     ]
 
 
 def as_document(roofline: Roofline) -> dict[str, Any]:
-    """For JSON; seconds, bytes, and multiply-adds one by one."""
+    """Return plain values for JSON, in seconds, bytes and multiply-adds."""
     return {
         "artifact": roofline.label,
         "batch": roofline.batch,
@@ -43,7 +43,7 @@ def as_document(roofline: Roofline) -> dict[str, Any]:
 
 
 def as_rows(roofline: Roofline) -> list[dict[str, Any]]:
-    """For CSV: a row for each branch."""
+    """Return one CSV row per branch."""
     place = {"artifact": roofline.label, "batch": roofline.batch}
     return [
         {**place, "branch": str(branch), **_figures(roofline, cost)}

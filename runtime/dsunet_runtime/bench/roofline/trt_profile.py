@@ -1,4 +1,4 @@
-"""TensorRT's profile of an engine, and what its inspector tells of the layers."""
+"""Profile of an engine by TensorRT, with the layers as its engine inspector describes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.shapes import Shape
 
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
-# What TensorRT's names of types and formats hold; those that hold another's come first.
+# Substrings of TensorRT's names of types and formats; longer ones come first.
 _TYPES = (
     (("INT8", "FP8", "FLOAT8", "BOOL"), 1),
     (("BF16", "BFLOAT16", "FP16", "HALF"), 2),
@@ -33,7 +33,7 @@ _TYPES = (
 
 
 class _Described(NamedTuple):
-    """What the inspector tells of a layer."""
+    """Description of a layer by the engine inspector."""
 
     nodes: tuple[str, ...]
     bytes: int
@@ -48,10 +48,10 @@ def profile_engine(
     inputs: Tensors,
     seconds: float,
 ) -> LayerProfile:
-    """An engine on a batch of inputs, its layers one after the other; with the device current.
+    """Profile an engine on a batch of inputs.  The device must be current.
 
-    `seconds` is what a run takes without a profiler.  The artifact is one that has been loaded
-    before, so that it is known to be whole and to run here.  Raises BackendError if TensorRT fails.
+    `seconds` is the duration of a run without a profiler.  The artifact must have been loaded
+    before, which verifies it.  Raises BackendError if TensorRT fails.
     """
     recorder = _recorder(trt)
     with ExitStack() as stack:
@@ -72,10 +72,10 @@ def profile_engine(
             slot.start(inputs)
             slot.finish()
 
-        run()  # left out later
+        run()  # ignored by `as_profile`
         repeat(run)
     if not recorder.runs[-1]:
-        raise BackendError(f"{path}: TensorRT tells no time of its layers: leave --roofline out")
+        raise BackendError(f"{path}: TensorRT reports no layer times: run without --roofline")
     return as_profile(recorder.runs, seconds, description, *_counted(path, manifest, inputs))
 
 
@@ -86,17 +86,22 @@ def as_profile(
     macs: Mapping[str, int],
     notes: Iterable[str] = (),
 ) -> LayerProfile:
-    """What was executed, and after it the nodes of the graph with their multiply-adds.
+    """Combine the executed layers with the multiply-adds of the graph's nodes.
 
-    `runs` has the names of layers with their seconds, at least twice, the first of which is left
-    out; `seconds` is what a run takes
-    without a profiler; `description` is the
-    inspector's.  Which share of a node is in which kernel cannot be told, but its branch can.
+    A node may be split over several kernels, so multiply-adds are kept in layers of their own with
+    a time of zero; summed by branch, both are right.
+
+    Args:
+        runs: Names and seconds of the layers, for at least two runs; the first is ignored.
+        seconds: Duration of a run without a profiler.
+        description: JSON of the engine inspector.
+        macs: Multiply-adds by node of the ONNX graph.
+        notes: Limitations of the counts.
     """
     described = _described(description)
     unknown = _Described((), 0)
     names = [name for name, _ in runs[-1]]
-    # TensorRT for RTX may go over to better kernels once it has compiled them.
+    # TensorRT for RTX may switch to better kernels after compiling them in the background.
     alike = [run for run in runs[1:] if [name for name, _ in run] == names]
     times = medians([[taken for _, taken in run] for run in alike])
     layers = []
@@ -106,15 +111,14 @@ def as_profile(
     notes = list(notes)
     if not any(layer.nodes for layer in layers):
         notes.append(
-            "the engine does not tell what its layers compute: build it again with "
-            "`dsunet-export trt`"
+            "the engine does not describe its layers: build it again with `dsunet-export trt`"
         )
     counted = [ProfiledLayer((node,), 0.0, count, 0) for node, count in macs.items()]
     return LayerProfile([*layers, *counted], seconds, notes)
 
 
 def _recorder(trt: Any) -> Any:
-    """A profiler that writes down, in the latest of its runs, every layer with its seconds."""
+    """Create a profiler that appends each layer and its seconds to the last of its `runs`."""
 
     class Recorder(trt.IProfiler):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -130,19 +134,19 @@ def _recorder(trt: Any) -> Any:
 def _counted(
     path: Path, manifest: Manifest, inputs: Tensors
 ) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Multiply-adds of the graph that the engine was built from; a note if it cannot be counted."""
+    """Count multiply-adds of the engine's ONNX graph; a note says so if that is not possible."""
     graph = path.with_name(manifest.graph.name)
     try:
         found = read_manifest(graph) if graph.is_file() else None
         if found is None or found.graph.sha256 != manifest.graph.sha256:
-            return {}, (f"multiply-adds not counted: {graph.name} is not beside the engine",)
+            return {}, (f"multiply-adds not counted: {graph.name} is not next to the engine",)
         return count_graph(graph, found, inputs), ()
     except RuntimeFault as fault:
         return {}, (f"multiply-adds not counted: {fault}",)
 
 
 def _described(description: str) -> dict[str, _Described]:
-    """By the layers' names; empty for an engine that tells names alone."""
+    """Descriptions by layer name; empty if the engine contains names only."""
     layers = json.loads(description).get("Layers", [])
     return {
         layer["Name"]: _Described(tuple(_NODE.findall(layer.get("Metadata", ""))), _bytes(layer))
@@ -152,7 +156,7 @@ def _described(description: str) -> dict[str, _Described]:
 
 
 def _bytes(layer: Mapping[str, Any]) -> int:
-    """Read and written: inputs, outputs and weights."""
+    """Bytes of inputs, outputs and weights."""
     moved = 0
     for tensor in (*layer.get("Inputs", ()), *layer.get("Outputs", ())):
         shape: Shape = tuple(tensor.get("Dimensions", ()))
@@ -165,6 +169,6 @@ def _bytes(layer: Mapping[str, Any]) -> int:
 
 
 def _size(kind: str) -> int:
-    """Bytes of an element; 0 if the type is not known here."""
+    """Bytes per element; 0 for an unknown type."""
     upper = kind.upper()
     return next((size for names, size in _TYPES if any(name in upper for name in names)), 0)

@@ -66,7 +66,7 @@ def test_it_has_to_be_asked_for(tmp_path: Path) -> None:
 
 def test_a_gpu_needs_an_engine(frames_artifact: Path) -> None:
     asked = (frames_artifact, "--provider", "cuda", "--roofline")
-    fails_with_one_line("bench", *asked, match="does not time what a GPU computes")
+    fails_with_one_line("bench", *asked, match="does not time GPU kernels")
 
 
 def kernel(name: str, ms: float, *nodes: str, **described: Any) -> dict[str, Any]:
@@ -132,14 +132,14 @@ class TestEngine:
         path.with_suffix(".onnx").unlink()
         found = roofline(path, image)
         assert found["all"]["macs"] == 0
-        assert "multiply-adds not counted: a.onnx is not beside the engine" in found["notes"]
+        assert "multiply-adds not counted: a.onnx is not next to the engine" in found["notes"]
 
     def test_an_engine_that_tells_no_times(self, tmp_path: Path, image: Path) -> None:
         path = engines.frames(tmp_path / "a.engine")
         result = run(path, "--image", image, *QUICK, "--roofline")
         found = document(result)
         assert len(found["measurements"]) == 1  # what was measured before is not lost
-        assert any("tells no time of its layers" in doubt for doubt in found["doubts"])
+        assert any("TensorRT reports no layer times" in doubt for doubt in found["doubts"])
 
     def test_an_engine_that_tells_names_alone(self, tmp_path: Path, image: Path) -> None:
         plain = [{"Name": layer["Name"], "ms": layer["ms"]} for layer in KERNELS]

@@ -42,7 +42,9 @@ def test_branches_add_up(roofline: Roofline) -> None:
     shares = [roofline.attained(cost) for cost in roofline.costs.values()]
     assert shares == pytest.approx([5 / 16, 2 / 4])
     (note,) = roofline.notes
-    assert note.startswith("10.0% of the time is of layers whose names do not tell the branch")
+    assert note.startswith(
+        "10.0% of the time is spent in layers whose names do not identify a branch"
+    )
 
 
 def test_what_has_no_name_is_not_mentioned_if_it_is_little() -> None:
@@ -61,7 +63,7 @@ def test_table(roofline: Roofline) -> None:
     ]
     assert together.split()[:3] == ["all", "20.00", "100.0%"]
     assert "100.0 G MAC/s (a product) or 10.0 GB/s (a copy)" in ceiling
-    assert "20.00 ms together, and a run without a profiler 16.00 ms (+25.0%)" in profiler
+    assert "sum of the layers 20.00 ms, a run without profiler 16.00 ms (+25.0%)" in profiler
     assert note in roofline.notes
 
 

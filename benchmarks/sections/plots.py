@@ -1,4 +1,4 @@
-"""Result files as pictures: each function gives an SVG file, or None where there is nothing yet."""
+"""Plots of result files: each function returns an SVG file, or None without results."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from dsunet_runtime import svg
 from dsunet_runtime.svg import Axis
-from reporting.tables import Document
+from sections.tables import Document
 
 Lines = Mapping[str, Sequence[tuple[float, float]]]
 
 
 def rounds(found: Mapping[str, Document], words: Mapping[str, str]) -> str | None:
-    """What each way took in each round, a plot for each result; `words` are labels of the ways."""
+    """Plot the time of each variant by round, one plot per result; `words` are labels."""
     labels = {
         way: label
         for way, label in words.items()
@@ -24,24 +24,24 @@ def rounds(found: Mapping[str, Document], words: Mapping[str, str]) -> str | Non
         count = max(map(len, times.values()))
         lines = {labels[way]: list(enumerate(seconds, start=1)) for way, seconds in times.items()}
         across = Axis("round", range(1, max(2, count) + 1))
-        plots.append((f"{title}: seconds by round", across, lines))
+        plots.append((f"{title}: seconds per round", across, lines))
     return _side_by_side(plots)
 
 
 def memory(found: Mapping[str, Document]) -> str | None:
-    """Resident memory of a process from call to call, a plot for each preset."""
+    """Plot the resident memory of a process over calls, one plot per preset."""
     plots = []
     for preset, document in found.items():
         seen = document["memory"]["seen"]
         megabytes = [size / 1e6 for size in seen["resident"]]
         lines = {"resident memory": list(zip(seen["calls"], megabytes, strict=True))}
         across = Axis.to(max(1, *seen["calls"]), "calls")
-        plots.append((f"{preset}: megabytes of the process", across, lines))
+        plots.append((f"{preset}: resident memory in MB", across, lines))
     return _side_by_side(plots)
 
 
 def frames(found: Mapping[str, Document]) -> str | None:
-    """What each form takes by the size of the image, a plot for each preset."""
+    """Plot the time of each form by image size, one plot per preset."""
     plots = []
     for preset, document in found.items():
         sizes = document["sizes"].values()
@@ -53,22 +53,22 @@ def frames(found: Mapping[str, Document]) -> str | None:
             for form in ("frames", "tensors")
         }
         across = Axis.to(max(x for points in lines.values() for x, _ in points), "megapixels")
-        plots.append((f"{preset}: milliseconds, median", across, lines))
+        plots.append((f"{preset}: median in ms", across, lines))
     return _side_by_side(plots)
 
 
 def batches(found: Mapping[str, Document]) -> str | None:
-    """Throughput by batch, a plot for each preset."""
+    """Plot the throughput by batch, one plot per preset."""
     plots = []
     for preset, document in found.items():
         points = [(one["batch"], one["images_per_s"]) for one in document["batches"]]
         across = Axis("batch", [batch for batch, _ in points], logarithmic=True)
-        plots.append((f"{preset}: images a second", across, {"images a second": points}))
+        plots.append((f"{preset}: images per second", across, {"images per second": points}))
     return _side_by_side(plots)
 
 
 def _side_by_side(plots: Sequence[tuple[str, Axis, Lines]]) -> str | None:
-    """Plots of the same lines, on scales of their own that begin at 0."""
+    """Draw plots of the same lines side by side, with separate scales from 0."""
     if not plots:
         return None
     labels = [label.replace("`", "") for label in plots[0][2]]

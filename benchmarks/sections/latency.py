@@ -1,19 +1,22 @@
-"""How fast one image is, on a CPU and on a GPU."""
+"""Latency of one image on a CPU."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reporting import plots
-from reporting.section import Results, Section, of_presets
-from reporting.tables import Document, circumstances, digits, duration, over, share, table, timing
+from sections import plots
+from sections.section import Results, Section, of_presets
+from sections.tables import Document, circumstances, digits, duration, over, relative, table, timing
 
 
 def latency(results: Results) -> Section | None:
     found = of_presets(results, "latency_cpu")
     section = Section(
-        "One image on a CPU",
-        ["`latency.py`: `tensors` form, batch 1, float32, random weights, in turns."],
+        "Latency of one image on a CPU",
+        [
+            "`latency.py`: `tensors` form, batch 1, float32, randomly initialised weights, "
+            "interleaved."
+        ],
     )
     for preset, document in found.items():
         section.blocks += [
@@ -22,12 +25,13 @@ def latency(results: Results) -> Section | None:
         ]
         if document.get("compile_s"):
             section.blocks.append(
-                f"The first call of `torch.compile`, which compiles, takes "
+                f"The first call with `torch.compile`, which compiles, takes "
                 f"{duration(document['compile_s'])}."
             )
         plain, ours = (document["macs"][f"onnxruntime_{way}"] for way in ("bare", "rewritten"))
         section.blocks += [
-            f"Multiply-adds: {digits(plain / 1e9)} G plain, {digits(ours / 1e9)} G ours.",
+            f"Multiply-adds: {digits(plain / 1e9)} G in the bare export, {digits(ours / 1e9)} G "
+            "with `dsunet-export onnx`.",
             circumstances(document),
         ]
     section.show("latency_cpu.svg", plots.rounds(found, _LATENCY_WAYS))
@@ -45,8 +49,8 @@ _LATENCY_WAYS = {
 def quantised(results: Results) -> Section | None:
     found = of_presets(results, "quantised")
     section = Section(
-        "8-bit integers on a CPU",
-        ["`quantised.py`: `tensors` form, batch 1, random weights, in turns."],
+        "INT8 on a CPU",
+        ["`quantised.py`: `tensors` form, batch 1, randomly initialised weights, interleaved."],
     )
     for preset, document in found.items():
         rows = [
@@ -54,13 +58,13 @@ def quantised(results: Results) -> Section | None:
                 words,
                 f"{document['bytes'][way] / 1e9:,.2f} GB",
                 timing(document["times"][way]),
-                share(document["int8_over"][way]) if way != "int8" else "",
+                relative(document["int8_over"][way]) if way != "int8" else "",
             ]
             for way, words in _QUANTISED_WAYS.items()
         ]
         section.blocks += [
             f"### `{preset}`",
-            table(["", "size", "median (spread)", "int8 / this"], rows),
+            table(["", "size", "median (range)", "time of the last row / this row"], rows),
             circumstances(document),
         ]
     return section if found else None
@@ -74,11 +78,11 @@ _QUANTISED_WAYS = {
 
 
 def ways_table(document: Document, words: Mapping[str, str]) -> str:
-    """A row for each way that was measured, and how much of its time the last of them takes."""
+    """Format one row per variant, with the time of the last variant relative to it."""
     times = {way: document["times"][way] for way in words if way in document["times"]}
     last = [*times][-1]
     return table(
-        ["", "median (spread)", f"{words[last]} / this"],
+        ["", "median (range)", "time of the last row / this row"],
         [
             [words[way], timing(time), "" if way == last else over(times[last], time)]
             for way, time in times.items()

@@ -1,6 +1,6 @@
-"""The two ways to an ONNX file that are compared: PyTorch's own exporter, and this project's.
+"""The two exports that are compared: by PyTorch's exporter, and by this project.
 
-Random weights, `tensors` form with a batch of 1, unless options say otherwise.
+By default the weights are randomly initialised, the form is `tensors`, and the batch is 1.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from dsunet_runtime.manifest import InputForm, Manifest
 
 
 def new_model(preset: str) -> DSUNet:
-    """The preset with random weights, the same every time."""
+    """Create a model with randomly initialised weights from a fixed seed."""
     return random_model(DSUNetConfig.preset(preset))
 
 
 def export_plain(
     model: DSUNet, path: Path, precision: ExportPrecision = ExportPrecision.FP32
 ) -> None:
-    """PyTorch's exporter as its documentation shows it, in half precision on `model.half()`."""
+    """Export by `torch.onnx.export` as documented by PyTorch; in FP16, of `model.half()`."""
     module = TensorsGraph(model).eval()
     inputs = tuple(example_inputs(model.config, 1).values())
     if precision is ExportPrecision.FP16:
@@ -41,7 +41,7 @@ def export_plain(
 
 
 def export_ours(model: DSUNet, path: Path, **options: Any) -> Manifest:
-    """`dsunet-export onnx --no-verify`; `options` are changes to what this module says."""
+    """Export as `dsunet-export onnx --no-verify`; `options` override the defaults above."""
     wanted = {"input_form": InputForm.TENSORS, "batch": 1, "verify": False, **options}
     origin = WeightsOrigin.random(0)
     return export_onnx(model, origin, path, ExportOptions(**wanted), lambda step, seconds: None)

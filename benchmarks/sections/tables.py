@@ -1,4 +1,4 @@
-"""Figures of result files as Markdown."""
+"""Formatting of results as Markdown."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Document = dict[str, Any]
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column is of words, the others are of figures."""
+    """Format a Markdown table; the first column is text, the others are numbers."""
     lines = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def circumstances(document: Document) -> str:
-    """Machine, date, commit and versions, for the line below a table."""
+    """Format machine, date, commit and versions for the line below a table."""
     machine = [document["processor"], f"{document['cores']} cores"]
     if document.get("gpu"):
         machine += [document["gpu"], f"driver {document['driver']}"]
@@ -26,17 +26,17 @@ def circumstances(document: Document) -> str:
     installed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
         f"<sub>{', '.join(machine)}, {document['date'][:10]}, commit {document['commit']}, "
-        f"load {document['load_after'][0]:.1f} at the end; {installed}</sub>"
+        f"load average {document['load_after'][0]:.1f} at the end; {installed}</sub>"
     )
 
 
 def duration(seconds: float) -> str:
-    """Three digits, in seconds or milliseconds."""
+    """Format a duration in seconds or milliseconds, with three digits."""
     return f"{digits(seconds)} s" if seconds >= 1 else f"{digits(1000 * seconds)} ms"
 
 
 def timing(figures: Document) -> str:
-    """The median and the spread of a `summary`."""
+    """Format the median and the range of a `summary`."""
     median, low, high = (duration(figures[f"{name}_s"]) for name in ("median", "min", "max"))
     if low.split()[1] == high.split()[1]:
         low = low.split()[0]
@@ -44,16 +44,16 @@ def timing(figures: Document) -> str:
 
 
 def over(new: Document, old: Document) -> str:
-    """What part of the time of one `summary` another takes, of those that took turns."""
-    return share(ratio(new["all_s"], old["all_s"]))
+    """Format the ratio of two `summary` results that were measured interleaved."""
+    return relative(ratio(new["all_s"], old["all_s"]))
 
 
-def share(found: Document) -> str:
-    """A `ratio` with its spread."""
+def relative(found: Document) -> str:
+    """Format a `ratio` with its range."""
     return f"**{found['median']:.2f}** ({found['min']:.2f} to {found['max']:.2f})"
 
 
 def digits(value: float) -> str:
-    """Three digits, or all those before the point."""
+    """Format with three significant digits, or with all integer digits."""
     places = next((n for n, least in enumerate((100, 10, 1)) if abs(value) >= least), 3)
     return f"{value:,.{places}f}"

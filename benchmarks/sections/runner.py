@@ -1,28 +1,29 @@
-"""What the runner adds, what image arithmetic costs, and how cost grows."""
+"""Overhead of the runner, frames form against tensors form, and scaling."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reporting import plots
-from reporting.section import Results, Section, of_presets
-from reporting.tables import Document, circumstances, digits, duration, share, table, timing
+from sections import plots
+from sections.section import Results, Section, of_presets
+from sections.tables import Document, circumstances, digits, duration, relative, table, timing
 
 
 def runner_overhead(results: Results) -> Section | None:
     found = of_presets(results, "runner_overhead")
     section = Section(
-        "What the runner adds",
+        "Overhead of the runner",
         [
-            "`runner_overhead.py`: `Segmenter` against the same ONNX Runtime session on the same "
-            "buffers, in turns. It may add 3 % or 0.2 ms, whichever is larger, in the median."
+            "`runner_overhead.py`: `Segmenter` and the same ONNX Runtime session alone, on the "
+            "same buffers, interleaved. The limit for the median overhead is 3 % or 0.2 ms, "
+            "whichever is larger."
         ],
     )
     for preset, document in found.items():
         section.blocks += [
             f"### `{preset}`",
             table(
-                ["", "session", "`Segmenter`", "added", "allowed", ""],
+                ["", "session", "`Segmenter`", "overhead", "limit", ""],
                 [
                     [
                         form,
@@ -45,33 +46,34 @@ def runner_overhead(results: Results) -> Section | None:
 def _memory(memory: Document) -> str:
     growth = memory["growth_bytes"]
     return (
-        f"Host memory over {memory['calls']:,} calls after the warm-up: the process grows by "
-        f"{growth['resident']:,} bytes, what Python and NumPy hold by {growth['traced']:,}. During "
-        f"a call they take {digits(memory['traced_during_a_call_bytes'] / 1e6)} MB more, and give "
-        "it back."
+        f"Host memory over {memory['calls']:,} calls after the warm-up: resident memory grows by "
+        f"{growth['resident']:,} bytes, allocations of Python and NumPy by {growth['traced']:,}. "
+        f"During a call they temporarily allocate "
+        f"{digits(memory['traced_during_a_call_bytes'] / 1e6)} MB."
     )
 
 
 def frames(results: Results) -> Section | None:
     found = of_presets(results, "frames")
     section = Section(
-        "Image arithmetic in the graph, or outside",
+        "Frames form and tensors form",
         [
-            "`frames.py`: a decoded image to its mask on a CPU, batch 1, float32, in turns. "
-            "`frames`: one ONNX Runtime call. `tensors`: Pillow and NumPy before and after it."
+            "`frames.py`: from a decoded image to its mask on a CPU, batch 1, float32, "
+            "interleaved. `frames`: one ONNX Runtime call, with pre- and postprocessing in the "
+            "graph. `tensors`: pre- and postprocessing by Pillow and NumPy."
         ],
     )
     for preset, document in found.items():
         section.blocks += [
             f"### `{preset}`",
             table(
-                ["", "`frames`", "`tensors`", "time of `frames` / of `tensors`"],
+                ["", "`frames`", "`tensors`", "time of `frames` / `tensors`"],
                 [
                     [
                         f"{size}, {one['width']}×{one['height']}",
                         timing(one["times"]["frames"]),
                         timing(one["times"]["tensors"]),
-                        share(one["frames_over_tensors"]),
+                        relative(one["frames_over_tensors"]),
                     ]
                     for size, one in document["sizes"].items()
                 ],
@@ -85,18 +87,18 @@ def frames(results: Results) -> Section | None:
 def growth(results: Results) -> Section | None:
     found = of_presets(results, "growth")
     section = Section(
-        "How cost grows",
+        "Scaling with batch and number of images",
         [
-            "`growth.py`: `frames` form on a CPU, float32; batches of a decoded 1280×720 image in "
-            "turns; folders of 320×240 JPEG files by `dsunet-run predict`, from the start of the "
-            "process to its end."
+            "`growth.py`: `frames` form on a CPU, float32. Batches of a decoded 1280×720 image, "
+            "interleaved; folders of 320×240 JPEG files by `dsunet-run predict`, from the start to "
+            "the end of the process."
         ],
     )
     for preset, document in found.items():
         section.blocks += [
             f"### `{preset}`",
             table(
-                ["batch", "median of a call", "99 %", "images/s"],
+                ["batch", "median latency", "p99 latency", "images/s"],
                 [
                     [
                         f"{one['batch']}",
@@ -117,7 +119,7 @@ def growth(results: Results) -> Section | None:
 def _folders(folders: list[Document]) -> Iterator[str]:
     if folders:
         yield table(
-            ["images in the folder", "median (spread)", "images/s", "peak memory"],
+            ["images in the folder", "median (range)", "images/s", "peak memory"],
             [
                 [
                     f"{one['images']:,}",

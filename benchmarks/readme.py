@@ -1,4 +1,4 @@
-"""Write benchmarks/README.md and benchmarks/plots/ from benchmarks/results/, and nothing else."""
+"""Write benchmarks/README.md and benchmarks/plots/ from the files in benchmarks/results/."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import json
 from pathlib import Path
 
 from common import RESULTS
-from reporting import SECTIONS
+from sections import SECTIONS
 
-HEADING = """# Measured
+HEADING = """# Benchmark results
 
-Written by `make bench-report` from the files in `results/`, and from nothing else. Times are
-medians with their spread from the fastest to the slowest round; what is compared took turns, and a
-ratio is the median of the rounds' ratios. What each script does, and under which conditions, its
-`--help` says."""
+`make bench-report` generates this page from the files in `results/`. Times are medians over rounds,
+with the range from the fastest to the slowest round in parentheses. Variants that are compared were
+measured interleaved, and ratios are medians of the ratios of each round. `--help` of each script
+describes what it measures, and under which conditions."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent, metavar="DIR")
     output = parser.parse_args().output
-    files = make_report(RESULTS)
+    files = make_readme(RESULTS)
     plots = output / "plots"
     plots.mkdir(parents=True, exist_ok=True)
     for old in plots.glob("*.svg"):
@@ -30,8 +30,8 @@ def main() -> None:
         (output / name).write_text(text, encoding="utf-8")
 
 
-def make_report(folder: Path) -> dict[str, str]:
-    """Every file of the report by its path, from the result files in a folder."""
+def make_readme(folder: Path) -> dict[str, str]:
+    """Return the page and its plots by path, from the result files in a folder."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     found = [section for make in SECTIONS if (section := make(results)) is not None]
     blocks = [HEADING]

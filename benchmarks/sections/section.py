@@ -1,11 +1,11 @@
-"""A section of the page, and the result files that it reads."""
+"""A section of the page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reporting.tables import Document
+from sections.tables import Document
 
 _PRESETS = ("large", "base_plus", "small", "tiny", "nano")
 Results = Mapping[str, Document]
@@ -14,20 +14,20 @@ Results = Mapping[str, Document]
 
 @dataclass(slots=True)
 class Section:
-    """Text of Markdown blocks, and the plots that it shows, by file name."""
+    """Title, Markdown blocks, and plots by file name."""
 
     title: str
     blocks: list[str]
     plots: dict[str, str] = field(default_factory=dict)
 
     def show(self, name: str, svg: str | None) -> None:
-        """Add a plot, if there is one."""
+        """Add a plot, unless it is None."""
         if svg is not None:
             self.plots[name] = svg
             self.blocks.append(f"![{self.title}](plots/{name})")
 
 
 def of_presets(results: Results, benchmark: str) -> dict[str, Document]:
-    """Results that are there for a preset each, the largest first."""
+    """Return the results of a benchmark by preset, the largest preset first."""
     found = {preset: results.get(f"{benchmark}_{preset}") for preset in _PRESETS}
     return {preset: document for preset, document in found.items() if document is not None}

@@ -1,10 +1,10 @@
-"""Training, judging masks, and what the checkpoint that ships is worth."""
+"""Training, evaluation of masks, and accuracy of the demonstration checkpoint."""
 
 from __future__ import annotations
 
-from reporting import plots
-from reporting.section import Results, Section
-from reporting.tables import circumstances, digits, duration, share, table, timing
+from sections import plots
+from sections.section import Results, Section
+from sections.tables import circumstances, digits, duration, relative, table, timing
 
 
 def training(results: Results) -> Section | None:
@@ -13,31 +13,31 @@ def training(results: Results) -> Section | None:
         "Training",
         [
             "`training.py`: encoders frozen, float32, the same model, images and batch for all "
-            "three, in turns. `published` is a straightforward loop like the published code's."
+            "three, interleaved. `published` is a training loop as in the published code."
         ],
     )
     for document in found.values():
         section.blocks += [
             f"### `{document['preset']}`, batch {document['batch']}, {document['device']}",
             table(
-                ["", "images/s", "a step", "time / `published`"],
+                ["", "images/s", "time per step", "time / `published`"],
                 [
                     [
                         words,
                         digits(document["images_per_s"][way]),
                         timing(document["step"][way]),
-                        "" if way == "published" else share(document[f"{short}_over_published"]),
+                        "" if way == "published" else relative(document[f"{short}_over_published"]),
                     ]
                     for way, short, words in _LOOPS
                 ],
             ),
-            f"With the cache a step takes {share(document['cached_over_ours'])} of the time of one "
-            f"without. Filling it takes {duration(document['filling_s_per_image'])} an image, for "
+            f"Time per step with the cache / without: {relative(document['cached_over_ours'])}. "
+            f"Filling the cache takes {duration(document['filling_s_per_image'])} per image, with "
             f"its four flips. Peak memory: {digits(document['memory']['plain']['peak_gb'])} GB, "
             f"with `--checkpointing` {digits(document['memory']['checkpointing']['peak_gb'])} GB.",
             circumstances(document),
         ]
-        steps = {"a step": {"times": document["step"]}}
+        steps = {"one step": {"times": document["step"]}}
         words = {way: words for way, _, words in _LOOPS}
         section.show(f"{document['benchmark']}.svg", plots.rounds(steps, words))
     return section if found else None
@@ -46,7 +46,7 @@ def training(results: Results) -> Section | None:
 _LOOPS = (
     ("published", "published", "`published`"),
     ("ours", "ours", "`dsunet train`"),
-    ("ours_cached", "cached", "`dsunet train --cache`, filled"),
+    ("ours_cached", "cached", "`dsunet train --cache`, cache filled"),
 )
 
 
@@ -57,7 +57,7 @@ def evaluation(results: Results) -> Section | None:
     height, width = document["shape"]
     ways = {
         "loop": "one process, a loop over `py_sod_metrics`",
-        "single": "one process, ours",
+        "single": "one process, `judge_case`",
         "judge": f"`dsunet evaluate`, {document['workers']} processes",
     }
     rows = [
@@ -65,16 +65,16 @@ def evaluation(results: Results) -> Section | None:
             words,
             digits(document["images_per_second"][way]),
             timing(document["times"][way]),
-            "" if way == "loop" else share(document[f"{way}_over_loop"]),
+            "" if way == "loop" else relative(document[f"{way}_over_loop"]),
         ]
         for way, words in ways.items()
     ]
     return Section(
-        "Judging masks",
+        "Evaluation of masks",
         [
             f"`evaluation.py`: all metrics of {document['pairs']} pairs of {width}×{height} from "
-            "files, in turns; figures equal to the last digit.",
-            table(["", "images/s", "median (spread)", "time / the loop's"], rows),
+            "files, interleaved; the results are identical to the last digit.",
+            table(["", "images/s", "median (range)", "time / loop"], rows),
             circumstances(document),
         ],
     )
@@ -100,10 +100,9 @@ def demonstration(results: Results) -> Section | None:
     return Section(
         "The demonstration checkpoint",
         [
-            f"`demonstration.py`: {document['scenes']} generated scenes of seed "
-            f"{document['seed']}, which played no part in the training "
-            "([more](../docs/DEMONSTRATION.md)). int8 and fp8 are calibrated on "
-            f"{document['calibration']} others.",
+            f"`demonstration.py`: {document['scenes']} held-out synthetic scenes of seed "
+            f"{document['seed']} ([details](../docs/DEMONSTRATION.md)). int8 and fp8 are "
+            f"calibrated on {document['calibration']} other scenes.",
             table(["", *columns.values()], rows),
             circumstances(document),
         ],

@@ -1,21 +1,22 @@
-"""What a GPU did."""
+"""Results on GPUs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reporting.latency import ways_table
-from reporting.section import Results, Section, of_presets
-from reporting.tables import Document, circumstances, duration, share, table, timing
+from sections.latency import ways_table
+from sections.section import Results, Section, of_presets
+from sections.tables import Document, circumstances, duration, relative, table, timing
 
 
 def gpu(results: Results) -> Section | None:
     found = of_presets(results, "gpu")
     section = Section(
-        "One image on a GPU",
+        "Latency of one image on a GPU",
         [
-            "`gpu.py`: `tensors` form, batch 1, random weights, all in GPU memory, no TF32, in "
-            "turns. Engines of TensorRT for RTX, both built by the same few lines."
+            "`gpu.py`: `tensors` form, batch 1, randomly initialised weights, inputs and outputs "
+            "in GPU memory, no TF32, interleaved. Both engines of TensorRT for RTX are built by "
+            "the same code."
         ],
     )
     for preset, document in found.items():
@@ -24,12 +25,12 @@ def gpu(results: Results) -> Section | None:
             ways = {f"{way}_{precision}": words for way, words in _GPU_WAYS.items()}
             section.blocks += [f"In {precision}:", ways_table(document, ways)]
             section.blocks += [
-                f"{words}, ours / plain: {share(faster)}"
+                f"{words}, time of `dsunet-export` / plain export: {relative(faster)}"
                 for runner, words in _RUNNERS.items()
                 if (faster := document["ours_over_plain"].get(f"{runner}_{precision}"))
             ]
-        section.blocks += [f"Left out: {line}" for line in document["left_out"].values()]
-        section.blocks += [f"Doubtful: {line}" for line in document["doubts"]]
+        section.blocks += [f"Not measured: {line}" for line in document["left_out"].values()]
+        section.blocks += [f"Warning: {line}" for line in document["doubts"]]
         section.blocks.append(circumstances(document))
     return section if found else None
 
@@ -37,10 +38,10 @@ def gpu(results: Results) -> Section | None:
 _GPU_WAYS = {
     "torch_eager": "PyTorch eager",
     "torch_compiled": "`torch.compile`",
-    "onnxruntime_plain": "ONNX Runtime, a plain export",
-    "onnxruntime_ours": "ONNX Runtime, ours",
-    "tensorrt_plain": "TensorRT, a plain export",
-    "tensorrt_ours": "TensorRT, ours",
+    "onnxruntime_plain": "ONNX Runtime, plain export",
+    "onnxruntime_ours": "ONNX Runtime, `dsunet-export`",
+    "tensorrt_plain": "TensorRT, plain export",
+    "tensorrt_ours": "TensorRT, `dsunet-export`",
 }
 
 
@@ -51,21 +52,21 @@ def gpu_batches(results: Results) -> Section | None:
     names = ("gpu_batches_torch", "gpu_batches_onnxruntime")
     found = [results[name] for name in names if name in results]
     section = Section(
-        "Batches on a GPU",
+        "Throughput on a GPU",
         [
-            "`gpu_batches.py`: 8-bit frames of 1280×720 to 8-bit masks, random weights, float16, "
-            "no TF32, all in GPU memory; what has a median of its own took turns."
+            "`gpu_batches.py`: from 8-bit frames of 1280×720 to 8-bit masks, randomly initialised "
+            "weights, float16, no TF32, inputs and outputs in GPU memory, interleaved per batch."
         ],
     )
     for document in found:
         ceiling = document["ceiling"]
         section.blocks += [
-            f"`{document['preset']}`, as a share of {ceiling['macs_per_second'] / 1e12:.0f} T "
-            f"multiply-adds/s, a {ceiling['product']}:",
-            table(["", "batch", "median (spread)", "images/s", "share"], _batch_rows(document)),
-            *(f"Left out: {way}: {why}" for way, why in document["left_out"].items()),
+            f"`{document['preset']}`. The ceiling is {ceiling['macs_per_second'] / 1e12:.0f} T "
+            f"multiply-adds/s, measured by a {ceiling['product']}.",
+            table(["", "batch", "median (range)", "images/s", "of ceiling"], _batch_rows(document)),
+            *(f"Not measured: {way}: {why}" for way, why in document["left_out"].items()),
             *(
-                f"Doubtful: batch {b['batch']}: {d}"
+                f"Warning: batch {b['batch']}: {d}"
                 for b in document["batches"]
                 for d in b["doubts"]
             ),
@@ -103,14 +104,14 @@ def gpu_branches(results: Results) -> Section | None:
         return None
     ceiling = document["ceiling"]["macs_per_second"]
     blocks = [
-        f"`gpu_branches.py`: `{document['preset']}` in float16, batch {document['batch']}; each "
-        "part by events, waiting for its launches included; at best is its multiply-adds at the "
-        "ceiling."
+        f"`gpu_branches.py`: `{document['preset']}` in float16, batch {document['batch']}. Times "
+        "per branch are measured by CUDA events and include waiting for kernel launches. The "
+        "minimum is the time of the multiply-adds at the ceiling."
     ]
     eager, compiled = document["branches"]["eager"], document["branches"]["compiled"]
     blocks.append(
         table(
-            ["", "at best", "eager", "compiled"],
+            ["", "minimum", "eager", "compiled"],
             [
                 [
                     branch,
@@ -125,13 +126,13 @@ def gpu_branches(results: Results) -> Section | None:
     for way, kernels in document["kernels"].items():
         whole = kernels[0][2] / kernels[0][3]
         blocks += [
-            f"The longest kernels, {way}, of {duration(whole)} for all of them:",
+            f"The slowest kernels, {way}; all kernels together take {duration(whole)}:",
             table(
-                ["", "launches", "together", "share"],
+                ["", "launches", "total time", "of all kernels"],
                 [[f"`{n[:70]}`", str(c), duration(s), f"{p:.1%}"] for n, c, s, p in kernels[:8]],
             ),
         ]
-    return Section("Where a GPU's time goes", [*blocks, circumstances(document)])
+    return Section("Time per branch on a GPU", [*blocks, circumstances(document)])
 
 
 def gpu_rtx(results: Results) -> Section | None:
@@ -143,16 +144,16 @@ def gpu_rtx(results: Results) -> Section | None:
         for target, said in document["attempts"].items()
     ]
     blocks = [
-        "`gpu_rtx.py`: engines of `nano` for every target that might do, built and loaded here.",
-        table(["built for", "outcome", "what is said"], rows),
+        "`gpu_rtx.py`: engines of `nano` for every plausible target, built and loaded on this GPU.",
+        table(["target", "outcome", "message"], rows),
         *_measured(document),
         circumstances(document),
     ]
-    return Section("TensorRT for RTX on a GPU that it does not list", blocks)
+    return Section("TensorRT for RTX on an unsupported GPU", blocks)
 
 
 def _in_short(reason: str) -> str:
-    """Without the path before it and the remedy after it."""
+    """Remove the path before the message and the remedy after it."""
     return reason.partition(": build it")[0].rpartition(": ")[2]
 
 

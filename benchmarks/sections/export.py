@@ -1,11 +1,11 @@
-"""What exports and engines cost."""
+"""Cost of exports and engine builds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from reporting.section import Results, Section, of_presets
-from reporting.tables import circumstances, digits, share, table, timing
+from sections.section import Results, Section, of_presets
+from sections.tables import circumstances, digits, relative, table, timing
 
 
 def export_cost(results: Results) -> Section | None:
@@ -13,8 +13,8 @@ def export_cost(results: Results) -> Section | None:
     section = Section(
         "Export",
         [
-            "`export_cost.py`: from a model in memory to files, a new process each, in turns. The "
-            "bare `torch.onnx.export` of the plain model is not verified."
+            "`export_cost.py`: from a model in memory to files, each run in a new process, "
+            "interleaved. The bare `torch.onnx.export` of the original model is not verified."
         ],
     )
     for preset, document in found.items():
@@ -23,7 +23,7 @@ def export_cost(results: Results) -> Section | None:
         section.blocks += [
             f"### `{preset}`",
             table(
-                ["", "median (spread)", "peak memory"],
+                ["", "median (range)", "peak memory"],
                 [
                     [
                         "bare `torch.onnx.export`",
@@ -35,8 +35,12 @@ def export_cost(results: Results) -> Section | None:
                         timing(ours["steps"]["total"]),
                         f"{digits(ours['peak_gb'])} GB",
                     ],
-                    *([f"of that: {name}", timing(time), ""] for name, time in steps.items()),
-                    ["time of ours / bare", share(document["ours_over_bare"]), ""],
+                    *([f"step: {name}", timing(time), ""] for name, time in steps.items()),
+                    [
+                        "time of `dsunet-export onnx` / bare",
+                        relative(document["ours_over_bare"]),
+                        "",
+                    ],
                 ],
             ),
             circumstances(document),
@@ -47,11 +51,11 @@ def export_cost(results: Results) -> Section | None:
 def engine_build(results: Results) -> Section | None:
     found = of_presets(results, "engine_build")
     section = Section(
-        "Engines",
+        "Engine builds",
         [
             "`engine_build.py`: TensorRT for RTX, FP16, `tensors` form, batch 1, built without a "
-            "GPU by the same few lines, a new process each, in turns. Plain is a "
-            "`torch.onnx.export` of the model in half precision."
+            "GPU by the same code, each in a new process, interleaved. Plain is a "
+            "`torch.onnx.export` of `model.half()`."
         ],
     )
     for preset, document in found.items():
@@ -65,7 +69,11 @@ def engine_build(results: Results) -> Section | None:
                         [words, show(plain[name]), show(ours[name])]
                         for name, (words, show) in _ENGINE_ROWS.items()
                     ),
-                    ["time of ours / plain", "", share(document["build_ours_over_plain"])],
+                    [
+                        "build time of `dsunet-export` / plain",
+                        "",
+                        relative(document["build_ours_over_plain"]),
+                    ],
                 ],
             ),
             circumstances(document),
@@ -81,9 +89,9 @@ _ENGINE_ROWS: dict[str, tuple[str, Callable[..., str]]] = {
     "activation_mb": ("activation memory", _megabytes),
     "weights_mb": ("weights", _megabytes),
     "engine_mb": ("engine file", _megabytes),
-    "layers": ("layers as parsed", "{:,}".format),
-    "generated_kernels": ("generated kernels, distinct", str),
-    "of_them_fused_attention": ("of them fused attention", str),
-    "build_s": ("build", timing),
+    "layers": ("layers of the parsed network", "{:,}".format),
+    "generated_kernels": ("distinct generated kernels", str),
+    "of_them_fused_attention": ("fused attention kernels among them", str),
+    "build_s": ("build time", timing),
     "peak_host_mb": ("peak host memory", _megabytes),
 }

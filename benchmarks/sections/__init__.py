@@ -1,0 +1,33 @@
+"""The sections of benchmarks/README.md: one function each, from result files to Markdown.
+
+A function receives all result files by name, and returns None if its own are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sections.export import engine_build, export_cost
+from sections.gpus import gpu, gpu_batches, gpu_branches, gpu_rtx
+from sections.latency import latency, quantised
+from sections.runner import frames, growth, runner_overhead
+from sections.section import Results, Section
+from sections.training import demonstration, evaluation, training
+
+SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
+    latency,
+    quantised,
+    gpu,
+    gpu_batches,
+    gpu_branches,
+    gpu_rtx,
+    runner_overhead,
+    frames,
+    growth,
+    export_cost,
+    engine_build,
+    training,
+    evaluation,
+    demonstration,
+)
+"""In the order of the page."""
