@@ -37,7 +37,7 @@ class Body:
 
     @property
     def foot(self) -> float:
-        """The lowest row that it reaches."""
+        """The lowest row of the object."""
         return float(np.flatnonzero(self.coverage.any(1)).max(initial=0))
 
     def painted(self, rng: np.random.Generator, light: Light, relief: float) -> Colours:
@@ -103,7 +103,7 @@ def _dressed(figure: Figure, placed: list[list[Points]], shape: Shape, clothes: 
 
 
 def _posed(rng: np.random.Generator, figure: Figure) -> list[list[Points]]:
-    """The figure's corners: flipped, turned as it may be, bent by a slow wave, squeezed."""
+    """Transform the figure's corners: flip, rotate as allowed, bend by a slow wave, squeeze."""
     flip = rng.choice((-1, 1))
     angle = rng.uniform(0, 2 * np.pi) if figure.stance is Stance.FREE else rng.normal(0, 0.1)
     squeeze = np.array([np.exp(rng.normal(0, 0.12)), 1.0])
@@ -122,7 +122,7 @@ def _extent(corners: list[list[Points]]) -> tuple[Points, Points]:
 
 
 def _area(corners: list[list[Points]]) -> float:
-    """Of the union of the polygons."""
+    """Area of the union of the polygons."""
     low, high = _extent(corners)
     scale = 64 / float((high - low).max())
     moved = [(points - low) * scale for polygons in corners for points in polygons]

@@ -53,7 +53,7 @@ def skin_ramp(rng: np.random.Generator) -> Ramp:
 
 
 def distance(first: Ramp, second: Ramp) -> float:
-    """How far the mean colours of two ramps (or images) are apart: 0.05 is little, 0.4 much."""
+    """Distance of the mean colours of two ramps or images: 0.05 is small, 0.4 is large."""
     red, green, blue = first.reshape(-1, 3).mean(0) - second.reshape(-1, 3).mean(0)
     light = 0.3 * red + 0.6 * green + 0.1 * blue
     return float(

@@ -1,4 +1,4 @@
-"""What figures consist of."""
+"""The parts of figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dsunet.scenes.outlines import Points
 
 
 class Stuff(enum.Enum):
-    """What a part is made of."""
+    """The role of a part's material."""
 
     MAIN = enum.auto()  # the figure's own material
     SECOND = enum.auto()  # another of its materials
