@@ -1,6 +1,6 @@
 """What the checkpoint that ships is worth: figures and pictures of docs/DEMONSTRATION.md.
 
-Held-out scenes are generated anew (another seed than the training's), and judged with PyTorch and
+Held-out scenes are generated anew (another seed than the training's), and scored with PyTorch and
 with an artifact of each precision, all scenes and each kind by itself.  8 bits are calibrated on
 scenes of a third seed.  The pictures show
 scenes evenly spaced in the order of their S-measure, worst first, and photographs that
@@ -23,11 +23,11 @@ import skimage.data
 from common import write
 
 from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
-from dsunet.evaluation.evaluating import evaluate_models
-from dsunet.evaluation.judging import Judge, Judged
+from dsunet.evaluation.evaluate import evaluate_models
 from dsunet.evaluation.metrics import summarize
 from dsunet.evaluation.predictors import TorchPredictor, open_predictor
 from dsunet.evaluation.results import Result
+from dsunet.evaluation.scorer import ScoredMask, Scorer
 from dsunet.evaluation.table import draw
 from dsunet.evaluation.testsets import TestSet
 from dsunet.scenes import Kind, write_scenes
@@ -55,7 +55,7 @@ ROWS = 10
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     checkpoint = demonstration_checkpoint()
-    with tempfile.TemporaryDirectory() as name, Judge() as judge:
+    with tempfile.TemporaryDirectory() as name, Scorer() as scorer:
         folder = Path(name)
         write_scenes(folder / "scenes", SCENES, SEED)
         write_scenes(folder / "calibration", CALIBRATION, CALIBRATION_SEED)
@@ -68,12 +68,12 @@ def main() -> None:
             [checkpoint, *artifacts],
             [TestSet.of_dataset("held-out scenes", folder / "scenes")],
             open_predictor,
-            judge,
+            scorer,
             folder / "masks",
             sys.stderr,
         )
         kinds = camouflaged(folder / "scenes")
-        draw_scenes(evaluation.results[0].judged)
+        draw_scenes(evaluation.results[0].scored)
     draw_photographs(checkpoint)
     print(draw([evaluation]))
     write(
@@ -107,18 +107,18 @@ def camouflaged(scenes: Path) -> set[str]:
 
 def scores_by_kind(result: Result, hidden: set[str]) -> dict[str, Any]:
     parts = {
-        "all": [one.scores for one in result.judged],
-        "salient": [one.scores for one in result.judged if one.case.stem not in hidden],
-        "camouflaged": [one.scores for one in result.judged if one.case.stem in hidden],
+        "all": [one.scores for one in result.scored],
+        "salient": [one.scores for one in result.scored if one.case.stem not in hidden],
+        "camouflaged": [one.scores for one in result.scored if one.case.stem in hidden],
     }
     return {kind: dataclasses.asdict(summarize(scores)) for kind, scores in parts.items()}
 
 
-def draw_scenes(judged: Sequence[Judged]) -> None:
+def draw_scenes(scored: Sequence[ScoredMask]) -> None:
     """Image, truth and mask of scenes from the worst to the best."""
-    ranked = sorted(judged, key=lambda one: one.scores.s_measure)
+    ranked = sorted(scored, key=lambda one: one.scores.s_measure)
     shown = [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, 2 * ROWS)]
-    paths = [(one.case.image, one.case.truth, one.case.prediction) for one in shown]
+    paths = [(one.case.image, one.case.ground_truth, one.case.prediction) for one in shown]
     rows = [[as_rgb(path) for path in triple if path] for triple in paths]
     draw_sheet(
         [first + second for first, second in zip(rows[:ROWS], rows[ROWS:], strict=True)], TILE

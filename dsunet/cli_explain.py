@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from dsunet.explain.figure import Colouring
     from dsunet.explain.maps import FeatureMap, Weights
-    from dsunet.explain.picture import Colouring
     from dsunet.model import DSUNet
     from dsunet_runtime.images import Header
 
@@ -130,8 +130,8 @@ def explain(
             DSUNetConfig.preset(preset)
     try:
         from dsunet.checkpoint import load_model
+        from dsunet.explain.figure import Level, write_figure
         from dsunet.explain.maps import Weights, feature_maps, open_encoders
-        from dsunet.explain.picture import Level, write_picture
         from dsunet.explain.projections import embed, principal_colours
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error, "train") from error
@@ -157,7 +157,7 @@ def explain(
         maps = feature_maps(model, rgb)
         encoders = {encoder: [project(one) for one in levels] for encoder, levels in maps.items()}
         make_folder(output.parent)
-        write_picture(output, rgb, _colouring(model, meaning, rgb, truth), encoders)
+        write_figure(output, rgb, _colouring(model, meaning, rgb, truth), encoders)
     print(output)
 
 
@@ -188,8 +188,8 @@ def _colouring(
     model: DSUNet, weights: Weights, rgb: NDArray[np.uint8], truth: NDArray[np.uint8] | None
 ) -> Colouring:
     from dsunet.evaluation.predictors import TorchPredictor
+    from dsunet.explain.figure import Colouring
     from dsunet.explain.maps import Weights
-    from dsunet.explain.picture import Colouring
 
     if truth is not None:
         return Colouring.of_mask("the given mask", truth)

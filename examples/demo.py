@@ -14,9 +14,9 @@ from pathlib import Path
 
 import dsunet_runtime
 from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
-from dsunet.evaluation.evaluating import evaluate_models
-from dsunet.evaluation.judging import Judge
+from dsunet.evaluation.evaluate import evaluate_models
 from dsunet.evaluation.predictors import open_predictor
+from dsunet.evaluation.scorer import Scorer
 from dsunet.evaluation.table import draw
 from dsunet.evaluation.testsets import TestSet
 from dsunet.scenes import write_scenes
@@ -49,12 +49,12 @@ def main() -> None:
 
     watch = time.perf_counter()
     write_scenes(FOLDER / "scenes", SCENES, SCENES_SEED)
-    with Judge() as judge:
+    with Scorer() as scorer:
         evaluation = evaluate_models(
             [checkpoint, full, half],
             [TestSet.of_dataset("held-out scenes", FOLDER / "scenes")],
             open_predictor,
-            judge,
+            scorer,
             FOLDER / "scene_masks",
             sys.stderr,
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from dsunet.scenes.fields import Colours, Field, Shape
 from dsunet.scenes.figures import Figure, Stance
-from dsunet.scenes.lighting import Light, body_size, facing, lit, rounded
+from dsunet.scenes.light import Light, body_size, facing, lit, rounded
 from dsunet.scenes.materials import Material, paint
 from dsunet.scenes.outlines import Points, coverage, turned
 from dsunet.scenes.wardrobes import Wardrobe

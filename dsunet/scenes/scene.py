@@ -13,7 +13,7 @@ from dsunet.scenes.backgrounds import Background, habitat, random_background
 from dsunet.scenes.fields import Shape, side_of
 from dsunet.scenes.figures import random_make
 from dsunet.scenes.finish import defocused, photographed
-from dsunet.scenes.lighting import cast_shadow, random_light, uneven
+from dsunet.scenes.light import cast_shadow, random_light, uneven
 from dsunet.scenes.objects import Body, place
 from dsunet.scenes.occluders import occlude
 from dsunet.scenes.wardrobes import camouflaged_wardrobe, salient_wardrobe
