@@ -90,16 +90,16 @@ def score_case(case: Case, *, resize: bool = False) -> ScoredMask | str:
     differs by a few pixels, otherwise only with `resize`.
     """
     try:
-        truth, prediction = read_mask(case.ground_truth), read_prediction(case.prediction)
+        ground_truth, prediction = read_mask(case.ground_truth), read_prediction(case.prediction)
     except DataError as error:
         return str(error)
-    if not (resize or is_close(prediction.shape, truth.shape)):
+    if not (resize or is_close(prediction.shape, ground_truth.shape)):
         return (
             f"{case.prediction}: is {prediction.shape[1]}×{prediction.shape[0]} pixels, its "
-            f"ground truth {truth.shape[1]}×{truth.shape[0]}"
+            f"ground truth {ground_truth.shape[1]}×{ground_truth.shape[0]}"
         )
-    scores = score_image(resized(prediction, truth.shape), truth)
-    return ScoredMask(case, scores, int(prediction.max()), prediction.shape != truth.shape)
+    scores = score_image(resized(prediction, ground_truth.shape), ground_truth)
+    return ScoredMask(case, scores, int(prediction.max()), prediction.shape != ground_truth.shape)
 
 
 def predicted(predictor: Predictor, test_set: TestSet, folder: Path) -> Generator[Case]:

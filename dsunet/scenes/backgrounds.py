@@ -30,7 +30,7 @@ def random_background(shape: Shape, rng: np.random.Generator) -> Background:
 
 
 def habitat(shape: Shape, rng: np.random.Generator) -> Background:
-    """What an animal hides in: one rich texture, perhaps with patches of another."""
+    """A habitat for a camouflaged animal: one rich texture, perhaps with patches of another."""
     material = random_material(rng, GROUND, natural_ramp(rng))
     colours = paint(material, shape, rng)
     materials = [material]

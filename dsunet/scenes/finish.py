@@ -38,7 +38,7 @@ def photographed(colours: Colours, rng: np.random.Generator) -> NDArray[np.uint8
 def _exposed(colours: Colours, rng: np.random.Generator) -> Colours:
     """Apply a random white balance, exposure and contrast."""
     colours = colours * (1 + 0.06 * rng.standard_normal(3)).astype(np.float32)
-    # What is dark or bright as a whole is brought half way to the middle, or more.
+    # The exposure of dark and bright images is corrected by half or more.
     wanted = rng.normal(0.45, 0.08)
     colours *= np.float32((wanted / float(colours.mean())) ** rng.uniform(0.4, 0.9))
     gain = np.float32(np.exp(rng.normal(0.05, 0.2)))

@@ -15,9 +15,9 @@ from dsunet.scenes.wardrobes import Wardrobe
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """A part in the image: what it covers, H×W, 0 to 1, of which material, and whether it lies flat
-    on the layers before it.
+class PlacedPart:
+    """A part in the image: its coverage H×W, 0 to 1, its material, and whether it is flat on the
+    parts before it.
     """
 
     coverage: Field
@@ -27,13 +27,13 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """An object in the image: what all of it covers, H×W, 0 to 1, half its thickness in pixels, and
-    its layers, the hindmost first.
+    """An object in the image: its coverage H×W, 0 to 1, half its thickness in pixels, and its parts
+    from back to front.
     """
 
     coverage: Field
     size: float
-    layers: list[Layer]
+    layers: list[PlacedPart]
 
     @property
     def foot(self) -> float:
@@ -65,17 +65,19 @@ def place(
     shape: Shape,
     figure: Figure,
     clothes: Wardrobe,
-    share: float,
+    fraction: float,
     column: float,
     room: float,
 ) -> Body:
-    """A figure that covers about `share` of the image, around `column`, 0 left to 1 right, and is
-    at most `room` times as high and wide as the image.
+    """Place a figure so that it covers about `fraction` of the image.
+
+    It is centred near `column`, 0 (left) to 1 (right), and at most `room` times as high and wide as
+    the image.
     """
     corners = _posed(rng, figure)
     if figure.stance is Stance.FROM_BELOW:
-        share = min(2 * share, 0.85)  # people are seen so from near
-    scale = np.sqrt(share * shape[0] * shape[1] / _area(corners))
+        fraction = min(2 * fraction, 0.85)  # as people are in close-ups
+    scale = np.sqrt(fraction * shape[0] * shape[1] / _area(corners))
     low, high = _extent(corners)
     scale = min(scale, room * shape[1] / (high[0] - low[0]), room * shape[0] / (high[1] - low[1]))
     at = np.array([shape[1] * column, shape[0] * rng.normal(0.52, 0.08)])
@@ -88,7 +90,7 @@ def place(
 
 def _dressed(figure: Figure, placed: list[list[Points]], shape: Shape, clothes: Wardrobe) -> Body:
     whole = np.zeros(shape, np.float32)
-    layers: list[Layer] = []
+    layers: list[PlacedPart] = []
     for part, polygons in zip(figure.parts, placed, strict=True):
         cover = coverage(polygons, shape)
         if part.hole:
@@ -98,7 +100,7 @@ def _dressed(figure: Figure, placed: list[list[Points]], shape: Shape, clothes: 
             cover = np.minimum(cover, whole)
         else:
             whole = np.maximum(whole, cover)
-        layers.append(Layer(cover, clothes[part.stuff], flat=part.detail))
+        layers.append(PlacedPart(cover, clothes[part.stuff], flat=part.detail))
     return Body(whole, body_size(whole), layers)
 
 

@@ -129,7 +129,7 @@ def _bodies(
     """One object, or two or three side by side, mostly of the same sort."""
     count = int(rng.choice((1, 2, 3), p=_STYLES[kind].counts))
     near = count == 1 and rng.random() < _CLOSE_UP
-    share = rng.uniform(0.4, 0.85) if near else float(np.exp(rng.normal(np.log(0.18), 0.75)))
+    fraction = rng.uniform(0.4, 0.85) if near else float(np.exp(rng.normal(np.log(0.18), 0.75)))
     room = 1.7 if near else 1.1
     dress = camouflaged_wardrobe if kind is Kind.CAMOUFLAGED else salient_wardrobe
     clothes = dress(rng, background)
@@ -139,6 +139,6 @@ def _bodies(
         column = float(rng.normal((index + 0.5) / count, 0.12 / count))
         other = index and rng.random() < 0.25
         figure = (random_make(rng) if other else make)(rng)
-        each = float(np.clip(share / count**0.7, 0.025, 0.85))
+        each = float(np.clip(fraction / count**0.7, 0.025, 0.85))
         bodies.append(place(rng, shape, figure, clothes, each, column, room))
     return bodies

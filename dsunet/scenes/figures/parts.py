@@ -20,8 +20,8 @@ class Stuff(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Polygons of one material.  A detail is painted only on what earlier parts cover; a hole
-    takes away from them.
+    """Polygons of one material.  A detail is painted only where earlier parts are; a hole removes
+    from them.
     """
 
     polygons: list[Points]
