@@ -13,7 +13,7 @@ from dsunet.run_checkpoint import find_checkpoint
 from dsunet.training.data import TrainingData
 from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions
-from dsunet.training.report import Report
+from dsunet.training.progress_report import ProgressReport
 from dsunet.weight_files import checkpoint_sha256
 from dsunet_runtime import __version__
 
@@ -43,7 +43,7 @@ def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> dic
 
 
 def check_unchanged(
-    config: dict[str, Any], ours: dict[str, Any], folder: RunFolder, report: Report
+    config: dict[str, Any], ours: dict[str, Any], folder: RunFolder, report: ProgressReport
 ) -> None:
     """Raise TrainingError if the initial weights have changed; report changed packages."""
     for name in ("encoders", "checkpoint_sha256"):
