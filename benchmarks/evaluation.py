@@ -6,7 +6,7 @@ another one, and the first round is not counted:
 
 loop     one process: reading by OpenCV, and the `step` methods of py_sod_metrics
 single   `score_case` in this process, which shares the normalisation between metrics
-judge    `Scorer` with one process per core, started before; the start-up time is reported separately
+judge    `Scorer` with one process per core, started before; its start-up is reported separately
 
 The results of all three must be identical to the last digit.
 """
