@@ -1,14 +1,15 @@
 """Latency and throughput of batches in a GPU's memory.
 
 onnxruntime_fp32, onnxruntime_fp16   `dsunet-export onnx`, CUDA provider, bound to device memory
-torch_eager                          the model in float16, image arithmetic in float32
+torch_eager                          the model in float16, image processing in float32
 torch_eager_captured                 the same, replayed as a CUDA graph
-torch_compiled                       maps channels last, constants computed once, blocks by
-                                     `torch.compile`, the backend of attention that is fastest here
+torch_compiled                       channels-last maps, precomputed constants, blocks by
+                                     `torch.compile`, the fastest attention backend
 torch_compiled_captured              the same, replayed as a CUDA graph
 
-Regime: 8-bit frames of 1280×720 to 8-bit masks, random weights, no TF32; the ways take turns.
-Ceilings: a matrix product of 8192×8192 in float16 on random numbers, and a copy of 512 MiB, both by
+Conditions: 8-bit frames of 1280×720 to 8-bit masks, randomly initialised weights, no TF32; the
+variants are interleaved.
+Ceilings: a float16 matmul of 8192×8192 random values, and a copy of 512 MiB, both by
 PyTorch.  The file is written after every batch, first without what has to be compiled, so a run
 that is ended keeps what it has.  What fails is left out, with the reason.
 """
@@ -89,7 +90,7 @@ def measure(
     gpu: Gpu | None,
     left_out: dict[str, str],
 ) -> list[dict[str, Any]]:
-    """Every way on one batch, in turns; nothing if none of them works."""
+    """Measure all variants on one batch, interleaved; empty if none works."""
     frames = make_frames(batch).to(arguments.device)
     calls: dict[str, Call] = {}
     for way, maker in makers.items():

@@ -1,10 +1,9 @@
-"""What the GPU reaches at best, and where the time goes.
+"""Time per branch of the network on a GPU, compared with the peak of the GPU.
 
-Ceilings: a matrix product of 8192×8192 in float16 on random numbers, and a copy of 512 MiB, both
-by PyTorch.  Branches: `gpu_batches.py`'s model with every outermost module timed by events, eager
-and compiled, which includes waiting for launches; what loses most against the matrix ceiling comes
-first.  Kernels: those that take the longest, with their share of all kernels' time, by PyTorch's
-profiler.
+Ceilings: a float16 matmul of 8192×8192 random values, and a copy of 512 MiB, both by PyTorch.
+Branches: the top-level modules of the model of `gpu_batches.py`, eager and compiled, timed by CUDA
+events, which includes waiting for launches; the largest loss against the ceiling comes first.
+Kernels: the slowest kernels by PyTorch's profiler, with their fraction of the time of all kernels.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ def watch_parts(frames: Frames, stamp: Callable[[], Any]) -> dict[str, list[tupl
 
 
 def count_macs(frames: Frames, image: Tensor) -> dict[str, int]:
-    """Multiply-adds of each branch, counted on shapes: attention is then counted on any device."""
+    """Count the multiply-adds of each branch by shapes, which covers attention on any device."""
     with FlopCounterMode(display=False) as counter:
         seen = watch_parts(frames, counter.get_total_flops)
         run_on_meta(frames, {"image": image})
@@ -101,7 +100,7 @@ def count_macs(frames: Frames, image: Tensor) -> dict[str, int]:
 def time_branches(
     frames: Frames, call: Callable[..., Any], image: Tensor, repeats: int
 ) -> dict[str, float]:
-    """Seconds of each branch and of the whole call, medians; one part waits for the one before.
+    """Return the median seconds of each branch and of the whole call; branches run one by one.
 
     `call` is what calls `frames`.
     """
@@ -134,7 +133,7 @@ def time_branches(
 
 @torch.inference_mode()
 def longest_kernels(call: Callable[..., Any], image: Tensor, most: int = 30) -> list[list[Any]]:
-    """Name, launches, seconds and share of the kernels of a call; none on a CPU."""
+    """Return name, launches, seconds and fraction of the kernels of a call; empty on a CPU."""
     if not image.is_cuda:
         return []
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
@@ -157,7 +156,7 @@ def longest_kernels(call: Callable[..., Any], image: Tensor, most: int = 30) -> 
 def losses(
     seconds: dict[str, float], macs: dict[str, int], ceiling: Ceiling
 ) -> dict[str, dict[str, float]]:
-    """What each branch takes and could take, the largest loss first; the whole call at the end."""
+    """Return time and minimum time per branch, the largest loss first, the whole call last."""
     counts = {**macs, "all": sum(macs.values())}
     found = {}
     for branch, taken in seconds.items():

@@ -1,8 +1,8 @@
-"""The model as `torch.compile` makes it, in pieces that repeat, so that compiling takes seconds.
+"""The model compiled block by block with `torch.compile`, so that compilation takes seconds.
 
-Encoder blocks of one kind share what is compiled once; everything else is compiled part by part.
-Inductor's own CUDA graphs belong to the thread that records them, and each turn has a thread of its
-own: so graphs are recorded by `gpu_calls.captured`.
+Encoder blocks of one kind share one compiled function; other modules are compiled separately.
+Inductor's own CUDA graphs are bound to the thread that records them, and each measurement has its
+own thread; therefore graphs are captured by `gpu_calls.captured`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BACKENDS = (
 
 
 def parts(frames: Frames) -> Iterator[tuple[str, nn.Module]]:
-    """The outermost modules that are called, by name."""
+    """Return the top-level modules that are called, by name."""
     network = frames.model
     yield "preprocess", frames.preprocess
     for name, module in network.named_children():
@@ -51,7 +51,7 @@ def hold_constants(frames: Frames) -> None:
 
 
 class PatchProduct(nn.Module):
-    """A convolution whose stride is its kernel, as one matrix product: with three channels in, it
+    """A convolution with stride equal to kernel size, as one matmul: with three input channels, it
     is slow otherwise.
     """
 
@@ -88,7 +88,7 @@ def compile_parts(frames: Frames) -> None:
 
 
 def _repeated(module: nn.Module) -> Iterator[nn.ModuleList | nn.Sequential]:
-    """An encoder's blocks and adapters."""
+    """Yield the blocks and adapters of an encoder."""
     for path in ("vit.blocks", "trunk.blocks", "adapters"):
         try:
             yield module.get_submodule(path)  # type: ignore[misc]
@@ -97,7 +97,7 @@ def _repeated(module: nn.Module) -> Iterator[nn.ModuleList | nn.Sequential]:
 
 
 def attention_times(model: nn.Module, batch: int, device: str) -> dict[str, float]:
-    """Seconds of DINOv2's attention in float16 by each backend of PyTorch that has it, best first.
+    """Return the seconds of DINOv2's attention in float16 by PyTorch backend, the fastest first.
 
     Of one layer, on random numbers.
     """
@@ -112,13 +112,13 @@ def attention_times(model: nn.Module, batch: int, device: str) -> dict[str, floa
                 found[backend.name] = best(
                     functools.partial(F.scaled_dot_product_attention, q, k, v)
                 )
-        except RuntimeError:  # it has no kernel for this
+        except RuntimeError:  # the backend has no kernel for it
             continue
     return dict(sorted(found.items(), key=lambda one: one[1]))
 
 
 def attending(call: Callable[..., Any], first: str | None) -> Callable[..., Any]:
-    """The call, with this backend of attention preferred wherever it has a kernel."""
+    """Wrap a call to prefer an attention backend where it has a kernel."""
     if first is None:
         return call
     order = sorted(BACKENDS, key=lambda backend: backend.name != first)

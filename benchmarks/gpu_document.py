@@ -1,5 +1,7 @@
-"""One JSON document from a folder of `gpu_session.sh`: steps, seconds, exit codes, what was left
-out and why, and results.  Written there as session.json, and printed.
+"""Combine a results folder of `gpu_session.sh` into one JSON document.
+
+It contains steps with seconds and exit codes, what was skipped and why, and all results.  It is
+written to session.json in the folder, and printed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 TAIL = 20
-"""Lines of a log that say how a step failed."""
+"""Number of log lines that are kept for a failed step."""
 TIMED_OUT = (124, 137)
 """Exit codes of `timeout`."""
 DOCUMENT = "session.json"
@@ -26,7 +28,7 @@ def main() -> None:
 
 
 def make_document(folder: Path) -> dict[str, Any]:
-    """What the files of a session say."""
+    """Read the files of a session."""
     files = [file for file in sorted(folder.glob("*.json")) if file.name != DOCUMENT]
     results = {file.stem: json.loads(file.read_text()) for file in files}
     steps = sorted((step_of(file) for file in folder.glob("*.step")), key=lambda one: one["step"])
@@ -42,7 +44,7 @@ def make_document(folder: Path) -> dict[str, Any]:
 
 
 def step_of(file: Path) -> dict[str, Any]:
-    """A step from its file NAME.step, with the end of NAME.log if it failed."""
+    """Read a step from NAME.step, with the end of NAME.log if it failed."""
     number, code, seconds, limit = map(int, file.read_text().split())
     log = file.with_suffix(".log").read_text(errors="replace").splitlines()
     return {

@@ -1,15 +1,15 @@
-"""PyTorch on a GPU in float32, float16 and bfloat16 beside float32 elsewhere; no TF32.
+"""Parity of PyTorch on a GPU in float32, float16 and bfloat16 with float32 references; no TF32.
 
-oracle   `large` with the oracle's weights on the oracle's image, beside what the paper's published
-         code computed on a CPU.  These weights magnify rounding: see tests/model/test_oracle.py
-random   random weights on a made image of 1280×720 and its mirror image, beside this project's own
-         model on the CPU
-trained  the demonstration checkpoint on generated scenes, likewise
+oracle   `large` with the oracle's weights on the oracle's image, against the published code on a
+         CPU.  These weights amplify rounding: see tests/model/test_oracle.py
+random   randomly initialised weights on a generated image of 1280×720 and its mirror image, against
+         this project's model on the CPU
+trained  the demonstration checkpoint on synthetic scenes, against this project's model on the CPU
 
 Of the logits, the largest difference and its root mean square, both over the standard deviation of
 what is expected; of the masks, intersection over union, where logits are above zero or, as random
-ones need not be, above the mean of what is expected.  Numbers
-that are none fail, and so does float32 beyond the tolerances of the oracle's test.
+ones need not be, above the mean of what is expected.  NaN and infinity fail, and so does float32
+outside the tolerances of the oracle's test.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from tests.model.oracle import SEED, filled_large, reference_maps
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 SCENES, SCENES_SEED = 8, 7
 LARGEST, RMS = 1e-2, 3e-4
-"""Of float32: those of tests/model/test_oracle.py, and for its reasons."""
+"""Tolerances of float32, as in tests/model/test_oracle.py."""
 
 
 def main() -> None:

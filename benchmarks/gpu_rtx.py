@@ -1,10 +1,10 @@
-"""TensorRT for RTX on a GPU that its documentation does not list: does it run, and how fast?
+"""TensorRT for RTX on a GPU that its documentation does not list: compatibility and latency.
 
-An engine of `nano` in FP16 `frames` form is built for every target that might do, and loaded; what
-TensorRT says is recorded.  With the first target that computes, for `nano` and then for --preset:
-parity with ONNX Runtime on the CPU; cold start without and with the runtime cache; latency on the
-device at batch 1, 4 and 8 with and without CUDA graphs, in turns; and, for `nano`, by how much
-memory grows over many inferences.
+An engine of `nano` in the frames form in FP16 is built and loaded for every plausible target, and
+the messages of TensorRT are recorded.  With the first target that works, for `nano` and then for
+--preset: parity with ONNX Runtime on the CPU; cold start without and with the runtime cache;
+latency in GPU memory at batch 1, 4 and 8, with and without CUDA graphs, interleaved; and for `nano`
+the growth of memory over many inferences.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.flavor import Flavor
 
 NONE = "none"
-"""For a target: the engine is then for every GPU that TensorRT knows."""
+"""A target: all GPUs that TensorRT supports."""
 TARGETS = ("CURRENT", NONE, "SM80", "SM86", "SM89")
 TRIED = "nano"
 BATCHES = (1, 4, 8)
 SMALLEST = (64, 64)
-"""Height and width that engines take at least."""
+"""Minimum height and width of the engines."""
 WITHOUT_A_GPU = "8.0"
 """The compute capability that is written beside an engine where there is no GPU to load it."""
 
@@ -79,7 +79,11 @@ def main() -> None:
     )
     add_machine(parser)
     parser.add_argument("--inferences", type=int, default=10_000)
-    parser.add_argument("--attempt", choices=TARGETS, help="Build, load and compute once, here.")
+    parser.add_argument(
+        "--attempt",
+        choices=TARGETS,
+        help="Internal: build, load and run one target in this process.",
+    )
     add_schedule_options(parser, rounds=5, seconds=2)
     arguments = parser.parse_args()
     gpu = open_device(arguments.device)
@@ -103,14 +107,14 @@ def main() -> None:
             begun = time.perf_counter()
             try:
                 result[name] = measure()
-            except Exception as error:  # whatever a library raises: the others go on
+            except Exception as error:  # of any library; continue with the others
                 found["left_out"][f"{name} of {preset}"] = reason_of(error)
             print(f"{preset} {name}: {time.perf_counter() - begun:.1f} s", flush=True)
             write("gpu_rtx", found, gpu)
 
 
 def attempt_apart(member: str) -> dict[str, Any]:
-    """The same in a process of its own, which may crash."""
+    """Run `attempt` in a new process, which may crash."""
     try:
         said: dict[str, Any] = in_new_process(__file__, *sys.argv[1:], "--attempt", member)
     except subprocess.CalledProcessError as error:
@@ -156,7 +160,7 @@ def build_for(graph: Path, engine: Path, member: str, gpu: Gpu | None) -> None:
 
 
 def attempt(graph: Path, member: str, gpu: Gpu | None) -> dict[str, Any]:
-    """Build, load and compute once: how far it came, and what was said."""
+    """Build, load and run once; return the outcome and the message."""
     engine, said = graph.with_name(f"{graph.stem}_{member}_tried.engine"), io.StringIO()
     outcome = "does not build"
     try:
@@ -168,14 +172,14 @@ def attempt(graph: Path, member: str, gpu: Gpu | None) -> dict[str, Any]:
             segmenter.batch(list(make_frames(1).numpy()))
         outcome = "runs"
         reason = None
-    except Exception as error:  # whatever a library raises is the finding
+    except Exception as error:  # of any library; it is the result
         reason = reason_of(error)
     log = [line for line in said.getvalue().splitlines() if line.startswith("[")]
     return {"outcome": outcome, "reason": reason, "log": log[-40:]}
 
 
 def cold_starts(engine: Path) -> dict[str, Any]:
-    """A new process that finds no runtime cache, and the next one."""
+    """Measure cold starts without and with the runtime cache."""
     for cache in engine.parent.glob(f"{engine.name}.*.cache"):
         cache.unlink()
     with tempfile.TemporaryDirectory() as folder:
@@ -204,7 +208,7 @@ def benches(engine: Path) -> Iterator[dict[str, Workbench]]:
 
 
 def latencies(engine: Path, schedule: Schedule, gpu: Gpu) -> dict[str, Any]:
-    """Seconds of a call in device memory, and images of a second."""
+    """Measure latency and throughput in GPU memory."""
     with benches(engine) as loaded:
         names = [f"{name}, batch {batch}" for name in loaded for batch in BATCHES]
         settings = [Setting(Origin.DEVICE, batch, 1) for batch in BATCHES]
@@ -221,7 +225,7 @@ def latencies(engine: Path, schedule: Schedule, gpu: Gpu) -> dict[str, Any]:
 
 
 def growth(engine: Path, inferences: int, gpu: Gpu) -> dict[str, Any]:
-    """Bytes by which host and GPU memory grow over so many calls, after a hundred."""
+    """Measure the growth of host and GPU memory over calls, after 100 warm-up calls."""
     with benches(engine) as loaded:
         (call,) = loaded["graphs"].workload(Setting(Origin.DEVICE, 1, 1)).calls
         for _ in range(100):

@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
-# Everything that wants a GPU, what tells most first, from a bare machine within a quarter of an hour.
+# Run all tests and benchmarks that need a GPU, on a bare machine, within a quarter of an hour.
 #
-#     benchmarks/gpu_session.sh [--dry-run] [--only N] [--list] BROUGHT RESULTS
+#     benchmarks/gpu_session.sh [--dry-run] [--only N] [--list] PACKAGES RESULTS
 #
-# BROUGHT is a folder of wheels for this machine, this project's own among them (`pip wheel --no-deps
-# .`), and of packages as NAME.tar.xz, whole or in pieces NAME.tar.xz.00, .01 and so on, which may
-# come one call after another; nothing is downloaded.  Needed are Python 3.11 or newer with pip
-# (PYTHON names it), a driver, and whatever of PyTorch and the other packages is not there already.
-# RESULTS gets a JSON file, a log, and an exit code with seconds for each step, and session.json with
-# all of it: that is also the last line.
+# PACKAGES is a folder with wheels for this machine, including this project's (`pip wheel --no-deps
+# .`), and with packages as NAME.tar.xz, complete or in pieces NAME.tar.xz.00, .01 and so on, which
+# may arrive over several calls.  Nothing is downloaded.  Requirements: Python 3.11 or newer with pip
+# (PYTHON selects it), an NVIDIA driver, and PyTorch and the other packages, installed or in PACKAGES.
+# RESULTS receives a JSON file, a log, and the exit code and seconds of each step, and session.json
+# with all of them, which is also printed as the last line.
 #
-# 0 machine and packages, 1 tests and PyTorch's parity, 2 latency of PyTorch, ceilings and branches,
-# 3 training, 4 TensorRT for RTX, 5 ONNX Runtime.  A step that fails or takes too long is recorded
-# and the rest goes on.  --only runs one of them, after another call has run 0; 0 may run again, and
-# adds what has come since.  Behind all of it, 0 begins to export what 4 and 5 run, on the CPU.
-# --dry-run is the same on a CPU with `nano` and few calls.  --list names the steps and their limits.
-# Environment and artifacts stay in $TMPDIR/dsunet-gpu-session for the next call.
+# Steps, the most informative first: 0 machine and packages, 1 tests and parity of PyTorch,
+# 2 latency of PyTorch, ceilings and branches, 3 training, 4 TensorRT for RTX, 5 ONNX Runtime.  If a
+# step fails or exceeds its time limit, that is recorded and the next step starts.  Step 0 also
+# starts the export of the artifacts for steps 4 and 5 on the CPU, in the background.
+#
+# --only N    run one step, after step 0 has run; step 0 may run again, to add new packages
+# --dry-run   run on a CPU with `nano` and few calls
+# --list      print the steps and their time limits
+#
+# The environment and the artifacts are kept in $TMPDIR/dsunet-gpu-session for later calls.
 set -euo pipefail
 
 usage() { sed -n '2,/^set /p' "$0" | sed '$d; s/^# \{0,1\}//'; }
@@ -27,18 +31,18 @@ while [[ ${1-} == -* ]]; do
         --only)
             only=${2-}
             if [[ ! $only =~ ^[0-5]$ ]]; then
-                echo "gpu_session.sh: --only takes a step, 0 to 5" >&2
+                echo "gpu_session.sh: --only needs a step from 0 to 5" >&2
                 exit 2
             fi
             shift ;;
         --list) list=1 ;;
         --help) usage; exit ;;
-        *) echo "gpu_session.sh: no option $1: see --help" >&2; exit 2 ;;
+        *) echo "gpu_session.sh: unknown option $1: see --help" >&2; exit 2 ;;
     esac
     shift
 done
 if [[ -z $list && ( $# -ne 2 || ! -d ${1-} ) ]]; then
-    echo "gpu_session.sh: give a folder that is there, and one for results: see --help" >&2
+    echo "gpu_session.sh: PACKAGES must be an existing folder, and RESULTS is required: see --help" >&2
     exit 2
 fi
 
@@ -57,7 +61,7 @@ if [[ -z $list ]]; then
 fi
 machine=(--preset "$preset" --device "$device" --work "$work")
 
-# An environment that sees the packages of the Python that is there, with what was brought on top.
+# Create an environment with the packages of the existing Python and those in PACKAGES.
 install() {
     local there=${PYTHON:-python3} site wheel wheels=()
     "$there" -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'

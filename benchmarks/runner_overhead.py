@@ -45,7 +45,7 @@ from dsunet_runtime.manifest import InputForm
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter
 
-SHARE, SECONDS = 0.03, 2e-4
+FRACTION, SECONDS = 0.03, 2e-4
 """Limit of the overhead."""
 FRAME = (720, 1280)
 """Height and width."""
@@ -94,7 +94,7 @@ def measure(forms: dict[InputForm, Path], schedule: Schedule, calls: int) -> dic
         memory = watch_memory(infer_calls(one, rgb, 1)[1], calls)
     with opened(forms[InputForm.FRAMES]) as one:
         time["frames, batch 1"] = compare(*frame_calls(one, rgb), schedule)
-    return {"bound": {"share": SHARE, "seconds": SECONDS}, "time": time, "memory": memory}
+    return {"bound": {"share": FRACTION, "seconds": SECONDS}, "time": time, "memory": memory}
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def compare(bare: Call, with_runner: Call, schedule: Schedule) -> dict[str, Any]
     times = measure_interleaved_calls({"bare": bare, "segmenter": with_runner}, schedule)
     print_times(times)
     added = [a - b for a, b in zip(times["segmenter"], times["bare"], strict=True)]
-    allowed = max(SHARE * statistics.median(times["bare"]), SECONDS)
+    allowed = max(FRACTION * statistics.median(times["bare"]), SECONDS)
     within = statistics.median(added) <= allowed
     print(
         f"added {1000 * statistics.median(added):.3f} ms, allowed {1000 * allowed:.3f} ms: "

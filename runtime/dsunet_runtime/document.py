@@ -10,7 +10,7 @@ that field, which is everything before the comma, and `}`.  So a reader in any l
 the text, before it parses anything and without printing a single number, and a reader that does not
 care sees one more field.
 
-An ONNX file holds the canonical form itself.  Beside an engine the document is indented for people,
+An ONNX file contains the canonical form.  Next to an engine, the document is indented for reading,
 and stays valid with any other indentation; the order of the keys and the spelling of
 numbers and strings are covered.  The digest detects damage and edits; it is not a signature,
 since anyone can compute it.

@@ -1,7 +1,7 @@
 """The contract between export and runtime: one JSON document that describes an artifact.
 
-It is stored in the metadata of an ONNX file under `METADATA_KEY`, and beside an engine as
-`NAME.engine.json`.  `document` says how it carries its own digest.
+It is stored in the metadata of an ONNX file under `METADATA_KEY`, and next to an engine as
+`NAME.engine.json`.  It contains its own digest (see `document`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import dsunet_runtime
 from dsunet_runtime import BackendError, Segmenter
 from dsunet_runtime.cuda import Cuda, Device, find
 from dsunet_runtime.flavor import Flavor
-from tests.runtime import building
+from tests.runtime import engine_builds
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,9 @@ def flavor(request: pytest.FixtureRequest, cuda: Cuda) -> Flavor:
 @pytest.fixture(scope="session")
 def engine(flavor: Flavor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An engine of the arithmetic in `artifacts.py`, for the first GPU."""
-    return building.small_engine(tmp_path_factory.mktemp(flavor.value), "--flavor", flavor.value)
+    return engine_builds.small_engine(
+        tmp_path_factory.mktemp(flavor.value), "--flavor", flavor.value
+    )
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +55,7 @@ def nano_graph(cuda: Cuda, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An FP16 graph of `nano`, with random weights."""
     pytest.importorskip("torch", reason="PyTorch, which exports the graph, is not installed")
     graph = tmp_path_factory.mktemp("nano") / "nano.onnx"
-    building.export("onnx", *building.NANO, "-o", graph)
+    engine_builds.export("onnx", *engine_builds.NANO, "-o", graph)
     return graph
 
 
@@ -61,7 +63,7 @@ def nano_graph(cuda: Cuda, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def nano(flavor: Flavor, nano_graph: Path) -> Path:
     """An engine of it, beside it."""
     path = nano_graph.with_name(f"{flavor.value}.engine")
-    building.export("trt", nano_graph, "-o", path, "--flavor", flavor.value)
+    engine_builds.export("trt", nano_graph, "-o", path, "--flavor", flavor.value)
     return path
 
 

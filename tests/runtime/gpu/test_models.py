@@ -15,7 +15,7 @@ from dsunet_runtime.backends.onnxruntime import check_provider
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.provider import Provider
-from tests.runtime import building
+from tests.runtime import engine_builds
 from tests.runtime.test_segmenter import random_image
 
 pytestmark = pytest.mark.gpu
@@ -62,7 +62,7 @@ def test_stripped_engine(
 ) -> None:
     stripped = nano.with_name(f"{flavor.value}-stripped.engine")
     options = ("--flavor", flavor.value, "--strip-weights")
-    building.export("trt", nano_graph, "-o", stripped, *options)
+    engine_builds.export("trt", nano_graph, "-o", stripped, *options)
     assert stripped.stat().st_size < nano.stat().st_size
     assert_close(masks(stripped, images), masks(nano, images))
 

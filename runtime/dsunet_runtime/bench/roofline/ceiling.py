@@ -16,7 +16,7 @@ from dsunet_runtime.provider import Provider
 
 _SIDE = 2048
 # An ONNX file: y = MatMul(a, b), float32 matrices of any size, opset 13.
-_PRODUCT = (
+_MATMUL = (
     b'\x08\x08:I\n\x11\n\x01a\n\x01b\x12\x01y"\x06MatMul\x12\x01g'
     b"Z\x0f\n\x01a\x12\n\n\x08\x08\x01\x12\x04\n\x00\n\x00"
     b"Z\x0f\n\x01b\x12\n\n\x08\x08\x01\x12\x04\n\x00\n\x00"
@@ -52,18 +52,18 @@ def measure_ceiling(threads: int | None) -> Ceiling:
     """Measure the CPU with as many threads as ONNX Runtime uses; the best of several runs."""
     size = min(_MOST_COPY, max(_LEAST_COPY, 4 * _largest_cache()))
     return Ceiling(
-        macs_per_second=_SIDE**3 / min(repeat(_product(threads))),
+        macs_per_second=_SIDE**3 / min(repeat(_matmul(threads))),
         bytes_per_second=2 * size / min(repeat(_copy(size, threads or os.cpu_count() or 1))),
         product=f"float32 matrix multiplication of {_SIDE}×{_SIDE} by ONNX Runtime",
         copy=f"copy of {size >> 20} MiB",
     )
 
 
-def _product(threads: int | None) -> Callable[[], object]:
+def _matmul(threads: int | None) -> Callable[[], object]:
     runtime = import_onnxruntime()
     options = session_options(runtime, threads)
     providers = [Provider.CPU.official_name]
-    session = runtime.InferenceSession(_PRODUCT, options, providers=providers)
+    session = runtime.InferenceSession(_MATMUL, options, providers=providers)
     ones = np.ones((_SIDE, _SIDE), np.float32)
     return lambda: session.run(None, {"a": ones, "b": ones})
 

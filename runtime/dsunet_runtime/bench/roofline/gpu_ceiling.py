@@ -28,16 +28,16 @@ def measure_gpu_ceiling(trt: Any, device: Device, log: Any, compute: Compute) ->
 
     The device must be current.  Raises BackendError if TensorRT cannot build the matmul.
     """
-    plan = build_product(trt, log, device.gpu, compute)
+    plan = build_matmul(trt, log, device.gpu, compute)
     return Ceiling(
-        macs_per_second=_SIDE**3 / _product_seconds(trt, device, log, compute, plan),
+        macs_per_second=_SIDE**3 / _matmul_seconds(trt, device, log, compute, plan),
         bytes_per_second=2 * _COPY / _copy_seconds(device),
         product=f"{compute.element_type} matrix multiplication of {_SIDE}×{_SIDE} by TensorRT",
         copy=f"copy of {_COPY >> 20} MiB",
     )
 
 
-def build_product(trt: Any, log: Any, gpu: Gpu, compute: Compute) -> Any:
+def build_matmul(trt: Any, log: Any, gpu: Gpu, compute: Compute) -> Any:
     """Build a serialised engine that computes y = a b for square matrices of one type."""
     builder = trt.Builder(log)
     network = typed_network(trt, builder)
@@ -63,7 +63,7 @@ def build_product(trt: Any, log: Any, gpu: Gpu, compute: Compute) -> Any:
     return plan
 
 
-def _product_seconds(trt: Any, device: Device, log: Any, compute: Compute, plan: Any) -> float:
+def _matmul_seconds(trt: Any, device: Device, log: Any, compute: Compute, plan: Any) -> float:
     numbers = _numbers(compute)
     runtime = trt.Runtime(log)
     engine = runtime.deserialize_cuda_engine(plan)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from dsunet_runtime.shapes import Shape
 
 _MATMULS = frozenset({"MatMul", "FusedMatMul"})
-_FLOAT_PRODUCTS = _MATMULS | {"Gemm", "FusedGemm"}
-_PRODUCTS = _FLOAT_PRODUCTS | {
+_FLOAT_MATMULS = _MATMULS | {"Gemm", "FusedGemm"}
+_ALL_MATMULS = _FLOAT_MATMULS | {
     *("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearMatMul", "QGemm"),
 }
 _CONVOLUTIONS = frozenset({"Conv", "FusedConv", "ConvInteger", "QLinearConv"})
@@ -61,8 +61,8 @@ class Node:
     @property
     def macs(self) -> int | None:
         """Multiply-adds of matmuls and convolutions, 0 for other operators; None if unknown."""
-        if self.operator in _PRODUCTS:
-            return self._product()
+        if self.operator in _ALL_MATMULS:
+            return self._matmul_macs()
         if self.operator in _CONVOLUTIONS:
             return self._convolution(self.outputs[0])
         if self.operator in _TRANSPOSED_CONVOLUTIONS:
@@ -79,7 +79,7 @@ class Node:
             return 2 * written
         return written + sum(tensor.bytes for tensor in self.inputs) + self._hidden()
 
-    def _product(self) -> int:
+    def _matmul_macs(self) -> int:
         """From numbers of elements, which are the same for transposed operands.
 
         Those of M×K, K×N and M×N make up (MKN)² together.
@@ -103,12 +103,12 @@ class Node:
 
     def _hidden(self) -> int:
         """Size in bytes of a prepacked weight matrix that the profile omits."""
-        if self.operator not in _PRODUCTS or len(self._factors()) == 2:
+        if self.operator not in _ALL_MATMULS or len(self._factors()) == 2:
             return 0
         (shown,), result = self._factors(), self.outputs[0]
         columns = result.shape[-1]
         rows = shown.elements * columns // max(1, result.elements)
-        wide = self.operator in _FLOAT_PRODUCTS
+        wide = self.operator in _FLOAT_MATMULS
         return rows * columns * (_SIZES.get(shown.dtype, 0) if wide else 1)
 
     def _factors(self) -> list[Tensor]:

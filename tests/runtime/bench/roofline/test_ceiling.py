@@ -12,7 +12,7 @@ from dsunet_runtime.bench.roofline.ceiling import Ceiling, measure_ceiling
 
 
 def test_the_model_is_one_product() -> None:
-    model = onnx.load_from_string(ceiling._PRODUCT)
+    model = onnx.load_from_string(ceiling._MATMUL)
     onnx.checker.check_model(model)
     (node,) = model.graph.node
     assert (node.op_type, [*node.input], [*node.output]) == ("MatMul", ["a", "b"], ["y"])

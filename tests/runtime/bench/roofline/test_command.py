@@ -103,7 +103,7 @@ class TestEngine:
     def machine(self, rtx_machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
         monkeypatch.setattr(workload, "find", lambda: rtx_machine.cuda)
         monkeypatch.setattr(monitor, "find", lambda: rtx_machine.cuda)
-        monkeypatch.setattr(gpu_ceiling, "build_product", lambda *_: a_product())
+        monkeypatch.setattr(gpu_ceiling, "build_matmul", lambda *_: a_product())
         return rtx_machine
 
     @pytest.fixture
@@ -176,5 +176,5 @@ def a_product() -> bytes:
 def test_tensorrt_for_rtx_builds_the_product(compute: Compute) -> None:
     """Without a GPU; and its plan holds no weights."""
     trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
-    plan = gpu_ceiling.build_product(trt, log_of(trt), GPU, compute)
+    plan = gpu_ceiling.build_matmul(trt, log_of(trt), GPU, compute)
     assert 0 < plan.nbytes < 1 << 20

@@ -1,4 +1,4 @@
-"""Real engines, built by the command that users have.  TensorRT for RTX needs no GPU for that."""
+"""Engines built by `dsunet-export`, with TensorRT for RTX, which needs no GPU for that."""
 
 from __future__ import annotations
 

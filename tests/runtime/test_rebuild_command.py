@@ -1,4 +1,4 @@
-"""The command that an engine which cannot run here says to build it again with."""
+"""The command in messages that builds an incompatible engine again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dsunet_runtime import read_manifest
 from dsunet_runtime.backends.tensorrt.compatibility import rebuild_command
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.manifest import Precision
-from tests.runtime import building, engines
+from tests.runtime import engine_builds, engines
 
 
 def words(command: str) -> list[str]:
@@ -50,14 +50,14 @@ def test_tensors_and_single_sizes(tmp_path: Path) -> None:
 def test_builds_the_same_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     options = ("--flavor", "rtx", "--compute-capability", "8.9", "--opt-level", "2")
-    path = building.small_engine(tmp_path, *options)
+    path = engine_builds.small_engine(tmp_path, *options)
     first = read_manifest(path)
     monkeypatch.chdir(tmp_path.parent)
     given = path.relative_to(tmp_path.parent)
     program, *arguments = words(rebuild_command(given, first))
     path.unlink()
     assert program == "dsunet-export"
-    building.export(*arguments)
+    engine_builds.export(*arguments)
     again = read_manifest(path)
     assert first.engine is not None
     assert again.engine is not None
