@@ -22,11 +22,11 @@ import skimage.data
 from common import write
 
 from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
-from dsunet.evaluation.evaluating import evaluate_models
-from dsunet.evaluation.judging import Judge, Judged
+from dsunet.evaluation.evaluate import evaluate_models
 from dsunet.evaluation.metrics import summarize
 from dsunet.evaluation.predictors import TorchPredictor, open_predictor
 from dsunet.evaluation.results import Result
+from dsunet.evaluation.scorer import ScoredMask, Scorer
 from dsunet.evaluation.table import draw
 from dsunet.evaluation.testsets import TestSet
 from dsunet.scenes import Kind, write_scenes
@@ -54,7 +54,7 @@ ROWS = 10
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     checkpoint = demonstration_checkpoint()
-    with tempfile.TemporaryDirectory() as name, Judge() as judge:
+    with tempfile.TemporaryDirectory() as name, Scorer() as scorer:
         folder = Path(name)
         write_scenes(folder / "scenes", SCENES, SEED)
         write_scenes(folder / "calibration", CALIBRATION, CALIBRATION_SEED)
@@ -67,12 +67,12 @@ def main() -> None:
             [checkpoint, *artifacts],
             [TestSet.of_dataset("held-out scenes", folder / "scenes")],
             open_predictor,
-            judge,
+            scorer,
             folder / "masks",
             sys.stderr,
         )
         kinds = camouflaged(folder / "scenes")
-        draw_scenes(evaluation.results[0].judged)
+        draw_scenes(evaluation.results[0].scored)
     draw_photographs(checkpoint)
     print(draw([evaluation]))
     write(
@@ -106,18 +106,18 @@ def camouflaged(scenes: Path) -> set[str]:
 
 def scores_by_kind(result: Result, hidden: set[str]) -> dict[str, Any]:
     parts = {
-        "all": [one.scores for one in result.judged],
-        "salient": [one.scores for one in result.judged if one.case.stem not in hidden],
-        "camouflaged": [one.scores for one in result.judged if one.case.stem in hidden],
+        "all": [one.scores for one in result.scored],
+        "salient": [one.scores for one in result.scored if one.case.stem not in hidden],
+        "camouflaged": [one.scores for one in result.scored if one.case.stem in hidden],
     }
     return {kind: dataclasses.asdict(summarize(scores)) for kind, scores in parts.items()}
 
 
-def draw_scenes(judged: Sequence[Judged]) -> None:
+def draw_scenes(scored: Sequence[ScoredMask]) -> None:
     """Draw image, ground truth and mask of scenes, from the worst to the best."""
-    ranked = sorted(judged, key=lambda one: one.scores.s_measure)
+    ranked = sorted(scored, key=lambda one: one.scores.s_measure)
     shown = [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, 2 * ROWS)]
-    paths = [(one.case.image, one.case.truth, one.case.prediction) for one in shown]
+    paths = [(one.case.image, one.case.ground_truth, one.case.prediction) for one in shown]
     rows = [[as_rgb(path) for path in triple if path] for triple in paths]
     draw_sheet(
         [first + second for first, second in zip(rows[:ROWS], rows[ROWS:], strict=True)], TILE

@@ -5,8 +5,8 @@ from one seed, read from a warm page cache.  The variants are interleaved; each 
 another one, and the first round is not counted:
 
 loop     one process: reading by OpenCV, and the `step` methods of py_sod_metrics
-single   `judge_case` in this process, which shares the normalisation between metrics
-judge    `Judge` with one process per core, started before; the start-up time is reported separately
+single   `score_case` in this process, which shares the normalisation between metrics
+judge    `Scorer` with one process per core, started before; its start-up is reported separately
 
 The results of all three must be identical to the last digit.
 """
@@ -27,8 +27,8 @@ import py_sod_metrics as sod
 from common import ratio, summary, write
 from scipy.ndimage import gaussian_filter
 
-from dsunet.evaluation.judging import Judge, judge_case
 from dsunet.evaluation.metrics import Scores, summarize
+from dsunet.evaluation.scorer import Scorer, score_case
 from dsunet.evaluation.testsets import Case
 from dsunet_runtime.progress import Progress
 
@@ -44,13 +44,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cases = write_cases(Path(folder), arguments.pairs)
         start = time.perf_counter()
-        with Judge(arguments.workers) as judge:
-            in_processes(judge, cases[: arguments.workers])
+        with Scorer(arguments.workers) as scorer:
+            in_processes(scorer, cases[: arguments.workers])
             opening = time.perf_counter() - start
             ways: dict[str, Callable[[], Scores]] = {
                 "loop": lambda: loop(cases),
                 "single": lambda: single(cases),
-                "judge": lambda: in_processes(judge, cases),
+                "judge": lambda: in_processes(scorer, cases),
             }
             times: dict[str, list[float]] = {name: [] for name in ways}
             for counted in range(-1, arguments.rounds):
@@ -97,7 +97,7 @@ def write_cases(folder: Path, count: int) -> list[Case]:
         soft = gaussian_filter(truth.astype(float), 4) + generator.normal(0, 8, SHAPE)
         case = Case(f"{index}", None, folder / f"{index}_p.png", folder / f"{index}_t.png")
         cv2.imwrite(str(case.prediction), np.clip(soft, 0, 255).astype(np.uint8))
-        cv2.imwrite(str(case.truth), truth)
+        cv2.imwrite(str(case.ground_truth), truth)
         cases.append(case)
     return cases
 
@@ -116,7 +116,7 @@ def loop(cases: list[Case]) -> Scores:
     )
     for case in cases:
         prediction = cv2.imread(str(case.prediction), cv2.IMREAD_GRAYSCALE)
-        truth = cv2.imread(str(case.truth), cv2.IMREAD_GRAYSCALE)
+        truth = cv2.imread(str(case.ground_truth), cv2.IMREAD_GRAYSCALE)
         for measure in (s, e, mae, weighted, thresholded):
             measure.step(pred=prediction, gt=truth)
     em, found = e.get_results()["em"], thresholded.get_results()
@@ -136,13 +136,13 @@ def loop(cases: list[Case]) -> Scores:
 
 
 def single(cases: list[Case]) -> Scores:
-    judged = [judge_case(case) for case in cases]
-    return summarize([one.scores for one in judged if not isinstance(one, str)])
+    scored = [score_case(case) for case in cases]
+    return summarize([one.scores for one in scored if not isinstance(one, str)])
 
 
-def in_processes(judge: Judge, cases: list[Case]) -> Scores:
-    judged = judge.judge(cases, Progress(len(cases), io.StringIO()))
-    return summarize([one.scores for one in judged])
+def in_processes(scorer: Scorer, cases: list[Case]) -> Scores:
+    scored = scorer.score(cases, Progress(len(cases), io.StringIO()))
+    return summarize([one.scores for one in scored])
 
 
 if __name__ == "__main__":

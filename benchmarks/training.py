@@ -39,11 +39,11 @@ from dsunet.data.samples import BatchPlan, Samples
 from dsunet.device import Device
 from dsunet.model import DSUNet, freeze_encoders
 from dsunet.scenes import write_scenes
-from dsunet.training.caching import filled_cache
-from dsunet.training.checkpointing import checkpoint_blocks
 from dsunet.training.data import TrainingData, find_data
+from dsunet.training.feature_extraction import extract_features
 from dsunet.training.options import Precision, TrainingOptions
-from dsunet.training.report import Report
+from dsunet.training.progress_report import ProgressReport
+from dsunet.training.recomputation import recompute_blocks
 from dsunet.training.run import make_fabric
 from dsunet.training.step import Stepper
 
@@ -125,13 +125,13 @@ def our_step(model: DSUNet, options: TrainingOptions, data: TrainingData) -> Ste
     """The loop of `dsunet train`, with the cache if the options name one."""
     fabric = make_fabric(options)
     model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    cache = filled_cache(fabric, options, model, data, Report())
+    cache = extract_features(fabric, options, model, data, ProgressReport())
     sides = dict(model.config.input_sizes)
     if cache is not None:
         model.dino = None
         del sides["dino"]
     if options.checkpointing:
-        checkpoint_blocks(model)
+        recompute_blocks(model)
     stepper = Stepper(fabric, options, model)
     plan = BatchPlan(len(data.pairs), options.batch, options.seed)
     samples = Samples(data.pairs, sides, seed=0, maps=cache.read if cache else None)
@@ -162,7 +162,7 @@ def measure_speed(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]
     data = find_data(options)
     config = config_of(arguments)
     start = time.perf_counter()
-    filled_cache(make_fabric(cached), cached, trainable(config), data, Report())
+    extract_features(make_fabric(cached), cached, trainable(config), data, ProgressReport())
     filling = time.perf_counter() - start
 
     steps = {

@@ -14,17 +14,17 @@ from typing import TextIO
 
 from dsunet.config import DSUNetConfig, Injection
 from dsunet.errors import TrainingError
-from dsunet.evaluation.evaluating import check_test_sets, evaluate_models, mask_folder
-from dsunet.evaluation.judging import Judge
+from dsunet.evaluation.evaluate import check_test_sets, evaluate_models, mask_folder
 from dsunet.evaluation.predictors import Predictor, open_predictor
 from dsunet.evaluation.published import known_dataset, published_rows
-from dsunet.evaluation.report import write_report
+from dsunet.evaluation.report_files import write_report
 from dsunet.evaluation.results import DatasetResults
+from dsunet.evaluation.scorer import Scorer
 from dsunet.evaluation.table import in_digits
 from dsunet.evaluation.testsets import TestSet
 from dsunet.training import TrainingOptions, resume, train
 from dsunet.training.folder import RunFolder
-from dsunet.training.report import Report
+from dsunet.training.progress_report import ProgressReport
 from dsunet.training.state import saved_position
 
 COLUMNS = {"s_measure": "S", "f_adaptive": "F", "e_mean": "E", "mae": "M"}
@@ -91,7 +91,7 @@ def ablate(
         check_test_sets(test_sets, stream)
     for variant in waiting:
         print(f"{variant}: injection {variant.injection}", file=stream, flush=True)
-        _train_on(runs[variant], Report(stream))
+        _train_on(runs[variant], ProgressReport(stream))
     _refuse_other_data(runs.values())
     return _evaluate(runs, test_sets, options.output / "report", stream)
 
@@ -147,7 +147,7 @@ def _is_finished(run: TrainingOptions) -> bool:
     return saved_position(folder.state, folder.read_config()["run"]).epoch >= run.epochs
 
 
-def _train_on(run: TrainingOptions, report: Report) -> None:
+def _train_on(run: TrainingOptions, report: ProgressReport) -> None:
     if RunFolder(run.output).config.exists():
         resume(run.output, report)
     else:
@@ -174,8 +174,8 @@ def _evaluate(
     def open_model(path: Path) -> Predictor:
         return open_trained(checkpoints[path])
 
-    with Judge() as judge, mask_folder(None) as masks:
-        found = evaluate_models([*checkpoints], test_sets, open_model, judge, masks, stream)
+    with Scorer() as scorer, mask_folder(None) as masks:
+        found = evaluate_models([*checkpoints], test_sets, open_model, scorer, masks, stream)
         named = [
             dataclasses.replace(
                 one,

@@ -16,7 +16,7 @@ from torch import Tensor
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.errors import CheckpointError
 from dsunet.header import METADATA_KEY, Content, Header
-from dsunet.matching import Mismatch, compare, not_finite, to_float32
+from dsunet.mismatch import Mismatch, find_mismatch, not_finite, to_float32
 from dsunet.model import DSUNet, build_empty
 from dsunet.parameters import count_parameters, count_trained_parameters
 from dsunet.pretrained import encoder_hashes, load_encoders
@@ -268,7 +268,7 @@ def _nearest(
         if layout is Layout.PUBLIC:
             extra = (*HAAR_KEYS, MASK_TOKEN_KEY)
             found = {key: tensor for key, tensor in found.items() if key not in extra}
-        mismatch = compare(found, {name: empty[key] for key, name in names.items()})
+        mismatch = find_mismatch(found, {name: empty[key] for key, name in names.items()})
         if not mismatch:
             return model, mismatch
         fits.append((model, mismatch))

@@ -213,12 +213,12 @@ def evaluate(
     _require(bool(onnx) or provider is None, "--provider applies to ONNX files only")
     folders = [named_folder("--dataset", text) for text in dataset]
 
-    from dsunet.evaluation.evaluating import evaluate_models, evaluate_predictions, mask_folder
-    from dsunet.evaluation.judging import Judge
+    from dsunet.evaluation.evaluate import evaluate_models, evaluate_predictions, mask_folder
     from dsunet.evaluation.paper_table import draw_table
     from dsunet.evaluation.predictors import open_predictor
-    from dsunet.evaluation.report import write_report
+    from dsunet.evaluation.report_files import write_report
     from dsunet.evaluation.results import as_document
+    from dsunet.evaluation.scorer import Scorer
     from dsunet.evaluation.table import draw
     from dsunet_runtime.jobs import results_folder
 
@@ -239,14 +239,14 @@ def evaluate(
     test_sets = _test_sets(folders, images, masks, predictions, limit)
     with (
         results_folder(output),
-        Judge(workers, resize=resize) as judge,
+        Scorer(workers, resize=resize) as scorer,
         mask_folder(save_masks) as folder,
     ):
         if predictions is None:
-            evaluation = evaluate_models(models, test_sets, open_model, judge, folder, sys.stderr)
+            evaluation = evaluate_models(models, test_sets, open_model, scorer, folder, sys.stderr)
         else:
             evaluation = evaluate_predictions(
-                predictions, test_sets, judge, sys.stderr, resize=resize
+                predictions, test_sets, scorer, sys.stderr, resize=resize
             )
         _complain_of_undefined(evaluation)
         # Before anything is written, so that a full disk does not lose them.

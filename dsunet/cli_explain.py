@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from dsunet.explain.figure import Colouring
     from dsunet.explain.maps import FeatureMap, Weights
-    from dsunet.explain.picture import Colouring
     from dsunet.model import DSUNet
     from dsunet_runtime.images import Header
 
@@ -130,8 +130,8 @@ def explain(
             DSUNetConfig.preset(preset)
     try:
         from dsunet.checkpoint import load_model
+        from dsunet.explain.figure import Level, write_figure
         from dsunet.explain.maps import Weights, feature_maps, open_encoders
-        from dsunet.explain.picture import Level, write_picture
         from dsunet.explain.projections import embed, principal_colours
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error, "train") from error
@@ -140,7 +140,7 @@ def explain(
     from dsunet_runtime.progress import StatusLine
 
     decoded = decode_file(image)
-    rgb, truth = decoded.rgb, _truth(mask, image, decoded.header)
+    rgb, given_mask = decoded.rgb, _read_mask(mask, image, decoded.header)
     if checkpoint is not None:
         model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
         meaning = Weights.TRAINED
@@ -157,11 +157,11 @@ def explain(
         maps = feature_maps(model, rgb)
         encoders = {encoder: [project(one) for one in levels] for encoder, levels in maps.items()}
         make_folder(output.parent)
-        write_picture(output, rgb, _colouring(model, meaning, rgb, truth), encoders)
+        write_figure(output, rgb, _colouring(model, meaning, rgb, given_mask), encoders)
     print(output)
 
 
-def _truth(mask: Path | None, image: Path, header: Header) -> NDArray[np.uint8] | None:
+def _read_mask(mask: Path | None, image: Path, header: Header) -> NDArray[np.uint8] | None:
     if mask is None:
         return None
     from dsunet.data.checks import alignment_fault
@@ -185,14 +185,14 @@ def _warn_if_random(weights: Weights) -> None:
 
 
 def _colouring(
-    model: DSUNet, weights: Weights, rgb: NDArray[np.uint8], truth: NDArray[np.uint8] | None
+    model: DSUNet, weights: Weights, rgb: NDArray[np.uint8], given_mask: NDArray[np.uint8] | None
 ) -> Colouring:
     from dsunet.evaluation.predictors import TorchPredictor
+    from dsunet.explain.figure import Colouring
     from dsunet.explain.maps import Weights
-    from dsunet.explain.picture import Colouring
 
-    if truth is not None:
-        return Colouring.of_mask("the given mask", truth)
+    if given_mask is not None:
+        return Colouring.of_mask("the given mask", given_mask)
     if weights is Weights.TRAINED:
         with TorchPredictor(model) as predictor:
             return Colouring.of_mask("the predicted mask", predictor(rgb))

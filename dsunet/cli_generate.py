@@ -21,7 +21,7 @@ from dsunet_runtime.command_options import (
 
 EXAMPLES = examples(
     "dsunet generate -o scenes --count 1000 --seed 1",
-    "dsunet train --dataset scenes --preset nano --train-encoders -o runs/nano",
+    "dsunet generate -o scenes --camouflaged 0.5 --size 512",
 )
 
 

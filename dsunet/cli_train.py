@@ -46,8 +46,7 @@ _CHANGEABLE = ("epochs", "workers")
 """Options that may be given with --resume."""
 
 EXAMPLES = examples(
-    "dsunet train --dataset COD10K --sam2 sam2.1_hiera_large.pt --dinov2 dinov2_vitl14.pth \\",
-    "    --val-dataset CAMO -o runs/cod",
+    "dsunet train --dataset COD10K --val-dataset CAMO --sam2 FILE --dinov2 FILE -o runs/cod",
     "dsunet train --images images/ --masks masks/ --preset nano --train-encoders -o runs/nano",
     "dsunet train --resume runs/cod",
 )

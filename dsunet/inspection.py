@@ -8,7 +8,7 @@ from pathlib import Path
 from dsunet.checkpoint import open_checkpoint
 from dsunet.config import DSUNetConfig
 from dsunet.header import Content
-from dsunet.matching import not_finite, to_float32
+from dsunet.mismatch import not_finite, to_float32
 from dsunet.pretrained import encoder_hashes
 from dsunet.run_checkpoint import Notice
 from dsunet.weight_files import checkpoint_sha256

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dsunet.config import PRESETS, TIMM_PREFIX, DinoConfig, DSUNetConfig
 from dsunet.errors import CheckpointError
-from dsunet.matching import compare, to_float32
+from dsunet.mismatch import find_mismatch, to_float32
 from dsunet.model import DSUNet
 from dsunet.run_checkpoint import Notice
 from dsunet.states import Network, choose_state, find_states
@@ -159,7 +159,7 @@ def _download(name: str) -> dict[str, Tensor]:
 def _fit(tensors: dict[str, Tensor], encoder: nn.Module, source: str | Path) -> dict[str, Tensor]:
     """Convert tensors for an encoder.  A mismatch raises CheckpointError, with matching presets."""
     expected = encoder.state_dict()
-    mismatch = compare(tensors, expected)
+    mismatch = find_mismatch(tensors, expected)
     if mismatch:
         presets = " and ".join(_presets_with(tensors))
         hint = f"; it is an encoder of preset {presets}" if presets else ""

@@ -1,32 +1,32 @@
 #!/usr/bin/env bash
-# The whole chain as a user lives it, in plain commands: scenes, training, evaluation, export, masks.
+# The whole chain of commands: synthetic scenes, training, evaluation, export, masks.
 #
 #     examples/chain.sh [FOLDER] [SCENES] [EPOCHS]
 #
-# By default 200 scenes and two epochs of `nano`, some minutes on two cores: enough to see every step
-# work, not enough for good masks.  With your own images and masks, leave the first step out.
+# By default, it trains `nano` for two epochs on 200 scenes, which takes some minutes on two cores.
+# This is too short for good masks.  To use your own images and masks, omit the first step.
 set -euo pipefail
 folder=${1:-build/chain}
 scenes=${2:-200}
 epochs=${3:-2}
 
-# 1. Images and masks to learn from, and others to be judged on.
+# 1. Generate a training set and a held-out test set.
 dsunet generate -o "$folder/scenes" --count "$scenes" --seed 1
 dsunet generate -o "$folder/held-out" --count 20 --seed 2
 
-# 2. Training, from scratch since there are no weights of encoders: so they are trained too.
+# 2. Train from scratch, including the encoders, since there are no weights for them.
 dsunet train --dataset "$folder/scenes" --preset nano --train-encoders --epochs "$epochs" -o "$folder/run"
 
-# 3. Is it good?
+# 3. Evaluate the checkpoint.
 dsunet evaluate "$folder/run/checkpoint.safetensors" --dataset held-out="$folder/held-out" -o "$folder/report"
 
-# 4. An artifact, verified against PyTorch, and the same in half precision.
+# 4. Export artifacts in FP32 and FP16, verified against PyTorch.
 dsunet-export onnx "$folder/run/checkpoint.safetensors" -o "$folder/nano.onnx"
 dsunet-export onnx "$folder/run/checkpoint.safetensors" --precision fp16 -o "$folder/nano16.onnx"
 
-# 5. What did the export cost, in the paper's own metrics?
+# 5. Compare the artifacts with the checkpoint, in the paper's metrics.
 dsunet evaluate "$folder/run/checkpoint.safetensors" "$folder/nano.onnx" "$folder/nano16.onnx" \
     --dataset held-out="$folder/held-out"
 
-# 6. Masks.
+# 6. Predict masks.
 dsunet-run predict "$folder/nano.onnx" "$folder/held-out/Image" -o "$folder/masks" --overlay

@@ -1,8 +1,8 @@
-"""The whole chain with the checkpoint that ships: a photograph to its mask, and what exports cost.
+"""The whole chain with the demonstration checkpoint: export, prediction, engine, evaluation.
 
-Exports the checkpoint in float32 and in float16, masks a photograph, builds an engine, and judges
-PyTorch and both artifacts on generated scenes that were not trained on.  Ends with two tables.  The
-engine is built, not run: that needs the GPU that it is for.
+Exports the checkpoint in float32 and float16, predicts the mask of a photograph, builds an engine,
+and evaluates PyTorch and both artifacts on held-out synthetic scenes.  Prints two tables.  The
+engine is built but not run, since that needs its target GPU.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import dsunet_runtime
 from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
-from dsunet.evaluation.evaluating import evaluate_models
-from dsunet.evaluation.judging import Judge
+from dsunet.evaluation.evaluate import evaluate_models
 from dsunet.evaluation.predictors import open_predictor
+from dsunet.evaluation.scorer import Scorer
 from dsunet.evaluation.table import draw
 from dsunet.evaluation.testsets import TestSet
 from dsunet.scenes import write_scenes
@@ -38,7 +38,7 @@ PHOTOGRAPH = ROOT / "assets/camera.jpg"
 FOLDER = ROOT / "build/demo"
 GPU = "rtx4090"
 SCENES, SCENES_SEED = 40, 2
-"""Held out: the checkpoint was trained on scenes of seeds 1 and 4."""
+"""Held-out scenes: the checkpoint was trained on those of seeds 1 and 4."""
 
 
 def main() -> None:
@@ -53,16 +53,16 @@ def main() -> None:
 
     watch = time.perf_counter()
     write_scenes(FOLDER / "scenes", SCENES, SCENES_SEED)
-    with Judge() as judge:
+    with Scorer() as scorer:
         evaluation = evaluate_models(
             [checkpoint, full, half],
             [TestSet.of_dataset("held-out scenes", FOLDER / "scenes")],
             open_predictor,
-            judge,
+            scorer,
             FOLDER / "scene_masks",
             sys.stderr,
         )
-    tell("generate, predict, judge", watch, f"{SCENES} scenes, three models")
+    tell("generate, predict, evaluate", watch, f"{SCENES} scenes, three models")
 
     for check in manifest.verification:
         print(
@@ -71,16 +71,16 @@ def main() -> None:
         )
     print(f"\n{draw(evaluation)}")
     print(f"\nOverlay: {(FOLDER / 'camera_overlay.jpg').relative_to(ROOT)}")
-    print("The checkpoint is small and learnt from drawn scenes: docs/DEMONSTRATION.md")
+    print("The checkpoint is small and was trained on synthetic scenes: docs/DEMONSTRATION.md")
 
 
 def tell(stage: str, start: float, result: str) -> None:
-    """A line of the table, as soon as its stage is over."""
+    """Print a row of the table."""
     print(f"{stage:28}{time.perf_counter() - start:8.2f}  {result}", flush=True)
 
 
 def export(checkpoint: Path, output: Path, precision: ExportPrecision) -> Manifest:
-    """The checkpoint as an artifact, verified."""
+    """Export the checkpoint as a verified artifact."""
     watch = time.perf_counter()
     origin = WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
     options = ExportOptions(precision=precision)
@@ -90,14 +90,14 @@ def export(checkpoint: Path, output: Path, precision: ExportPrecision) -> Manife
     fewer = 1 - manifest.macs / manifest.rewrites[0].macs_before
     result = (
         f"{output.relative_to(ROOT)}, {output.stat().st_size / 1e6:,.1f} MB, "
-        f"{manifest.macs / 1e9:,.2f} G multiply-adds, {fewer:.1%} fewer than plain"
+        f"{manifest.macs / 1e9:,.2f} G multiply-adds, {fewer:.1%} fewer than the unoptimised graph"
     )
     tell(f"export, verify, {manifest.precision.compute}", watch, result)
     return manifest
 
 
 def mask_photograph(artifact: Path) -> None:
-    """Writes the photograph's mask and overlay."""
+    """Write the mask and the overlay of the photograph."""
     with dsunet_runtime.load(artifact) as segmenter:
         watch = time.perf_counter()
         mask = segmenter(PHOTOGRAPH)
@@ -107,7 +107,7 @@ def mask_photograph(artifact: Path) -> None:
 
 
 def build(artifact: Path) -> None:
-    """Builds an engine of the float16 artifact."""
+    """Build an engine of the float16 artifact."""
     watch = time.perf_counter()
     output = FOLDER / "nano.engine"
     options = EngineOptions()

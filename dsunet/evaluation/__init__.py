@@ -1,1 +1,1 @@
-"""How good masks are, in the field's own metrics, and the paper's figures to put beside them."""
+"""Evaluation of masks: metrics, tables and reports, and the paper's published values."""

@@ -84,23 +84,23 @@ class Curves:
     recall: Curve
 
 
-def score_image(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> ImageScores:
+def score_image(prediction: NDArray[np.uint8], ground_truth: NDArray[np.uint8]) -> ImageScores:
     """Score one mask against its ground truth.
 
     Args:
         prediction: Predicted mask H×W, 0 to 255.
-        truth: Ground-truth mask H×W; values above 128 are the object.
+        ground_truth: Ground-truth mask H×W; values above 128 are the object.
 
     Raises:
         EvaluationError: The shapes differ.
     """
-    if prediction.shape != truth.shape or prediction.ndim != 2 or not prediction.size:
+    if prediction.shape != ground_truth.shape or prediction.ndim != 2 or not prediction.size:
         raise EvaluationError(
-            f"the prediction has shape {prediction.shape}, the ground truth {truth.shape}: "
+            f"the prediction has shape {prediction.shape}, the ground truth {ground_truth.shape}: "
             "resample the prediction to the size of the ground truth"
         )
     library = _Library()
-    levels, inside = prepare_data(prediction, truth)
+    levels, inside = prepare_data(prediction, ground_truth)
     with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, for the mean of an empty array
         for measure in library.measures:

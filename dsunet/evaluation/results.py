@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dsunet.evaluation.judging import Judged
 from dsunet.evaluation.metrics import Scores, summarize
 from dsunet.evaluation.published import PublishedRow, rows_for
+from dsunet.evaluation.scorer import ScoredMask
 from dsunet.evaluation.testsets import TestSet
 from dsunet_runtime.message_text import readable
 
@@ -23,18 +23,18 @@ class Result:
     """The scores of one model on one dataset."""
 
     model: str
-    judged: Sequence[Judged]
+    scored: Sequence[ScoredMask]
     scores: Scores
 
     @classmethod
-    def of(cls, model: str, judged: Sequence[Judged]) -> Result:
+    def of(cls, model: str, scored: Sequence[ScoredMask]) -> Result:
         """Summarise the scores of all masks.  Raises EvaluationError if there are none."""
-        return cls(readable(model), judged, summarize([one.scores for one in judged]))
+        return cls(readable(model), scored, summarize([one.scores for one in scored]))
 
     @property
     def undefined(self) -> list[str]:
         """Stems whose S-measure is NaN in py_sod_metrics, which makes that of the dataset NaN."""
-        return [one.case.stem for one in self.judged if math.isnan(one.scores.s_measure)]
+        return [one.case.stem for one in self.scored if math.isnan(one.scores.s_measure)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class DatasetResults:
     @property
     def resampled(self) -> int:
         """Number of masks that were resampled to the size of their ground truth."""
-        return max(sum(one.is_resampled for one in result.judged) for result in self.results)
+        return max(sum(one.is_resampled for one in result.scored) for result in self.results)
 
     @property
     def title(self) -> str:

@@ -25,7 +25,7 @@ class Case:
     stem: str
     image: Path | None
     prediction: Path
-    truth: Path
+    ground_truth: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def check_fit(cases: Iterable[Case], *, resize: bool) -> None:
 
 def _misfits(case: Case, *, resize: bool) -> Iterator[Fault]:
     try:
-        truth = read_header(case.truth)
+        truth = read_header(case.ground_truth)
         of_prediction = alignment_fault(
             case.prediction, read_header(case.prediction), "ground truth", truth
         )

@@ -1,4 +1,4 @@
-"""Backgrounds: rooms, horizons, patches, clutter, all of it what nobody would point at."""
+"""Backgrounds without a salient object: rooms, horizons, patches, clutter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dsunet.scenes.patterns import ANY, GROUND, MADE, smooth
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """Pixels, and the materials that they were painted with, the most prominent one first."""
+    """A background image and its materials, the most prominent one first."""
 
     colours: Colours
     materials: list[Material]
@@ -30,7 +30,7 @@ def random_background(shape: Shape, rng: np.random.Generator) -> Background:
 
 
 def habitat(shape: Shape, rng: np.random.Generator) -> Background:
-    """What an animal hides in: one rich texture, perhaps with patches of another."""
+    """A habitat for a camouflaged animal: one rich texture, perhaps with patches of another."""
     material = random_material(rng, GROUND, natural_ramp(rng))
     colours = paint(material, shape, rng)
     materials = [material]

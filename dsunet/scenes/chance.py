@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def pick(rng: np.random.Generator, choices: Sequence[tuple[T, float]]) -> T:
-    """One of the choices; the number beside each says how often, compared with the others."""
+    """Choose one of the items; the number beside each is its relative weight."""
     weights = np.array([weight for _, weight in choices], float)
     index = rng.choice(len(choices), p=weights / weights.sum())
     return choices[index][0]

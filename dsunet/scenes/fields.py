@@ -17,12 +17,12 @@ Shape = tuple[int, int]
 
 
 def side_of(shape: Shape) -> float:
-    """The side of a square of the same area, in pixels: what sizes are told in."""
+    """Side of a square of the same area in pixels, the unit of sizes."""
     return float(np.sqrt(shape[0] * shape[1]))
 
 
 def coordinates(shape: Shape, angle: float = 0.0) -> tuple[Field, Field]:
-    """X and y of every pixel in sides, turned by `angle` in radians."""
+    """X and y of every pixel in units of `side_of`, rotated by `angle` in radians."""
     side = side_of(shape)
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32) / np.float32(side)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -30,13 +30,13 @@ def coordinates(shape: Shape, angle: float = 0.0) -> tuple[Field, Field]:
 
 
 def resized(field: Field, shape: Shape) -> Field:
-    """A field of another size: smooth when enlarged, averaged when reduced."""
+    """Resize a field, with interpolation when enlarged and averaging when reduced."""
     image = Image.fromarray(field)
     return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
 
 
 def blurred(field: Field, sigma: float) -> Field:
-    """A field that is blurred as by a Gaussian of `sigma` pixels, or nearly."""
+    """Blur a field approximately by a Gaussian of `sigma` pixels."""
     if sigma < 0.3:
         return field
     if sigma < 2.0:
@@ -49,13 +49,13 @@ def blurred(field: Field, sigma: float) -> Field:
 
 
 def smoothstep(field: Field, low: float, high: float) -> Field:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """Smoothstep: 0 below `low`, 1 above `high`, smooth between."""
     t = np.clip((field - np.float32(low)) / np.float32(high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def squashed(field: Field) -> Field:
-    """A field of mean 0 and deviation 1 as values from 0 to 1, spread evenly."""
+    """Convert a field of mean 0 and deviation 1 to uniformly distributed values, 0 to 1."""
     return np.asarray(0.5 + 0.5 * np.tanh(np.float32(0.85) * field), np.float32)
 
 

@@ -1,4 +1,4 @@
-"""What a camera does to a scene: focus, exposure, colour, noise, compression."""
+"""Camera effects: focus, exposure, colour, noise, compression."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dsunet.scenes.noise import cloud
 
 
 def defocused(colours: Colours, sigma: float, sharp_row: float | None) -> Colours:
-    """Out of focus, by `sigma` pixels; but not around row `sharp_row`, if there is one."""
+    """Defocus by `sigma` pixels, except around row `sharp_row` if given."""
     soft = np.stack([blurred(colours[..., c], sigma) for c in range(3)], -1)
     if sharp_row is None:
         return soft
@@ -23,7 +23,7 @@ def defocused(colours: Colours, sigma: float, sharp_row: float | None) -> Colour
 
 
 def photographed(colours: Colours, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """An image H×W×3, 0 to 255, as a camera might have stored it."""
+    """Apply camera effects; returns an image H×W×3, 0 to 255."""
     colours = _exposed(colours, rng)
     if rng.random() < 0.3:
         colours = _vignetted(colours, strength=rng.uniform(0.1, 0.4))
@@ -36,9 +36,9 @@ def photographed(colours: Colours, rng: np.random.Generator) -> NDArray[np.uint8
 
 
 def _exposed(colours: Colours, rng: np.random.Generator) -> Colours:
-    """With a white balance, an exposure and a contrast."""
+    """Apply a random white balance, exposure and contrast."""
     colours = colours * (1 + 0.06 * rng.standard_normal(3)).astype(np.float32)
-    # What is dark or bright as a whole is brought half way to the middle, or more.
+    # The exposure of dark and bright images is corrected by half or more.
     wanted = rng.normal(0.45, 0.08)
     colours *= np.float32((wanted / float(colours.mean())) ** rng.uniform(0.4, 0.9))
     gain = np.float32(np.exp(rng.normal(0.05, 0.2)))
@@ -47,14 +47,14 @@ def _exposed(colours: Colours, rng: np.random.Generator) -> Colours:
 
 
 def _vignetted(colours: Colours, strength: float) -> Colours:
-    """Darker towards the corners."""
+    """Apply vignetting: darker towards the corners."""
     height, width = colours.shape[:2]
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     return np.asarray(colours * (1 - strength * (x**2 + y**2) / 2)[..., None], np.float32)
 
 
 def _noisy(colours: Colours, rng: np.random.Generator) -> Colours:
-    """With a sensor's noise: coloured and fine, or grey and coarse as film has it."""
+    """Add noise: fine and coloured as of a sensor, or coarse and grey as of film."""
     shape = (colours.shape[0], colours.shape[1])
     coarse = rng.random() < 0.3
     noise = rng.standard_normal((*shape, 1 if coarse else 3), dtype=np.float32)
@@ -64,7 +64,7 @@ def _noisy(colours: Colours, rng: np.random.Generator) -> Colours:
 
 
 def _stored(colours: Colours, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """In 8 bits, a little unsharp, and mostly through JPEG."""
+    """Convert to 8 bits, slightly blurred and mostly JPEG-compressed."""
     image = Image.fromarray((np.clip(colours, 0, 1) * 255).astype(np.uint8))
     blur = rng.uniform(0, 0.0022) * side_of((image.height, image.width))
     image = image.filter(ImageFilter.GaussianBlur(blur))

@@ -22,12 +22,12 @@ class Material:
 
 
 def random_material(rng: np.random.Generator, families: tuple[Family, ...], ramp: Ramp) -> Material:
-    """A material of these families and colours."""
+    """A material with a pattern of these families and with these colours."""
     return Material(random_pattern(rng, families), ramp, mottling=float(rng.uniform(0.0, 0.07)))
 
 
 def related(material: Material, rng: np.random.Generator, amount: float) -> Material:
-    """Another material that is `amount`, 0 to 1, away: in scale, direction, brightness, colour."""
+    """Vary a material by `amount`, 0 to 1, in scale, direction, brightness and colour."""
     pattern = replace(
         material.pattern,
         frequency=material.pattern.frequency * float(2 ** (amount * rng.choice((-1, 1)))),

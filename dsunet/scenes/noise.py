@@ -19,7 +19,7 @@ def cloud(shape: Shape, rng: np.random.Generator, slope: float, lowest: float = 
 
 
 def drift(shape: Shape, rng: np.random.Generator, slope: float) -> Field:
-    """A cloud without its fine scales, which is quicker."""
+    """A cloud without its fine scales, which is faster."""
     return resized(cloud((max(8, shape[0] // 4), max(8, shape[1] // 4)), rng, slope), shape)
 
 

@@ -8,16 +8,16 @@ import numpy as np
 
 from dsunet.scenes.fields import Colours, Field, Shape
 from dsunet.scenes.figures import Figure, Stance
-from dsunet.scenes.lighting import Light, body_size, facing, lit, rounded
+from dsunet.scenes.light import Light, body_size, facing, lit, rounded
 from dsunet.scenes.materials import Material, paint
 from dsunet.scenes.outlines import Points, coverage, turned
 from dsunet.scenes.wardrobes import Wardrobe
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """A part in the image: what it covers, H×W, 0 to 1, of which material, and whether it lies flat
-    on the layers before it.
+class PlacedPart:
+    """A part in the image: its coverage H×W, 0 to 1, its material, and whether it is flat on the
+    parts before it.
     """
 
     coverage: Field
@@ -27,17 +27,17 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """An object in the image: what all of it covers, H×W, 0 to 1, half its thickness in pixels, and
-    its layers, the hindmost first.
+    """An object in the image: its coverage H×W, 0 to 1, half its thickness in pixels, and its parts
+    from back to front.
     """
 
     coverage: Field
     size: float
-    layers: list[Layer]
+    layers: list[PlacedPart]
 
     @property
     def foot(self) -> float:
-        """The lowest row that it reaches."""
+        """The lowest row of the object."""
         return float(np.flatnonzero(self.coverage.any(1)).max(initial=0))
 
     def painted(self, rng: np.random.Generator, light: Light, relief: float) -> Colours:
@@ -65,17 +65,19 @@ def place(
     shape: Shape,
     figure: Figure,
     clothes: Wardrobe,
-    share: float,
+    fraction: float,
     column: float,
     room: float,
 ) -> Body:
-    """A figure that covers about `share` of the image, around `column`, 0 left to 1 right, and is
-    at most `room` times as high and wide as the image.
+    """Place a figure so that it covers about `fraction` of the image.
+
+    It is centred near `column`, 0 (left) to 1 (right), and at most `room` times as high and wide as
+    the image.
     """
     corners = _posed(rng, figure)
     if figure.stance is Stance.FROM_BELOW:
-        share = min(2 * share, 0.85)  # people are seen so from near
-    scale = np.sqrt(share * shape[0] * shape[1] / _area(corners))
+        fraction = min(2 * fraction, 0.85)  # as people are in close-ups
+    scale = np.sqrt(fraction * shape[0] * shape[1] / _area(corners))
     low, high = _extent(corners)
     scale = min(scale, room * shape[1] / (high[0] - low[0]), room * shape[0] / (high[1] - low[1]))
     at = np.array([shape[1] * column, shape[0] * rng.normal(0.52, 0.08)])
@@ -88,7 +90,7 @@ def place(
 
 def _dressed(figure: Figure, placed: list[list[Points]], shape: Shape, clothes: Wardrobe) -> Body:
     whole = np.zeros(shape, np.float32)
-    layers: list[Layer] = []
+    layers: list[PlacedPart] = []
     for part, polygons in zip(figure.parts, placed, strict=True):
         cover = coverage(polygons, shape)
         if part.hole:
@@ -98,12 +100,12 @@ def _dressed(figure: Figure, placed: list[list[Points]], shape: Shape, clothes: 
             cover = np.minimum(cover, whole)
         else:
             whole = np.maximum(whole, cover)
-        layers.append(Layer(cover, clothes[part.stuff], flat=part.detail))
+        layers.append(PlacedPart(cover, clothes[part.stuff], flat=part.detail))
     return Body(whole, body_size(whole), layers)
 
 
 def _posed(rng: np.random.Generator, figure: Figure) -> list[list[Points]]:
-    """The figure's corners: flipped, turned as it may be, bent by a slow wave, squeezed."""
+    """Transform the figure's corners: flip, rotate as allowed, bend by a slow wave, squeeze."""
     flip = rng.choice((-1, 1))
     angle = rng.uniform(0, 2 * np.pi) if figure.stance is Stance.FREE else rng.normal(0, 0.1)
     squeeze = np.array([np.exp(rng.normal(0, 0.12)), 1.0])
@@ -122,7 +124,7 @@ def _extent(corners: list[list[Points]]) -> tuple[Points, Points]:
 
 
 def _area(corners: list[list[Points]]) -> float:
-    """Of the union of the polygons."""
+    """Area of the union of the polygons."""
     low, high = _extent(corners)
     scale = 64 / float((high - low).max())
     moved = [(points - low) * scale for polygons in corners for points in polygons]

@@ -25,7 +25,7 @@ def occlude(
     cover = coverage(polygons, shape)
     thick = max(1.0, 0.008 * side_of(shape))
     surface = paint(material, shape, rng)
-    # Against the light or in it: told from what is behind it.
+    # Backlit or lit, so that it contrasts with the background.
     surface *= rng.uniform(0.3, 0.6) if surface.mean() > 0.35 else rng.uniform(1.6, 2.2)
     surface *= (0.55 + 0.5 * blurred(cover, thick))[..., None]
     if rng.random() < 0.4:

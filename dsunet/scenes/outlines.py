@@ -24,7 +24,7 @@ def ellipse(x: float, y: float, across: float, down: float, angle: float = 0.0) 
 
 
 def superellipse(across: float, down: float, power: float) -> Points:
-    """Between a star (power below 1), an ellipse (2) and a rectangle (large)."""
+    """A superellipse: a star (power below 1), an ellipse (2) or nearly a rectangle (large)."""
     t = np.linspace(0, 2 * np.pi, 96, endpoint=False)
     cos, sin = np.cos(t), np.sin(t)
     return np.stack(
@@ -47,7 +47,7 @@ def fourier(rng: np.random.Generator, roughness: float, harmonics: int = 7) -> P
 
 
 def limb(joints: Sequence[tuple[float, float]], radii: Sequence[float]) -> list[Points]:
-    """A rounded tube through joints, each of its own radius."""
+    """A rounded tube through joints, with a radius for each."""
     shapes = [ellipse(x, y, radius, radius) for (x, y), radius in zip(joints, radii, strict=True)]
     for i in range(len(joints) - 1):
         start, end = np.asarray(joints[i], float), np.asarray(joints[i + 1], float)
@@ -67,23 +67,23 @@ def limb(joints: Sequence[tuple[float, float]], radii: Sequence[float]) -> list[
 
 
 def mirrored(points: Points) -> Points:
-    """Left and right exchanged."""
+    """Mirror polygons left to right."""
     return np.asarray(points * np.array((-1, 1)))
 
 
 def shifted(points: Points, x: float, y: float) -> Points:
-    """Moved right by x and down by y."""
+    """Move polygons right by x and down by y."""
     return np.asarray(points + np.array((x, y)))
 
 
 def turned(points: Points, angle: float) -> Points:
-    """Turned around 0 by `angle` in radians."""
+    """Rotate polygons around 0 by `angle` in radians."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]))
 
 
 def coverage(polygons: Sequence[Points], shape: Shape) -> Field:
-    """How much of each pixel the union of the polygons covers, 0 to 1; corners in pixels."""
+    """Fraction of each pixel that the union of the polygons covers; corners are in pixels."""
     height, width = shape
     image = Image.new("L", (width * _SAMPLES, height * _SAMPLES))
     draw = ImageDraw.Draw(image)

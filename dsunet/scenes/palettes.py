@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Ramp = NDArray[np.float32]
 """Colours K×3, RGB, 0 to 1, from a pattern's lowest to its highest values."""
 
-# Hue, saturation and value with their spreads, of what photographs are full of.
+# Mean and standard deviation of hue, saturation and value of common colours in photographs.
 _NATURAL = (
     ((0.27, 0.45, 0.38), (0.04, 0.15, 0.15)),  # leaves
     ((0.20, 0.45, 0.50), (0.03, 0.15, 0.15)),  # dry grass
@@ -53,7 +53,7 @@ def skin_ramp(rng: np.random.Generator) -> Ramp:
 
 
 def distance(first: Ramp, second: Ramp) -> float:
-    """How far the mean colours of two ramps (or images) are apart: 0.05 is little, 0.4 much."""
+    """Distance of the mean colours of two ramps or images: 0.05 is small, 0.4 is large."""
     red, green, blue = first.reshape(-1, 3).mean(0) - second.reshape(-1, 3).mean(0)
     light = 0.3 * red + 0.6 * green + 0.1 * blue
     return float(
@@ -64,18 +64,18 @@ def distance(first: Ramp, second: Ramp) -> float:
 def _ramp(
     rng: np.random.Generator,
     middle: tuple[float, float, float],
-    spread: tuple[float, float, float],
+    deviation: tuple[float, float, float],
 ) -> Ramp:
     count = int(rng.integers(2, 6))
     hue, saturation, value = (
-        m + s * rng.standard_normal() for m, s in zip(middle, spread, strict=True)
+        m + s * rng.standard_normal() for m, s in zip(middle, deviation, strict=True)
     )
     contrast = rng.uniform(0.06, 0.4)
     values = value + contrast * (np.sort(rng.random(count)) - 0.5)
     colours = [
         colorsys.hsv_to_rgb(
-            (hue + 0.6 * spread[0] * rng.standard_normal()) % 1,
-            float(np.clip(saturation + 0.5 * spread[1] * rng.standard_normal(), 0, 1)),
+            (hue + 0.6 * deviation[0] * rng.standard_normal()) % 1,
+            float(np.clip(saturation + 0.5 * deviation[1] * rng.standard_normal(), 0, 1)),
             float(np.clip(v, 0.02, 1)),
         )
         for v in values

@@ -28,7 +28,7 @@ class Pattern:
 
 
 def random_pattern(rng: np.random.Generator, families: tuple[Family, ...]) -> Pattern:
-    """One of these families, with random parameters."""
+    """A pattern of one of these families, with random parameters."""
     return Pattern(
         draw=families[rng.integers(len(families))],
         frequency=float(np.exp(rng.uniform(np.log(5), np.log(40)))),
@@ -169,7 +169,7 @@ def _slate(rng: np.random.Generator) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 
 def _from_slate(image: Image.Image, shape: Shape) -> Field:
-    """The square drawing over the image, without a change of proportions."""
+    """Resize a square drawing to cover the image, without a change of aspect ratio."""
     height, width = shape
     scale = _SLATE / max(height, width)
     box = (0.0, 0.0, width * scale, height * scale)

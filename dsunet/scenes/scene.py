@@ -13,7 +13,7 @@ from dsunet.scenes.backgrounds import Background, habitat, random_background
 from dsunet.scenes.fields import Shape, side_of
 from dsunet.scenes.figures import random_make
 from dsunet.scenes.finish import defocused, photographed
-from dsunet.scenes.lighting import cast_shadow, random_light, uneven
+from dsunet.scenes.light import cast_shadow, random_light, uneven
 from dsunet.scenes.objects import Body, place
 from dsunet.scenes.occluders import occlude
 from dsunet.scenes.wardrobes import camouflaged_wardrobe, salient_wardrobe
@@ -129,7 +129,7 @@ def _bodies(
     """One object, or two or three side by side, mostly of the same sort."""
     count = int(rng.choice((1, 2, 3), p=_STYLES[kind].counts))
     near = count == 1 and rng.random() < _CLOSE_UP
-    share = rng.uniform(0.4, 0.85) if near else float(np.exp(rng.normal(np.log(0.18), 0.75)))
+    fraction = rng.uniform(0.4, 0.85) if near else float(np.exp(rng.normal(np.log(0.18), 0.75)))
     room = 1.7 if near else 1.1
     dress = camouflaged_wardrobe if kind is Kind.CAMOUFLAGED else salient_wardrobe
     clothes = dress(rng, background)
@@ -139,6 +139,6 @@ def _bodies(
         column = float(rng.normal((index + 0.5) / count, 0.12 / count))
         other = index and rng.random() < 0.25
         figure = (random_make(rng) if other else make)(rng)
-        each = float(np.clip(share / count**0.7, 0.025, 0.85))
+        each = float(np.clip(fraction / count**0.7, 0.025, 0.85))
         bodies.append(place(rng, shape, figure, clothes, each, column, room))
     return bodies

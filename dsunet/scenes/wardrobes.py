@@ -1,4 +1,4 @@
-"""Wardrobes: what the parts of an object are made of, by the background that it is seen before."""
+"""Wardrobes: the materials of an object's parts, chosen for its background."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DISGUISE = (0.3, 0.6)
 
 
 def camouflaged_wardrobe(rng: np.random.Generator, background: Background) -> Wardrobe:
-    """The background's own material, a little off in scale, direction, brightness and colour."""
+    """The background's material, slightly varied in scale, direction, brightness and colour."""
     material = background.materials[0]
     main = related(material, rng, rng.uniform(*_DISGUISE))
     second = related(material, rng, rng.uniform(*_DISGUISE))
@@ -26,7 +26,7 @@ def camouflaged_wardrobe(rng: np.random.Generator, background: Background) -> Wa
 
 
 def salient_wardrobe(rng: np.random.Generator, background: Background) -> Wardrobe:
-    """A material that stands out, and others that go with it or do not."""
+    """A material that stands out, and other materials, which may match it."""
     main = _outstanding(rng, background)
     if rng.random() < 0.5:
         second, third = related(main, rng, 0.5), related(main, rng, 0.8)

@@ -14,12 +14,12 @@ from dsunet.errors import MissingExtraError
 from dsunet.training.options import TrainingOptions
 
 if TYPE_CHECKING:
-    from dsunet.training.report import Report
+    from dsunet.training.progress_report import ProgressReport
 
 __all__ = ["TrainingOptions", "resume", "train"]
 
 
-def train(options: TrainingOptions, report: Report | None = None) -> None:
+def train(options: TrainingOptions, report: ProgressReport | None = None) -> None:
     """Train a DSU-Net into the run folder `options.output`.
 
     Args:
@@ -48,7 +48,7 @@ def train(options: TrainingOptions, report: Report | None = None) -> None:
 
 def resume(
     path: Path,
-    report: Report | None = None,
+    report: ProgressReport | None = None,
     *,
     epochs: int | None = None,
     workers: int | None = None,

@@ -13,10 +13,11 @@ from dsunet.run_checkpoint import find_checkpoint
 from dsunet.training.data import TrainingData
 from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions
-from dsunet.training.report import Report
+from dsunet.training.progress_report import ProgressReport
 from dsunet.weight_files import checkpoint_sha256
+from dsunet_runtime import __version__
 
-_PACKAGES = ("dsunet", "torch", "lightning-fabric", "timm", "sam2", "numpy", "pillow")
+_PACKAGES = ("torch", "lightning-fabric", "timm", "sam2", "numpy", "pillow")
 
 
 def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> dict[str, Any]:
@@ -35,13 +36,14 @@ def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> dic
         and checkpoint_sha256(find_checkpoint(options.checkpoint)),
         "versions": {
             "python": platform.python_version(),
+            "dsunet": __version__,
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
     }
 
 
 def check_unchanged(
-    config: dict[str, Any], ours: dict[str, Any], folder: RunFolder, report: Report
+    config: dict[str, Any], ours: dict[str, Any], folder: RunFolder, report: ProgressReport
 ) -> None:
     """Raise TrainingError if the initial weights have changed; report changed packages."""
     for name in ("encoders", "checkpoint_sha256"):

@@ -10,7 +10,7 @@ import torch
 
 from dsunet.errors import CheckpointError, DataError, TrainingError
 from dsunet.training.folder import RunFolder
-from dsunet.training.loading import is_lack_of_shared_memory, shared_memory_fault
+from dsunet.training.loader import is_lack_of_shared_memory, shared_memory_fault
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.errors import RuntimeFault
 

@@ -20,11 +20,11 @@ from dsunet.training.curve import draw_curve
 from dsunet.training.data import TrainingData, evenly_spaced
 from dsunet.training.feature_cache import FeatureCache
 from dsunet.training.folder import Row, RunFolder
-from dsunet.training.loading import open_loader
+from dsunet.training.loader import open_loader
 from dsunet.training.model import trains_encoders
 from dsunet.training.options import Precision, TrainingOptions
 from dsunet.training.progress import memory_in_use
-from dsunet.training.report import Report, in_words
+from dsunet.training.progress_report import ProgressReport, in_words
 from dsunet.training.schedule import learning_rate
 from dsunet.training.state import Position, load_state, save_state
 from dsunet.training.step import Stepper
@@ -48,7 +48,7 @@ class Training:
         data: TrainingData,
         folder: RunFolder,
         run: str,
-        report: Report,
+        report: ProgressReport,
         cache: FeatureCache | None = None,
     ) -> None:
         self._fabric, self._options, self._data = fabric, options, data

@@ -17,17 +17,17 @@ from lightning_fabric import Fabric
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from dsunet.errors import TrainingError
-from dsunet.training.caching import filled_cache
-from dsunet.training.checkpointing import checkpoint_blocks
 from dsunet.training.data import TrainingData, find_data
 from dsunet.training.description import check_unchanged, describe
 from dsunet.training.faults import last_line, named_faults, resumable
+from dsunet.training.feature_extraction import extract_features
 from dsunet.training.folder import RunFolder
 from dsunet.training.loop import Training
 from dsunet.training.model import starting_model
 from dsunet.training.options import Precision, TrainingOptions
 from dsunet.training.progress import start_line
-from dsunet.training.report import Report
+from dsunet.training.progress_report import ProgressReport
+from dsunet.training.recomputation import recompute_blocks
 from dsunet.training.schedule import learning_rate
 from dsunet.training.state import Position
 from dsunet.training.tensorboard import require_tensorboard
@@ -41,16 +41,16 @@ _STRATEGIES = {"cpu": "ddp_fork", "cuda": "ddp_spawn"}
 """Lightning's strategy for several processes; a process that uses CUDA cannot be forked."""
 
 
-def train(options: TrainingOptions, report: Report | None = None) -> None:
+def train(options: TrainingOptions, report: ProgressReport | None = None) -> None:
     """See `dsunet.training.train`."""
     folder = RunFolder(options.output)
     folder.refuse_started()
-    _launch(options, find_data(options), folder, report or Report(), None)
+    _launch(options, find_data(options), folder, report or ProgressReport(), None)
 
 
 def resume(
     path: Path,
-    report: Report | None = None,
+    report: ProgressReport | None = None,
     *,
     epochs: int | None = None,
     workers: int | None = None,
@@ -74,14 +74,14 @@ def resume(
             f"the images or masks have changed since {path} was started: restore them, or start a "
             "new run"
         )
-    _launch(options, data, folder, report or Report(), config)
+    _launch(options, data, folder, report or ProgressReport(), config)
 
 
 def _launch(
     options: TrainingOptions,
     data: TrainingData,
     folder: RunFolder,
-    report: Report,
+    report: ProgressReport,
     config: dict[str, Any] | None,
 ) -> None:
     if options.tensorboard:
@@ -104,7 +104,7 @@ def _run(
     options: TrainingOptions,
     data: TrainingData,
     folder: RunFolder,
-    report: Report,
+    report: ProgressReport,
     config: dict[str, Any] | None,
 ) -> None:
     """Train in one process; `config` is that of a run to resume."""
@@ -118,9 +118,9 @@ def _run(
         found = describe(options, model, data)
         if config is not None:
             check_unchanged(config, found, folder, report)
-        cache = filled_cache(fabric, options, model, data, report)
+        cache = extract_features(fabric, options, model, data, report)
         if options.checkpointing:
-            checkpoint_blocks(model)
+            recompute_blocks(model)
         begun = config or {"run": uuid.uuid4().hex, **found}
         training = Training(fabric, options, model, data, folder, begun["run"], report, cache)
         if fabric.is_global_zero:
@@ -138,7 +138,7 @@ def _record_changes(
     options: TrainingOptions,
     position: Position,
     folder: RunFolder,
-    report: Report,
+    report: ProgressReport,
 ) -> None:
     """Record the changed options of a resumed run, and their position, in config.json."""
     before, epochs = config["options"]["epochs"], options.epochs

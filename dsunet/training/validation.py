@@ -36,8 +36,8 @@ def validate(predictor: TorchPredictor, pairs: Sequence[Pair]) -> dict[str, floa
 
 
 def _score(predictor: TorchPredictor, pair: Pair) -> ImageScores:
-    truth = read_mask(pair.mask)
-    return score_image(resized(predictor(read_image(pair.image)), truth.shape), truth)
+    ground_truth = read_mask(pair.mask)
+    return score_image(resized(predictor(read_image(pair.image)), ground_truth.shape), ground_truth)
 
 
 def write_overlays(predictor: TorchPredictor, pairs: Sequence[Pair], path: Path) -> None:

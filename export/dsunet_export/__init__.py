@@ -87,4 +87,4 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and miss no missp
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-"""An ONNX artifact as files: written whole or not at all, the manifest in its metadata."""
+"""Files of an ONNX artifact: written atomically, with the manifest in the metadata."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     import onnx_ir as ir  # an engine is built without it
 
 SINGLE_FILE_LIMIT = 1_900_000_000
-"""Bytes of weights; protobuf holds no message of 2 GiB, and the graph needs some room itself."""
+"""Largest weights, in bytes, in one file: protobuf messages are limited to 2 GiB with the graph."""
 
 
 def check_onnx_output(output: Path) -> None:
-    """Raise ExportError if no ONNX file can have this name."""
+    """Raise ExportError if an ONNX file cannot have this name."""
     _check_output(output, is_onnx(output), f"an ONNX file ends in {ONNX_SUFFIX}")
     _check_length(weights_file(output))
 
 
 def check_engine_output(output: Path) -> None:
-    """Raise ExportError if no engine can have this name."""
+    """Raise ExportError if an engine cannot have this name."""
     _check_output(output, is_engine(output), f"an engine ends in {ENGINE_SUFFIX} or .plan")
     _check_length(engine_manifest_file(output))
 
@@ -46,12 +46,12 @@ def check_name(path: Path) -> None:
     if not (is_plain_name(path.name) and is_unicode(path)):
         raise ExportError(
             f"{path}: its name goes into the manifest, so it must be UTF-8 without control "
-            f"characters, and so must its folder's"
+            f"characters, and so must that of its folder"
         )
 
 
 def _check_length(beside: Path) -> None:
-    """What is written beside an artifact has a longer name."""
+    """Raise ExportError if the longer name of the second file is too long."""
     try:
         beside.lstat()
     except FileNotFoundError:
@@ -62,11 +62,11 @@ def _check_length(beside: Path) -> None:
 
 @contextmanager
 def staging(output: Path) -> Iterator[Path]:
-    """A folder to write an artifact in, beside `output`, whose files then move to where it goes.
+    """Provide a temporary folder beside `output`; on success, move its files there.
 
-    If the context is left by an error, nothing moves.  An older artifact is replaced, weights
-    first; its manifest would tell if the machine stopped between the two.  What a killed process
-    left behind in the same place is removed.  Raises ExportError if the place cannot be written.
+    If the context is left by an error, nothing is moved.  An existing artifact is replaced, weights
+    first, so that its manifest shows an interruption between the two.  Folders left by killed
+    processes are removed.  Raises ExportError if the folder of `output` cannot be written.
     """
     with ExitStack() as stack:
         try:
@@ -79,10 +79,7 @@ def staging(output: Path) -> Iterator[Path]:
 
 
 def temporary_folder() -> AbstractContextManager[Path]:
-    """A folder for graphs that are only run; those that killed processes left are removed.
-
-    It is where the variable TMPDIR says.
-    """
+    """Provide a temporary folder for graphs, in TMPDIR.  Removes those of killed processes."""
     return staging_folder(Path(tempfile.gettempdir()))
 
 
@@ -98,13 +95,13 @@ def _publish(folder: Path, output: Path) -> None:
 
 
 def weights_file(output: Path) -> Path:
-    """Where an artifact keeps weights that one file cannot hold."""
+    """Return the path of the second file, for weights that do not fit into the first."""
     return output.with_name(f"{output.name}.data")
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """For writing a file, staged or not; raises ExportError if that does not succeed."""
+    """Raise ExportError if a file, staged or not, cannot be written in this context."""
     try:
         yield
     except OSError as error:
@@ -112,7 +109,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def save(model: ir.Model, path: Path) -> None:
-    """Write a model, its weights beside it as `NAME.onnx.data` if one file cannot hold them."""
+    """Write a model; weights that do not fit into one file go to `NAME.onnx.data` beside it."""
     import onnx_ir as ir
 
     values = [value.const_value for value in model.graph.initializers.values()]
@@ -123,23 +120,23 @@ def save(model: ir.Model, path: Path) -> None:
 
 
 def beside(artifact: Path) -> tuple[FileDigest, ...]:
-    """The other files of an artifact that is being written: weights that it does not hold."""
+    """Return the digests of the other files in a staged artifact's folder: its external weights."""
     files = sorted(artifact.parent.iterdir())
     return tuple(digest(file) for file in files if file != artifact)
 
 
 def replace_manifest(path: Path, manifest: Manifest) -> None:
-    """Put another manifest in the place of one that was appended."""
+    """Replace the manifest at the end of an ONNX file."""
     with path.open("r+b") as file:
         file.truncate(manifest.graph.size)
     append_manifest(path, manifest)
 
 
 def append_manifest(path: Path, manifest: Manifest) -> None:
-    """Put the manifest into the metadata of an ONNX file that has none.
+    """Append the manifest to an ONNX file as a metadata entry.
 
-    A protobuf message is the sum of its parts, so the metadata can follow the rest: the file, which
-    may hold gigabytes, is not written again.
+    Concatenated protobuf messages merge when they are parsed, so the file, which may hold
+    gigabytes, is not written again.
     """
     with path.open("ab") as file:
         file.write(encode_manifest(manifest))

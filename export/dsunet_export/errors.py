@@ -1,4 +1,4 @@
-"""What can go wrong in `dsunet_export`, and what each class means.
+"""The exceptions of `dsunet_export`.
 
 ExportError
 ├── VerificationError    the artifact does not compute what the model computes
@@ -9,17 +9,17 @@ from __future__ import annotations
 
 
 class ExportError(Exception):
-    """Base of every error this package raises on purpose; the message names the remedy."""
+    """Base class of the errors of this package; the message says what to do."""
 
 
 class VerificationError(ExportError):
-    """The artifact does not compute what the model computes, within the tolerance."""
+    """The artifact does not compute what the model computes within the tolerance."""
 
 
 class MissingExtraError(ExportError):
-    """An optional dependency is missing; the message holds the install command."""
+    """An optional dependency is missing; the message has the command that installs it."""
 
 
 def missing_package(error: ModuleNotFoundError) -> str:
-    """The top-level package that an import did not find."""
+    """Return the top-level package that an import did not find."""
     return str(error.name).partition(".")[0]

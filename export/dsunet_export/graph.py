@@ -1,4 +1,4 @@
-"""The modules that get exported: thin wrappers round DSUNet, one for each form of input."""
+"""The modules that are exported: thin wrappers around DSUNet, one for each input form."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, STRETCH_EPSILON
 
 
 class TensorsGraph(nn.Module):
-    """Normalised float images to logits."""
+    """The `tensors` form: normalised float32 images to logits."""
 
     def __init__(self, model: DSUNet) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, hiera: Tensor, dino: Tensor | None = None) -> Tensor:
-        """N×3×S×S and N×3×T×T to N×1×S×S, the fine logits."""
+        """Compute the fine logits N×1×S×S of images N×3×S×S and N×3×T×T."""
         logits: Tensor = self.model(hiera, dino).fine
         return logits
 
 
 class FramesGraph(nn.Module):
-    """8-bit frames to 8-bit masks: all image arithmetic inside."""
+    """The `frames` form: 8-bit images to 8-bit masks, with pre- and postprocessing."""
 
     def __init__(self, model: DSUNet, mask_form: MaskForm) -> None:
         super().__init__()
@@ -35,14 +35,14 @@ class FramesGraph(nn.Module):
         self.postprocess = Postprocess(mask_form)
 
     def forward(self, image: Tensor) -> Tensor:
-        """uint8 N×H×W×3 RGB to uint8 N×H×W."""
+        """Compute masks, uint8 N×H×W, of images, uint8 N×H×W×3 RGB."""
         logits = self.model(*self.preprocess(image)).fine
         mask: Tensor = self.postprocess(logits, (image.shape[1], image.shape[2]))
         return mask
 
 
 class Preprocess(nn.Module):
-    """8-bit frames to the encoders' inputs.  A module, so that its nodes have a name in common."""
+    """8-bit images to the encoders' inputs.  A module, so that its nodes share a name prefix."""
 
     scale: Tensor
     offset: Tensor
@@ -55,26 +55,26 @@ class Preprocess(nn.Module):
         self.register_buffer("offset", -mean / std, persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """uint8 N×H×W×3 RGB to N×3×S×S, normalised, for each size S."""
-        # The cast comes first: TensorRT-RTX takes 8-bit inputs into nothing else.
+        """Resample and normalise uint8 N×H×W×3 RGB to N×3×S×S, for each size S."""
+        # The cast comes first: TensorRT for RTX accepts 8-bit inputs only in a cast.
         pixels = image.float()
         return tuple(resample(pixels, side) * self.scale + self.offset for side in self.sizes)
 
 
 class Postprocess(nn.Module):
-    """Logits to 8-bit masks; a module for the same reason."""
+    """Logits to 8-bit masks.  A module, so that its nodes share a name prefix."""
 
     def __init__(self, mask_form: MaskForm) -> None:
         super().__init__()
         self.mask_form = mask_form
 
     def forward(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """N×1×h×w to uint8 N×H×W, `size` being (H, W)."""
+        """Convert logits N×1×h×w to masks, uint8 N×H×W, for `size` (H, W)."""
         return to_mask(logits, size, self.mask_form)
 
 
 def to_mask(logits: Tensor, size: tuple[int, int], form: MaskForm) -> Tensor:
-    """Logits N×1×h×w to a mask of the image's size, uint8 N×H×W (paper, section IV.C)."""
+    """Convert logits N×1×h×w to masks of the image's size, uint8 N×H×W (paper, section IV.C)."""
     mask = F.interpolate(logits, size, mode="bilinear").squeeze(1).sigmoid()
     if form is MaskForm.PROBABILITY:
         return (mask * 255 + 0.5).floor().to(torch.uint8)
@@ -84,5 +84,5 @@ def to_mask(logits: Tensor, size: tuple[int, int], form: MaskForm) -> Tensor:
 
 
 def example_inputs(config: DSUNetConfig, batch: int) -> dict[str, Tensor]:
-    """Zeros in the shapes that the network takes, by name, each N×3×S×S."""
+    """Return zero-filled network inputs N×3×S×S by name."""
     return {name: torch.zeros(batch, 3, side, side) for name, side in config.input_sizes.items()}

@@ -1,8 +1,8 @@
-"""The graph of an ONNX artifact, read from its file, with its weights from wherever they lie.
+"""Load the graph of an ONNX artifact, with external weights.
 
-onnx-ir reads weights beside a graph only if no link is on the way to them, because a graph may name
-any file.  Caches of downloads consist of links, though.  Here the manifest decides instead: weights
-are read from the files that it names, which are beside the artifact and whose hashes it holds.
+onnx-ir refuses symbolic links to external weights, because a graph may name any file; download
+caches consist of such links, though.  Here weights are read only from the files that the manifest
+lists, which are beside the artifact and whose hashes it records.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from dsunet_runtime.message_text import quote, reason
 
 
 def load_graph(path: Path, manifest: Manifest) -> ir.Model:
-    """Read the graph of an artifact whose files have been checked.
+    """Load the graph of an artifact whose files have been checked.
 
-    Weights are mapped into memory and only read when they are used.  None of the graph's tensors
-    refers to a file, so that the graph can be written anywhere.  Raises ExportError if the graph
-    cannot be read, ArtifactError if it reads files that the manifest does not name, and OSError if
-    a file cannot be read.
+    Weights are memory-mapped and read when they are used.  The tensors do not refer to files, so
+    the graph can be written anywhere.  Raises ExportError if the graph cannot be parsed,
+    ArtifactError if it refers to files that the manifest does not list, and OSError if a file
+    cannot be read.
     """
     check_weights_files(path, manifest)
     with graph_errors(path):
@@ -51,9 +51,9 @@ def load_graph(path: Path, manifest: Manifest) -> ir.Model:
 
 @contextmanager
 def graph_errors(*paths: Path) -> Iterator[None]:
-    """Raise ExportError for what libraries raise when a graph is not what they take it for.
+    """Convert exceptions that libraries raise for malformed graphs to ExportError.
 
-    For work on graphs from the user's files, whose manifest may describe something else.
+    Use it around work on graphs from the user's files, which may not match their manifest.
     """
     try:
         yield
@@ -70,12 +70,12 @@ def graph_errors(*paths: Path) -> Iterator[None]:
 def _from_map(
     path: Path, tensor: ir.ExternalTensor, maps: dict[str, mmap.mmap]
 ) -> ir.Tensor[NDArray[Any]]:
-    """The same tensor, of the content of its file."""
+    """Make an in-memory tensor of an external one, from its memory-mapped file."""
     content = maps[str(tensor.location)]
     offset, shape, dtype = tensor.offset or 0, tensor.shape.numpy(), tensor.dtype.numpy()
     if not 0 <= offset <= len(content) - tensor.nbytes or tensor.dtype.bitwidth < 8:
         raise ExportError(
-            f"{path}: its weight {quote(tensor.name)} is not whole in {quote(tensor.location)}: "
+            f"{path}: the weight {quote(tensor.name)} is incomplete in {quote(tensor.location)}: "
             f"export it again"
         )
     array = np.frombuffer(content, dtype, tensor.size, offset).reshape(shape)

@@ -1,4 +1,4 @@
-"""Counting multiply-adds."""
+"""Count multiply-adds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dsunet_export.trace import run_on_meta
 
 
 def count_macs(model: DSUNet) -> int:
-    """Multiply-adds of matrix products, convolutions and attention for one image."""
+    """Count the multiply-adds of matmuls, convolutions and attention for one image."""
     with FlopCounterMode(display=False) as counter:
         run_on_meta(model, example_inputs(model.config, batch=1))
     return int(counter.get_total_flops()) // 2

@@ -1,4 +1,4 @@
-"""What nodes and constants of image arithmetic are called: after the modules of `FramesGraph`."""
+"""Names of the modules of `FramesGraph`, with which the names of their nodes begin."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ POSTPROCESS = "postprocess"
 
 
 def is_in(module: str, name: str | None) -> bool:
-    """Whether a node or a constant belongs to a module."""
+    """Return whether a node or constant belongs to a module, by its name."""
     return str(name).startswith(f"{module}/")

@@ -1,4 +1,4 @@
-"""From a model to a verified ONNX artifact.  `export_onnx` reads as the sequence of its steps."""
+"""Export a model to a verified ONNX artifact.  `export_onnx` has the sequence of the steps."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from dsunet_export.rewrites import REWRITES
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.trace import trace
 from dsunet_export.verify import Case, verify
+from dsunet_runtime import __version__
 from dsunet_runtime.manifest import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -45,19 +46,22 @@ from dsunet_runtime.manifest import (
 )
 
 EXAMPLE_FRAME = (96, 130)
-"""Frame size to trace with where any is allowed: unequal sides, neither an encoder's."""
+"""Frame size to trace dynamic sizes with: unequal sides, neither of them an encoder's."""
 EXAMPLE_BATCH = 3
-"""The same for the batch: another than verification runs, so that it shows if one got stuck."""
+"""Batch size to trace a dynamic batch with.  Verification uses another, to find a batch size that
+was traced as a constant."""
 
 
 def export_onnx(
     model: DSUNet, origin: WeightsOrigin, output: Path, options: ExportOptions, report: Report
 ) -> Manifest:
-    """Write an ONNX artifact of the model, and give its manifest.
+    """Export a model to ONNX, verify the result and write it.
 
-    The model is used up: rewrites change it, and its weights are gone afterwards.  What is at
-    `output` stays as it is unless every step succeeds.  `report` hears of each step and its seconds
-    as it ends.
+    `model` cannot be used afterwards: rewrites change it in place, and its weights are released.
+    `origin` goes into the manifest as the origin of the weights.  `output` is replaced only if all
+    steps succeed; weights of more than 1.9 GB go to a second file, `output` with `.data` appended.
+    `report` is called with the name and the seconds of each step when it ends.  Returns the
+    manifest, which is also in the metadata of the file.
 
     Raises ExportError if the artifact cannot be made or written, and VerificationError if it does
     not compute what the model computes.
@@ -84,18 +88,18 @@ def export_onnx(
         watch.step("trace")
         precision, float32_logits = Precision(), list[NDArray[np.float32]]()
         if options.precision.is_quantized:
-            task = QuantizationOptions(
+            quantization = QuantizationOptions(
                 options.precision, options.keep_fp32, probes[given:], probes[:given]
             )
-            graph, precision, float32_logits = quantize(graph, task, inputs, folder)
+            graph, precision, float32_logits = quantize(graph, quantization, inputs, folder)
             watch.step("calibrate and quantise")
         elif options.precision is not ExportPrecision.FP32:
-            wish = PrecisionOptions(options.precision.compute, options.keep_fp32, probes)
-            precision, float32_logits = reduce_precision(graph, wish, inputs, folder)
+            reduction = PrecisionOptions(options.precision.compute, options.keep_fp32, probes)
+            precision, float32_logits = reduce_precision(graph, reduction, inputs, folder)
             watch.step(f"convert to {precision.compute}")
         artifact = folder / output.name
         save(graph, artifact)
-        # ONNX Runtime is about to load the weights once more.
+        # ONNX Runtime loads the weights again: release this copy.
         del graph
         model.to_empty(device="meta")
         manifest = Manifest(
@@ -130,7 +134,7 @@ def export_onnx(
 
 
 def apply_rewrites(model: DSUNet, macs: int) -> tuple[Rewrite, ...]:
-    """Apply every rewrite to a model of `macs` multiply-adds, and count what is left."""
+    """Apply every rewrite to a model of `macs` multiply-adds, and count them after each one."""
     done = []
     for name, rewrite in REWRITES.items():
         rewrite(model)
@@ -140,7 +144,7 @@ def apply_rewrites(model: DSUNet, macs: int) -> tuple[Rewrite, ...]:
 
 
 def trace_model(model: DSUNet, options: ExportOptions) -> ir.Model:
-    """The model's ONNX graph in the form that the options ask for."""
+    """Trace the model to an ONNX graph in the form that the options select."""
     batch = options.batch or EXAMPLE_BATCH
     if options.input_form is InputForm.TENSORS:
         module: nn.Module = TensorsGraph(model)
@@ -193,8 +197,9 @@ def _preprocessing(model: DSUNet, options: ExportOptions) -> Preprocessing:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("dsunet", "torch", "onnx", "onnx-ir", "onnxscript", "timm", "sam2")
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    # A package of several names: onnxruntime, onnxruntime-gpu and others.
+    packages = ("torch", "onnx", "onnx-ir", "onnxscript", "timm", "sam2")
+    versions = {"dsunet": __version__}
+    versions |= {name: importlib.metadata.version(name) for name in packages}
+    # Distributed under several names: onnxruntime, onnxruntime-gpu and others.
     versions["onnxruntime"] = onnxruntime.__version__
     return {**versions, "python": platform.python_version()}

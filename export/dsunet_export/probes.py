@@ -1,4 +1,4 @@
-"""Images to compare and to measure on, and what a graph takes of them."""
+"""Sample images for verification and calibration, and their conversion to graph inputs."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from dsunet_runtime.message_text import readable
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """An image to compare on: uint8 H×W×3 RGB."""
+    """A sample image with its label."""
 
     label: str
     image: NDArray[np.uint8]
+    """H×W×3 RGB."""
     is_noise: bool = False
-    """Random pixels, in which a trained network sees nothing."""
+    """Whether it is random pixels, in which a trained network finds no object."""
 
 
 def make_probes(size: tuple[int, int] | None) -> list[Probe]:
-    """Random pixels and a photograph, both of the given height and width, or of the photograph's.
+    """Make two samples, random pixels and a photograph, both of the given height and width.
 
-    One size, so that an artifact that takes any number of images takes these two at once.
+    The default is the size of the photograph.  Both have one size, so that they fit into one batch.
     """
     with resources.files("dsunet_export").joinpath("data/chelsea.jpg").open("rb") as file:
         photograph = Image.open(file).convert("RGB")
@@ -48,7 +49,7 @@ def make_probes(size: tuple[int, int] | None) -> list[Probe]:
 
 
 def load_probes(folder: Path, size: tuple[int, int] | None) -> list[Probe]:
-    """The images in a folder, resized where a height and width are given.
+    """Load the images of a folder, resized if a height and width are given.
 
     Raises ImageError if there are none or one cannot be read.
     """
@@ -56,9 +57,9 @@ def load_probes(folder: Path, size: tuple[int, int] | None) -> list[Probe]:
 
 
 def notes_on(folder: Path) -> list[str]:
-    """What of a folder of images is not used: other files, and frames after the first.
+    """List what of an image folder is not used: other files, and frames after the first.
 
-    That is read from the files' headers.  Raises ImageError that lists those that have none.
+    Only the files' headers are read.  Raises ImageError with the list of unreadable images.
     """
     of_several, faults = [], []
     for path in images_at(folder):
@@ -78,7 +79,7 @@ def notes_on(folder: Path) -> list[str]:
 
 
 def load_probe(path: Path, size: tuple[int, int] | None) -> Probe:
-    """One image, likewise.  Raises ImageError if it cannot be read."""
+    """Load one image, resized if a size is given.  Raises ImageError if it cannot be read."""
     try:
         image = as_rgb(path)
     except ImageError as error:
@@ -93,19 +94,19 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, slots=True)
 class GraphInputs:
-    """What a graph takes."""
+    """Form and shapes of the inputs of a graph."""
 
     form: InputForm
     sizes: Mapping[str, int]
-    """Side of each encoder's input by its name."""
+    """Side of each encoder's square input, by name of the tensor."""
     batch: int = 1
-    """Images at once; a graph that takes any number gets one."""
+    """Batch size; 1 for a dynamic batch."""
     size: tuple[int, int] | None = None
-    """Height and width of `frames`; None for any."""
+    """Height and width of `frames`; None for dynamic."""
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
-        """Of an artifact."""
+        """Read the inputs of an artifact from its manifest."""
         batch, *rest = manifest.inputs[0].shape
         fixed = [dim for dim in rest[:2] if isinstance(dim, int)]
         frames = manifest.input_form is InputForm.FRAMES
@@ -117,7 +118,7 @@ class GraphInputs:
         )
 
     def prepare(self, probe: Probe) -> Tensors:
-        """An image as the graph's inputs, batch axis included."""
+        """Convert an image to the inputs of the graph, repeated to its batch size."""
         if self.form is InputForm.FRAMES:
             single: Tensors = {"image": probe.image}
         else:

@@ -1,6 +1,6 @@
-"""What an artifact is compared with: the way of the paper's published code.
+"""Compute reference logits as the paper's published code does.
 
-Pillow resamples, the plain model computes in PyTorch; masks are then made by NumPy.
+Pillow resamples the image and the model runs in PyTorch, without rewrites.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dsunet_runtime.manifest import InputForm
 
 
 def compute_reference(model: DSUNet, probe: Probe) -> NDArray[np.float32]:
-    """The plain model's fine logits, S×S.  Raises VerificationError if they are not numbers."""
+    """Compute the fine logits S×S of a model.  Raises VerificationError if they are not finite."""
     inputs = GraphInputs(InputForm.TENSORS, model.config.input_sizes).prepare(probe)
     with torch.inference_mode():
         tensors = {name: torch.from_numpy(values) for name, values in inputs.items()}
         logits: NDArray[np.float32] = model(**tensors).fine[0, 0].numpy()
     if not np.isfinite(logits).all():
         raise VerificationError(
-            f"the model itself gives values that are not finite on {probe.label}: check the "
-            "checkpoint, nothing was exported"
+            f"the model computes values that are not finite on {probe.label}, in PyTorch: check "
+            "the checkpoint; nothing was exported"
         )
     return logits

@@ -1,18 +1,19 @@
-"""Pillow's antialiased bilinear resampling of 8-bit images, written for a graph.
+"""Pillow's antialiased bilinear resampling of 8-bit images, for ONNX graphs.
 
-Matrix products whose weights are computed in the graph from the image's size (of frames of one size
-they become constants), so that an artifact takes images of any size on any backend: TensorRT, for
-one, has no antialiased Resize.  An output pixel needs few input pixels, so outputs are made in
-blocks of neighbours, each block from its own window of inputs: a fraction of the multiply-adds of
-one product with whole rows.
+Resampling is written as matmuls whose weights are computed in the graph from the image size (for a
+fixed size they are constants).  It works for any size on any backend; TensorRT, for example, has no
+antialiased Resize.  An output pixel depends on few input pixels, so outputs are computed in blocks
+of neighbours, each from its own window of inputs, with a fraction of the multiply-adds of a matmul
+over whole rows.
 
-Pillow (libImaging/Resample.c) resamples horizontally, rounds to 8 bits, then vertically, and rounds
-again, all in integers with weights of 22 bits.  So does this, in float32 that never rounds: weights
-are split into two halves of 11 bits, so that every product and, up to 32 input pixels for each
-output, every sum is a whole number below 2²⁴.  Halves of 11 bits also survive TF32 and FP16 units.
+Pillow (libImaging/Resample.c) resamples horizontally, rounds to 8 bits, resamples vertically and
+rounds again, in integer arithmetic with 22-bit weights.  Here the same is computed exactly in
+float32: weights are split into an upper and a lower part of 11 bits, so that every product and, up
+to 32 input pixels per output, every sum is an integer below 2²⁴.  Parts of 11 bits are also exact
+in TF32 and FP16.
 
-Pillow 13 takes the vertical pass first for tall images; this keeps the order of every version
-before it, with which the published weights were trained.  The two differ by at most 1.
+Pillow 13 resamples tall images vertically first.  This module keeps the order of all versions
+before it, with which the published weights were trained; results differ by at most 1.
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ import torch
 from torch import Tensor
 
 SPLIT = 1 << 11
-"""Pillow's PRECISION_BITS for 8-bit images is 22, two halves of 11 bits."""
+"""2¹¹: splits weights of 22 bits, Pillow's PRECISION_BITS for 8-bit images, into two parts."""
 
 MAX_BLOCK_SIZE = 16
-"""Outputs in a block.  Fewer would copy more input twice, more would multiply more zeros."""
+"""Largest number of outputs in a block.  Smaller blocks copy more inputs twice, larger ones
+multiply more zeros."""
 
 
 class Windows(NamedTuple):
-    """One direction of a resampling, in K blocks of B outputs, each made from a window of L inputs.
+    """Resampling along one axis, in K blocks of B outputs, each from a window of L inputs.
 
     inputs  K×L, int64: the input pixels of each window
-    upper   K×L×B, float32: the upper 11 bits of Pillow's weights, whole numbers from 0 to 2¹¹
-    lower   the same of the lower 11 bits, whole numbers below 2¹¹
+    upper   K×L×B, float32: the upper 11 bits of Pillow's weights, integers from 0 to 2¹¹
+    lower   K×L×B, float32: the lower 11 bits, integers below 2¹¹
     """
 
     inputs: Tensor
@@ -43,21 +45,20 @@ class Windows(NamedTuple):
 
 
 def resample(image: Tensor, side: int) -> Tensor:
-    """N×H×W×3 to N×3×side×side, both float32 that holds whole numbers from 0 to 255."""
+    """Resample N×H×W×3 to N×3×side×side, both float32 with integers from 0 to 255."""
     return _resample_down(_resample_across(image, side), side)
 
 
 def block_size(side: int) -> int:
-    """The number of outputs in a block: what divides `side` evenly."""
+    """Return the number of outputs in a block: the largest allowed divisor of `side`."""
     return next(size for size in range(MAX_BLOCK_SIZE, 0, -1) if side % size == 0)
 
 
 def resampling_windows(size: int, side: int, device: torch.device | None = None) -> Windows:
-    """Pillow's BILINEAR filter from `size` to `side` pixels.
+    """Compute the windows and weights of Pillow's BILINEAR filter from `size` to `side` pixels.
 
-    The filter is a triangle that reaches to the next pixel: of the input where the image grows, of
-    the output where it shrinks.  Distances are counted in units of 1 / (2 side) input pixels, which
-    makes them whole.
+    The filter is a triangle that ends at the next pixel, of the input if the image is enlarged, of
+    the output if it is reduced.  Distances are integers in units of 1 / (2 side) input pixels.
     """
     block = block_size(side)
     reach = 2 * torch.sym_max(size, side)
@@ -68,26 +69,25 @@ def resampling_windows(size: int, side: int, device: torch.device | None = None)
     starts = ((centres[:, :1] - reach) // (2 * side)).clamp(min=0)
     inputs = starts + torch.arange(length, device=device)
     distances = ((2 * inputs + 1).unsqueeze(2) * side - centres.unsqueeze(1)).abs()
-    # A window may pass the image's end; what lies there weighs nothing.
+    # A window may extend beyond the image, with weight 0.
     heights = (-distances + reach).clamp(min=0) * (inputs < size).unsqueeze(2)
     total = heights.sum(1, keepdim=True)
-    # heights / total in steps of 2⁻²², rounded half up.  These numbers pass 2²⁴, and the exporter
-    # writes only `//` as a division of integers: torch.div with a rounding mode goes through
-    # float32.
+    # heights / total in steps of 2⁻²², rounded half up.  These integers exceed 2²⁴, so `//` is
+    # needed: the exporter converts torch.div with a rounding mode to float32.
     steps = (2 * SPLIT * SPLIT * heights + total) // (2 * total)
     upper = steps // SPLIT
     return Windows(inputs.clamp(max=size - 1), upper.float(), (steps - upper * SPLIT).float())
 
 
 def _resample_across(image: Tensor, side: int) -> Tensor:
-    """N×H×W×3 to K×N×H×3B, whose rows are a block of B outputs in red, then green, then blue."""
+    """Resample rows: N×H×W×3 to K×N×H×3B, blocks of B outputs in red, then green, then blue."""
     batch, height, width, _ = image.shape
     inputs, upper, lower = resampling_windows(width, side, image.device)
     blocks = len(inputs)
     rows = image.flatten(0, 1).index_select(1, inputs.flatten())
     windows = rows.view(batch * height, blocks, -1).transpose(0, 1)  # K×NH×3L
-    # Pixels stay interleaved, as planes would have to be made of the whole image: so two thirds of
-    # the weights are zeros, those from one colour to another.
+    # Pixels stay interleaved, to avoid a transposition of the whole image.  Therefore two thirds of
+    # the weights are zero: those from one colour to another.
     halves = torch.stack([upper, lower], 2).unsqueeze(3)  # K×L×2×1×B
     same_colour = torch.eye(3, device=image.device).view(3, 1, 3, 1)
     weights = halves.unsqueeze(2) * same_colour  # K×L×3×2×3×B
@@ -97,7 +97,7 @@ def _resample_across(image: Tensor, side: int) -> Tensor:
 
 
 def _resample_down(columns: Tensor, side: int) -> Tensor:
-    """K×N×H×3B to N×3×side×side."""
+    """Resample columns: K×N×H×3B to N×3×side×side."""
     blocks, batch, height, _ = columns.shape
     inputs, upper, lower = resampling_windows(height, side, columns.device)
     windows = columns.index_select(2, inputs.flatten())
@@ -110,6 +110,6 @@ def _resample_down(columns: Tensor, side: int) -> Tensor:
 
 
 def _round(upper: Tensor, lower: Tensor) -> Tensor:
-    """(upper · 2¹¹ + lower) / 2²², rounded half up, without a number above 2²⁴."""
+    """Compute (upper · 2¹¹ + lower) / 2²², rounded half up, with no number above 2²⁴."""
     carried = upper + (lower / SPLIT).floor()
     return ((carried + SPLIT / 2) / SPLIT).floor()

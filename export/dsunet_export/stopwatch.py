@@ -1,4 +1,4 @@
-"""How long the steps of a command take."""
+"""Time the steps of a command."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import time
 from collections.abc import Callable
 
 Report = Callable[[str, float], None]
-"""Hears of each step, by name, and its seconds as it ends."""
+"""Called with the name and the seconds of each step when it ends."""
 
 
 def print_step(name: str, seconds: float) -> None:
-    """Say so on stderr."""
+    """Print the name and seconds of a step on stderr."""
     print(f"{name}: {seconds:.1f} s", file=sys.stderr)
 
 
 class Stopwatch:
-    """Reports how long each step took."""
+    """Reports the duration of each step."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
         self.since = time.perf_counter()
 
     def step(self, name: str) -> None:
-        """The step with this name has ended, and the next one begins."""
+        """Report the end of a step and start timing the next one."""
         now = time.perf_counter()
         self.report(name, now - self.since)
         self.since = now

@@ -1,4 +1,4 @@
-"""Small changes to an ONNX graph, one contract each; none changes what the graph computes."""
+"""Transformations of ONNX graphs that do not change what they compute."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import onnx_ir as ir
 import torch
 
 PLACEHOLDER_ATTRIBUTE = "taken_out"
-"""Under this name a placeholder holds the block it stands for; it is left out of names."""
+"""Attribute under which a placeholder holds its block; omitted from names of nodes."""
 
 
 def name_after_modules(model: ir.Model) -> None:
-    """Name nodes `module.path/OpType`, their outputs alike, and weights as in the state dict.
+    """Name nodes and their outputs `module.path/OpType`, and weights as in the state dict.
 
-    Numbered where a module has several of one type; inputs and outputs of the graph keep theirs.
-    Constants that are no weights are named after a node that reads them.
+    Names are numbered if a module has several nodes of one type.  Inputs and outputs of the graph
+    keep their names.  Other constants are named after a node that reads them.
     """
     graph, taken = model.graph, set[str]()
     fixed = {value.name for value in (*graph.inputs, *graph.outputs)}
@@ -34,19 +34,19 @@ def name_after_modules(model: ir.Model) -> None:
 
 @dataclass(frozen=True)
 class Body:
-    """Part of a graph: nodes, in order, that make one value of some inputs."""
+    """Part of a graph: nodes, in order, that compute one value of some inputs."""
 
     path: str
-    """The module that was traced for it, which names of its nodes may start with."""
+    """Path of the traced module, with which names of its nodes may start."""
     inputs: list[ir.Value]
     nodes: list[ir.Node]
     output: ir.Value
 
 
 def cut_body(graph: ir.Graph, path: str, inputs: list[str], output: str) -> Body:
-    """The nodes between named inputs and a named output of a graph, which stay where they are.
+    """Find the nodes between named inputs and a named output of a graph, which is not changed.
 
-    `path` is the module that they come from.  Raises KeyError for a name that the graph has not.
+    `path` is the module that they come from.  Raises KeyError for a name that is not in the graph.
     """
     by_name = {value.name: value for value in (*graph.inputs, *graph.outputs)}
     needed: set[ir.Node] = set()
@@ -60,10 +60,11 @@ def cut_body(graph: ir.Graph, path: str, inputs: list[str], output: str) -> Body
     return Body(state_key(path), [by_name[name] for name in inputs], nodes, by_name[output])
 
 
-def nodes_that_stay(graph: ir.Graph, bodies: list[Body]) -> list[ir.Node]:
-    """The nodes that are left when bodies are put in and what was cut goes.
+def remaining_nodes(graph: ir.Graph, bodies: list[Body]) -> list[ir.Node]:
+    """Return the nodes that remain after all bodies are inserted and the originals removed.
 
-    All that are in no body, and those in bodies that they read: equal nodes were merged before.
+    These are the nodes outside bodies, and those in bodies that they read, because equal nodes were
+    merged before.
     """
     in_bodies = {node for body in bodies for node in body.nodes}
     staying: set[ir.Node] = set()
@@ -74,11 +75,11 @@ def nodes_that_stay(graph: ir.Graph, bodies: list[Body]) -> list[ir.Node]:
     return [node for node in graph if node in staying]
 
 
-def put_in(graph: ir.Graph, call: ir.Node, body: Body, taken: set[str]) -> None:
-    """Replace a node by the nodes of `body`, whose inputs and output are the node's.
+def insert_body(graph: ir.Graph, call: ir.Node, body: Body, taken: set[str]) -> None:
+    """Replace a placeholder node by copies of the nodes of `body`.
 
-    The new nodes get names that are not `taken`, in the module that the call's name starts with.
-    Raises ValueError if the body's output is not made by it.
+    The new nodes get names that are not in `taken`, with the module path of the placeholder.
+    Raises ValueError if the body does not compute its output.
     """
     path = str(call.name).rpartition("/")[0]
     values: dict[ir.Value | None, ir.Value | None] = {None: None}
@@ -89,7 +90,7 @@ def put_in(graph: ir.Graph, call: ir.Node, body: Body, taken: set[str]) -> None:
         copy = ir.Node(
             node.domain,
             node.op_type,
-            # What is not made inside the body is a constant that the whole graph shares.
+            # A value from outside the body is a constant that the whole graph shares.
             [values.get(value, value) for value in node.inputs],
             node.attributes.values(),
             num_outputs=len(node.outputs),
@@ -104,7 +105,7 @@ def put_in(graph: ir.Graph, call: ir.Node, body: Body, taken: set[str]) -> None:
         graph.insert_before(call, copy)
     result = values[body.output]
     if result is None:
-        raise ValueError(f"{call.name}: its body gives nothing")
+        raise ValueError(f"{call.name}: the body has no output")
     ir.convenience.replace_all_uses_with(call.outputs[0], result)
     graph.remove(call, safe=True)
 
@@ -120,10 +121,10 @@ def _output_name(node: ir.Node, index: int) -> str:
     return str(node.name) if index == 0 else f"{node.name}:{index}"
 
 
-def settle_reshapes(graph: ir.Graph) -> None:
-    """Give every Reshape to a shape with one unknown axis that shape as a constant, -1 for it.
+def fix_reshape_shapes(graph: ir.Graph) -> None:
+    """Replace computed shapes of Reshape nodes with at most one dynamic axis by constants with -1.
 
-    The tracer computes such shapes from the batch size, several nodes each.
+    The tracer computes such shapes from the batch size, with several nodes each.
     """
     for node in list(graph):
         shape = node.outputs[0].shape
@@ -138,7 +139,7 @@ def settle_reshapes(graph: ir.Graph) -> None:
 
 
 def transpose_weights(graph: ir.Graph) -> None:
-    """Transpose weights once and for all where a Transpose node does it in every call."""
+    """Replace Transpose nodes of weights by transposed weights."""
     transposed: dict[tuple[ir.Value, tuple[int, ...]], ir.Value] = {}
     taken = set(graph.initializers)
     for node in list(graph):
@@ -163,15 +164,15 @@ def transpose_weights(graph: ir.Graph) -> None:
 
 
 def module_path(node: ir.Node) -> str:
-    """The innermost module a node comes from, or nothing if it comes from none."""
+    """Return the path of the innermost module that a node comes from; empty if there is none."""
     scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
     return state_key(scopes[-2]) if len(scopes) > 1 and not scopes[-2].startswith("_") else ""
 
 
 def state_key(name: str) -> str:
-    """A name as the tracer gives it, as DSUNet's state dict has it.
+    """Convert a name of the tracer to a key of DSUNet's state dict.
 
-    Without the wrappers that a traced model stands in, and without placeholders.
+    Removes the wrappers around the traced model and the placeholders.
     """
     bare = re.sub(r"^(module(\.|$))?(model(\.|$))?", "", name)
     return ".".join(part for part in bare.split(".") if part != PLACEHOLDER_ATTRIBUTE)

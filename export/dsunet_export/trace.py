@@ -1,10 +1,10 @@
-"""From a module to an ONNX graph, each kind of repeated block traced only once.
+"""Trace a module to an ONNX graph, with each kind of repeated block traced only once.
 
-Tracing is what an export spends its time on, and of the 120 blocks and adapters of `large` few
-differ in more than their weights.  So the blocks are taken out: the outer graph is traced with one
-node in the place of each block, every kind of block is traced beside it with its weights as inputs,
-and its nodes are put in wherever one of its kind was.  What comes out is the graph that tracing
-everything would have given, with nodes and values named after the modules they come from.
+Most of the time of an export is tracing, and most of the 120 blocks and adapters of `large` differ
+only in their weights.  The outer graph is therefore traced with a placeholder node for each block;
+one block of each kind is traced beside it, with its weights as inputs; and its nodes replace the
+placeholders of that kind.  The result equals a trace of the whole module, with nodes and values
+named after the modules that they come from.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from dsunet_export.names import PREPROCESS
 from dsunet_export.surgery import (
     PLACEHOLDER_ATTRIBUTE,
     cut_body,
+    fix_reshape_shapes,
+    insert_body,
     module_path,
     name_after_modules,
-    nodes_that_stay,
-    put_in,
-    settle_reshapes,
+    remaining_nodes,
     transpose_weights,
 )
 
 _DOMAIN = "dsunet"
 
 _FOLDING_LIMIT = 1 << 24
-"""Largest constant, in numbers, that folding may create: Hiera's position table is the largest."""
+"""Largest constant, in elements, that folding may create; Hiera's position table is the largest."""
 
 
 def trace(
@@ -47,10 +47,10 @@ def trace(
     dynamic_axes: dict[str, dict[int, str]],
     opset: int,
 ) -> ir.Model:
-    """The ONNX model of a module that takes the named inputs and gives one tensor.
+    """Trace a module with named inputs and one output tensor to an ONNX model.
 
-    `inputs` are examples; an axis named in `dynamic_axes` may have any length, and its example must
-    be longer than one.  The module is given back as it was.
+    `inputs` are examples.  `dynamic_axes` maps names of inputs to their dynamic axes and the names
+    of these; an example must be longer than 1 there.  The module is unchanged afterwards.
     """
     with torch.no_grad(), _blocks_taken_out(module, inputs) as kinds:
         model = _exported(module, kinds, inputs, output, dynamic_axes, opset)
@@ -59,9 +59,9 @@ def trace(
     bodies = {
         kind.name: cut_body(graph, kind.path, kind.input_names, kind.output_name) for kind in kinds
     }
-    taken = {str(node.name) for node in nodes_that_stay(graph, list(bodies.values()))}
+    taken = {str(node.name) for node in remaining_nodes(graph, list(bodies.values()))}
     for call in [node for node in graph if node.domain == _DOMAIN]:
-        put_in(graph, call, bodies[call.op_type], taken)
+        insert_body(graph, call, bodies[call.op_type], taken)
     del graph.inputs[len(inputs) :], graph.outputs[1:]
     model.opset_imports.pop(_DOMAIN, None)
     passes.RemoveUnusedNodesPass()(model)
@@ -71,7 +71,7 @@ def trace(
 
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of block: a number to tell it by, and one block of the kind."""
+    """A kind of block: blocks that differ only in their weights."""
 
     number: int
     path: str
@@ -91,19 +91,19 @@ class _Kind:
         return f"{self.name}.y"
 
     def example(self) -> tuple[Tensor, list[Tensor]]:
-        """An input and weights of the right shapes; not the block's own, which the module holds."""
+        """Return an example input and example weights, not those of the block itself."""
         weights = [torch.empty_like(tensor) for tensor in _tensors(self.block).values()]
         return torch.zeros(self.input_shape), weights
 
     def compute(self, x: Tensor, weights: list[Tensor]) -> Tensor:
-        """What the block makes of x with other weights."""
+        """Compute the block with other weights."""
         named = dict(zip(_tensors(self.block), weights, strict=True))
         result: Tensor = torch.func.functional_call(self.block, named, (x,))
         return result
 
 
 class _Placeholder(nn.Module):
-    """Stands where a block was: one node of the block's kind, which takes the block's weights."""
+    """Replaces a block by one node of its kind, which takes the weights of the block."""
 
     def __init__(self, block: nn.Module, kind: _Kind, output_shape: torch.Size) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class _Placeholder(nn.Module):
 
 
 class _WithKinds(nn.Module):
-    """A module with placeholders, and beside it each kind of block: all in one tracing."""
+    """A module with placeholders and one block of each kind, to be traced together."""
 
     def __init__(self, module: nn.Module, kinds: list[_Kind]) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class _WithKinds(nn.Module):
 
 @contextmanager
 def _blocks_taken_out(module: nn.Module, inputs: dict[str, Tensor]) -> Iterator[list[_Kind]]:
-    """Put placeholders where blocks are, for as long as the context lasts; gives their kinds."""
+    """Replace blocks by placeholders inside the context, which yields their kinds."""
     kinds: dict[Any, _Kind] = {}
     places = []
     names = {block: name for name, block in module.named_modules()}
@@ -159,7 +159,7 @@ def _blocks_taken_out(module: nn.Module, inputs: dict[str, Tensor]) -> Iterator[
 def _block_shapes(
     module: nn.Module, inputs: dict[str, Tensor]
 ) -> dict[nn.Module, tuple[torch.Size, torch.Size]]:
-    """The encoders' blocks and adapters with the shapes that go in and come out."""
+    """Return the encoders' blocks and adapters with their input and output shapes."""
     shapes: dict[nn.Module, tuple[torch.Size, torch.Size]] = {}
 
     def record(block: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
@@ -180,7 +180,7 @@ def _block_shapes(
 
 
 def run_on_meta(module: nn.Module, inputs: dict[str, Tensor]) -> None:
-    """Run a module on tensors that have shapes but no numbers: for hooks and counters."""
+    """Run a module on meta tensors, for hooks and counters."""
     with torch.no_grad(), torch.device("meta"):
         weights = {name: tensor.to("meta") for name, tensor in _tensors(module).items()}
         arguments = {name: torch.empty(v.shape, dtype=v.dtype) for name, v in inputs.items()}
@@ -192,7 +192,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _signature(block: nn.Module) -> tuple[Any, ...]:
-    """Equal for two blocks only if they compute the same with the same weights."""
+    """Return a key, equal for two blocks only if they compute the same with equal weights."""
     tensors = tuple((name, t.shape, t.dtype) for name, t in _tensors(block).items())
     own = vars(nn.Module()).keys()  # submodules, parameters and the like, which are seen anyway
     settings = tuple(
@@ -203,7 +203,7 @@ def _signature(block: nn.Module) -> tuple[Any, ...]:
 
 
 def _setting(value: Any) -> Any:
-    """A value to compare attributes by; what cannot be compared is equal to itself only."""
+    """Return a hashable key of an attribute; unhashable values are equal only to themselves."""
     try:
         hash(value)
     except TypeError:
@@ -230,7 +230,7 @@ def _exported(
     block_axis = {0: torch.export.Dim.DYNAMIC} if any_batch else {}
     block_axes: list[Any] = [(block_axis, [{} for _ in weights]) for _, weights in blocks]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch's, about its own internals
+        warnings.simplefilter("ignore")  # PyTorch warns about its own internals
         try:
             program = torch.onnx.export(
                 _WithKinds(module, kinds).eval(),
@@ -249,28 +249,33 @@ def _exported(
                 f"PyTorch {torch.__version__} cannot trace the model at opset {opset}: {reason}"
             ) from error
     if program is None:
-        raise ExportError(f"PyTorch {torch.__version__} gave no ONNX program: try another version")
+        raise ExportError(
+            f"PyTorch {torch.__version__} returned no ONNX program: use another version"
+        )
     return program.model
 
 
-def _whatever_its_size(node: ir.Node) -> bool | None:
-    """Resampling weights of one size: TensorRT for RTX does not compile half of a constant."""
+def _fold_resampling_weights(node: ir.Node) -> bool | None:
+    """Fold resampling weights of a fixed size whatever their size.
+
+    TensorRT for RTX does not compile graphs that compute them partly.
+    """
     return True if module_path(node) == PREPROCESS else None
 
 
 def _tidy(model: ir.Model) -> None:
-    # Before constants are folded, which would leave the result without a name.
+    # Before constants are folded, which would leave the transposed weights without names.
     transpose_weights(model.graph)
     optimizer.fold_constants(
-        model, output_size_limit=_FOLDING_LIMIT, should_fold=_whatever_its_size
+        model, output_size_limit=_FOLDING_LIMIT, should_fold=_fold_resampling_weights
     )
-    settle_reshapes(model.graph)
+    fix_reshape_shapes(model.graph)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     passes.DeduplicateInitializersPass()(model)
     passes.CommonSubexpressionEliminationPass()(model)
     passes.RemoveUnusedNodesPass()(model)
     name_after_modules(model)
-    # The tracer's notes hold paths of this machine, and are longer than the graph.
+    # Metadata of the tracer contains paths of this machine and is larger than the graph.
     passes.ClearMetadataAndDocStringPass()(model)
     for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
         value.metadata_props.clear()  # which that pass leaves

@@ -124,7 +124,7 @@ class TestOrientation:
         write_image(images / "a.jpg", exif=turned(orientation))
         write_mask(masks / "a.png")
         heading, line = complaint(images, masks)
-        assert heading.endswith("; turn the other too, or drop the EXIF tag:")
+        assert heading.endswith("; rotate the other too, or remove the EXIF tag:")
         assert line.endswith(
             "is 30×40 pixels, its mask 40×30: EXIF rotates the image but not the mask"
         )
@@ -177,8 +177,8 @@ class TestSizes:
         write_image(images / "b.jpg")
         write_mask(masks / "b.png")
         assert said(images, masks) == [
-            "1 of 2 masks are slightly larger or smaller than their images, and are taken to cover "
-            "the same area"
+            "1 of 2 masks are slightly larger or smaller than their images; they are taken to "
+            "cover the same area"
         ]
 
     @pytest.mark.parametrize("mask", [(45, 30), (40, 34), (43, 28), (20, 15), (30, 40)])

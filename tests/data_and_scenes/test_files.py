@@ -129,7 +129,7 @@ class TestLabels:
     @pytest.mark.parametrize("values", [[0, 1, 2], [0, 1000, 26001]])
     def test_labels_of_16_bits(self, tmp_path: Path, values: list[int]) -> None:
         path = write_mask(tmp_path / "a.png", blocks(*values, dtype=np.uint16))
-        with pytest.raises(DataError, match=r"no value above 2|is read as an empty mask"):
+        with pytest.raises(DataError, match=r"no value above 2|so that the mask would be empty"):
             read_mask(path)
 
     @pytest.mark.parametrize(

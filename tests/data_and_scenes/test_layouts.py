@@ -87,7 +87,7 @@ def test_sinet_test_sets_lie_one_folder_further_down(tmp_path: Path) -> None:
 )
 def test_one_split_is_never_taken_for_the_other(tmp_path: Path, folders: tuple[str, str]) -> None:
     build(tmp_path, *folders)
-    with pytest.raises(DataError, match="nor in a folder for testing"):
+    with pytest.raises(DataError, match="nor in a test folder"):
         locate(tmp_path, Split.TEST)
 
 

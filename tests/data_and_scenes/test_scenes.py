@@ -76,7 +76,7 @@ def test_kind_at_random() -> None:
 def test_salient_objects_stand_out_more_than_camouflaged_ones(
     all_scenes: dict[Kind, list[Scene]],
 ) -> None:
-    """Judged by colour histograms around the outline, which the generator knows nothing of."""
+    """ScoredMask by colour histograms around the outline, which the generator knows nothing of."""
     contrast = {kind: np.mean([*map(_contrast, all_scenes[kind])]) for kind in Kind}
     assert contrast[Kind.SALIENT] > 1.5 * contrast[Kind.CAMOUFLAGED]
     assert contrast[Kind.CAMOUFLAGED] > 0.2  # nor are they invisible

@@ -16,7 +16,7 @@ __all__ = ["one_thread"]
 @pytest.fixture
 def judging_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """No new processes, which take seconds to start: for tests of anything else."""
-    monkeypatch.setattr("dsunet.evaluation.judging.open_pool", ThreadPoolExecutor)
+    monkeypatch.setattr("dsunet.evaluation.scorer.open_pool", ThreadPoolExecutor)
 
 
 @pytest.fixture(scope="session")

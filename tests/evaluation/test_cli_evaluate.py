@@ -47,7 +47,7 @@ def models(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 @pytest.fixture(scope="module")
-def judged(
+def scored(
     models: tuple[Path, Path], dataset: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Result, Path]:
     """One whole evaluation: two models, two datasets, a report, and the masks kept."""
@@ -70,8 +70,8 @@ def test_masks_that_are_there_already(dataset: Path) -> None:
     assert len(found["scores"]) == 11
 
 
-def test_the_table(judged: tuple[Result, Path]) -> None:
-    result, _ = judged
+def test_the_table(scored: tuple[Result, Path]) -> None:
+    result, _ = scored
     assert result.exit_code == 0, result.stderr
     blocks = result.stdout.split("\n\n")
     lines = blocks[0].splitlines()
@@ -85,9 +85,9 @@ def test_the_table(judged: tuple[Result, Path]) -> None:
 
 
 def test_kept_masks_are_what_the_models_give_and_what_was_judged(
-    judged: tuple[Result, Path], models: tuple[Path, Path], dataset: Path
+    scored: tuple[Result, Path], models: tuple[Path, Path], dataset: Path
 ) -> None:
-    _, folder = judged
+    _, folder = scored
     document = json.loads((folder / "report" / "metrics.json").read_text())
     for index, model in enumerate(models):
         kept = folder / "masks" / model.name / "ECSSD"
@@ -100,8 +100,8 @@ def test_kept_masks_are_what_the_models_give_and_what_was_judged(
             np.testing.assert_array_equal(np.asarray(mask), given)
 
 
-def test_figures_in_the_report(judged: tuple[Result, Path]) -> None:
-    report = judged[1] / "report"
+def test_figures_in_the_report(scored: tuple[Result, Path]) -> None:
+    report = scored[1] / "report"
     assert sorted(path.name for path in report.iterdir()) == [
         "images.csv", "metrics.csv", "metrics.json", "report.html", "table.md", "table.tex",
     ]  # fmt: skip
@@ -145,9 +145,9 @@ class Page(HTMLParser):
 
 
 def test_the_page_shows_the_worst_masks_and_needs_no_other_file(
-    judged: tuple[Result, Path],
+    scored: tuple[Result, Path],
 ) -> None:
-    report = judged[1] / "report"
+    report = scored[1] / "report"
     text = (report / "report.html").read_text()
     page = Page()
     page.feed(text)
@@ -170,12 +170,12 @@ def test_the_page_shows_the_worst_masks_and_needs_no_other_file(
 
 @in_threads
 def test_predictions_of_a_dataset_as_they_are_saved(
-    judged: tuple[Result, Path], dataset: Path
+    scored: tuple[Result, Path], dataset: Path
 ) -> None:
-    masks = judged[1] / "masks" / "frames.onnx"
+    masks = scored[1] / "masks" / "frames.onnx"
     result = run("--predictions", masks, "--dataset", f"ECSSD={dataset}", "--json", "--workers", 1)
     assert result.exit_code == 0, result.stderr
-    report = json.loads((judged[1] / "report" / "metrics.json").read_text())
+    report = json.loads((scored[1] / "report" / "metrics.json").read_text())
     (found,) = json.loads(result.stdout)["datasets"][0]["results"]
     assert found["scores"] == report["datasets"][0]["results"][1]["scores"]
 

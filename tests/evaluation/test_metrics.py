@@ -71,7 +71,9 @@ def test_the_same_in_another_order() -> None:
 @pytest.mark.parametrize("shape", [(4, 5), (5, 4, 3), (0, 4)])
 def test_masks_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     truth = np.zeros((5, 4) if shape == (4, 5) else shape, np.uint8)
-    with pytest.raises(EvaluationError, match="resample it"):
+    with pytest.raises(
+        EvaluationError, match="resample the prediction to the size of the ground truth"
+    ):
         score_image(np.zeros(shape, np.uint8), truth)
 
 

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from dsunet.cli import app
-from dsunet.evaluation.judging import Judged
 from dsunet.evaluation.metrics import score_image
 from dsunet.evaluation.paper_table import draw_table
 from dsunet.evaluation.results import DatasetResults, Result
+from dsunet.evaluation.scorer import ScoredMask
 from dsunet.evaluation.table import HEADINGS
 from dsunet.evaluation.table_form import TableForm
 from dsunet.evaluation.testsets import Case, TestSet
@@ -26,7 +26,7 @@ WORSE = [((prediction // 2 + 100).astype(np.uint8), truth) for prediction, truth
 
 def result_of(model: str, pairs: list[tuple[Mask, Mask]]) -> Result:
     case = Case("a", None, Path("a.png"), Path("b.png"))
-    return Result.of(model, [Judged(case, score_image(*pair), 255, False) for pair in pairs])
+    return Result.of(model, [ScoredMask(case, score_image(*pair), 255, False) for pair in pairs])
 
 
 def evaluation(name: str, **models: list[tuple[Mask, Mask]]) -> list[DatasetResults]:

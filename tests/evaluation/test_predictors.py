@@ -125,5 +125,5 @@ def test_broken_weights_are_told(nano: DSUNet, photo: Path) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(math.nan)
-    with pytest.raises(BackendError, match="not finite: its weights are broken"):
+    with pytest.raises(BackendError, match="not finite: its weights are damaged"):
         TorchPredictor(model)(photo)

@@ -188,7 +188,7 @@ def test_figures_are_printed_before_they_are_written(
     def fail(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("dsunet.evaluation.report._write", fail)
+    monkeypatch.setattr("dsunet.evaluation.report_files._write", fail)
     folders = ("--predictions", dataset / "Predicted", "--masks", dataset / "Mask")
     result = run(*folders, "--json", "-o", tmp_path / "report")
     assert result.exit_code == 1

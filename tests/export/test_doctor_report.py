@@ -35,9 +35,9 @@ class TestTable:
         found = made_up(RTX_4090, H100)
         rows = [" ".join(line.split()) for line in as_table(found, check_tasks(found)).splitlines()]
         assert "NVIDIA driver 580.95.05" in rows
-        assert "CUDA, of the driver 13.0 the newest that it runs" in rows
+        assert "CUDA of the driver 13.0 newest supported version" in rows
         assert "GPU 0 8.9 NVIDIA GeForce RTX 4090, 24.0 GiB, 23.0 GiB free" in rows
-        assert "PyTorch 1.2.3 for CUDA 13.0, sees a GPU" in rows
+        assert "PyTorch 1.2.3 for CUDA 13.0, finds a GPU" in rows
         builds = ", ".join(RTX_KNOWS)
         assert f"TensorRT for RTX 1.2.3 for CUDA 13, builds for {builds}" in rows
 

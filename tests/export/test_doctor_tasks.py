@@ -15,7 +15,7 @@ class TestMachines:
     def test_everything(self) -> None:
         assert impossible(made_up(RTX_4090)) == set()
         (build,) = (job for job in check_tasks(made_up(RTX_4090)) if job.name == "build_rtx")
-        assert "for the NVIDIA GeForce RTX 4090 (8.9) here" in str(build.remark)
+        assert "for this NVIDIA GeForce RTX 4090 (8.9)" in str(build.remark)
 
     def test_no_driver(self) -> None:
         machine = made_up(driver=Driver(None, None, "no NVIDIA driver works here"))
@@ -39,16 +39,16 @@ class TestMachines:
         assert train.remark == "on a GPU"
         blind = made_up(RTX_4090, torch=Torch("13.0", sees_gpu=False))
         (train,) = (job for job in check_tasks(blind) if job.name == "train")
-        assert train.remark == "on the CPU: PyTorch sees no GPU"
+        assert train.remark == "on the CPU: PyTorch finds no GPU"
 
     def test_gpu_that_rtx_does_not_know(self) -> None:
         machine = made_up(H100)
         assert impossible(machine) == {"run_engine_rtx"}
         ((missing, remedy),) = lacks(machine, "run_engine_rtx")
-        assert "nothing for the NVIDIA H100 80GB HBM3 (9.0)" in str(missing)
+        assert "does not support this NVIDIA H100 80GB HBM3 (9.0), only 7.5, " in str(missing)
         assert remedy == "build with --flavor tensorrt"
         (build,) = (job for job in check_tasks(machine) if job.name == "build_rtx")
-        assert "not for the NVIDIA H100 80GB HBM3 (9.0) here" in str(build.remark)
+        assert "not for this NVIDIA H100 80GB HBM3 (9.0)" in str(build.remark)
         alone = made_up(H100, without=("tensorrt",))
         assert lacks(alone, "run_engine_rtx")[0][1] == "pip install 'dsunet[tensorrt]'"
 
@@ -70,7 +70,7 @@ class TestMachines:
         machine = made_up(RTX_4090, driver=Driver("570.1", "12.8", None))
         assert impossible(machine) == {"build_tensorrt", "run_engine_rtx", "run_engine_tensorrt"}
         ((missing, remedy),) = lacks(machine, "run_engine_rtx")
-        assert missing == "the driver runs CUDA 12.8 at most, and this TensorRT for RTX needs 13"
+        assert missing == "the driver supports CUDA up to 12.8, and this TensorRT for RTX needs 13"
         assert remedy == "install a newer driver: https://www.nvidia.com/drivers"
 
     def test_no_binding(self) -> None:
@@ -94,7 +94,7 @@ class TestMachines:
         cpu = {Provider.CPU: PresentProvider(starts=True)}
         machine = made_up(RTX_4090, providers=cpu, onnxruntimes=("onnxruntime",))
         ((missing, remedy),) = lacks(machine, "run_onnx_cuda")
-        assert missing == "the ONNX Runtime here was built without the provider cuda"
+        assert missing == "the installed ONNX Runtime was built without execution provider cuda"
         assert remedy == "pip uninstall -y onnxruntime && pip install 'dsunet[gpu]'"
 
     def test_two_onnxruntimes(self) -> None:

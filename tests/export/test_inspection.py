@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dsunet import DSUNetConfig
 from dsunet_export.inspection import describe, verified_in_words
 from dsunet_runtime import read_manifest
 from dsunet_runtime.manifest import Manifest, Rewrite, Verification
@@ -52,7 +53,11 @@ def test_a_single_one_and_none(manifest: Manifest) -> None:
 def test_names_of_rewrites_in_older_manifests(manifest: Manifest) -> None:
     """`late-padding`, `needed-tokens` and `token-fusion` were renamed; nothing checks the names."""
     names = ("late-padding", "needed-tokens", "token-fusion")
-    older = replace(manifest, rewrites=tuple(Rewrite(name, 200, 100) for name in names))
+    older = replace(
+        manifest,
+        model=DSUNetConfig.preset("nano").to_dict(),
+        rewrites=tuple(Rewrite(name, 200, 100) for name in names),
+    )
     read = Manifest.from_json(older.to_json())
     assert [rewrite.name for rewrite in read.rewrites] == list(names)
     for name in names:

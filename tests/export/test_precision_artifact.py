@@ -436,7 +436,7 @@ class TestCommand:
         empty = tmp_path / "empty.txt"
         empty.write_text("# nothing\n")
         result = export(*NANO, "-o", "x.onnx", "--precision", "fp16", "--keep-fp32", f"@{empty}")
-        assert "the file has no pattern" in one_line(result.stderr)
+        assert "the file has no patterns" in one_line(result.stderr)
 
     def test_patterns_longer_than_any_name(self, tmp_path: Path) -> None:
         """Searching for names like them would take minutes."""
@@ -451,7 +451,7 @@ class TestCommand:
         [
             (os.mkfifo, "is a pipe or a device, not a file"),
             (lambda path: path.mkdir(), "is a folder, not a file"),
-            (lambda path: path.write_bytes(b"\xff"), "is no text"),
+            (lambda path: path.write_bytes(b"\xff"), "the file is not UTF-8 text"),
             (lambda path: path.write_bytes(bytes(2 << 20)), "is larger than 1 MB"),
         ],
     )

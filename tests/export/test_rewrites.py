@@ -24,7 +24,10 @@ from dsunet_export.rewrites.drop_unread_tokens import drop_unread_tokens, resamp
 from dsunet_export.rewrites.explicit_attention import explicit_attention
 from dsunet_export.rewrites.fold_positions import fold_positions
 from dsunet_export.rewrites.fold_scales import fold_scales
-from dsunet_export.rewrites.pad_after_projection import LatePaddingBlock, pad_after_projection
+from dsunet_export.rewrites.pad_after_projection import (
+    PadAfterProjectionBlock,
+    pad_after_projection,
+)
 from dsunet_export.rewrites.sff_on_tokens import sff_on_tokens
 from tests.export.helpers import SMALL, example
 
@@ -119,7 +122,7 @@ class TestLatePadding:
         block = self.make_block(window, stride)
         x = torch.randn(2, side, side, 12, dtype=torch.float64)
         with torch.inference_mode():
-            expected, result = block(x), LatePaddingBlock(block)(x)
+            expected, result = block(x), PadAfterProjectionBlock(block)(x)
         assert result.shape == expected.shape
         assert (result - expected).abs().max() <= 1e-12 * expected.std()
 
@@ -139,7 +142,7 @@ class TestLatePadding:
     def test_which_blocks_of_large_are_padded(self) -> None:
         model = build_empty(DSUNetConfig())
         pad_after_projection(model)
-        kinds = [isinstance(b, LatePaddingBlock) for b in model.hiera.trunk.blocks]
+        kinds = [isinstance(b, PadAfterProjectionBlock) for b in model.hiera.trunk.blocks]
         # Stage 3 from its second block, without the global ones, and all of stage 4.
         padded = set(range(9, 48)) - {23, 33, 43}
         assert {index for index, is_padded in enumerate(kinds) if is_padded} == padded

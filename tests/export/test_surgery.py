@@ -8,7 +8,13 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from dsunet_export.surgery import cut_body, put_in, settle_reshapes, state_key, transpose_weights
+from dsunet_export.surgery import (
+    cut_body,
+    fix_reshape_shapes,
+    insert_body,
+    state_key,
+    transpose_weights,
+)
 from tests.export.helpers import session
 
 Array = np.ndarray[Any, Any]
@@ -50,7 +56,7 @@ class TestSettleReshapes:
         node.outputs[0].name = "y"
         node.outputs[0].shape = ir.Shape(shape)
         model = make_model([x, sizes], [node.outputs[0]], [node])
-        settle_reshapes(model.graph)
+        fix_reshape_shapes(model.graph)
         return model
 
     @pytest.mark.parametrize(
@@ -136,7 +142,7 @@ class TestPutIn:
         body = cut_body(graph, "a", ["Block0.x", "Block0.w"], "Block0.y")
         assert [node.op_type for node in body.nodes] == ["Mul", "Relu"]
         for call in (first, second):
-            put_in(graph, call, body, taken)
+            insert_body(graph, call, body, taken)
         graph.outputs.pop()
         del graph.inputs[1:]
         graph.remove([relu, product], safe=True)

@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 
 from dsunet import CheckpointError, DSUNet, DSUNetConfig, Injection, random_model, save_model
 from dsunet.cli import app
+from dsunet.explain.figure import Colouring
 from dsunet.explain.maps import Weights, feature_maps, open_encoders
-from dsunet.explain.picture import Colouring
 from dsunet.explain.projections import (
     Embedding,
     embed,
@@ -262,7 +262,7 @@ class TestCommand:
         ("module", "package", "name"),
         [
             ("projections", "sklearn.decomposition", "scikit-learn"),
-            ("picture", "matplotlib.figure", "matplotlib"),
+            ("figure", "matplotlib.figure", "matplotlib"),
         ],
     )
     def test_missing_extra_is_named(

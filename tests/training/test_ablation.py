@@ -26,7 +26,7 @@ from dsunet.evaluation.results import DatasetResults
 from dsunet.evaluation.testsets import TestSet
 from dsunet.training.folder import Row, RunFolder
 from dsunet.training.options import Precision, TrainingOptions
-from dsunet.training.report import Report
+from dsunet.training.progress_report import ProgressReport
 from tests.training.conftest import SMALL, EncoderFiles, small_run, write_dataset
 
 
@@ -187,13 +187,13 @@ class TestGoingOn:
     ) -> None:
         epochs: list[float] = []
 
-        def interrupt(report: Report, row: Row, of: int) -> None:
+        def interrupt(report: ProgressReport, row: Row, of: int) -> None:
             epochs.append(row["epoch"])
             if epochs == [1, 2, 1]:  # in the first epoch of B, after its only step
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(Report, "epoch", interrupt)
+            patch.setattr(ProgressReport, "epoch", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 ablate(replace(options, output=tmp_path), judged_on(data), io.StringIO())
         trained = spy(monkeypatch)
@@ -248,11 +248,11 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     real = {name: getattr(dsunet.ablation, name) for name in ("train", "resume")}
 
-    def train(options: TrainingOptions, report: Report) -> None:
+    def train(options: TrainingOptions, report: ProgressReport) -> None:
         calls.append(f"train {options.output.name}")
         real["train"](options, report)
 
-    def resume(path: Path, report: Report) -> None:
+    def resume(path: Path, report: ProgressReport) -> None:
         calls.append(f"resume {path.name}")
         real["resume"](path, report)
 

@@ -27,7 +27,7 @@ from dsunet.errors import DSUNetError, TrainingError
 from dsunet.training import resume, train
 from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions
-from dsunet.training.report import Report
+from dsunet.training.progress_report import ProgressReport
 from dsunet.training.schedule import learning_rate
 from dsunet.training.state import Position, load_state, save_state, saved_position
 from dsunet.training.step import Stepper
@@ -212,7 +212,7 @@ def test_other_versions_are_said(dataset: Path, tmp_path: Path, uninterrupted: P
     config["versions"]["torch"] = "1.0"
     folder.write_config(config)
     said = io.StringIO()
-    resume(out, Report(said))
+    resume(out, ProgressReport(said))
     assert "versions differ from the start of the run (torch)" in said.getvalue()
 
 
@@ -272,7 +272,7 @@ class TestLengthening:
     def test_goes_on_along_the_longer_cosine(self, run: Path) -> None:
         said = io.StringIO()
         before = RunFolder(run).read_config()
-        resume(run, Report(said), epochs=4)
+        resume(run, ProgressReport(said), epochs=4)
 
         assert "lengthened from 2 to 4 epochs: the learning rate continues" in said.getvalue()
         rates = [float(row["lr"]) for row in outcome(run)[2]]
@@ -322,9 +322,9 @@ class TestLengthening:
         assert "lengthened" not in RunFolder(tmp_path / "run").read_config()
 
 
-def said_by(function: Callable[[Report], None]) -> str:
+def said_by(function: Callable[[ProgressReport], None]) -> str:
     stream = io.StringIO()
-    function(Report(stream))
+    function(ProgressReport(stream))
     return stream.getvalue()
 
 

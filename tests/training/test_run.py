@@ -23,7 +23,7 @@ from dsunet.errors import DataError, TrainingError
 from dsunet.model import SegmentationLogits
 from dsunet.training import train
 from dsunet.training.options import Precision, TrainingOptions
-from dsunet.training.report import Report
+from dsunet.training.progress_report import ProgressReport
 from dsunet.training.step import Stepper
 from tests.training.conftest import SMALL, EncoderFiles, small_run, write_dataset
 
@@ -38,7 +38,7 @@ def test_a_run_learns_and_leaves_everything_behind(dataset: Path, tmp_path: Path
     options = small_run(
         dataset, out, epochs=6, val_dataset=dataset, val_count=3, val_every=2, warmup=1
     )
-    train(options, Report(said))
+    train(options, ProgressReport(said))
 
     log = read_log(out)
     assert [row["epoch"] for row in log] == [1, 2, 3, 4, 5, 6]
@@ -227,7 +227,7 @@ def test_too_little_memory_is_one_line(
 def test_a_file_that_vanishes_during_training_is_one_line(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "data", 4, seed=2)
 
-    class Vanishing(Report):
+    class Vanishing(ProgressReport):
         def epoch(self, row: Any, epochs: int) -> None:
             (dataset / "Image" / "001.jpg").unlink()
 

@@ -1,4 +1,4 @@
-"""Figures: what objects look like in outline, in parts that have materials of their own."""
+"""Figures: outlines of objects, in parts that have materials of their own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dsunet.scenes.figures.things import chair, solid, vehicle, vessel
 __all__ = ["Figure", "Make", "Part", "Stance", "Stuff", "random_make"]
 
 Make = Callable[[np.random.Generator], Figure]
-"""Draws a figure of one sort, another one each time."""
+"""Draws a random figure of one sort."""
 
 # With how often each is drawn, compared with the others.
 _FIGURES: tuple[tuple[Make, float], ...] = (
@@ -27,5 +27,5 @@ _FIGURES: tuple[tuple[Make, float], ...] = (
 
 
 def random_make(rng: np.random.Generator) -> Make:
-    """Any sort of figure."""
+    """A random sort of figure."""
     return pick(rng, _FIGURES)

@@ -1,4 +1,4 @@
-"""What figures consist of."""
+"""The parts of figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dsunet.scenes.outlines import Points
 
 
 class Stuff(enum.Enum):
-    """What a part is made of."""
+    """The role of a part's material."""
 
     MAIN = enum.auto()  # the figure's own material
     SECOND = enum.auto()  # another of its materials
@@ -20,8 +20,8 @@ class Stuff(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Polygons of one material.  A detail is painted only on what earlier parts cover; a hole
-    takes away from them.
+    """Polygons of one material.  A detail is painted only where earlier parts are; a hole removes
+    from them.
     """
 
     polygons: list[Points]

@@ -1,4 +1,4 @@
-"""What grows: leaves, flowers, mushrooms, and lumps of any kind."""
+"""Plants: leaves, flowers, mushrooms; and lumps of any kind."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which layers have to stay in float32, found by trying.
+"""Search for the layers that have to stay in float32.
 
-groups    the network's layers as a tree: encoder, block, part of a block
-switches  one float32 graph in which each group rounds, or does not, as its inputs say
-search    the smallest set of groups that do not round with which the masks are right
-finding   from two artifacts to a file for --keep-fp32
+groups          the layers of the network as a tree: encoder, block, part of a block
+switches        a float32 graph in which the rounding of each group can be switched on and off
+search          the smallest set of groups without rounding for which the masks are right
+layers_to_keep  the whole search, from two artifacts to a file for --keep-fp32
 """

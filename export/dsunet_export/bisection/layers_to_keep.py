@@ -1,4 +1,4 @@
-"""From two artifacts to the layers that one of them should have kept in float32."""
+"""Find the layers that an artifact of reduced precision should have kept in float32."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from dsunet_runtime.output_files import write_whole
 
 @dataclass(frozen=True, slots=True)
 class LayersToKeep:
-    """What has to stay in float32."""
+    """The layers that have to stay in float32."""
 
     groups: tuple[Group, ...]
     before: float
-    """Largest mean difference of a mask, in levels of 255, with nothing but what B keeps; infinite
-    where logits are not finite."""
+    """Largest mean difference of a mask, in levels of 0 to 255, with only the layers that B keeps
+    by rule in float32; infinite if logits are not finite."""
     after: float
-    """With these groups in float32 too."""
+    """The same difference with these groups in float32 too."""
     trials: int
 
     @property
     def patterns(self) -> list[str]:
-        """For --keep-fp32."""
+        """Patterns for --keep-fp32."""
         return [group.pattern for group in self.groups]
 
 
@@ -55,13 +55,14 @@ def find_layers_to_keep(
     tolerance: float,
     report: Callable[[str], None],
 ) -> LayersToKeep:
-    """Search for the fewest layers to keep in float32, beside those that B keeps by rule.
+    """Search for the smallest set of layers to keep in float32, beside those that B keeps by rule.
 
-    `a` is the float32 artifact, `b` the same in float16 or bfloat16; the masks of `a` are the
-    trials.  First among the encoders and the decoder's modules, then among the blocks of those that
-    matter, then among the parts of those blocks.  Every trial is reported.
+    `a` is the float32 artifact, `b` the same model in float16 or bfloat16; the masks of `a` are the
+    reference.  Searches the encoders and the modules of the decoder first, then the blocks of those
+    that matter, then the parts of those blocks.  `report` is called with a line for every trial.
 
-    Raises ExportError if the two are not such artifacts, or if A gives what is not finite.
+    Raises ExportError if the artifacts have other precisions or if A computes values that are not
+    finite.
     """
     model, kept, compute, inputs = _prepare(a, b)
     names = [
@@ -91,10 +92,10 @@ def find_layers_to_keep(
 
 
 def write_patterns(found: LayersToKeep, path: Path) -> None:
-    """Write what `--keep-fp32 @FILE` reads.  Raises OutputError if that does not succeed."""
+    """Write the file for `--keep-fp32 @FILE`.  Raises OutputError if it cannot be written."""
     lines = [
         f"# Found by `dsunet-export verify --bisect` in {found.trials} trials: with these layers",
-        f"# in float32 masks differ by {found.after:.3g} levels on average, without them by "
+        f"# in float32, masks differ by {found.after:.3g} levels on average; without, by "
         f"{found.before:.3g}.",
         *found.patterns,
     ]
@@ -103,7 +104,7 @@ def write_patterns(found: LayersToKeep, path: Path) -> None:
 
 
 class _Trials:
-    """How far masks are off where some groups do not round; every set is tried once."""
+    """Measures the difference of the masks for sets of groups without rounding, each set once."""
 
     def __init__(
         self,
@@ -120,11 +121,11 @@ class _Trials:
 
     @property
     def count(self) -> int:
-        """How many sets have been tried."""
+        """Number of sets that have been tried."""
         return len(self._found)
 
     def difference(self, groups: Sequence[Group]) -> float:
-        """The largest mean difference of a mask, in levels of 255."""
+        """Return the largest mean difference of a mask, in levels of 0 to 255."""
         kept = frozenset(one for one in self._finest if any(g.holds(one) for g in groups))
         if kept not in self._found:
             worst = 0.0
@@ -143,15 +144,15 @@ class _Trials:
         mask = self._mask(probe, self._finest)
         if mask is None:
             raise ExportError(
-                f"in float32 already, the logits are not finite on {probe.label}: check the "
-                "checkpoint, and that image"
+                f"the logits are not finite on {probe.label}, in float32: check the checkpoint and "
+                "that image"
             )
         return mask
 
     def _mask(
         self, probe: Probe, kept: Sequence[Group] | frozenset[Group]
     ) -> NDArray[np.uint8] | None:
-        """None where logits are not finite."""
+        """Compute a mask; None if logits are not finite."""
         outputs = self._board.run(probe, kept)
         logits = outputs["logits"][0, 0]
         if not np.isfinite(logits).all():
@@ -167,13 +168,13 @@ def check_precisions(a: Path, b: Path) -> None:
     types = [manifest.precision.element_type for manifest in map(read_manifest, (a, b))]
     if types[0] != "float32" or types[1] not in ("float16", "bfloat16"):
         raise ExportError(
-            f"{a} is {types[0]} and {b} {types[1]}: --bisect takes the float32 artifact first and "
-            "the float16 or bfloat16 one second"
+            f"{a} is {types[0]} and {b} is {types[1]}: --bisect needs the float32 artifact first "
+            "and the float16 or bfloat16 one second"
         )
 
 
 def _prepare(a: Path, b: Path) -> tuple[ir.Model, list[str], Compute, GraphInputs]:
-    """A's graph, the patterns of what B keeps without being asked, B's precision, A's inputs."""
+    """Return A's graph, the patterns that B keeps by rule, B's precision and A's inputs."""
     check_precisions(a, b)
     first, second = read_manifest(a), read_manifest(b)
     compute = Compute.of(second.precision.compute)

@@ -1,4 +1,4 @@
-"""The smallest set with which something holds, found by leaving out."""
+"""Search for a minimal subset for which a condition holds."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 def minimize(items: Sequence[T], holds: Callable[[Sequence[T]], bool]) -> list[T]:
-    """A part of the items with which it still holds, and of which none can be left out.
+    """Return a subset of the items for which `holds` is true and no item can be left out.
 
-    It must hold with all of them.  Large parts are left out first, so that it takes few trials
-    where few items matter.  (Zeller and Hildebrandt's delta debugging, without its complements.)
+    `holds` must be true for all items.  Large parts are left out first, so that few trials are
+    needed if few items matter (delta debugging of Zeller and Hildebrandt, without complements).
     """
     left, size = list(items), len(items)
     while size:
@@ -23,7 +23,7 @@ def minimize(items: Sequence[T], holds: Callable[[Sequence[T]], bool]) -> list[T
                 left, changed = rest, True
             else:
                 start += size
-        # Alone, each is tried until nothing changes: one may matter only beside another.
+        # Single items are tried until nothing changes: one may matter only beside another.
         if size > 1 or not changed:
             size //= 2
     return left

@@ -1,8 +1,8 @@
-"""One float32 graph in which each group of nodes rounds like another type, or does not.
+"""Build a float32 graph in which the rounding of each group of nodes can be switched on and off.
 
-An input for each group says which.  So one session tries every set of layers to keep, where a
-conversion for each would have to be written and loaded.  What rounds is what narrowing rounds:
-inputs and weights as a node reads them, and its result.
+A boolean input per group switches its rounding, so one session can try every set of layers to keep,
+instead of a conversion for each.  Rounding applies where conversion (`precision.narrow`) rounds: to
+the inputs and weights that a node reads, and to its result.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ _PREFIX = "keep:"
 
 
 class Switchboard(Closeable):
-    """The graph, loaded.  The model is changed; `folder` holds its file meanwhile.
+    """A loaded graph with a rounding switch per group.
 
-    `groups` says which group each node is in, by its name; nodes of none never round.
+    `groups` maps names of nodes to groups; other nodes never round.  The model is changed in place,
+    and a temporary file is written to `folder`.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Switchboard(Closeable):
         self._session = Session(model, folder)
 
     def run(self, probe: Probe, kept: Collection[Group]) -> Tensors:
-        """The outputs for one image where these groups do not round; `logits` among them."""
+        """Compute the outputs for one image without rounding in these groups; adds `logits`."""
         switches: Tensors = {
             _PREFIX + group.path: np.array(group in kept) for group in self._groups
         }
@@ -62,7 +63,7 @@ class Switchboard(Closeable):
 
 
 def add_switches(model: ir.Model, groups: Mapping[str, Group], data_type: ir.DataType) -> None:
-    """Let the nodes with these names round to a type unless an input `keep:GROUP` is true."""
+    """Make nodes round to a type unless the input `keep:GROUP` of their group is true."""
     graph, opset = model.graph, model.opset_imports[""]
     switches = {
         each: ir.val(_PREFIX + each.path, ir.DataType.BOOL, ir.Shape([]))
@@ -73,7 +74,7 @@ def add_switches(model: ir.Model, groups: Mapping[str, Group], data_type: ir.Dat
     rounded_by: dict[ir.Value, Group] = {}
 
     def switch(value: ir.Value, group: Group, before: ir.Node) -> ir.Value:
-        """The value, rounded or not, computed right before a node."""
+        """Insert the switched rounding of a value before a node."""
         name = f"{value.name}.{group.path}"
         narrow = ir.node("Cast", [value], {"to": int(data_type)}, name=f"{name}.narrow")
         wide = ir.node("Cast", [narrow.outputs[0]], {"to": 1}, name=f"{name}.wide")

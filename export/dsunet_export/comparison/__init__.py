@@ -1,7 +1,11 @@
-"""Two forms of one network beside each other: what does the second one lose?
+"""Comparison of two forms of one model, such as a checkpoint and its engine.
 
-measures    the difference of two tensors, and of two masks
-comparing   two forms on images, one after the other
-summary     percentiles over the images
-report      table, JSON, pictures and a page
+model_pair     opening of both
+compare        both on sample images
+measures       differences of two tensors and of two masks
+summary        percentiles over the images
+layers         differences of two graphs, tensor by tensor
+piecewise      a graph run in pieces, with little memory
+verify_report  the results as a table, as JSON and as files
+verify_page    the results as an HTML page
 """

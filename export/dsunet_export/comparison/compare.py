@@ -1,4 +1,4 @@
-"""Two forms of one network on images, one after the other."""
+"""Run two forms of one model on sample images and compare their outputs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from dsunet_runtime.backends import Tensors
 from dsunet_runtime.jobs import images_at
 
 FEW = 4
-"""Images for what takes long."""
+"""Number of images for comparisons that take long."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageComparison:
-    """What both made of one image."""
+    """Masks of both models for one image, and the differences of their outputs."""
 
     label: str
     image: NDArray[np.uint8]
@@ -39,15 +39,15 @@ class ImageComparison:
     """A's mask, H×W."""
     b: NDArray[np.uint8]
     tensors: dict[str, TensorDifference]
-    """Of the outputs that both give and that are no masks, by name."""
+    """Differences of the outputs that both have, without the mask, by name."""
     mask: MaskDifference
 
 
 def compare(a: Predictor, b: Predictor, probes: Iterable[Probe]) -> Iterator[ImageComparison]:
-    """Both on each image; one is in memory at a time.
+    """Compare two models on each image, with one image in memory at a time.
 
-    Raises ExportError if the two give outputs of other sizes, ImageError for an image that cannot
-    be read or that one of them does not take, and BackendError if one of them fails.
+    Raises ExportError if the outputs have different shapes, ImageError for an image that cannot be
+    read or that a model does not accept, and BackendError if a model fails.
     """
     for probe in probes:
         outputs_a, mask_a = _run(a, probe)
@@ -56,7 +56,9 @@ def compare(a: Predictor, b: Predictor, probes: Iterable[Probe]) -> Iterator[Ima
         for name in common:
             if outputs_a[name].shape != outputs_b[name].shape:
                 shapes = " and ".join(_sides(outputs[name]) for outputs in (outputs_a, outputs_b))
-                raise ExportError(f"the {name} of the two are {shapes}: give two of one preset")
+                raise ExportError(
+                    f"the {name} have different shapes, {shapes}: compare models of one preset"
+                )
         yield ImageComparison(
             label=probe.label,
             image=probe.image,
@@ -78,19 +80,19 @@ def _sides(array: NDArray[Any]) -> str:
 
 
 def probes_for(a: Path, b: Path, images: Path | None) -> Iterable[Probe]:
-    """Images of a folder, or random pixels and a photograph, of the size that A or B takes.
+    """Load the images of a folder, or random pixels and a photograph, in the size of A or B.
 
-    Raises ExportError if the two take other sizes, ArtifactError for an artifact without manifest,
-    and ImageError for a folder without images; while going through them, for an image that cannot
-    be read.
+    Raises ExportError if the fixed sizes of the two differ, ArtifactError for an artifact without a
+    manifest, and ImageError for a folder without images, or during iteration for an image that
+    cannot be read.
     """
     manifests = [read_manifest(path) for path in (a, b) if is_artifact(path)]
     sizes = {size for manifest in manifests if (size := GraphInputs.of(manifest).size)}
     if len(sizes) > 1:
         (h, w), (other_h, other_w) = sorted(sizes)
         raise ExportError(
-            f"one takes images of {h}×{w} and the other of {other_h}×{other_w} (height×width): "
-            "export one again with the other's --size"
+            f"the fixed image sizes differ, {h}×{w} and {other_h}×{other_w} (height×width): "
+            "export both with the same --size"
         )
     size = next(iter(sizes), None)
     if images is None:
@@ -99,9 +101,9 @@ def probes_for(a: Path, b: Path, images: Path | None) -> Iterable[Probe]:
 
 
 def few_probes(a: Path, b: Path, images: Path | None, also: str | None = None) -> list[Probe]:
-    """The first `FEW` images, and the one labelled `also`, for what runs two artifacts many times.
+    """Load the first `FEW` images and the one labelled `also`, for comparisons that take long.
 
-    Raises as `probes_for`.
+    Raises the exceptions of `probes_for`.
     """
     probes = enumerate(probes_for(a, b, images))
     return [probe for index, probe in probes if index < FEW or probe.label == also]

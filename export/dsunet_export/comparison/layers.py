@@ -1,7 +1,8 @@
-"""Two graphs of one network, tensor by tensor: where does the error come in?
+"""Compare two graphs of one model tensor by tensor, to find the layer where an error arises.
 
-Tensors are told by their names, which conversion to another precision leaves alone.  A graph of
-reduced precision is run with every tensor really rounded, as a GPU does and ONNX Runtime does not.
+Tensors are matched by name; conversion to another precision does not change names.  A graph of
+reduced precision is run with the rounding of every tensor emulated, because ONNX Runtime does not
+round every tensor as a GPU does.
 """
 
 from __future__ import annotations
@@ -32,40 +33,40 @@ from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.compute import Compute
 
 _AT_ONCE = 8
-"""Tensors of each graph in memory at once, beside the weights that make them and what is read later
-on: of `large`, whose largest are maps of attention of 240 MB, some 3 GB in all."""
+"""Number of tensors of each graph in memory at once, beside weights and tensors that are needed
+later: some 3 GB for `large`, whose largest tensors are attention maps of 240 MB."""
 _BLOCK = 1 << 20
-"""Numbers that are compared at once, in float64."""
-_SHARE = 100.0
-"""Times what the layers before it lose in the middle: more than that is more than its share.  In
-float16 a softmax of large scores, or the small difference of large numbers, loses up to 90 times as
-much, and that is how it should be."""
+"""Number of elements that are compared at once, in float64."""
+_MEDIAN_FACTOR = 100.0
+"""A layer is at fault if its own error exceeds this multiple of the median of the layers before it.
+In float16, a softmax of large scores or the small difference of large numbers reaches 90 times the
+median without being wrong."""
 _ALLOWED = 1e-3
-"""What any layer may lose: two float16 roundings."""
+"""Error that every layer may have: two float16 roundings."""
 _ALLOWED_OF_8_BITS = 0.4
-"""The same where products are quantised, whatever the others lose: twice what the input of one may
-(`quantize.NOISIEST`), as a softmax or a GELU behind it loses more.  The demonstration
-checkpoint's lose up to 0.17 as integers and 0.24 as floats."""
+"""Error that every layer of a quantised graph may have: twice the largest noise of an input
+(`quantize.NOISIEST`), because a softmax or GELU amplifies it.  Measured on the demonstration
+checkpoint: up to 0.17 for int8 and 0.24 for fp8."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerError:
-    """One tensor that both graphs compute."""
+    """Error of one tensor that both graphs compute."""
 
     tensor: str
     node: str
-    """What makes it in A, as `module.path/OpType`."""
+    """Name of the node of A that computes it, `module.path/OpType`."""
     error: float
-    """Root of the mean squared difference, as a share of the root of A's mean square; infinite
-    where B is not finite and A is."""
+    """RMS of the difference, as a fraction of the RMS of A; infinite where B is not finite but A
+    is."""
     inherited: float
-    """The largest error among the tensors that it is made of; 0 for the first ones."""
+    """Largest error among the tensors from which it is computed; 0 for the first ones."""
     kept: bool = False
-    """Stays in float32 in a graph of reduced precision: what it shows was lost before it."""
+    """Whether it stays in float32 in a graph of reduced precision: its error is inherited."""
 
     @property
     def own(self) -> float:
-        """What came in here, as if that and what was inherited were independent of each other."""
+        """Error that this layer adds, assuming that it is independent of the inherited error."""
         if math.isinf(self.error):
             return 0.0 if math.isinf(self.inherited) else math.inf
         return math.sqrt(max(0.0, self.error**2 - self.inherited**2))
@@ -73,20 +74,20 @@ class LayerError:
 
 @dataclass(frozen=True, slots=True)
 class GraphComparison:
-    """Two graphs, layer by layer."""
+    """Errors of all tensors that two graphs share."""
 
     layers: Sequence[LayerError]
-    """In A's order."""
+    """In the order of A's graph."""
     at_fault: LayerError | None
-    """The first that loses more than its share."""
+    """First layer with an unusually large own error; None if there is none."""
 
 
 def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
-    """The tensors of two ONNX artifacts that have the same name, on the first few images of a
-    folder, or on random pixels and a photograph.
+    """Compare the tensors with the same name of two ONNX artifacts.
 
-    Both graphs run in pieces, in the memory of a few tensors.  Raises ExportError if there are no
-    such tensors, or if a graph does not run.
+    Uses the first few images of a folder, or random pixels and a photograph.  Both graphs run in
+    pieces, with a few tensors in memory.  Raises ExportError if no names match or a graph does not
+    run.
     """
     probes = few_probes(a, b, images)
     with temporary_folder() as folder, graph_errors(a, b):
@@ -97,8 +98,8 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
             common = [n for n in common if not (is_in(PREPROCESS, n) or is_in(POSTPROCESS, n))]
         if not common:
             raise ExportError(
-                f"{a} and {b} have no tensors of one name: export both from one model, both with "
-                "or both without --plain"
+                f"{a} and {b} have no tensor names in common: export both from one model, both "
+                "with or both without --plain"
             )
         kept = _kept(first, second)
         for graph in (first, second):
@@ -124,18 +125,21 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
 
 
 def first_beyond(layers: Iterable[LayerError], allowed: float) -> LayerError | None:
-    """The first layer that loses more than is allowed; None if none does."""
+    """Return the first layer with a larger own error than allowed; None if there is none."""
     return next((layer for layer in layers if layer.own > allowed), None)
 
 
 def first_at_fault(layers: Iterable[LayerError]) -> LayerError | None:
-    """The first layer that loses more than its share of what those before it lose; None if none."""
+    """Return the first layer with an unusually large own error; None if there is none.
+
+    The limit is a multiple of the median own error of the layers before it (`_MEDIAN_FACTOR`).
+    """
     before: list[float] = []
     for layer in layers:
         if layer.kept:
             continue
         usual = statistics.median(before) if before else 0.0
-        if layer.own > max(_SHARE * usual, _ALLOWED):
+        if layer.own > max(_MEDIAN_FACTOR * usual, _ALLOWED):
             return layer
         if layer.own:
             before.append(layer.own)
@@ -143,7 +147,7 @@ def first_at_fault(layers: Iterable[LayerError]) -> LayerError | None:
 
 
 class _Graph:
-    """One artifact's graph, with the tensors that are compared as outputs."""
+    """Graph of one artifact, from which any tensors can be read."""
 
     def __init__(self, path: Path) -> None:
         manifest = read_manifest(path)
@@ -161,7 +165,7 @@ class _Graph:
             for value in node.outputs
             if value.dtype in self._types and node.op_type not in SELECTS
         }
-        """What computes a tensor, by the tensor's name; nodes that only move values left out."""
+        """Nodes by the names of their outputs, without nodes that only move values."""
         self.in_float32 = {
             str(value.name)
             for node in self.makers.values()
@@ -170,22 +174,22 @@ class _Graph:
         }
 
     def start(self, names: Iterable[str], probes: Iterable[Probe], folder: Path) -> None:
-        """Get ready to run on images, so that the tensors with these names can be read."""
+        """Prepare to run on images and to read the tensors with these names."""
         if self._rounded is not None:
             emulate_rounding(self._model, self._rounded)
         made = {str(value.name): value for node in self._model.graph for value in node.outputs}
         for name in names:
-            # Where it was rounded, those that read it read this.
+            # With emulated rounding, readers read the rounded tensor, `.wide`.
             self._outputs[name] = made.get(f"{name}.wide", made[name])
         inputs = map(self._inputs.prepare, probes)
         self._run = PiecewiseRun(self._model, self._outputs.values(), inputs, folder)
 
     def values(self, names: Sequence[str]) -> Iterator[list[NDArray[Any]]]:
-        """The tensors with these names, for one image after the other; once for each name."""
+        """Yield the named tensors for each image.  Each name can be read once."""
         return self._run.compute([self._outputs[name] for name in names])
 
     def sources(self, name: str, known: Iterable[str]) -> set[str]:
-        """Those of the known tensors that a tensor is made of, through any that are not known."""
+        """Return the nearest known tensors from which a tensor is computed."""
         wanted, found, seen = set(known), set[str](), set[ir.Value]()
         ahead = list(self.makers[name].inputs)
         while ahead:
@@ -202,13 +206,13 @@ class _Graph:
 
 
 def _kept(first: _Graph, second: _Graph) -> set[str]:
-    """Tensors that stay in float32 where one of the graphs is of reduced precision."""
+    """Return the tensors that stay in float32 if one of the graphs has reduced precision."""
     reduced = first.is_reduced or second.is_reduced
     return first.in_float32 & second.in_float32 if reduced else set()
 
 
 def _errors(first: _Graph, second: _Graph, names: Sequence[str]) -> dict[str, float]:
-    """Of each tensor, over all images together."""
+    """Compute the error of each tensor over all images."""
     differences, magnitudes = np.zeros(len(names)), np.zeros(len(names))
     for one, other in zip(first.values(names), second.values(names), strict=True):
         for index, (a, b) in enumerate(zip(one, other, strict=True)):
@@ -227,9 +231,9 @@ def _errors(first: _Graph, second: _Graph, names: Sequence[str]) -> dict[str, fl
 
 
 def _squares(a: NDArray[Any], b: NDArray[Any]) -> tuple[float, float]:
-    """The sum of the squared differences, infinite where B is not finite, and that of A's squares.
+    """Sum the squared differences, infinite where B is not finite, and the squares of A.
 
-    In blocks: whole tensors in float64 would take more memory than the graphs.
+    Works in blocks: whole tensors in float64 would take more memory than the graphs.
     """
     difference = magnitude = 0.0
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)

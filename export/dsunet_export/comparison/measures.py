@@ -1,4 +1,4 @@
-"""How far two tensors, and two masks, are apart."""
+"""Measure the difference of two tensors and of two masks."""
 
 from __future__ import annotations
 
@@ -12,47 +12,48 @@ from numpy.typing import NDArray
 from dsunet.evaluation.metrics import score_image
 
 MASK_THRESHOLD = 127.5
-"""Between the levels of a mask that are outside and those that are inside."""
+"""Threshold 0.5 in levels of 0 to 255: higher levels are inside the object."""
 NEAR = 8
-"""Levels from there within which a pixel may change sides without having changed its mind."""
+"""Distance from the threshold, in levels, within which a crossing counts as a flip."""
 _SMALLEST = 1e-3
-"""Of A's standard deviation: what is smaller counts as that large in relative differences."""
+"""Lower bound of the denominator of relative differences, in standard deviations of A."""
 
 _TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, slots=True)
 class TensorDifference:
-    """Of B from A."""
+    """Difference of B from A."""
 
     largest: float
     mean: float
     largest_relative: float
-    """Each difference as a share of A's own magnitude there."""
+    """Largest difference divided by the magnitude of A at the same place."""
     mean_relative: float
     cosine: float
-    """Of the angle between the two as vectors: 1 where they only differ in length."""
+    """Cosine similarity: 1 where the two differ only by a factor."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskDifference:
-    """Of B's mask from A's."""
+    """Difference of the mask of B from that of A."""
 
     largest: float
-    """In levels of 255."""
+    """Largest difference, in levels of 0 to 255."""
     mean: float
-    """Likewise."""
+    """Mean difference, in levels of 0 to 255."""
     iou_at_half: float
+    """Intersection over union at threshold 0.5."""
     flips: float
-    """Share of the pixels that are on other sides of half, but within `NEAR` of it in both."""
+    """Fraction of the pixels that cross threshold 0.5 and are within `NEAR` of it in both."""
     disagreement: float
-    """Share of those on other sides that are not."""
+    """Fraction of the pixels that cross threshold 0.5 and are farther from it."""
     s_measure: float | None
-    """Of B as if A were the truth, both cut at half: 1 for the same; None where it is undefined."""
+    """S-measure of B with A as ground truth, both binarised at 0.5; None where undefined."""
 
 
 def compare_tensors(a: NDArray[Any], b: NDArray[Any]) -> TensorDifference:
-    """Two arrays of one shape; computed in float64."""
+    """Compare two arrays of one shape, in float64."""
     first, second = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
     differences = np.abs(second - first)
     floor = max(_SMALLEST * float(first.std()), _TINY)
@@ -68,20 +69,20 @@ def compare_tensors(a: NDArray[Any], b: NDArray[Any]) -> TensorDifference:
 
 
 def compare_masks(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> MaskDifference:
-    """Two masks H×W, 0 to 255."""
+    """Compare two masks H×W with levels 0 to 255."""
     first, second = a.astype(np.int16), b.astype(np.int16)
     differences = np.abs(second - first)
     inside, found = first > MASK_THRESHOLD, second > MASK_THRESHOLD
     near = (np.abs(first - MASK_THRESHOLD) <= NEAR) & (np.abs(second - MASK_THRESHOLD) <= NEAR)
-    other_side = inside != found
+    crossing = inside != found
     union = np.count_nonzero(inside | found)
-    truth, cut = (np.where(mask, 255, 0).astype(np.uint8) for mask in (inside, found))
-    s_measure = score_image(cut, truth).s_measure
+    ground_truth, prediction = (np.where(mask, 255, 0).astype(np.uint8) for mask in (inside, found))
+    s_measure = score_image(prediction, ground_truth).s_measure
     return MaskDifference(
         largest=float(differences.max()),
         mean=float(differences.mean()),
         iou_at_half=float(np.count_nonzero(inside & found) / union) if union else 1.0,
-        flips=float((other_side & near).mean()),
-        disagreement=float((other_side & ~near).mean()),
+        flips=float((crossing & near).mean()),
+        disagreement=float((crossing & ~near).mean()),
         s_measure=None if math.isnan(s_measure) else s_measure,
     )

@@ -1,4 +1,4 @@
-"""A and B, from their files."""
+"""Open the two models of a comparison."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def open_pair(
     device: Device,
     provider: Provider | None,
 ) -> Iterator[tuple[Predictor, Predictor]]:
-    """Both, each with the options that are for its kind.
+    """Open both models, each with the options for its kind of file.
 
-    A checkpoint makes its masks as the artifact beside it does.  Raises ExportError if two
-    artifacts make them in different ways, and what `open_predictor` raises.
+    A checkpoint uses the mask form of the artifact that it is compared with.  Raises ExportError if
+    two artifacts have different mask forms, and the exceptions of `open_predictor`.
     """
     forms = {path: read_manifest(path).mask_form for path in (a, b) if is_artifact(path)}
     if len({*forms.values()}) > 1:
         raise ExportError(
-            f"the masks of {a} are {forms[a]} and those of {b} are {forms[b]}: export one of them "
-            "again with the other's --mask"
+            f"the masks of {a} are {forms[a]} and those of {b} are {forms[b]}: export both with "
+            "the same --mask"
         )
     mask_form = next(iter(forms.values()), MaskForm.STRETCHED)
 
@@ -59,10 +59,10 @@ def open_pair(
 
 
 def is_artifact(path: Path) -> bool:
-    """Whether a file is what `dsunet-export` writes, by its suffix."""
+    """Return whether a file is an ONNX file or engine, by its suffix."""
     return is_onnx(path) or is_engine(path)
 
 
 def is_quantized(path: Path) -> bool:
-    """Whether it is an artifact with products of 8 bits."""
+    """Return whether a file is an artifact quantised to 8 bits."""
     return is_artifact(path) and read_manifest(path).precision.quantized is not None

@@ -1,7 +1,7 @@
-"""A graph run in pieces, so that all of its tensors can be read in the memory of a few.
+"""Run a graph in pieces, so that all of its tensors can be read with few in memory.
 
-With many outputs in one session ONNX Runtime holds all of them until the graph ends: of `large`
-and one image that is more than 20 GB.
+With many outputs in one session, ONNX Runtime keeps all of them until the graph ends: more than
+20 GB for one image with `large`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from dsunet_runtime.backends import Tensors
 
 
 class PiecewiseRun:
-    """A graph on its way from its inputs, of one image or several, to the values `wanted`.
+    """A run of a graph from its inputs, for one or more images, to the values `wanted`.
 
-    Every node is computed once for each image.  In memory are the weights of one piece, what it
-    gives for one image, and of every image what later pieces read.  `folder` holds a piece's file.
+    Every node is computed once for each image.  In memory are the weights of one piece, its outputs
+    for one image, and the tensors of every image that later pieces read.  The file of the current
+    piece is written to `folder`.
     """
 
     def __init__(
@@ -40,9 +41,9 @@ class PiecewiseRun:
         self._known = [{value: some[str(value.name)] for value in given} for some in inputs]
 
     def compute(self, values: Sequence[ir.Value]) -> Iterator[list[NDArray[Any]]]:
-        """These of the wanted values, for one image after the other.
+        """Yield some of the wanted values for each image.
 
-        Each value can be asked for once.  Raises ExportError if the graph does not run.
+        Each value can be read once.  Raises ExportError if the graph does not run.
         """
         nodes = _made_by(self._model.graph, values, self._done)
         self._done.update(nodes)
@@ -70,7 +71,7 @@ class PiecewiseRun:
 def _made_by(
     graph: ir.Graph, values: Iterable[ir.Value], done: Collection[ir.Node]
 ) -> list[ir.Node]:
-    """The nodes that it takes to compute values, but for those that are done; in order."""
+    """Return the nodes needed to compute values, without those already done, in graph order."""
     needed: set[ir.Node] = set()
     open_ends = list(values)
     while open_ends:
@@ -87,7 +88,7 @@ def _piece(
     inputs: Sequence[ir.Value],
     outputs: Sequence[ir.Value],
 ) -> ir.Model:
-    """A model of some of a graph's nodes, with their weights."""
+    """Build a model of some nodes of a graph, with their weights."""
     copies = {value: ir.val(str(value.name), value.dtype) for value in inputs}
     weights = {
         value: ir.val(str(value.name), const_value=value.const_value)

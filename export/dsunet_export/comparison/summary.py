@@ -1,4 +1,4 @@
-"""What a comparison found, over all images."""
+"""Summarise a comparison over all images."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ from dsunet_export.comparison.measures import MaskDifference, TensorDifference
 
 PERCENTILES = (50, 90, 99)
 GROWS_BETTER = frozenset({"cosine", "iou_at_half", "s_measure"})
-"""Measures of which the smallest is the worst; of all others the largest is."""
+"""Measures for which higher is better; for all others lower is."""
+
+
+_TITLES = {"iou_at_half": "IoU at 0.5", "s_measure": "S-measure"}
+
+
+def measure_title(output: str, measure: str) -> str:
+    """Return the title of a measure of an output, for people."""
+    return f"{output} {_TITLES.get(measure, measure.replace('_', ' '))}"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageDifference:
-    """One image's differences, without its pictures."""
+    """Differences on one image, without its masks."""
 
     label: str
     tensors: dict[str, TensorDifference]
@@ -29,30 +37,30 @@ class ImageDifference:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One measure over the images."""
+    """Percentiles of one measure over the images."""
 
     percentiles: tuple[float, ...]
-    """`PERCENTILES`, of which a higher one is always worse."""
+    """Values at `PERCENTILES`, counted so that a higher percentile is worse."""
     worst: float
     image: str
-    """That of the worst."""
+    """Label of the image with the worst value."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelComparison:
-    """B beside A on some images, at least one."""
+    """Differences of B from A on one or more images."""
 
     a: str
     b: str
     rows: Sequence[ImageDifference]
     worst: ImageComparison
-    """The image with the largest mean difference of its masks, with its pictures."""
+    """Image with the largest mean difference of its masks, with the masks."""
     graphs: GraphComparison | None = None
-    """Layer by layer, if that was asked for."""
+    """Errors of the layers, if they were compared (`--layers`)."""
 
     @property
     def summaries(self) -> dict[str, dict[str, Summary]]:
-        """Of every measure, by output and name."""
+        """Summaries by output and name of the measure."""
         found = {
             output: _summaries(self.rows, TensorDifference, lambda row, o=output: row.tensors[o])  # type: ignore[misc]
             for output in self.rows[0].tensors
@@ -61,7 +69,7 @@ class ModelComparison:
 
 
 def summarize(a: str, b: str, compared: Iterable[ImageComparison]) -> ModelComparison:
-    """Go through the images; of their pictures only the worst's are kept."""
+    """Collect the differences of all images; only the masks of the worst image are kept."""
     rows: list[ImageDifference] = []
     worst: ImageComparison | None = None
     for one in compared:

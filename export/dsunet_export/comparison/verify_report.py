@@ -1,4 +1,4 @@
-"""A comparison as a table for people, as JSON for programs, and as files."""
+"""Format a comparison as a table and as JSON, and write its files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from dsunet.sheet import draw_sheet
 from dsunet_export.comparison.layers import GraphComparison, LayerError
-from dsunet_export.comparison.summary import PERCENTILES, ModelComparison
+from dsunet_export.comparison.summary import PERCENTILES, ModelComparison, measure_title
 from dsunet_export.comparison.verify_page import draw_page
 from dsunet_runtime.jobs import make_folder
 from dsunet_runtime.output_files import write_whole
@@ -23,11 +23,11 @@ LAYERS_SHOWN = 15
 
 
 def draw(comparison: ModelComparison) -> str:
-    """A line for each measure of each output: percentiles over the images, and the worst one."""
+    """Format a table: percentiles over the images and the worst value of each measure."""
     percentiles = "".join(f"{f'{p} %':>11}" for p in PERCENTILES)
     lines = [
         f"B: {comparison.b}",
-        f"beside A: {comparison.a}, on {len(comparison.rows)} images",
+        f"compared with A: {comparison.a}, on {len(comparison.rows)} images",
         "",
         f"{'':28}{percentiles}{'worst':>11}  image",
     ]
@@ -36,14 +36,14 @@ def draw(comparison: ModelComparison) -> str:
             cells = "".join(
                 f"{_short(value):>11}" for value in (*summary.percentiles, summary.worst)
             )
-            lines.append(f"{output + ' ' + name.replace('_', ' '):28}{cells}  {summary.image}")
+            lines.append(f"{measure_title(output, name):28}{cells}  {summary.image}")
     if comparison.graphs is not None:
         lines += ["", *_layers(comparison.graphs)]
     return "\n".join(lines)
 
 
 def as_document(comparison: ModelComparison) -> dict[str, Any]:
-    """All measures, of every image too."""
+    """Convert a comparison to JSON values: all measures, over the images and of each image."""
     graphs = comparison.graphs
     return {
         "format_version": 1,
@@ -63,10 +63,10 @@ def as_document(comparison: ModelComparison) -> dict[str, Any]:
 
 
 def write_report(comparison: ModelComparison, folder: Path) -> None:
-    """Write verify.json, verify.html and worst.png, each of them whole.
+    """Write verify.json, verify.html and worst.png, each atomically.
 
-    The picture has the image, A's mask, B's and their difference side by side.  Raises OutputError
-    if one cannot be written.
+    worst.png shows the image, both masks and their difference.  Raises OutputError if a file cannot
+    be written.
     """
     make_folder(folder)
     picture = draw_worst(comparison)
@@ -78,7 +78,7 @@ def write_report(comparison: ModelComparison, folder: Path) -> None:
 
 
 def draw_worst(comparison: ModelComparison) -> Image.Image:
-    """Image, A, B, and their difference, stretched so that its largest is white."""
+    """Draw the image, both masks and their difference, scaled so that the largest is white."""
     worst = comparison.worst
     difference = np.abs(worst.b.astype(np.int16) - worst.a)
     largest = int(difference.max())
@@ -93,20 +93,22 @@ def draw_worst(comparison: ModelComparison) -> Image.Image:
 
 
 def _layers(graphs: GraphComparison) -> list[str]:
-    """Those that lose most, in the graph's order, and the first that loses more than its share."""
+    """List the layers with the largest own errors, in graph order, and the one at fault."""
     layers, fault = graphs.layers, graphs.at_fault
     losing = sorted(layers, key=lambda layer: -layer.own)[:LAYERS_SHOWN]
-    lines = [f"{'error':>10}{'inherited':>11}{'own':>10}  of the {len(layers)} layers, the largest"]
+    lines = [
+        f"{'error':>10}{'inherited':>11}{'own':>10}  layer (largest own errors of {len(layers)})"
+    ]
     lines += [
         f"{layer.error:10.2e}{layer.inherited:11.2e}{layer.own:10.2e}  {layer.node}"
         for layer in layers
         if layer in losing
     ]
-    return [*lines, f"first that loses more than its share: {fault.node if fault else 'none'}"]
+    return [*lines, f"first layer with an unusually large error: {fault.node if fault else 'none'}"]
 
 
 def _layer(layer: LayerError | None) -> dict[str, Any] | None:
-    """As JSON takes it: infinity is null."""
+    """Convert to JSON values, with null for infinity."""
     if layer is None:
         return None
     figures = {"error": layer.error, "inherited": layer.inherited, "own": layer.own}

@@ -1,4 +1,4 @@
-"""What was found, as a table for people and as a document for programs."""
+"""Format the report of `dsunet-export doctor` as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _VALUE = 13
 _GIB = 1 << 30
 
 Row = tuple[str, str, str]
-"""A title, a value that is short, and words."""
+"""Title, short value, description."""
 
 
 def as_document(machine: Machine, jobs: tuple[Task, ...]) -> dict[str, Any]:
-    """The same as `as_table`, to be written as JSON.  Sizes are in bytes; null is not known."""
+    """Convert the report to JSON values.  Sizes are in bytes; null means unknown."""
     torch = machine.torch
     return {
         "python": machine.python,
@@ -75,17 +75,17 @@ def as_document(machine: Machine, jobs: tuple[Task, ...]) -> dict[str, Any]:
 
 
 def as_table(machine: Machine, jobs: tuple[Task, ...]) -> str:
-    """Lines of at most 100 columns, but for commands, which are not broken."""
-    lines = ["What is here"]
+    """Format the report in lines of at most 100 columns; commands are not wrapped."""
+    lines = ["This machine"]
     for row in _here(machine):
         lines += _wrap(row)
-    lines += ["", "What can be done, and what it needs"]
+    lines += ["", "Tasks and their requirements"]
     for task in jobs:
         lines += _wrap(_describe(task))
-    cures = _by_remedy(jobs)
-    if cures:
-        lines += ["", "What is missing, and what helps"]
-    for remedy, reasons in cures.items():
+    remedies = _by_remedy(jobs)
+    if remedies:
+        lines += ["", "Missing, with the remedy"]
+    for remedy, reasons in remedies.items():
         lines += textwrap.wrap(
             "; ".join(reasons), _WIDTH, initial_indent=_MARGIN, subsequent_indent=_MARGIN
         )
@@ -97,10 +97,10 @@ def _here(machine: Machine) -> Iterator[Row]:
     driver = machine.driver
     yield "Python", machine.python, ""
     yield "platform", machine.platform, ""
-    known = driver.version or ("here" if driver.is_here else "missing")
+    known = driver.version or ("installed" if driver.is_here else "missing")
     yield "NVIDIA driver", known, driver.problem or ""
     if driver.cuda is not None:
-        yield "CUDA, of the driver", driver.cuda, "the newest that it runs"
+        yield "CUDA of the driver", driver.cuda, "newest supported version"
     for index, present in enumerate(machine.gpus):
         yield f"GPU {index}", present.gpu.compute_capability, _memory(present)
     for package in machine.packages.values():
@@ -113,7 +113,7 @@ def _memory(present: PresentGpu) -> str:
 
 
 def _state(package: Package, machine: Machine) -> str:
-    """What there is to say of a package besides its version."""
+    """Describe a package beside its version."""
     if package.state is State.MISSING:
         return ""
     if not package.works:
@@ -136,13 +136,13 @@ def _torch(machine: Machine) -> str:
     if machine.torch is None:
         return ""
     built = f"for CUDA {machine.torch.cuda}" if machine.torch.cuda else "without CUDA"
-    sees = {None: "", True: ", sees a GPU", False: ", sees no GPU"}[machine.torch.sees_gpu]
+    sees = {None: "", True: ", finds a GPU", False: ", finds no GPU"}[machine.torch.sees_gpu]
     problem = f" ({machine.torch.problem})" if machine.torch.problem else ""
     return built + sees + problem
 
 
 def _onnxruntime(machine: Machine) -> str:
-    words = {None: " (not tried)", True: "", False: " (does not start)"}
+    words = {None: " (not tested)", True: "", False: " (does not start)"}
     providers = ", ".join(f"{p}{words[found.starts]}" for p, found in machine.providers.items())
     both = " and ".join(machine.onnxruntimes)
     doubled = f"; {both} overwrite each other" if len(machine.onnxruntimes) > 1 else ""
@@ -154,18 +154,18 @@ def _describe(task: Task) -> Row:
     if task.possible:
         return task.title, "yes", "; ".join(filter(None, (task.remark, words)))
     lacks = ", ".join(need.what for need in task.needs if need.missing is not None)
-    return task.title, "no", f"{words}; lacks {lacks}"
+    return task.title, "no", f"{words}; missing: {lacks}"
 
 
 def _by_remedy(jobs: tuple[Task, ...]) -> dict[str, list[str]]:
-    """All that is missing, once, by what cures it: one installation often brings several."""
-    cures: dict[str, list[str]] = {}
+    """Group everything that is missing by its remedy; one command often fixes several."""
+    remedies: dict[str, list[str]] = {}
     for need in (need for task in jobs for need in task.needs):
         if need.missing is not None and need.remedy is not None:
-            reasons = cures.setdefault(need.remedy, [])
+            reasons = remedies.setdefault(need.remedy, [])
             if need.missing not in reasons:
                 reasons.append(need.missing)
-    return cures
+    return remedies
 
 
 def _wrap(row: Row) -> list[str]:

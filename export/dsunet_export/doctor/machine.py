@@ -1,4 +1,4 @@
-"""What is on this machine.  Nothing here raises: what does not work is a finding."""
+"""Collect facts about this machine.  Nothing here raises: what does not work is reported."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Driver:
     """NVIDIA's driver."""
 
     version: str | None
-    """For example `580.95.05`; None where its management library is not (Jetson)."""
+    """For example `580.95.05`; None without the management library NVML (Jetson)."""
     cuda: str | None
-    """The newest CUDA that it runs, for example `13.0`; None if that was not found out."""
+    """Newest CUDA version that it supports, for example `13.0`; None if unknown."""
     problem: str | None
     """Why CUDA cannot be used from Python; None if it can."""
 
@@ -48,7 +48,7 @@ class PresentGpu:
 
     gpu: Gpu
     free_memory: int | None
-    """Bytes; None if the driver does not tell."""
+    """Bytes; None if the driver does not report it."""
 
     @property
     def title(self) -> str:
@@ -57,7 +57,7 @@ class PresentGpu:
 
 @dataclass(frozen=True, slots=True)
 class PresentProvider:
-    """A provider that the installed ONNX Runtime was built with."""
+    """An execution provider with which the installed ONNX Runtime was built."""
 
     starts: bool | None
     """None if it was not tried, because there is no driver."""
@@ -66,37 +66,37 @@ class PresentProvider:
 
 @dataclass(frozen=True, slots=True)
 class TensorRT:
-    """What an installed flavour of TensorRT says of itself."""
+    """Properties of an installed flavour of TensorRT."""
 
     cuda: int | None
-    """The CUDA that it was built for, for example 13; None if it was not installed with pip."""
+    """CUDA version that it was built for, for example 13; None if not installed with pip."""
     compute_capabilities: tuple[str, ...] | None
-    """What it builds for, ascending; None for the classic one, which builds for the GPU here."""
+    """Supported targets, ascending; None for classic TensorRT, which builds for the local GPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Torch:
-    """What PyTorch makes of CUDA."""
+    """CUDA support of the installed PyTorch."""
 
     cuda: str | None
-    """The CUDA that it was built with; None if without."""
+    """CUDA version that it was built with; None for a build without CUDA."""
     sees_gpu: bool | None
-    """None if it was not tried: it takes seconds to load, and without a driver it sees none."""
+    """None if not tested: without a driver, the seconds of the import are saved."""
     problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Everything that jobs depend on."""
+    """All facts on which tasks depend."""
 
     python: str
     platform: str
     driver: Driver
     gpus: tuple[PresentGpu, ...]
-    """In CUDA's order; none if CUDA does not start."""
+    """In CUDA's order; empty if CUDA does not start."""
     packages: dict[str, Package]
     onnxruntimes: tuple[str, ...]
-    """The distributions of ONNX Runtime that are installed."""
+    """Installed distributions of ONNX Runtime."""
     providers: dict[Provider, PresentProvider]
     tensorrt: dict[Flavor, TensorRT]
     """The flavours that load."""
@@ -105,10 +105,10 @@ class Machine:
 
 
 def inspect_machine() -> Machine:
-    """Find out what is here."""
+    """Collect the facts about this machine."""
     driver, gpus = _find_gpus()
-    # Before PyTorch and TensorRT are loaded: they bring libraries that ONNX Runtime then finds too,
-    # here but not where it is used without them.
+    # Before PyTorch and TensorRT are loaded: ONNX Runtime would find the libraries that they load,
+    # but not in a process without them.
     providers = _find_providers(driver)
     packages = find_packages()
     flavors = [flavor for flavor in Flavor if packages[flavor.distribution].works]
@@ -141,7 +141,7 @@ def _find_providers(driver: Driver) -> dict[Provider, PresentProvider]:
 
         onnxruntime.set_default_logger_severity(_SILENT)
         built_in = onnxruntime.get_available_providers()
-    except Exception:  # `find_packages` says what it is
+    except Exception:  # `find_packages` reports it
         return {}
     return {p: _try(p, driver) for p in Provider if p.official_name in built_in}
 
@@ -165,7 +165,7 @@ def _probe_tensorrt(flavor: Flavor) -> TensorRT:
 
 
 def _cuda_of(package: str) -> int | None:
-    """13 for a distribution that only asks for another one named NAME_cu13."""
+    """Return 13 for a distribution that depends on another one named NAME_cu13."""
     if installed_version(package) is None:
         return None
     match = re.search(r"[-_]cu(\d+)", " ".join(metadata.requires(package) or []))
@@ -188,7 +188,7 @@ def _probe_torch(driver: Driver) -> Torch:
 
 
 def _torch_cuda() -> str | None:
-    """The CUDA that PyTorch was built with, out of the file in which it says so: a millisecond."""
+    """Read the CUDA version of PyTorch from its version.py, without importing it."""
     spec = importlib.util.find_spec("torch")
     for folder in (spec and spec.submodule_search_locations) or ():
         file = Path(folder, "version.py")

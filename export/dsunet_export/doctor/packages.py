@@ -1,4 +1,4 @@
-"""Which of the packages that this distribution can use are installed, and whether they load."""
+"""Find the installed packages that this distribution can use, and test whether they load."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LONGEST_REASON = 300
 
 
 class State(enum.StrEnum):
-    """How a package fares."""
+    """State of a package on this machine."""
 
     LOADS = "loads"
     INSTALLED = "installed"
-    """And not tried: it is PyTorch, or imports it or its like, which takes seconds."""
+    """Installed, but not imported, because that takes seconds."""
     OLD = "too old"
     BROKEN = "broken"
     MISSING = "missing"
@@ -31,26 +31,26 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package, there or not."""
+    """A package that this distribution can use, installed or not."""
 
     title: str
     distribution: str
-    """As pip calls it."""
+    """Name for pip."""
     extra: str
-    """Which of this distribution's extras brings it."""
+    """Extra of this distribution that installs it."""
     state: State
     version: str | None = None
     reason: str | None = None
-    """What is wrong with it, in one line."""
+    """What is wrong with it, in one line; None if nothing is."""
 
     @property
     def works(self) -> bool:
-        """As far as it was tried."""
+        """Whether it works, as far as it was tested."""
         return self.state in (State.LOADS, State.INSTALLED)
 
     @property
     def remedy(self) -> str:
-        """The command that makes it work."""
+        """Command that installs or repairs it."""
         if self.state is not State.BROKEN:
             return f"pip install 'dsunet[{self.extra}]'"
         pin = "" if self.version is None else f"=={self.version}"
@@ -64,7 +64,7 @@ class _Known:
     extra: str
     module: str
     quick: bool = True
-    """Whether importing it takes a fraction of a second."""
+    """Whether it is imported in a fraction of a second."""
 
 
 _KNOWN = (
@@ -89,11 +89,11 @@ _ONNXRUNTIME = {
     name: _Known("ONNX Runtime", name, extra, "onnxruntime")
     for name, extra in (("onnxruntime", "cpu"), ("onnxruntime-gpu", "gpu"))
 }
-"""Two distributions of one package: each overwrites the other's files."""
+"""Two distributions of one package; each overwrites the files of the other."""
 
 
 def find_packages() -> dict[str, Package]:
-    """All packages by the name of their distribution; ONNX Runtime as `onnxruntime`, whichever."""
+    """Return all packages by distribution; ONNX Runtime is always `onnxruntime`."""
     oldest = dict(_oldest_versions())
     runtime = _ONNXRUNTIME[("onnxruntime", *onnxruntimes())[-1]]
     packages = {"onnxruntime": _examine(runtime, oldest)}
@@ -101,12 +101,12 @@ def find_packages() -> dict[str, Package]:
 
 
 def onnxruntimes() -> tuple[str, ...]:
-    """The distributions of ONNX Runtime that are installed; two are one too many."""
+    """Return the installed distributions of ONNX Runtime; two conflict with each other."""
     return tuple(name for name in _ONNXRUNTIME if installed_version(name) is not None)
 
 
 def installed_version(distribution: str) -> str | None:
-    """What pip knows; None if it has not installed it."""
+    """Return the version that pip has installed; None if it has not."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -114,7 +114,7 @@ def installed_version(distribution: str) -> str | None:
 
 
 def one_line(error: object) -> str:
-    """What an error says, without line breaks and without the name of the user's folder."""
+    """Format an error in one line, with `~` for the user's home folder."""
     text = str(error).strip() or type(error).__name__
     with contextlib.suppress(RuntimeError):  # in a container a user may have no home folder
         home = str(Path.home())
@@ -147,12 +147,12 @@ def _examine(known: _Known, oldest: dict[str, str]) -> Package:
 
 
 def _is_part(name: str | None, module: str) -> bool:
-    """Whether a name is that of a module or of a package that holds it."""
+    """Return whether a name is that of a module or of a package that contains it."""
     return name is not None and f"{module}.".startswith(f"{name}.")
 
 
 def _oldest_versions() -> Iterator[tuple[str, str]]:
-    """What this distribution's own metadata asks for, by normalised name."""
+    """Yield the lower bounds of this distribution's dependencies, by normalised name."""
     try:
         requirements = metadata.requires("dsunet") or []
     except metadata.PackageNotFoundError:
@@ -168,6 +168,6 @@ def _normal(distribution: str) -> str:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """`2.14.1+cu130` as 2, 14, 1."""
+    """Parse `2.14.1+cu130` as (2, 14, 1)."""
     match = re.match(r"\d+(\.\d+)*", version)
     return tuple(int(number) for number in match[0].split(".")) if match else ()

@@ -1,4 +1,4 @@
-"""What each task needs, and whether a machine has it."""
+"""The tasks of this project, and whether a machine meets their requirements."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _ONNX = ("onnx", "onnx-ir")
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Something that a task needs."""
+    """A requirement of a task."""
 
     what: str
     missing: str | None = None
-    """Why it is not fulfilled; None if it is, or if that cannot be told yet."""
+    """Why it is not met; None if it is met or that is not known yet."""
     remedy: str | None = None
-    """What to do then: a command where there is one."""
+    """What to do about it, if possible a command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Something that this project can do."""
+    """Something that this project can do, with its requirements."""
 
     name: str
-    """Stays the same from version to version."""
+    """Key in the JSON report; the same in every version."""
     title: str
     needs: tuple[Need, ...]
     remark: str | None = None
-    """What else is worth knowing if it can be done."""
+    """Further information if the task can run."""
 
     @property
     def possible(self) -> bool:
@@ -49,7 +49,7 @@ _NO_DRIVER = Need(_GPU, "there is no NVIDIA driver", f"install NVIDIA's driver: 
 
 
 def check_tasks(machine: Machine) -> tuple[Task, ...]:
-    """Every task, in the order in which one comes to them."""
+    """Check all tasks, in the order in which they are used."""
     return (
         Task("load_checkpoints", "load checkpoints", _packages(machine, *_TORCH)),
         Task("train", "train", _packages(machine, *_TORCH, *_TRAINING), _device(machine)),
@@ -85,7 +85,7 @@ def check_tasks(machine: Machine) -> tuple[Task, ...]:
             "build_tensorrt",
             "build engines, tensorrt",
             (_flavor(machine, Flavor.TENSORRT), *_gpu(machine), *_newer(machine, Flavor.TENSORRT)),
-            f"for the {machine.gpus[0].title} here" if machine.gpus else None,
+            f"for this {machine.gpus[0].title}" if machine.gpus else None,
         ),
         Task("run_onnx_cpu", "run ONNX, cpu", _provider(machine, Provider.CPU)),
         Task("run_onnx_cuda", "run ONNX, cuda", _provider(machine, Provider.CUDA)),
@@ -115,7 +115,7 @@ def _packages(machine: Machine, *names: str) -> tuple[Need, ...]:
         package = machine.packages[name]
         need = _package(package)
         if need.missing and package.extra == "export" and gpu_onnxruntime:
-            # The extra would put the other ONNX Runtime over the one that is there.
+            # The extra would install the CPU build of ONNX Runtime over the GPU build.
             need = Need(need.what, need.missing, f"pip install {package.distribution}")
         needs.append(need)
     return tuple(needs)
@@ -132,10 +132,10 @@ def _package(package: Package) -> Need:
 
 
 def _device(machine: Machine) -> str | None:
-    """What PyTorch computes on here."""
+    """Describe the device on which PyTorch computes."""
     if machine.torch is None:
         return None
-    return "on a GPU" if machine.torch.sees_gpu else "on the CPU: PyTorch sees no GPU"
+    return "on a GPU" if machine.torch.sees_gpu else "on the CPU: PyTorch finds no GPU"
 
 
 def _flavor(machine: Machine, flavor: Flavor) -> Need:
@@ -143,7 +143,7 @@ def _flavor(machine: Machine, flavor: Flavor) -> Need:
 
 
 def _gpu(machine: Machine) -> Iterator[Need]:
-    """A GPU, and a binding to use it with: without one, whether there is a GPU is not known."""
+    """Yield the needs for a GPU and a Python binding, without which GPUs cannot be found."""
     cuda_python, pycuda = machine.packages["cuda-python"], machine.packages["pycuda"]
     # The order of `dsunet_runtime.cuda.find`.
     binding = pycuda if cuda_python.state is State.MISSING and pycuda.works else cuda_python
@@ -151,16 +151,16 @@ def _gpu(machine: Machine) -> Iterator[Need]:
     if not machine.driver.is_here:
         yield _NO_DRIVER
     elif binding.works and machine.driver.problem is not None:
-        remedy = f"look at CUDA_VISIBLE_DEVICES, or install a driver that fits the GPU: {_DRIVERS}"
+        remedy = f"check CUDA_VISIBLE_DEVICES, or install a driver for this GPU: {_DRIVERS}"
         yield Need(_GPU, machine.driver.problem, remedy)
     elif binding.works and not machine.gpus:
-        yield Need(_GPU, "CUDA shows no GPU", "look at CUDA_VISIBLE_DEVICES")
+        yield Need(_GPU, "CUDA finds no GPU", "check CUDA_VISIBLE_DEVICES")
     else:
         yield Need(_GPU)
 
 
 def _newer(machine: Machine, flavor: Flavor) -> Iterator[Need]:
-    """A driver that is new enough, if both sides are known."""
+    """Yield the need for a new enough driver, if both versions are known."""
     trt, driver = machine.tensorrt.get(flavor), machine.driver.cuda
     if trt is None or trt.cuda is None or driver is None:
         return
@@ -170,24 +170,24 @@ def _newer(machine: Machine, flavor: Flavor) -> Iterator[Need]:
     else:
         yield Need(
             what,
-            f"the driver runs CUDA {driver} at most, and this {flavor.title} needs {trt.cuda}",
+            f"the driver supports CUDA up to {driver}, and this {flavor.title} needs {trt.cuda}",
             f"install a newer driver: {_DRIVERS}",
         )
 
 
 def _known_gpu(machine: Machine) -> Iterator[Need]:
-    """A GPU that engines of TensorRT for RTX can be built for: the first one, which they run on."""
+    """Yield the need for a first GPU, which runs engines, that TensorRT for RTX supports."""
     trt = machine.tensorrt.get(Flavor.RTX)
     if trt is None or trt.compute_capabilities is None or not machine.gpus:
         return
-    what = f"a GPU of {', '.join(trt.compute_capabilities)}"
+    what = f"a GPU of compute capability {', '.join(trt.compute_capabilities)}"
     first = machine.gpus[0]
     if first.gpu.compute_capability in trt.compute_capabilities:
         yield Need(what)
     else:
         yield Need(
             what,
-            f"{Flavor.RTX.title} has nothing for the {first.title} here, only for "
+            f"{Flavor.RTX.title} does not support this {first.title}, only "
             f"{', '.join(trt.compute_capabilities)}",
             "build with --flavor tensorrt"
             if Flavor.TENSORRT in machine.tensorrt
@@ -196,23 +196,23 @@ def _known_gpu(machine: Machine) -> Iterator[Need]:
 
 
 def _reach(machine: Machine) -> str | None:
-    """What TensorRT for RTX builds for here."""
+    """Describe the targets of TensorRT for RTX."""
     trt = machine.tensorrt.get(Flavor.RTX)
     if trt is None or trt.compute_capabilities is None:
         return None
     reach = f"for {', '.join(trt.compute_capabilities)}"
     if not machine.gpus:
-        return f"{reach}; --strip-weights needs a GPU here"
+        return f"{reach}; --strip-weights needs a GPU on this machine"
     known = [g.gpu.compute_capability in trt.compute_capabilities for g in machine.gpus]
     gpus = (
-        f"{'' if ok else 'not '}for the {gpu.title} here"
+        f"{'' if ok else 'not '}for this {gpu.title}"
         for gpu, ok in zip(machine.gpus, known, strict=True)
     )
     return f"{reach}: {', '.join(gpus)}"
 
 
 def _provider(machine: Machine, provider: Provider) -> tuple[Need, ...]:
-    """ONNX Runtime with a provider, which has been started."""
+    """Return the needs for running ONNX Runtime with an execution provider."""
     runtime, found = machine.packages["onnxruntime"], machine.providers.get(provider)
     installed = _package(runtime)
     if provider is Provider.CPU:
@@ -223,22 +223,22 @@ def _provider(machine: Machine, provider: Provider) -> tuple[Need, ...]:
     if not runtime.works:
         return (installed, driver)
     if found is None:
-        what = f"the provider {provider}"
+        what = f"execution provider {provider}"
         names = " ".join(machine.onnxruntimes) or "onnxruntime"
-        missing = f"the ONNX Runtime here was built without {what}"
+        missing = f"the installed ONNX Runtime was built without {what}"
         remedy = f"pip uninstall -y {names} && pip install 'dsunet[gpu]'"
         return (installed, Need(what, missing, remedy), driver)
     return (installed, _started(provider, found.problem), driver)
 
 
 def _started(provider: Provider, problem: str | None) -> Need:
-    what = f"the provider {provider}"
+    what = f"execution provider {provider}"
     if problem is None:
         return Need(what)
     remedy = {
         Provider.CPU: "pip install --force-reinstall onnxruntime",
         Provider.CUDA: "pip install 'onnxruntime-gpu[cuda,cudnn]'",
-        Provider.TENSORRT: "put the libraries of TensorRT 10 where the loader finds them, for "
-        "example with LD_LIBRARY_PATH",
+        Provider.TENSORRT: "install the libraries of TensorRT 10 and add their folder to "
+        "LD_LIBRARY_PATH",
     }[provider]
     return Need(what, problem, remedy)

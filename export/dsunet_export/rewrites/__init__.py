@@ -1,7 +1,8 @@
-"""Exact rewrites of a DSUNet for deployment: the same function, less work.
+"""Exact rewrites of a DSUNet for deployment: the same function with less computation.
 
-Each takes the plain model and changes it in place.  They stand outside the model, and each has a
-test that puts it beside the plain one.
+Each rewrite changes the plain model in place, and a test compares the result with the plain model.
+A rewrite has one name: `fold_scales` is the function and its module, `fold-scales` its key in the
+manifest.
 """
 
 from __future__ import annotations
@@ -24,4 +25,4 @@ REWRITES: dict[str, Callable[[DSUNet], None]] = {
     "explicit-attention": explicit_attention,
     "sff-on-tokens": sff_on_tokens,
 }
-"""In the order in which they are applied: blocks are replaced before what is inside them."""
+"""The rewrites by key, in the order of application: blocks are replaced before their parts."""

@@ -1,9 +1,9 @@
-"""DINOv2's last block, computed only for the tokens that somebody reads.
+"""DINOv2's last block, computed only for the tokens that are read.
 
-The wavelet path resamples the last map from 37×37 to 11×11 without antialiasing: each output reads
-two rows and two columns, the middle one exactly one, together 21 of 37.  Keys and values need every
-token, but queries, the residual and the MLP of the last block, and the final norm, only the 21×21
-that are read.
+The wavelet path resamples the last map from 37×37 to 11×11 without antialiasing.  Each output reads
+two rows and two columns, the middle one only one, so 21 of 37 rows and columns are read.  Keys and
+values need every token, but queries, the residual, the MLP of the last block and the final norm are
+computed for these 21×21 tokens only.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from dsunet_export.rewrites.explicit_attention import AttentionProjections, atte
 
 
 def drop_unread_tokens(model: DSUNet) -> None:
-    """Replace DINOv2's last block, and the resampling of its map.
+    """Replace DINOv2's last block and the resampling of its map.
 
-    Nothing to do where the last map is read by several levels (ablation C reads all of it) or is
-    enlarged.
+    Does nothing if several levels read the last map (ablation C) or if it is enlarged, because then
+    all tokens are read.
     """
     if model.dino is None or len(model.inject) > len(model.dino.output_blocks):
         return
@@ -34,7 +34,7 @@ def drop_unread_tokens(model: DSUNet) -> None:
         return
     patches = (read[:, None] * side + read).flatten()
     prefix = model.dino.vit.num_prefix_tokens
-    # The class token comes along, so that the map is still what follows the prefix.
+    # Keep the class token, so that the map still follows the prefix tokens.
     kept = torch.cat((torch.arange(prefix), patches + prefix))
     model.dino.vit.blocks[-1] = PartialBlock(model.dino.vit.blocks[-1], kept)
     dtype = model.dino.vit.pos_embed.dtype
@@ -42,13 +42,13 @@ def drop_unread_tokens(model: DSUNet) -> None:
 
 
 def resampling_matrix(size: int, new_size: int) -> Tensor:
-    """new_size×size: what PyTorch's bilinear resampling reads along one axis."""
+    """Return PyTorch's bilinear resampling along one axis as a matrix new_size×size."""
     basis = torch.eye(size, dtype=torch.float64).unsqueeze(0)
     return F.interpolate(basis, new_size, mode="linear").squeeze(0).T
 
 
 class PartialBlock(nn.Module):
-    """timm's Block for some of its tokens."""
+    """timm's Block, computed for some of its tokens."""
 
     kept: Tensor
 
@@ -60,7 +60,7 @@ class PartialBlock(nn.Module):
         self.scale1, self.scale2 = block.ls1, block.ls2
 
     def forward(self, x: Tensor) -> Tensor:
-        """B×N×C to B×kept×C."""
+        """Compute B×kept×C of B×N×C."""
         normed = self.norm1(x)
         project = self.project
         attended = attend(
@@ -74,7 +74,7 @@ class PartialBlock(nn.Module):
 
 
 class MatrixResample(nn.Module):
-    """Resampling of a square map as a matrix, new side × old side, on either side of it."""
+    """Resampling of a square map by a matrix new × old, applied to rows and columns."""
 
     weights: Tensor
 
@@ -83,5 +83,5 @@ class MatrixResample(nn.Module):
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×C×old×old to N×C×new×new."""
+        """Resample N×C×old×old to N×C×new×new."""
         return self.weights @ x @ self.weights.T

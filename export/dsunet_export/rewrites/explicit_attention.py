@@ -1,12 +1,12 @@
 """Attention written out as softmax(q kᵀ) v.
 
-The exporter expands PyTorch's fused operation with a scale on both operands and copies a joint
-q-k-v tensor apart.  Written out with the scale in the query's weights, each of q, k and v is one
-matrix product and one transposition: the least work, and the form that TensorRT fuses.
+The exporter expands PyTorch's fused attention with a scale on both operands, and splits a joint
+q-k-v tensor with copies.  Written out, with the scale folded into the query's weights, each of q, k
+and v takes one matmul and one transposition, which is the form that TensorRT fuses.
 
-Two biases need no work at all.  The key's adds the same number to all scores of a query, which
-softmax ignores; the value's passes through unchanged, because softmax's weights add to one, and so
-becomes part of the bias of the projection that follows.
+Two biases are removed.  The key's bias adds the same number to all scores of a query, which softmax
+ignores.  The value's bias passes through unchanged, because softmax weights sum to one, and is
+folded into the bias of the output projection.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dsunet.model import DSUNet
 
 
 def explicit_attention(model: DSUNet) -> None:
-    """Replace every attention of both encoders."""
+    """Replace every attention of both encoders by its explicit form."""
     for parent in list(model.modules()):
         for name, module in parent.named_children():
             if isinstance(module, Attention):
@@ -32,14 +32,14 @@ def explicit_attention(model: DSUNet) -> None:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q kᵀ) v of ...×Q×d, ...×K×d and ...×K×d, the query scaled already, to ...×Q×d."""
+    """Compute softmax(q kᵀ) v, ...×Q×d, of a scaled query ...×Q×d, key and value ...×K×d."""
     return torch.softmax(query @ key.transpose(-1, -2), -1) @ value
 
 
 class AttentionProjections(nn.Module):
-    """The four projections of an attention, taken from its joint q-k-v and its output layer.
+    """The four projections of an attention, from its joint q-k-v layer and its output layer.
 
-    The query's is scaled by 1/√d; key and value have no bias.
+    The query projection includes the scale 1/√d; key and value have no bias.
     """
 
     def __init__(self, attention: Any) -> None:
@@ -56,7 +56,7 @@ class AttentionProjections(nn.Module):
         self.out = _linear(out, out_bias + out @ v_bias)
 
     def heads(self, x: Tensor) -> Tensor:
-        """B×N×(heads·d) to B×heads×N×d."""
+        """Split B×N×(heads·d) into B×heads×N×d."""
         split: Tensor = x.unflatten(-1, (self.num_heads, self.head_dim))
         return split.transpose(1, 2)
 
@@ -70,7 +70,7 @@ def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """B×heads×N×d to B×N×(heads·d)."""
+    """Merge B×heads×N×d into B×N×(heads·d)."""
     return x.transpose(1, 2).flatten(2)
 
 
@@ -82,7 +82,7 @@ class ExplicitViTAttention(nn.Module):
         self.project = AttentionProjections(attention)
 
     def forward(self, x: Tensor, **unused: None) -> Tensor:
-        """B×N×C to the same; timm's block also passes mask arguments, always empty here."""
+        """Attend over B×N×C.  timm's block also passes mask arguments, which are None here."""
         project = self.project
         query, key, value = (
             project.heads(p(x)) for p in (project.query, project.key, project.value)
@@ -100,7 +100,7 @@ class ExplicitHieraAttention(nn.Module):
         self.query_pool = attention.q_pool or nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """B×H×W×C to B×h×w×D; smaller where the query is pooled."""
+        """Attend over B×H×W×C; returns B×h×w×D, smaller where the query is pooled."""
         project = self.project
         query = self.query_pool(project.query(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         tokens = x.flatten(1, 2)

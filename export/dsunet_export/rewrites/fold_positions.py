@@ -1,7 +1,7 @@
-"""Hiera's position embedding, computed once.
+"""Hiera's position embedding as a constant.
 
-SAM2 resamples a small background embedding (bicubic) and tiles a window embedding over it in every
-call.  Both depend on weights and on the input's size alone, and that size is fixed.
+SAM2 resamples a small background embedding (bicubic) and adds a tiled window embedding in every
+call.  Both depend only on weights and on the input size, which is fixed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dsunet.model import DSUNet
 
 
 def fold_positions(model: DSUNet) -> None:
-    """Replace the computation by its result."""
+    """Replace the computation of the position embedding by its result."""
     trunk = model.hiera.trunk
     side = model.config.hiera.map_sizes[0]
     with torch.no_grad():

@@ -1,7 +1,7 @@
-"""Factors that follow a linear operation, multiplied into its weights.
+"""Scales after linear operations, folded into their weights.
 
-Batch norm into the convolution before it, DINOv2's layer scale into the linear layer before it,
-WTConv's scales into its depthwise convolutions.
+Batch norms are folded into the convolutions before them, DINOv2's layer scales into the linear
+layers before them, and WTConv's scales into its depthwise convolutions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dsunet.wavelet import WaveletPath, WTConv
 
 
 def fold_scales(model: DSUNet) -> None:
-    """Fold every such factor; the modules that held them become identities."""
+    """Fold every scale into the weights before it; the modules of the scales become identities."""
     for module in model.modules():
         if isinstance(module, ConvNorm):
             module[0], module[1] = with_norm(module[0], module[1]), nn.Identity()
@@ -36,16 +36,16 @@ def fold_scales(model: DSUNet) -> None:
 
 
 def with_norm(conv: Any, norm: Any) -> nn.Conv2d:
-    """A convolution and the batch norm that follows it as one convolution."""
+    """Fuse a convolution and the batch norm after it into one convolution."""
     fused: nn.Conv2d = fuse_conv_bn_eval(conv, norm)
     return fused
 
 
 @torch.no_grad()
 def _fold_factor(layer: nn.Linear | nn.Conv2d, factor: Tensor) -> None:
-    """Scale the layer's output channels.
+    """Scale the output channels of a layer.
 
-    New tensors, not in place: the old ones may belong to a checkpoint mapped from disk.
+    The weights are replaced, not changed in place: they may be memory-mapped from a checkpoint.
     """
     shape = (-1,) + (1,) * (layer.weight.ndim - 1)
     layer.weight = nn.Parameter(layer.weight * factor.view(shape))

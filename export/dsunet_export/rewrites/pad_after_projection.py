@@ -1,13 +1,14 @@
-"""Window attention that projects nothing but the map, and pads what it projected.
+"""Window attention that pads after the projections instead of before.
 
-Where windows do not divide a map, SAM2 pads it with zeros after the norm, so that a padded token's
-key and value are the projection's biases: zero, once those biases are dropped (see
-explicit_attention).  So zeros can as well be appended to the projected keys and values; padded
-queries are cropped afterwards, and may be anything.  At 352×352, Hiera-L's third stage pads 22×22
-to 32×32: more padding than map.
+Where windows do not divide a map, SAM2 pads it with zeros after the norm, so that key and value of
+a padded token are the biases of the projections.  Without these biases (see explicit_attention)
+they are zero, so zeros can be appended to the projected keys and values instead.  Padded queries
+are cropped afterwards and may have any value.  At 352×352, Hiera-L's third stage pads 22×22 to
+32×32, which is more padding than map.
 
-Attention itself stays padded, for it then is one product of equal windows, one kernel of TensorRT's
-a block.  Cutting windows to what is real saves another percent of the multiply-adds and takes four.
+Attention itself stays padded: with equal windows it is one matmul, and one TensorRT kernel, per
+block.  Attention over cropped windows saves another percent of the multiply-adds but takes four
+kernels.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from dsunet_export.rewrites.explicit_attention import AttentionProjections, atte
 
 
 def pad_after_projection(model: DSUNet) -> None:
-    """Replace every block of Hiera whose windows are padded."""
+    """Replace every Hiera block whose windows are padded."""
     trunk = model.hiera.trunk
     side = model.config.hiera.map_sizes[0]
     for index, block in enumerate(trunk.blocks):
         if block.window_size and side % block.window_size:
-            trunk.blocks[index] = LatePaddingBlock(block)
+            trunk.blocks[index] = PadAfterProjectionBlock(block)
         if block.q_stride:
             side //= block.q_stride[0]
 
 
-class LatePaddingBlock(nn.Module):
-    """SAM2's MultiScaleBlock for a map that its windows do not divide."""
+class PadAfterProjectionBlock(nn.Module):
+    """SAM2's MultiScaleBlock for a map that its windows do not divide, padded after projection."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class LatePaddingBlock(nn.Module):
         self.shortcut_proj = block.proj if block.dim != block.dim_out else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """B×H×W×C to B×h×w×D, half the sides where the block pools."""
+        """Compute B×h×w×D of B×H×W×C; half the sides where the block pools."""
         project, normed = self.project, self.norm1(x)
         shortcut = x if self.shortcut_proj is None else self.pool(self.shortcut_proj(normed))
         query = self.pool(project.query(normed))
@@ -60,7 +61,7 @@ class LatePaddingBlock(nn.Module):
         return x + refined
 
     def pool(self, x: Tensor) -> Tensor:
-        """B×H×W×C, the maximum over each square of stride × stride."""
+        """Max-pool B×H×W×C over squares of stride × stride."""
         if self.stride == 1:
             return x
         pooled = F.max_pool2d(x.permute(0, 3, 1, 2), self.stride)
@@ -68,7 +69,7 @@ class LatePaddingBlock(nn.Module):
 
 
 def windows(x: Tensor, side: int) -> Tensor:
-    """B×H×W×C, padded with zeros to whole windows, as (B·windows)×side²×C."""
+    """Pad B×H×W×C with zeros to whole windows and split it into (B·windows)×side²×C."""
     rows, columns = (-(-size // side) for size in x.shape[1:3])
     x = F.pad(x, (0, 0, 0, columns * side - x.shape[2], 0, rows * side - x.shape[1]))
     cut = x.unflatten(2, (columns, side)).unflatten(1, (rows, side)).transpose(2, 3)
@@ -77,7 +78,7 @@ def windows(x: Tensor, side: int) -> Tensor:
 
 
 def from_windows(x: Tensor, side: int, height: int, width: int) -> Tensor:
-    """Undo `windows`: B×height×width×C, without the padding."""
+    """Join windows to B×height×width×C and crop the padding: the inverse of `windows`."""
     rows, columns = -(-height // side), -(-width // side)
     joined = x.unflatten(1, (side, side)).unflatten(0, (-1, rows, columns)).transpose(2, 3)
     result: Tensor = joined.flatten(3, 4).flatten(1, 2)[:, :height, :width]

@@ -1,10 +1,10 @@
-"""SFF's attention on tokens: its 1×1 convolutions as linear layers on a B×N×C sequence.
+"""SFF's attention on a token sequence B×N×C, with its 1×1 convolutions as linear layers.
 
-The same products in another layout, and the layout decides what TensorRT builds.  Written with
-convolutions, q, k and v are maps B×C×H×W that are transposed into tokens between projection and
-attention; TensorRT moves that transposition into the products, finds no kernel for attention on
-operands of that layout, and writes the scores out: 7744×7744, twice, in `large`.  Projected from
-tokens, they are what its fused attention reads, and no score leaves the chip.
+The computation is the same; the layout decides whether TensorRT fuses it.  With convolutions, q, k
+and v are maps B×C×H×W that are transposed to tokens between projection and attention.  TensorRT
+moves the transposition into the matmuls, has no fused kernel for operands of that layout, and
+writes the scores to memory: 7744×7744, twice, in `large`.  Projected from tokens, q, k and v have
+the layout of its fused attention, and no score is written to memory.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from dsunet_export.rewrites.fold_scales import with_norm
 
 
 def sff_on_tokens(model: DSUNet) -> None:
-    """Replace every SFF."""
+    """Replace every SFF by one with its attention on tokens."""
     for index, block in enumerate(model.sff):
         model.sff[index] = TokenSFF(block)
 
 
 class TokenSFF(nn.Module):
-    """SFF with its attention, and the projections round it, on tokens."""
+    """SFF with its attention, and the projections around it, on tokens."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class TokenSFF(nn.Module):
         self.out = _on_tokens(block.out)
 
     def forward(self, small: Tensor, big: Tensor) -> Tensor:
-        """N×C×h×w and N×C×H×W to N×C×H×W, not negative."""
+        """Fuse maps N×C×h×w and N×C×H×W to a non-negative map N×C×H×W."""
         size = big.shape[2:]
         guide = self.small(F.interpolate(small, size, mode="bilinear")) + self.big(big)
         tokens = guide.flatten(2).transpose(1, 2)
@@ -53,7 +53,7 @@ class TokenSFF(nn.Module):
 
 
 def _on_tokens(conv_norm_relu: Any, scale: float = 1.0) -> nn.Sequential:
-    """ReLU of a 1×1 convolution, times `scale`, for B×N×C."""
+    """Convert a 1×1 convolution with ReLU to a scaled linear layer with ReLU, for B×N×C."""
     conv, norm = conv_norm_relu[0]
     if not isinstance(norm, nn.Identity):
         conv = with_norm(conv, norm)

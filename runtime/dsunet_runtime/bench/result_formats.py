@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dsunet_runtime import __version__
 from dsunet_runtime.bench.benchmark import BenchResults, RelativeTime
 from dsunet_runtime.bench.cold_start import ColdStart
 from dsunet_runtime.bench.measurement import Measurement
@@ -23,7 +24,7 @@ from dsunet_runtime.jobs import make_folder
 from dsunet_runtime.output_files import write_whole
 
 _PACKAGES = (
-    *("dsunet", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu"),
+    *("numpy", "pillow", "onnxruntime", "onnxruntime-gpu"),
     *("tensorrt-rtx", "tensorrt", "cuda-python", "pycuda"),
 )
 _COLUMNS = ("min", "median", "mean", "p90", "p95", "p99")
@@ -187,7 +188,7 @@ def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _versions() -> dict[str, str]:
-    return dict(_installed())
+    return {"dsunet": __version__, **dict(_installed())}
 
 
 def _installed() -> Iterator[tuple[str, str]]:

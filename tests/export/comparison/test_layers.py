@@ -84,7 +84,7 @@ def test_the_command_names_it(frames: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
     result = verify(frames, other, "--layers", "--tolerance", 255, "-o", out)
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[-1] == f"first that loses more than its share: {node}"
+    assert result.stdout.splitlines()[-1] == f"first layer with an unusually large error: {node}"
     found = json.loads((out / "verify.json").read_text())
     assert found["first_at_fault"]["node"] == node
     assert node in (out / "verify.html").read_text()
@@ -116,7 +116,7 @@ def test_frames_of_one_size_beside_any(frames: Path, tmp_path: Path) -> None:
 def test_graphs_are_compared_with_graphs(frames: Path, tmp_path: Path) -> None:
     assert verify(frames, tmp_path / "a.engine", "--layers").exit_code == 2
     other = artifacts.tensors(tmp_path / "b.onnx")
-    with pytest.raises(ExportError, match="no tensors of one name"):
+    with pytest.raises(ExportError, match="no tensor names in common"):
         compare_graphs(frames, other, None)
 
 

@@ -146,7 +146,7 @@ def test_probabilities_are_compared_with_probabilities(folder: Path, tmp_path: P
     probability = artifacts.tensors(tmp_path / "b.onnx", mask_form=MaskForm.PROBABILITY)
     result = verify(stretched, probability, "--images", folder)
     assert result.exit_code == 1
-    assert "export one of them again with the other's --mask" in result.stderr
+    assert "export both with the same --mask" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -206,6 +206,6 @@ def test_sizes_must_fit_each_other(tmp_path: Path) -> None:
     b = artifacts.frames(tmp_path / "b.onnx", height=30, width=20)
     result = verify(a, b)
     assert result.exit_code == 1
-    assert "one takes images of 20×30 and the other of 30×20" in result.stderr
+    assert "the fixed image sizes differ, 20×30 and 30×20" in result.stderr
     # Images are resized to the one size that there is.
     assert document(a, artifacts.frames(tmp_path / "c.onnx"))["images"] == 2

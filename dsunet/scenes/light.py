@@ -20,7 +20,7 @@ class Light:
 
 
 def random_light(rng: np.random.Generator) -> Light:
-    """From above, mostly."""
+    """Draw a light, mostly from above."""
     angle = rng.uniform(-1.2, 1.2)
     return Light(float(np.sin(angle)), float(-np.cos(angle)), float(rng.beta(2, 2)))
 
@@ -33,7 +33,7 @@ def rounded(coverage: Field, size: float) -> Field:
 
 
 def facing(height: Field, size: float, light: Light) -> Field:
-    """How much a surface of this height is turned to the light: 0 where it is flat, -1 to 1."""
+    """How far a surface of this height faces the light, -1 to 1; 0 where it is flat."""
     soft = blurred(height, max(1.0, size / 8))
     down, across = np.gradient(soft * np.float32(2.2 * size))
     # The slope of the height points inwards: a side that faces the light rises away from it.
@@ -77,7 +77,7 @@ def uneven(colours: Colours, rng: np.random.Generator) -> Colours:
 
 
 def body_size(coverage: Field) -> float:
-    """Half the thickness of a body, roughly, in pixels."""
+    """Approximate half thickness of a body in pixels."""
     area = float(coverage.sum())
     edge = float(np.abs(np.diff(coverage, axis=0)).sum() + np.abs(np.diff(coverage, axis=1)).sum())
     return float(np.clip(1.6 * area / max(edge, 1.0), 2.0, side_of(coverage.shape) / 5))

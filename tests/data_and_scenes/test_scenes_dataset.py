@@ -106,10 +106,14 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("count", "options", "reason"),
     [
-        (0, {}, "0 scenes are none"),
-        (1, {"seed": -3}, "0 or more, not -3"),
-        (1, {"camouflaged": 1.5}, "0 to 1, not 1.5"),
-        (1, {"size": 63}, "64 to 2048 pixels, not 63"),
+        (0, {}, "the number of scenes is 0"),
+        (1, {"seed": -3}, "the seed is -3: it must be 0 or more"),
+        (
+            1,
+            {"camouflaged": 1.5},
+            "the fraction of camouflaged scenes is 1.5: it must be from 0 to 1",
+        ),
+        (1, {"size": 63}, "the size is 63: it must be from 64 to 2048 pixels"),
     ],
 )
 def test_arguments_out_of_range(

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from dsunet.model import DSUNet
 
 
-def checkpoint_blocks(model: DSUNet) -> None:
+def recompute_blocks(model: DSUNet) -> None:
     """Store only the inputs of Hiera's blocks and adapters, and of DINOv2's blocks if trained.
 
     Gradients pass through frozen blocks to the adapters before them, so PyTorch would store the

@@ -1,4 +1,4 @@
-"""Scoring in processes: the same figures, and what happens to files that cannot be judged."""
+"""Scoring in processes: the same figures, and what happens to files that cannot be scored."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 
 from dsunet.errors import DataError, EvaluationError
-from dsunet.evaluation.evaluating import mask_folder
-from dsunet.evaluation.judging import Judge, judge_case
+from dsunet.evaluation.evaluate import mask_folder
 from dsunet.evaluation.metrics import summarize
+from dsunet.evaluation.scorer import Scorer, score_case
 from dsunet.evaluation.testsets import Case, TestSet, check_fit
 from dsunet_runtime.progress import Progress
 from tests.data_and_scenes.folders import turned
@@ -30,9 +30,9 @@ from tests.evaluation.pairs import Mask, pairs_of_all_kinds
 
 
 @pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    with Judge(2) as judge:
-        yield judge
+def scorer() -> Iterator[Scorer]:
+    with Scorer(2) as scorer:
+        yield scorer
 
 
 def write_cases(folder: Path, pairs: list[tuple[Mask, Mask]]) -> list[Case]:
@@ -40,7 +40,7 @@ def write_cases(folder: Path, pairs: list[tuple[Mask, Mask]]) -> list[Case]:
     for index, (prediction, truth) in enumerate(pairs):
         case = Case(f"{index:03}", None, folder / f"{index}_p.png", folder / f"{index}_t.png")
         Image.fromarray(prediction).save(case.prediction)
-        Image.fromarray(truth).save(case.truth)
+        Image.fromarray(truth).save(case.ground_truth)
         cases.append(case)
     return cases
 
@@ -49,26 +49,26 @@ def progress(total: int) -> Progress:
     return Progress(total, io.StringIO())
 
 
-def test_two_processes_give_what_one_gives(judge: Judge, tmp_path: Path) -> None:
+def test_two_processes_give_what_one_gives(scorer: Scorer, tmp_path: Path) -> None:
     pairs = pairs_of_all_kinds(48)
     cases = write_cases(tmp_path, pairs)
-    judged = judge.judge(iter(cases), progress(48))
-    assert [one.case for one in judged] == cases
-    figures = dataclasses.asdict(summarize([one.scores for one in judged]))
+    scored = scorer.score(iter(cases), progress(48))
+    assert [one.case for one in scored] == cases
+    figures = dataclasses.asdict(summarize([one.scores for one in scored]))
     expected = run_directly(pairs)
     assert figures == {name: expected[name] for name in figures}
 
 
-def test_what_cannot_be_judged_is_listed_together(judge: Judge, tmp_path: Path) -> None:
+def test_what_cannot_be_scored_is_listed_together(scorer: Scorer, tmp_path: Path) -> None:
     cases = write_cases(tmp_path, pairs_of_all_kinds(16)[8:])
     size = len(cases[0].prediction.read_bytes())
     cases[0].prediction.write_bytes(cases[0].prediction.read_bytes()[: size // 2])
-    cases[2].truth.write_text("no image")
+    cases[2].ground_truth.write_text("no image")
     zeros_and_ones = np.eye(40, dtype=np.uint8)
-    Image.fromarray(zeros_and_ones).save(cases[3].truth)
+    Image.fromarray(zeros_and_ones).save(cases[3].ground_truth)
     Image.fromarray(np.zeros((3, 4), np.uint8)).save(cases[5].prediction)
     with pytest.raises(DataError) as caught:
-        judge.judge(cases, progress(8))
+        scorer.score(cases, progress(8))
     lines = str(caught.value).splitlines()
     assert lines[0] == "4 masks cannot be evaluated:"
     assert "0_p.png: damaged" in lines[1]
@@ -82,20 +82,20 @@ def test_a_prediction_of_zeros_and_ones_is_a_mask_like_any_other(tmp_path: Path)
     # py_sod_metrics stretches every prediction, so these are as good as 0 and 255.
     _, truth = pairs_of_all_kinds(16)[8]
     (case,) = write_cases(tmp_path, [((truth // 255).astype(np.uint8), truth)])
-    judged = judge_case(case)
-    assert not isinstance(judged, str)
-    assert judged.scores.mae == 0
+    scored = score_case(case)
+    assert not isinstance(scored, str)
+    assert scored.scores.mae == 0
 
 
 def test_resized_as_the_fields_toolkits_do(tmp_path: Path) -> None:
     prediction, truth = pairs_of_all_kinds(16)[9]
     small = cv2.resize(prediction, (17, 13))
     (case,) = write_cases(tmp_path, [(small, truth)])
-    judged = judge_case(case, resize=True)
-    assert not isinstance(judged, str)
+    scored = score_case(case, resize=True)
+    assert not isinstance(scored, str)
     again = cv2.resize(small, truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    assert judged.scores.mae == run_directly([(again, truth)])["mae"]
-    assert judged.is_resampled
+    assert scored.scores.mae == run_directly([(again, truth)])["mae"]
+    assert scored.is_resampled
 
 
 def test_a_few_pixels_are_resampled_without_being_asked_to(tmp_path: Path) -> None:
@@ -104,31 +104,31 @@ def test_a_few_pixels_are_resampled_without_being_asked_to(tmp_path: Path) -> No
     close = cv2.resize(prediction, (width, height + 2))
     far = cv2.resize(prediction, (width // 2, height // 2))
     first, second = write_cases(tmp_path, [(close, truth), (far, truth)])
-    judged = judge_case(first)
-    assert not isinstance(judged, str)
+    scored = score_case(first)
+    assert not isinstance(scored, str)
     again = cv2.resize(close, (width, height), interpolation=cv2.INTER_LINEAR)
     expected = run_directly([(again, truth)])
-    figures = dataclasses.asdict(summarize([judged.scores]))
+    figures = dataclasses.asdict(summarize([scored.scores]))
     assert figures == {name: expected[name] for name in figures}
-    assert judged.is_resampled
+    assert scored.is_resampled
     sizes = f"{width // 2}×{height // 2} pixels, its ground truth {width}×{height}"
     line = f"{second.prediction}: is {sizes}"
-    assert judge_case(second) == line
+    assert score_case(second) == line
 
 
 def test_a_killed_worker_is_one_line(tmp_path: Path) -> None:
     cases = write_cases(tmp_path, pairs_of_all_kinds(16)[8:])
-    with Judge(1) as judge:
-        judge.judge(cases[:1], progress(1))
-        (process,) = judge._pool._processes.values()
+    with Scorer(1) as scorer:
+        scorer.score(cases[:1], progress(1))
+        (process,) = scorer._pool._processes.values()
         os.kill(process.pid or 0, signal.SIGKILL)
         with pytest.raises(EvaluationError, match="use fewer --workers"):
-            judge.judge(cases, progress(8))
+            scorer.score(cases, progress(8))
 
 
-def test_workers_use_one_thread_and_leave_interruptions_to_their_parent(judge: Judge) -> None:
-    assert judge._pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
-    handler = judge._pool.submit(signal.getsignal, signal.SIGINT).result()
+def test_workers_use_one_thread_and_leave_interruptions_to_their_parent(scorer: Scorer) -> None:
+    assert scorer._pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+    handler = scorer._pool.submit(signal.getsignal, signal.SIGINT).result()
     assert handler is signal.SIG_IGN
 
 
@@ -175,7 +175,10 @@ def test_sizes_are_checked_before_anything_is_scored(tmp_path: Path) -> None:
 def test_what_exif_turns_in_place_is_refused(tmp_path: Path, orientation: int) -> None:
     cases = write_cases(tmp_path, pairs_of_all_kinds(16)[8:10])
     image = tmp_path / "photo.jpg"
-    for source, target in ((cases[0].truth, image), (cases[1].truth, cases[1].prediction)):
+    for source, target in (
+        (cases[0].ground_truth, image),
+        (cases[1].ground_truth, cases[1].prediction),
+    ):
         with Image.open(source) as truth:
             truth.save(target, exif=turned(orientation))
     with pytest.raises(DataError, match="2 that EXIF rotates") as caught:

@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from dsunet.evaluation.html_report import draw_page
 from dsunet.evaluation.metrics import summarize
-from dsunet.evaluation.page import draw_page
 from dsunet.evaluation.paper_table import draw_table
 from dsunet.evaluation.results import METRICS, DatasetResults, as_document
 from dsunet.evaluation.table_form import TableForm
@@ -60,6 +60,6 @@ def _of_datasets(evaluation: Sequence[DatasetResults]) -> Iterator[tuple[object,
 def _of_images(evaluation: Sequence[DatasetResults]) -> Iterator[tuple[object, ...]]:
     for one in evaluation:
         for result in one.results:
-            for judged in result.judged:
-                scores = dataclasses.astuple(summarize([judged.scores]))
-                yield (one.name, result.model, readable(judged.case.stem), *scores)
+            for scored in result.scored:
+                scores = dataclasses.astuple(summarize([scored.scores]))
+                yield (one.name, result.model, readable(scored.case.stem), *scores)

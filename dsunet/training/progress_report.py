@@ -16,7 +16,7 @@ _PAUSE = {True: 0.2, False: 60.0}
 _BAR = 10
 
 
-class Report(Closeable):
+class ProgressReport(Closeable):
     """Prints progress to stderr or `stream`, inside its `with`; outside, it can be pickled."""
 
     def __init__(self, stream: TextIO | None = None) -> None:

@@ -44,7 +44,7 @@ class Mismatch:
         )
 
 
-def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mismatch:
+def find_mismatch(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mismatch:
     """Compare the tensors of a file with those of a model.
 
     All types of `FLOATS` are equivalent; counters (`COUNTER`) may be missing.

@@ -68,7 +68,7 @@ class Level:
     embedding: Embedding
 
 
-def write_picture(
+def write_figure(
     path: Path, image: NDArray[np.uint8], colouring: Colouring, encoders: Mapping[str, list[Level]]
 ) -> None:
     """Draw the figure and write it as PNG.  Raises OutputError if it cannot be written."""

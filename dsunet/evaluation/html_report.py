@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dsunet.evaluation.judging import Judged
 from dsunet.evaluation.metrics import mean_curves
 from dsunet.evaluation.results import DatasetResults, Result
+from dsunet.evaluation.scorer import ScoredMask
 from dsunet.evaluation.table import HEADINGS, notes, rows_of
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images import as_rgb
@@ -51,7 +51,7 @@ def draw_page(evaluation: Sequence[DatasetResults], worst: int) -> str:
 def find_worst(one: DatasetResults, count: int) -> list[int]:
     """Indices of the images with the lowest S-measure of any model, lowest first."""
     of_images = np.array(
-        [[judged.scores.s_measure for judged in result.judged] for result in one.results]
+        [[scored.scores.s_measure for scored in result.scored] for result in one.results]
     )
     lowest = np.nan_to_num(of_images, nan=math.inf).min(axis=0)
     return [int(index) for index in np.argsort(lowest, kind="stable")[:count]]
@@ -62,7 +62,7 @@ def _section(one: DatasetResults, worst: int) -> str:
     if worst:
         parts.append("<h3>Lowest S-measure</h3>")
         parts += [
-            _case([result.judged[index] for result in one.results], one.results)
+            _case([result.scored[index] for result in one.results], one.results)
             for index in find_worst(one, worst)
         ]
     return "\n".join(parts)
@@ -84,7 +84,7 @@ def _curves(one: DatasetResults) -> str:
     precision_recall: dict[str, Points] = {}
     f: dict[str, Points] = {}
     for result in one.results:
-        curves = mean_curves([judged.scores for judged in result.judged])
+        curves = mean_curves([scored.scores for scored in result.scored])
         precision_recall[result.model] = zip(curves.recall, curves.precision, strict=True)
         f[result.model] = zip(_THRESHOLDS, curves.f, strict=True)
     key = " &nbsp; ".join(
@@ -98,12 +98,12 @@ def _curves(one: DatasetResults) -> str:
     return f"<p>{key}</p>\n{first}\n{second}"
 
 
-def _case(judged: Sequence[Judged], results: Sequence[Result]) -> str:
-    case = judged[0].case
-    figures = [_figure(case.truth, "ground truth")]
+def _case(scored: Sequence[ScoredMask], results: Sequence[Result]) -> str:
+    case = scored[0].case
+    figures = [_figure(case.ground_truth, "ground truth")]
     if case.image is not None:
         figures.insert(0, _figure(case.image, readable(case.stem)))
-    for one, result in zip(judged, results, strict=True):
+    for one, result in zip(scored, results, strict=True):
         scores = one.scores
         caption = (
             f"{result.model}: S {scores.s_measure:.3f}, F max {scores.f_curve.max():.3f}, "

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from dsunet import DSUNet, random_model
-from dsunet.training.checkpointing import checkpoint_blocks
 from dsunet.training.loss import stage_losses
+from dsunet.training.recomputation import recompute_blocks
 from tests.training.conftest import SMALL
 
 
@@ -46,7 +46,7 @@ def test_same_gradients_from_less_memory(whole: bool) -> None:
     if whole:
         plain.requires_grad_(True)
         saving.requires_grad_(True)
-    checkpoint_blocks(saving)
+    recompute_blocks(saving)
 
     expected, much = gradients(plain)
     found, little = gradients(saving)

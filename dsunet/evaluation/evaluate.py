@@ -12,9 +12,9 @@ from dsunet.data.checks import check_pairs
 from dsunet.data.faults import refuse
 from dsunet.data.files import LAST_LABEL
 from dsunet.errors import DataError, EvaluationError
-from dsunet.evaluation.judging import Judge, Judged, predicted
 from dsunet.evaluation.predictors import Predictor
 from dsunet.evaluation.results import DatasetResults, Result
+from dsunet.evaluation.scorer import ScoredMask, Scorer, predicted
 from dsunet.evaluation.testsets import TestSet, check_fit
 from dsunet_runtime.files import resolved, staging_folder
 from dsunet_runtime.progress import Progress
@@ -28,7 +28,7 @@ def evaluate_models(
     models: Sequence[Path],
     test_sets: Sequence[TestSet],
     open_model: OpenPredictor,
-    judge: Judge,
+    scorer: Scorer,
     masks: Path,
     stream: TextIO,
 ) -> list[DatasetResults]:
@@ -38,7 +38,7 @@ def evaluate_models(
         models: Checkpoints or artifacts; the first is the reference for differences.
         test_sets: The datasets.
         open_model: Opens a model for prediction, usually `predictors.open_predictor`.
-        judge: Computes the metrics.
+        scorer: Computes the metrics.
         masks: Folder for the masks DATASET/STEM.png, or with several models
             MODEL/DATASET/STEM.png; existing files are overwritten.
         stream: Stream of the progress bar.
@@ -63,14 +63,14 @@ def evaluate_models(
                 for found, test_set in zip(results, test_sets, strict=True):
                     # Prediction must end before the predictor is closed, also after an error.
                     with closing(predicted(predictor, test_set, folder / test_set.name)) as cases:
-                        found.append(Result.of(name, judge.judge(cases, progress)))
+                        found.append(Result.of(name, scorer.score(cases, progress)))
     return [DatasetResults(*each) for each in zip(test_sets, results, strict=True)]
 
 
 def evaluate_predictions(
     predictions: Path,
     test_sets: Sequence[TestSet],
-    judge: Judge,
+    scorer: Scorer,
     stream: TextIO,
     *,
     resize: bool,
@@ -95,12 +95,12 @@ def evaluate_predictions(
     with Progress(sum(map(len, all_cases)), stream) as progress:
         for note in (note for test_set in test_sets for note in test_set.notes):
             progress.say(note)
-        judged = [judge.judge(cases, progress) for cases in all_cases]
-    _refuse_labels(predictions, [one for of_set in judged for one in of_set])
+        scored = [scorer.score(cases, progress) for cases in all_cases]
+    _refuse_labels(predictions, [one for of_set in scored for one in of_set])
     name = resolved(predictions).name
     return [
         DatasetResults(test_set, [Result.of(name, of_set)])
-        for test_set, of_set in zip(test_sets, judged, strict=True)
+        for test_set, of_set in zip(test_sets, scored, strict=True)
     ]
 
 
@@ -114,12 +114,12 @@ def check_test_sets(test_sets: Sequence[TestSet], stream: TextIO) -> None:
     )
 
 
-def _refuse_labels(predictions: Path, judged: Sequence[Judged]) -> None:
+def _refuse_labels(predictions: Path, scored: Sequence[ScoredMask]) -> None:
     """Raise DataError if all masks hold only values of class labels."""
-    highest = max((one.highest for one in judged), default=0)
+    highest = max((one.highest for one in scored), default=0)
     if 0 < highest <= LAST_LABEL:
         raise DataError(
-            f"{predictions}: the maximum of all {len(judged)} masks is {highest}, which suggests "
+            f"{predictions}: the maximum of all {len(scored)} masks is {highest}, which suggests "
             "class labels, not grey levels: save masks with 255 for the object and 0 elsewhere"
         )
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from torch.utils.data import DataLoader
 
-import dsunet.training.loading
+import dsunet.training.loader
 import dsunet.training.step
 from dsunet.data.pairs import find_pairs
 from dsunet.data.samples import BatchPlan, Key, Samples
 from dsunet.errors import TrainingError
 from dsunet.training import train
-from dsunet.training.loading import open_loader
+from dsunet.training.loader import open_loader
 from tests.training.conftest import SMALL, small_run
 
 SAMPLE = 4 * (3 * 128**2 + 3 * 98**2 + 128**2)
@@ -80,7 +80,7 @@ def test_without_workers_none_is_needed(samples: Samples, shared: dict[str, int]
 def test_memory_for_the_pixels_comes_first(
     samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dsunet.training.loading, "available_memory", lambda: 10**9)
+    monkeypatch.setattr(dsunet.training.loader, "available_memory", lambda: 10**9)
     open_loader(samples, [[Key(0, 0)]], 10**9 // SAMPLE, workers=0)
     with pytest.raises(
         TrainingError,
@@ -131,7 +131,7 @@ _SCRIPT = """
 import sys
 from pathlib import Path
 import torch
-import dsunet.training.loading as loading
+import dsunet.training.loader as loading
 from dsunet.errors import TrainingError
 from dsunet.training import train
 from tests.training.conftest import small_run

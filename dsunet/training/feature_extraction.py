@@ -14,16 +14,20 @@ from dsunet.model import DSUNet
 from dsunet.pretrained import encoder_hashes
 from dsunet.training.data import TrainingData
 from dsunet.training.feature_cache import FeatureCache, flipped_images, kept_maps
-from dsunet.training.loading import open_loader
+from dsunet.training.loader import open_loader
 from dsunet.training.options import TrainingOptions
-from dsunet.training.report import Report
+from dsunet.training.progress_report import ProgressReport
 
 _BATCH = 4
 """Images per forward pass of DINOv2; it needs far less memory than a training step."""
 
 
-def filled_cache(
-    fabric: Fabric, options: TrainingOptions, model: DSUNet, data: TrainingData, report: Report
+def extract_features(
+    fabric: Fabric,
+    options: TrainingOptions,
+    model: DSUNet,
+    data: TrainingData,
+    report: ProgressReport,
 ) -> FeatureCache | None:
     """Fill the cache of the options, divided among the processes; None if there is none.
 
@@ -58,7 +62,7 @@ def _fill(
     model: DSUNet,
     pairs: Sequence[Pair],
     missing: Sequence[int],
-    report: Report,
+    report: ProgressReport,
 ) -> None:
     """Compute and write the maps of this process's part of the missing images."""
     own = missing[fabric.global_rank :: fabric.world_size]

@@ -30,7 +30,7 @@ _AHEAD = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ScoredMask:
     """One mask and its scores."""
 
     case: Case
@@ -41,7 +41,7 @@ class Judged:
     """Whether the mask was resampled to the size of its ground truth."""
 
 
-class Judge(Closeable):
+class Scorer(Closeable):
     """Scores masks in worker processes until it is closed."""
 
     def __init__(self, workers: int | None = None, *, resize: bool = False) -> None:
@@ -59,18 +59,18 @@ class Judge(Closeable):
         """End the processes and cancel the cases that have not started."""
         self._pool.shutdown(cancel_futures=True)
 
-    def judge(self, cases: Iterable[Case], progress: Progress) -> list[Judged]:
+    def score(self, cases: Iterable[Case], progress: Progress) -> list[ScoredMask]:
         """Score all cases, in order; `cases` may still be computing the next ones.
 
         Raises DataError with a list of files that are unreadable or differ in size, and
         EvaluationError if a worker is killed.
         """
-        judged, faults = [], []
-        score = partial(judge_case, resize=self._resize)
+        scored, faults = [], []
+        score = partial(score_case, resize=self._resize)
         try:
             for result in behind(self._pool, score, cases, _AHEAD * self._workers):
-                if isinstance(result, Judged):
-                    judged.append(result)
+                if isinstance(result, ScoredMask):
+                    scored.append(result)
                 else:
                     faults.append(result)
                 progress.advance()
@@ -80,26 +80,26 @@ class Judge(Closeable):
             ) from error
         if faults:
             raise DataError(listed(f"{len(faults)} masks cannot be evaluated", faults))
-        return judged
+        return scored
 
 
-def judge_case(case: Case, *, resize: bool = False) -> Judged | str:
+def score_case(case: Case, *, resize: bool = False) -> ScoredMask | str:
     """Score a mask file against its ground-truth file; return a message if that is impossible.
 
     A mask of another size is resampled as in published evaluations (see `resized`): always if it
     differs by a few pixels, otherwise only with `resize`.
     """
     try:
-        truth, prediction = read_mask(case.truth), read_prediction(case.prediction)
+        ground_truth, prediction = read_mask(case.ground_truth), read_prediction(case.prediction)
     except DataError as error:
         return str(error)
-    if not (resize or is_close(prediction.shape, truth.shape)):
+    if not (resize or is_close(prediction.shape, ground_truth.shape)):
         return (
             f"{case.prediction}: is {prediction.shape[1]}×{prediction.shape[0]} pixels, its "
-            f"ground truth {truth.shape[1]}×{truth.shape[0]}"
+            f"ground truth {ground_truth.shape[1]}×{ground_truth.shape[0]}"
         )
-    scores = score_image(resized(prediction, truth.shape), truth)
-    return Judged(case, scores, int(prediction.max()), prediction.shape != truth.shape)
+    scores = score_image(resized(prediction, ground_truth.shape), ground_truth)
+    return ScoredMask(case, scores, int(prediction.max()), prediction.shape != ground_truth.shape)
 
 
 def predicted(predictor: Predictor, test_set: TestSet, folder: Path) -> Generator[Case]:

@@ -19,13 +19,13 @@ from typing import TextIO
 import pytest
 import torch
 
-import dsunet.training.report
+import dsunet.training.progress_report
 from dsunet import random_model
 from dsunet.device import Device
 from dsunet.training import train
 from dsunet.training.data import find_data
 from dsunet.training.progress import memory_in_use, start_line
-from dsunet.training.report import Report
+from dsunet.training.progress_report import ProgressReport
 from tests.training.conftest import SMALL, small_run
 
 
@@ -39,7 +39,7 @@ class Clock:
 
 def test_a_log_has_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, stream = Clock(monkeypatch), io.StringIO()
-    with Report(stream) as report:
+    with ProgressReport(stream) as report:
         for second in range(200):
             clock.now = 1000 + second
             report.show(second / 200, f"second {second}")
@@ -71,7 +71,7 @@ def test_a_terminal_has_one_line_that_fits(columns: int) -> None:
     """A line that is wrapped could not be cleared, and would fill the terminal."""
 
     def write(stream: TextIO) -> None:
-        with Report(stream) as report:
+        with ProgressReport(stream) as report:
             report.show(0.5, "x" * 200)
 
     shown, cleared = on_a_terminal(columns, write).split("\r\x1b[K")[1:]
@@ -83,9 +83,9 @@ def test_a_run_tells_what_it_does(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(stream: TextIO) -> None:
-        train(small_run(dataset, tmp_path / "run", val_dataset=dataset), Report(stream))
+        train(small_run(dataset, tmp_path / "run", val_dataset=dataset), ProgressReport(stream))
 
-    monkeypatch.setattr(dsunet.training.report, "_PAUSE", {True: 0.0, False: 0.0})
+    monkeypatch.setattr(dsunet.training.progress_report, "_PAUSE", {True: 0.0, False: 0.0})
     received = on_a_terminal(100, write)
     first, *lines = re.split(r"\r\x1b\[K|\r?\n", received.removeprefix("\r\x1b[K"))
     parameters = sum(p.numel() for p in random_model(SMALL).parameters())
