@@ -133,7 +133,9 @@ class TestEngine:
         assert profile.optimum == (1, 64, 1, 3)
         assert profile.maximum == (1, 64, 2, 3)
         said = result.stdout.splitlines()[-1]
-        assert said.startswith("takes frames from 48x1 to 64x2, because TensorRT for RTX builds")
+        assert said.startswith(
+            "accepts frames from 48x1 to 64x2, because TensorRT for RTX cannot build"
+        )
         assert said.endswith("export the graph with `--size 64x1`")
 
     def test_options_reach_tensorrt(self, float16: Path, tmp_path: Path) -> None:

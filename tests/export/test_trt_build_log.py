@@ -45,7 +45,7 @@ class TestLog:
                 "Turing (SM75): FP32 GEMM is not supported. In compileGraph at "
                 "/_src/optimizer/myelin/codeGenerator.cpp:2012)",
                 r"Cannot compile operation 'MatMul_1_U196' for Turing \(SM75\): FP32 GEMM is not "
-                r"supported \(node MatMul_1\): TensorRT for RTX multiplies no float32 .*",
+                r"supported \(node MatMul_1\): TensorRT for RTX has no float32 matrix .*",
             ),
             (
                 "IBuilder::buildSerializedNetwork: Error Code 10: Internal Error (Could not find "

@@ -80,7 +80,10 @@ class TestStrippedWeights:
         small = graph(tmp_path / "small.onnx", batch=1, side=32)
         result = trt(small, "--strip-weights", "-o", tmp_path / "x.engine")
         assert (result.exit_code, result.stdout) == (1, "")
-        assert "CUDA_SUCCESS) failed: see with `dsunet-export doctor`" in result.stderr
+        assert (
+            "CUDA_SUCCESS) failed: check driver and GPU with `dsunet-export doctor`"
+            in result.stderr
+        )
         assert [path.name for path in tmp_path.iterdir()] == ["small.onnx"]
 
     @pytest.mark.gpu

@@ -74,7 +74,9 @@ class TestClassic:
                 assert not ignore_mismatch
                 return taken
 
-        with pytest.raises(ExportError, match=r"no timing cache of this TensorRT and .*: delete"):
+        with pytest.raises(
+            ExportError, match=r"is not a timing cache of this TensorRT and .*: delete"
+        ):
             load_timing_cache(Config(), file)
 
     @pytest.mark.parametrize(

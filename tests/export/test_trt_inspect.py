@@ -40,7 +40,7 @@ class TestInspect:
         assert said["for"] == "compute capability 8.9 (GeForce RTX 4090)"
         assert said["takes"] == "image: 1×32×32×3 to 1×96×96×3, best at 1×64×48×3"
         assert said["as parsed"] == "100.0% of the weights' bytes and 4 of 4 layers in float16"
-        assert re.fullmatch(r"\d+\.\d MB a context", said["activations"])
+        assert re.fullmatch(r"\d+\.\d MB per execution context", said["activations"])
         assert said["optimization"] == "level 2"
         graph = read_manifest(engine).graph
         source = f"small.onnx, sha256 {graph.sha256} of its first {graph.size:,} bytes"
@@ -71,7 +71,7 @@ class TestInspect:
         document = dataclasses.replace(manifest, engine=stripped).to_json()
         engine.with_name("x.engine.json").write_text(document)
         for arguments, said in (
-            ((engine,), "the weights are in small.onnx, which belongs beside it"),
+            ((engine,), "the weights are in small.onnx: keep it beside the engine"),
             ((engine, "--json"), '"weights_stripped": true'),
         ):
             code, text, error = self.inspect(*arguments)

@@ -31,7 +31,7 @@ class TestRefusals:
             (("--compute-capability", "8.7"), "does not build for 8.7, only for"),
             (
                 (*ADA, "--precision", "fp32"),
-                r"in fp16 already.*`dsunet-export onnx --precision fp3",
+                r"in fp16 and cannot be converted to fp32: .*`dsunet-export onnx --precision fp3",
             ),
             ((*ADA, "--timing-cache", "x"), "--timing-cache is for --flavor tensorrt"),
         ],
@@ -74,7 +74,11 @@ class TestRefusals:
 
     def test_bfloat16_on_turing(self, float32: Path, older_engine: Path) -> None:
         options = ("--gpu", "t4", "--precision", "bf16", "-o", older_engine)
-        fails(float32, *options, match="bf16 needs compute capability 8.0 or later, and 7.5")
+        fails(
+            float32,
+            *options,
+            match="bf16 needs compute capability 8.0 or later, and the target is 7.5",
+        )
 
     def test_stripping_what_has_to_be_converted(
         self, float32: Path, older_engine: Path, monkeypatch: pytest.MonkeyPatch
@@ -128,7 +132,7 @@ class TestRefusals:
 class TestFailures:
     def test_operator_that_tensorrt_does_not_know(self, tmp_path: Path, older_engine: Path) -> None:
         foreign = graph(tmp_path / "foreign.onnx", replaced="StringNormalizer")
-        match = r"foreign.onnx: TensorRT cannot read StringNormalizer node stem/Relu \(unsupported"
+        match = r"foreign.onnx: TensorRT cannot parse StringNormalizer node stem/Relu \(unsupported"
         fails(foreign, *ADA, "-o", older_engine, match=match)
 
     def test_such_an_operator_in_a_node_without_a_name(
@@ -140,7 +144,7 @@ class TestFailures:
             tmp_path / "foreign.onnx",
             lambda graph: [node.ClearField("name") for node in graph.node],
         )
-        match = r"read StringNormalizer node number 3, which has no name \(unsupported"
+        match = r"parse StringNormalizer node number 3, without a name \(unsupported"
         fails(foreign, *ADA, "-o", older_engine, match=match)
 
     def test_node_that_cannot_be_built(self, float32: Path, older_engine: Path) -> None:

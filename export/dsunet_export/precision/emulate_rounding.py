@@ -1,12 +1,12 @@
-"""What a graph of reduced precision gives where every tensor really is rounded.
+"""Emulate the rounding of every tensor of a float16 or bfloat16 graph in float32.
 
-ONNX Runtime on the CPU computes float16 nodes in float32 between casts of its own, and removes
-casts that stand back to back: what lies between two nodes is then never rounded and cannot
-overflow, and most bfloat16 nodes it does not know at all.  So the casts are written into the graph,
-where it leaves them alone: every node computes in float32 and its result is rounded.
+ONNX Runtime on the CPU computes float16 nodes in float32 between casts that it inserts, and removes
+pairs of casts: a tensor between two nodes is then never rounded and cannot overflow.  It does not
+support most bfloat16 nodes.  Here the casts are written into the graph, where ONNX Runtime keeps
+them: every node computes in float32, and its result is rounded.
 
-A GPU rounds less often what it fuses, may round more often inside an operation, and may sum in less
-than float32.  None has been compared with this yet.
+A GPU rounds less often in fused operations, may round more often inside an operation, and may
+accumulate in less than float32.  This emulation has not been compared with a GPU yet.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def emulate_rounding(model: ir.Model, data_type: ir.DataType) -> None:
                 _widen(graph, value, value)
                 continue
             value.dtype = FLOAT
-            if node.op_type not in SELECTS:  # those give what was rounded before
+            if node.op_type not in SELECTS:  # their results are rounded already
                 _widen(graph, value, insert_cast(graph, value, data_type, f"{value.name}.rounded"))
 
 
 def _widen(graph: ir.Graph, value: ir.Value, rounded: ir.Value) -> None:
-    """Let all that read `value` read what it is rounded to, in float32."""
+    """Make all readers of `value` read `rounded`, cast to float32."""
     users = [use for use in value.uses() if use.node is not rounded.producer()]
     wide = insert_cast(graph, rounded, FLOAT, f"{value.name}.wide")
     for node, index in users:

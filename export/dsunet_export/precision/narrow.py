@@ -1,7 +1,7 @@
-"""A float32 graph becomes one of float16 or bfloat16, strongly typed: every cast is in the graph.
+"""Convert nodes of a float32 graph to strongly typed float16 or bfloat16, with explicit casts.
 
-Inputs and outputs of the graph keep their types.  Weights are stored as their nodes use them.  Each
-tensor is cast at most once in each direction, and none there and back.
+Inputs and outputs of the graph keep their types.  Weights are stored in the type in which their
+nodes read them.  A tensor is cast at most once in each direction, and never there and back.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ NUMPY_TYPES = {Compute.FP16: np.dtype(np.float16), Compute.BF16: np.dtype(ml_dty
 
 
 def narrow(model: ir.Model, kept: Collection[str], compute: Compute) -> NarrowedWeights:
-    """Bring all of a float32 graph but the nodes with the names `kept` into another precision.
+    """Convert all nodes of a float32 graph except those named in `kept`, in place.
 
-    The graph is changed in place; the types of all its values must be known.
+    The types of all values must be known (`infer_types`).  Returns what became of the weights.
     """
     narrowing = _Narrowing(model, kept, compute)
     for node in list(model.graph):
@@ -46,11 +46,11 @@ def narrow(model: ir.Model, kept: Collection[str], compute: Compute) -> Narrowed
 
 
 def nodes_in_float32(graph: ir.Graph, kept: Collection[str], opset: int) -> set[ir.Node]:
-    """The nodes with the names `kept`, and the nodes between them that only move values.
+    """Return the nodes named in `kept`, and the nodes between them that only move values.
 
-    A node that moves values from float32 to float32 does so in float32, or they would be rounded on
-    the way.  Inputs and outputs of the graph are float32, and so is what becomes integers if the
-    node that computes it is kept.
+    A node that moves values between float32 nodes stays in float32, because conversion would round
+    them.  Inputs and outputs of the graph count as float32, and so do nodes that convert to
+    integers if the node before them is kept.
     """
     nodes = [node for node in graph if follows(node, opset)]
     fixed = {node for node in nodes if node.name in kept}
@@ -81,7 +81,7 @@ class _Narrowing:
         self.weights: dict[ir.Value, ir.Value] = {}
 
     def rewire(self, node: ir.Node) -> None:
-        """Let a node read each of its inputs in the type that it needs."""
+        """Make a node read each input in the type that it needs."""
         if node.op_type in TAKES_ANY:
             return
         following = set(following_inputs(node, self.opset))
@@ -97,7 +97,7 @@ class _Narrowing:
                 node.replace_input_with(index, self._cast(value, wanted))
 
     def retype(self) -> None:
-        """Give outputs the type that their nodes now have."""
+        """Set the types of the outputs of converted nodes."""
         for value in self.values:
             value.dtype = self.data_type
         for node in self.nodes:
@@ -105,7 +105,7 @@ class _Narrowing:
                 node.attributes["to"] = ir.AttrInt64("to", int(self.data_type))
 
     def keep_outputs(self) -> None:
-        """Cast the graph's outputs back, which keep their names."""
+        """Cast outputs of the graph back to float32, with their names."""
         for index, value in enumerate(self.graph.outputs):
             if value in self.values:
                 result = self._cast(value, FLOAT)
@@ -113,7 +113,7 @@ class _Narrowing:
                 self.graph.outputs[index] = result
 
     def replace_weights(self) -> NarrowedWeights:
-        """Put the narrowed weights in the place of those that nothing reads any more."""
+        """Replace weights that are no longer read by the converted ones, and count them."""
         subnormal = zeroed = 0
         for old, new in self.weights.items():
             if not old.uses():
@@ -124,7 +124,7 @@ class _Narrowing:
             zeroed += int(np.count_nonzero(array_of(old)) - nonzero)
             normal = np.count_nonzero(np.abs(array_of(new)) >= SMALLEST_NORMAL[self.compute])
             subnormal += int(nonzero - normal)
-        # Resampling weights, made of the frames' size, are none of the network's.
+        # Resampling weights, which depend on the image size, are not weights of the network.
         stored = [v for v in self.graph.initializers.values() if not is_in(PREPROCESS, v.name)]
         kept = sum(array_of(value).size for value in stored if is_float(value))
         narrowed = sum(array_of(value).size for value in self.weights.values())
@@ -145,7 +145,7 @@ class _Narrowing:
 
 
 def insert_cast(graph: ir.Graph, value: ir.Value, data_type: ir.DataType, name: str) -> ir.Value:
-    """A cast of a value, right where it is made; node and result have the given name."""
+    """Insert a cast of a value directly after its producer; node and result get the given name."""
     node = ir.node("Cast", [value], {"to": int(data_type)}, name=name)
     result = node.outputs[0]
     result.name, result.dtype, result.shape = name, data_type, value.shape
@@ -154,7 +154,7 @@ def insert_cast(graph: ir.Graph, value: ir.Value, data_type: ir.DataType, name: 
 
 
 def insert_where_made(graph: ir.Graph, value: ir.Value, nodes: Sequence[ir.Node]) -> None:
-    """Put nodes that read a value right behind what makes it; first, if the graph is given it."""
+    """Insert nodes that read a value after its producer, or first for inputs of the graph."""
     producer = value.producer()
     if producer is None:
         graph.insert_before(graph[0], nodes)
@@ -163,7 +163,7 @@ def insert_where_made(graph: ir.Graph, value: ir.Value, nodes: Sequence[ir.Node]
 
 
 def array_of(value: ir.Value) -> NDArray[Any]:
-    """The numbers of an initializer."""
+    """Return the array of an initializer."""
     if value.const_value is None:
-        raise ValueError(f"{value.name} is no initializer")
+        raise ValueError(f"{value.name} is not an initializer")
     return value.const_value.numpy()

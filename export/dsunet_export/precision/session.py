@@ -1,4 +1,4 @@
-"""Running a graph that is no artifact: one with more outputs, or with other nodes."""
+"""Run graphs that are not artifacts, such as those with added outputs or nodes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from dsunet_runtime.message_text import reason
 
 
 class Session(Closeable):
-    """A graph, loaded.  `folder` holds its file while it is.
+    """An ONNX Runtime session of a graph, with a temporary file in `folder`.
 
-    Nodes run in the order in which they stand in the graph, so that what is only measured does not
-    live on until the end.  Raises ExportError if it cannot be loaded.
+    Nodes run in graph order, so that tensors which are only measured are released early.  Raises
+    ExportError if the graph cannot be loaded.
     """
 
     def __init__(self, model: ir.Model, folder: Path) -> None:
@@ -40,20 +40,20 @@ class Session(Closeable):
             self._session: Any = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+        except Exception as error:  # ONNX Runtime's exceptions have no common base class
             self._scratch.cleanup()
             raise _failure(error) from error
 
     @property
     def outputs(self) -> list[str]:
-        """Their names, in order."""
+        """Names of the outputs, in order."""
         return [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Tensors, names: Sequence[str]) -> Tensors:
-        """The outputs with these names.  Raises ExportError if the graph does not run."""
+        """Compute the named outputs.  Raises ExportError if the graph does not run."""
         try:
             return dict(zip(names, self._session.run(names, inputs), strict=True))
-        except Exception as error:  # likewise
+        except Exception as error:  # of any type, as above
             raise _failure(error) from error
 
     def close(self) -> None:
@@ -62,16 +62,16 @@ class Session(Closeable):
 
 
 def run(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> list[Tensors]:
-    """The outputs of a graph for each of the inputs, by ONNX Runtime on the CPU.
+    """Compute the outputs of a graph for each of the inputs, with ONNX Runtime on the CPU.
 
-    `folder` holds the graph's file meanwhile.  Raises ExportError if it does not run.
+    A temporary file is written to `folder`.  Raises ExportError if the graph does not run.
     """
     with Session(model, folder) as session:
         return [session.run(values, session.outputs) for values in inputs]
 
 
 def compute_logits(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> list[Tensors]:
-    """The outputs of a graph for each of the inputs, and its logits N×1×S×S as `logits`."""
+    """Compute the outputs of a graph for each of the inputs, and its logits as `logits`."""
     logits = find_logits(model.graph)
     if logits not in model.graph.outputs:
         model.graph.outputs.append(logits)
@@ -81,9 +81,9 @@ def compute_logits(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> 
 
 
 def find_logits(graph: ir.Graph) -> ir.Value:
-    """What the network gives: the graph's output, or what masks are made of in it.
+    """Find the logits in a graph: its output, or the input of its postprocessing.
 
-    Raises ExportError if the graph does not show it.
+    Raises ExportError if there are none.
     """
     for node in graph:
         if not is_in(POSTPROCESS, node.name):
@@ -93,7 +93,7 @@ def find_logits(graph: ir.Graph) -> ir.Value:
             if producer is not None and not is_in(POSTPROCESS, producer.name):
                 return producer.outputs[0]
     if not is_float(graph.outputs[0]):
-        raise ExportError("the graph does not show what its masks are made of: export it again")
+        raise ExportError("the graph has no logits before its postprocessing: export it again")
     return graph.outputs[0]
 
 

@@ -1,7 +1,7 @@
-"""Which nodes of a graph compute with floats, and in which of their inputs and outputs.
+"""Find the nodes that compute in floating point, and the inputs that have the node's precision.
 
-The operators' own schemas say it: an input whose type is a variable follows the node's precision,
-one of a fixed type, such as the scales of Resize, does not.
+The schemas of the operators define this: an input whose type is a type variable has the precision
+of the node; an input of a fixed type, such as the scales of Resize, does not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import onnx.defs
 import onnx_ir as ir
 
 TAKES_ANY = frozenset({"Cast", "Shape", "Size"})
-"""Operators that read any type and give another: they follow nothing."""
+"""Operators whose output type does not depend on their input type."""
 
 # fmt: off
 SELECTS = frozenset({
@@ -21,16 +21,16 @@ SELECTS = frozenset({
     "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 })
 # fmt: on
-"""Operators that give values which they were given, or zero: they round nothing."""
+"""Operators that only move or select values, or insert zeros, and so never round."""
 
 
 def is_float(value: ir.Value | None) -> TypeGuard[ir.Value]:
-    """Whether a value is a float32 tensor."""
+    """Return whether a value is a float32 tensor."""
     return value is not None and value.dtype is ir.DataType.FLOAT
 
 
 def following_inputs(node: ir.Node, opset: int) -> Iterator[int]:
-    """Indices of the float32 inputs whose type is the node's precision."""
+    """Yield the indices of the float32 inputs that have the node's precision."""
     if node.op_type in TAKES_ANY:
         return
     schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
@@ -40,15 +40,15 @@ def following_inputs(node: ir.Node, opset: int) -> Iterator[int]:
 
 
 def follows(node: ir.Node, opset: int) -> bool:
-    """Whether a node computes with floats, and could do so in another precision."""
+    """Return whether a node computes in float32 and has a type variable for its precision."""
     return any(map(is_float, node.outputs)) or any(True for _ in following_inputs(node, opset))
 
 
 def supports(node: ir.Node, element_type: str, opset: int) -> bool:
-    """Whether all floats that the node gives are of another type if those that it reads are.
+    """Return whether a node can compute in another floating point type.
 
-    Not so where the operator set does not know that type for it, or an attribute or the operator
-    says what it gives.
+    It cannot if the opset does not allow the type for it, or if an attribute or the operator fixes
+    the type of an output.
     """
     if node.op_type == "Cast":  # its attribute is changed
         return True
@@ -60,7 +60,7 @@ def supports(node: ir.Node, element_type: str, opset: int) -> bool:
 
 
 def makes_integers(node: ir.Node) -> bool:
-    """Whether a node casts floats to whole numbers or truth values."""
+    """Return whether a node casts floating point values to integers or booleans."""
     made = node.outputs[0].dtype
     return (
         node.op_type == "Cast"
@@ -71,5 +71,5 @@ def makes_integers(node: ir.Node) -> bool:
 
 
 def _type(formal: Sequence[onnx.defs.OpSchema.FormalParameter], index: int) -> str:
-    """The type, or the variable for it, of an input or output; a variadic one is the last."""
+    """Return the type or type variable of an input or output; the last one may be variadic."""
     return formal[min(index, len(formal) - 1)].type_str

@@ -1,15 +1,17 @@
-"""From an ONNX artifact to a TensorRT engine, with either flavour of TensorRT.
+"""Build TensorRT engines from ONNX artifacts, with either flavour of TensorRT.
 
-    gpus.py       GPUs by name, and their compute capability
-    targets.py    what an engine is to be built for, and which flavour can do that
-    flavors.py    all that differs between the flavours and their versions
-    profiles.py   the range of shapes that an engine takes
-    configuration.py  what can be asked of an engine, and how TensorRT is told
-    log.py        TensorRT's log: errors in a line, memory
-    monitor.py    progress, and stopping a build
-    network.py    the ONNX graph as TensorRT reads it
-    proof.py      in which precision TensorRT reads it
-    builder.py    the steps from the graph to the engine and its manifest
+gpus           GPUs by name, with their compute capability
+gpu_list       the table of `--gpu list`
+targets        selection of the flavour and the target
+flavors        the differences between the flavours and their versions
+profiles       optimization profiles: the shapes that an engine accepts
+configuration  the options of an engine, and TensorRT's builder configuration
+build_log      TensorRT's log: errors and memory use
+monitor        progress, and cancelling a build
+network        the ONNX graph as parsed by TensorRT
+proof          the precision of the parsed network
+builder        the steps from the graph to the engine and its manifest
+description    an engine in words
 
-Importing any of it needs neither TensorRT nor PyTorch nor ONNX.
+Importing any module needs neither TensorRT nor PyTorch nor ONNX.
 """

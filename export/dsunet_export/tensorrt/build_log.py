@@ -1,4 +1,4 @@
-"""TensorRT's log: printed if asked for, and read for its errors and the memory."""
+"""TensorRT's log: prints it on request, and collects errors and memory use."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ _WEIGHTS = re.compile(r"Total Weights Memory: (\d+)(?: bytes)?$")
 _SOURCE = re.compile(r"\[[^\]\s]+: \w+\] |\s*In \w+ at /\S+$|^.*?Error Code \d+: \w[\w ]* ?\(")
 
 _LONGEST = 300
-"""Characters of an error that are shown; the compiler prints whole subgraphs."""
+"""Characters of an error that are printed; the compiler prints whole subgraphs."""
 
 _REMEDIES = {
-    r"Could not infer output types": "TensorRT does not have it in that type: keep it in float32 "
-    "with `dsunet-export onnx --keep-fp32 NODE`",
-    r"Turing \(SM75\): FP32 GEMM": "TensorRT for RTX multiplies no float32 matrices on Turing, and "
-    "frames are resampled in float32: export it with `--input tensors --precision fp16`",
-    r"no tactics|[Mm]emory|workspace": "give it more with --workspace, or a smaller maximum of "
-    "--batch or --size",
-    r"[Cc]uda|CUDA": "see with `dsunet-export doctor` whether driver and GPU work",
+    r"Could not infer output types": "TensorRT does not support it in that type: keep it in "
+    "float32 with `dsunet-export onnx --keep-fp32 NODE`",
+    r"Turing \(SM75\): FP32 GEMM": "TensorRT for RTX has no float32 matrix multiplication on "
+    "Turing, which resampling of frames needs: export it with `--input tensors --precision fp16`",
+    r"no tactics|[Mm]emory|workspace": "raise --workspace, or lower the maximum of --batch or "
+    "--size",
+    r"[Cc]uda|CUDA": "check driver and GPU with `dsunet-export doctor`",
 }
 
 
 class BuildLog:
-    """What TensorRT said in one build.  Called from any of its threads."""
+    """Messages of TensorRT in one build.  Thread-safe: any of TensorRT's threads may call it."""
 
     def __init__(self, stream: TextIO, verbosity: int = 0) -> None:
         self._stream = stream
         self._verbosity = verbosity
         self.errors: list[str] = []
         self.activation_bytes: int | None = None
-        """Device memory of one execution context; None where TensorRT has not said it."""
+        """Device memory of one execution context in bytes; None if TensorRT has not reported it."""
         self.weight_bytes: int | None = None
-        """Device memory of the weights, likewise."""
+        """Device memory of the weights in bytes; None if TensorRT has not reported it."""
 
     def add(self, severity: str, message: str) -> None:
-        """One message.  `severity` is the name of a member of TensorRT's own enumeration."""
+        """Add a message.  `severity` is the name of a member of TensorRT's enumeration."""
         if self._verbosity >= (2 if severity == _DETAILS else 1):
             for line in f"[{severity}] {message}".splitlines():
                 print(clean(line), file=self._stream)
@@ -57,12 +57,12 @@ class BuildLog:
             self.weight_bytes = max(int(match[1]), self.weight_bytes or 0)
 
     def reason(self, nodes: Collection[str] = ()) -> str:
-        """The first error in a line, with the one of `nodes` that it is about, and a remedy."""
+        """Format the first error in one line, with the node that it names and a remedy."""
         if not self.errors:
-            return "it does not say why: -v prints its log"
+            return "it reports no reason: -v prints its log"
         text = " ".join(self.errors[0].split())
         stripped = _SOURCE.sub("", text).rstrip(".) ")
-        # The compiler numbers what it makes of a node: `MatMul_1_U196`.
+        # The compiler appends a number to names of nodes: `MatMul_1_U196`.
         words = re.sub(r"_U\d+\b", "", stripped)
         found = {name: match for name in nodes if (match := _mention(name).search(words))}
         first = min(found, key=lambda name: (found[name].start(), -len(name)), default="")
@@ -71,7 +71,7 @@ class BuildLog:
 
 
 def _mention(node: str) -> re.Pattern[str]:
-    """The name of a node where it is not part of another's."""
+    """Match the name of a node, but not inside the name of another."""
     return re.compile(rf"(?<![\w./]){re.escape(node)}(?!\w)")
 
 
@@ -84,10 +84,10 @@ def _remedy(reason: str) -> str:
 
 @functools.cache
 def logger_of(flavor: Flavor) -> Any:
-    """The flavour's logger, whose attribute `log_to` is the log that it fills.
+    """Return the only logger of a flavour; its attribute `log_to` is the log that it fills.
 
-    TensorRT keeps the first logger of a process as long as anything made with it is left, and
-    ignores others: so there is one only.
+    TensorRT keeps the first logger of a process as long as objects made with it exist, and ignores
+    others.
     """
     trt = flavor.load()
 

@@ -1,4 +1,4 @@
-"""From an ONNX artifact to an engine.  `build_engine` reads as the sequence of its steps."""
+"""Build an engine from an ONNX artifact.  `build_engine` has the sequence of the steps."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from dsunet_runtime.flavor import this_platform
 from dsunet_runtime.manifest import FLOAT8, Engine, Manifest, PrecisionProof, Profile, digest
 
 _AMPERE = 8.0
-"""The first compute capability with bfloat16."""
+"""First compute capability with bfloat16."""
 _ADA = 8.9
-"""The first with 8-bit floats."""
+"""First compute capability with 8-bit floats."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
-    """What goes into TensorRT."""
+    """The graph that TensorRT parses."""
 
     file: Path
     manifest: Manifest
     source: Path
-    """The user's file that it is, or was converted from: what messages call it."""
+    """The user's file, which may have been converted to `file`; named in messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What comes out of TensorRT."""
+    """The results of TensorRT's build."""
 
     serialized: Any
     timing_cache: Any
@@ -58,13 +58,14 @@ class _Plan:
 def build_engine(
     onnx: Path, output: Path, choice: Choice, options: EngineOptions, report: Report
 ) -> Manifest:
-    """Build an engine of an ONNX artifact, write it with its manifest beside it, and give that.
+    """Build an engine from an ONNX artifact and write it with its manifest `output`.json.
 
-    What is at `output` stays as it is unless every step succeeds.  `report` hears of each step and
-    its seconds as it ends.
+    `output` is replaced only if every step succeeds.  `report` is called with the name and the
+    seconds of each step when it ends.  Returns the manifest of the engine.
 
-    Raises ArtifactError if the artifact is broken, ExportError if no engine can be made of it, and
-    VerificationError if it has to be converted to another precision and loses too much.
+    Raises ArtifactError if the artifact is damaged, ExportError if no engine can be built from it,
+    and VerificationError if it has to be converted to another precision and the result is outside
+    the tolerance.
     """
     manifest = _read_graph(onnx)
     compute = _precision(onnx, manifest, options)
@@ -102,7 +103,7 @@ def build_engine(
 
 
 def read_graph_manifest(onnx: Path) -> Manifest:
-    """The manifest of an ONNX artifact.  Raises ExportError if it cannot be built from."""
+    """Read the manifest of an ONNX artifact.  Raises ExportError if it is not one."""
     if is_engine(onnx):
         raise ExportError(f"{onnx} is an engine: name the ONNX file that it was built from")
     check_name(onnx)
@@ -110,7 +111,7 @@ def read_graph_manifest(onnx: Path) -> Manifest:
 
 
 def _read_graph(onnx: Path) -> Manifest:
-    """The same of one that is whole."""
+    """Read the manifest of an ONNX artifact and check its files."""
     manifest = read_graph_manifest(onnx)
     check_sizes(onnx, manifest)
     check_hashes(onnx, manifest)
@@ -119,41 +120,41 @@ def _read_graph(onnx: Path) -> Manifest:
 
 
 def _precision(onnx: Path, manifest: Manifest, options: EngineOptions) -> Compute:
-    """The precision to build in.  Raises ExportError if the graph cannot have it."""
+    """Select the precision of the engine.  Raises ExportError if the graph cannot have it."""
     own = Compute.of(manifest.precision.compute)
     asked = options.precision or (Compute.FP16 if own is Compute.FP32 else own)
     if asked is own:
         return asked
     if own is not Compute.FP32:
         raise ExportError(
-            f"{onnx} is in {own} already, and {asked} is asked for: export it again with "
+            f"{onnx} is in {own} and cannot be converted to {asked}: export it again with "
             f"`dsunet-export onnx --precision {asked}`"
         )
     if options.strip_weights:
         raise ExportError(
-            f"--strip-weights needs a graph in {asked}, because the runtime takes the weights from "
-            f"it, and {onnx} is in {own}: export it with `dsunet-export onnx --precision {asked}` "
+            f"--strip-weights needs a graph in {asked}, from which the runtime reads the weights, "
+            f"and {onnx} is in {own}: export it with `dsunet-export onnx --precision {asked}` "
             f"first"
         )
     return asked
 
 
 def _check_bfloat16(choice: Choice, compute: Compute) -> None:
-    """Raise ExportError if it is asked for, and a GPU does not have it."""
+    """Raise ExportError if bfloat16 is requested for a GPU without it."""
     oldest = choice.target.compute_capabilities[0]
     if compute is Compute.BF16 and float(oldest) < _AMPERE:
         raise ExportError(
-            f"bf16 needs compute capability 8.0 or later, and {oldest} is asked for: use "
+            f"bf16 needs compute capability 8.0 or later, and the target is {oldest}: use "
             f"--precision fp16"
         )
 
 
 def _check_float8(choice: Choice, manifest: Manifest) -> None:
-    """Raise ExportError if the graph has it, and a GPU does not."""
+    """Raise ExportError if the graph has 8-bit floats and a GPU does not."""
     oldest = choice.target.compute_capabilities[0]
     if manifest.precision.element_type == FLOAT8 and float(oldest) < _ADA:
         raise ExportError(
-            f"fp8 needs compute capability 8.9 or later, and {oldest} is asked for: export the "
+            f"fp8 needs compute capability 8.9 or later, and the target is {oldest}: export the "
             f"graph with --precision int8 or fp16"
         )
 
@@ -161,7 +162,7 @@ def _check_float8(choice: Choice, manifest: Manifest) -> None:
 def _convert(
     onnx: Path, output: Path, manifest: Manifest, compute: Compute, report: Report
 ) -> Manifest:
-    """Write the graph in another precision, and give its manifest."""
+    """Convert the graph to another precision, and return its manifest."""
     try:
         from dsunet_export.precision import convert_file
     except ModuleNotFoundError as error:
@@ -180,7 +181,7 @@ def _build(
     options: EngineOptions,
     log: BuildLog,
 ) -> _Plan:
-    """Let TensorRT do it, with a progress bar unless its log is printed."""
+    """Run TensorRT's builder, with a progress bar unless its log is printed."""
     progress = BuildProgress()
 
     def work() -> _Plan:
@@ -200,7 +201,7 @@ def _build(
             raise ExportError(
                 f"{choice.kit.title} cannot build {graph.source.name}: {log.reason(nodes)}"
             )
-        del parser  # not before: it holds the weights
+        del parser  # not before the build: it holds the weights
         cache = config.get_timing_cache() if options.timing_cache is not None else None
         return _Plan(serialized, cache and cache.serialize(), proof)
 

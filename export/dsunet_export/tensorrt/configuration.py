@@ -1,4 +1,4 @@
-"""What can be asked of an engine, and how TensorRT is told."""
+"""Options of an engine, and TensorRT's builder configuration."""
 
 from __future__ import annotations
 
@@ -19,35 +19,34 @@ from dsunet_runtime.output_files import write_whole
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """What an engine should be.  None is TensorRT's own choice, or the graph's."""
+    """Options of an engine.  None selects TensorRT's default, or that of the graph."""
 
     precision: Compute | None = None
-    """None is the graph's own, or float16 if that is float32."""
+    """None selects that of the graph, or float16 if that is float32."""
     ranges: Ranges = field(default_factory=Ranges)
     workspace: int | None = None
-    """MiB of device memory that a layer may use for itself."""
+    """MiB of device memory available to each layer for temporary data."""
     optimization_level: int | None = None
     strip_weights: bool = False
-    """Leave the weights in the graph's file, from which the runtime takes them."""
+    """Leave the weights in the ONNX file, from which the runtime reads them."""
     timing_cache: Path | None = None
-    """A file of what was timed, to read if it is there, and to write."""
+    """Timing cache file, which is read if it exists, and written."""
     verbosity: int = 0
-    """1 prints TensorRT's log, 2 all of it."""
+    """1 prints TensorRT's log, 2 also its verbose messages."""
 
 
 def configure(
     builder: Any, kit: Kit, target: Target, options: EngineOptions, profiles: tuple[Profile, ...]
 ) -> Any:
-    """TensorRT's configuration, as the options say.
+    """Create TensorRT's builder configuration from the options.
 
-    Raises ExportError if there is a timing cache that cannot be used.
+    Raises ExportError if the timing cache cannot be used.
     """
     trt = kit.trt
     config = builder.create_builder_config()
-    # What the graph declares as float32 is computed as that: all of a float32 engine, and in others
-    # what was kept because less does not do.
+    # Float32 nodes are computed in float32, not TF32: nodes that were kept in float32 need it.
     config.clear_flag(trt.BuilderFlag.TF32)
-    # So that a profile can tell which nodes of the graph a kernel computes.
+    # A profile then names the nodes of the graph that a kernel computes.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     kit.configure(config, target)
     shapes = builder.create_optimization_profile()
@@ -59,8 +58,8 @@ def configure(
     if options.optimization_level is not None:
         config.builder_optimization_level = options.optimization_level
     if options.strip_weights:
-        # The runtime refits from the very same file, so that what is folded may stay folded.
-        # REFIT, which is for other weights, drops biases of matrix products in TensorRT 11.3.
+        # The runtime refits the same weights, so constants may stay folded.  REFIT, for other
+        # weights, loses the biases of matmuls in TensorRT 11.3.
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
         config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)
     if options.timing_cache is not None:
@@ -69,7 +68,7 @@ def configure(
 
 
 def load_timing_cache(config: Any, file: Path) -> None:
-    """Let the builder start from what was timed before, if anything was.
+    """Load a timing cache into the configuration; an empty one if there is no file.
 
     Raises ExportError if the file cannot be read or used.
     """
@@ -83,14 +82,15 @@ def load_timing_cache(config: Any, file: Path) -> None:
     cache = config.create_timing_cache(content)
     if cache is None or not config.set_timing_cache(cache, False):
         raise ExportError(
-            f"{file} is no timing cache of this TensorRT and this GPU: delete it, or name another"
+            f"{file} is not a timing cache of this TensorRT and this GPU: delete it, or name "
+            "another"
         )
 
 
 def save_timing_cache(content: Any, file: Path) -> None:
-    """Write a timing cache whole or not at all, and make its folder if there is none.
+    """Write a timing cache atomically, and create its folder if there is none.
 
-    Raises ExportError if that does not succeed.
+    Raises ExportError if it cannot be written.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""An engine in words."""
+"""Describe an engine as text."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dsunet_runtime.manifest import Engine, Manifest, Profile
 
 
 def engine_rows(manifest: Manifest, engine: Engine) -> Iterator[tuple[str, str]]:
-    """What `inspect` says of an engine, a name and a value each."""
+    """Yield the rows of `inspect` for an engine, as name and value."""
     gpus = f" ({', '.join(engine.gpus)})" if engine.gpus else ""
     yield "engine", f"{engine.flavor.title} {engine.tensorrt_version}, {engine.platform}"
     yield "  for", f"compute capability {', '.join(engine.compute_capabilities)}{gpus}"
     for profile in manifest.profiles:
         yield "  takes", f"{profile.input}: {_range(profile)}"
     yield "  as parsed", _proof(manifest, engine)
-    yield "  activations", _megabytes(engine.activation_bytes) + " a context"
+    yield "  activations", _megabytes(engine.activation_bytes) + " per execution context"
     yield "  weights", _megabytes(engine.weight_bytes)
     if engine.weights_stripped:
-        yield "  stripped", f"the weights are in {manifest.graph.name}, which belongs beside it"
+        yield "  stripped", f"the weights are in {manifest.graph.name}: keep it beside the engine"
     if engine.optimization_level is not None:
         yield "  optimization", f"level {engine.optimization_level}"
     graph = manifest.graph
@@ -29,8 +29,9 @@ def engine_rows(manifest: Manifest, engine: Engine) -> Iterator[tuple[str, str]]
 
 
 def summarize(path: Path, manifest: Manifest, ranges: Ranges) -> str:
-    """A line on an engine that has just been written at `path`, one on what to keep with it, and
-    one if it takes other frames than `ranges` asked for.
+    """Describe an engine that was written to `path`, in up to three lines.
+
+    The second line names files to keep with it, the third other frame sizes than requested.
     """
     engine = manifest.engine
     if engine is None:
@@ -45,15 +46,15 @@ def summarize(path: Path, manifest: Manifest, ranges: Ranges) -> str:
     if ranges.size is not None and (found := _frame_sizes(manifest)) != ranges.size:
         low, best, high = (f"{height}x{width}" for height, width in found)
         lines.append(
-            f"takes frames from {low} to {high}, because {engine.flavor.title} builds for no "
-            f"single height or width from a graph that takes any: for that, export the graph with "
-            f"`--size {best}`"
+            f"accepts frames from {low} to {high}, because {engine.flavor.title} cannot build for "
+            f"a single height or width from a graph with dynamic sizes: for one size, export the "
+            f"graph with `--size {best}`"
         )
     return "\n".join(lines)
 
 
 def _frame_sizes(manifest: Manifest) -> tuple[Size, Size, Size]:
-    """Heights and widths that an engine takes: the least, the best, the most."""
+    """Return minimum, optimum and maximum of the frame heights and widths of an engine."""
     (spec,), (profile,) = manifest.inputs, manifest.profiles
     height, width = spec.layout.index("H"), spec.layout.index("W")
     low, best, high = (
@@ -87,4 +88,4 @@ def _range(profile: Profile) -> str:
 
 
 def _megabytes(size: int | None) -> str:
-    return "not said" if size is None else f"{size / 1e6:,.1f} MB"
+    return "unknown" if size is None else f"{size / 1e6:,.1f} MB"

@@ -1,4 +1,4 @@
-"""How far a build has come, and how to stop it."""
+"""Progress of a build, and its cancellation."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class _Phase:
 
 
 class BuildProgress:
-    """What TensorRT's progress monitor has heard.  Called from any thread."""
+    """Progress reported by TensorRT.  Thread-safe."""
 
     def __init__(self) -> None:
         self.cancelled = threading.Event()
-        """Set it, and the build ends at the next step."""
+        """Set it to end the build at its next step."""
         self._phases: list[_Phase] = []
         self._furthest = 0.0
         self._lock = threading.Lock()
 
     def start(self, name: str, steps: int) -> None:
-        """A phase begins, inside those that have begun."""
+        """Start a phase, nested in those that have started."""
         with self._lock:
             self._phases.append(_Phase(name, max(steps, 1)))
 
     def step(self, name: str, index: int) -> bool:
-        """A step of a phase is done, counted from 0; gives whether to go on."""
+        """Record that step `index`, from 0, of a phase is done; return whether to continue."""
         with self._lock:
             for phase in self._phases:
                 if phase.name == name:
@@ -46,12 +46,12 @@ class BuildProgress:
         return not self.cancelled.is_set()
 
     def finish(self, name: str) -> None:
-        """A phase ends, also one that did not get through its steps."""
+        """End a phase, which may not have completed its steps."""
         with self._lock:
             self._phases = [phase for phase in self._phases if phase.name != name]
 
     def state(self) -> tuple[float, str]:
-        """How much is done, 0 to 1 and never less than before, and what is being done."""
+        """Return the fraction done, which never decreases, and the name of the current phase."""
         with self._lock:
             fraction = 0.0
             for phase in reversed(self._phases):
@@ -61,7 +61,7 @@ class BuildProgress:
 
 
 def monitor_of(trt: Any, progress: BuildProgress) -> Any:
-    """TensorRT's progress monitor that tells `progress`."""
+    """Create a progress monitor for TensorRT that reports to `progress`."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -82,13 +82,13 @@ def monitor_of(trt: Any, progress: BuildProgress) -> Any:
 def run_stoppable(
     work: Callable[[], T], progress: BuildProgress, stream: TextIO, *, draw: bool
 ) -> T:
-    """Run `work` in a thread, and give what it gives.
+    """Run `work` in a thread that can be cancelled, and return its result.
 
-    With `draw`, its progress is drawn on `stream`, if that is a terminal.
+    With `draw`, progress is drawn on `stream` if that is a terminal.
 
-    An interruption or termination cancels the build and is raised again when it has ended; a second
-    one is raised at once.  It must be a thread of its own: Python hears signals in the main thread
-    only, and if that were inside TensorRT, which calls Python, the exception would end the process.
+    An interruption or termination cancels the build and is raised again after the build has ended;
+    a second one is raised at once.  A separate thread is needed because Python handles signals in
+    the main thread: raised inside TensorRT, which calls Python, they would end the process.
     """
     result: list[T] = []
     failure: list[BaseException] = []
@@ -112,8 +112,8 @@ def run_stoppable(
                     line.show(f"{bar(fraction)} {phase}  {time.monotonic() - began:.0f} s")
         except (KeyboardInterrupt, SystemExit):
             progress.cancelled.set()
-            line.say("stopping at TensorRT's next step; interrupt again to leave at once")
-            # A wait without end does not hear a signal that another thread has received.
+            line.say("stopping at TensorRT's next step; interrupt again to exit at once")
+            # A wait without a timeout is not interrupted by a signal that another thread received.
             while not ended.wait(_REDRAW_SECONDS):
                 pass
             raise
