@@ -198,7 +198,7 @@ def test_levels_and_all_cannot_be_told_apart_by_keys(tmp_path: Path) -> None:
     model = random_model(NANO.replace(injection=Injection.ALL))
     path = tmp_path / "state.pth"
     torch.save(model.state_dict(), path)
-    assert "levels or all" in refusal(path)
+    assert "its keys match injection levels and all" in refusal(path)
     same(load_model(path, config=model.config), model)
 
 

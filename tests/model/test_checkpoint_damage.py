@@ -122,7 +122,7 @@ METADATA: dict[str, tuple[Any, str]] = {
     ),
     "9 GB": (
         DOCUMENT | {"config": DSUNetConfig.preset("large").to_dict()},
-        r"describes 523,742,742 parameters, which take 1,047,485,484 bytes at least, and the file",
+        r"describes 523,742,742 parameters, which need at least 1,047,485,484 bytes, but the file",
     ),
 }
 

@@ -71,7 +71,7 @@ def test_encoders_for_a_whole_checkpoint_are_refused(
     nano: DSUNet, official: tuple[Path, Path], tmp_path: Path
 ) -> None:
     save_model(nano, tmp_path / "own.safetensors")
-    assert "its own encoders" in refusal(tmp_path / "own.safetensors", sam2=official[0])
+    assert "includes its encoders" in refusal(tmp_path / "own.safetensors", sam2=official[0])
 
 
 def test_official_encoders_into_a_fresh_model(
@@ -164,7 +164,7 @@ def test_two_encoders_that_no_name_tells_apart(nano: DSUNet, official: tuple[Pat
         ("missing.pt", "dinov2.pth", "missing.pt cannot be read: No such file"),
         ("timm:sam2_hiera_tiny", "dinov2.pth", "timm names are accepted for DINOv2 only"),
         ("sam2.pt", "timm:resnet50", "no DINOv2 named 'resnet50'; it has .*vit_large_patch14"),
-        (None, "dinov2.pth", "give its file as sam2"),
+        (None, "dinov2.pth", "needs SAM2 weights: give the official file as sam2"),
         ("sam2.pt", None, "as dinov2"),
     ],
 )

@@ -264,7 +264,7 @@ ODD: dict[str, tuple[Callable[[], Tensor], str]] = {
     "float8": (lambda: torch.zeros(1).to(torch.float8_e4m3fn), "float8_e4m3fn instead of 1"),
     "expanded": (
         lambda: torch.zeros(1).expand(10**6, 10**6),
-        "larger than its data (1,000,000,000,000 values, 1 in the file), head.bias",
+        r"larger than its data \(1,000,000,000,000 values, 1 in the file\), head.bias",
     ),
 }
 
