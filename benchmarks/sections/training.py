@@ -57,7 +57,7 @@ def evaluation(results: Results) -> Section | None:
     height, width = document["shape"]
     ways = {
         "loop": "one process, a loop over `py_sod_metrics`",
-        "single": "one process, `judge_case`",
+        "single": "one process, `score_case`",
         "judge": f"`dsunet evaluate`, {document['workers']} processes",
     }
     rows = [
