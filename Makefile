@@ -20,7 +20,7 @@ test-slow: $(INSTALLED)  ## run the tests of `large`, from a 2.1 GB checkpoint t
 fuzz: $(INSTALLED)  ## read 100,000 damaged files, run odd command lines; continues an interrupted run
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-# Every declared lower bound, in a separate environment of 5 GB.  Lint and types are not checked:
+# Every declared lower bound, in a separate environment of 8 GB.  Lint and types are not checked:
 # their findings depend on the version.
 lowest:  ## run the command chain and the runtime's tests with the oldest allowed packages
 	$(PYTHON) -m venv build/lowest

@@ -122,7 +122,10 @@ def _misnamed(path: Path, kind: FileKind) -> str | None:
 
 def _no_model(path: Path, kind: FileKind, wanted: str) -> str:
     """The message for a file that is not a model."""
-    described = path.with_suffix("")
+    if kind is FileKind.JSON:
+        described = path.with_suffix("")
+        if is_engine(described) or is_onnx(described):
+            return f"is {wanted}, but {kind.value} about {described.name}: name {described}"
     match kind:
         case FileKind.UNKNOWN:
             return f"is {wanted}, or cut short"
@@ -135,8 +138,6 @@ def _no_model(path: Path, kind: FileKind, wanted: str) -> str:
         case FileKind.LFS_POINTER:
             fetch = f"`git -C {_quoted(path.parent)} lfs pull`"
             return f"is {wanted}, but {kind.value}: fetch it with {fetch}"
-        case FileKind.JSON if is_engine(described) or is_onnx(described):
-            return f"is {wanted}, but {kind.value} about {described.name}: name {described}"
         case _:
             return f"is {wanted}, but {kind.value}"
 

@@ -69,7 +69,7 @@ def test_what_is_allowed(read: Callable[[Path], Any], expected: Outcome, tmp_pat
         (fails("two\nlines"), "not one printable line"),
         (fails("\x1b[31mred"), "not one printable line"),
         (fails(""), "the message is empty"),
-        (other_after(lambda: np.ones(600 << 17)), "took 6.. MB"),
+        (other_after(lambda: np.ones(640 << 17)), "took 6.. MB"),
         (other_after(lambda: bytearray(1 << 50)), "MemoryError"),
     ],
 )

@@ -128,6 +128,12 @@ def test_what_is_said(
         assert of_checkpoint.replace("{}", str(tmp_path)) in why_no_checkpoint(path)
 
 
+@pytest.mark.parametrize("path", ["/", "."])
+def test_folders_without_a_name(path: str) -> None:
+    assert "but a folder" in why_no_artifact(Path(path))
+    assert "but a folder" in why_no_checkpoint(Path(path))
+
+
 def test_onnx_under_other_names(tmp_path: Path) -> None:
     path = artifacts.frames(tmp_path / "x.onnx")
     assert "`dsunet-export inspect " in why_no_checkpoint(path)

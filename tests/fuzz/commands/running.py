@@ -34,10 +34,11 @@ APPS = {
 def check(program: str, code: int, error: str, arguments: list[str]) -> None:
     """Raise FuzzFault unless the end of a command says what it should.
 
-    What was typed may be repeated whole.
+    What was typed may be repeated whole, and as the path that it names.
     """
     for word in (word for argument in arguments for word in (argument, *argument.split("="))):
-        error = error.replace(word, "…") if len(word) > _LONG else error
+        for form in (word, str(Path(word))):
+            error = error.replace(form, "…") if len(form) > _LONG else error
     lines = error.split("\n")
     if code not in (0, 1, 2, 130):
         raise FuzzFault(f"exit code {code}")
