@@ -2,7 +2,8 @@
 
 A mask is grey: 0 outside the object and 255 inside, where values above 128 are inside.  8-bit grey
 is used unchanged, 1-bit becomes 0 and 255, and of 16-bit the high byte is used.  Palettes are
-resolved.  Colour files are accepted if all pixels are grey, and alpha channels if all are opaque.
+resolved.  8-bit colour files are accepted if all pixels are grey, and alpha channels if all are
+opaque.
 """
 
 from __future__ import annotations
@@ -65,11 +66,7 @@ def decode_file(path: Path) -> Decoded:
 def mask_of(path: Path, decoded: Decoded) -> NDArray[np.uint8]:
     """The mask of a decoded file; see `read_mask`."""
     levels = levels_of(path, decoded)
-    if decoded.stored is None:
-        reason = _label_reason(Image.fromarray(levels).histogram(), bits=8)
-    else:
-        reason = _label_reason(np.bincount(decoded.stored.ravel()).tolist(), decoded.bits)
-    if reason:
+    if reason := _ambiguity(levels, decoded):
         raise DataError(f"{path}: {reason}: {_REMEDY}")
     return levels
 
@@ -93,6 +90,17 @@ def _channel_range(rgb: NDArray[np.uint8]) -> int:
     red, green, blue = (rgb[:, :, channel] for channel in range(3))
     highest = np.maximum(np.maximum(red, green), blue)
     return int((highest - np.minimum(np.minimum(red, green), blue)).max())
+
+
+def _ambiguity(levels: NDArray[np.uint8], decoded: Decoded) -> str | None:
+    """Why the levels of a decoded file may not be what a mask has; None if they are."""
+    if decoded.stored is not None:
+        return _label_reason(np.bincount(decoded.stored.ravel()).tolist(), decoded.bits)
+    if decoded.bits > 8:
+        return (
+            f"has {decoded.bits} bits a channel, of which only 8 can be read, so labels may be lost"
+        )
+    return _label_reason(Image.fromarray(levels).histogram(), bits=8)
 
 
 def _label_reason(counts: Sequence[int], bits: int) -> str | None:

@@ -21,7 +21,8 @@ from dsunet_runtime.errors import ImageError
 # TIFF's tags and their values.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _FILL_ORDER, _MAX_SAMPLE_VALUE = 258, 262, 266, 281
 _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 284, 339
-_WHITE_IS_ZERO, _LOW_BIT_FIRST, _SEPARATE, _SIGNED = 0, 2, 2, 2
+_STRIP_BYTES, _TILE_BYTES = 279, 325
+_WHITE_IS_ZERO, _YCBCR, _LOW_BIT_FIRST, _SEPARATE, _SIGNED = 0, 6, 2, 2, 2
 
 _FEWEST_BITS, _MOST_BITS = 8, 16
 _LOWEST_PEAK = 1 << 12
@@ -29,7 +30,7 @@ _LOWEST_PEAK = 1 << 12
 _LOWEST_LOSSY_PEAK = _LOWEST_PEAK * 5 // 4
 """The same for lossy compression, which overshoots."""
 _NO_RANGE = "pixels have no known range: save it with 8 or 16 bits"
-_SIGNED_PIXELS = f"signed {_NO_RANGE}, unsigned"
+_SIGNED_PIXELS = "signed pixels have no known range: save it unsigned, with 8 or 16 bits"
 _JPEG_2000_START = b"\xff\x4f\xff\x51"
 _HEADER_BYTES = 1 << 20
 _FITS_CARD = 80
@@ -139,15 +140,8 @@ def _tiff(image: Image.Image, tags: Mapping[int, object]) -> Depth:
     if bits <= _MOST_BITS and _SIGNED in _integers(tags, _SAMPLE_FORMAT):
         raise ImageError(_SIGNED_PIXELS)
     is_inverted = _WHITE_IS_ZERO in _integers(tags, _PHOTOMETRIC)
-    is_separate = _SEPARATE in _integers(tags, _PLANAR_CONFIGURATION)
-    if is_separate and image.info.get("compression") == "raw":
-        # Pillow decodes every plane as plain bytes or bits.
-        is_plain = bits in (1, 8) and not is_inverted
-        if not is_plain or _LOW_BIT_FIRST in _integers(tags, _FILL_ORDER):
-            raise ImageError(
-                f"stores its channels separately, uncompressed, {bits} bits each, which cannot be "
-                "read: save it with interleaved channels (TIFF's PlanarConfiguration 1)"
-            )
+    if image.info.get("compression") == "raw":
+        _check_layout(image, tags, bits, is_inverted)
     if bits <= _FEWEST_BITS or image.mode == "F":
         return Depth()
     is_grey = image.mode.startswith("I")
@@ -160,6 +154,25 @@ def _tiff(image: Image.Image, tags: Mapping[int, object]) -> Depth:
             "high byte could be read: save it with 8 bits, or with values up to 65535"
         )
     return Depth(declared, is_inverted=is_inverted)
+
+
+def _check_layout(
+    image: Image.Image, tags: Mapping[int, object], bits: int, is_inverted: bool
+) -> None:
+    """Refuse arrangements of uncompressed TIFF files that Pillow does not tell from plain ones."""
+    if _SEPARATE in _integers(tags, _PLANAR_CONFIGURATION):
+        is_plain = bits in (1, 8) and not is_inverted
+        if not is_plain or _LOW_BIT_FIRST in _integers(tags, _FILL_ORDER):
+            raise ImageError(
+                f"stores its channels separately, uncompressed, {bits} bits each, which cannot be "
+                "read: save it with interleaved channels (TIFF's PlanarConfiguration 1)"
+            )
+    counts = _integers(tags, _STRIP_BYTES) or _integers(tags, _TILE_BYTES)
+    is_short = sum(counts) < 3 * image.width * image.height
+    if _YCBCR in _integers(tags, _PHOTOMETRIC) and image.mode != "L" and is_short:
+        raise ImageError(
+            "is an uncompressed TIFF file of subsampled YCbCr, which cannot be read: save it as RGB"
+        )
 
 
 def _declared_bits(tags: Mapping[int, object]) -> int | None:
@@ -177,11 +190,12 @@ def _integers(tags: Mapping[int, object], tag: int) -> tuple[int, ...]:
 
 
 def _ppm(image: Image.Image) -> Depth:
-    """Pillow scales other highest values than 65535 as the file says."""
+    """Pillow scales to the highest value that the file gives: to 8 bits in colour."""
     is_grey = image.mode.startswith("I")
     if 0xFFFF in _decoder_arguments(image) or (is_grey and _raw_mode(image).startswith("I;16")):
         return _UNKNOWN
-    return Depth(_MOST_BITS) if is_grey else Depth()
+    numbers = [one for one in _decoder_arguments(image) if isinstance(one, int)]
+    return Depth(_MOST_BITS) if is_grey or max(numbers, default=0) > 0xFF else Depth()
 
 
 def _jpeg_2000(image: Image.Image) -> Depth:

@@ -62,7 +62,7 @@ class Decoded:
     stored: NDArray[np.uint16] | None = None
     """H×W, upright: grey values of more than 8 bits, of which `rgb` has the high bytes."""
     bits: int = 8
-    """Number of bits of `stored`."""
+    """Number of bits of a value in the file, 8 to 16; of those of `stored`, if there are any."""
 
 
 def as_rgb(image: ImageLike) -> NDArray[np.uint8]:

@@ -207,6 +207,13 @@ class TestLabels:
             read_mask(write_mask(tmp_path / "a.png", Image.fromarray(mask))), mask
         )
 
+    @pytest.mark.parametrize("header", [b"P6 40 30 16383\n", b"P6 40 30 4095\n"])
+    def test_colour_of_16_bits_would_hide_labels(self, tmp_path: Path, header: bytes) -> None:
+        wide = np.repeat(HALF[..., None], 3, axis=2).astype(">u2") * 16
+        (tmp_path / "a.ppm").write_bytes(header + wide.astype(">u2").tobytes())
+        with pytest.raises(DataError, match=r"has 16 bits a channel, .*: save it as a grey"):
+            read_mask(tmp_path / "a.ppm")
+
     def test_a_turned_mask_of_16_bits(self, tmp_path: Path) -> None:
         path = tmp_path / "a.png"
         blocks(0, 1, 65535, dtype=np.uint16).save(path, exif=turned(6))

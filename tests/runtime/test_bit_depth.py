@@ -205,8 +205,19 @@ class TestTiff:
     def test_signed_values_of_8_bits(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tif"
         write_tiff(path, [bytes(range(256)) + bytes(44)], 20, 15, bits=8, sample_format=2)
-        with pytest.raises(ImageError, match=r"signed pixels .* save it with 8 or 16 bits"):
+        with pytest.raises(ImageError, match=r"signed pixels .*: save it unsigned, with 8 or 16 b"):
             as_rgb(path)
+
+    @pytest.mark.parametrize("is_subsampled", [False, True])
+    def test_uncompressed_ycbcr(self, tmp_path: Path, is_subsampled: bool) -> None:
+        path, size = tmp_path / "a.tif", 450 if is_subsampled else 900
+        write_tiff(path, [bytes([128] * size)], 20, 15, photometric=6, channels=3, bits=8)
+        path.write_bytes(path.read_bytes() + bytes(900))  # such as another page
+        if is_subsampled:
+            with pytest.raises(ImageError, match=r"of subsampled YCbCr.*: save it as RGB"):
+                as_rgb(path)
+        else:
+            assert (as_rgb(path) == 128).all()
 
     @pytest.mark.parametrize("highest", [255, 1023, 4095, 16383])
     def test_fewer_bits_in_colour(self, tmp_path: Path, highest: int) -> None:
