@@ -21,7 +21,6 @@ from dsunet_runtime.errors import ImageError
 # TIFF's tags and their values.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _FILL_ORDER, _MAX_SAMPLE_VALUE = 258, 262, 266, 281
 _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 284, 339
-_STRIP_BYTES, _TILE_BYTES = 279, 325
 _WHITE_IS_ZERO, _YCBCR, _LOW_BIT_FIRST, _SEPARATE, _SIGNED = 0, 6, 2, 2, 2
 
 _FEWEST_BITS, _MOST_BITS = 8, 16
@@ -31,6 +30,7 @@ _LOWEST_LOSSY_PEAK = _LOWEST_PEAK * 5 // 4
 """The same for lossy compression, which overshoots."""
 _NO_RANGE = "pixels have no known range: save it with 8 or 16 bits"
 _SIGNED_PIXELS = "signed pixels have no known range: save it unsigned, with 8 or 16 bits"
+_AS_PNG = "save it as a PNG or TIFF file of 8 or 16 bits"
 _JPEG_2000_START = b"\xff\x4f\xff\x51"
 _HEADER_BYTES = 1 << 20
 _FITS_CARD = 80
@@ -167,12 +167,9 @@ def _check_layout(
                 f"stores its channels separately, uncompressed, {bits} bits each, which cannot be "
                 "read: save it with interleaved channels (TIFF's PlanarConfiguration 1)"
             )
-    counts = _integers(tags, _STRIP_BYTES) or _integers(tags, _TILE_BYTES)
-    is_short = sum(counts) < 3 * image.width * image.height
-    if _YCBCR in _integers(tags, _PHOTOMETRIC) and image.mode != "L" and is_short:
-        raise ImageError(
-            "is an uncompressed TIFF file of subsampled YCbCr, which cannot be read: save it as RGB"
-        )
+    # Pillow 11 reads four bytes a pixel, and Pillow 13 takes subsampled files for whole ones.
+    if _YCBCR in _integers(tags, _PHOTOMETRIC) and image.mode != "L":
+        raise ImageError("is an uncompressed TIFF file of YCbCr: save it as RGB")
 
 
 def _declared_bits(tags: Mapping[int, object]) -> int | None:
@@ -230,17 +227,14 @@ def _jpeg_2000_precisions(image: Image.Image) -> bytes:
 def _check_fits(image: Image.Image) -> None:
     """Refuse signed values, which those of 16 bits are, and an offset, which Pillow ignores."""
     if image.mode.startswith("I;16"):
-        raise ImageError(_SIGNED_PIXELS)
+        raise ImageError(f"FITS pixels of 16 bits are signed, without a known range: {_AS_PNG}")
     header = _first_bytes(image)[: _tile(image)[1]]
     for start in range(0, len(header), _FITS_CARD):
         name, _, value = header[start : start + _FITS_CARD].partition(b"=")
         number = value.partition(b"/")[0].strip()
         neutral = {b"BZERO": 0.0, b"BSCALE": 1.0}.get(name.strip())
         if neutral is not None and not _is_number(number, neutral):
-            raise ImageError(
-                "has BZERO or BSCALE, which are not applied: save it as a PNG or TIFF file of 8 or "
-                "16 bits"
-            )
+            raise ImageError(f"has BZERO or BSCALE, which are not applied: {_AS_PNG}")
 
 
 def _is_number(text: bytes, number: float) -> bool:
