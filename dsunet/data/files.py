@@ -2,7 +2,8 @@
 
 A mask is grey: 0 outside the object and 255 inside, where values above 128 are inside.  8-bit grey
 is used unchanged, 1-bit becomes 0 and 255, and of 16-bit the high byte is used.  Palettes are
-resolved.  Colour files are accepted if all pixels are grey, and alpha channels if all are opaque.
+resolved.  8-bit colour files are accepted if all pixels are grey, and alpha channels if all are
+opaque.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def decode_file(path: Path) -> Decoded:
 def mask_of(path: Path, decoded: Decoded) -> NDArray[np.uint8]:
     """The mask of a decoded file; see `read_mask`."""
     levels = levels_of(path, decoded)
-    if reason := _label_reason(Image.fromarray(levels).histogram()):
+    if reason := _ambiguity(levels, decoded):
         raise DataError(f"{path}: {reason}: {_REMEDY}")
     return levels
 
@@ -91,14 +92,36 @@ def _channel_range(rgb: NDArray[np.uint8]) -> int:
     return int((highest - np.minimum(np.minimum(red, green), blue)).max())
 
 
-def _label_reason(counts: Sequence[int]) -> str | None:
-    """Why a mask with this histogram does not hold grey levels; None if it does."""
+def _ambiguity(levels: NDArray[np.uint8], decoded: Decoded) -> str | None:
+    """Why the levels of a decoded file may not be what a mask has; None if they are."""
+    if decoded.stored is not None:
+        return _label_reason(np.bincount(decoded.stored.ravel()).tolist(), decoded.bits)
+    if decoded.bits > 8:
+        return (
+            f"has {decoded.bits} bits a channel, of which only 8 can be read, so labels may be lost"
+        )
+    return _label_reason(Image.fromarray(levels).histogram(), bits=8)
+
+
+def _label_reason(counts: Sequence[int], bits: int) -> str | None:
+    """Why a mask with this histogram of values of `bits` bits does not hold grey levels, or None.
+
+    Among the values of more than 8 bits, labels would be lost in the high byte.
+    """
+    step = 1 << (bits - 8)
     values = [value for value, count in enumerate(counts) if count]
-    if 0 < values[-1] <= LAST_OUTSIDE:
-        return f"{_in_words(values)}, none above {LAST_OUTSIDE}, so that the mask would be empty"
-    labels = sum(counts[1 : LAST_LABEL + 1])
-    between = sum(counts[LAST_LABEL + 1 : _VOID])
-    if not between and labels > _MIN_LABEL_FRACTION * (labels + counts[_VOID]):
+    last_outside = (LAST_OUTSIDE + 1) * step - 1
+    if 0 < values[-1] <= last_outside:
+        return f"{_in_words(values)}, none above {last_outside}, so that the mask would be empty"
+    low = [value for value in values if 0 < value < (LAST_LABEL + 1) * step]
+    high = [value for value in values if value >= (LAST_LABEL + 1) * step]
+    if not (low and high):
+        return None
+    is_border = high[0] >= _VOID * step
+    if step > 1:  # the border is any value, and no grey level is as low as a label
+        is_border |= len(high) == 1 or low[-1] <= LAST_LABEL
+    labels = sum(counts[value] for value in low)
+    if is_border and labels > _MIN_LABEL_FRACTION * (labels + sum(counts[v] for v in high)):
         return f"{_in_words(values)}, as class labels with an ignored border have"
     return None
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from dsunet_runtime.bit_depth import check_colour, grey_levels, stored_bits
+from dsunet_runtime.bit_depth import check_colour, depth_of, grey_levels, stored_levels
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.image_files import explain, with_image
 from dsunet_runtime.message_text import shorten
@@ -32,7 +32,6 @@ _UPRIGHT = 1
 _SIDEWAYS = 5  # this and all larger values
 _WIDTH, _HEIGHT = 256, 257  # TIFF's tags
 _OPAQUE = 255
-_BYTE = 8
 _SEVERAL_VIEWS = "MPO"
 """A format whose further frames belong to the same photograph: stereo views, depth, gain map."""
 
@@ -59,7 +58,11 @@ class Decoded:
     is_grey: bool = False
     """Whether its pixel format is grey; a colour image may still contain only grey pixels."""
     is_transparent: bool = False
-    """Whether any pixel is not fully opaque."""
+    """Whether a pixel is not wholly opaque."""
+    stored: NDArray[np.uint16] | None = None
+    """H×W, upright: grey values of more than 8 bits, of which `rgb` has the high bytes."""
+    bits: int = 8
+    """Number of bits of a value in the file, 8 to 16; of those of `stored`, if there are any."""
 
 
 def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
@@ -164,16 +167,26 @@ def _header(image: Image.Image) -> Header:
 
 def _decoded(image: Image.Image) -> Decoded:
     if not (image.width and image.height):
-        raise ImageError("the image is empty: it must have at least one pixel")
-    bits, header = stored_bits(image), _header(image)
-    image.load()  # it rotates TIFF images, and reads PNG chunks after the pixels
+        raise ImageError("the image is empty: give one of at least one pixel")
+    depth, header = depth_of(image), _header(image)
+    image.load()  # which turns TIFF images, and finds what follows the pixels of PNG images
     orientation = header.orientation if header.orientation != _UPRIGHT else _orientation(image)
-    rgb = np.ascontiguousarray(_to_rgb(_upright(image), bits))
+    upright = _upright(image)
+    stored = None
+    if upright.mode.startswith("I"):
+        stored = stored_levels(np.asarray(upright), depth)
+        rgb = _to_rgb(Image.fromarray(grey_levels(stored, depth)))
+    else:
+        rgb = _to_rgb(upright)
+        check_colour(rgb, depth)
+    pixels = np.ascontiguousarray(rgb)
     return Decoded(
-        rgb=rgb,
-        header=replace(header, shape=rgb.shape[:2], orientation=orientation),
+        rgb=pixels,
+        header=replace(header, shape=pixels.shape[:2], orientation=orientation),
         is_grey=image.mode in ("1", "L") or image.mode.startswith("I"),
         is_transparent=_is_transparent(image),
+        stored=stored,
+        bits=depth.bits,
     )
 
 
@@ -193,15 +206,10 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if _orientation(image) == _UPRIGHT else ImageOps.exif_transpose(image)
 
 
-def _to_rgb(image: Image.Image, bits: int) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ImageError("floating-point pixels have no known range: save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        return Image.fromarray(grey_levels(np.asarray(image), bits)).convert("RGB")
     if image.mode in ("P", "PA", "RGBa", "La"):
         # Pillow cannot convert these directly to RGB, or warns about transparency.
         return image.convert("RGBA").convert("RGB")
-    rgb = image.convert("RGB")
-    if bits > _BYTE:
-        check_colour(rgb)
-    return rgb
+    return image.convert("RGB")

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from dsunet.data.files import read_image, read_mask, read_prediction
 from dsunet.errors import DataError
-from tests.data_and_scenes.folders import HALF, cut_in_half, write_image, write_mask
+from tests.data_and_scenes.folders import HALF, cut_in_half, turned, write_image, write_mask
 
 Reader = Callable[[Path], NDArray[np.uint8]]
 
@@ -129,8 +129,58 @@ class TestLabels:
     @pytest.mark.parametrize("values", [[0, 1, 2], [0, 1000, 26001]])
     def test_labels_of_16_bits(self, tmp_path: Path, values: list[int]) -> None:
         path = write_mask(tmp_path / "a.png", blocks(*values, dtype=np.uint16))
-        with pytest.raises(DataError, match=r"no value above 2|so that the mask would be empty"):
+        with pytest.raises(DataError, match=r"no value above 2|none above 33023, so that"):
             read_mask(path)
+
+    @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+    @pytest.mark.parametrize(
+        ("values", "words"),
+        [
+            ([0, 1, 65535], "its values are 0, 1 and 65535"),
+            ([0, 1, 40000], "its values are 0, 1 and 40000"),
+            ([0, 300, 65535], "its values are 0, 300 and 65535"),
+            ([0, 1, 2, 3, 40000, 65535], "its values are 0, 1, 2, 3, 40000 and 65535"),
+            ([7, 20, 65280, 65535], "its values are 7, 20, 65280 and 65535"),
+        ],
+    )
+    def test_labels_of_16_bits_with_a_border(
+        self, tmp_path: Path, values: list[int], words: str, suffix: str
+    ) -> None:
+        path = tmp_path / f"a.{suffix}"
+        blocks(*values, dtype=np.uint16).save(path)
+        with pytest.raises(DataError, match=f"{words}, as class labels with an ignored border"):
+            read_mask(path)
+
+    def test_labels_of_12_bits_with_a_border(self, tmp_path: Path) -> None:
+        labels = np.asarray(blocks(0, 1, 4095, dtype=np.uint16))
+        data = labels.astype(">u2").tobytes()
+        height, width = labels.shape
+        (tmp_path / "a.pgm").write_bytes(b"P5 %d %d 4095\n" % (width, height) + data)
+        with pytest.raises(DataError, match="as class labels with an ignored border"):
+            read_mask(tmp_path / "a.pgm")
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            [0, 65535],
+            [0, 40000],
+            [0, 5376, 65535],  # one of twelve annotators
+            [0, 1, 300, 9000, 40000, 65535],
+            [0, 300, 40000, 65535],
+            list(range(0, 65536, 500)),
+        ],
+    )
+    def test_levels_of_16_bits_keep_the_high_byte(self, tmp_path: Path, values: list[int]) -> None:
+        image = blocks(*values, dtype=np.uint16)
+        mask = read_mask(write_mask(tmp_path / "a.png", image))
+        np.testing.assert_array_equal(mask, np.asarray(image) >> 8)
+
+    def test_a_few_stray_pixels_of_16_bits_are_no_labels(self, tmp_path: Path) -> None:
+        mask = HALF.astype(np.uint16) * 257
+        mask[3, :5] = 1
+        np.testing.assert_array_equal(
+            read_mask(write_mask(tmp_path / "a.png", Image.fromarray(mask))), mask >> 8
+        )
 
     @pytest.mark.parametrize(
         "values",
@@ -156,6 +206,26 @@ class TestLabels:
         np.testing.assert_array_equal(
             read_mask(write_mask(tmp_path / "a.png", Image.fromarray(mask))), mask
         )
+
+    @pytest.mark.parametrize("header", [b"P6 40 30 16383\n", b"P6 40 30 4095\n"])
+    def test_colour_of_16_bits_would_hide_labels(self, tmp_path: Path, header: bytes) -> None:
+        wide = np.repeat(HALF[..., None], 3, axis=2).astype(">u2") * 16
+        (tmp_path / "a.ppm").write_bytes(header + wide.astype(">u2").tobytes())
+        with pytest.raises(DataError, match=r"has 16 bits a channel, .*: save it as a grey"):
+            read_mask(tmp_path / "a.ppm")
+
+    def test_a_turned_mask_of_16_bits(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.png"
+        blocks(0, 1, 65535, dtype=np.uint16).save(path, exif=turned(6))
+        with pytest.raises(DataError, match="its values are 0, 1 and 65535"):
+            read_mask(path)
+
+    def test_white_is_zero_in_16_bits(self, tmp_path: Path) -> None:
+        directory = TiffImagePlugin.ImageFileDirectory_v2()
+        directory[262] = 0  # PhotometricInterpretation
+        inverted = Image.fromarray((255 - HALF).astype(np.uint16) * 257)
+        inverted.save(tmp_path / "a.tif", tiffinfo=directory)
+        np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), HALF)
 
     @pytest.mark.parametrize("quality", [30, 75, 95, 100])
     def test_masks_as_jpeg(self, tmp_path: Path, quality: int) -> None:
