@@ -34,7 +34,7 @@ class TestClassic:
         output = tmp_path / "x.engine"
         result = trt(small, "--flavor", "tensorrt", "-o", output)
         assert result.exit_code == 0, result.output
-        assert result.stderr.splitlines()[0].endswith(" (as asked), for 8.9")
+        assert result.stderr.splitlines()[0].endswith(" (as requested), for 8.9")
         manifest = read_manifest(output)
         check_hashes(output, manifest)
         assert manifest.engine is not None

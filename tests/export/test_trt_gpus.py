@@ -60,5 +60,5 @@ class TestGpus:
 
     @pytest.mark.parametrize("text", ["", "?", "rx7900"])
     def test_unknown(self, text: str) -> None:
-        with pytest.raises(ExportError, match=r"no GPU .* is known: .*`--gpu list`"):
+        with pytest.raises(ExportError, match=r"unknown GPU .*: .*`--gpu list`"):
             find_gpu(text)

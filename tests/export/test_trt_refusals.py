@@ -22,7 +22,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "match"),
         [
-            ((), r"no GPU is found here to build for \(CUDA shows none\): name one with --gpu"),
+            ((), r"this machine has no GPU to build for \(CUDA finds none\): name one with --gpu"),
             (
                 ("--gpu", "rtx2060", *ADA),
                 "Turing .* may be slower .* one engine for 7.5 and another for 8.9",
@@ -44,14 +44,14 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "match"),
         [
-            (("--gpu", "rtx4091"), "no GPU 'rtx4091' is known: did you mean GeForce RTX 4090"),
+            (("--gpu", "rtx4091"), "unknown GPU 'rtx4091': did you mean GeForce RTX 4090"),
             (("--batch", "0"), "give a number of images from 1 to 256"),
             (("--batch", "1:2"), "or MIN:OPT:MAX"),
             (("--batch", "4:2:8"), "MIN must not exceed OPT"),
             (("--size", "640"), "give HEIGHTxWIDTH"),
             (("--size", "8x8:9x9:10x8"), "MIN must not exceed OPT"),
             (("--size", "1x99999"), "sides from 1 to 16384"),
-            (("--compute-capability", "9"), "'9' is no compute capability"),
+            (("--compute-capability", "9"), "'9' is not a compute capability"),
             (("--workspace", "0"), "--workspace"),
             (("--opt-level", "6"), "--opt-level"),
             (("--precision", "int8"), "'fp32', 'fp16', 'bf16'"),

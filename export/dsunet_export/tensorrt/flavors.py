@@ -1,4 +1,4 @@
-"""All that differs between the flavours of TensorRT, and between TensorRT 10 and 11."""
+"""The differences between the flavours of TensorRT, and between TensorRT 10 and 11."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ class LocalGpus:
     gpus: tuple[Gpu, ...]
     """In CUDA's order."""
     problem: str | None = None
-    """Why CUDA shows none, with what to do; None if it works."""
+    """Why CUDA finds none, with what to do; None if CUDA works."""
 
     @property
     def reason(self) -> str:
-        """Why there is none, in words."""
-        return self.problem or "CUDA shows none"
+        """Why there is none, as text."""
+        return self.problem or "CUDA finds none"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an engine is asked for; both empty if nothing is said."""
+    """The requested targets of an engine; empty for the local GPU."""
 
     compute_capabilities: tuple[str, ...]
-    """Ascending, those of `gpus` among them."""
+    """Ascending, including those of `gpus`."""
     gpus: tuple[NamedGpu, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an engine is built for."""
+    """The selected targets of an engine."""
 
     compute_capabilities: tuple[str, ...]
     """Ascending, for example `8.9`."""
     gpus: tuple[str, ...]
-    """Names of those that were asked for; of the GPU here if nothing was asked, and always for
-    classic TensorRT; none if only compute capabilities were asked for."""
+    """Names of the requested GPUs; that of the local GPU if nothing was requested, and always for
+    classic TensorRT; empty if only compute capabilities were requested."""
 
 
 class Kit(ABC):
-    """A flavour of TensorRT that is installed."""
+    """An installed flavour of TensorRT."""
 
     flavor: ClassVar[Flavor]
     extras: ClassVar[str]
-    """Those of this distribution that bring it, and what else it builds with."""
+    """Extras of this distribution that install it and what else it needs to build."""
     fixes_open_sides: ClassVar[bool]
-    """Whether it builds for frames of one size from a graph that takes any."""
+    """Whether it can build for one frame size from a graph with dynamic sizes."""
 
     def __init__(self, trt: Any) -> None:
         self.trt = trt
@@ -75,27 +75,27 @@ class Kit(ABC):
         return f"{self.flavor.title} {self.version}"
 
     def create_network(self, builder: Any) -> Any:
-        """An empty network that computes in the types that the graph says."""
+        """Create an empty strongly typed network."""
         return typed_network(self.trt, builder)
 
     @abstractmethod
     def target(self, wanted: Wanted, here: LocalGpus) -> Target:
-        """What to build for, with the GPUs that are here.
+        """Select the targets, given the GPUs of this machine.
 
-        Raises ExportError with the reason if this flavour cannot build what is wanted.
+        Raises ExportError with the reason if this flavour cannot build for the requested ones.
         """
 
     @abstractmethod
     def configure(self, config: Any, target: Target) -> None:
-        """Set in a builder's configuration what this flavour alone has, its target above all."""
+        """Set the builder options that are specific to this flavour, such as the target."""
 
     @abstractmethod
     def check_timing_cache(self) -> None:
-        """Raise ExportError with the reason if a timing cache is of no use."""
+        """Raise ExportError with the reason if the flavour does not use a timing cache."""
 
     @abstractmethod
     def check_strip_weights(self, target: Target, here: LocalGpus) -> None:
-        """Raise ExportError with the reason if an engine without weights cannot be built."""
+        """Raise ExportError with the reason if the flavour cannot build without weights."""
 
 
 class RtxKit(Kit):
@@ -107,11 +107,11 @@ class RtxKit(Kit):
     fixes_open_sides = False
 
     def target(self, wanted: Wanted, here: LocalGpus) -> Target:
-        """Anything that it knows, on any machine."""
+        """Select any supported compute capability, on any machine."""
         asked = wanted.compute_capabilities
         if not asked and not here.gpus:
             raise ExportError(
-                f"no GPU is found here to build for ({here.reason}): name one with --gpu, for "
+                f"this machine has no GPU to build for ({here.reason}): name one with --gpu, for "
                 f"example `--gpu rtx4090` (`--gpu list` prints all)"
             )
         asked = asked or (here.gpus[0].compute_capability,)
@@ -126,46 +126,46 @@ class RtxKit(Kit):
         if _TURING in asked and len(asked) > 1:
             others = ", ".join(cc for cc in asked if cc != _TURING)
             raise ExportError(
-                f"an engine for Turing ({_TURING}) and later GPUs may be slower on those, and "
-                f"NVIDIA advises one of its own: build one engine for {_TURING} and another for "
+                f"an engine for Turing ({_TURING}) and later GPUs may be slower on the later ones, "
+                f"so NVIDIA advises against it: build one engine for {_TURING} and another for "
                 f"{others}"
             )
         names = tuple(gpu.name for gpu in wanted.gpus)
         return Target(asked, names or (() if wanted.compute_capabilities else (here.gpus[0].name,)))
 
     def configure(self, config: Any, target: Target) -> None:
-        """Compute capabilities, one or several; and no memory but what the runtime gives."""
+        """Set compute capabilities, and require that the runtime allocates all memory."""
         config.num_compute_capabilities = len(target.compute_capabilities)
         for index, cc in enumerate(target.compute_capabilities):
             member = getattr(self.trt.ComputeCapability, rtx_name(cc))
             config.set_compute_capability(member, index)
-        # Else it may allocate while it runs, which nothing can be that is captured into a graph.
+        # Otherwise it may allocate memory while it runs, which a CUDA graph cannot capture.
         config.set_flag(self.trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
     def check_timing_cache(self) -> None:
-        """Refuse: nothing is timed while it builds."""
+        """Refuse: TensorRT for RTX has no timing cache."""
         raise ExportError(
-            "--timing-cache is for --flavor tensorrt: TensorRT for RTX times nothing while it "
-            "builds, because it chooses kernels on the GPU that runs the engine"
+            "--timing-cache is for --flavor tensorrt: TensorRT for RTX times no kernels while it "
+            "builds, because it selects them on the GPU that runs the engine"
         )
 
     def check_strip_weights(self, target: Target, here: LocalGpus) -> None:
-        """Refuse without a GPU, and for more than one compute capability, as NVIDIA says."""
+        """Refuse without a GPU or for several compute capabilities, as NVIDIA documents."""
         if not here.gpus:
             raise ExportError(
-                f"--strip-weights needs a GPU here ({here.reason}), because TensorRT for RTX "
-                f"compiles what can be refitted with the CUDA driver: build on a machine that has "
-                f"one, or keep the weights"
+                f"--strip-weights needs a GPU on this machine ({here.reason}), because TensorRT "
+                "for RTX compiles refittable engines with the CUDA driver: build on a machine "
+                "with a GPU, or keep the weights"
             )
         if len(target.compute_capabilities) > 1:
             raise ExportError(
-                f"--strip-weights is for one compute capability on TensorRT for RTX, and "
-                f"{', '.join(target.compute_capabilities)} are asked for: build one engine for "
-                f"each, or keep the weights"
+                f"with TensorRT for RTX, --strip-weights takes one compute capability, not "
+                f"{', '.join(target.compute_capabilities)}: build one engine for each, or keep the "
+                f"weights"
             )
 
     def compute_capabilities(self) -> list[str]:
-        """Those that this version knows, ascending."""
+        """Return the compute capabilities that this version supports, ascending."""
         members = self.trt.ComputeCapability.__members__
         numbers = sorted(int(name[2:]) for name in members if name.startswith("SM"))
         return [f"{number // 10}.{number % 10}" for number in numbers]
@@ -179,12 +179,12 @@ class ClassicKit(Kit):
     fixes_open_sides = True
 
     def target(self, wanted: Wanted, here: LocalGpus) -> Target:
-        """The GPU that CUDA puts first here, and no other: kernels are chosen by timing them."""
+        """Select CUDA's first GPU, the only one: kernels are selected by timing them on it."""
         if not here.gpus:
             raise ExportError(
-                f"TensorRT builds on the GPU that the engine is for, and none is found here "
-                f"({here.reason}): run this where that GPU is, or use --flavor rtx (pip install "
-                f"'dsunet[rtx]')"
+                f"TensorRT builds on the target GPU itself, and this machine has none "
+                f"({here.reason}): build on a machine with that GPU, or use --flavor rtx (pip "
+                f"install 'dsunet[rtx]')"
             )
         gpu = here.gpus[0]
         cc = gpu.compute_capability
@@ -193,26 +193,26 @@ class ClassicKit(Kit):
         if others:
             raise ExportError(
                 f"TensorRT builds for the GPU that it runs on, {gpu.name} ({cc}), not for "
-                f"{', '.join(others)}: run this where that GPU is (CUDA_VISIBLE_DEVICES chooses "
-                f"among several), or use --flavor rtx"
+                f"{', '.join(others)}: build on a machine with that GPU (CUDA_VISIBLE_DEVICES "
+                f"selects among several), or use --flavor rtx"
             )
         return Target((cc,), (gpu.name,))
 
     def configure(self, config: Any, target: Target) -> None:
-        """Nothing to set: it builds for the GPU here."""
+        """Set nothing: it builds for the local GPU."""
 
     def check_timing_cache(self) -> None:
-        """It is of use."""
+        """Accept: it uses a timing cache."""
 
     def check_strip_weights(self, target: Target, here: LocalGpus) -> None:
-        """It can be built wherever this flavour builds."""
+        """Accept: it can build without weights on every GPU."""
 
 
 KITS: dict[Flavor, type[Kit]] = {kit.flavor: kit for kit in (RtxKit, ClassicKit)}
 
 
 def load(flavor: Flavor) -> Kit:
-    """A flavour, ready to build with.  Raises MissingExtraError if it is not installed."""
+    """Load a flavour to build with.  Raises MissingExtraError if it is not installed."""
     kit = KITS[flavor]
     try:
         return kit(flavor.load())
@@ -228,16 +228,16 @@ def load(flavor: Flavor) -> Kit:
 
 
 def _in_words(ccs: list[str], wanted: Wanted) -> str:
-    """Compute capabilities, with the names that asked for them."""
+    """Format compute capabilities with the names of the GPUs that were requested."""
     names = {cc: [g.name for g in wanted.gpus if g.compute_capability == cc] for cc in ccs}
     return ", ".join(f"{cc} ({', '.join(names[cc])})" if names[cc] else cc for cc in ccs)
 
 
 def _may_be(named: NamedGpu, gpu: Gpu) -> bool:
-    """Whether a GPU, as its driver calls it, is one that was named."""
+    """Return whether a local GPU may be the named one."""
     if named.compute_capability != gpu.compute_capability:
-        return True  # which is said already
+        return True  # reported by its compute capability
     try:
         return find_gpu(gpu.name) == named
     except ExportError:
-        return True  # too new or too rare for the table
+        return True  # not in the table

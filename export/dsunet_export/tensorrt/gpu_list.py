@@ -1,4 +1,4 @@
-"""What `--gpu list` prints: the names, which flavours build for each, and what is installed."""
+"""The output of `--gpu list`: GPU names, the flavours that support them, and what is installed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dsunet_export.tensorrt.gpus import describe_gpus
 from dsunet_runtime.flavor import Flavor
 
 RTX_BUILDS_FOR = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
-"""What TensorRT for RTX 1.7 builds for; another version is asked where it is installed."""
+"""Targets of TensorRT for RTX 1.7, used if no version is installed that reports its own."""
 
 
 def list_gpus() -> str:
-    """All names that `--gpu` takes, which flavours build for them, and what is installed."""
+    """Format all names of `--gpu`, the flavours that build for them, and what is installed."""
     lines: list[str] = []
     rtx: Sequence[str] = RTX_BUILDS_FOR
-    for flavor, where in ((Flavor.RTX, "on any machine"), (Flavor.TENSORRT, "on that GPU itself")):
+    for flavor, where in ((Flavor.RTX, "on any machine"), (Flavor.TENSORRT, "on the target GPU")):
         try:
             kit = load(flavor)
         except ExportError as error:

@@ -1,12 +1,12 @@
-"""GPUs by the names that NVIDIA sells them under, and their compute capability.
+"""GPUs by their product names, with their compute capabilities.
 
-The list is NVIDIA's (developer.nvidia.com/cuda-gpus), from Turing on, which is what TensorRT still
-supports, and what it leaves out by the chip that the PCI ID Repository (pci-ids.ucw.cz) names.  A
-`Super`, `Ti Super`, `D`, `SFF`, embedded or laptop model has the compute capability of the card
-that it is named after, so only those that stand for themselves are here.
+Source: NVIDIA's list (developer.nvidia.com/cuda-gpus) from Turing on, the oldest architecture that
+TensorRT supports; GPUs missing there by their chip in the PCI ID Repository (pci-ids.ucw.cz).
+`Super`, `Ti Super`, `D`, `SFF`, embedded and laptop models have the compute capability of the card
+with the same base name and are not listed.
 
-Turing's GeForce GTX and MX, and its T and Quadro T cards but T4 and T4G, have no tensor cores.
-They are 7.5 all the same.
+Turing's GeForce GTX and MX, and its T and Quadro T cards except T4 and T4G, have compute capability
+7.5 but no tensor cores.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dsunet_runtime.message_text import quote
 
 @dataclass(frozen=True, slots=True)
 class NamedGpu:
-    """A GPU, or a family of them that share the name."""
+    """A GPU model, or models that share a name."""
 
     name: str
     compute_capability: str
@@ -73,8 +73,8 @@ GPUS = tuple(NamedGpu(name, cc) for cc, names in _NAMES.items() for name in name
 
 _MAKERS = {"nvidia", "geforce", "tesla"}
 _SERIES = ("", "rtx", "jetson")
-"""What people leave out of a name."""
-# What a driver or a shop adds to a name without making it another compute capability.
+"""Prefixes that users often omit."""
+# Words that drivers or shops add to a name; they do not change the compute capability.
 _ADDED_WORD = re.compile(
     r"\d+gb?|sxm\d?|ac|hbm\d?e?|pcie|nvl|agx|sff|embedded|with|design|"
     r"generation|workstation|server|edition"
@@ -83,7 +83,7 @@ _ADDED_ENDING = re.compile(r"(gpu|laptop|mobile|maxq|super|d|dv2|blackwell|devel
 
 
 def find_gpu(text: str) -> NamedGpu:
-    """The GPU that a text names, whatever its spaces, hyphens and capitals.
+    """Find a GPU by name, ignoring spaces, hyphens and case.
 
     Raises ExportError with the closest names if there is none.
     """
@@ -95,14 +95,15 @@ def find_gpu(text: str) -> NamedGpu:
     close = difflib.get_close_matches(plain, known, n=3, cutoff=0.5)
     meant = f"did you mean {', '.join(known[name].name for name in close)}?  " if close else ""
     raise ExportError(
-        f"no GPU {quote(text)} is known: {meant}`--gpu list` prints all, and "
+        f"unknown GPU {quote(text)}: {meant}`--gpu list` prints all names, and "
         f"--compute-capability takes any, for example 8.9"
     )
 
 
 def describe_gpus(rtx: Collection[str]) -> str:
-    """The table, a line for each compute capability: which flavours of TensorRT build for it (`rtx`
-    are those of TensorRT for RTX; the classic one takes them all), and the names.
+    """Format a table of compute capabilities, the flavours that build for them, and GPU names.
+
+    `rtx` holds the compute capabilities of TensorRT for RTX; classic TensorRT supports all.
     """
     lines = [f"{'':4}  {'--flavor':13}  --gpu"]
     for cc, names in _NAMES.items():

@@ -1,4 +1,4 @@
-"""The range of shapes that an engine takes: its optimization profile."""
+"""Optimization profiles: the ranges of input shapes that an engine accepts."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """What is asked of the axes that a graph leaves open.  None is the default, or what it fixes.
+    """Requested ranges of the dynamic axes of a graph.  None selects the default.
 
-    The GPU's memory is laid out for the maximum and the kernels are chosen for the optimum.
+    Device memory is allocated for the maximum, and kernels are tuned for the optimum.
     """
 
     batch: Triple | None = None
-    """Smallest, most common and largest number of images at once."""
+    """Minimum, optimum and maximum of the batch size."""
     size: tuple[Size, Size, Size] | None = None
-    """The same of frames, height and width."""
+    """Minimum, optimum and maximum of the frame size, (height, width) each."""
 
 
 DEFAULT_BATCH: Triple = (1, 1, 1)
-"""Memory grows with the largest batch, whether it comes or not: more is for who asks for it."""
+"""Batch size 1, because device memory grows with the maximum, whether it is used or not."""
 DEFAULT_SIZE: tuple[Size, Size, Size] = ((64, 64), (720, 1280), (1920, 1920))
-"""Up to Full HD, upright or not.  The image arithmetic takes 39 bytes of device memory a pixel of
-the maximum: 144 MB here, and 323 MB if it were 4K."""
+"""Up to Full HD, portrait or landscape.  Pre- and postprocessing take 39 bytes of device memory per
+pixel of the maximum: 144 MB for this one, 323 MB for 4K."""
 
 
 def parse_batch(text: str) -> Triple:
-    """`4` or `1:4:8`.  Raises ExportError if it is neither, or is not ascending."""
+    """Parse `4` or `1:4:8`.  Raises ExportError for any other text or descending numbers."""
     parts = [int(part) if re.fullmatch(r"\d{1,9}", part) else 0 for part in text.split(":")]
     if len(parts) not in (1, 3) or not all(1 <= n <= LARGEST_BATCH for n in parts):
         raise ExportError(
@@ -48,8 +48,9 @@ def parse_batch(text: str) -> Triple:
 
 
 def parse_size(text: str) -> tuple[Size, Size, Size]:
-    """`720x1280` or `480x640:720x1280:1080x1920`.  Raises ExportError if it is neither, or is not
-    ascending.
+    """Parse `720x1280` or `480x640:720x1280:1080x1920`.
+
+    Raises ExportError for any other text or descending numbers.
     """
     parts = [_parse_one_size(part) for part in text.split(":")]
     if len(parts) not in (1, 3) or not all(1 <= n <= LARGEST_SIDE for size in parts for n in size):
@@ -63,20 +64,21 @@ def parse_size(text: str) -> tuple[Size, Size, Size]:
 
 
 def make_profiles(manifest: Manifest, ranges: Ranges) -> tuple[Profile, ...]:
-    """The shapes of each of the graph's inputs.
+    """Make a profile for each input of the graph.
 
-    Raises ExportError if a range is asked of an axis that the graph fixes, or does not have.
+    Raises ExportError if a range is requested for an axis that is fixed or does not exist.
     """
     if ranges.size is not None and manifest.input_form is InputForm.TENSORS:
         raise ExportError(
-            "--size is for graphs that take frames; this one takes tensors of the encoders' sizes"
+            "--size is for --input frames graphs; this graph takes tensors of fixed sizes"
         )
     return tuple(_profile(spec, ranges) for spec in manifest.inputs)
 
 
 def without_fixed_sides(manifest: Manifest, profiles: tuple[Profile, ...]) -> tuple[Profile, ...]:
-    """The same, with a range for each side of frames that the graph leaves open and a profile does
-    not: from one pixel less.
+    """Widen fixed sides of the profiles that are dynamic in the graph, to one pixel less.
+
+    For flavours that cannot build with them (`Kit.fixes_open_sides`).
     """
     specs = {spec.name: spec for spec in manifest.inputs}
     return tuple(_without_fixed_sides(specs[profile.input], profile) for profile in profiles)

@@ -1,4 +1,4 @@
-"""In which precision TensorRT reads a network: its weights' bytes and its layers, by type."""
+"""Prove the precision of a network as TensorRT parsed it: weights and layers by type."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from dsunet_export.names import PREPROCESS, is_in
 from dsunet_export.tensorrt.network import layers_of
 from dsunet_runtime.manifest import Precision, PrecisionProof, Quantization
 
-REQUIRED_SHARE = 0.95
-"""Of an engine's weight bytes that must be of its reduced type, and of its products; the rest is
-what was kept."""
+REQUIRED_FRACTION = 0.95
+"""Fraction of the weight bytes and of the matmuls and convolutions that must have the reduced type;
+the others may have been kept in float32."""
 
 _TYPES = {"float16": "HALF", "bfloat16": "BF16"}
 _FLOATS = ("FLOAT", "HALF", "BF16")
-# They carry values from one layer to another, and compute none.
+# Layers that only move values.
 _MOVES = {
     "CAST", "CONCATENATION", "CONSTANT", "GATHER", "IDENTITY", "PADDING", "SHUFFLE", "SLICE",
     "SQUEEZE", "UNSQUEEZE",
 }  # fmt: skip
-# What nearly all of a network's time goes into.
-_PRODUCTS = {"CONVOLUTION", "DECONVOLUTION", "EINSUM", "MATRIX_MULTIPLY"}
-# Layers whose weights are their own, with the class that gives them; others take constants.
+# The layers that take most of the time.
+_MATMULS = {"CONVOLUTION", "DECONVOLUTION", "EINSUM", "MATRIX_MULTIPLY"}
+# Layers with weights of their own, with their class and attributes; others read constants.
 _WEIGHTS_OF = {
     "CONSTANT": ("IConstantLayer", ("weights",)),
     "CONVOLUTION": ("IConvolutionLayer", ("kernel", "bias")),
@@ -38,19 +38,19 @@ class _Weights(NamedTuple):
     layer: str
     type: str
     size: int
-    """In bytes, as they are stored."""
+    """Bytes, as stored."""
 
 
 def prove_precision(trt: Any, network: Any, precision: Precision) -> PrecisionProof:
-    """Count what is of the reduced type, among weights and layers that are floats.
+    """Count the weights and layers of the reduced type, among those in floating point.
 
-    Weights count as what they are cast to before anything is computed; those of resampling, made of
-    the frames' size, do not count.  Of layers, those that compute are counted; constants, casts and
-    moves are not.
+    Weights that are cast before use count as the type after the cast; resampling weights, which
+    depend on the frame size, are not counted.  Layers that only hold, cast or move values are not
+    counted.
 
-    Raises ExportError if less than 95 % of the weights are of the reduced type, or of the products
-    (convolutions and matrix products) that `precision` does not keep in float32, not for `float32`;
-    and if less than 95 % of the weights that it says are quantised are of 8 bits.
+    Raises ExportError if the reduced type is not float32 and less than 95 % of the weight bytes, or
+    of the convolutions and matmuls that `precision` does not keep in float32, have it; or if less
+    than 95 % of the weights that `precision` lists as quantised have 8 bits.
     """
     reduced = _TYPES.get(precision.compute)
     layers = layers_of(network)
@@ -67,55 +67,55 @@ def prove_precision(trt: Any, network: Any, precision: Precision) -> PrecisionPr
         _check_quantized(precision.quantized, proof)
     if reduced:
         _check_weights(weights, reduced, precision, proof)
-        _check_products(layers, reduced, precision)
+        _check_matmuls(layers, reduced, precision)
     return proof
 
 
 def _check_quantized(quantized: Quantization, proof: PrecisionProof) -> None:
-    if proof.weight_bytes_quantized < REQUIRED_SHARE * quantized.weights:
+    if proof.weight_bytes_quantized < REQUIRED_FRACTION * quantized.weights:
         raise ExportError(
             f"TensorRT reads {proof.weight_bytes_quantized / 1e6:,.2f} MB of weights in "
-            f"{quantized.data_type}, where {quantized.weights / 1e6:,.2f} MB should be: export the "
-            f"graph again"
+            f"{quantized.data_type} instead of {quantized.weights / 1e6:,.2f} MB: export the graph "
+            f"again"
         )
 
 
 def _check_weights(
     weights: list[_Weights], reduced: str, precision: Precision, proof: PrecisionProof
 ) -> None:
-    if proof.weight_bytes_reduced >= REQUIRED_SHARE * proof.weight_bytes:
+    if proof.weight_bytes_reduced >= REQUIRED_FRACTION * proof.weight_bytes:
         return
     others = sorted((w for w in weights if w.type != reduced), key=lambda w: w.size, reverse=True)
     largest = ", ".join(f"{w.layer} ({w.size / 1e6:,.2f} MB)" for w in others[:3])
     raise ExportError(
         f"only {proof.weight_bytes_reduced / proof.weight_bytes:.1%} of the weights are "
-        f"{precision.compute} as TensorRT reads them, where {REQUIRED_SHARE:.0%} should be; the "
-        f"largest others: {largest}: export the graph again, with less in --keep-fp32"
+        f"{precision.compute} as TensorRT reads them, {REQUIRED_FRACTION:.0%} are required; the "
+        f"largest others: {largest}: export the graph again with fewer --keep-fp32 patterns"
     )
 
 
-def _check_products(layers: list[Any], reduced: str, precision: Precision) -> None:
-    """Weights of the reduced type prove nothing if what is computed with them is float32."""
+def _check_matmuls(layers: list[Any], reduced: str, precision: Precision) -> None:
+    """Check the computing layers too: weights of the reduced type could be cast to float32."""
     patterns = [kept.pattern for kept in precision.kept_in_float32]
-    products = {
+    matmuls = {
         layer.name: types == {reduced}
         for layer in layers
-        if layer.type.name in _PRODUCTS
+        if layer.type.name in _MATMULS
         and (types := _computed_floats(layer))
         and not any(fnmatchcase(layer.name, pattern) for pattern in patterns)
     }
-    if sum(products.values()) < REQUIRED_SHARE * len(products):
-        others = ", ".join([name for name, fits in products.items() if not fits][:3])
+    if sum(matmuls.values()) < REQUIRED_FRACTION * len(matmuls):
+        others = ", ".join([name for name, fits in matmuls.items() if not fits][:3])
         raise ExportError(
-            f"only {sum(products.values())} of {len(products)} convolutions and matrix products "
-            f"are computed in {precision.compute} as TensorRT reads them, where "
-            f"{REQUIRED_SHARE:.0%} should be, besides those that were kept in float32; the first "
+            f"only {sum(matmuls.values())} of {len(matmuls)} convolutions and matrix "
+            f"multiplications are computed in {precision.compute} as TensorRT reads them, "
+            f"{REQUIRED_FRACTION:.0%} are required (not counting those kept in float32); the first "
             f"others: {others}: export the graph again"
         )
 
 
 def _computed_floats(layer: Any) -> set[str]:
-    """The float types that a layer computes."""
+    """Return the floating point types that a layer computes."""
     if layer.type.name in _MOVES:
         return set()
     outputs = (layer.get_output(index) for index in range(layer.num_outputs))
@@ -123,7 +123,7 @@ def _computed_floats(layer: Any) -> set[str]:
 
 
 def _weights(trt: Any, layers: list[Any]) -> Iterator[_Weights]:
-    """All weights that are floats, but those of resampling."""
+    """Yield all floating point weights except those of resampling."""
     casts = _casts(layers)
     for layer in layers:
         owner, attributes = _WEIGHTS_OF.get(layer.type.name, ("", ()))
@@ -140,7 +140,7 @@ def _weights(trt: Any, layers: list[Any]) -> Iterator[_Weights]:
 
 
 def _quantized_bytes(layers: list[Any]) -> int:
-    """Of matrices of 8 bits; zero points are vectors."""
+    """Count the bytes of 8-bit matrices; zero points are vectors."""
     return sum(
         math.prod(layer.get_output(0).shape)
         for layer in layers
@@ -151,7 +151,7 @@ def _quantized_bytes(layers: list[Any]) -> int:
 
 
 def _casts(layers: list[Any]) -> dict[str, str]:
-    """The float type that a tensor is cast to, for those that are read in no other."""
+    """Map tensors that are only read in one floating point type, after casts, to that type."""
     read_as: dict[str, set[str]] = {}
     for layer in layers:
         for tensor in filter(None, (layer.get_input(i) for i in range(layer.num_inputs))):
@@ -161,7 +161,7 @@ def _casts(layers: list[Any]) -> dict[str, str]:
 
 
 def _type_of(trt: Any, weights: Any) -> str:
-    """The name of TensorRT's type.  What NumPy knows comes as an array, the rest does not."""
+    """Return the name of TensorRT's type of weights, which are NumPy arrays where NumPy has it."""
     if isinstance(weights, trt.Weights):
         return str(weights.dtype.name)
     name = str(weights.dtype.name)

@@ -1,4 +1,4 @@
-"""What an engine is to be built for, and which flavour of TensorRT can do that."""
+"""Select the flavour of TensorRT and the targets of an engine."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from dsunet_runtime.message_text import quote
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A flavour of TensorRT, and what it is to build for."""
+    """A selected flavour of TensorRT with its targets."""
 
     kit: Kit
     target: Target
     reason: str
-    """Why this flavour, in words."""
+    """Why this flavour was selected, as text."""
 
 
 def local_gpus() -> LocalGpus:
-    """The GPUs of this machine, or why CUDA cannot be asked for them."""
+    """Return the GPUs of this machine, or why CUDA cannot list them."""
     from dsunet_runtime.cuda import find
 
     try:
@@ -36,7 +36,7 @@ def local_gpus() -> LocalGpus:
 
 
 def parse_wanted(gpus: Sequence[str], compute_capabilities: Sequence[str]) -> Wanted:
-    """What is asked for, by name and by number.  Raises ExportError if a text is neither."""
+    """Parse GPU names and compute capabilities.  Raises ExportError for unknown ones."""
     named = tuple(dict.fromkeys(find_gpu(text) for text in gpus))
     numbers = {gpu.compute_capability for gpu in named}
     numbers |= {parse_compute_capability(text) for text in compute_capabilities}
@@ -44,12 +44,12 @@ def parse_wanted(gpus: Sequence[str], compute_capabilities: Sequence[str]) -> Wa
 
 
 def parse_compute_capability(text: str) -> str:
-    """`8.9` from `8.9`, `89`, `sm89` or `sm_89`.  Raises ExportError if it is none of these."""
+    """Parse `8.9`, `89`, `sm89` or `sm_89` as `8.9`.  Raises ExportError for any other text."""
     match = re.fullmatch(r"(?:sm|compute)?_?(\d{1,2})\.?(\d)", text.strip().casefold())
-    # Every digit alone would be a compute capability too; 5 is older than any that is left.
+    # Without a minimum, two digits such as 10 would be 1.0; 5 is older than all supported ones.
     if match is None or int(match[1]) < 5:
         raise ExportError(
-            f"{quote(text)} is no compute capability: give it as NVIDIA does, for example 8.9 "
+            f"{quote(text)} is not a compute capability: write it as NVIDIA does, for example 8.9 "
             "or 12.0"
         )
     return f"{match[1]}.{match[2]}"
@@ -81,18 +81,18 @@ def choose_target(
 
 
 def choose(flavor: Flavor | None, wanted: Wanted, options: EngineOptions) -> Choice:
-    """The flavour that is asked for, or else the first one that is installed and can do it.
+    """Select the requested flavour, or the first installed one that supports target and options.
 
-    TensorRT for RTX comes first: it needs no GPU, its engines run on more than one model, and it
+    TensorRT for RTX is preferred: it needs no GPU, its engines run on several GPU models, and it
     builds in a fraction of the time.
 
-    Raises MissingExtraError if it is not installed, and ExportError with the reason if it cannot
-    build what is wanted with these options.
+    Raises MissingExtraError if no flavour, or not the requested one, is installed, and ExportError
+    with the reason if none supports target and options.
     """
     here = local_gpus()
     if flavor is not None:
         kit = load(flavor)
-        return Choice(kit, _target(kit, wanted, options, here), "as asked")
+        return Choice(kit, _target(kit, wanted, options, here), "as requested")
     kits = [load(flavor) for flavor in Flavor if _is_installed(flavor)]
     if not kits:
         raise MissingExtraError(
@@ -108,12 +108,12 @@ def choose(flavor: Flavor | None, wanted: Wanted, options: EngineOptions) -> Cho
             continue
         if refusals:
             return Choice(kit, target, f"because {refusals[0]}")
-        return Choice(kit, target, "preferred" if len(kits) > 1 else "the one that is installed")
+        return Choice(kit, target, "preferred" if len(kits) > 1 else "the installed one")
     raise ExportError("; ".join(refusals))
 
 
 def _target(kit: Kit, wanted: Wanted, options: EngineOptions, here: LocalGpus) -> Target:
-    """What a flavour builds for.  Raises ExportError if it cannot, or not with these options."""
+    """Select the targets of a flavour.  Raises ExportError if it does not support the request."""
     target = kit.target(wanted, here)
     if options.timing_cache is not None:
         kit.check_timing_cache()
