@@ -102,7 +102,7 @@ class Segmenter(Closeable):
         self._backend: Backend | None = backend
         self._form = form_of(manifest)
         self._batch = batch_range(manifest)
-        self._blank_masks = BlankMasks(manifest, self._masks)
+        self._blank_masks = BlankMasks.of_artifact(manifest, self._outputs)
         self.concurrency = backend.concurrency
         """How many calls at once, each from a thread of its own, are faster than one by one."""
 
@@ -128,10 +128,9 @@ class Segmenter(Closeable):
         What fits together is computed at once: all of them, or in the form `frames` those of the
         same size.
         """
-        masks = self._masks(images)
-        for mask in masks:
-            self._blank_masks.check(mask)
-        return masks
+        prepared = [self.prepare(image) for image in images]
+        outputs = self.infer(prepared)
+        return [self.finish(o, p) for o, p in zip(outputs, prepared, strict=True)]
 
     def prepare(self, image: ImageLike) -> Prepared:
         """First step: decode one image and make the network's inputs of it.
@@ -183,11 +182,12 @@ class Segmenter(Closeable):
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
         """Third step: the mask of one image, H×W, 0 to 255.
 
-        Raises BackendError if the network gave no numbers, as far as that shows (`blank_masks` says
-        where it does): logits show it, and where the graph makes masks, stretched ones do.
+        Raises BackendError if the network gave no numbers, or the same for every image, as far as
+        that shows: logits show it, and where the graph makes masks, blank ones do (`blank_masks`
+        says when).
         """
         mask = self._form.finish(outputs, prepared)
-        self._blank_masks.check(mask)
+        self._blank_masks.check(outputs)
         return mask
 
     def close(self) -> None:
@@ -196,10 +196,8 @@ class Segmenter(Closeable):
             self._backend.close()
             self._backend = None
 
-    def _masks(self, images: Sequence[ImageLike]) -> list[NDArray[np.uint8]]:
-        prepared = [self.prepare(image) for image in images]
-        outputs = self.infer(prepared)
-        return [self._form.finish(o, p) for o, p in zip(outputs, prepared, strict=True)]
+    def _outputs(self, images: Sequence[ImageLike]) -> list[Tensors]:
+        return self.infer([self.prepare(image) for image in images])
 
     def _open(self) -> Backend:
         if self._backend is None:
