@@ -15,7 +15,7 @@ from dsunet.errors import DSUNetError
 from dsunet_runtime.command import examples, make_app
 from dsunet_runtime.command_options import file_to_write
 from dsunet_runtime.errors import RuntimeFault
-from dsunet_runtime.message_text import shorten
+from dsunet_runtime.message_text import printable, readable, shorten
 
 if TYPE_CHECKING:
     from dsunet.inspection import CheckpointInfo
@@ -26,6 +26,17 @@ app = make_app(
     DSUNetError,
     RuntimeFault,
 )
+
+
+def _checkpoint_file(text: str | Path) -> Path:
+    path = file_to_write(text)
+    if path.suffix.lower() != ".safetensors":
+        raise typer.BadParameter(
+            f"{printable(path)}: the name of a checkpoint to write ends in .safetensors: give "
+            f"{printable(path.with_suffix('.safetensors'))}"
+        )
+    return path
+
 
 _CheckpointToRead = Annotated[
     Path,
@@ -39,7 +50,7 @@ _CheckpointToWrite = Annotated[
         "-o",
         "--output",
         metavar="OUT.safetensors",
-        callback=file_to_write,
+        parser=_checkpoint_file,
         help="Checkpoint file to write.",
     ),
 ]
@@ -94,7 +105,7 @@ def convert(
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
     make_folder(output.parent)
     save_model(model, output, only_trained=only_trained)
-    print(f"{output}: {output.stat().st_size / 1e6:,.1f} MB")
+    print(f"{readable(output)}: {output.stat().st_size / 1e6:,.1f} MB")
 
 
 @app.command(epilog=examples("dsunet demonstration -o demonstration.safetensors"))
@@ -114,7 +125,7 @@ def demonstration(
     make_folder(output.parent)
     content = demonstration_checkpoint().read_bytes()
     write_whole(output, lambda file: file.write(content))
-    print(f"{output}: {len(content) / 1e6:,.1f} MB")
+    print(f"{readable(output)}: {len(content) / 1e6:,.1f} MB")
 
 
 app.command(epilog=cli_train.EXAMPLES)(cli_train.train)
@@ -132,7 +143,7 @@ def _as_text(info: CheckpointInfo) -> str:
     several = len(info.choices) > 1
     broken = f"NaN or infinity in {shorten(info.not_finite)}" if info.not_finite else "all finite"
     lines = {
-        "file": info.path,
+        "file": readable(info.path),
         **({"weights": f"{info.weights}, of {shorten(info.choices, 8)}"} if several else {}),
         "format": f"{layout}, {content}",
         "preset": info.preset or "none",

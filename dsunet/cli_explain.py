@@ -20,6 +20,7 @@ from dsunet_runtime.command_options import (
     file_to_write,
     integer,
 )
+from dsunet_runtime.message_text import readable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +47,7 @@ def explain(
             "-o",
             "--output",
             metavar="FILE",
-            callback=file_to_write,
+            parser=file_to_write,
             help="Figure to write, NAME.png.",
             rich_help_panel=OUTPUT,
         ),
@@ -157,8 +158,8 @@ def explain(
         maps = feature_maps(model, rgb)
         encoders = {encoder: [project(one) for one in levels] for encoder, levels in maps.items()}
         make_folder(output.parent)
-        write_figure(output, rgb, _colouring(model, meaning, rgb, given_mask), encoders)
-    print(output)
+        write_picture(output, rgb, _colouring(model, meaning, rgb, truth), encoders)
+    print(readable(output))
 
 
 def _read_mask(mask: Path | None, image: Path, header: Header) -> NDArray[np.uint8] | None:

@@ -18,6 +18,7 @@ from dsunet_runtime.command_options import (
     integer,
     number,
 )
+from dsunet_runtime.message_text import readable
 
 EXAMPLES = examples(
     "dsunet generate -o scenes --count 1000 --seed 1",
@@ -92,4 +93,5 @@ def generate(
     start = time.perf_counter()
     write_scenes(output, count, seed, camouflaged=camouflaged, size=size, workers=workers)
     seconds = time.perf_counter() - start
-    print(f"{output}: {counted(count, 'scene')}, {seconds:.1f} s, {count / seconds:.1f} scenes/s")
+    scenes = counted(count, "scene")
+    print(f"{readable(output)}: {scenes}, {seconds:.1f} s, {count / seconds:.1f} scenes/s")

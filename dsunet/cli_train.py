@@ -25,6 +25,7 @@ from dsunet.device import Device
 from dsunet.errors import ConfigError, TrainingError
 from dsunet.training.folder import RunFolder
 from dsunet.training.options import Precision, TrainingOptions
+from dsunet.training.tensorboard import check_tensorboard_folder
 from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import (
     MAX_BATCH,
@@ -423,4 +424,7 @@ def options_from(given: dict[str, Any]) -> TrainingOptions:
             given["config"] = config.replace(injection=injection or config.injection)
         if "datasets" in given:
             given["datasets"] = tuple(given["datasets"])
-        return TrainingOptions(**given)
+        options = TrainingOptions(**given)
+        if options.tensorboard:
+            check_tensorboard_folder(options.output)
+        return options

@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 import dsunet.cli
 import dsunet_export.cli
 import dsunet_runtime.cli
+from dsunet.demonstration import demonstration_checkpoint
 
 PROGRAMS = {
     "dsunet": dsunet.cli.app,
@@ -226,6 +227,74 @@ def test_no_folder_is_made_with_the_name_of_a_file(
     result = CliRunner().invoke(PROGRAMS[program], arguments)
     assert result.exit_code == 2
     assert re.search(r"names a file|is one file|masks are PNG files", one_line(result, program))
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("dsunet convert A -o", "dd/", "dd/ is a folder: name a file in it"),
+        ("dsunet convert A -o", "dd/.", "dd/. is a folder"),
+        ("dsunet convert A -o", "dd/x.onnx", "ends in .safetensors: give dd/x.safetensors"),
+        ("dsunet convert A -o", "x.pth", "ends in .safetensors: give x.safetensors"),
+        ("dsunet demonstration -o", "dd/", "dd/ is a folder"),
+        ("dsunet demonstration -o", "x.safetensors/", "x.safetensors/ is a folder"),
+        ("dsunet demonstration -o", "x.onnx", "ends in .safetensors: give x.safetensors"),
+        ("dsunet explain I/a.png --preset nano -o", "x.png/", "x.png/ is a folder"),
+        ("dsunet predict A I/a.png -o", "x.png/", "the suffix of a file and the slash of a folder"),
+        ("dsunet-run predict A I/a.png -o", "x.png/", "the suffix of a file and the slash"),
+        ("dsunet-export onnx A -o", "x.onnx/", "x.onnx/ is a folder"),
+        ("dsunet-export trt A -o", "x.engine/", "x.engine/ is a folder"),
+        ("dsunet-export trt A -o x.plan --timing-cache", "c/", "c/ is a folder"),
+        ("dsunet-export trt A -o x.plan --timing-cache", "c.onnx", "another kind of file (.onnx)"),
+        ("dsunet-export verify A.onnx B.onnx --bisect", "keep/", "keep/ is a folder"),
+        ("dsunet-export verify A.onnx B.onnx --bisect", "B.onnx", "another kind of file (.onnx)"),
+    ],
+)
+def test_a_name_that_does_not_fit_is_refused(
+    folder: Path, command: str, arguments: str, message: str
+) -> None:
+    program, *options = command.split()
+    result = CliRunner().invoke(PROGRAMS[program], [*options, arguments])
+    line = one_line(result, program)
+    assert result.exit_code == 2, line
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("dsunet demonstration -o", "x.safetensors"),
+        ("dsunet generate --count 1 --size 64 --workers 1 -o", "x"),
+        ("dsunet convert NANO -o", "x.safetensors"),
+        ("dsunet explain I/a.png --points 4 --checkpoint NANO -o", "x.png"),
+        ("dsunet-export onnx NANO --no-verify -o", "x.onnx"),
+    ],
+)
+def test_names_are_printed_without_control_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("I").mkdir()
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save("I/a.png")
+    nano = str(demonstration_checkpoint())
+    program, *options = command.replace("NANO", nano).split()
+    output = f"\x1b[31m/{name}"
+    result = CliRunner().invoke(PROGRAMS[program], [*options, output])
+    assert result.exit_code == 0, result.output
+    assert f"\\x1b[31m/{name}" in result.stdout
+    assert "\x1b" not in result.output
+    assert Path(output).exists()
+
+
+@pytest.mark.parametrize("source", ["train --images I --masks M", "ablate --test a=I --dataset I"])
+def test_tensorboard_needs_a_unicode_folder(folder: Path, source: str) -> None:
+    result = CliRunner().invoke(
+        PROGRAMS["dsunet"],
+        [*source.split(), "--preset", "nano", "--tensorboard", "-o", "rt\udce9"],
+    )
+    line = one_line(result, "dsunet")
+    assert result.exit_code == 2, line
+    assert re.search(r"rt\\xe9: the path is not valid UTF-8, .* without --tensorboard", line)
 
 
 NUMBERS = ["9" * 5000, "-1e99", "1e30", "1e400", "nan", "-inf", "-1", "two", "0x10"]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dsunet.device import Device
 from dsunet.errors import EvaluationError
 from dsunet_runtime.backends import Tensors
+from dsunet_runtime.blank_masks import SAME_LOGITS, BlankMasks
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.file_kinds import is_engine, is_onnx
@@ -36,7 +37,8 @@ class TorchPredictor(Closeable):
 
     Pillow resamples the image, the model computes in float32, and the mask is stretched to the
     range 0 to 255, or as `mask_form` specifies.  The model must be in evaluation mode on `device`,
-    and is not modified; `close` releases it.
+    and is not modified; `close` releases it.  `refuse_constant=False` accepts a model whose output
+    is the same for every image, such as one in training.
 
     Example:
         >>> with TorchPredictor(load_model("model.pth")) as predictor:
@@ -51,12 +53,19 @@ class TorchPredictor(Closeable):
         model: DSUNet,
         device: torch.device | str = "cpu",
         mask_form: MaskForm = MaskForm.STRETCHED,
+        *,
+        refuse_constant: bool = True,
     ) -> None:
         self._model: DSUNet | None = model
         self._device = device
         sizes = model.config.input_sizes
         preprocessing = Preprocessing(False, sizes, IMAGENET_MEAN, IMAGENET_STD)
         self._form = EncoderTensors(preprocessing, mask_form)
+        self._blank_masks = (
+            BlankMasks.of_logits(f"{SAME_LOGITS}: use another checkpoint", self._outputs)
+            if refuse_constant
+            else None
+        )
 
     def __call__(self, image: ImageLike) -> NDArray[np.uint8]:
         """Predict the mask of one image: H×W, uint8, 0 to 255, of the size of the upright image.
@@ -98,12 +107,21 @@ class TorchPredictor(Closeable):
         return [{"logits": row} for row in logits]
 
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
-        """Third step: compute the mask of one image from its logits."""
-        return self._form.finish(outputs, prepared)
+        """Third step: compute the mask of one image from its logits.
+
+        Raises BackendError if the model's output is the same for every image.
+        """
+        mask = self._form.finish(outputs, prepared)
+        if self._blank_masks is not None:
+            self._blank_masks.check(outputs)
+        return mask
 
     def close(self) -> None:
         """Release the model."""
         self._model = None
+
+    def _outputs(self, images: Sequence[ImageLike]) -> list[Tensors]:
+        return self.infer([self.prepare(image) for image in images])
 
     def _open(self) -> DSUNet:
         if self._model is None:

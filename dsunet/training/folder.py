@@ -69,7 +69,7 @@ class RunFolder:
             )
 
     def read_config(self) -> dict[str, Any]:
-        """Read config.json.  Raises TrainingError if it is missing, damaged or too new."""
+        """Read config.json.  Raises TrainingError if it cannot be read, is damaged or too new."""
         try:
             checksum = verify_checksum(self.config)
             with open_regular(self.config) as file:
@@ -82,7 +82,11 @@ class RunFolder:
             raise TrainingError(
                 f"{self.path} is a file: give the run folder, {self.path.parent}"
             ) from error
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise TrainingError(
+                f"{self.config} cannot be read: {reason(error)}; give the folder of a run"
+            ) from error
+        except ValueError as error:
             raise TrainingError(f"{self.config} is damaged: {reason(error)}") from error
         version = document.get("version")
         if checksum is not Checksum.DIFFERS and version != CONFIG_VERSION:

@@ -219,7 +219,8 @@ class Training:
         """Write a contact sheet of masks; return validation metrics if validation is due."""
         due = epoch % self._options.val_every == 0 or epoch == self._options.epochs
         with self._whole_model() as model:
-            predictor = TorchPredictor(model.to(self._fabric.device), self._fabric.device)
+            device = self._fabric.device
+            predictor = TorchPredictor(model.to(device), device, refuse_constant=False)
             pairs = evenly_spaced(self._data.val_pairs or self._data.pairs, OVERLAYS)
             write_overlays(predictor, pairs, self._folder.overlays / f"epoch_{epoch:03}.jpg")
             return validate(predictor, self._data.val_pairs) if due and self._data.val_pairs else {}

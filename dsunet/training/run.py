@@ -30,7 +30,7 @@ from dsunet.training.progress_report import ProgressReport
 from dsunet.training.recomputation import recompute_blocks
 from dsunet.training.schedule import learning_rate
 from dsunet.training.state import Position
-from dsunet.training.tensorboard import require_tensorboard
+from dsunet.training.tensorboard import check_tensorboard_folder, require_tensorboard
 
 _PRECISIONS: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     Precision.FP32: "32-true",
@@ -85,6 +85,7 @@ def _launch(
     config: dict[str, Any] | None,
 ) -> None:
     if options.tensorboard:
+        check_tensorboard_folder(folder.path)
         require_tensorboard()
     fabric = make_fabric(options)
     run = functools.partial(

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dsunet.errors import MissingExtraError
+from dsunet.errors import MissingExtraError, TrainingError
 from dsunet.training.folder import Row
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import OutputError
+from dsunet_runtime.files import is_unicode
 from dsunet_runtime.message_text import reason
 
 _T = TypeVar("_T")
@@ -23,6 +24,15 @@ def require_tensorboard() -> None:
         import torch.utils.tensorboard  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error, "tensorboard") from error
+
+
+def check_tensorboard_folder(folder: Path) -> None:
+    """Raise TrainingError if TensorBoard cannot write to a folder of this name."""
+    if not is_unicode(folder):
+        raise TrainingError(
+            f"{folder}: the path is not valid UTF-8, which TensorBoard requires: rename the "
+            "folder, or train without --tensorboard"
+        )
 
 
 class TensorBoardLog(Closeable):

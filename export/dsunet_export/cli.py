@@ -80,7 +80,11 @@ def onnx(
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", callback=file_to_write, help="ONNX file to write, NAME.onnx."
+            "-o",
+            "--output",
+            metavar="FILE",
+            parser=file_to_write,
+            help="ONNX file to write, NAME.onnx.",
         ),
     ],
     checkpoint: Annotated[
@@ -261,7 +265,7 @@ def onnx(
     for line in verified_in_words(manifest, verbose):
         print(line)
     files = [output, *(output.with_name(file.name) for file in manifest.files)]
-    print(", ".join(f"{file} {file.stat().st_size / 1e6:,.1f} MB" for file in files))
+    print(", ".join(f"{readable(file)} {file.stat().st_size / 1e6:,.1f} MB" for file in files))
 
 
 app.command(epilog=TRT_EXAMPLES)(trt)

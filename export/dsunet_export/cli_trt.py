@@ -16,7 +16,7 @@ import typer
 from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
 from dsunet_export.stopwatch import print_step
-from dsunet_runtime.command_options import as_wrong_usage, file_to_write, integer
+from dsunet_runtime.command_options import as_wrong_usage, file_to_write, integer, text_to_write
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.flavor import Flavor
 
@@ -58,7 +58,8 @@ def trt(
         typer.Option(
             "-o",
             "--output",
-            callback=file_to_write,
+            metavar="FILE",
+            parser=file_to_write,
             help="Engine file to write, NAME.engine or NAME.plan.",
         ),
     ],
@@ -151,7 +152,7 @@ def trt(
         Path | None,
         typer.Option(
             metavar="FILE",
-            callback=file_to_write,
+            parser=text_to_write,
             help="Timing cache to read and update, which speeds up later builds; classic TensorRT "
             "only.",
             rich_help_panel=_BUILDER,

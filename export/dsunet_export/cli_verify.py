@@ -15,7 +15,7 @@ from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
 from dsunet.device import Device
 from dsunet_export.errors import MissingExtraError, VerificationError, missing_package
 from dsunet_runtime.command import complain
-from dsunet_runtime.command_options import file_to_write, folder_to_write, number
+from dsunet_runtime.command_options import folder_to_write, number, text_to_write
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.file_kinds import is_onnx
 from dsunet_runtime.message_text import readable
@@ -86,7 +86,7 @@ def verify(
         Path | None,
         typer.Option(
             metavar="FILE",
-            callback=file_to_write,
+            parser=text_to_write,
             help="Search for the smallest set of layers that B must keep in float32 to be within "
             "the tolerance, and write them for `dsunet-export onnx --keep-fp32 @FILE`.  A must be "
             "the float32 ONNX file and B the same model in float16 or bfloat16.  Uses the first "
@@ -196,8 +196,8 @@ def _bisect(a: Path, b: Path, probes: Sequence[Probe], tolerance: float, output:
     if not found.groups:
         print(
             "no further layer has to stay in float32: with B's rounding emulated on every "
-            f"tensor, masks differ by at most {found.before:.3g} levels; {output} was not "
-            "written",
+            f"tensor, masks differ by at most {found.before:.3g} levels; {readable(output)} was "
+            "not written",
             file=sys.stderr,
         )
         return
@@ -205,6 +205,6 @@ def _bisect(a: Path, b: Path, probes: Sequence[Probe], tolerance: float, output:
     print(
         f"layers to keep in float32, found in {found.trials} trials: "
         f"{', '.join(found.patterns)} (mean difference {found.before:.3g} -> "
-        f"{found.after:.3g} levels); written to {output}",
+        f"{found.after:.3g} levels); written to {readable(output)}",
         file=sys.stderr,
     )

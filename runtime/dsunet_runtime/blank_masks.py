@@ -1,25 +1,33 @@
-"""Detection of networks that compute NaN or infinity, by blank masks.
+"""Detection of networks that compute no numbers, or the same for every image.
 
 In the frames form the graph computes the mask, in which NaN becomes 0.  So a network with NaN among
 its weights computes blank masks, while in the tensors form the logits are visibly not finite.
 
-A stretched mask spans 0 to 255, with two exceptions: an image of a single pixel, and an image
-whose probabilities are all below 1e-10.  So a blank mask may be right; but the first one of an
-artifact is a reason to run test images that show objects.  If their masks are blank as well, the
-network is broken.
+A stretched mask spans 0 to 255, with two exceptions: an image of a single pixel, and one in which
+the network is sure that there is nothing, at less than 1e-10 everywhere.  Such a mask is right and
+black.  So a blank mask is no proof, but the first one of an artifact is a reason to compute test
+images with objects in them.  If those are blank as well, the network is at fault.
 
-Masks of the form `probability` reveal nothing: they are blank for every image without an object.
-Networks that fail only for some images are not detected either.
+A mask of the form `probability` is black wherever there is nothing, and some networks find nothing
+in the test images either.  So it is checked only if the artifact was exported with `--no-verify`:
+a verified one has computed numbers.
+
+Where the graph gives logits, a network that gives the same logit at every pixel, also of test
+images, is at fault: its weights are all 0, for example.
+
+A network is not found that computes numbers for most images, and none for a few.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsunet_runtime.backends import Tensors
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
 from dsunet_runtime.shapes import Range, input_ranges
@@ -30,49 +38,88 @@ NOT_FINITE = (
 )
 """The remedy for a network that computes NaN or infinity."""
 
+_NO_NUMBERS = (
+    "the network does not compute numbers: this mask is blank, and so are those of test images "
+    f"with an object: {NOT_NUMBERS}"
+)
+
+SAME_LOGITS = (
+    "the network's output is the same at every pixel, also of test images with an object, so its "
+    "weights are damaged or untrained"
+)
+
 _SIDE = 256
 _FEWEST_PIXELS = 64
 
-PredictMasks = Callable[[Sequence[NDArray[np.uint8]]], Sequence[NDArray[np.uint8]]]
-"""A function from images (H×W×3) to their masks."""
+Predict = Callable[[Sequence[NDArray[np.uint8]]], Sequence[Tensors]]
+"""From images H×W×3 to the network's outputs for each."""
+_IsBlank = Callable[[NDArray[Any]], bool]
 
 
 class BlankMasks:
-    """Checks the masks of an artifact until one is not blank.  Safe to use from any thread."""
+    """Looks at the outputs of one network until they are not blank.  Safe to use from any thread.
 
-    def __init__(self, manifest: Manifest, compute: PredictMasks) -> None:
-        self._compute = compute
-        self._size = _test_size(manifest) if _shows(manifest) else None
-        """Height and width of test images; None if the check is not possible."""
+    Args:
+        output: Name of the output to look at.
+        is_blank: Whether such an output, without batch axis, is blank.
+        size: Height and width of test images; None if blank outputs prove nothing.
+        fault: What is wrong if those of test images are blank as well, and what to do.
+        predict: Computes the network's outputs.
+    """
+
+    def __init__(
+        self,
+        output: str,
+        is_blank: _IsBlank,
+        size: tuple[int, int] | None,
+        fault: str,
+        predict: Predict,
+    ) -> None:
+        self._output = output
+        self._is_blank = is_blank
+        self._size = size
+        self._fault = fault
+        self._predict = predict
         self._lock = threading.Lock()
         self._computes: bool | None = None
-        """Whether the network works; None while unknown."""
+        """None until an output shows it."""
 
-    def check(self, mask: NDArray[np.uint8]) -> None:
-        """Raise BackendError if this mask and those of test images are blank."""
+    @classmethod
+    def of_artifact(cls, manifest: Manifest, predict: Predict) -> Self:
+        """The check of an artifact's outputs."""
+        if manifest.input_form is InputForm.TENSORS:
+            return cls.of_logits(f"{SAME_LOGITS}: export another checkpoint", predict)
+        is_stretched = manifest.mask_form is MaskForm.STRETCHED
+        size = _test_size(manifest) if is_stretched or not manifest.verification else None
+        return cls("mask", _is_blank if is_stretched else _is_uniform, size, _NO_NUMBERS, predict)
+
+    @classmethod
+    def of_logits(cls, fault: str, predict: Predict) -> Self:
+        """The check of logits that are finite, for images of any size."""
+        return cls("logits", _is_uniform, (_SIDE, _SIDE), fault, predict)
+
+    def check(self, outputs: Tensors) -> None:
+        """Raise BackendError if the outputs for an image and those for test images are blank."""
         if self._computes or self._size is None:
             return
-        if not _is_blank(mask):
+        if not self._is_blank(outputs[self._output]):
             self._computes = True
             return
         with self._lock:
             if self._computes is None:
-                masks = self._compute(_test_images(*self._size))
-                self._computes = not all(map(_is_blank, masks))
+                found = self._predict(_test_images(*self._size))
+                self._computes = not all(self._is_blank(one[self._output]) for one in found)
         if not self._computes:
-            raise BackendError(
-                f"the network computes NaN or infinity: this mask is blank, and so are those of "
-                f"test images that show an object: {NOT_FINITE}"
-            )
+            raise BackendError(self._fault)
 
 
-def _is_blank(mask: NDArray[np.uint8]) -> bool:
-    """Whether a stretched mask does not contain both 0 and other values."""
+def _is_blank(mask: NDArray[Any]) -> bool:
+    """Whether a stretched mask does not begin at 0, or does not go on from there."""
     return not mask.any() or bool(mask.all())
 
 
-def _shows(manifest: Manifest) -> bool:
-    return manifest.input_form is InputForm.FRAMES and manifest.mask_form is MaskForm.STRETCHED
+def _is_uniform(values: NDArray[Any]) -> bool:
+    return bool(values.min() == values.max())
 
 
 def _test_size(manifest: Manifest) -> tuple[int, int] | None:

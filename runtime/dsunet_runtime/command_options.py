@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,12 +97,28 @@ def folder_to_write(path: Path | None) -> Path | None:
     return path
 
 
-def file_to_write(path: Path | None) -> Path | None:
-    """Typer callback for an output file."""
+def file_to_write(text: str | Path) -> Path:
+    """A Typer parser for one file.  It sees the slash at the end, which a `Path` loses."""
+    path = Path(text)
     place_to_write(path)
-    if path is not None and path.is_dir():
-        raise typer.BadParameter(f"{printable(path)} is a folder: name a file in it")
+    if path.is_dir() or names_folder(text):
+        raise typer.BadParameter(f"{printable(text)} is a folder: name a file in it")
     return path
+
+
+def text_to_write(text: str | Path) -> Path:
+    """The same for a file whose name may end in anything but the suffix of another kind."""
+    path = file_to_write(text)
+    if path.suffix.lower() in FILE_SUFFIXES - {".txt"}:
+        raise typer.BadParameter(
+            f"{printable(path)} names another kind of file ({path.suffix}): choose another name"
+        )
+    return path
+
+
+def names_folder(text: str | Path) -> bool:
+    """Whether a path as it was typed can be that of a folder only, as `out/` and `out/.` are."""
+    return re.split(r"[/\\]" if os.sep == "\\" else "/", str(text))[-1] in ("", ".", "..")
 
 
 @contextmanager

@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from dsunet_runtime.command_options import FILE_SUFFIXES, place_to_write
+from dsunet_runtime.command_options import FILE_SUFFIXES, names_folder, place_to_write
+from dsunet_runtime.message_text import printable
+
+
+def _masks_to_write(text: str | Path) -> Path:
+    path = Path(text)
+    place_to_write(path)
+    if names_folder(text) and path.suffix.lower() in FILE_SUFFIXES and not path.is_dir():
+        raise typer.BadParameter(
+            f"{printable(text)} has the suffix of a file and the slash of a folder: leave one out"
+        )
+    return path
+
 
 Images = Annotated[
     list[Path],
@@ -23,7 +35,8 @@ Masks = Annotated[
     typer.Option(
         "--output",
         "-o",
-        callback=place_to_write,
+        parser=_masks_to_write,
+        metavar="DIR",
         help="Folder for the masks, one NAME.png per image; created if missing.  For a single "
         "image, also the name of a .png file.",
         rich_help_panel="Output",

@@ -121,7 +121,7 @@ class Segmenter(Closeable):
         self._backend: Backend | None = backend
         self._form = form_of(manifest)
         self._batch = batch_range(manifest)
-        self._blank_masks = BlankMasks(manifest, self._masks)
+        self._blank_masks = BlankMasks.of_artifact(manifest, self._outputs)
         self.concurrency = backend.concurrency
 
     @property
@@ -167,10 +167,9 @@ class Segmenter(Closeable):
             BackendError: The computation fails, a batch does not fit into memory, or the segmenter
                 is closed.
         """
-        masks = self._masks(images)
-        for mask in masks:
-            self._blank_masks.check(mask)
-        return masks
+        prepared = [self.prepare(image) for image in images]
+        outputs = self.infer(prepared)
+        return [self.finish(o, p) for o, p in zip(outputs, prepared, strict=True)]
 
     def prepare(self, image: ImageLike) -> Prepared:
         """First step of a call: decode one image and compute the inputs of the network.
@@ -252,19 +251,12 @@ class Segmenter(Closeable):
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
         """Third step of a call: compute the mask of one image from the network's outputs.
 
-        Args:
-            outputs: One element of the result of `infer`.
-            prepared: The result of `prepare` for the same image.
-
-        Returns:
-            uint8 array H×W, 0 (outside) to 255 (inside).
-
-        Raises:
-            BackendError: The network computed NaN or infinity.  Logits and stretched masks reveal
-                that; masks of the form `probability` do not (see `blank_masks`).
+        Raises BackendError if the network gave no numbers, or the same for every image, as far as
+        that shows: logits show it, and where the graph makes masks, blank ones do (`blank_masks`
+        says when).
         """
         mask = self._form.finish(outputs, prepared)
-        self._blank_masks.check(mask)
+        self._blank_masks.check(outputs)
         return mask
 
     def close(self) -> None:
@@ -273,10 +265,8 @@ class Segmenter(Closeable):
             self._backend.close()
             self._backend = None
 
-    def _masks(self, images: Sequence[ImageLike]) -> list[NDArray[np.uint8]]:
-        prepared = [self.prepare(image) for image in images]
-        outputs = self.infer(prepared)
-        return [self._form.finish(o, p) for o, p in zip(outputs, prepared, strict=True)]
+    def _outputs(self, images: Sequence[ImageLike]) -> list[Tensors]:
+        return self.infer([self.prepare(image) for image in images])
 
     def _open(self) -> Backend:
         if self._backend is None:

@@ -18,7 +18,7 @@ from dsunet.errors import CheckpointError, EvaluationError
 from dsunet.evaluation.predictors import TorchPredictor, open_predictor
 from dsunet_runtime import ArtifactError, BackendError, ImageError
 from dsunet_runtime.jobs import Job
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
 from dsunet_runtime.prediction import predict
 from dsunet_runtime.provider import Provider
 from tests.runtime import artifacts
@@ -127,3 +127,15 @@ def test_broken_weights_are_told(nano: DSUNet, photo: Path) -> None:
             parameter.fill_(math.nan)
     with pytest.raises(BackendError, match="not finite: its weights are damaged"):
         TorchPredictor(model)(photo)
+
+
+@pytest.mark.parametrize("form", list(MaskForm))
+def test_weights_of_zeros_are_told(nano: DSUNet, photo: Path, form: MaskForm) -> None:
+    model = copy.deepcopy(nano)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    with pytest.raises(BackendError, match=r"the same at every pixel, .*: use another checkpoint"):
+        TorchPredictor(model, mask_form=form)(photo)
+    mask = TorchPredictor(model, mask_form=form, refuse_constant=False)(photo)
+    assert mask.min() == mask.max()

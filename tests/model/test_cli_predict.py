@@ -107,6 +107,17 @@ def test_an_image_that_fails_is_said_and_the_rest_goes_on(run: Path, tmp_path: P
     assert [path.name for path in (tmp_path / "masks").iterdir()] == ["astronaut.png"]
 
 
+def test_weights_of_zeros_make_no_masks(nano: DSUNet, tmp_path: Path) -> None:
+    zeros = {name: torch.zeros_like(value) for name, value in nano.state_dict().items()}
+    torch.save(zeros, tmp_path / "zero.pth")
+    photo = ASSETS / "astronaut.jpg"
+    done = dsunet("predict", tmp_path / "zero.pth", photo, "-o", tmp_path / "masks")
+    assert done.exit_code == 1
+    assert done.stdout.startswith("0 masks, 1 failed, ")
+    assert f"dsunet: {photo}: the network's output is the same at every pixel" in done.stderr
+    assert not (tmp_path / "masks").exists()
+
+
 def test_no_checkpoint_leaves_no_folder(tmp_path: Path) -> None:
     done = dsunet("predict", tmp_path, ASSETS / "astronaut.jpg", "-o", tmp_path / "masks")
     assert done.exit_code == 1

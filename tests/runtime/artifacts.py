@@ -26,6 +26,7 @@ from dsunet_runtime.manifest import (
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 HIERA, DINO = 16, 14
+FRAMES_WEIGHTS = np.float32([1, 2, 5]) / np.float32(8)
 
 Dimension = int | str
 
@@ -37,10 +38,10 @@ def frames(
     height: Dimension = "height",
     width: Dimension = "width",
     external: bool = False,
+    weights: NDArray[np.float32] = FRAMES_WEIGHTS,
     **changes: Any,
 ) -> Path:
     """An artifact of the form `frames`; `expected_frames_mask` says what it computes."""
-    weights = np.array([1, 2, 5], np.float32) / 8
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("MatMul", ["float", "weights"], ["weighted"]),

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import dsunet_runtime
 from dsunet_runtime import BackendError, read_manifest
 from dsunet_runtime.cli import app
-from dsunet_runtime.manifest import MaskForm, digest
+from dsunet_runtime.manifest import MaskForm, Verification, digest
 from tests.runtime import artifacts, engines, fake_tensorrt
 from tests.runtime.conftest import Machine
 
@@ -24,6 +24,8 @@ NAN = np.float32([0.1, np.nan, 0.3])
 COLOURS = np.float32([3, -1, 2])
 SURE = np.float32([-2000, 0, 4000])
 """Black and white pixels have logits of 0 and 2000; grey ones of red alone far below 0."""
+
+VERIFIED = Verification("random 20, 30", "mask", 0, 0, 1, 1, "levels")
 
 
 def uniform(*colour: int) -> NDArray[np.uint8]:
@@ -46,12 +48,34 @@ class TestNan:
                 with pytest.raises(BackendError, match=r"computes NaN or infinity: .*--no-verify"):
                     segmenter(photo())
 
+    def test_in_weights_of_an_unverified_artifact_of_probabilities(self, tmp_path: Path) -> None:
+        """Such a mask is black where there is nothing; a verified artifact has computed numbers."""
+        path = artifacts.frames(tmp_path / "a.onnx", weights=NAN)
+        with (
+            dsunet_runtime.load(path) as segmenter,
+            pytest.raises(BackendError, match=r"does not compute numbers: .*--no-verify"),
+        ):
+            segmenter(photo())
+        nothing = np.float32([0, 0, 0])
+        path = artifacts.frames(tmp_path / "b.onnx", weights=nothing, verification=(VERIFIED,))
+        with dsunet_runtime.load(path) as segmenter:
+            assert not segmenter(photo()).any()
+
     @pytest.mark.parametrize("form", list(MaskForm))
     def test_in_weights_where_there_are_logits(self, tmp_path: Path, form: MaskForm) -> None:
         path = artifacts.tensors(tmp_path / "a.onnx", scale=float("nan"), mask_form=form)
         with (
             dsunet_runtime.load(path) as segmenter,
             pytest.raises(BackendError, match=r"logits that are not finite: .*--no-verify"),
+        ):
+            segmenter(photo())
+
+    @pytest.mark.parametrize("form", list(MaskForm))
+    def test_same_logits_for_every_image(self, tmp_path: Path, form: MaskForm) -> None:
+        path = artifacts.tensors(tmp_path / "a.onnx", dino=False, scale=0, mask_form=form)
+        with (
+            dsunet_runtime.load(path) as segmenter,
+            pytest.raises(BackendError, match=r"the same at every pixel, .*: export another"),
         ):
             segmenter(photo())
 
@@ -112,6 +136,33 @@ class TestNothingFound:
         with dsunet_runtime.load(path) as segmenter:
             assert not segmenter(uniform(0, 0, 0)).any()
             assert segmenter(uniform(255, 255, 255)).all()
+
+    @pytest.mark.parametrize("form", list(MaskForm))
+    def test_same_logits_for_a_uniform_image(self, tmp_path: Path, form: MaskForm) -> None:
+        path = artifacts.tensors(tmp_path / "a.onnx", dino=False, mask_form=form)
+        with dsunet_runtime.load(path) as segmenter:
+            mask = segmenter(uniform(90, 10, 200))
+            assert mask.min() == mask.max()
+
+    def test_test_images_are_computed_once_at_most(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = []
+
+        def count(*size: int) -> list[NDArray[np.uint8]]:
+            made.append(size)
+            return [photo()]
+
+        monkeypatch.setattr("dsunet_runtime.blank_masks._test_images", count)
+        path = artifacts.frames(tmp_path / "a.onnx")
+        with dsunet_runtime.load(path) as segmenter:
+            segmenter(photo())
+            segmenter(uniform(0, 0, 0))
+        assert not made
+        with dsunet_runtime.load(path) as segmenter:
+            for _ in range(3):
+                assert not segmenter(uniform(0, 0, 0)).any()
+        assert made == [(256, 256)]
 
     def test_from_several_threads(self, tmp_path: Path) -> None:
         path = artifacts.stretching(tmp_path / "a.onnx", COLOURS)

@@ -38,7 +38,7 @@ def test_trains_and_goes_on(dataset: Path, tmp_path: Path) -> None:
         (["--dataset", "nowhere", "-o", "run"], 1, "nowhere: is no folder"),
         (["-o", "run"], 2, "give either --images and --masks, or --dataset"),
         (["--dataset", "d"], 2, "give a new run folder with -o DIR"),
-        (["--resume", "nowhere"], 1, "no run to resume: config.json is missing"),
+        (["--resume", "nowhere"], 1, "config.json is missing"),
         (["--resume", "run", "--lr", "1", "--epochs", "9"], 2, "leave --lr out"),
         (["-o", "run", "--dataset", "d", "--preset", "huge"], 2, "there is no preset 'huge'"),
         (

@@ -77,6 +77,16 @@ def test_a_pipe_is_refused(folder: RunFolder) -> None:
         folder.read_config()
 
 
+def test_a_loop_of_links_is_not_damage(folder: RunFolder) -> None:
+    folder.config.unlink()
+    folder.config.symlink_to(folder.config.name)
+    loop = folder.path / "loop"
+    loop.symlink_to("loop")
+    for one in (folder, RunFolder(loop)):
+        with pytest.raises(TrainingError, match=r"config\.json cannot be read: Too many levels of"):
+            one.read_config()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

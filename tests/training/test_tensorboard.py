@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,24 @@ def test_a_missing_package_is_said_before_anything_begins(
     with pytest.raises(MissingExtraError, match=r"tensorboard is not installed: .*\[tensorboard\]"):
         train(small_run(dataset, tmp_path / "run", tensorboard=True))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_no_utf8_is_refused_before_anything_begins(
+    dataset: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / os.fsdecode(b"rt\xe9")
+    with pytest.raises(TrainingError, match=r"rt.*not valid UTF-8.*without --tensorboard"):
+        train(small_run(dataset, out, tensorboard=True))
+    assert not out.exists()
+    train(small_run(dataset, tmp_path / "run"))
+    config = RunFolder(tmp_path / "run").read_config()
+    config["options"]["tensorboard"] = True
+    RunFolder(tmp_path / "run").write_config(config)
+    (tmp_path / "run").rename(out)
+    before = sorted(out.rglob("*"))
+    with pytest.raises(TrainingError, match=r"not valid UTF-8"):
+        resume(out, epochs=3)
+    assert sorted(out.rglob("*")) == before
 
 
 class TestLog:

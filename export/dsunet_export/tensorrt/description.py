@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dsunet_export.tensorrt.profiles import Ranges, Size
 from dsunet_runtime.manifest import Engine, Manifest, Profile
+from dsunet_runtime.message_text import readable
 
 
 def engine_rows(manifest: Manifest, engine: Engine) -> Iterator[tuple[str, str]]:
@@ -37,7 +38,7 @@ def summarize(path: Path, manifest: Manifest, ranges: Ranges) -> str:
     if engine is None:
         raise ValueError("the manifest describes no engine")
     lines = [
-        f"{path} {_megabytes(engine.file.size)}, activations "
+        f"{readable(path)} {_megabytes(engine.file.size)}, activations "
         f"{_megabytes(engine.activation_bytes)}, weights {_megabytes(engine.weight_bytes)}; "
         f"{_proof(manifest, engine)}"
     ]
