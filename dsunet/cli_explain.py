@@ -158,7 +158,7 @@ def explain(
         maps = feature_maps(model, rgb)
         encoders = {encoder: [project(one) for one in levels] for encoder, levels in maps.items()}
         make_folder(output.parent)
-        write_picture(output, rgb, _colouring(model, meaning, rgb, truth), encoders)
+        write_figure(output, rgb, _colouring(model, meaning, rgb, given_mask), encoders)
     print(readable(output))
 
 

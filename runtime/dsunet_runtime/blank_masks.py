@@ -40,7 +40,7 @@ NOT_FINITE = (
 
 _NO_NUMBERS = (
     "the network does not compute numbers: this mask is blank, and so are those of test images "
-    f"with an object: {NOT_NUMBERS}"
+    f"with an object: {NOT_FINITE}"
 )
 
 SAME_LOGITS = (
