@@ -1,4 +1,4 @@
-"""Detection of networks that compute no numbers, or the same for every image.
+"""Detection of networks that compute NaN, or the same for every image.
 
 In the frames form the graph computes the mask, in which NaN becomes 0.  So a network with NaN among
 its weights computes blank masks, while in the tensors form the logits are visibly not finite.
@@ -38,9 +38,9 @@ NOT_FINITE = (
 )
 """The remedy for a network that computes NaN or infinity."""
 
-_NO_NUMBERS = (
-    "the network does not compute numbers: this mask is blank, and so are those of test images "
-    f"with an object: {NOT_FINITE}"
+_ALL_BLANK = (
+    "the network computes NaN or infinity: this mask is blank, and so are those of test images "
+    f"that show an object: {NOT_FINITE}"
 )
 
 SAME_LOGITS = (
@@ -91,7 +91,7 @@ class BlankMasks:
             return cls.of_logits(f"{SAME_LOGITS}: export another checkpoint", predict)
         is_stretched = manifest.mask_form is MaskForm.STRETCHED
         size = _test_size(manifest) if is_stretched or not manifest.verification else None
-        return cls("mask", _is_blank if is_stretched else _is_uniform, size, _NO_NUMBERS, predict)
+        return cls("mask", _is_blank if is_stretched else _is_uniform, size, _ALL_BLANK, predict)
 
     @classmethod
     def of_logits(cls, fault: str, predict: Predict) -> Self:
