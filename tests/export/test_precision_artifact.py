@@ -220,7 +220,7 @@ class TestRefusals:
 
         monkeypatch.setattr(conversion, "save", wrong)
         with pytest.raises(
-            VerificationError, match=r"logits differs by .*half 0\.\d+, .*--keep-fp32"
+            VerificationError, match=r"logits differs by .*IoU at 0\.5 0\.\d+, .*--keep-fp32"
         ):
             convert(frames, output)
 
@@ -244,7 +244,7 @@ class TestRefusals:
         assert list(tmp_path.iterdir()) == [source]
 
     def test_what_is_reduced_already(self, half: Path, output: Path) -> None:
-        with pytest.raises(ExportError, match="is float16 already: give the float32 artifact"):
+        with pytest.raises(ExportError, match="is float16 already: name the float32 artifact"):
             convert(half, output)
 
 

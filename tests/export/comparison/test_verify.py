@@ -80,7 +80,7 @@ def test_names_that_are_not_utf_8(folder: Path, tmp_path: Path) -> None:
     renamed = a.rename(tmp_path / "a\udcfe.onnx")
     refused = verify(renamed, b, "--images", folder)
     assert refused.exit_code == 1
-    assert "a\\xfe.onnx: ONNX Runtime opens no path that is not UTF-8" in refused.stderr
+    assert "a\\xfe.onnx: ONNX Runtime cannot open a path that is not UTF-8" in refused.stderr
 
 
 def test_the_result_is_printed_before_it_is_written(
