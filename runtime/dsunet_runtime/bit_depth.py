@@ -84,7 +84,7 @@ def stored_levels(values: NDArray[np.integer], depth: Depth) -> NDArray[np.uint1
     if values.min() < 0 or highest > 0xFFFF:
         raise ImageError(f"32-bit {_NO_RANGE}")
     if highest >> depth.bits:
-        raise ImageError(f"is said to have {depth.bits} bits, but its highest value is {highest}")
+        raise ImageError(f"declares {depth.bits} bits, but its highest value is {highest}")
     if highest:
         _check_peak(highest, depth)
     levels = values.astype(np.uint16)

@@ -220,7 +220,7 @@ class TestRefusals:
 
         monkeypatch.setattr(conversion, "save", wrong)
         with pytest.raises(
-            VerificationError, match=r"logits differs by .*IoU at 0\.5 0\.\d+, .*--keep-fp32"
+            VerificationError, match=r"logits differs by .*IoU at 0\.5 0\.\d+ .*--keep-fp32"
         ):
             convert(frames, output)
 

@@ -108,7 +108,7 @@ METADATA: dict[str, tuple[Any, str]] = {
     "nested inside": ('{"a":' * 10**4 + "1" + "}" * 10**4, "nested more than"),
     "integer": (json.dumps(DOCUMENT).replace("518", "9" * 25).replace("224", "9" * 25), "64 bits"),
     "digits": (json.dumps(DOCUMENT).replace("224", "9" * 5000), "64 bits"),
-    "float": (json.dumps(DOCUMENT).replace("224", "1e999"), "no float can hold"),
+    "float": (json.dumps(DOCUMENT).replace("224", "1e999"), "a number too large for a float"),
     "not an object": ("[1]", "is a list, not an object"),
     "no JSON": ("{", "is not JSON"),
     "escapes": (DOCUMENT | {"content": "\x1b[2J" + "x" * 10**6}, r"its content is '\\x1b\[2Jxx"),

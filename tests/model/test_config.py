@@ -57,12 +57,12 @@ def test_configuration_that_is_no_preset_has_no_name() -> None:
     [
         ("hiera", {"image_size": 350}, "multiple of 32"),
         ("hiera", {"image_size": 352, "window_sizes": (7, 4, 14, 7)}, "first window"),
-        ("hiera", {"embed_dim": 144, "num_heads": 5}, "5 heads"),
+        ("hiera", {"embed_dim": 144, "num_heads": 5}, "not divisible by hiera.num_heads, 5"),
         ("hiera", {"embed_dim": 100}, "multiple of 8"),
         ("hiera", {"global_attention_blocks": (48,)}, r"\[48\] are outside the range 0 to 47"),
         ("hiera", {"stages": (2, 0, 36, 4)}, "hiera.stages has 0: it must be from 1 to 256"),
         ("dino", {"image_size": 500}, "patch size 14"),
-        ("dino", {"num_heads": 7}, "7 heads"),
+        ("dino", {"num_heads": 7}, "not divisible by dino.num_heads, 7"),
         ("dino", {"depth": 3}, "four levels"),
         ("dino", {"depth": 10**18}, "dino.depth has 1,000,000,000,000,000,000: .* 1 to 256"),
         (
