@@ -292,7 +292,7 @@ class TestGate:
 
         monkeypatch.setattr(conversion, "save", wrong)
         convert(frames, tmp_path / "random.onnx")
-        with pytest.raises(VerificationError, match=r"on photograph .*0\.1 is .*--keep-fp32.*bf16"):
+        with pytest.raises(VerificationError, match=r"on photograph .*mean 0\.1\).*--keep-fp32.*bf16"):
             convert(frames, tmp_path / "trained.onnx", weights_are_random=False)
         assert [path.name for path in tmp_path.iterdir()] == ["random.onnx"]
 
@@ -303,7 +303,7 @@ class TestGate:
             manifest = convert(source, tmp_path / "x.onnx", weights_are_random=False)
             logits = [c for c in manifest.verification if c.output == "logits"]
             found[source] = [(c.iou_at_half, c.computed_by) for c in logits]
-        unsaid = f"{ROUNDED}; no IoU, one side of half has less than 1%"
+        unsaid = f"{ROUNDED}; no IoU: less than 1% on one side of 0.5"
         assert found[frames] == [(None, unsaid)] * 2
         assert all(by == ROUNDED and 0.98 < iou < 1 for iou, by in found[shifted])
 

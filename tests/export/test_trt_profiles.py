@@ -24,7 +24,7 @@ class TestProfiles:
         hiera, dino = make_profiles(manifest, Ranges(parse_batch("1:2:4")))
         assert hiera == Profile("hiera", *((n, 3, 16, 16) for n in (1, 2, 4)))
         assert dino == Profile("dino", *((n, 3, 14, 14) for n in (1, 2, 4)))
-        with pytest.raises(ExportError, match="--size is for graphs that take frames"):
+        with pytest.raises(ExportError, match="--size is for --input frames graphs"):
             make_profiles(manifest, Ranges(size=parse_size("16x16")))
 
     def test_one_side_fixed(self, tmp_path: Path) -> None:

@@ -94,5 +94,5 @@ def test_more_gpus_than_there_are(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     options = small_run(four_images, tmp_path / "run", devices=1000, batch=1000, device=Device.CUDA)
-    with pytest.raises(TrainingError, match="--devices is 1000, but this machine has"):
+    with pytest.raises(TrainingError, match="--devices is 1000, but PyTorch finds"):
         training.train(options)
