@@ -292,7 +292,9 @@ class TestGate:
 
         monkeypatch.setattr(conversion, "save", wrong)
         convert(frames, tmp_path / "random.onnx")
-        with pytest.raises(VerificationError, match=r"on photograph .*mean 0\.1\).*--keep-fp32.*bf16"):
+        with pytest.raises(
+            VerificationError, match=r"on photograph .*mean 0\.1\).*--keep-fp32.*bf16"
+        ):
             convert(frames, tmp_path / "trained.onnx", weights_are_random=False)
         assert [path.name for path in tmp_path.iterdir()] == ["random.onnx"]
 
