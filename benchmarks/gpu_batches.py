@@ -37,7 +37,7 @@ from gpu_calls import (
     torch_call,
 )
 from gpu_ceiling import measure_ceiling
-from gpu_compiled import attending, attention_times, compile_parts, hold_constants
+from gpu_compiled import attention_times, compiled
 from gpu_frames import Frames, frames_artifact, make_frames, mask_parity
 from torch import Tensor
 
@@ -137,10 +137,7 @@ def make_ways(arguments: argparse.Namespace, found: dict[str, Any]) -> dict[str,
         eager = Frames(model, torch.float16).eval().to(arguments.device)
         found["attention_s"] = attention_times(eager.model, 8, arguments.device)
         backend = next(iter(found["attention_s"]), None)
-        compiled = copy.deepcopy(eager).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        hold_constants(compiled)
-        compile_parts(compiled)
-        fast = attending(compiled, backend)
+        fast = compiled(copy.deepcopy(eager), backend)
 
         def checked(image: Tensor) -> Tensor:
             with torch.inference_mode():

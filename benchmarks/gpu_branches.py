@@ -21,7 +21,7 @@ from common import write
 from exports import new_model
 from gpu_calls import add_machine, open_device, synchronize
 from gpu_ceiling import measure_ceiling
-from gpu_compiled import attending, attention_times, compile_parts, hold_constants, parts
+from gpu_compiled import attention_times, compiled, parts
 from gpu_frames import Frames, make_frames
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -58,9 +58,7 @@ def main() -> None:
         call: Callable[..., Any] = frames
         if way == "compiled":
             attention = attention_times(frames.model, arguments.batch, arguments.device)
-            hold_constants(frames)
-            compile_parts(frames.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-            call = attending(frames, next(iter(attention), None))
+            call = compiled(frames, next(iter(attention), None))
         seconds = time_branches(frames, call, image, arguments.repeats)
         found["branches"][way] = losses(seconds, macs, ceiling)
         print(way, found["branches"][way], flush=True)

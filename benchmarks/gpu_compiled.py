@@ -38,7 +38,18 @@ def parts(frames: Frames) -> Iterator[tuple[str, nn.Module]]:
     yield "postprocess", frames.postprocess
 
 
-def hold_constants(frames: Frames) -> None:
+def compiled(frames: Frames, attention: str | None) -> Callable[..., Any]:
+    """Compile a model in place, maps channels last and constants held, and return its call.
+
+    `attention` is the name of the backend to prefer.
+    """
+    frames.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _hold_constants(frames)
+    _compile_parts(frames)
+    return _preferring(frames, attention)
+
+
+def _hold_constants(frames: Frames) -> None:
     """Do once what the model does at each call, and give products to the units that are made for
     them: the same numbers up to rounding.
     """
@@ -68,7 +79,7 @@ class PatchProduct(nn.Module):
         return F.linear(patches, self.weight, self.bias).permute(0, 3, 1, 2)
 
 
-def compile_parts(frames: Frames) -> None:
+def _compile_parts(frames: Frames) -> None:
     """Put in the place of each part, of an encoder each block, what `torch.compile` makes of it.
 
     Choosing kernels by timing them would take another minute, and cuBLAS is the fastest for
@@ -80,10 +91,11 @@ def compile_parts(frames: Frames) -> None:
         owner: nn.Module = frames if hasattr(frames, name) else frames.model
         *folder, leaf = name.split(".")
         owner = owner.get_submodule(".".join(folder))
-        for blocks in _repeated(module):
+        repeated = [*_repeated(module)]
+        for blocks in repeated:
             for index, block in enumerate(blocks):
                 blocks[index] = torch.compile(block, dynamic=False)
-        if not [*_repeated(module)]:
+        if not repeated:
             owner._modules[leaf] = torch.compile(module, dynamic=False)  # type: ignore[assignment]
 
 
@@ -117,7 +129,7 @@ def attention_times(model: nn.Module, batch: int, device: str) -> dict[str, floa
     return dict(sorted(found.items(), key=lambda one: one[1]))
 
 
-def attending(call: Callable[..., Any], first: str | None) -> Callable[..., Any]:
+def _preferring(call: Callable[..., Any], first: str | None) -> Callable[..., Any]:
     """Wrap a call to prefer an attention backend where it has a kernel."""
     if first is None:
         return call

@@ -1,0 +1,60 @@
+"""Help texts of the three programs: short first lines, options in panels, examples at the end."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import dsunet.cli
+import dsunet_export.cli
+import dsunet_runtime.cli
+
+PROGRAMS: dict[str, typer.Typer] = {
+    "dsunet": dsunet.cli.app,
+    "dsunet-export": dsunet_export.cli.app,
+    "dsunet-run": dsunet_runtime.cli.app,
+}
+COMMANDS = [
+    (program, command.name or command.callback.__name__)  # type: ignore[union-attr]
+    for program, app in PROGRAMS.items()
+    for command in app.registered_commands
+]
+
+
+def help_of(program: str, *arguments: str) -> str:
+    runner = CliRunner()
+    return runner.invoke(PROGRAMS[program], [*arguments, "--help"], env={"COLUMNS": "200"}).stdout
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_first_lines_fit(program: str) -> None:
+    lines = help_of(program).partition("Commands:")[2].strip().splitlines()
+    summaries = dict(line.split(maxsplit=1) for line in lines)
+    assert [*summaries] == [command for one, command in COMMANDS if one == program]
+    for summary in summaries.values():
+        assert len(summary) <= 60
+        assert summary.endswith(".")
+
+
+def test_commands_of_the_export() -> None:
+    found = {command for program, command in COMMANDS if program == "dsunet-export"}
+    assert found == {"onnx", "trt", "verify", "inspect", "doctor"}
+
+
+@pytest.mark.parametrize(("program", "command"), COMMANDS)
+def test_examples_stand_at_the_end(program: str, command: str) -> None:
+    examples = help_of(program, command).partition("Examples:")[2].strip().splitlines()
+    assert examples
+    for example in examples:
+        assert re.match(rf" *{program} {command}\b", example)
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "ablate", "explain", "generate"])
+def test_options_are_in_panels(command: str) -> None:
+    """Only `--help` is outside of them."""
+    (options,) = re.findall(r"^Options:\n((?:  .*\n)+)", help_of("dsunet", command), re.MULTILINE)
+    (line,) = options.splitlines()
+    assert "--help " in line
