@@ -23,6 +23,7 @@ from dsunet_runtime.message_text import readable
 EXAMPLES = examples(
     "dsunet generate -o scenes --count 1000 --seed 1",
     "dsunet generate -o scenes --camouflaged 0.5 --size 512",
+    "dsunet generate -o composites --foregrounds cutouts/ --backgrounds photographs/ --empty 0.03",
 )
 
 
@@ -50,16 +51,44 @@ def generate(
             rich_help_panel=DATA,
         ),
     ] = 0,
+    foregrounds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of cut-outs, images with an alpha channel, to use as objects.  [default: "
+            "drawn objects]",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    backgrounds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of images without a salient object to use as backgrounds.  [default: "
+            "drawn backgrounds]",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     camouflaged: Annotated[
         float,
         number(
             low=0,
             high=1,
             metavar="FRACTION",
-            help="Fraction of scenes whose object is camouflaged.",
+            help="Fraction of scenes whose object is camouflaged, among those with an object.",
             rich_help_panel=DATA,
         ),
     ] = 0.25,
+    empty: Annotated[
+        float,
+        number(
+            low=0,
+            high=1,
+            metavar="FRACTION",
+            help="Fraction of scenes without an object.",
+            rich_help_panel=DATA,
+        ),
+    ] = 0.0,
     size: Annotated[
         int,
         integer(
@@ -69,6 +98,15 @@ def generate(
             rich_help_panel=DATA,
         ),
     ] = 320,
+    binary: Annotated[
+        bool,
+        typer.Option(
+            "--binary",
+            help="Write 0 and 255 instead of the opacity of cut-outs.  Masks of drawn objects "
+            "always have 0 and 255 only.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     workers: Annotated[
         int | None,
         integer(
@@ -81,17 +119,36 @@ def generate(
 ) -> None:
     """Generate a dataset of synthetic scenes with exact masks.
 
+    Objects and backgrounds are drawn, or composed of your images: cut-outs are scaled, rotated,
+    lit and matched to their background, partly hidden, or given its texture (camouflaged).
+
     Writes DIR/Image/NNNN.jpg and DIR/Mask/NNNN.png, which every command accepts as a dataset, and
-    finally DIR/scenes.json with the arguments and the kind of each scene (salient or camouflaged).
-    A mask is 255 where the object is visible and 0 elsewhere, also where an occluder hides it.
+    finally DIR/scenes.json with the arguments, and the kind (salient, camouflaged or empty) and the
+    source images of each scene.  A mask is 255 where an object is visible and 0 elsewhere, also
+    where an occluder hides it; cut-outs have their opacity at soft edges.
 
     Exit codes: 0 all written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
+    if binary and foregrounds is None:
+        raise typer.BadParameter(
+            "--binary is for --foregrounds: masks of drawn objects have 0 and 255 only"
+        )
     from dsunet.scenes import write_scenes
     from dsunet_runtime.image_folder import counted
 
     start = time.perf_counter()
-    write_scenes(output, count, seed, camouflaged=camouflaged, size=size, workers=workers)
+    write_scenes(
+        output,
+        count,
+        seed,
+        foregrounds=foregrounds,
+        backgrounds=backgrounds,
+        camouflaged=camouflaged,
+        empty=empty,
+        size=size,
+        binary=binary,
+        workers=workers,
+    )
     seconds = time.perf_counter() - start
     scenes = counted(count, "scene")
     print(f"{readable(output)}: {scenes}, {seconds:.1f} s, {count / seconds:.1f} scenes/s")

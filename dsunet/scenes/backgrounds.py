@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from dsunet.scenes.chance import pick
 from dsunet.scenes.fields import Colours, Field, Shape, blurred, coordinates, side_of, smoothstep
-from dsunet.scenes.materials import Material, paint, random_material
+from dsunet.scenes.materials import Material, random_material
 from dsunet.scenes.noise import cloud
 from dsunet.scenes.palettes import Ramp, natural_ramp, vivid_ramp
 from dsunet.scenes.patterns import ANY, GROUND, MADE, smooth
@@ -21,7 +22,9 @@ class Background:
     """A background image and its materials, the most prominent one first."""
 
     colours: Colours
-    materials: list[Material]
+    materials: Sequence[Material]
+    sources: tuple[Path, ...] = ()
+    """The image files that it was made of."""
 
 
 def random_background(shape: Shape, rng: np.random.Generator) -> Background:
@@ -32,13 +35,13 @@ def random_background(shape: Shape, rng: np.random.Generator) -> Background:
 def habitat(shape: Shape, rng: np.random.Generator) -> Background:
     """A habitat for a camouflaged animal: one rich texture, perhaps with patches of another."""
     material = random_material(rng, GROUND, natural_ramp(rng))
-    colours = paint(material, shape, rng)
+    colours = material.paint(shape, rng)
     materials = [material]
     if rng.random() < 0.4:
         alike = 0.5 * natural_ramp(rng) + 0.5 * material.ramp.mean(0)
         other = random_material(rng, GROUND, alike)
         patch = smoothstep(cloud(shape, rng, 1.8), 0.6, 0.9)[..., None]
-        colours = colours * (1 - patch) + paint(other, shape, rng) * patch
+        colours = colours * (1 - patch) + other.paint(shape, rng) * patch
         materials.append(other)
     return Background(colours, materials)
 
@@ -46,7 +49,7 @@ def habitat(shape: Shape, rng: np.random.Generator) -> Background:
 def plain(shape: Shape, rng: np.random.Generator) -> Background:
     """A wall, a cloth, a lawn, a studio: one material."""
     material = random_material(rng, (*ANY, smooth, smooth, smooth), _any_ramp(rng))
-    return Background(paint(material, shape, rng), [material])
+    return Background(material.paint(shape, rng), [material])
 
 
 def horizon(shape: Shape, rng: np.random.Generator) -> Background:
@@ -55,7 +58,7 @@ def horizon(shape: Shape, rng: np.random.Generator) -> Background:
     level = rng.uniform(0.2, 0.7) * height
     far = random_material(rng, (*GROUND, smooth, smooth, smooth), natural_ramp(rng))
     ground = random_material(rng, (*GROUND, *MADE), natural_ramp(rng))
-    colours = paint(far, shape, rng)
+    colours = far.paint(shape, rng)
     y = np.mgrid[:height, :width][0].astype(np.float32)
     glow = np.clip(y / np.float32(level), 0, 1)[..., None]
     colours = colours * (1 - 0.4 * glow) + 0.4 * glow * colours.mean((0, 1)) * 1.3
@@ -67,9 +70,9 @@ def horizon(shape: Shape, rng: np.random.Generator) -> Background:
         top = line - rise - 0.5 * rise * _profile(width, rng, rng.uniform(0.8, 2))
         if rng.random() < 0.4:
             top = _stepped(top, rng)
-        colours = _below(colours, paint(hill, shape, rng) * rng.uniform(0.6, 1.1), y, top)
+        colours = _below(colours, hill.paint(shape, rng) * rng.uniform(0.6, 1.1), y, top)
         materials.append(hill)
-    near = _receding(paint(ground, shape, rng), level)
+    near = _receding(ground.paint(shape, rng), level)
     return Background(_below(colours, near, y, line), materials)
 
 
@@ -79,11 +82,11 @@ def room(shape: Shape, rng: np.random.Generator) -> Background:
     wall = random_material(rng, (smooth, *MADE), _any_ramp(rng))
     floor = random_material(rng, MADE, _any_ramp(rng))
     level = rng.uniform(0.5, 0.95) * height
-    colours = paint(wall, shape, rng)
+    colours = wall.paint(shape, rng)
     for _ in range(int(rng.integers(0, 6))):
         _panel(colours, rng, level)
     y = np.mgrid[:height, :width][0].astype(np.float32)
-    near = _receding(paint(floor, shape, rng), level)
+    near = _receding(floor.paint(shape, rng), level)
     line = level + rng.normal(0, 0.12) * (np.arange(width) - width / 2)
     return Background(_below(colours, near, y, line.astype(np.float32)), [wall, floor])
 
@@ -97,11 +100,11 @@ def patches(shape: Shape, rng: np.random.Generator) -> Background:
     else:
         along, _ = coordinates(shape, rng.uniform(0, np.pi))
         field = (along - along.mean()) * 3 + 0.25 * cloud(shape, rng, 1.6)
-    colours = paint(materials[0], shape, rng)
+    colours = materials[0].paint(shape, rng)
     soft = float(np.exp(rng.uniform(np.log(0.02), np.log(0.5))))
     for material, level in zip(materials[1:], np.sort(rng.uniform(-0.9, 1.1, count)), strict=False):
         inside = smoothstep(field, level - soft, level + soft)[..., None]
-        colours = colours * (1 - inside) + paint(material, shape, rng) * inside
+        colours = colours * (1 - inside) + material.paint(shape, rng) * inside
     return Background(colours, materials)
 
 
@@ -109,7 +112,7 @@ def streets(shape: Shape, rng: np.random.Generator) -> Background:
     """Blocks behind blocks: houses, shelves, machines, parked things."""
     height, width = shape
     base = random_material(rng, MADE, _any_ramp(rng))
-    colours = paint(base, shape, rng)
+    colours = base.paint(shape, rng)
     materials = [base]
     for depth in np.linspace(0.1, 0.9, int(rng.integers(5, 14))):
         material = random_material(rng, MADE, _any_ramp(rng))
@@ -119,7 +122,7 @@ def streets(shape: Shape, rng: np.random.Generator) -> Background:
         if colours[block].size:
             part = colours[block].shape[:2]
             tall = (max(16, part[0]), max(16, part[1]))
-            colours[block] = paint(material, tall, rng)[: part[0], : part[1]]
+            colours[block] = material.paint(tall, rng)[: part[0], : part[1]]
             materials.append(material)
     return Background(colours, materials)
 
@@ -128,9 +131,9 @@ def thicket(shape: Shape, rng: np.random.Generator) -> Background:
     """Stems or poles and their shadows before something soft: woods, reeds, fences."""
     height, width = shape
     behind = random_material(rng, GROUND, natural_ramp(rng))
-    colours = paint(behind, shape, rng)
+    colours = behind.paint(shape, rng)
     stem = random_material(rng, GROUND, natural_ramp(rng))
-    bark = paint(stem, shape, rng)
+    bark = stem.paint(shape, rng)
     image = Image.new("L", (width * 2, height * 2))
     draw = ImageDraw.Draw(image)
     count = int(rng.integers(3, 22))
@@ -150,7 +153,7 @@ def lights(shape: Shape, rng: np.random.Generator) -> Background:
     """Far lights out of focus: many discs of one size, in a dark or a green blur."""
     height, width = shape
     base = random_material(rng, (smooth, *GROUND), natural_ramp(rng))
-    colours = paint(base, shape, rng) * rng.uniform(0.3, 1)
+    colours = base.paint(shape, rng) * rng.uniform(0.3, 1)
     colours = np.stack([blurred(colours[..., c], side_of(shape) / 12) for c in range(3)], -1)
     radius = side_of(shape) * rng.uniform(0.015, 0.05)
     image = Image.new("RGB", (width * 2, height * 2))
@@ -227,7 +230,7 @@ def _panel(colours: Colours, rng: np.random.Generator, level: float) -> None:
     material = random_material(rng, MADE, _any_ramp(rng))
     size = (max(16, rows.stop - rows.start), max(16, columns.stop - columns.start))
     tone = colours.mean((0, 1))
-    sample = paint(material, size, rng) * 0.6 + 0.4 * tone
+    sample = material.paint(size, rng) * 0.6 + 0.4 * tone
     colours[rows, columns] = 0.7 * tone
     rim = max(1, int(0.01 * width))
     # Nothing is inside the rim of a thin panel: an end below 0 would count from the other side.

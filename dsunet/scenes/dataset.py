@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from PIL import Image
 from dsunet.data.layouts import UNFINISHED
 from dsunet.errors import DataError
 from dsunet.processes import open_pool
-from dsunet.scenes.scene import GENERATOR, Kind, Scene, check_seed, make_scene
+from dsunet.scenes.scene import GENERATOR, INSIDE, Kind, Scene, check_seed, make_scene
+from dsunet.scenes.sources import Sources, find_sources
 from dsunet_runtime.jobs import make_folder
+from dsunet_runtime.message_text import printable
 from dsunet_runtime.output_files import write_mask, write_whole
 from dsunet_runtime.prediction import behind
 from dsunet_runtime.progress import Progress
@@ -37,17 +39,26 @@ class Recipe:
     count: int
     seed: int
     camouflaged: float
+    empty: float
     size: int
+    binary: bool
+    sources: Sources
 
     def scene(self, index: int) -> Scene:
         """Generate scene `index`, from 0, with about size² pixels in one of five aspect ratios."""
         rng = np.random.default_rng([self.seed, index])
         aspect = rng.choice(_ASPECTS)
         shape = (round(self.size / aspect**0.5), round(self.size * aspect**0.5))
-        return make_scene(int(rng.integers(2**63)), shape, self.kind(index))
+        return make_scene(int(rng.integers(2**63)), shape, self.kind(index), self.sources)
 
     def kind(self, index: int) -> Kind:
-        """The kind of scene `index`; camouflaged ones are evenly distributed."""
+        """The kind of scene `index`: empty ones are evenly distributed, and among the others
+        camouflaged ones.
+        """
+        before = int(index * self.empty)
+        if int((index + 1) * self.empty) > before:
+            return Kind.EMPTY
+        index -= before
         hidden = int((index + 1) * self.camouflaged) > int(index * self.camouflaged)
         return Kind.CAMOUFLAGED if hidden else Kind.SALIENT
 
@@ -61,43 +72,59 @@ def write_scenes(
     count: int,
     seed: int = 0,
     *,
+    foregrounds: Path | None = None,
+    backgrounds: Path | None = None,
     camouflaged: float = 0.25,
+    empty: float = 0.0,
     size: int = 320,
+    binary: bool = False,
     workers: int | None = None,
 ) -> None:
     """Write `count` scenes as FOLDER/Image/NNNN.jpg and FOLDER/Mask/NNNN.png.
 
-    FOLDER/scenes.json is written last: the arguments, the generator's version, and the kind of each
-    scene.  Until then the folder contains unfinished.txt, and no command accepts it as a dataset.
-    Processes are spawned, so a script must call this under `if __name__ == "__main__":`.
+    FOLDER/scenes.json is written last: the arguments, the generator's version, and the kind and
+    source images of each scene.  Until then the folder contains unfinished.txt, and no command
+    accepts it as a dataset.  Processes are spawned, so a script must call this under
+    `if __name__ == "__main__":`.
 
     Args:
         folder: Folder of the dataset; created if needed.
         count: Number of scenes, 1 or more.
         seed: Random seed, 0 or more.
-        camouflaged: Fraction of scenes with a camouflaged object, 0 to 1.
+        foregrounds: Folder of cut-outs: images with an alpha channel, which become the objects.
+            By default, objects are drawn.
+        backgrounds: Folder of opaque images without a salient object.  By default, backgrounds are
+            drawn.
+        camouflaged: Fraction of scenes with a camouflaged object, 0 to 1, among those with one.
+        empty: Fraction of scenes without an object, 0 to 1.
         size: Images have about size² pixels, 64 to 2048.
+        binary: Whether masks of cut-outs are 0 and 255 only; by default they have the opacity of
+            the cut-out, 0 to 255.  Masks of drawn objects always have 0 and 255 only.
         workers: Number of processes; None for one per core.
 
     Raises:
-        DataError: An argument is out of range, or the folder already has images or masks.
+        DataError: An argument is out of range, the folder already has images or masks, or some of
+            the foregrounds or backgrounds cannot be used.
         OutputError: The folder cannot be written to.
 
     Example:
         >>> write_scenes(Path("scenes"), 1000, seed=1)
     """
-    recipe = Recipe(count, seed, camouflaged, size)
-    _check(recipe)
+    _check(count, seed, camouflaged, empty, size)
     _check_empty(folder)
+    sources = find_sources(foregrounds, backgrounds)
+    recipe = Recipe(count, seed, camouflaged, empty, size, binary, sources)
     make_folder(folder / IMAGES)
     make_folder(folder / MASKS)
     write_whole(folder / UNFINISHED, lambda file: file.write(_NOTE.encode()))
     processes = min(workers or os.cpu_count() or 1, count)
     pool = open_pool(processes)
+    used: list[list[str]] = []
     try:
         with Progress(count, sys.stderr) as progress:
             write = partial(_write, folder, recipe)
-            for _ in behind(pool, write, range(count), _AHEAD * processes):
+            for files in behind(pool, write, range(count), _AHEAD * processes):
+                used.append(files)
                 progress.advance()
     except BrokenProcessPool as error:
         raise DataError(
@@ -109,35 +136,50 @@ def write_scenes(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
-    _summarize(folder, recipe)
+    _summarize(folder, recipe, used)
     (folder / UNFINISHED).unlink()
 
 
-def _write(folder: Path, recipe: Recipe, index: int) -> None:
+def _write(folder: Path, recipe: Recipe, index: int) -> list[str]:
+    """Write a scene; returns the names of its source images."""
     scene, stem = recipe.scene(index), recipe.stem(index)
     image = Image.fromarray(scene.image)
     write_whole(folder / IMAGES / f"{stem}.jpg", lambda file: image.save(file, "JPEG", quality=92))
-    write_mask(scene.mask, folder / MASKS / f"{stem}.png")
+    mask = scene.mask
+    if recipe.binary:
+        mask = np.where(mask >= INSIDE, 255, 0).astype(np.uint8)
+    write_mask(mask, folder / MASKS / f"{stem}.png")
+    return [printable(path.name) for path in scene.sources]
 
 
-def _summarize(folder: Path, recipe: Recipe) -> None:
-    kinds = {recipe.stem(index): recipe.kind(index) for index in range(recipe.count)}
-    document = {"generator": GENERATOR, **asdict(recipe), "kinds": kinds}
+def _summarize(folder: Path, recipe: Recipe, used: list[list[str]]) -> None:
+    stems = [recipe.stem(index) for index in range(recipe.count)]
+    document: dict[str, object] = {
+        "generator": GENERATOR,
+        "count": recipe.count,
+        "seed": recipe.seed,
+        "camouflaged": recipe.camouflaged,
+        "empty": recipe.empty,
+        "size": recipe.size,
+        "binary": recipe.binary,
+        "kinds": {stem: recipe.kind(index) for index, stem in enumerate(stems)},
+    }
+    if any(used):
+        document["sources"] = dict(zip(stems, used, strict=True))
     text = json.dumps(document, indent=2) + "\n"
     write_whole(folder / SUMMARY, lambda file: file.write(text.encode()))
 
 
-def _check(recipe: Recipe) -> None:
-    if recipe.count < 1:
-        raise DataError(f"the number of scenes is {recipe.count}: it must be 1 or more")
-    check_seed(recipe.seed)
-    if not 0 <= recipe.camouflaged <= 1:
+def _check(count: int, seed: int, camouflaged: float, empty: float, size: int) -> None:
+    if count < 1:
+        raise DataError(f"the number of scenes is {count}: it must be 1 or more")
+    check_seed(seed)
+    for kind, fraction in (("camouflaged", camouflaged), ("empty", empty)):
+        if not 0 <= fraction <= 1:
+            raise DataError(f"the fraction of {kind} scenes is {fraction}: it must be from 0 to 1")
+    if not _LEAST_SIZE <= size <= _LARGEST_SIZE:
         raise DataError(
-            f"the fraction of camouflaged scenes is {recipe.camouflaged}: it must be from 0 to 1"
-        )
-    if not _LEAST_SIZE <= recipe.size <= _LARGEST_SIZE:
-        raise DataError(
-            f"the size is {recipe.size}: it must be from {_LEAST_SIZE} to {_LARGEST_SIZE} pixels"
+            f"the size is {size}: it must be from {_LEAST_SIZE} to {_LARGEST_SIZE} pixels"
         )
 
 

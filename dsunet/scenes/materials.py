@@ -1,8 +1,9 @@
-"""Materials: patterns in colours."""
+"""Materials: surfaces that can be painted over any area, drawn as patterns in colours."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -12,44 +13,55 @@ from dsunet.scenes.palettes import Ramp
 from dsunet.scenes.patterns import Family, Pattern, random_pattern
 
 
+class Material(Protocol):
+    """A surface without bounds."""
+
+    def paint(self, shape: Shape, rng: np.random.Generator) -> Colours:
+        """A sample of the material, H×W×3."""
+
+    def related(self, rng: np.random.Generator, amount: float) -> Material:
+        """A variant: it differs by `amount`, 0 to 1, in scale, direction, brightness and colour."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Material:
+class DrawnMaterial:
     """A pattern in colours.  `mottling` is how strongly its colours drift from place to place."""
 
     pattern: Pattern
     ramp: Ramp
     mottling: float
 
+    def paint(self, shape: Shape, rng: np.random.Generator) -> Colours:
+        """A sample of the material, H×W×3."""
+        values = np.clip(self.pattern.draw(self.pattern, shape, rng), 0, 1)
+        knots = np.linspace(0, 1, len(self.ramp))
+        steps = np.linspace(0, 1, 256)
+        table = np.stack([np.interp(steps, knots, self.ramp[:, c]) for c in range(3)], 1)
+        colours = table.astype(np.float32).take((values * 255).astype(np.uint8), axis=0)
+        if self.mottling:
+            slow = drift(shape, rng, 1.6)
+            tint = (1 + 0.5 * rng.standard_normal(3)).astype(np.float32)
+            colours += slow[..., None] * (np.float32(self.mottling) * tint)
+        return colours
 
-def random_material(rng: np.random.Generator, families: tuple[Family, ...], ramp: Ramp) -> Material:
+    def related(self, rng: np.random.Generator, amount: float) -> DrawnMaterial:
+        """A variant that differs by `amount`, 0 to 1."""
+        pattern = replace(
+            self.pattern,
+            frequency=self.pattern.frequency * float(2 ** (amount * rng.choice((-1, 1)))),
+            angle=self.pattern.angle + amount * float(rng.uniform(-1.5, 1.5)),
+        )
+        tint = 1 + 0.09 * amount * rng.standard_normal(3)
+        # Lighter or darker, whichever there is room for.
+        step = (0.1 * amount + 0.02) * (1 if rng.random() > self.ramp.mean() else -1)
+        ramp = np.clip((self.ramp + step) * tint, 0.01, 1).astype(np.float32)
+        return replace(self, pattern=pattern, ramp=ramp)
+
+
+def random_material(
+    rng: np.random.Generator, families: tuple[Family, ...], ramp: Ramp
+) -> DrawnMaterial:
     """A material with a pattern of these families and with these colours."""
-    return Material(random_pattern(rng, families), ramp, mottling=float(rng.uniform(0.0, 0.07)))
-
-
-def related(material: Material, rng: np.random.Generator, amount: float) -> Material:
-    """Vary a material by `amount`, 0 to 1, in scale, direction, brightness and colour."""
-    pattern = replace(
-        material.pattern,
-        frequency=material.pattern.frequency * float(2 ** (amount * rng.choice((-1, 1)))),
-        angle=material.pattern.angle + amount * float(rng.uniform(-1.5, 1.5)),
+    return DrawnMaterial(
+        random_pattern(rng, families), ramp, mottling=float(rng.uniform(0.0, 0.07))
     )
-    tint = 1 + 0.09 * amount * rng.standard_normal(3)
-    # Lighter or darker, whichever there is room for.
-    step = (0.1 * amount + 0.02) * (1 if rng.random() > material.ramp.mean() else -1)
-    ramp = np.clip((material.ramp + step) * tint, 0.01, 1).astype(np.float32)
-    return replace(material, pattern=pattern, ramp=ramp)
-
-
-def paint(material: Material, shape: Shape, rng: np.random.Generator) -> Colours:
-    """A sample of a material over the image."""
-    pattern = material.pattern
-    values = np.clip(pattern.draw(pattern, shape, rng), 0, 1)
-    knots = np.linspace(0, 1, len(material.ramp))
-    steps = np.linspace(0, 1, 256)
-    table = np.stack([np.interp(steps, knots, material.ramp[:, c]) for c in range(3)], 1)
-    colours = table.astype(np.float32).take((values * 255).astype(np.uint8), axis=0)
-    if material.mottling:
-        slow = drift(shape, rng, 1.6)
-        tint = (1 + 0.5 * rng.standard_normal(3)).astype(np.float32)
-        colours += slow[..., None] * (np.float32(material.mottling) * tint)
-    return colours

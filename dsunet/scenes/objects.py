@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from dsunet.scenes.fields import Colours, Field, Shape
 from dsunet.scenes.figures import Figure, Stance
 from dsunet.scenes.light import Light, body_size, facing, lit, rounded
-from dsunet.scenes.materials import Material, paint
+from dsunet.scenes.materials import Material
 from dsunet.scenes.outlines import Points, coverage, turned
 from dsunet.scenes.wardrobes import Wardrobe
 
@@ -26,32 +27,40 @@ class PlacedPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
-    """An object in the image: its coverage H×W, 0 to 1, half its thickness in pixels, and its parts
-    from back to front.
-    """
+class Body(abc.ABC):
+    """An object in the image: its coverage H×W, 0 to 1, and half its thickness in pixels."""
 
     coverage: Field
     size: float
-    layers: list[PlacedPart]
 
     @property
     def foot(self) -> float:
         """The lowest row of the object."""
         return float(np.flatnonzero(self.coverage.any(1)).max(initial=0))
 
+    @abc.abstractmethod
     def painted(self, rng: np.random.Generator, light: Light, relief: float) -> Colours:
-        """The surface H×W×3, in this light; it means something only where the body is.
+        """The surface H×W×3, in this light; valid only where the body is.
 
         `relief` is how rounded it looks, 0 to 1.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnBody(Body):
+    """A drawn figure in the image, with its parts from back to front."""
+
+    layers: list[PlacedPart]
+
+    def painted(self, rng: np.random.Generator, light: Light, relief: float) -> Colours:
+        """The surface H×W×3, in this light; valid only where the body is."""
         shape = (self.coverage.shape[0], self.coverage.shape[1])
         height = rounded(self.coverage, self.size)
         samples: dict[Material, Colours] = {}
         colours = np.zeros((*shape, 3), np.float32)
         for layer in self.layers:
             if layer.material not in samples:
-                samples[layer.material] = paint(layer.material, shape, rng)
+                samples[layer.material] = layer.material.paint(shape, rng)
             cover = layer.coverage
             colours += (samples[layer.material] - colours) * cover[..., None]
             if not layer.flat:
@@ -60,7 +69,7 @@ class Body:
         return lit(colours, facing(height, self.size, light), light, relief, gloss)
 
 
-def place(
+def place_figure(
     rng: np.random.Generator,
     shape: Shape,
     figure: Figure,
@@ -68,7 +77,7 @@ def place(
     fraction: float,
     column: float,
     room: float,
-) -> Body:
+) -> DrawnBody:
     """Place a figure so that it covers about `fraction` of the image.
 
     It is centred near `column`, 0 (left) to 1 (right), and at most `room` times as high and wide as
@@ -88,7 +97,9 @@ def place(
     return _dressed(figure, placed, shape, clothes)
 
 
-def _dressed(figure: Figure, placed: list[list[Points]], shape: Shape, clothes: Wardrobe) -> Body:
+def _dressed(
+    figure: Figure, placed: list[list[Points]], shape: Shape, clothes: Wardrobe
+) -> DrawnBody:
     whole = np.zeros(shape, np.float32)
     layers: list[PlacedPart] = []
     for part, polygons in zip(figure.parts, placed, strict=True):
@@ -101,7 +112,7 @@ def _dressed(figure: Figure, placed: list[list[Points]], shape: Shape, clothes: 
         else:
             whole = np.maximum(whole, cover)
         layers.append(PlacedPart(cover, clothes[part.stuff], flat=part.detail))
-    return Body(whole, body_size(whole), layers)
+    return DrawnBody(whole, body_size(whole), layers)
 
 
 def _posed(rng: np.random.Generator, figure: Figure) -> list[list[Points]]:

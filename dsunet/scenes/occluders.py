@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dsunet.scenes.fields import Colours, Field, Shape, blurred, side_of
-from dsunet.scenes.materials import Material, paint
+from dsunet.scenes.materials import Material
 from dsunet.scenes.outlines import Points, coverage, limb, turned
 
 _LEAF = np.array(
@@ -24,7 +24,7 @@ def occlude(
     polygons = _stems(shape, rng) if rng.random() < 0.65 else _sprigs(shape, rng)
     cover = coverage(polygons, shape)
     thick = max(1.0, 0.008 * side_of(shape))
-    surface = paint(material, shape, rng)
+    surface = material.paint(shape, rng)
     # Backlit or lit, so that it contrasts with the background.
     surface *= rng.uniform(0.3, 0.6) if surface.mean() > 0.35 else rng.uniform(1.6, 2.2)
     surface *= (0.55 + 0.5 * blurred(cover, thick))[..., None]

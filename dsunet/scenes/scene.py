@@ -1,31 +1,47 @@
-"""Generate one synthetic scene, from its background to camera effects."""
+"""Generate one synthetic scene, from its background to camera effects.
+
+Objects and backgrounds are drawn, or come from image files.
+"""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsunet.errors import DataError
 from dsunet.scenes.backgrounds import Background, habitat, random_background
-from dsunet.scenes.fields import Shape, side_of
+from dsunet.scenes.cutouts import CutoutBody, place_cutout
+from dsunet.scenes.fields import Field, Shape, side_of
 from dsunet.scenes.figures import random_make
 from dsunet.scenes.finish import defocused, photographed
 from dsunet.scenes.light import cast_shadow, random_light, uneven
-from dsunet.scenes.objects import Body, place
+from dsunet.scenes.objects import Body, place_figure
 from dsunet.scenes.occluders import occlude
-from dsunet.scenes.wardrobes import camouflaged_wardrobe, salient_wardrobe
+from dsunet.scenes.photographs import photographed_background
+from dsunet.scenes.sources import DRAWN, Sources, pick_file
+from dsunet.scenes.wardrobes import camouflaged_wardrobe, disguise, salient_wardrobe
 
 GENERATOR = 1
 """Version of the generator; another version gives other pixels for the same seed."""
+
+INSIDE = 129
+"""Lowest value of a soft mask that is inside an object, as in `dsunet.data.files`."""
 
 _LEAST_SIDE = 32
 _MIN_FRACTION, _MAX_FRACTION = 0.02, 0.75  # of the image that the object covers
 _CAMOUFLAGED = 0.25  # fraction of scenes
 _OCCLUDED = 0.17  # fraction of scenes with an occluder in front of the object
 _CLOSE_UP = 0.1  # fraction of scenes with one object that extends beyond the image
+_ATTEMPTS = 100
+_LEAST_OPACITY = 1 / 8
+
+Place = Callable[[int, float, float, float], Body]
+"""Places an object: its number, its column, the fraction of the image, the room."""
 
 
 class Kind(enum.StrEnum):
@@ -35,15 +51,21 @@ class Kind(enum.StrEnum):
     """The object stands out by colour, texture, brightness or focus."""
     CAMOUFLAGED = "camouflaged"
     """The object has the colours and texture of its background, but another outline and shading."""
+    EMPTY = "empty"
+    """There is no object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`image` H×W×3, uint8, RGB; `mask` H×W, uint8, 255 where the object is visible, else 0."""
+    """An image, its mask, and how it was made."""
 
     image: NDArray[np.uint8]
+    """H×W×3, RGB."""
     mask: NDArray[np.uint8]
+    """H×W, 0 to 255: how much of an object is visible.  Drawn objects have 0 and 255 only."""
     kind: Kind
+    sources: tuple[Path, ...] = ()
+    """The image files that it was made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +79,35 @@ class _Style:
     least_relief: float
 
 
+_SALIENT = _Style(0.55, (0.82, 0.13, 0.05), 1.0, always_shadow=False, least_relief=0.1)
 _STYLES = {
-    Kind.SALIENT: _Style(0.55, (0.82, 0.13, 0.05), 1.0, always_shadow=False, least_relief=0.1),
+    Kind.SALIENT: _SALIENT,
     Kind.CAMOUFLAGED: _Style(0.15, (0.93, 0.06, 0.01), 0.6, always_shadow=True, least_relief=0.6),
+    Kind.EMPTY: _SALIENT,
 }
 
 
-def make_scene(seed: int, size: tuple[int, int] = (320, 320), kind: Kind | None = None) -> Scene:
+def make_scene(
+    seed: int,
+    size: tuple[int, int] = (320, 320),
+    kind: Kind | None = None,
+    sources: Sources = DRAWN,
+) -> Scene:
     """Generate a scene, reproducibly.
 
     The mask covers the visible part of one to three objects, without occluders, and 2 % to 75 % of
-    the image.
+    the image; nothing if the kind is empty.
 
     Args:
         seed: Random seed, 0 or more.
         size: Height and width in pixels, 32 or more.
         kind: Kind of the scene; by default camouflaged with probability 0.25, else salient.
+        sources: Image files of objects and of backgrounds, from `find_sources`; by default, both
+            are drawn.
 
     Raises:
-        DataError: The seed or the size is out of range.
+        DataError: The seed or the size is out of range, a file cannot be read, or the cut-outs are
+            too thin to cover 2 % of the image.
     """
     check_seed(seed)
     if min(size) < _LEAST_SIDE:
@@ -85,10 +117,15 @@ def make_scene(seed: int, size: tuple[int, int] = (320, 320), kind: Kind | None 
     rng = np.random.default_rng(seed)
     chosen = Kind.CAMOUFLAGED if rng.random() < _CAMOUFLAGED else Kind.SALIENT
     kind = kind or chosen
-    while True:
-        scene = _attempt(rng, size, kind)
-        if _MIN_FRACTION <= np.count_nonzero(scene.mask) / scene.mask.size <= _MAX_FRACTION:
+    for _ in range(_ATTEMPTS):
+        scene = _attempt(rng, size, kind, sources)
+        covered = np.count_nonzero(scene.mask >= INSIDE) / scene.mask.size
+        if kind is Kind.EMPTY or _MIN_FRACTION <= covered <= _MAX_FRACTION:
             return scene
+    raise DataError(
+        f"in {_ATTEMPTS} attempts no object covered {_MIN_FRACTION:.0%} to {_MAX_FRACTION:.0%} of "
+        "the image: add cut-outs that are less thin"
+    )
 
 
 def check_seed(seed: int) -> None:
@@ -97,15 +134,14 @@ def check_seed(seed: int) -> None:
         raise DataError(f"the seed is {seed}: it must be 0 or more")
 
 
-def _attempt(rng: np.random.Generator, shape: Shape, kind: Kind) -> Scene:
+def _attempt(rng: np.random.Generator, shape: Shape, kind: Kind, sources: Sources) -> Scene:
     style = _STYLES[kind]
-    draw_background = habitat if kind is Kind.CAMOUFLAGED else random_background
-    background = draw_background(shape, rng)
+    background = _background(rng, shape, kind, sources)
     light = random_light(rng)
-    bodies = _bodies(rng, shape, background, kind)
+    bodies = _bodies(rng, shape, background, kind, sources)
     colours = background.colours
     if rng.random() < style.blurred:
-        sharp_row = bodies[0].foot if rng.random() < 0.4 else None
+        sharp_row = bodies[0].foot if bodies and rng.random() < 0.4 else None
         colours = defocused(colours, side_of(shape) * rng.exponential(0.016), sharp_row)
     visible = np.zeros(shape, np.float32)
     for body in bodies:
@@ -116,29 +152,78 @@ def _attempt(rng: np.random.Generator, shape: Shape, kind: Kind) -> Scene:
         colours = colours + (surface - colours) * body.coverage[..., None]
         visible = np.maximum(visible, body.coverage)
     if rng.random() < _OCCLUDED:
-        material = background.materials[rng.integers(len(background.materials))]
+        material = background.materials[int(rng.integers(len(background.materials)))]
         colours, cover = occlude(colours, material, rng)
         visible = visible * (1 - cover)
     image = photographed(uneven(colours, rng), rng)
-    return Scene(image, np.where(visible >= 0.5, 255, 0).astype(np.uint8), kind)
+    mask = _opacity(visible) if sources.foregrounds else _inside(visible)
+    cutouts = [body.source for body in bodies if isinstance(body, CutoutBody)]
+    return Scene(image, mask, kind, (*background.sources, *cutouts))
+
+
+def _opacity(visible: Field) -> NDArray[np.uint8]:
+    """A soft mask.  What is nearly transparent is outside: readers take such values for labels."""
+    return np.where(visible >= _LEAST_OPACITY, np.round(255 * visible), 0).astype(np.uint8)
+
+
+def _inside(visible: Field) -> NDArray[np.uint8]:
+    return np.where(visible >= 0.5, 255, 0).astype(np.uint8)
+
+
+def _background(rng: np.random.Generator, shape: Shape, kind: Kind, sources: Sources) -> Background:
+    if sources.backgrounds:
+        return photographed_background(sources.backgrounds, shape, rng)
+    return habitat(shape, rng) if kind is Kind.CAMOUFLAGED else random_background(shape, rng)
 
 
 def _bodies(
-    rng: np.random.Generator, shape: Shape, background: Background, kind: Kind
+    rng: np.random.Generator, shape: Shape, background: Background, kind: Kind, sources: Sources
 ) -> list[Body]:
-    """One object, or two or three side by side, mostly of the same sort."""
+    """One object, or two or three side by side, mostly of the same sort; none if empty."""
+    if kind is Kind.EMPTY:
+        return []
     count = int(rng.choice((1, 2, 3), p=_STYLES[kind].counts))
     near = count == 1 and rng.random() < _CLOSE_UP
     fraction = rng.uniform(0.4, 0.85) if near else float(np.exp(rng.normal(np.log(0.18), 0.75)))
     room = 1.7 if near else 1.1
-    dress = camouflaged_wardrobe if kind is Kind.CAMOUFLAGED else salient_wardrobe
-    clothes = dress(rng, background)
-    make = random_make(rng)
+    each = float(np.clip(fraction / count**0.7, 0.025, 0.85))
+    if sources.foregrounds:
+        place = _places_cutouts(rng, background, kind, sources)
+    else:
+        place = _places_figures(rng, shape, background, kind)
     bodies: list[Body] = []
     for index in range(count):
         column = float(rng.normal((index + 0.5) / count, 0.12 / count))
+        bodies.append(place(index, column, each, room))
+    return bodies
+
+
+def _places_figures(
+    rng: np.random.Generator, shape: Shape, background: Background, kind: Kind
+) -> Place:
+    """Place drawn figures, dressed alike."""
+    dress = camouflaged_wardrobe if kind is Kind.CAMOUFLAGED else salient_wardrobe
+    clothes = dress(rng, background)
+    make = random_make(rng)
+
+    def place(index: int, column: float, fraction: float, room: float) -> Body:
         other = index and rng.random() < 0.25
         figure = (random_make(rng) if other else make)(rng)
-        each = float(np.clip(fraction / count**0.7, 0.025, 0.85))
-        bodies.append(place(rng, shape, figure, clothes, each, column, room))
-    return bodies
+        return place_figure(rng, shape, figure, clothes, fraction, column, room)
+
+    return place
+
+
+def _places_cutouts(
+    rng: np.random.Generator, background: Background, kind: Kind, sources: Sources
+) -> Place:
+    """Place cut-outs, half of the time the same one again."""
+    first = pick_file(rng, sources.foregrounds)
+    material = disguise(rng, background) if kind is Kind.CAMOUFLAGED else None
+
+    def place(index: int, column: float, fraction: float, room: float) -> Body:
+        other = index and rng.random() < 0.5
+        source = pick_file(rng, sources.foregrounds) if other else first
+        return place_cutout(rng, background, source, fraction, column, room, material)
+
+    return place

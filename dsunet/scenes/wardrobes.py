@@ -6,7 +6,7 @@ import numpy as np
 
 from dsunet.scenes.backgrounds import Background
 from dsunet.scenes.figures import Stuff
-from dsunet.scenes.materials import Material, random_material, related
+from dsunet.scenes.materials import Material, random_material
 from dsunet.scenes.palettes import distance, fur_ramp, natural_ramp, skin_ramp, vivid_ramp
 from dsunet.scenes.patterns import ANY, COAT, MADE, smooth
 
@@ -18,18 +18,22 @@ _DISGUISE = (0.3, 0.6)
 
 def camouflaged_wardrobe(rng: np.random.Generator, background: Background) -> Wardrobe:
     """The background's material, slightly varied in scale, direction, brightness and colour."""
-    material = background.materials[0]
-    main = related(material, rng, rng.uniform(*_DISGUISE))
-    second = related(material, rng, rng.uniform(*_DISGUISE))
-    dark = related(main, rng, 0.7)
+    main = disguise(rng, background)
+    second = disguise(rng, background)
+    dark = main.related(rng, 0.7)
     return dict.fromkeys(Stuff, main) | {Stuff.SECOND: second, Stuff.DARK: dark}
+
+
+def disguise(rng: np.random.Generator, background: Background) -> Material:
+    """The background's most prominent material, slightly varied."""
+    return background.materials[0].related(rng, rng.uniform(*_DISGUISE))
 
 
 def salient_wardrobe(rng: np.random.Generator, background: Background) -> Wardrobe:
     """A material that stands out, and other materials, which may match it."""
     main = _outstanding(rng, background)
     if rng.random() < 0.5:
-        second, third = related(main, rng, 0.5), related(main, rng, 0.8)
+        second, third = main.related(rng, 0.5), main.related(rng, 0.8)
     else:
         second = random_material(rng, COAT, fur_ramp(rng))
         third = random_material(rng, MADE, vivid_ramp(rng))

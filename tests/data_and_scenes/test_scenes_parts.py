@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter, label
 
 from dsunet.scenes.fields import blurred
 from dsunet.scenes.figures import _FIGURES, Make
-from dsunet.scenes.materials import paint, random_material, related
+from dsunet.scenes.materials import random_material
 from dsunet.scenes.noise import band, cells, cloud
 from dsunet.scenes.outlines import coverage, ellipse, limb
 from dsunet.scenes.palettes import distance, natural_ramp
@@ -101,7 +101,7 @@ def test_related_materials_are_alike(rng: np.random.Generator) -> None:
     apart, alike = [], []
     for _ in range(40):
         material = random_material(rng, ANY, natural_ramp(rng))
-        alike.append(distance(related(material, rng, 0.5).ramp, material.ramp))
+        alike.append(distance(material.related(rng, 0.5).ramp, material.ramp))
         apart.append(distance(natural_ramp(rng), material.ramp))
     assert 0.01 < np.median(alike) < 0.5 * np.median(apart)
 
@@ -109,7 +109,7 @@ def test_related_materials_are_alike(rng: np.random.Generator) -> None:
 def test_paint_takes_the_colours_of_its_material(rng: np.random.Generator) -> None:
     for _ in range(5):
         material = random_material(rng, ANY, natural_ramp(rng))
-        colours = paint(material, SHAPE, rng)
+        colours = material.paint(SHAPE, rng)
         assert colours.shape == (*SHAPE, 3)
         spread = 6 * material.mottling + 0.01
         assert (colours > material.ramp.min(0) - spread).all()
