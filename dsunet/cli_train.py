@@ -229,6 +229,26 @@ def train(
             rich_help_panel=OPTIMIZATION,
         ),
     ] = False,
+    dino_loss: Annotated[
+        float,
+        number(
+            low=0,
+            high=_MAX_RATE,
+            help="Loss weight of an auxiliary head on DINOv2's map, with --train-encoders.  "
+            "Checkpoints do not have the head.",
+            rich_help_panel=OPTIMIZATION,
+        ),
+    ] = _DEFAULT.dino_loss,
+    drop_hiera: Annotated[
+        float,
+        number(
+            low=0,
+            high=1,
+            help="Probability of zeroing Hiera's coarsest map, so that the network learns to use "
+            "DINOv2's.",
+            rich_help_panel=OPTIMIZATION,
+        ),
+    ] = _DEFAULT.drop_hiera,
     seed: Annotated[
         int,
         integer(

@@ -94,19 +94,8 @@ class DSUNet(nn.Module):
 
     def forward_from_maps(self, hiera: Tensor, dino_maps: Sequence[Tensor]) -> SegmentationLogits:
         """Compute the logits from maps of `dino_maps`, which may already be resampled."""
-        maps = self.encode(hiera, dino_maps)
-        finest, fine, middle, coarse = (
-            rfb(level_map) for rfb, level_map in zip(self.rfb, maps, strict=True)
-        )
-        stage1 = self.sff[0](coarse, middle)
-        stage2 = self.sff[1](stage1, fine)
-        stage3 = self.sff[2](stage2, finest)
-        return SegmentationLogits(
-            *(
-                F.interpolate(head(stage), hiera.shape[2:], mode="bilinear")
-                for head, stage in zip(self.heads, (stage1, stage2, stage3), strict=True)
-            )
-        )
+        maps = self.fuse(self.hiera(hiera), dino_maps)
+        return self.decode(maps, hiera.shape[2:])
 
     def dino_maps(self, dino: Tensor | None) -> tuple[Tensor, ...]:
         """Compute the DINOv2 maps N×D×h×w that the configuration injects: none, one or four."""
@@ -115,14 +104,32 @@ class DSUNet(nn.Module):
         maps: tuple[Tensor, ...] = self.dino(dino)
         return maps
 
-    def encode(self, hiera: Tensor, dino_maps: Sequence[Tensor]) -> list[Tensor]:
-        """Compute Hiera's four maps, finest first, with the DINOv2 maps injected."""
-        maps = list(self.hiera(hiera))
+    def fuse(self, hiera_maps: Sequence[Tensor], dino_maps: Sequence[Tensor]) -> list[Tensor]:
+        """Inject the DINOv2 maps into Hiera's four maps, finest first."""
+        maps = list(hiera_maps)
         for level, inject in self.inject.items():
             # One DINOv2 map is used for every level, unless there is one per level (ablation B).
             dino_map = dino_maps[int(level)] if len(dino_maps) > 1 else dino_maps[0]
             maps[int(level)] = inject(maps[int(level)], dino_map)
         return maps
+
+    def decode(self, maps: Sequence[Tensor], size: Sequence[int]) -> SegmentationLogits:
+        """Compute the logits of the three stages from four fused maps, finest first.
+
+        They are resized to `size`, the height and width of Hiera's input.
+        """
+        finest, fine, middle, coarse = (
+            rfb(level_map) for rfb, level_map in zip(self.rfb, maps, strict=True)
+        )
+        stage1 = self.sff[0](coarse, middle)
+        stage2 = self.sff[1](stage1, fine)
+        stage3 = self.sff[2](stage2, finest)
+        return SegmentationLogits(
+            *(
+                F.interpolate(head(stage), size, mode="bilinear")
+                for head, stage in zip(self.heads, (stage1, stage2, stage3), strict=True)
+            )
+        )
 
 
 def freeze_encoders(model: DSUNet) -> None:

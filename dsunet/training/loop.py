@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from lightning_fabric import Fabric
@@ -22,6 +22,7 @@ from dsunet.training.feature_cache import FeatureCache
 from dsunet.training.folder import Row, RunFolder
 from dsunet.training.loader import open_loader
 from dsunet.training.model import trains_encoders
+from dsunet.training.network import TrainedNetwork
 from dsunet.training.options import Precision, TrainingOptions
 from dsunet.training.progress import memory_in_use
 from dsunet.training.progress_report import ProgressReport, in_words
@@ -54,10 +55,11 @@ class Training:
         self._fabric, self._options, self._data = fabric, options, data
         self._folder, self._id, self._report, self._cache = folder, run, report, cache
         self._model = model
+        self._network = TrainedNetwork(model, options)
         self._dino = model.dino
         if cache is not None:
             model.dino = None  # not needed on the device
-        self._stepper = Stepper(fabric, options, model)
+        self._stepper = Stepper(fabric, options, self._network)
         self._plan = BatchPlan(
             len(data.pairs),
             options.batch,
@@ -70,7 +72,9 @@ class Training:
         self._saved_at = time.monotonic()
         self._position = Position()
         if folder.state.exists():
-            self._position = load_state(folder.state, run, model, self._stepper.optimizer, fabric)
+            self._position = load_state(
+                folder.state, run, self._network, self._stepper.optimizer, fabric
+            )
         self._loader = self._open_loader()
         self._tensorboard: TensorBoardLog | None = None
 
@@ -157,9 +161,13 @@ class Training:
         for number in finite.nonzero().flatten().tolist():
             row = losses[number].tolist()
             self._position.add(row)
-            self._log_step(first + number, row)
+            self._log_step(first + number, self._named(row))
 
-    def _log_step(self, step: int, losses: Sequence[float]) -> None:
+    def _named(self, losses: Sequence[float]) -> dict[str, float]:
+        """The losses by output: coarse, middle, fine, and dino if there is a head on its map."""
+        return dict(zip(self._options.loss_weights, losses, strict=True))
+
+    def _log_step(self, step: int, losses: Mapping[str, float]) -> None:
         """Log a step to TensorBoard; `step` counts from 0 in this epoch."""
         if self._tensorboard is not None:
             epoch, steps = self._position.epoch, self._plan.steps_per_epoch
@@ -170,7 +178,7 @@ class Training:
     def _show_progress(self, steps: int) -> None:
         position, epochs = self._position, self._options.epochs
         left = epochs * steps - position.epoch * steps - position.step
-        loss = self._weighted(position.mean_losses())
+        loss = self._weighted(self._named(position.mean_losses()))
         self._report.show(
             position.step / steps,
             f"epoch {position.epoch + 1}/{epochs}  step {position.step}/{steps}  "
@@ -185,19 +193,18 @@ class Training:
         rate: float = self._stepper.optimizer.param_groups[0]["lr"]
         return rate
 
-    def _weighted(self, losses: Sequence[float]) -> float:
-        weights = self._options.deep_supervision
-        return sum(w * loss for w, loss in zip(weights, losses, strict=True))
+    def _weighted(self, losses: Mapping[str, float]) -> float:
+        return sum(weight * losses[name] for name, weight in self._options.loss_weights.items())
 
     def _finish_epoch(self) -> None:
         """Validate, write checkpoints and log, and finally save the state."""
         position = self._position
-        means = position.mean_losses()
+        means = self._named(position.mean_losses())
         row: Row = {
             "epoch": position.epoch + 1,
             "step": (position.epoch + 1) * position.step,
             "loss": self._weighted(means),
-            **dict(zip(("loss_coarse", "loss_middle", "loss_fine"), means, strict=True)),
+            **{f"loss_{name}": loss for name, loss in means.items()},
             "lr": self._rate,
             "images_per_s": len(self._data.pairs) / position.seconds,
             "seconds": position.seconds,
@@ -254,7 +261,7 @@ class Training:
             save_state(
                 self._folder.state,
                 self._id,
-                self._model,
+                self._network,
                 self._stepper.optimizer,
                 self._fabric,
                 self._position,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from dsunet.model import SegmentationLogits
 
 WINDOW = 31
 """Side of the averaging window: pixels close to the object's border differ from its mean."""
@@ -45,8 +45,8 @@ def structure_loss(
     return entropy + (1 - iou).mean()
 
 
-def stage_losses(logits: SegmentationLogits, mask: Tensor, *, weighted_bce: bool = False) -> Tensor:
-    """Compute the losses of the coarse, middle and fine output, a tensor of 3.
+def stage_losses(logits: Sequence[Tensor], mask: Tensor, *, weighted_bce: bool = False) -> Tensor:
+    """Compute the loss of each output, a tensor of as many values.
 
     The logits and the mask are N×1×S×S.
     """

@@ -69,6 +69,10 @@ class TrainingOptions:
     deep_supervision: tuple[float, float, float] = (0.25, 0.5, 1.0)
     """Loss weights of the coarse, middle and fine output."""
     weighted_bce: bool = False
+    dino_loss: float = 0.0
+    """Loss weight of an auxiliary head on DINOv2's map, which is not saved in checkpoints."""
+    drop_hiera: float = 0.0
+    """Probability, for each image, of replacing Hiera's coarsest map by zeros."""
     seed: int = 0
 
     device: Device = Device.AUTO
@@ -104,9 +108,9 @@ class TrainingOptions:
             )
         for name, highest in (("workers", _MAX_COUNT), ("seed", _MAX_SEED)):
             _require(0 <= getattr(self, name) <= highest, self, name, f"from 0 to {highest:,}")
-        for name in ("min_lr", "warmup", "weight_decay", "save_every"):
+        for name in ("min_lr", "warmup", "weight_decay", "dino_loss", "save_every"):
             _require(0 <= getattr(self, name) < math.inf, self, name, "0 or more, and finite")
-        for name in ("horizontal_flip", "vertical_flip"):
+        for name in ("horizontal_flip", "vertical_flip", "drop_hiera"):
             _require(0 <= getattr(self, name) <= 1, self, name, "from 0 to 1")
         _require(0 < self.lr < math.inf, self, "lr", "more than 0, and finite")
         _require(
@@ -125,11 +129,22 @@ class TrainingOptions:
                 f"--accumulate {self.accumulate}: choose a multiple of "
                 f"{self.devices * self.accumulate}"
             )
+        if self.dino_loss and not self.train_encoders:
+            raise TrainingError(
+                "--dino-loss trains DINOv2, which is frozen: add --train-encoders, or leave "
+                "--dino-loss out"
+            )
         if self.cache and self.train_encoders:
             raise TrainingError(
                 "--cache requires a frozen DINOv2, which --train-encoders trains: give only one of "
                 "them"
             )
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weights of the losses, by output; the auxiliary head's only if there is one."""
+        weights = dict(zip(("coarse", "middle", "fine"), self.deep_supervision, strict=True))
+        return weights | ({"dino": self.dino_loss} if self.dino_loss else {})
 
     @property
     def worker_count(self) -> int:

@@ -19,9 +19,9 @@ from torch.optim import Optimizer
 
 from dsunet.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
 from dsunet.errors import TrainingError
-from dsunet.model import DSUNet
 from dsunet.training.folder import Row
 from dsunet.training.model import trained_state
+from dsunet.training.network import TrainedNetwork
 from dsunet_runtime.message_text import reason
 
 STATE_VERSION = 2
@@ -35,8 +35,8 @@ class Position:
     """Number of finished epochs."""
     step: int = 0
     """Number of finished steps of the current epoch."""
-    losses: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """Sums of the coarse, middle and fine loss over the steps of the current epoch."""
+    losses: list[float] = field(default_factory=list)
+    """Sums of the loss of each output over the steps of the current epoch."""
     counted: int = 0
     """Number of steps in these sums."""
     seconds: float = 0.0
@@ -48,22 +48,28 @@ class Position:
 
     def add(self, losses: Sequence[float]) -> None:
         """Add the losses of one step."""
-        self.losses = [total + loss for total, loss in zip(self.losses, losses, strict=True)]
+        before = self.losses or [0.0] * len(losses)
+        self.losses = [total + loss for total, loss in zip(before, losses, strict=True)]
         self.counted += 1
 
     def mean_losses(self) -> list[float]:
-        """Mean coarse, middle and fine loss of the current epoch."""
+        """Mean loss of each output in the current epoch."""
         return [total / max(self.counted, 1) for total in self.losses]
 
     def finish_epoch(self, row: Row) -> None:
         """Append a row to the log and go to the next epoch."""
         self.log.append(row)
         self.epoch += 1
-        self.step, self.losses, self.counted, self.seconds = 0, [0.0, 0.0, 0.0], 0, 0.0
+        self.step, self.losses, self.counted, self.seconds = 0, [], 0, 0.0
 
 
 def save_state(
-    path: Path, run: str, model: DSUNet, optimizer: Optimizer, fabric: Fabric, position: Position
+    path: Path,
+    run: str,
+    network: TrainedNetwork,
+    optimizer: Optimizer,
+    fabric: Fabric,
+    position: Position,
 ) -> None:
     """Write the state of the run with the id `run` atomically.
 
@@ -73,7 +79,7 @@ def save_state(
         "version": STATE_VERSION,
         "run": run,
         "position": dataclasses.asdict(position),
-        "model": trained_state(model),
+        "model": _tensors(network),
         "optimizer": optimizer.state_dict(),
         "scaler": fabric.strategy.precision.state_dict(),
         "random": _random_state(),
@@ -88,7 +94,7 @@ def save_state(
 
 
 def load_state(
-    path: Path, run: str, model: DSUNet, optimizer: Optimizer, fabric: Fabric
+    path: Path, run: str, network: TrainedNetwork, optimizer: Optimizer, fabric: Fabric
 ) -> Position:
     """Load a saved state into the model and optimizer of its run, and return its position.
 
@@ -96,7 +102,7 @@ def load_state(
     """
     with _named_faults(path):
         state = _read(path, run)
-        _fill(trained_state(model), state["model"])
+        _fill(_tensors(network), state["model"])
         optimizer.load_state_dict(state["optimizer"])
         fabric.strategy.precision.load_state_dict(state["scaler"])
         _set_random_state(state["random"])
@@ -130,6 +136,12 @@ def _read(path: Path, run: str) -> dict[str, Any]:
     if state["run"] != run:
         raise ValueError("it belongs to another run")
     return state
+
+
+def _tensors(network: TrainedNetwork) -> dict[str, Tensor]:
+    """All that training changes: of the model, and of the head on DINOv2's map."""
+    head = {} if network.dino_head is None else network.dino_head.state_dict(prefix="dino_head.")
+    return trained_state(network.model) | head
 
 
 def _fill(tensors: dict[str, Tensor], saved: dict[str, Tensor]) -> None:

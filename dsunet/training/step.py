@@ -4,30 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from dsunet.data.samples import Key, Sample
-from dsunet.model import DSUNet, SegmentationLogits
 from dsunet.training.loss import stage_losses
+from dsunet.training.network import TrainedNetwork
 from dsunet.training.options import TrainingOptions
+
+_DROP = 2  # a random stream of its own; those of `data.samples` are 0 and 1
 
 
 class Stepper:
-    """The model and its optimizer, set up for the devices and the precision of `fabric`."""
+    """The network and its optimizer, set up for the devices and the precision of `fabric`."""
 
-    def __init__(self, fabric: Fabric, options: TrainingOptions, model: DSUNet) -> None:
+    def __init__(self, fabric: Fabric, options: TrainingOptions, network: TrainedNetwork) -> None:
         self._fabric = fabric
         self._options = options
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             # Batch statistics over all devices, as on one; PyTorch supports this on CUDA only.
-            nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=options.lr, weight_decay=options.weight_decay)
-        self._forward, self._optimizer = fabric.setup(model, optimizer)
-        self._forward.mark_forward_method("forward_from_maps")
-        self._weights = torch.tensor(options.deep_supervision, device=fabric.device)
+        self._forward, self._optimizer = fabric.setup(network, optimizer)
+        weights = [*options.loss_weights.values()]
+        self._weights = torch.tensor(weights, device=fabric.device)
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -38,16 +41,18 @@ class Stepper:
     def step(self, parts: Iterator[Sample], keys: list[list[Key]], rate: float) -> Tensor:
         """Run one optimizer step on the parts of a batch.
 
-        `keys` are the samples of each part, `rate` is the learning rate.  Returns the coarse,
-        middle and fine loss, a tensor of 3.
+        `keys` are the samples of each part, `rate` is the learning rate.  Returns the loss of
+        each output, in the order of `TrainingOptions.loss_weights`.
         """
         total = sum(map(len, keys))
-        losses = torch.zeros(3, device=self._fabric.device)
+        losses = torch.zeros_like(self._weights)
         for number, part in enumerate(keys, 1):
             batch = self._fabric.to_device(next(parts))
             with self._fabric.no_backward_sync(self._forward, enabled=number < len(keys)):
                 stages = stage_losses(
-                    self._logits(batch), batch["mask"], weighted_bce=self._options.weighted_bce
+                    self._forward(batch, self._kept(part)),
+                    batch["mask"],
+                    weighted_bce=self._options.weighted_bce,
                 )
                 fraction = len(part) / total
                 self._fabric.backward((stages * self._weights).sum() * fraction)
@@ -65,18 +70,14 @@ class Stepper:
         self._optimizer.zero_grad()
         return losses
 
-    def _logits(self, batch: Sample) -> SegmentationLogits:
-        """Compute the logits from the images, or from the images and cached DINOv2 maps."""
-        images = _channels_last(batch["hiera"])
-        logits: SegmentationLogits
-        if "map0" in batch:
-            names = sorted(name for name in batch if name.startswith("map"))
-            maps = [_channels_last(batch[name].float()) for name in names]
-            logits = self._forward.forward_from_maps(images, maps)
-        else:
-            logits = self._forward(images, batch.get("dino"))
-        return logits
+    def _kept(self, part: list[Key]) -> Tensor | None:
+        """Which images keep Hiera's coarsest map: N, 0 or 1; None for all.
 
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
+        Drawn per sample, so that a resumed run drops the same.
+        """
+        options = self._options
+        if not options.drop_hiera:
+            return None
+        drawn = [np.random.default_rng((_DROP, options.seed, *key)).random() for key in part]
+        kept = [float(value >= options.drop_hiera) for value in drawn]
+        return torch.tensor(kept, device=self._fabric.device)

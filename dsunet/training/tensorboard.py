@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +14,6 @@ from dsunet_runtime.files import is_unicode
 from dsunet_runtime.message_text import reason
 
 _T = TypeVar("_T")
-
-_STAGES = ("coarse", "middle", "fine")
 
 
 def require_tensorboard() -> None:
@@ -48,10 +46,10 @@ class TensorBoardLog(Closeable):
         self._folder = folder
         self._writer = self._write(SummaryWriter, str(folder), purge_step=step)
 
-    def step(self, number: int, loss: float, stages: Sequence[float], rate: float) -> None:
-        """Log a step: total loss, losses of the three outputs, and learning rate."""
+    def step(self, number: int, loss: float, losses: Mapping[str, float], rate: float) -> None:
+        """Log a step: total loss, loss of each output, and learning rate."""
         values = {"loss": loss, "lr": rate}
-        values |= {f"loss_{name}": one for name, one in zip(_STAGES, stages, strict=True)}
+        values |= {f"loss_{name}": one for name, one in losses.items()}
         self._add("step", values, number)
 
     def epoch(self, row: Row) -> None:

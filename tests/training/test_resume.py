@@ -26,6 +26,7 @@ from dsunet import random_model
 from dsunet.errors import DSUNetError, TrainingError
 from dsunet.training import resume, train
 from dsunet.training.folder import RunFolder
+from dsunet.training.network import TrainedNetwork
 from dsunet.training.options import TrainingOptions
 from dsunet.training.progress_report import ProgressReport
 from dsunet.training.schedule import learning_rate
@@ -193,12 +194,12 @@ def test_the_scaler_of_fp16_goes_on(tmp_path: Path) -> None:
         scaler = torch.amp.GradScaler("cpu", init_scale=8.0 if begins else 2.0)
         precision = MixedPrecision("16-mixed", device="cpu", scaler=scaler)
         fabric = Fabric(accelerator="cpu", devices=1, plugins=[precision])
-        model = random_model(SMALL)
-        optimizer = torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
+        network = TrainedNetwork(random_model(SMALL), options(tmp_path, tmp_path))
+        optimizer = torch.optim.AdamW(p for p in network.parameters() if p.requires_grad)
         if begins:
-            save_state(tmp_path / "state.pt", "id", model, optimizer, fabric, Position(epoch=3))
+            save_state(tmp_path / "state.pt", "id", network, optimizer, fabric, Position(epoch=3))
         else:
-            assert load_state(tmp_path / "state.pt", "id", model, optimizer, fabric).epoch == 3
+            assert load_state(tmp_path / "state.pt", "id", network, optimizer, fabric).epoch == 3
         scales.append(scaler.state_dict())
     assert scales[0] == scales[1]
     assert scales[0]["scale"] == 8

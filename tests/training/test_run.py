@@ -271,6 +271,12 @@ def test_paths_hold_in_any_working_directory(
         ({"batch": 10, "accumulate": 4}, "a multiple of 4"),
         ({"epochs": 0}, "--epochs is 0: it must be from 1 to 1,000,000,000"),
         ({"vertical_flip": 1.5}, "--vertical-flip is 1.5: it must be from 0 to 1"),
+        ({"drop_hiera": -0.1}, "--drop-hiera is -0.1: it must be from 0 to 1"),
+        ({"dino_loss": math.inf, "train_encoders": True}, "--dino-loss is inf"),
+        (
+            {"dino_loss": 1.0, "train_encoders": False},
+            "--dino-loss trains DINOv2, which is frozen: add --train-encoders",
+        ),
         ({"lr": 0}, "--lr is 0: it must be more than 0"),
         ({"deep_supervision": (0, 0, 0)}, "not all of them 0"),
         ({"deep_supervision": (1, 1, math.nan)}, "0 or more and finite"),

@@ -1,0 +1,59 @@
+"""The network as a training step runs it, with what makes it use both encoders."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dsunet.data.samples import Sample
+from dsunet.errors import TrainingError
+from dsunet.model import DSUNet
+from dsunet.training.options import TrainingOptions
+
+
+class TrainedNetwork(nn.Module):
+    """A DSU-Net with an optional head on DINOv2's map, and with Hiera's coarsest map dropped.
+
+    Raises TrainingError if the options need DINOv2 and the network has none.
+    """
+
+    def __init__(self, model: DSUNet, options: TrainingOptions) -> None:
+        super().__init__()
+        if model.dino is None and (options.dino_loss or options.drop_hiera):
+            raise TrainingError(
+                "the network has no DINOv2 encoder (injection none): leave --dino-loss and "
+                "--drop-hiera out"
+            )
+        self.model = model
+        self.dino_head: nn.Module | None = None
+        if options.dino_loss:
+            self.dino_head = nn.Conv2d(model.config.dino.embed_dim, 1, 1)
+
+    def forward(self, batch: Sample, kept: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Compute the logits N×1×S×S of the three decoder stages, and of the head if there is one.
+
+        The batch has the images, or the images for Hiera and cached DINOv2 maps.  `kept` (N, 0 or
+        1) is 0 for the images whose coarsest Hiera map is replaced by zeros.
+        """
+        images = _channels_last(batch["hiera"])
+        dino_maps = self._dino_maps(batch)
+        maps = list(self.model.hiera(images))
+        if kept is not None:
+            maps[-1] = maps[-1] * kept[:, None, None, None]
+        size = images.shape[2:]
+        logits: tuple[Tensor, ...] = self.model.decode(self.model.fuse(maps, dino_maps), size)
+        if self.dino_head is not None:
+            extra = F.interpolate(self.dino_head(dino_maps[-1]), size, mode="bilinear")
+            logits = (*logits, extra)
+        return logits
+
+    def _dino_maps(self, batch: Sample) -> tuple[Tensor, ...]:
+        if "map0" in batch:
+            names = sorted(name for name in batch if name.startswith("map"))
+            return tuple(_channels_last(batch[name].float()) for name in names)
+        return self.model.dino_maps(batch.get("dino"))
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
