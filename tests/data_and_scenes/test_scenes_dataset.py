@@ -66,7 +66,8 @@ def test_summary(dataset: Path) -> None:
     summary = json.loads((dataset / "scenes.json").read_text())
     kinds = summary.pop("kinds")
     assert summary == {
-        "generator": 1, "count": COUNT, "seed": 5, "camouflaged": pytest.approx(1 / 3), "size": 64,
+        "generator": 1, "count": COUNT, "seed": 5, "camouflaged": pytest.approx(1 / 3), "empty": 0,
+        "size": 64, "binary": False,
     }  # fmt: skip
     assert [*kinds] == sorted(path.stem for path in (dataset / "Image").iterdir())
     assert [*kinds.values()].count("camouflaged") == COUNT / 3
@@ -113,6 +114,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
             {"camouflaged": 1.5},
             "the fraction of camouflaged scenes is 1.5: it must be from 0 to 1",
         ),
+        (1, {"empty": -0.1}, "the fraction of empty scenes is -0.1: it must be from 0 to 1"),
         (1, {"size": 63}, "the size is 63: it must be from 64 to 2048 pixels"),
     ],
 )
