@@ -1,0 +1,69 @@
+"""Reliance on an encoder, of networks that are known to use it, or not to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dsunet import random_model
+from dsunet.config import Injection
+from dsunet.data.layouts import Split, locate
+from dsunet.data.pairs import Pair, find_pairs
+from dsunet.errors import EvaluationError
+from dsunet.evaluation.predictors import TorchPredictor
+from dsunet.model import DSUNet
+from dsunet.training.reliance import Encoder, Replacement, s_measure_without
+from dsunet.training.validation import validate
+from tests.training.conftest import SMALL
+
+
+@pytest.fixture
+def pairs(dataset: Path) -> tuple[Pair, ...]:
+    return find_pairs(*locate(dataset, Split.TRAIN)).pairs
+
+
+@pytest.fixture
+def model() -> DSUNet:
+    return random_model(SMALL).eval()
+
+
+def whole(model: DSUNet, pairs: tuple[Pair, ...]) -> float:
+    return validate(TorchPredictor(model, refuse_constant=False), pairs)["val_s"]
+
+
+@pytest.mark.parametrize("replacement", list(Replacement))
+@pytest.mark.parametrize("encoder", list(Encoder))
+def test_a_network_that_ignores_the_encoders_coarse_map(
+    model: DSUNet, pairs: tuple[Pair, ...], encoder: Encoder, replacement: Replacement
+) -> None:
+    """Without the injected level, and with no way for it to the decoder, nothing changes."""
+    with torch.no_grad():
+        for parameter in model.inject["3"].cga.project.parameters():
+            parameter.zero_()
+    assert s_measure_without(model, pairs, encoder, replacement) == whole(model, pairs)
+
+
+@pytest.mark.parametrize("replacement", list(Replacement))
+@pytest.mark.parametrize("encoder", list(Encoder))
+def test_a_network_that_uses_both(
+    model: DSUNet, pairs: tuple[Pair, ...], encoder: Encoder, replacement: Replacement
+) -> None:
+    assert s_measure_without(model, pairs, encoder, replacement) != whole(model, pairs)
+    assert whole(model, pairs) == whole(model, pairs)  # nothing of the replacement stays
+
+
+def test_exchange_is_by_the_image_before(model: DSUNet, pairs: tuple[Pair, ...]) -> None:
+    """Of the same image again and again, all but the first have their own maps."""
+    same = (pairs[0],) * 3
+    alone = validate(TorchPredictor(model, refuse_constant=False), pairs[:1])["val_s"]
+    zeros = s_measure_without(model, pairs[:1], Encoder.DINO, Replacement.ZEROS)
+    exchanged = s_measure_without(model, same, Encoder.DINO, Replacement.OTHER_IMAGE)
+    assert exchanged == pytest.approx((zeros + 2 * alone) / 3, abs=1e-12)
+
+
+def test_a_network_without_dinov2(pairs: tuple[Pair, ...]) -> None:
+    model = random_model(SMALL.replace(injection=Injection.NONE)).eval()
+    with pytest.raises(EvaluationError, match="no DINOv2 encoder"):
+        s_measure_without(model, pairs, Encoder.DINO, Replacement.ZEROS)
