@@ -12,9 +12,10 @@ import pytest
 
 from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.build_log import logger_of
-from dsunet_export.tensorrt.flavors import RtxKit, Target
+from dsunet_export.tensorrt.configuration import EngineOptions, configure
+from dsunet_export.tensorrt.flavors import Target
 from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
-from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.flavor import Flavor, typed_network
 
 
 class TestProgress:
@@ -113,13 +114,13 @@ class TestProgress:
 
         for cancelled in (False, True):
             builder = trt.Builder(logger_of(Flavor.RTX))
-            network = RtxKit(trt).create_network(builder)
+            network = typed_network(trt, builder)
             image = network.add_input("image", trt.float16, (1, 8))
             network.mark_output(
                 network.add_activation(image, trt.ActivationType.RELU).get_output(0)
             )
-            config = builder.create_builder_config()
-            RtxKit(trt).configure(config, Target(("8.9",), ()))
+            target = Target(Flavor.RTX, {"8.9": ()}, "a test")
+            config = configure(builder, target, EngineOptions(), ())
             progress = Recorder()
             if cancelled:
                 progress.cancelled.set()
