@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from dsunet_export.tensorrt.build_log import logger_of
 from dsunet_export.tensorrt.configuration import EngineOptions, configure
 from dsunet_export.tensorrt.flavors import Target
 from dsunet_export.tensorrt.targets import local_gpu
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact import check_hashes
+from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.flavor import Flavor
 from tests.export.engines import RTX_4090, graph, pretend_gpu, trt
@@ -24,7 +24,7 @@ rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not instal
 
 def config(options: EngineOptions) -> Any:
     """What TensorRT is told for an RTX 4090."""
-    builder = rtx.Builder(logger_of(Flavor.RTX))
+    builder = rtx.Builder(log_of(rtx))
     return configure(builder, Target(Flavor.RTX, {"8.9": ()}, "a test"), options, ())
 
 

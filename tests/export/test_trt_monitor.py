@@ -11,10 +11,10 @@ import time
 import pytest
 
 from dsunet_export.errors import ExportError
-from dsunet_export.tensorrt.build_log import logger_of
 from dsunet_export.tensorrt.configuration import EngineOptions, configure
 from dsunet_export.tensorrt.flavors import Target
 from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
+from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.flavor import Flavor, typed_network
 
 
@@ -113,7 +113,7 @@ class TestProgress:
                 return go_on
 
         for cancelled in (False, True):
-            builder = trt.Builder(logger_of(Flavor.RTX))
+            builder = trt.Builder(log_of(trt))
             network = typed_network(trt, builder)
             image = network.add_input("image", trt.float16, (1, 8))
             network.mark_output(

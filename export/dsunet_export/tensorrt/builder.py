@@ -11,7 +11,7 @@ from typing import Any
 from dsunet_export.artifact import check_name, staging, writing
 from dsunet_export.errors import ExportError, MissingExtraError, missing_package
 from dsunet_export.stopwatch import Report, Stopwatch
-from dsunet_export.tensorrt.build_log import BuildLog, logger_of
+from dsunet_export.tensorrt.build_log import BuildLog
 from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_timing_cache
 from dsunet_export.tensorrt.flavors import Target, title, version
 from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
@@ -25,6 +25,7 @@ from dsunet_runtime.artifact import (
     engine_manifest_file,
     read_manifest,
 )
+from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.flavor import Flavor, this_platform, typed_network
@@ -183,11 +184,10 @@ def _build(
 ) -> _Plan:
     """Run TensorRT's builder, with a progress bar unless its log is printed."""
     progress = BuildProgress()
+    trt = target.flavor.load()
+    logger = log_of(trt)
 
     def work() -> _Plan:
-        trt = target.flavor.load()
-        logger = logger_of(target.flavor)
-        logger.log_to = log
         builder = trt.Builder(logger)
         network = typed_network(trt, builder)
         parser = parse_graph(trt, network, logger, graph.file, graph.source)
@@ -205,7 +205,8 @@ def _build(
         cache = config.get_timing_cache() if options.timing_cache is not None else None
         return _Plan(serialized, cache and cache.serialize(), proof)
 
-    return run_stoppable(work, progress, sys.stderr, draw=not options.verbosity)
+    with logger.forwarding_to(log.add):
+        return run_stoppable(work, progress, sys.stderr, draw=not options.verbosity)
 
 
 def _describe(
