@@ -31,11 +31,11 @@ from gpu_frames import frames_artifact, make_frames, mask_parity
 import dsunet_runtime
 from dsunet_export.options import ExportPrecision
 from dsunet_export.stopwatch import print_step
+from dsunet_export.tensorrt import configuration
 from dsunet_export.tensorrt.builder import build_engine
 from dsunet_export.tensorrt.configuration import EngineOptions
-from dsunet_export.tensorrt.flavors import RtxKit, Target
+from dsunet_export.tensorrt.flavors import Target
 from dsunet_export.tensorrt.profiles import Ranges
-from dsunet_export.tensorrt.targets import Choice
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.bench.cold_start import measure_cold_start
@@ -57,20 +57,6 @@ SMALLEST = (64, 64)
 """Minimum height and width of the engines."""
 WITHOUT_A_GPU = "8.0"
 """The compute capability that is written beside an engine where there is no GPU to load it."""
-
-
-class TriedKit(RtxKit):
-    """Builds for a member of TensorRT's own enumeration, whatever the target is called."""
-
-    def __init__(self, trt: Any, member: str) -> None:
-        super().__init__(trt)
-        self.member = member
-
-    def configure(self, config: Any, target: Target) -> None:
-        if self.member != NONE:
-            config.num_compute_capabilities = 1
-            config.set_compute_capability(getattr(self.trt.ComputeCapability, self.member), 0)
-        config.set_flag(self.trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
 
 def main() -> None:
@@ -151,12 +137,21 @@ def measures(
 
 
 def build_for(graph: Path, engine: Path, member: str, gpu: Gpu | None) -> None:
-    """Build for a target, whatever the GPU's compute capability is."""
+    """Build for a member of TensorRT's own enumeration, whatever the manifest calls the GPU."""
+
+    def configure_rtx(trt: Any, config: Any, target: Target) -> None:
+        if member != NONE:
+            config.num_compute_capabilities = 1
+            config.set_compute_capability(getattr(trt.ComputeCapability, member), 0)
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+
     most = BATCHES[-1]
     ranges = Ranges((1, most, most), (SMALLEST, DEFAULT_SIZE, DEFAULT_SIZE))
-    target = Target((gpu.compute_capability if gpu else WITHOUT_A_GPU,), ())
-    choice = Choice(TriedKit(Flavor.RTX.load(), member), target, "tried")
-    build_engine(graph, engine, choice, EngineOptions(ranges=ranges, verbosity=1), print_step)
+    hardware = {gpu.compute_capability if gpu else WITHOUT_A_GPU: ()}
+    target = Target(Flavor.RTX, hardware, "tried")
+    options = EngineOptions(ranges=ranges, verbosity=1)
+    with patch.object(configuration, "configure_rtx", configure_rtx):
+        build_engine(graph, engine, target, options, print_step)
 
 
 def attempt(graph: Path, member: str, gpu: Gpu | None) -> dict[str, Any]:

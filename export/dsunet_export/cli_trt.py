@@ -179,12 +179,13 @@ def trt(
     from dsunet_export.tensorrt.builder import build_engine, read_graph_manifest
     from dsunet_export.tensorrt.configuration import EngineOptions
     from dsunet_export.tensorrt.description import summarize
+    from dsunet_export.tensorrt.flavors import title
     from dsunet_export.tensorrt.profiles import Ranges, parse_batch, parse_size
-    from dsunet_export.tensorrt.targets import choose, parse_wanted
+    from dsunet_export.tensorrt.targets import choose, parse_hardware
 
     with as_wrong_usage(ExportError):
         check_engine_output(output)
-        wanted = parse_wanted(gpu, compute_capability)
+        requested = parse_hardware(gpu, compute_capability)
         ranges = Ranges(
             None if batch is None else parse_batch(batch),
             None if size is None else parse_size(size),
@@ -200,8 +201,8 @@ def trt(
     )
     read_graph_manifest(graph)  # fails before TensorRT is loaded
     asked = None if flavor is FlavorOption.AUTO else Flavor(flavor.value)
-    choice = choose(asked, wanted, options)
-    targets = ", ".join(choice.target.compute_capabilities)
-    print(f"{choice.kit.title} ({choice.reason}), for {targets}", file=sys.stderr)
-    manifest = build_engine(graph, output, choice, options, print_step)
+    target = choose(asked, requested, options)
+    numbers = ", ".join(target.compute_capabilities)
+    print(f"{title(target.flavor)} ({target.reason}), for {numbers}", file=sys.stderr)
+    manifest = build_engine(graph, output, target, options, print_step)
     print(summarize(output, manifest, ranges))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import dsunet_export.onnx
 from dsunet_runtime.manifest import METADATA_KEY
-from tests.export.engines import graph, pretend_gpus
+from tests.export.engines import graph, pretend_gpu
 from tests.export.helpers import NANO, export, weights_beside
 from tests.threads import one_thread
 
@@ -73,7 +73,7 @@ def float32(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused without one must be refused on machines that have one, too."""
-    pretend_gpus(monkeypatch)
+    pretend_gpu(monkeypatch, None)
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from typer.testing import CliRunner, Result
 import dsunet_export.tensorrt.targets
 from dsunet import DSUNetConfig
 from dsunet_export.cli import app
-from dsunet_export.tensorrt.flavors import LocalGpus
 from dsunet_runtime import read_manifest
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.manifest import Engine, KeptInFloat32, Manifest, Precision
@@ -139,10 +138,10 @@ def fails(*arguments: object, match: str, code: int = 1) -> None:
     assert re.search(match, one_line("\n".join(lines)))
 
 
-def pretend_gpus(monkeypatch: pytest.MonkeyPatch, *gpus: Gpu, problem: str | None = None) -> None:
-    """Let these be the GPUs of this machine."""
-    here = LocalGpus(gpus, problem)
-    monkeypatch.setattr(dsunet_export.tensorrt.targets, "local_gpus", lambda: here)
+def pretend_gpu(monkeypatch: pytest.MonkeyPatch, gpu: Gpu | None) -> None:
+    """Let this be the GPU of this machine."""
+    here = gpu or "CUDA finds none"
+    monkeypatch.setattr(dsunet_export.tensorrt.targets, "local_gpu", lambda: here)
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:

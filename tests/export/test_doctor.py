@@ -19,7 +19,7 @@ from dsunet_runtime.cuda import find, nvml
 from tests.export.machines import doctor
 
 ROOT = Path(__file__).parents[2]
-BASE = ("numpy", "pillow", "typer")
+BASE = ("numpy", "nvidia-ml-py", "pillow", "typer")
 JOBS = (
     "load_checkpoints", "train", "evaluate_checkpoints", "evaluate_masks", "explain", "export_onnx",
     "convert_precision", "build_rtx", "build_tensorrt", "run_onnx_cpu", "run_onnx_cuda",

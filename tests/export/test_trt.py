@@ -15,7 +15,7 @@ import pytest
 from dsunet_export.tensorrt.builder import build_engine
 from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.profiles import Ranges
-from dsunet_export.tensorrt.targets import choose, parse_wanted
+from dsunet_export.tensorrt.targets import choose_target
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact import check_hashes
 from dsunet_runtime.flavor import Flavor
@@ -28,7 +28,7 @@ from tests.export.engines import (
     built,
     fails,
     graph,
-    pretend_gpus,
+    pretend_gpu,
     trt,
 )
 
@@ -110,7 +110,7 @@ class TestEngine:
     def test_the_gpu_here(
         self, float16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        pretend_gpus(monkeypatch, RTX_4090)
+        pretend_gpu(monkeypatch, RTX_4090)
         _, engine = built(float16, *SMALL, output=tmp_path / "x.engine")
         assert engine.compute_capabilities == ("8.9",)
         assert engine.gpus == ("NVIDIA GeForce RTX 4090",)
@@ -158,11 +158,11 @@ class TestEngine:
 
     def test_from_python(self, float16: Path, tmp_path: Path) -> None:
         options = EngineOptions(ranges=Ranges(size=((48, 48),) * 3))
-        choice = choose(Flavor.RTX, parse_wanted(["rtx4090"], []), options)
+        target = choose_target(["rtx4090"], flavor=Flavor.RTX, options=options)
         steps: list[str] = []
         output = tmp_path / "x.engine"
         manifest = build_engine(
-            float16, output, choice, options, lambda step, seconds: steps.append(step)
+            float16, output, target, options, lambda step, seconds: steps.append(step)
         )
         assert manifest == read_manifest(output)
         assert steps == ["build"]

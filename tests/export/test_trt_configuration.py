@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from dsunet_export.tensorrt.build_log import logger_of
 from dsunet_export.tensorrt.configuration import EngineOptions, configure
-from dsunet_export.tensorrt.flavors import RtxKit, Target
-from dsunet_export.tensorrt.targets import local_gpus
+from dsunet_export.tensorrt.flavors import Target
+from dsunet_export.tensorrt.targets import local_gpu
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact import check_hashes
+from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.flavor import Flavor
-from tests.export.engines import RTX_4090, graph, pretend_gpus, trt
+from tests.export.engines import RTX_4090, graph, pretend_gpu, trt
 from tests.export.helpers import one_line
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
@@ -24,8 +24,8 @@ rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not instal
 
 def config(options: EngineOptions) -> Any:
     """What TensorRT is told for an RTX 4090."""
-    builder = rtx.Builder(logger_of(Flavor.RTX))
-    return configure(builder, RtxKit(rtx), Target(("8.9",), ()), options, ())
+    builder = rtx.Builder(log_of(rtx))
+    return configure(builder, Target(Flavor.RTX, {"8.9": ()}, "a test"), options, ())
 
 
 def test_flags() -> None:
@@ -48,21 +48,21 @@ class TestStrippedWeights:
             assert not told.get_flag(rtx.BuilderFlag.REFIT)
 
     @pytest.mark.parametrize(
-        ("gpus", "asked", "match"),
+        ("gpu", "asked", "match"),
         [
-            ((), ["--gpu", "rtx4090"], r"needs a GPU on this machine \(CUDA finds none\)"),
+            (None, ["--gpu", "rtx4090"], r"needs a GPU on this machine \(CUDA finds none\)"),
             (
-                (RTX_4090,),
+                RTX_4090,
                 ["--gpu", "rtx4090", "--gpu", "rtx5090"],
                 r"--strip-weights takes one compute capability, not 8\.9, 12\.0:",
             ),
         ],
     )
     def test_refused(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: tuple[Gpu, ...],
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: Gpu | None,
         asked: list[str], match: str,
     ) -> None:  # fmt: skip
-        pretend_gpus(monkeypatch, *gpus)
+        pretend_gpu(monkeypatch, gpu)
         small = graph(tmp_path / "small.onnx", batch=1, side=32)
         output = tmp_path / "x.engine"
         result = trt(small, "--flavor", "rtx", *asked, "--strip-weights", "-o", output)
@@ -74,9 +74,9 @@ class TestStrippedWeights:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """TensorRT for RTX fails, and its reason comes with a remedy."""
-        if local_gpus().gpus:
+        if not isinstance(local_gpu(), str):
             pytest.skip("there is a driver here")
-        pretend_gpus(monkeypatch, RTX_4090)
+        pretend_gpu(monkeypatch, RTX_4090)
         small = graph(tmp_path / "small.onnx", batch=1, side=32)
         result = trt(small, "--strip-weights", "-o", tmp_path / "x.engine")
         assert (result.exit_code, result.stdout) == (1, "")
@@ -89,7 +89,7 @@ class TestStrippedWeights:
     @pytest.mark.gpu
     def test_engine(self, tmp_path: Path) -> None:
         """Its file is smaller by most of the weights; TensorRT for RTX keeps the small ones."""
-        if not local_gpus().gpus:
+        if isinstance(local_gpu(), str):
             pytest.skip("needs an NVIDIA GPU and its driver")
         wide = graph(tmp_path / "wide.onnx", batch=1, side=32, channels=1024)
         for name, options in (("whole", ()), ("stripped", ("--strip-weights",))):

@@ -13,18 +13,17 @@ import pytest
 
 from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.configuration import load_timing_cache
-from dsunet_export.tensorrt.flavors import ClassicKit
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact import check_hashes
-from dsunet_runtime.flavor import Flavor
-from tests.export.engines import RTX_4090, graph, pretend_gpus, stand_in, trt
+from dsunet_runtime.flavor import Flavor, typed_network
+from tests.export.engines import RTX_4090, graph, pretend_gpu, stand_in, trt
 
 
 class TestClassic:
     @pytest.fixture(autouse=True)
     def here(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stand_in(monkeypatch)
-        pretend_gpus(monkeypatch, RTX_4090)
+        pretend_gpu(monkeypatch, RTX_4090)
 
     @pytest.fixture
     def small(self, tmp_path: Path) -> Path:
@@ -93,4 +92,4 @@ class TestClassic:
 
         creation_flags = enum.IntEnum("NetworkDefinitionCreationFlag", members)  # type: ignore[misc]
         trt = types.SimpleNamespace(NetworkDefinitionCreationFlag=creation_flags)
-        assert ClassicKit(trt).create_network(Builder()) == flags
+        assert typed_network(trt, Builder()) == flags

@@ -11,10 +11,11 @@ import time
 import pytest
 
 from dsunet_export.errors import ExportError
-from dsunet_export.tensorrt.build_log import logger_of
-from dsunet_export.tensorrt.flavors import RtxKit, Target
+from dsunet_export.tensorrt.configuration import EngineOptions, configure
+from dsunet_export.tensorrt.flavors import Target
 from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
-from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.backends.tensorrt.log import log_of
+from dsunet_runtime.flavor import Flavor, typed_network
 
 
 class TestProgress:
@@ -112,14 +113,14 @@ class TestProgress:
                 return go_on
 
         for cancelled in (False, True):
-            builder = trt.Builder(logger_of(Flavor.RTX))
-            network = RtxKit(trt).create_network(builder)
+            builder = trt.Builder(log_of(trt))
+            network = typed_network(trt, builder)
             image = network.add_input("image", trt.float16, (1, 8))
             network.mark_output(
                 network.add_activation(image, trt.ActivationType.RELU).get_output(0)
             )
-            config = builder.create_builder_config()
-            RtxKit(trt).configure(config, Target(("8.9",), ()))
+            target = Target(Flavor.RTX, {"8.9": ()}, "a test")
+            config = configure(builder, target, EngineOptions(), ())
             progress = Recorder()
             if cancelled:
                 progress.cancelled.set()

@@ -14,12 +14,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from dsunet_export.errors import ExportError
-from dsunet_export.tensorrt.build_log import logger_of
-from dsunet_export.tensorrt.flavors import load
 from dsunet_export.tensorrt.network import parse_graph
 from dsunet_export.tensorrt.proof import prove_precision
 from dsunet_runtime import read_manifest
-from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.backends.tensorrt.log import log_of
+from dsunet_runtime.flavor import Flavor, typed_network
 from dsunet_runtime.manifest import KeptInFloat32, Precision, PrecisionProof
 from tests.export.engines import WEIGHTS, edited, graph, trt
 from tests.export.helpers import one_line
@@ -37,12 +36,12 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def proof(path: Path) -> PrecisionProof:
     """Of the graph as TensorRT reads it, which builds nothing."""
-    kit = load(Flavor.RTX)
-    logger = logger_of(Flavor.RTX)
-    builder = kit.trt.Builder(logger)
-    network = kit.create_network(builder)
-    parser = parse_graph(kit.trt, network, logger, path, path)
-    found = prove_precision(kit.trt, network, read_manifest(path).precision)
+    trt = Flavor.RTX.load()
+    logger = log_of(trt)
+    builder = trt.Builder(logger)
+    network = typed_network(trt, builder)
+    parser = parse_graph(trt, network, logger, path, path)
+    found = prove_precision(trt, network, read_manifest(path).precision)
     del parser  # not before: it holds the weights
     return found
 

@@ -12,7 +12,7 @@ from dsunet_export.tensorrt import builder
 from dsunet_runtime import read_manifest
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.manifest import Manifest
-from tests.export.engines import ADA, RTX_4090, SMALL, edited, fails, graph, pretend_gpus, trt
+from tests.export.engines import ADA, RTX_4090, SMALL, edited, fails, graph, pretend_gpu, trt
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
 pytestmark = pytest.mark.usefixtures("no_gpu")
@@ -83,7 +83,7 @@ class TestRefusals:
     def test_stripping_what_has_to_be_converted(
         self, float32: Path, older_engine: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        pretend_gpus(monkeypatch, RTX_4090)
+        pretend_gpu(monkeypatch, RTX_4090)
         match = "--strip-weights needs a graph in fp16, .* `dsunet-export onnx --precision fp16` f"
         fails(float32, *ADA, "--strip-weights", "-o", older_engine, match=match)
 

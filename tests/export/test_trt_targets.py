@@ -9,26 +9,26 @@ from typing import Any
 
 import pytest
 
-import dsunet_export
 import dsunet_runtime.cuda
 from dsunet_export.errors import ExportError, MissingExtraError
 from dsunet_export.tensorrt.configuration import EngineOptions
-from dsunet_export.tensorrt.flavors import ClassicKit, LocalGpus, RtxKit, Target
 from dsunet_export.tensorrt.gpu_list import list_gpus
 from dsunet_export.tensorrt.gpus import GPUS
 from dsunet_export.tensorrt.targets import (
-    choose,
-    local_gpus,
+    choose_target,
+    local_gpu,
     parse_compute_capability,
-    parse_wanted,
+    parse_hardware,
 )
 from dsunet_runtime import BackendError
 from dsunet_runtime.flavor import Flavor
-from tests.export.engines import H100, RTX_4090, pretend_gpus, stand_in
+from tests.export.engines import H100, RTX_4090, pretend_gpu, stand_in
 from tests.runtime.fake_cuda import FakeCuda
 
+DEFAULTS = EngineOptions()
 
-class TestWanted:
+
+class TestRequest:
     @pytest.mark.parametrize("text", ["8.9", "89", "sm89", "sm_89", "SM_89", "compute_89", " 8.9 "])
     def test_compute_capability(self, text: str) -> None:
         assert parse_compute_capability(text) == "8.9"
@@ -40,12 +40,11 @@ class TestWanted:
             parse_compute_capability(text)
 
     def test_both_and_repeated(self) -> None:
-        wanted = parse_wanted(["rtx5090", "rtx5080", "rtx5090", "rtx3090"], ["8.6", "sm_100"])
-        assert wanted.compute_capabilities == ("8.6", "10.0", "12.0")
-        assert [gpu.name for gpu in wanted.gpus] == [
-            "GeForce RTX 5090",
-            "GeForce RTX 5080",
-            "GeForce RTX 3090",
+        gpus = ["rtx5090", "rtx5080", "rtx5090", "rtx3090"]
+        assert list(parse_hardware(gpus, ["8.6", "sm_100"]).items()) == [
+            ("8.6", ("GeForce RTX 3090",)),
+            ("10.0", ()),
+            ("12.0", ("GeForce RTX 5090", "GeForce RTX 5080")),
         ]
 
 
@@ -57,36 +56,38 @@ class TestFlavor:
         stand_in(monkeypatch)
 
     def test_rtx_where_it_can(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        pretend_gpus(monkeypatch, RTX_4090)
-        choice = choose(None, parse_wanted([], []), EngineOptions())
-        assert isinstance(choice.kit, RtxKit)
-        assert choice.target == Target(("8.9",), ("NVIDIA GeForce RTX 4090",))
-        pretend_gpus(monkeypatch)
-        choice = choose(None, parse_wanted(["rtx3090"], []), EngineOptions())
-        assert isinstance(choice.kit, RtxKit)
-        assert choice.target == Target(("8.6",), ("GeForce RTX 3090",))
+        pretend_gpu(monkeypatch, RTX_4090)
+        target = choose_target(options=DEFAULTS)
+        assert target.flavor is Flavor.RTX
+        assert target.hardware == {"8.9": ("NVIDIA GeForce RTX 4090",)}
+        pretend_gpu(monkeypatch, None)
+        target = choose_target(["rtx3090"], ["12.0"], options=DEFAULTS)
+        assert target.flavor is Flavor.RTX
+        assert target.compute_capabilities == ("8.6", "12.0")
+        assert target.gpus == ("GeForce RTX 3090",)
+        assert target.reason == "preferred"
 
     def test_classic_where_rtx_cannot(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        pretend_gpus(monkeypatch, H100)
-        for wanted in (parse_wanted([], []), parse_wanted(["h100"], []), parse_wanted([], ["90"])):
-            choice = choose(None, wanted, EngineOptions())
-            assert isinstance(choice.kit, ClassicKit)
-            assert choice.target == Target(("9.0",), ("NVIDIA H100 80GB HBM3",))
-            assert "does not build for 9.0" in choice.reason
+        pretend_gpu(monkeypatch, H100)
+        for requested in ([], []), (["h100"], []), ([], ["90"]):
+            target = choose_target(*requested, options=DEFAULTS)
+            assert target.flavor is Flavor.TENSORRT
+            assert target.hardware == {"9.0": ("NVIDIA H100 80GB HBM3",)}
+            assert "does not build for 9.0" in target.reason
 
     def test_neither(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        pretend_gpus(monkeypatch)
+        pretend_gpu(monkeypatch, None)
         with pytest.raises(
             ExportError,
             match=r"does not build for 9\.0.*has none \(CUDA finds none\): build on a machine",
         ):
-            choose(None, parse_wanted(["h100"], []), EngineOptions())
+            choose_target(["h100"], options=DEFAULTS)
 
     def test_as_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        pretend_gpus(monkeypatch, RTX_4090)
-        choice = choose(Flavor.TENSORRT, parse_wanted(["rtx4090"], ["8.9"]), EngineOptions())
-        assert isinstance(choice.kit, ClassicKit)
-        assert choice.reason == "as requested"
+        pretend_gpu(monkeypatch, RTX_4090)
+        target = choose_target(["rtx4090"], ["8.9"], flavor=Flavor.TENSORRT, options=DEFAULTS)
+        assert target.flavor is Flavor.TENSORRT
+        assert target.reason == "as requested"
 
     @pytest.mark.parametrize(
         ("gpu", "number", "named"),
@@ -99,16 +100,16 @@ class TestFlavor:
     def test_classic_for_another_gpu(
         self, monkeypatch: pytest.MonkeyPatch, gpu: str, number: str, named: str
     ) -> None:
-        pretend_gpus(monkeypatch, RTX_4090)
+        pretend_gpu(monkeypatch, RTX_4090)
         with pytest.raises(ExportError, match=r"NVIDIA GeForce RTX 4090 \(8.9\), " + named):
-            choose(Flavor.TENSORRT, parse_wanted([gpu], [number]), EngineOptions())
+            choose_target([gpu], [number], flavor=Flavor.TENSORRT, options=DEFAULTS)
 
     def test_classic_without_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        pretend_gpus(monkeypatch)
+        pretend_gpu(monkeypatch, None)
         with pytest.raises(
             ExportError, match=r"this machine has none \(CUDA finds none\): build on a machine"
         ):
-            choose(Flavor.TENSORRT, parse_wanted(["rtx4090"], []), EngineOptions())
+            choose_target(["rtx4090"], flavor=Flavor.TENSORRT, options=DEFAULTS)
 
     def test_libraries_that_do_not_load(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def load(flavor: Flavor) -> Any:
@@ -116,26 +117,17 @@ class TestFlavor:
 
         monkeypatch.setattr(Flavor, "load", load)
         with pytest.raises(ExportError, match=r"installed but does not load \(libnvinfer"):
-            choose(Flavor.TENSORRT, parse_wanted([], []), EngineOptions())
+            choose_target(flavor=Flavor.TENSORRT, options=DEFAULTS)
 
-    @pytest.mark.parametrize(
-        "options",
-        [EngineOptions(timing_cache=Path("x")), EngineOptions(strip_weights=True)],
-        ids=["timing cache", "weights stripped for two"],
-    )
-    def test_classic_where_rtx_has_not_the_option(
-        self, monkeypatch: pytest.MonkeyPatch, options: EngineOptions
-    ) -> None:
-        pretend_gpus(monkeypatch, RTX_4090)
-        monkeypatch.setattr(ClassicKit, "target", lambda *_: Target(("8.9", "12.0"), ()))
-        wanted = parse_wanted(["rtx4090", "rtx5090"], [])
-        choice = choose(None, wanted, options)
-        assert isinstance(choice.kit, ClassicKit)
-        assert re.match(
-            "because (--timing-cache is for|with TensorRT for RTX, --strip-weights takes)",
-            choice.reason,
-        )
-        assert isinstance(choose(None, wanted, EngineOptions()).kit, RtxKit)
+    def test_classic_where_rtx_has_not_the_option(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pretend_gpu(monkeypatch, RTX_4090)
+        target = choose_target(options=EngineOptions(timing_cache=Path("x")))
+        assert target.flavor is Flavor.TENSORRT
+        assert target.reason.startswith("because --timing-cache is for --flavor tensorrt: ")
+        with pytest.raises(
+            ExportError, match=r"--strip-weights takes one .*; .* not for 12\.0, GeForce RTX 4080:"
+        ):
+            choose_target(["rtx4080"], ["12.0"], options=EngineOptions(strip_weights=True))
 
     @pytest.mark.parametrize("flavor", [None, *Flavor])
     def test_why_no_gpu_is_found(
@@ -147,11 +139,9 @@ class TestFlavor:
             raise BackendError("no binding: pip install 'dsunet[cuda]'")
 
         monkeypatch.setattr(dsunet_runtime.cuda, "find", find)
-        for options in (EngineOptions(), EngineOptions(strip_weights=True)):
+        for gpus, options in ([], DEFAULTS), (["rtx4090"], EngineOptions(strip_weights=True)):
             with pytest.raises(ExportError, match=r"\(no binding: pip install 'dsunet\[cuda\]'\)"):
-                choose(
-                    flavor, parse_wanted(["rtx4090"] if options.strip_weights else [], []), options
-                )
+                choose_target(gpus, flavor=flavor, options=options)
 
     @pytest.mark.parametrize(
         ("flavor", "command"),
@@ -163,7 +153,7 @@ class TestFlavor:
         """The classic one builds for the GPU here, which it takes a binding to ask for."""
         monkeypatch.setitem(sys.modules, flavor.module, None)
         with pytest.raises(MissingExtraError, match=f"not installed: pip install {command}"):
-            choose(flavor, parse_wanted([], []), EngineOptions())
+            choose_target(flavor=flavor, options=DEFAULTS)
 
 
 class TestList:
@@ -183,11 +173,11 @@ class TestList:
 
     def test_it_agrees_with_what_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stand_in(monkeypatch)
-        pretend_gpus(monkeypatch)
+        pretend_gpu(monkeypatch, None)
         for gpu in GPUS:
             taken = self.flavors()[gpu.name] == "rtx, tensorrt"
             try:
-                choose(Flavor.RTX, parse_wanted([gpu.name], []), EngineOptions())
+                choose_target([gpu.name], flavor=Flavor.RTX, options=DEFAULTS)
             except ExportError:
                 assert not taken, gpu
             else:
@@ -208,16 +198,6 @@ class TestList:
         assert list_gpus().count("is not installed: pip install") == 2
 
 
-def test_local_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dsunet_runtime.cuda, "find", lambda: FakeCuda(RTX_4090, H100))
-    assert local_gpus() == LocalGpus((RTX_4090, H100), None)
-
-
-def test_choose_target_takes_names_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in(monkeypatch)
-    choice = dsunet_export.choose_target(["rtx4090"], ["12.0"], options=EngineOptions())
-    assert choice.target.compute_capabilities == ("8.9", "12.0")
-    flavor = Flavor.TENSORRT
-    pretend_gpus(monkeypatch, H100)
-    choice = dsunet_export.choose_target(flavor=flavor, options=EngineOptions())
-    assert isinstance(choice.kit, ClassicKit)
+    assert local_gpu() == RTX_4090

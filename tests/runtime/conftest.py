@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import dsunet_runtime
+from dsunet_runtime.cuda import nvml
 from dsunet_runtime.flavor import Flavor
 from tests.runtime import artifacts
 from tests.runtime.fake_cuda import FakeCuda, FakeDevice
@@ -44,7 +45,7 @@ class Machine:
         self.cuda = cuda
         self._monkeypatch = monkeypatch
         monkeypatch.setattr("dsunet_runtime.backends.tensorrt.compatibility.find", lambda: cuda)
-        monkeypatch.setattr("dsunet_runtime.cuda.nvml._library", lambda: None)
+        monkeypatch.setattr(nvml, "ask", lambda read: None)
         self.use(Flavor.RTX)
 
     def use(self, flavor: Flavor, **changes: Any) -> None:

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, NOT_FOUND = 500 };
+enum { INSUFFICIENT_SIZE = 7 };
 enum { MAJOR = 75, MINOR = 76, MEMORY_TYPE = 2, ORDINAL = 9, DEVICE_MEMORY = 2 };
 enum { BLOCKING_WITHOUT_TIMING = 3, NON_BLOCKING = 1, THREAD_LOCAL_CAPTURE = 1 };
 
@@ -171,7 +172,7 @@ int cuGraphLaunch(void *executable, void *stream) {
 int cuGetErrorName(int status, const char **text) { *text = "error"; return OK; }
 int cuGetErrorString(int status, const char **text) { *text = "error"; return OK; }
 
-int nvmlInit_v2(void) { return OK; }
+int nvmlInitWithFlags(unsigned flags) { return OK; }
 int nvmlSystemGetDriverVersion(char *text, unsigned n) {
     snprintf(text, n, "580.95.05");
     return OK;
@@ -184,10 +185,26 @@ int nvmlDeviceGetMemoryInfo(void *device, unsigned long long *total_free_used) {
     total_free_used[0] = MEMORY, total_free_used[1] = MEMORY - 1, total_free_used[2] = 1;
     return device == &primary_context ? OK : INVALID_VALUE;
 }
+int nvmlDeviceGetClockInfo(void *device, int which, unsigned *mhz) {
+    *mhz = 2520;
+    return which == 1 ? OK : INVALID_VALUE;
+}
+int nvmlDeviceGetPowerUsage(void *device, unsigned *milliwatts) { *milliwatts = 250500; return OK; }
+int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *degrees) {
+    *degrees = 61;
+    return sensor == 0 ? OK : INVALID_VALUE;
+}
+/* Besides two that slow nothing down: idle, and clocks that somebody has set. */
+int nvmlDeviceGetCurrentClocksThrottleReasons(void *device, unsigned long long *reasons) {
+    *reasons = 0x1 | 0x2 | 0x4 | 0x20;
+    return OK;
+}
 typedef struct { unsigned pid; unsigned long long used; unsigned instances[2]; } Process;
 int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, Process *found) {
-    if (device != &primary_context || *count < 2) return INVALID_VALUE;
+    unsigned room = *count;
     *count = 2;
+    if (device != &primary_context) return INVALID_VALUE;
+    if (room < 2) return INSUFFICIENT_SIZE;
     found[0] = (Process){getpid() + 1, MEMORY, {0, 0}};
     found[1] = (Process){getpid(), 1 << 20, {0, 0}};
     for (Block *block = blocks; block; block = block->next) found[1].used += block->size;

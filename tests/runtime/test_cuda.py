@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pynvml
 import pytest
 
 from dsunet_runtime import BackendError
@@ -265,9 +266,13 @@ class TestFind:
             find()
 
     def test_no_management_library(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(nvml, "_library", lambda: None)
+        def missing() -> None:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+        monkeypatch.setattr(pynvml, "nvmlInit", missing)
         assert nvml.driver_version() is None
         assert nvml.free_memory(GPU) is None
+        assert nvml.state(GPU) is None
 
 
 @pytest.mark.gpu
@@ -281,6 +286,9 @@ def test_management_library() -> None:
         free = nvml.free_memory(gpu)
         assert free is not None
         assert 0 < free <= gpu.memory
+        if gpu.name == "Stub":
+            slow = ("power limit", "thermal slowdown by software")
+            assert nvml.state(gpu) == nvml.State(2520, 250.5, 61, slow)
 
 
 @pytest.mark.gpu

@@ -433,7 +433,13 @@ def test_real_logger_and_runtime_without_a_driver(engine: Path) -> None:
     ):
         LoadedEngine(trt, engine, read_manifest(engine), log)
     log.clear()
+    received: list[tuple[str, str]] = []
+    with log.forwarding_to(lambda *message: received.append(message)):
+        assert trt.Runtime(log).deserialize_cuda_engine(os.urandom(1000)) is None
+    assert any(severity == "ERROR" and "magicTag" in text for severity, text in received)
+    count = len(received)
     assert trt.Runtime(log).deserialize_cuda_engine(os.urandom(1000)) is None
+    assert len(received) == count
     assert "magicTag" in log.reason()
     assert "\n" not in log.reason()
     with ThreadPoolExecutor(1) as pool:

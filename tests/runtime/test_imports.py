@@ -35,7 +35,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 def test_the_cuda_layer_imports_no_binding_before_it_is_used() -> None:
     modules = imported_by("import dsunet_runtime.cuda, dsunet_runtime.cuda.nvml")
-    assert not modules.intersection((*HEAVY, "cuda", "pycuda"))
+    assert not modules.intersection((*HEAVY, "cuda", "pycuda", "pynvml"))
 
 
 def test_the_tensorrt_backend_imports_neither_pytorch_nor_tensorrt() -> None:

@@ -17,7 +17,7 @@ from dsunet_export.doctor.packages import (
     one_line,
     onnxruntimes,
 )
-from dsunet_export.tensorrt.flavors import RtxKit, load
+from dsunet_export.tensorrt.flavors import load, rtx_compute_capabilities
 from dsunet_runtime.cuda import Gpu, find, nvml
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor, this_platform
@@ -159,8 +159,8 @@ def _try(provider: Provider, driver: Driver) -> PresentProvider:
 
 
 def _probe_tensorrt(flavor: Flavor) -> TensorRT:
-    kit = load(flavor)
-    known = tuple(kit.compute_capabilities()) if isinstance(kit, RtxKit) else None
+    trt = load(flavor)
+    known = rtx_compute_capabilities(trt) if flavor is Flavor.RTX else None
     return TensorRT(_cuda_of(flavor.distribution), known)
 
 

@@ -2,8 +2,8 @@
 
 gpus           GPUs by name, with their compute capability
 gpu_list       the table of `--gpu list`
-targets        selection of the flavour and the target
-flavors        the differences between the flavours and their versions
+flavors        the flavours that are installed, and the target of an engine
+targets        selection of the flavour and the GPUs
 profiles       optimization profiles: the shapes that an engine accepts
 configuration  the options of an engine, and TensorRT's builder configuration
 build_log      TensorRT's log: errors and memory use

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Collection
-from typing import Any, TextIO
+from typing import TextIO
 
-from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.message_text import clean, printable
 
 _ERRORS = ("INTERNAL_ERROR", "ERROR")
@@ -80,24 +78,3 @@ def _remedy(reason: str) -> str:
         if re.search(pattern, reason):
             return remedy
     return "-v prints TensorRT's log"
-
-
-@functools.cache
-def logger_of(flavor: Flavor) -> Any:
-    """Return the only logger of a flavour; its attribute `log_to` is the log that it fills.
-
-    TensorRT keeps the first logger of a process as long as objects made with it exist, and ignores
-    others.
-    """
-    trt = flavor.load()
-
-    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.log_to: BuildLog | None = None
-
-        def log(self, severity: Any, message: str) -> None:
-            if self.log_to is not None:
-                self.log_to.add(severity.name, message)
-
-    return Logger()

@@ -11,13 +11,13 @@ from typing import Any
 from dsunet_export.artifact import check_name, staging, writing
 from dsunet_export.errors import ExportError, MissingExtraError, missing_package
 from dsunet_export.stopwatch import Report, Stopwatch
-from dsunet_export.tensorrt.build_log import BuildLog, logger_of
+from dsunet_export.tensorrt.build_log import BuildLog
 from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_timing_cache
+from dsunet_export.tensorrt.flavors import Target, title, version
 from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
 from dsunet_export.tensorrt.network import layers_of, parse_graph
 from dsunet_export.tensorrt.profiles import make_profiles, without_fixed_sides
 from dsunet_export.tensorrt.proof import prove_precision
-from dsunet_export.tensorrt.targets import Choice
 from dsunet_runtime.artifact import (
     check_hashes,
     check_sizes,
@@ -25,9 +25,10 @@ from dsunet_runtime.artifact import (
     engine_manifest_file,
     read_manifest,
 )
+from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.file_kinds import is_engine
-from dsunet_runtime.flavor import this_platform
+from dsunet_runtime.flavor import Flavor, this_platform, typed_network
 from dsunet_runtime.manifest import FLOAT8, Engine, Manifest, PrecisionProof, Profile, digest
 
 _AMPERE = 8.0
@@ -56,7 +57,7 @@ class _Plan:
 
 
 def build_engine(
-    onnx: Path, output: Path, choice: Choice, options: EngineOptions, report: Report
+    onnx: Path, output: Path, target: Target, options: EngineOptions, report: Report
 ) -> Manifest:
     """Build an engine from an ONNX artifact and write it with its manifest `output`.json.
 
@@ -70,10 +71,10 @@ def build_engine(
     manifest = _read_graph(onnx)
     compute = _precision(onnx, manifest, options)
     profiles = make_profiles(manifest, options.ranges)
-    if not choice.kit.fixes_open_sides:
+    if target.flavor is Flavor.RTX:
         profiles = without_fixed_sides(manifest, profiles)
-    _check_bfloat16(choice, compute)
-    _check_float8(choice, manifest)
+    _check_bfloat16(target, compute)
+    _check_float8(target, manifest)
     log = BuildLog(sys.stderr, options.verbosity)
     with staging(output) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
         graph = _Graph(onnx, manifest, onnx)
@@ -81,7 +82,7 @@ def build_engine(
             file = Path(scratch) / f"{onnx.stem}.{compute}.onnx"
             graph = _Graph(file, _convert(onnx, file, manifest, compute, report), onnx)
         watch = Stopwatch(report)
-        plan = _build(graph, profiles, choice, options, log)
+        plan = _build(graph, profiles, target, options, log)
         watch.step("build")
         engine = folder / output.name
         with writing(engine):
@@ -91,8 +92,8 @@ def build_engine(
             graph=replace(manifest.graph, name=onnx.name),
             files=(),
             profiles=profiles,
-            built_with={**graph.manifest.built_with, choice.kit.flavor.module: choice.kit.version},
-            engine=_describe(engine, choice, options, plan, log),
+            built_with={**graph.manifest.built_with, target.flavor.module: version(target.flavor)},
+            engine=_describe(engine, target, options, plan, log),
         )
         with writing(engine):
             document = manifest.to_json(indent=2) + "\n"
@@ -139,9 +140,9 @@ def _precision(onnx: Path, manifest: Manifest, options: EngineOptions) -> Comput
     return asked
 
 
-def _check_bfloat16(choice: Choice, compute: Compute) -> None:
+def _check_bfloat16(target: Target, compute: Compute) -> None:
     """Raise ExportError if bfloat16 is requested for a GPU without it."""
-    oldest = choice.target.compute_capabilities[0]
+    oldest = target.compute_capabilities[0]
     if compute is Compute.BF16 and float(oldest) < _AMPERE:
         raise ExportError(
             f"bf16 needs compute capability 8.0 or later, and the target is {oldest}: use "
@@ -149,9 +150,9 @@ def _check_bfloat16(choice: Choice, compute: Compute) -> None:
         )
 
 
-def _check_float8(choice: Choice, manifest: Manifest) -> None:
+def _check_float8(target: Target, manifest: Manifest) -> None:
     """Raise ExportError if the graph has 8-bit floats and a GPU does not."""
-    oldest = choice.target.compute_capabilities[0]
+    oldest = target.compute_capabilities[0]
     if manifest.precision.element_type == FLOAT8 and float(oldest) < _ADA:
         raise ExportError(
             f"fp8 needs compute capability 8.9 or later, and the target is {oldest}: export the "
@@ -177,47 +178,47 @@ def _convert(
 def _build(
     graph: _Graph,
     profiles: tuple[Profile, ...],
-    choice: Choice,
+    target: Target,
     options: EngineOptions,
     log: BuildLog,
 ) -> _Plan:
     """Run TensorRT's builder, with a progress bar unless its log is printed."""
     progress = BuildProgress()
+    trt = target.flavor.load()
+    logger = log_of(trt)
 
     def work() -> _Plan:
-        trt = choice.kit.trt
-        logger = logger_of(choice.kit.flavor)
-        logger.log_to = log
         builder = trt.Builder(logger)
-        network = choice.kit.create_network(builder)
+        network = typed_network(trt, builder)
         parser = parse_graph(trt, network, logger, graph.file, graph.source)
         proof = prove_precision(trt, network, graph.manifest.precision)
-        config = configure(builder, choice.kit, choice.target, options, profiles)
+        config = configure(builder, target, options, profiles)
         monitor = monitor_of(trt, progress)
         config.progress_monitor = monitor
         serialized = builder.build_serialized_network(network, config)
         if serialized is None and not progress.cancelled.is_set():
             nodes = {layer.name for layer in layers_of(network)}
             raise ExportError(
-                f"{choice.kit.title} cannot build {graph.source.name}: {log.reason(nodes)}"
+                f"{title(target.flavor)} cannot build {graph.source.name}: {log.reason(nodes)}"
             )
         del parser  # not before the build: it holds the weights
         cache = config.get_timing_cache() if options.timing_cache is not None else None
         return _Plan(serialized, cache and cache.serialize(), proof)
 
-    return run_stoppable(work, progress, sys.stderr, draw=not options.verbosity)
+    with logger.forwarding_to(log.add):
+        return run_stoppable(work, progress, sys.stderr, draw=not options.verbosity)
 
 
 def _describe(
-    engine: Path, choice: Choice, options: EngineOptions, plan: _Plan, log: BuildLog
+    engine: Path, target: Target, options: EngineOptions, plan: _Plan, log: BuildLog
 ) -> Engine:
     return Engine(
         file=digest(engine),
-        flavor=choice.kit.flavor,
-        tensorrt_version=choice.kit.version,
+        flavor=target.flavor,
+        tensorrt_version=version(target.flavor),
         platform=this_platform(),
-        compute_capabilities=choice.target.compute_capabilities,
-        gpus=choice.target.gpus,
+        compute_capabilities=target.compute_capabilities,
+        gpus=target.gpus,
         weights_stripped=options.strip_weights,
         optimization_level=options.optimization_level,
         proof=plan.proof,

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from dsunet_export.errors import ExportError
-from dsunet_export.tensorrt.flavors import Kit, Target
+from dsunet_export.tensorrt.flavors import Target
 from dsunet_export.tensorrt.profiles import Ranges
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular
+from dsunet_runtime.flavor import Flavor, rtx_name
 from dsunet_runtime.manifest import Profile
 from dsunet_runtime.message_text import reason
 from dsunet_runtime.output_files import write_whole
@@ -36,19 +37,20 @@ class EngineOptions:
 
 
 def configure(
-    builder: Any, kit: Kit, target: Target, options: EngineOptions, profiles: tuple[Profile, ...]
+    builder: Any, target: Target, options: EngineOptions, profiles: tuple[Profile, ...]
 ) -> Any:
     """Create TensorRT's builder configuration from the options.
 
     Raises ExportError if the timing cache cannot be used.
     """
-    trt = kit.trt
+    trt = target.flavor.load()
     config = builder.create_builder_config()
     # Float32 nodes are computed in float32, not TF32: nodes that were kept in float32 need it.
     config.clear_flag(trt.BuilderFlag.TF32)
     # A profile then names the nodes of the graph that a kernel computes.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    kit.configure(config, target)
+    if target.flavor is Flavor.RTX:  # classic TensorRT builds for the local GPU
+        configure_rtx(trt, config, target)
     shapes = builder.create_optimization_profile()
     for profile in profiles:
         shapes.set_shape(profile.input, profile.minimum, profile.optimum, profile.maximum)
@@ -65,6 +67,15 @@ def configure(
     if options.timing_cache is not None:
         load_timing_cache(config, options.timing_cache)
     return config
+
+
+def configure_rtx(trt: Any, config: Any, target: Target) -> None:
+    """Set compute capabilities, and require that the runtime allocates all memory."""
+    config.num_compute_capabilities = len(target.compute_capabilities)
+    for index, number in enumerate(target.compute_capabilities):
+        config.set_compute_capability(getattr(trt.ComputeCapability, rtx_name(number)), index)
+    # Otherwise it may allocate memory while it runs, which a CUDA graph cannot capture.
+    config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
 
 def load_timing_cache(config: Any, file: Path) -> None:

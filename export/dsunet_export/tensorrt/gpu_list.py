@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from dsunet_export.errors import ExportError
-from dsunet_export.tensorrt.flavors import RtxKit, load
+from dsunet_export.tensorrt.flavors import load, rtx_compute_capabilities, title
 from dsunet_export.tensorrt.gpus import describe_gpus
 from dsunet_runtime.flavor import Flavor
 
@@ -16,14 +14,14 @@ RTX_BUILDS_FOR = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 def list_gpus() -> str:
     """Format all names of `--gpu`, the flavours that build for them, and what is installed."""
     lines: list[str] = []
-    rtx: Sequence[str] = RTX_BUILDS_FOR
+    rtx: tuple[str, ...] = RTX_BUILDS_FOR
     for flavor, where in ((Flavor.RTX, "on any machine"), (Flavor.TENSORRT, "on the target GPU")):
         try:
-            kit = load(flavor)
+            trt = load(flavor)
         except ExportError as error:
             lines.append(f"{flavor}: builds {where}; {error}")
             continue
-        lines.append(f"{flavor}: builds {where}; {kit.title} is installed")
-        if isinstance(kit, RtxKit):
-            rtx = kit.compute_capabilities()
+        lines.append(f"{flavor}: builds {where}; {title(flavor)} is installed")
+        if flavor is Flavor.RTX:
+            rtx = rtx_compute_capabilities(trt)
     return "\n".join([describe_gpus(rtx), "", *lines])

@@ -78,7 +78,8 @@ def make_profiles(manifest: Manifest, ranges: Ranges) -> tuple[Profile, ...]:
 def without_fixed_sides(manifest: Manifest, profiles: tuple[Profile, ...]) -> tuple[Profile, ...]:
     """Widen fixed sides of the profiles that are dynamic in the graph, to one pixel less.
 
-    For flavours that cannot build with them (`Kit.fixes_open_sides`).
+    TensorRT for RTX 1.7.1 fails with "MyelinCheckException: host_instr.cpp:1573" if one side alone
+    is fixed.
     """
     specs = {spec.name: spec for spec in manifest.inputs}
     return tuple(_without_fixed_sides(specs[profile.input], profile) for profile in profiles)

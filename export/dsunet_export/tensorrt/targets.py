@@ -1,46 +1,59 @@
-"""Select the flavour of TensorRT and the targets of an engine."""
+"""Select the flavour of TensorRT and the GPUs of an engine."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dsunet_export.errors import ExportError, MissingExtraError
 from dsunet_export.tensorrt.configuration import EngineOptions
-from dsunet_export.tensorrt.flavors import Kit, LocalGpus, Target, Wanted, load
+from dsunet_export.tensorrt.flavors import Hardware, Target, load, rtx_compute_capabilities, title
 from dsunet_export.tensorrt.gpus import find_gpu
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.message_text import quote
 
+if TYPE_CHECKING:
+    from dsunet_runtime.cuda import Gpu
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A selected flavour of TensorRT with its targets."""
-
-    kit: Kit
-    target: Target
-    reason: str
-    """Why this flavour was selected, as text."""
+_TURING = "7.5"
 
 
-def local_gpus() -> LocalGpus:
-    """Return the GPUs of this machine, or why CUDA cannot list them."""
-    from dsunet_runtime.cuda import find
+def choose_target(
+    gpus: Sequence[str] = (),
+    compute_capabilities: Sequence[str] = (),
+    *,
+    flavor: Flavor | None = None,
+    options: EngineOptions,
+) -> Target:
+    """Choose the flavor of TensorRT for an engine, and the GPUs that the engine is built for.
 
-    try:
-        return LocalGpus(find().gpus())
-    except BackendError as error:
-        return LocalGpus((), str(error))
+    Args:
+        gpus: Names of GPUs, such as `rtx4090`.  Without any, and without `compute_capabilities`,
+            the engine is for the GPU of this machine.
+        compute_capabilities: The same as numbers, such as `8.9`.
+        flavor: The flavor, or None for the first that is installed and can build this.
+        options: The options that the engine will be built with.
+
+    Returns:
+        What `build_engine` takes.
+
+    Raises:
+        ExportError: A name is unknown, or no installed flavor can build such an engine.
+    """
+    return choose(flavor, parse_hardware(gpus, compute_capabilities), options)
 
 
-def parse_wanted(gpus: Sequence[str], compute_capabilities: Sequence[str]) -> Wanted:
+def parse_hardware(gpus: Sequence[str], compute_capabilities: Sequence[str]) -> Hardware:
     """Parse GPU names and compute capabilities.  Raises ExportError for unknown ones."""
-    named = tuple(dict.fromkeys(find_gpu(text) for text in gpus))
+    named = dict.fromkeys(find_gpu(text) for text in gpus)
     numbers = {gpu.compute_capability for gpu in named}
     numbers |= {parse_compute_capability(text) for text in compute_capabilities}
-    return Wanted(tuple(sorted(numbers, key=float)), named)
+    return {
+        number: tuple(gpu.name for gpu in named if gpu.compute_capability == number)
+        for number in sorted(numbers, key=float)
+    }
 
 
 def parse_compute_capability(text: str) -> str:
@@ -55,71 +68,45 @@ def parse_compute_capability(text: str) -> str:
     return f"{match[1]}.{match[2]}"
 
 
-def choose_target(
-    gpus: Sequence[str] = (),
-    compute_capabilities: Sequence[str] = (),
-    *,
-    flavor: Flavor | None = None,
-    options: EngineOptions,
-) -> Choice:
-    """Choose the flavor of TensorRT for an engine, and the GPUs that the engine is built for.
+def local_gpu() -> Gpu | str:
+    """Return CUDA's first GPU on this machine, or the reason why there is none."""
+    from dsunet_runtime.cuda import find
 
-    Args:
-        gpus: Names of GPUs, such as `rtx4090`.  Without any, and without `compute_capabilities`,
-            the engine is for the GPUs of this machine.
-        compute_capabilities: The same as numbers, such as `8.9`.
-        flavor: The flavor, or None for the first that is installed and can build this.
-        options: The options that the engine will be built with.
-
-    Returns:
-        What `build_engine` takes.
-
-    Raises:
-        ExportError: A name is unknown, or no installed flavor can build such an engine.
-    """
-    return choose(flavor, parse_wanted(gpus, compute_capabilities), options)
+    try:
+        gpus = find().gpus()
+    except BackendError as error:
+        return str(error)
+    return gpus[0] if gpus else "CUDA finds none"
 
 
-def choose(flavor: Flavor | None, wanted: Wanted, options: EngineOptions) -> Choice:
-    """Select the requested flavour, or the first installed one that supports target and options.
+def choose(flavor: Flavor | None, requested: Hardware, options: EngineOptions) -> Target:
+    """Select the requested flavour, or the first installed one that supports GPUs and options.
 
     TensorRT for RTX is preferred: it needs no GPU, its engines run on several GPU models, and it
     builds in a fraction of the time.
 
     Raises MissingExtraError if no flavour, or not the requested one, is installed, and ExportError
-    with the reason if none supports target and options.
+    with the reason if none supports GPUs and options.
     """
-    here = local_gpus()
+    here = local_gpu()
     if flavor is not None:
-        kit = load(flavor)
-        return Choice(kit, _target(kit, wanted, options, here), "as requested")
-    kits = [load(flavor) for flavor in Flavor if _is_installed(flavor)]
-    if not kits:
+        load(flavor)
+        return Target(flavor, _HARDWARE[flavor](requested, here, options), "as requested")
+    installed = [flavor for flavor in Flavor if _is_installed(flavor)]
+    if not installed:
         raise MissingExtraError(
             "TensorRT is not installed: pip install 'dsunet[rtx]' for GeForce RTX and RTX "
             "workstation cards, or 'dsunet[tensorrt,cuda]' for the GPU of this machine"
         )
+    reason = "preferred" if len(installed) > 1 else "the installed one"
     refusals: list[str] = []
-    for kit in kits:
+    for flavor in installed:
         try:
-            target = _target(kit, wanted, options, here)
+            return Target(flavor, _HARDWARE[flavor](requested, here, options), reason)
         except ExportError as error:
             refusals.append(str(error))
-            continue
-        if refusals:
-            return Choice(kit, target, f"because {refusals[0]}")
-        return Choice(kit, target, "preferred" if len(kits) > 1 else "the installed one")
+            reason = f"because {error}"
     raise ExportError("; ".join(refusals))
-
-
-def _target(kit: Kit, wanted: Wanted, options: EngineOptions, here: LocalGpus) -> Target:
-    """Select the targets of a flavour.  Raises ExportError if it does not support the request."""
-    target = kit.target(wanted, here)
-    if options.timing_cache is not None:
-        kit.check_timing_cache()
-    if options.strip_weights:
-        kit.check_strip_weights(target, here)
-    return target
 
 
 def _is_installed(flavor: Flavor) -> bool:
@@ -128,3 +115,82 @@ def _is_installed(flavor: Flavor) -> bool:
     except (ImportError, OSError):
         return False
     return True
+
+
+def _rtx_hardware(requested: Hardware, here: Gpu | str, options: EngineOptions) -> Hardware:
+    """Return the requested hardware, which may be any supported one, on any machine.
+
+    Raises ExportError with the reason if TensorRT for RTX cannot build with these options.
+    """
+    if requested:
+        hardware = requested
+    elif isinstance(here, str):
+        raise ExportError(
+            f"this machine has no GPU to build for ({here}): name one with --gpu, for example "
+            f"`--gpu rtx4090` (`--gpu list` prints all)"
+        )
+    else:
+        hardware = {here.compute_capability: (here.name,)}
+    known = rtx_compute_capabilities(Flavor.RTX.load())
+    unknown = [
+        f"{number} ({', '.join(names)})" if names else number
+        for number, names in hardware.items()
+        if number not in known
+    ]
+    if unknown:
+        raise ExportError(
+            f"{title(Flavor.RTX)} does not build for {', '.join(unknown)}, only for "
+            f"{', '.join(known)}: leave it out, or use --flavor tensorrt on a machine with that GPU"
+        )
+    if _TURING in hardware and len(hardware) > 1:
+        others = ", ".join(number for number in hardware if number != _TURING)
+        raise ExportError(
+            f"an engine for Turing ({_TURING}) and later GPUs may be slower on the later ones, "
+            f"so NVIDIA advises against it: build one engine for {_TURING} and another for {others}"
+        )
+    if options.timing_cache is not None:
+        raise ExportError(
+            "--timing-cache is for --flavor tensorrt: TensorRT for RTX times no kernels while it "
+            "builds, because it selects them on the GPU that runs the engine"
+        )
+    if options.strip_weights and isinstance(here, str):
+        raise ExportError(
+            f"--strip-weights needs a GPU on this machine ({here}), because TensorRT for RTX "
+            f"compiles refittable engines with the CUDA driver: build on a machine with a GPU, or "
+            f"keep the weights"
+        )
+    if options.strip_weights and len(hardware) > 1:
+        raise ExportError(
+            f"with TensorRT for RTX, --strip-weights takes one compute capability, not "
+            f"{', '.join(hardware)}: build one engine for each, or keep the weights"
+        )
+    return hardware
+
+
+def _classic_hardware(requested: Hardware, here: Gpu | str, options: EngineOptions) -> Hardware:
+    """Return the local GPU, the only possible one: kernels are selected by timing them on it.
+
+    Raises ExportError if there is none, or if another one was requested.
+    """
+    if isinstance(here, str):
+        raise ExportError(
+            f"TensorRT builds on the target GPU itself, and this machine has none ({here}): build "
+            f"on a machine with that GPU, or use --flavor rtx (pip install 'dsunet[rtx]')"
+        )
+    number = here.compute_capability
+    others = [other for other in requested if other != number]
+    try:
+        known = find_gpu(here.name).name
+        others += [name for name in requested.get(number, ()) if name != known]
+    except ExportError:
+        pass  # a GPU that is not in the table may have any of the requested names
+    if others:
+        raise ExportError(
+            f"TensorRT builds for the GPU that it runs on, {here.name} ({number}), not for "
+            f"{', '.join(others)}: build on a machine with that GPU (CUDA_VISIBLE_DEVICES selects "
+            f"among several), or use --flavor rtx"
+        )
+    return {number: (here.name,)}
+
+
+_HARDWARE = {Flavor.RTX: _rtx_hardware, Flavor.TENSORRT: _classic_hardware}

@@ -1,18 +1,18 @@
-"""State of a GPU by NVML, without a CUDA context and without a Python binding."""
+"""State of a GPU by NVML, without a CUDA context.
+
+NVML is part of the driver, except on Jetson.  Each function returns None for what it cannot report.
+"""
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from dsunet_runtime.cuda.contract import Gpu
 
-_TEXT_LENGTH = 96
+T = TypeVar("T")
 
-# Constants of nvml.h.
-_CLOCK_SM, _TEMPERATURE_GPU = 1, 0
 _THROTTLING = {
     0x4: "power limit",
     0x8: "hardware slowdown",
@@ -21,14 +21,6 @@ _THROTTLING = {
     0x80: "external power brake",
 }
 """Bits of NVML's clock event reasons, without idle clocks and clocks set by users."""
-
-
-class _MemoryInfo(ctypes.Structure):
-    _fields_ = (
-        ("total", ctypes.c_ulonglong),
-        ("free", ctypes.c_ulonglong),
-        ("used", ctypes.c_ulonglong),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,58 +36,41 @@ class State:
 
 
 def driver_version() -> str | None:
-    """The driver's version, for example `580.95.05`; None if it is unknown."""
-    library = _library()
-    text = ctypes.create_string_buffer(_TEXT_LENGTH)
-    if library is None or library.nvmlSystemGetDriverVersion(text, _TEXT_LENGTH):
-        return None
-    return text.value.decode()
+    """The driver's version, for example `580.95.05`."""
+    return ask(lambda nvml: str(nvml.nvmlSystemGetDriverVersion()))
 
 
 def free_memory(gpu: Gpu) -> int | None:
-    """Free memory of a GPU in bytes; None if it is unknown."""
-    library, info = _library(), _MemoryInfo()
-    handle = _handle(library, gpu)
-    if library is None or handle is None:
-        return None
-    if library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(info)):
-        return None
-    return int(info.free)
+    """Free memory of a GPU in bytes."""
+    return ask(lambda nvml: int(nvml.nvmlDeviceGetMemoryInfo(_handle(nvml, gpu)).free))
 
 
 def state(gpu: Gpu) -> State | None:
-    """Read clock, power, temperature and throttling; None if any of them is unknown."""
-    library = _library()
-    handle = _handle(library, gpu)
-    if library is None or handle is None:
-        return None
-    clock, milliwatts, temperature = ctypes.c_uint(), ctypes.c_uint(), ctypes.c_uint()
-    reasons = ctypes.c_ulonglong()
-    refused = (
-        library.nvmlDeviceGetClockInfo(handle, _CLOCK_SM, ctypes.byref(clock)),
-        library.nvmlDeviceGetPowerUsage(handle, ctypes.byref(milliwatts)),
-        library.nvmlDeviceGetTemperature(handle, _TEMPERATURE_GPU, ctypes.byref(temperature)),
-        library.nvmlDeviceGetCurrentClocksThrottleReasons(handle, ctypes.byref(reasons)),
-    )
-    if any(refused):
-        return None
-    throttled = tuple(text for bit, text in _THROTTLING.items() if reasons.value & bit)
-    return State(clock.value, milliwatts.value / 1000, temperature.value, throttled)
+    """Clock, power, temperature and throttling; None if any of them is unknown."""
+
+    def read(nvml: Any) -> State:
+        handle = _handle(nvml, gpu)
+        reasons = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
+        return State(
+            nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
+            nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
+            nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
+            tuple(text for bit, text in _THROTTLING.items() if reasons & bit),
+        )
+
+    return ask(read)
 
 
-def _handle(library: ctypes.CDLL | None, gpu: Gpu) -> ctypes.c_void_p | None:
-    handle = ctypes.c_void_p()
-    bus_id = gpu.pci_bus_id.encode()
-    if library is None or library.nvmlDeviceGetHandleByPciBusId_v2(bus_id, ctypes.byref(handle)):
-        return None
-    return handle
+def ask(read: Callable[[Any], T]) -> T | None:
+    """Return what `read` reads with NVIDIA's `pynvml`; None if NVML is missing or refuses."""
+    import pynvml
 
-
-@functools.cache
-def _library() -> ctypes.CDLL | None:
-    """Load and initialise NVML once per process; None where it is missing (Jetson)."""
     try:
-        library = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
-    except OSError:
+        pynvml.nvmlInit()  # the first call loads the library, later ones are counted
+        return read(pynvml)
+    except pynvml.NVMLError:
         return None
-    return None if library.nvmlInit_v2() else library
+
+
+def _handle(nvml: Any, gpu: Gpu) -> Any:
+    return nvml.nvmlDeviceGetHandleByPciBusId(gpu.pci_bus_id)
