@@ -26,7 +26,7 @@ from gpu_frames import Frames, make_frames
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from dsunet_export.trace import run_on_meta
+from dsunet_export.macs import run_on_meta
 from dsunet_runtime.bench.roofline.branches import branch_of
 from dsunet_runtime.bench.roofline.ceiling import Ceiling
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 import torch
-
-PLACEHOLDER_ATTRIBUTE = "taken_out"
-"""Attribute under which a placeholder holds its block; omitted from names of nodes."""
 
 
 def name_after_modules(model: ir.Model) -> None:
@@ -26,88 +22,9 @@ def name_after_modules(model: ir.Model) -> None:
         node.name = _unused("/".join(filter(None, (module_path(node), node.op_type))), taken)
         for index, output in enumerate(node.outputs):
             if output.name not in fixed:
-                output.name = _output_name(node, index)
+                output.name = f"{node.name}:{index}" if index else node.name
     for value in list(graph.initializers.values()):
-        if value not in graph.inputs:
-            _rename_initializer(graph, value, _unused(_initializer_name(value), taken))
-
-
-@dataclass(frozen=True)
-class Body:
-    """Part of a graph: nodes, in order, that compute one value of some inputs."""
-
-    path: str
-    """Path of the traced module, with which names of its nodes may start."""
-    inputs: list[ir.Value]
-    nodes: list[ir.Node]
-    output: ir.Value
-
-
-def cut_body(graph: ir.Graph, path: str, inputs: list[str], output: str) -> Body:
-    """Find the nodes between named inputs and a named output of a graph, which is not changed.
-
-    `path` is the module that they come from.  Raises KeyError for a name that is not in the graph.
-    """
-    by_name = {value.name: value for value in (*graph.inputs, *graph.outputs)}
-    needed: set[ir.Node] = set()
-    open_ends = [by_name[output]]
-    while open_ends:
-        producer = open_ends.pop().producer()
-        if producer is not None and producer not in needed:
-            needed.add(producer)
-            open_ends.extend(value for value in producer.inputs if value is not None)
-    nodes = [node for node in graph if node in needed]
-    return Body(state_key(path), [by_name[name] for name in inputs], nodes, by_name[output])
-
-
-def remaining_nodes(graph: ir.Graph, bodies: list[Body]) -> list[ir.Node]:
-    """Return the nodes that remain after all bodies are inserted and the originals removed.
-
-    These are the nodes outside bodies, and those in bodies that they read, because equal nodes were
-    merged before.
-    """
-    in_bodies = {node for body in bodies for node in body.nodes}
-    staying: set[ir.Node] = set()
-    for node in reversed(list(graph)):
-        users = {use.node for output in node.outputs for use in output.uses()}
-        if node not in in_bodies or users & staying:
-            staying.add(node)
-    return [node for node in graph if node in staying]
-
-
-def insert_body(graph: ir.Graph, call: ir.Node, body: Body, taken: set[str]) -> None:
-    """Replace a placeholder node by copies of the nodes of `body`.
-
-    The new nodes get names that are not in `taken`, with the module path of the placeholder.
-    Raises ValueError if the body does not compute its output.
-    """
-    path = str(call.name).rpartition("/")[0]
-    values: dict[ir.Value | None, ir.Value | None] = {None: None}
-    values.update(zip(body.inputs, call.inputs, strict=True))
-    for node in body.nodes:
-        inner = str(node.name).rpartition("/")[0].removeprefix(body.path).strip(".")
-        module = f"{path}.{inner}" if inner else path
-        copy = ir.Node(
-            node.domain,
-            node.op_type,
-            # A value from outside the body is a constant that the whole graph shares.
-            [values.get(value, value) for value in node.inputs],
-            node.attributes.values(),
-            num_outputs=len(node.outputs),
-            version=node.version,
-            name=_unused(f"{module}/{node.op_type}", taken),
-        )
-        for index, original in enumerate(node.outputs):
-            output = copy.outputs[index]
-            output.name = _output_name(copy, index)
-            output.type, output.shape = original.type, original.shape
-            values[original] = output
-        graph.insert_before(call, copy)
-    result = values[body.output]
-    if result is None:
-        raise ValueError(f"{call.name}: the body has no output")
-    ir.convenience.replace_all_uses_with(call.outputs[0], result)
-    graph.remove(call, safe=True)
+        _rename_initializer(graph, value, _unused(_initializer_name(value), taken))
 
 
 def _initializer_name(value: ir.Value) -> str:
@@ -115,10 +32,6 @@ def _initializer_name(value: ir.Value) -> str:
         return state_key(str(value.name))
     readers = value.consumers()
     return f"{readers[0].name}.constant" if readers else "constant"
-
-
-def _output_name(node: ir.Node, index: int) -> str:
-    return str(node.name) if index == 0 else f"{node.name}:{index}"
 
 
 def fix_reshape_shapes(graph: ir.Graph) -> None:
@@ -170,12 +83,11 @@ def module_path(node: ir.Node) -> str:
 
 
 def state_key(name: str) -> str:
-    """Convert a name of the tracer to a key of DSUNet's state dict.
+    """Convert a name of the tracer, in `FramesGraph` or `TensorsGraph`, to a key of DSUNet's state.
 
-    Removes the wrappers around the traced model and the placeholders.
+    That is the name without the attribute under which they hold the network.
     """
-    bare = re.sub(r"^(module(\.|$))?(model(\.|$))?", "", name)
-    return ".".join(part for part in bare.split(".") if part != PLACEHOLDER_ATTRIBUTE)
+    return re.sub(r"^model(\.|$)", "", name)
 
 
 def _unused(name: str, taken: set[str]) -> str:

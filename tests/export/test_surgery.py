@@ -9,9 +9,7 @@ import onnx_ir as ir
 import pytest
 
 from dsunet_export.surgery import (
-    cut_body,
     fix_reshape_shapes,
-    insert_body,
     state_key,
     transpose_weights,
 )
@@ -121,42 +119,13 @@ class TestTransposeWeights:
         assert [node.op_type for node in model.graph] == ["Transpose"]
 
 
-class TestPutIn:
-    def test_a_body_in_two_places(self) -> None:
-        """scale(x, w) = relu(x · w) traced beside a graph that calls it twice."""
-        x, one, two = value("x", 2), weight("a.w", np.float32([2])), weight("b.w", np.float32([-1]))
-        inner_x, inner_w = value("Block0.x", 2), value("Block0.w", 1)
-        product = ir.node("Mul", [inner_x, inner_w], name="a.scale/Mul")
-        relu = ir.node("Relu", product.outputs, name="a/Relu")
-        first = ir.node("Block0", [x, one], domain="dsunet", name="a/Block0")
-        second = ir.node("Block0", [first.outputs[0], two], domain="dsunet", name="b/Block0")
-        total = ir.node("Add", [first.outputs[0], second.outputs[0]], name="Add")
-        relu.outputs[0].name = "Block0.y"
-        model = make_model(
-            [x, inner_x, inner_w],
-            [total.outputs[0], relu.outputs[0]],
-            [product, relu, first, second, total],
-            [one, two],
-        )
-        graph, taken = model.graph, {"a/Block0", "b/Block0", "Add", "b/Relu"}
-        body = cut_body(graph, "a", ["Block0.x", "Block0.w"], "Block0.y")
-        assert [node.op_type for node in body.nodes] == ["Mul", "Relu"]
-        for call in (first, second):
-            insert_body(graph, call, body, taken)
-        graph.outputs.pop()
-        del graph.inputs[1:]
-        graph.remove([relu, product], safe=True)
-        names = [node.name for node in graph]
-        assert names == ["a.scale/Mul", "a/Relu", "b.scale/Mul", "b/Relu_1", "Add"]
-        np.testing.assert_array_equal(run(model, x=np.float32([3, -1])), [6, 0])
-
-
 @pytest.mark.parametrize(
     ("name", "key"),
     [
-        ("module.model.heads.0", "heads.0"),
-        ("module.model", ""),
-        ("model.hiera.trunk.blocks.3.taken_out.attn", "hiera.trunk.blocks.3.attn"),
+        ("model.heads.0", "heads.0"),
+        ("model", ""),
+        ("models.0", "models.0"),
+        ("preprocess", "preprocess"),
         ("val_3", "val_3"),
     ],
 )

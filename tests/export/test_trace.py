@@ -15,13 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from dsunet import DSUNet, random_model
-from dsunet.encoders import build_hiera_encoder
-from dsunet_export import trace as tracing
 from dsunet_export.errors import ExportError
-from dsunet_export.graph import FramesGraph, TensorsGraph
+from dsunet_export.graph import TensorsGraph
 from dsunet_export.onnx import apply_rewrites
 from dsunet_export.trace import trace
-from dsunet_runtime.manifest import MaskForm
 from tests.export.helpers import SMALL, example, session
 
 BATCH = {"hiera": {0: "batch"}, "dino": {0: "batch"}}
@@ -29,7 +26,7 @@ BATCH = {"hiera": {0: "batch"}, "dino": {0: "batch"}}
 
 @pytest.fixture(scope="module")
 def model() -> DSUNet:
-    """With every rewrite: more kinds of blocks than the plain one."""
+    """With every rewrite."""
     model = random_model(SMALL)
     apply_rewrites(model, 0)
     return model
@@ -70,113 +67,15 @@ class TestNumbers:
         assert_close(run(graph, more), compute(module, more))
 
 
-class TestModuleIsGivenBack:
-    @pytest.fixture
-    def module(self, model: DSUNet) -> FramesGraph:
-        return FramesGraph(model, MaskForm.STRETCHED).eval()
+def test_what_pytorch_cannot_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise RuntimeError("no\n  such operator")
 
-    def check(self, module: nn.Module, raises: type[Exception] | None) -> None:
-        parts, state = dict(module.named_modules()), module.state_dict()
-        training = {name: part.training for name, part in parts.items()}
-        inputs = {"image": torch.zeros(1, 20, 30, 3, dtype=torch.uint8)}
-        if raises is None:
-            trace(module, inputs, "mask", {}, 20)
-        else:
-            with pytest.raises(raises):
-                trace(module, inputs, "mask", {}, 20)
-        after = dict(module.named_modules())
-        assert after.keys() == parts.keys()
-        assert all(after[name] is part for name, part in parts.items())
-        assert {name: part.training for name, part in after.items()} == training
-        assert module.state_dict().keys() == state.keys()
-        assert all(torch.equal(module.state_dict()[key], state[key]) for key in state)
-        assert not any(part._forward_hooks for part in after.values())
-
-    @pytest.mark.parametrize(
-        ("error", "raises"),
-        [(RuntimeError, ExportError), (KeyboardInterrupt, KeyboardInterrupt)],
-    )
-    def test_when_the_exporter_raises(
-        self,
-        module: FramesGraph,
-        error: type[BaseException],
-        raises: type[BaseException],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        def fail(*arguments: object, **options: object) -> None:
-            raise error
-
-        monkeypatch.setattr(torch.onnx, "export", fail)
-        self.check(module, raises=raises)
-
-    def test_when_the_module_itself_raises(
-        self, module: FramesGraph, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setitem(module.model.heads._modules, "2", nn.Conv2d(999, 1, 1))
-        self.check(module, raises=RuntimeError)
-
-    def test_when_all_goes_well(self) -> None:
-        class Encoder(nn.Module):
-            """The least that has blocks."""
-
-            def __init__(self) -> None:
-                super().__init__()
-                self.hiera = build_hiera_encoder(SMALL.hiera)
-
-            def forward(self, image: Tensor) -> Tensor:
-                x = image.float().mean((1, 2, 3))[:, None, None, None].expand(-1, 40, 40, 16)
-                result: Tensor = self.hiera.trunk.blocks[0](self.hiera.adapters[0](x)).flatten(1)
-                return result
-
-        self.check(Encoder().eval(), raises=None)
-
-
-class TwoBlocks(nn.Module):
-    """Two of Hiera's blocks with tensors of the same shapes."""
-
-    def __init__(self, windows: tuple[int, int]) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        plain = build_hiera_encoder(SMALL.hiera).trunk.blocks[0]
-        trunk = nn.Module()
-        trunk.blocks = nn.ModuleList(
-            type(plain)(dim=8, dim_out=8, num_heads=1, window_size=window) for window in windows
-        )
-        self.encoder = nn.Module()
-        self.encoder.trunk = trunk
-
-    def forward(self, x: Tensor) -> Tensor:
-        first, second = self.encoder.trunk.blocks
-        result: Tensor = second(first(x)).flatten(1)
-        return result
-
-
-class TestKinds:
-    def kinds(self, module: nn.Module) -> int:
-        inputs = {"x": torch.zeros(2, 16, 16, 8)}
-        with tracing._blocks_taken_out(module, inputs) as kinds:
-            return len(kinds)
-
-    def test_blocks_that_differ_in_weights_only_are_of_one_kind(self) -> None:
-        assert self.kinds(TwoBlocks((8, 8))) == 1
-
-    @pytest.mark.parametrize("windows", [(0, 8), (8, 0), (4, 8)])
-    def test_settings_that_no_shape_tells_of(self, windows: tuple[int, int]) -> None:
-        module = TwoBlocks(windows).eval()
-        assert self.kinds(module) == 2
-        inputs = {"x": torch.randn(2, 16, 16, 8)}
-        graph = trace(module, inputs, "y", {"x": {0: "batch"}}, 20)
-        assert_close(run(graph, inputs), compute(module, inputs))
-
-    def test_settings_deep_inside(self) -> None:
-        module = TwoBlocks((8, 8))
-        first, second = module.encoder.trunk.blocks
-        second.norm2.eps = 0.5
-        assert self.kinds(module) == 2
-        first.norm2.eps = 0.5
-        assert self.kinds(module) == 1
-        first.mlp.act = nn.ReLU()
-        assert self.kinds(module) == 2
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    message = f"PyTorch {torch.__version__} cannot trace the model at opset 20: no such operator"
+    with pytest.raises(ExportError) as raised:
+        trace(nn.ReLU(), {"input": torch.zeros(2)}, "result", {}, 20)
+    assert str(raised.value) == message
 
 
 class TestNames:
@@ -219,7 +118,7 @@ class TestFile:
         data = ir.to_proto(graph).SerializeToString()
         for text in (Path(__file__).parents[2], Path(torch.__file__).parents[1], Path.home()):
             assert str(text).encode() not in data
-        for text in (b"site-packages", b"Traceback", b"taken_out"):
+        for text in (b"site-packages", b"Traceback"):
             assert text not in data
         values = (*graph.graph.inputs, *graph.graph.initializers.values())
         for part in (graph, graph.graph, *graph.graph, *values):

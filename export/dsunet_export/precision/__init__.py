@@ -1,12 +1,13 @@
 """Conversion of float32 graphs to strongly typed float16 or bfloat16.
 
-rules             the nodes that always stay in float32
-magnitudes        the largest values on sample images, to find nodes that would overflow
-narrow            the conversion of the remaining nodes
-emulate_rounding  the converted graph with its rounding emulated in float32
-verification      the comparison of the result with the model
-reduction         the steps of the conversion of a graph
-conversion        the conversion of an artifact's file
+rules              the nodes that always stay in float32
+tensor_statistics  numbers computed of tensors on sample images, by added outputs
+magnitudes         the largest values on sample images, to find nodes that would overflow
+narrow             the conversion of the remaining nodes
+emulate_rounding   the converted graph with its rounding emulated in float32
+verification       the comparison of the result with the model
+reduction          the steps of the conversion of a graph
+conversion         the conversion of an artifact's file
 """
 
 from dsunet_export.precision.conversion import convert_file

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dsunet_export.errors import ExportError
-from dsunet_export.precision.narrow import array_of, insert_where_made
-from dsunet_export.precision.session import compute_logits
+from dsunet_export.precision.narrow import array_of
+from dsunet_export.precision.tensor_statistics import TensorStatistics, compute_statistics
 from dsunet_export.precision.types import SELECTS, is_float
 from dsunet_export.probes import GraphInputs, Probe
-from dsunet_runtime.backends import Tensors
 from dsunet_runtime.manifest import Peak
 
 
@@ -48,24 +47,29 @@ def measure(
     Also returns the logits S×S for each image.  The model is not changed; a temporary copy is
     written to `folder`.  Raises ExportError if one of the values or logits is not finite.
     """
-    wanted = {str(source.name) for value in values for source in sources(value)}
-    instrumented = model.clone()
-    tensors = _add_extremes(instrumented.graph, wanted)
-    results = compute_logits(instrumented, map(inputs.prepare, probes), folder)
-    for probe, result in zip(probes, results, strict=True):
-        _check_finite(tensors, result, probe)
+    names = {str(source.name) for value in values for source in sources(value)}
+    # The sum shows NaN, which ONNX Runtime's ReduceMax and ReduceMin ignore.
+    operators = ("ReduceMax", "ReduceMin", "ReduceSum")
+    statistics = compute_statistics(model, names, operators, probes, inputs, folder)
+    for index, probe in enumerate(probes):
+        _check_finite(statistics, index, probe)
     peaks = {}
-    for name, outputs in tensors.items():
-        found = [max(abs(float(result[o])) for o in outputs[:2]) for result in results]
-        worst = int(np.argmax(found))
-        peaks[name] = Peak(name, found[worst], probes[worst].label)
-    return Magnitudes(peaks), [result["logits"][0, 0] for result in results]
+    for name, found in statistics.tensors.items():
+        extremes = zip(found["ReduceMax"], found["ReduceMin"], strict=True)
+        magnitudes = [max(abs(highest), abs(lowest)) for highest, lowest in extremes]
+        worst = int(np.argmax(magnitudes))
+        peaks[name] = Peak(name, magnitudes[worst], probes[worst].label)
+    return Magnitudes(peaks), statistics.logits
 
 
-def _check_finite(tensors: dict[str, list[str]], result: Tensors, probe: Probe) -> None:
-    """Raise ExportError with the first tensor, in graph order, that is not finite."""
-    for name, outputs in {**tensors, "the logits": ["logits"]}.items():
-        if not all(np.isfinite(result[output]).all() for output in outputs):
+def _check_finite(statistics: TensorStatistics, index: int, probe: Probe) -> None:
+    """Raise ExportError with the first tensor, in graph order, that is not finite on an image."""
+    found: dict[str, ArrayLike] = {
+        name: [numbers[index] for numbers in by_operator.values()]
+        for name, by_operator in statistics.tensors.items()
+    }
+    for name, numbers in {**found, "the logits": statistics.logits[index]}.items():
+        if not np.isfinite(numbers).all():
             raise ExportError(
                 f"{name} is not finite on {probe.label}, in float32: check the checkpoint and that "
                 f"image; another precision cannot fix this"
@@ -86,29 +90,6 @@ def sources(value: ir.Value) -> set[ir.Value]:
         else:
             open_ends.extend(filter(is_float, producer.inputs))
     return found
-
-
-def _add_extremes(graph: ir.Graph, names: set[str]) -> dict[str, list[str]]:
-    """Add maximum, minimum and sum of the named activations as outputs.
-
-    The sum shows NaN, which ONNX Runtime's ReduceMax and ReduceMin ignore.
-    """
-    computed = [output for node in graph for output in node.outputs]
-    tensors = {}
-    for value in (*graph.inputs, *computed):
-        if value.name not in names:
-            continue
-        nodes = [
-            ir.node(op_type, [value], {"keepdims": 0}, name=f"{value.name}.{op_type}")
-            for op_type in ("ReduceMax", "ReduceMin", "ReduceSum")
-        ]
-        insert_where_made(graph, value, nodes)
-        for node in nodes:
-            output = node.outputs[0]
-            output.name, output.dtype, output.shape = node.name, ir.DataType.FLOAT, ir.Shape([])
-            graph.outputs.append(output)
-        tensors[str(value.name)] = [str(node.name) for node in nodes]
-    return tensors
 
 
 def _largest_weight(value: ir.Value) -> float:
