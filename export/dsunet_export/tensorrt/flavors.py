@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dsunet_export.errors import ExportError, MissingExtraError
 from dsunet_export.tensorrt.gpus import NamedGpu, find_gpu
+from dsunet_runtime.extras import install_command
 from dsunet_runtime.flavor import Flavor, rtx_name, typed_network
 
 if TYPE_CHECKING:
@@ -218,12 +219,12 @@ def load(flavor: Flavor) -> Kit:
         return kit(flavor.load())
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{flavor.title} is not installed: pip install 'dsunet[{kit.extras}]'"
+            f"{flavor.title} is not installed: {install_command(kit.extras)}"
         ) from error
     except (ImportError, OSError) as error:
         raise ExportError(
             f"{flavor.title} is installed but does not load ({error}): install it again with "
-            f"`pip install --force-reinstall 'dsunet[{kit.extras}]'`"
+            f"`{install_command(kit.extras)} --force-reinstall`"
         ) from error
 
 

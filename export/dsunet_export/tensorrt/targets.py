@@ -11,6 +11,7 @@ from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.flavors import Kit, LocalGpus, Target, Wanted, load
 from dsunet_export.tensorrt.gpus import find_gpu
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.extras import install_command
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.message_text import quote
 
@@ -96,8 +97,8 @@ def choose(flavor: Flavor | None, wanted: Wanted, options: EngineOptions) -> Cho
     kits = [load(flavor) for flavor in Flavor if _is_installed(flavor)]
     if not kits:
         raise MissingExtraError(
-            "TensorRT is not installed: pip install 'dsunet[rtx]' for GeForce RTX and RTX "
-            "workstation cards, or 'dsunet[tensorrt,cuda]' for the GPU of this machine"
+            f"TensorRT is not installed: {install_command('rtx')} for GeForce RTX and RTX "
+            f"workstation cards, or {install_command('tensorrt,cuda')} for the GPU of this machine"
         )
     refusals: list[str] = []
     for kit in kits:
