@@ -36,6 +36,7 @@ from dsunet_runtime.backends.onnxruntime import check_provider
 from dsunet_runtime.bench.workload import Call
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.extras import install_command
 from dsunet_runtime.flavor import Flavor, rtx_name
 from dsunet_runtime.provider import Provider
 
@@ -77,7 +78,7 @@ def left_out(gpu: Gpu) -> dict[str, str]:
     try:
         known = dir(Flavor.RTX.load().ComputeCapability)
     except ImportError:
-        found["tensorrt"] = "TensorRT for RTX is not installed: pip install 'dsunet[rtx]'"
+        found["tensorrt"] = f"TensorRT for RTX is not installed: {install_command('rtx')}"
     else:
         if rtx_name(gpu.compute_capability) not in known:
             found["tensorrt"] = f"TensorRT for RTX builds no engine for the {gpu.name}"

@@ -6,7 +6,6 @@ raise MissingExtraError if it is not installed.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 from dsunet.config import DSUNetConfig, Injection
@@ -21,6 +20,7 @@ from dsunet.errors import (
     TrainingError,
 )
 from dsunet_runtime import __version__ as __version__
+from dsunet_runtime.extras import lazy_names
 
 if TYPE_CHECKING:
     from dsunet.checkpoint import load_model, save_model
@@ -66,16 +66,7 @@ _NEED_TORCH = {
 
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and miss no misspelt name
-
-    def __getattr__(name):
-        if name not in _NEED_TORCH:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        try:
-            value = getattr(importlib.import_module(_NEED_TORCH[name]), name)
-        except ModuleNotFoundError as error:
-            raise MissingExtraError.of(error, "torch") from error
-        globals()[name] = value
-        return value
+    __getattr__ = lazy_names(__name__, _NEED_TORCH, "torch", MissingExtraError)
 
 
 def __dir__() -> list[str]:

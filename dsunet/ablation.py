@@ -128,7 +128,7 @@ def _refuse_other_options(run: TrainingOptions) -> None:
     folder = RunFolder(run.output)
     if not folder.config.exists():
         return
-    begun = TrainingOptions.from_dict(folder.read_config()["options"])
+    begun = folder.read_config().options
     run = run.absolute()
     fields = [field.name for field in dataclasses.fields(run) if field.name != "output"]
     names = sorted(name for name in fields if getattr(begun, name) != getattr(run, name))
@@ -144,7 +144,7 @@ def _is_finished(run: TrainingOptions) -> bool:
     folder = RunFolder(run.output)
     if not (folder.state.exists() and folder.checkpoint.exists()):
         return False
-    return saved_position(folder.state, folder.read_config()["run"]).epoch >= run.epochs
+    return saved_position(folder.state, folder.read_config().run).epoch >= run.epochs
 
 
 def _train_on(run: TrainingOptions, report: ProgressReport) -> None:
@@ -156,7 +156,7 @@ def _train_on(run: TrainingOptions, report: ProgressReport) -> None:
 
 def _refuse_other_data(runs: Iterable[TrainingOptions]) -> None:
     """Raise TrainingError if the networks were trained on different images or masks."""
-    data = {run.output: RunFolder(run.output).read_config()["data"]["sha256"] for run in runs}
+    data = {run.output: RunFolder(run.output).read_config().data.sha256 for run in runs}
     first, *others = data
     for other in others:
         if data[other] != data[first]:

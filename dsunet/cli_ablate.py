@@ -16,6 +16,7 @@ from dsunet.errors import EvaluationError
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import as_wrong_usage, folder_to_write
+from dsunet_runtime.plain_values import decode, encode
 
 _OWN = ("resume", "injection", "checkpoint")
 """Options of `dsunet train` that an ablation sets itself."""
@@ -97,4 +98,4 @@ def _training_options(own: typer.Context, output: Path) -> TrainingOptions:
         )
     options = options_from({**given, "output": output})
     # Older versions of Typer leave paths and choices as text here.
-    return TrainingOptions.from_dict(options.to_dict())
+    return decode(TrainingOptions, encode(options), exact=True)

@@ -20,6 +20,7 @@ from dsunet_runtime.command_options import (
     file_to_write,
     integer,
 )
+from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.message_text import readable
 
 if TYPE_CHECKING:
@@ -129,13 +130,11 @@ def explain(
     if preset is not None:
         with as_wrong_usage(ConfigError):
             DSUNetConfig.preset(preset)
-    try:
+    with needs_extra("train", MissingExtraError):
         from dsunet.checkpoint import load_model
         from dsunet.explain.figure import Level, write_figure
         from dsunet.explain.maps import Weights, feature_maps, open_encoders
         from dsunet.explain.projections import embed, principal_colours
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error, "train") from error
     from dsunet.data.files import decode_file
     from dsunet_runtime.jobs import make_folder
     from dsunet_runtime.progress import StatusLine

@@ -11,10 +11,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from dsunet.config_fields import check_ranges, from_dict, number
+from dsunet.config_fields import check_ranges, number
 from dsunet.errors import ConfigError
 from dsunet.parameters import count_parameters
 from dsunet_runtime.message_text import quote
+from dsunet_runtime.plain_values import FieldError, decode
 
 TIMM_PREFIX = "timm:"
 """Prefix of a weight source that is a model name of timm's hub instead of a file."""
@@ -215,7 +216,10 @@ class DSUNetConfig:
         Raises ConfigError if a field is missing, unknown or of another type, or if the
         configuration is inconsistent.
         """
-        return from_dict(cls, values, "the configuration")
+        try:
+            return decode(cls, values, exact=True)
+        except FieldError as error:
+            raise ConfigError(f"the configuration is not valid: {error}") from error
 
 
 _VIT_B = DinoConfig(embed_dim=768, depth=12, num_heads=12)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dsunet.config import DinoConfig, HieraConfig
 from dsunet.errors import MissingExtraError
+from dsunet_runtime.extras import install_command
 
 
 class Adapter(nn.Module):
@@ -112,7 +113,7 @@ def _hiera_class() -> Any:
         return _import_hiera()
     spec = importlib.util.find_spec("sam2")
     if spec is None or spec.submodule_search_locations is None:
-        raise MissingExtraError("sam2 is not installed: pip install 'dsunet[torch]'")
+        raise MissingExtraError(f"sam2 is not installed: {install_command('torch')}")
     stand_in = ModuleType("sam2")
     stand_in.__path__ = list(spec.submodule_search_locations)
     sys.modules["sam2"] = stand_in

@@ -12,7 +12,6 @@ DSUNetError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
 _LISTED = 20
 
@@ -42,13 +41,7 @@ class EvaluationError(DSUNetError):
 
 
 class MissingExtraError(DSUNetError):
-    """An optional dependency is missing; the message holds the install command."""
-
-    @classmethod
-    def of(cls, error: ModuleNotFoundError, extra: str) -> Self:
-        """The error for a package that cannot be imported, and the extra that installs it."""
-        missing = (error.name or "").split(".")[0]
-        return cls(f"{missing} is not installed: pip install 'dsunet[{extra}]'")
+    """An optional dependency is missing; the message has the command that installs it."""
 
 
 def listed(line: str, items: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import json
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from dsunet.checksum import PLACEHOLDER
 from dsunet.config import DSUNetConfig
@@ -18,13 +18,13 @@ from dsunet.errors import CheckpointError, ConfigError
 from dsunet.pretrained import ENCODER_PREFIXES
 from dsunet.weight_files import WeightFile
 from dsunet_runtime.json_text import parse_object
-from dsunet_runtime.message_text import printable, quote, reason, shorten
+from dsunet_runtime.message_text import printable, reason
+from dsunet_runtime.plain_values import decode, encode
 
 METADATA_KEY = "dsunet"
 FORMAT_VERSION = 2
 _WITHOUT_CHECKSUM = 1
 
-_FIELDS = {"format_version", "config", "content", "encoders"}
 _CHECKSUM = "checksum"
 
 
@@ -49,6 +49,7 @@ class Header:
     content: Content
     encoders: dict[str, str]
     """Content hashes of the encoders, by the names of `ENCODER_PREFIXES`."""
+    format_version: int = FORMAT_VERSION
 
     @classmethod
     def read(cls, file: WeightFile) -> Self | None:
@@ -60,13 +61,14 @@ class Header:
             return None
         try:
             document = parse_object(file.metadata[METADATA_KEY])
+            document.pop(_CHECKSUM, None)
             version = document.get("format_version", FORMAT_VERSION)
             if version not in (FORMAT_VERSION, _WITHOUT_CHECKSUM):
                 raise CheckpointError(
                     f"{file.path} has format version {printable(version, 20)}, but this dsunet "
                     f"reads up to version {FORMAT_VERSION}: update dsunet"
                 )
-            header = cls._from_document(document)
+            header = decode(cls, document, exact=True)
         except (ConfigError, ValueError) as error:
             raise CheckpointError(f"{file.path} has damaged metadata: {reason(error)}") from error
         if version == FORMAT_VERSION and not file.is_verified:
@@ -75,28 +77,4 @@ class Header:
 
     def to_text(self) -> str:
         """The document as JSON, with a placeholder for the checksum."""
-        return json.dumps(
-            {
-                _CHECKSUM: PLACEHOLDER,
-                "format_version": FORMAT_VERSION,
-                "config": self.config.to_dict(),
-                "content": self.content.value,
-                "encoders": self.encoders,
-            }
-        )
-
-    @classmethod
-    def _from_document(cls, document: dict[str, Any]) -> Self:
-        """Read a document.  Raises ValueError or ConfigError if it is invalid."""
-        if missing := _FIELDS - document.keys():
-            raise ValueError(f"it lacks {shorten(sorted(missing), 4)}")
-        if unknown := document.keys() - _FIELDS - {_CHECKSUM}:
-            raise ValueError(f"it has unknown fields: {shorten(sorted(unknown))}")
-        encoders = document["encoders"]
-        if not isinstance(encoders, dict) or not all(isinstance(h, str) for h in encoders.values()):
-            raise ValueError("its encoders have no hashes")
-        content = document["content"]
-        if content not in list(Content):
-            known = " or ".join(Content)
-            raise ValueError(f"its content is {quote(content)}, not {known}")
-        return cls(DSUNetConfig.from_dict(document["config"]), Content(content), encoders)
+        return json.dumps({_CHECKSUM: PLACEHOLDER} | encode(self))

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 import dsunet_runtime
+from dsunet_runtime.extras import install_command
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -255,7 +256,7 @@ def test_a_missing_package_of_the_export_is_named_with_its_extra() -> None:
         "except dsunet_export.MissingExtraError as error:\n    print(error)"
     )
     line = subprocess.check_output([sys.executable, "-c", code], text=True)
-    assert line == "torch is not installed: pip install 'dsunet[export]'\n"
+    assert line == f"torch is not installed: {install_command('export')}\n"
 
 
 def test_the_demo_uses_the_declared_api_of_the_export() -> None:

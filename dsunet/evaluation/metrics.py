@@ -18,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsunet.errors import EvaluationError, MissingExtraError
+from dsunet_runtime.extras import needs_extra
 
-try:
+with needs_extra("evaluate", MissingExtraError):
     import py_sod_metrics as sod
     from py_sod_metrics.utils import prepare_data
-except ModuleNotFoundError as error:
-    raise MissingExtraError.of(error, "evaluate") from error
 
 Curve = NDArray[np.float64]
 """256 values, for the thresholds 255, 254, ... 0 of the stretched prediction."""

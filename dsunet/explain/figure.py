@@ -7,20 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from dsunet.errors import MissingExtraError
 from dsunet.explain.maps import FeatureMap
 from dsunet.explain.projections import Colours, Embedding
 from dsunet_runtime.output_files import write_whole
-
-try:
-    from matplotlib.axes import Axes
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-except ModuleNotFoundError as error:
-    raise MissingExtraError("matplotlib is not installed: pip install 'dsunet[train]'") from error
 
 _PANEL = 2.6  # inches
 _DPI = 110

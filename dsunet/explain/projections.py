@@ -6,15 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from dsunet.errors import MissingExtraError
-
-try:
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # sklearn's
-except ModuleNotFoundError as error:
-    raise MissingExtraError("scikit-learn is not installed: pip install 'dsunet[train]'") from error
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # sklearn's
 
 _PERCENTILES = (1, 99)
 _TSNE_CHANNELS = 50  # as t-SNE's authors do: less noise in the distances, and faster

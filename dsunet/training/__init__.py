@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dsunet.errors import MissingExtraError
 from dsunet.training.options import TrainingOptions
+from dsunet_runtime.extras import needs_extra
 
 if TYPE_CHECKING:
     from dsunet.training.progress_report import ProgressReport
@@ -71,8 +72,6 @@ def resume(
 
 
 def _run() -> ModuleType:
-    try:
+    with needs_extra("train", MissingExtraError):
         from dsunet.training import run
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error, "train") from error
     return run

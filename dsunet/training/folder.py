@@ -6,21 +6,52 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dsunet.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
-from dsunet.errors import TrainingError
+from dsunet.config import DSUNetConfig
+from dsunet.errors import ConfigError, TrainingError
+from dsunet.training.options import TrainingOptions
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES, parse_object
 from dsunet_runtime.message_text import printable, reason
 from dsunet_runtime.output_files import write_whole
+from dsunet_runtime.plain_values import FieldError, decode, encode
 
 CONFIG_VERSION = 2
 
 Row = dict[str, float]
 """A line of log.csv, by column."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """The images and masks of a run."""
+
+    pairs: int
+    val_pairs: int
+    sha256: str
+    """`TrainingData.sha256`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """The content of config.json: all that a run depends on."""
+
+    run: str
+    """Random identifier of the run, in hexadecimal digits."""
+    options: TrainingOptions
+    model: DSUNetConfig
+    data: RunData
+    encoders: dict[str, str]
+    """Content hashes of the encoders (`pretrained.encoder_hashes`), if weights came from files."""
+    checkpoint_sha256: str | None
+    versions: dict[str, str]
+    """Versions of Python and of packages, by name."""
+    lengthened: tuple[dict[str, int], ...] = ()
+    """For each change of `--epochs`: `from` and `to`, and the position at `epoch` and `step`."""
 
 
 class RunFolder:
@@ -37,7 +68,7 @@ class RunFolder:
         self.overlays = path / "overlays"
         self.tensorboard = path / "tensorboard"
 
-    def start(self, config: dict[str, Any]) -> None:
+    def start(self, config: RunConfig) -> None:
         """Create the folder and write config.json.
 
         Raises TrainingError if the folder already has a run or cannot be created.
@@ -50,11 +81,10 @@ class RunFolder:
             raise TrainingError(f"{self.path} cannot be created: {reason(error)}") from error
         self.write_config(config)
 
-    def write_config(self, config: dict[str, Any]) -> None:
+    def write_config(self, config: RunConfig) -> None:
         """Write config.json.  Raises TrainingError if it cannot be written."""
         first = {"checksum": PLACEHOLDER, "version": CONFIG_VERSION}
-        others = {name: value for name, value in config.items() if name not in first}
-        text = json.dumps(first | others, indent=2, allow_nan=False) + "\n"
+        text = json.dumps(first | encode(config), indent=2, allow_nan=False) + "\n"
         try:
             write_with_checksum(self.config, lambda beside: beside.write_text(text))
         except OutputError as error:
@@ -68,7 +98,7 @@ class RunFolder:
                 "another folder"
             )
 
-    def read_config(self) -> dict[str, Any]:
+    def read_config(self) -> RunConfig:
         """Read config.json.  Raises TrainingError if it cannot be read, is damaged or too new."""
         try:
             checksum = verify_checksum(self.config)
@@ -100,10 +130,16 @@ class RunFolder:
                 f"{self.config} is damaged: its content does not match its checksum; restore it, "
                 "or set the checksum to null if you edited the file"
             )
-        for name, kind in {"run": str, "options": dict, "data": dict, "versions": dict}.items():
-            if not isinstance(document.get(name), kind):
-                raise TrainingError(f"{self.config} is damaged: it lacks {name}")
-        return document
+        values = {"lengthened": []} | document
+        for name in ("checksum", "version"):
+            values.pop(name, None)
+        try:
+            return decode(RunConfig, values, exact=True)
+        except (FieldError, TrainingError, ConfigError) as error:
+            raise TrainingError(
+                f"{self.config} does not describe a run: {reason(error)}; restore it, or resume "
+                "the run with the dsunet that started it"
+            ) from error
 
     def write_log(self, rows: Sequence[Row]) -> None:
         """Write log.csv atomically."""

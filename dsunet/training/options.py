@@ -6,22 +6,18 @@ import dataclasses
 import enum
 import math
 import os
-import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from typing import Any, Self
 
 from dsunet.config import TIMM_PREFIX, DSUNetConfig
 from dsunet.device import Device
-from dsunet.errors import ConfigError, TrainingError
-from dsunet_runtime.message_text import printable, quote, reason
+from dsunet.errors import TrainingError
+from dsunet_runtime.message_text import printable
+from dsunet_runtime.plain_values import SystemText
 
 _MAX_COUNT = 1_000_000_000
 _MAX_SEED = 2**63 - 1  # PyTorch's generators take 64 bits
-
-_BYTES = "bytes"
-_JSON_TYPES: dict[Any, Any] = {bool: bool, int: int, float: (int, float)}
-"""JSON types of the fields that are not text."""
 
 
 class Precision(enum.StrEnum):
@@ -51,7 +47,7 @@ class TrainingOptions:
     checkpoint: Path | None = None
     """Checkpoint to start from; by default, trained weights are randomly initialised."""
     sam2: Path | None = None
-    dinov2: str | None = None
+    dinov2: SystemText | None = None
     train_encoders: bool = False
 
     epochs: int = 50
@@ -163,23 +159,6 @@ class TrainingOptions:
         datasets = tuple(path.absolute() for path in self.datasets)
         return dataclasses.replace(self, datasets=datasets, **changes)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to plain values for JSON; `from_dict` reads them."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {name: _plain(value) for name, value in values.items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read the values that `to_dict` returned.  Raises TrainingError if they are invalid."""
-        hints = get_type_hints(cls)
-        names = [field.name for field in dataclasses.fields(cls)]
-        try:
-            return cls(**{name: _read(hints[name], values[name]) for name in names})
-        except KeyError as error:
-            raise TrainingError(f"the options are damaged: {error} is missing") from error
-        except (TypeError, ValueError, AttributeError, ConfigError) as error:
-            raise TrainingError(f"the options are damaged: {reason(error)}") from error
-
 
 def _check_source(
     images: Path | None, masks: Path | None, datasets: tuple[Path, ...], *names: str
@@ -195,43 +174,3 @@ def _require(holds: bool, options: TrainingOptions, name: str, range_: str) -> N
     if not holds:
         option, value = "--" + name.replace("_", "-"), printable(getattr(options, name), 40)
         raise TrainingError(f"{option} is {value}: it must be {range_}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, DSUNetConfig):
-        return value.to_dict()
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return _plain_text(os.fspath(value)) if isinstance(value, str | Path) else value
-
-
-def _plain_text(text: str) -> str | dict[str, str]:
-    """A text or path unchanged, or a path that is not valid UTF-8 as its bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return {_BYTES: os.fsencode(text).hex()}
-    return text
-
-
-def _read(hint: Any, value: Any) -> Any:
-    """Convert a value from JSON to the type of its field.  Raises ValueError or TypeError."""
-    if get_origin(hint) is types.UnionType:
-        if value is None:
-            return None
-        hint = get_args(hint)[0]
-    if get_origin(hint) is tuple:
-        of, *others = get_args(hint)
-        if not isinstance(value, list) or (
-            Ellipsis not in others and len(value) != 1 + len(others)
-        ):
-            raise ValueError(f"{quote(value)} is not a list of the right length")
-        return tuple(_read(of, item) for item in value)
-    if hint is DSUNetConfig:
-        return DSUNetConfig.from_dict(value)
-    if isinstance(value, dict) and value.keys() == {_BYTES}:
-        value = os.fsdecode(bytes.fromhex(value[_BYTES]))
-    is_bool = isinstance(value, bool)
-    if is_bool is not (hint is bool) or not isinstance(value, _JSON_TYPES.get(hint, str)):
-        raise ValueError(f"{quote(value)} is not of type {hint.__name__}")
-    return hint(value)

@@ -6,11 +6,10 @@ import contextlib
 import dataclasses
 import functools
 import os
-import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -21,7 +20,7 @@ from dsunet.training.data import TrainingData, find_data
 from dsunet.training.description import check_unchanged, describe
 from dsunet.training.faults import last_line, named_faults, resumable
 from dsunet.training.feature_extraction import extract_features
-from dsunet.training.folder import RunFolder
+from dsunet.training.folder import RunConfig, RunFolder
 from dsunet.training.loop import Training
 from dsunet.training.model import starting_model
 from dsunet.training.options import Precision, TrainingOptions
@@ -58,7 +57,7 @@ def resume(
     """See `dsunet.training.resume`."""
     folder = RunFolder(path)
     config = folder.read_config()
-    begun = TrainingOptions.from_dict(config["options"])
+    begun = config.options
     if epochs is not None and epochs < begun.epochs:
         raise TrainingError(
             f"{path} is a run of {begun.epochs} epochs: --epochs can only increase that"
@@ -69,7 +68,7 @@ def resume(
         workers=begun.workers if workers is None else workers,
     )
     data = find_data(options)
-    if data.sha256 != config["data"].get("sha256"):
+    if data.sha256 != config.data.sha256:
         raise TrainingError(
             f"the images or masks have changed since {path} was started: restore them, or start a "
             "new run"
@@ -82,7 +81,7 @@ def _launch(
     data: TrainingData,
     folder: RunFolder,
     report: ProgressReport,
-    config: dict[str, Any] | None,
+    config: RunConfig | None,
 ) -> None:
     if options.tensorboard:
         check_tensorboard_folder(folder.path)
@@ -106,7 +105,7 @@ def _run(
     data: TrainingData,
     folder: RunFolder,
     report: ProgressReport,
-    config: dict[str, Any] | None,
+    config: RunConfig | None,
 ) -> None:
     """Train in one process; `config` is that of a run to resume."""
     with (
@@ -122,12 +121,12 @@ def _run(
         cache = extract_features(fabric, options, model, data, report)
         if options.checkpointing:
             recompute_blocks(model)
-        begun = config or {"run": uuid.uuid4().hex, **found}
-        training = Training(fabric, options, model, data, folder, begun["run"], report, cache)
+        run = (config or found).run
+        training = Training(fabric, options, model, data, folder, run, report, cache)
         if fabric.is_global_zero:
             if config is None:
-                folder.start(begun)
-            elif options.to_dict() != config["options"]:
+                folder.start(found)
+            elif options != config.options:
                 _record_changes(config, options, training.position, folder, report)
         fabric.barrier()
         with resumable(folder):
@@ -135,23 +134,23 @@ def _run(
 
 
 def _record_changes(
-    config: dict[str, Any],
+    config: RunConfig,
     options: TrainingOptions,
     position: Position,
     folder: RunFolder,
     report: ProgressReport,
 ) -> None:
     """Record the changed options of a resumed run, and their position, in config.json."""
-    before, epochs = config["options"]["epochs"], options.epochs
+    before, epochs = config.options.epochs, options.epochs
     if epochs != before:
         change = {"from": before, "to": epochs, "epoch": position.epoch, "step": position.step}
-        config = {**config, "lengthened": [*config.get("lengthened", []), change]}
+        config = dataclasses.replace(config, lengthened=(*config.lengthened, change))
         rate = learning_rate(options, position.epoch, 0, 1)
         report.say(
             f"lengthened from {before} to {epochs} epochs: the learning rate continues at "
             f"{rate:.2e}, on the cosine schedule of {epochs} epochs"
         )
-    folder.write_config({**config, "options": options.to_dict()})
+    folder.write_config(dataclasses.replace(config, options=options))
 
 
 def make_fabric(options: TrainingOptions) -> Fabric:

@@ -10,6 +10,7 @@ from dsunet.errors import MissingExtraError, TrainingError
 from dsunet.training.folder import Row
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import OutputError
+from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.files import is_unicode
 from dsunet_runtime.message_text import reason
 
@@ -18,10 +19,8 @@ _T = TypeVar("_T")
 
 def require_tensorboard() -> None:
     """Raise MissingExtraError if the package is not installed."""
-    try:
+    with needs_extra("tensorboard", MissingExtraError):
         import torch.utils.tensorboard  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error, "tensorboard") from error
 
 
 def check_tensorboard_folder(folder: Path) -> None:

@@ -10,17 +10,12 @@ first use, and raises MissingExtraError if a package that it needs is not instal
 
 from __future__ import annotations
 
-import importlib
 import os
 from typing import TYPE_CHECKING
 
-from dsunet_export.errors import (
-    ExportError,
-    MissingExtraError,
-    VerificationError,
-    missing_package,
-)
+from dsunet_export.errors import ExportError, MissingExtraError, VerificationError
 from dsunet_runtime import __version__ as __version__
+from dsunet_runtime.extras import lazy_names
 
 if TYPE_CHECKING:
     from dsunet_export.onnx import export_onnx
@@ -72,18 +67,7 @@ _MODULES = {
 
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and miss no misspelt name
-
-    def __getattr__(name):
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        try:
-            value = getattr(importlib.import_module(_MODULES[name]), name)
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                f"{missing_package(error)} is not installed: pip install 'dsunet[export]'"
-            ) from error
-        globals()[name] = value
-        return value
+    __getattr__ = lazy_names(__name__, _MODULES, "export", MissingExtraError)
 
 
 def __dir__() -> list[str]:

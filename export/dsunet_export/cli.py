@@ -17,7 +17,7 @@ from dsunet_export.artifact import check_onnx_output
 from dsunet_export.cli_doctor import DOCTOR_EXAMPLES, doctor
 from dsunet_export.cli_trt import TRT_EXAMPLES, trt
 from dsunet_export.cli_verify import VERIFY_EXAMPLES, verify
-from dsunet_export.errors import ExportError, MissingExtraError, missing_package
+from dsunet_export.errors import ExportError, MissingExtraError
 from dsunet_export.options import (
     DEFAULT_OPSET,
     IMAGES_COMPARED,
@@ -33,6 +33,7 @@ from dsunet_export.stopwatch import print_step
 from dsunet_runtime.command import complain, make_app
 from dsunet_runtime.command_options import MAX_SEED, as_wrong_usage, file_to_write, integer
 from dsunet_runtime.errors import RuntimeFault
+from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.manifest import InputForm, MaskForm
 from dsunet_runtime.message_text import quote, readable
 
@@ -242,14 +243,10 @@ def onnx(
             keep_fp32=tuple(patterns),
             images=images,
         )
-    try:
+    with needs_extra("export", MissingExtraError):
         from dsunet_export.inspection import headroom_in_words, kept_in_words, verified_in_words
         from dsunet_export.onnx import export_onnx
         from dsunet_export.probes import notes_on
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{missing_package(error)} is not installed: pip install 'dsunet[export]'"
-        ) from error
 
     if images is not None:
         for line in notes_on(images):  # fails before anything is loaded

@@ -13,10 +13,11 @@ import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
 from dsunet.device import Device
-from dsunet_export.errors import MissingExtraError, VerificationError, missing_package
+from dsunet_export.errors import MissingExtraError, VerificationError
 from dsunet_runtime.command import complain
 from dsunet_runtime.command_options import folder_to_write, number, text_to_write
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.file_kinds import is_onnx
 from dsunet_runtime.message_text import readable
 from dsunet_runtime.provider import Provider
@@ -121,7 +122,7 @@ def verify(
     Exit codes: 0 within the tolerance, 1 outside the tolerance or on an error, 2 wrong usage, 130
     interrupted.
     """
-    try:
+    with needs_extra("evaluate,export", MissingExtraError):
         from dsunet_export.bisection.layers_to_keep import check_precisions
         from dsunet_export.comparison.compare import compare, few_probes, probes_for
         from dsunet_export.comparison.layers import compare_graphs
@@ -129,10 +130,6 @@ def verify(
         from dsunet_export.comparison.summary import summarize
         from dsunet_export.comparison.verify_report import as_document, draw, write_report
         from dsunet_export.probes import notes_on
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{missing_package(error)} is not installed: pip install 'dsunet[evaluate,export]'"
-        ) from error
     from dsunet_runtime.jobs import results_folder
 
     if (layers or bisect) and not (is_onnx(a) and is_onnx(b)):

@@ -18,8 +18,3 @@ class VerificationError(ExportError):
 
 class MissingExtraError(ExportError):
     """An optional dependency is missing; the message has the command that installs it."""
-
-
-def missing_package(error: ModuleNotFoundError) -> str:
-    """Return the top-level package that an import did not find."""
-    return str(error.name).partition(".")[0]

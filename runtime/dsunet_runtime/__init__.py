@@ -12,7 +12,7 @@ TensorRT when an artifact is loaded, so that importing this package takes a few 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.device_tensor import DeviceTensor
@@ -23,6 +23,7 @@ from dsunet_runtime.errors import (
     OutputError,
     RuntimeFault,
 )
+from dsunet_runtime.extras import lazy_names
 from dsunet_runtime.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -44,14 +45,11 @@ __all__ = [
     "read_manifest",
 ]
 
+_MODULES = {"Segmenter": "dsunet_runtime.segmenter", "load": "dsunet_runtime.segmenter"}
+
+if not TYPE_CHECKING:  # type checkers read the import above, and miss no misspelt name
+    __getattr__ = lazy_names(__name__, _MODULES, "cpu", BackendError)
+
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("Segmenter", "load"):
-        from dsunet_runtime import segmenter
-
-        return getattr(segmenter, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -97,9 +97,9 @@ def _of_preprocessing(preprocessing: Preprocessing) -> Iterator[str]:
         if not 1 <= side <= MAX_SIDE:
             yield f"the input size of {quote(name)} is {side:,}; it must be 1 to {MAX_SIDE:,}"
     if max(map(abs, preprocessing.mean)) > _LARGEST_MEAN:
-        yield f"mean is out of range: {quote(preprocessing.mean)}"
+        yield f"preprocessing.mean is out of range: {quote(preprocessing.mean)}"
     if not all(_SMALLEST_STD <= value <= _LARGEST_MEAN for value in preprocessing.std):
-        yield f"std is out of range: {quote(preprocessing.std)}"
+        yield f"preprocessing.std is out of range: {quote(preprocessing.std)}"
 
 
 def _of_profile(profile: Profile) -> Iterator[str]:
@@ -120,7 +120,7 @@ def _of_file(file: FileDigest) -> Iterator[str]:
 
 def _of_engine(engine: Engine) -> Iterator[str]:
     if not _VERSION.fullmatch(engine.tensorrt_version):
-        yield f"tensorrt_version is not valid: {quote(engine.tensorrt_version)}"
+        yield f"engine.tensorrt_version is not valid: {quote(engine.tensorrt_version)}"
     found = engine.compute_capabilities
     if not 1 <= len(found) <= _MOST_GPUS or not all(map(_COMPUTE_CAPABILITY.fullmatch, found)):
-        yield f"compute_capabilities is not valid: {quote(found)}"
+        yield f"engine.compute_capabilities is not valid: {quote(found)}"

@@ -331,9 +331,9 @@ class Manifest:
             )
         del values[document.DIGEST_FIELD]
         try:
-            manifest: Self = decode(cls, values)
+            manifest = decode(cls, values, exact=False)
             check_bounds(manifest)
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise ArtifactError(
                 f"the manifest does not describe an artifact: update dsunet if a later one wrote "
                 f"it, or export again with this version ({reason(error)})"

@@ -1,63 +1,160 @@
-"""Conversion of plain JSON values to annotated types."""
+"""Dataclasses from and to plain JSON values: each file format is declared once, as dataclasses."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
+import functools
+import os
 import types
 import typing
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
-from dsunet_runtime.message_text import quote
+from dsunet_runtime.message_text import printable, quote, shorten
+
+_Kind = TypeVar("_Kind")
+
+SystemText = Annotated[str, "may be a path"]
+"""Text that may be a path, and so may not be valid UTF-8."""
+
+_BYTES = "bytes"
+"""Key of a path that is not valid UTF-8: its bytes in hexadecimal digits."""
+_NAMES: dict[Any, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+    SystemText: "text",
+}
 
 
-def decode(kind: Any, value: Any) -> Any:
-    """Convert a value to an annotated type.
+class FieldError(ValueError):
+    """A value does not fit its field; the message names the field and completes a sentence."""
 
-    Supported are dataclasses, enums, tuples, dicts, optionals and plain types.  Fields that a
-    dataclass does not have are ignored.  Raises TypeError or ValueError if the value does not fit.
+
+def decode(kind: type[_Kind], values: Any, *, exact: bool) -> _Kind:
+    """Convert plain JSON values to a dataclass.
+
+    Fields can be dataclasses, enums, tuples, dicts with text as keys, optionals, paths and plain
+    types.
+
+    Args:
+        kind: The dataclass.
+        values: The values, as parsed from JSON or returned by `encode`.
+        exact: Whether every object must have all fields of its dataclass and no others.  Otherwise,
+            fields may be absent if they have a default, and unknown fields are ignored.
+
+    Raises:
+        FieldError: A field is missing or unknown, or its value does not fit.  The message has the
+            path of the field, such as `inputs[0].shape`.
     """
+    return typing.cast(_Kind, _decode(kind, values, "", exact))
+
+
+def encode(value: Any) -> Any:
+    """Convert a dataclass to plain JSON values.
+
+    A path that is not valid UTF-8 becomes an object with its bytes in hexadecimal digits.
+    """
+    if dataclasses.is_dataclass(value):
+        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [encode(item) for item in value]
+    if not isinstance(value, str | Path):
+        return value
+    text = os.fspath(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return {_BYTES: os.fsencode(text).hex()}
+    return text
+
+
+def _decode(kind: Any, value: Any, path: str, exact: bool) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        known = {k: decode(hints[k], v) for k, v in _items(value).items() if k in hints}
-        return typing.cast(Any, kind)(**known)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise TypeError(f"{quote(value)} is not a list")
-        if arguments[-1] is Ellipsis:
-            return tuple(decode(arguments[0], v) for v in value)
-        if len(value) != len(arguments):
-            raise ValueError(f"{quote(value)} does not have {len(arguments)} elements")
-        return tuple(decode(a, v) for a, v in zip(arguments, value, strict=True))
-    if origin is dict:
-        return {k: decode(arguments[1], v) for k, v in _items(value).items()}
-    if origin is types.UnionType:
+        return _decode_object(kind, value, path, exact)
+    if origin is dict and isinstance(value, dict):
+        return {k: _decode(arguments[1], v, _inside(path, k), exact) for k, v in value.items()}
+    if origin is tuple and isinstance(value, list | tuple):
+        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(value) == len(kinds):
+            pairs = enumerate(zip(kinds, value, strict=True))
+            return tuple(_decode(of, item, f"{path}[{k}]", exact) for k, (of, item) in pairs)
+    if origin in (types.UnionType, typing.Union):
         if type(value) in arguments:
             return value
-        present = [a for a in arguments if a is not types.NoneType]
-        if value is None or len(present) != 1:
-            raise TypeError(f"{quote(value)} is none of {kind}")
-        return decode(present[0], value)
-    if kind is Any:
-        return value
+        present = [argument for argument in arguments if argument is not types.NoneType]
+        if len(present) == 1:
+            return _decode(present[0], value, path, exact)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return _member(kind, value)
+        for member in kind:
+            if member.value == value:
+                return member
+    if kind in (Path, SystemText) and (text := _system_text(value)) is not None:
+        return Path(text) if kind is Path else text
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind:  # a bool is no int here
-        raise TypeError(f"{quote(value)} is no {kind.__name__}")
-    return value
+    if kind is Any or type(value) is kind:  # a bool is not an int here
+        return value
+    raise _misfit(kind, value, path)
 
 
-def _member(kind: type[enum.Enum], value: Any) -> enum.Enum:
-    for member in kind:
-        if member.value == value:
-            return member
-    raise ValueError(f"{quote(value)} is no {kind.__name__}")
-
-
-def _items(value: Any) -> dict[str, Any]:
+def _decode_object(kind: Any, value: Any, path: str, exact: bool) -> Any:
     if not isinstance(value, dict):
-        raise TypeError(f"{quote(value)} is no object")
-    return value
+        raise _misfit(kind, value, path)
+    kinds, required = _fields(kind)
+    if missing := (kinds.keys() if exact else required) - value.keys():
+        raise FieldError(f"{path or 'it'} lacks {', '.join(sorted(missing))}")
+    if exact and (unknown := value.keys() - kinds.keys()):
+        raise FieldError(f"{path or 'it'} has unknown fields: {shorten(sorted(unknown))}")
+    return kind(
+        **{
+            name: _decode(of, value[name], _inside(path, name), exact)
+            for name, of in kinds.items()
+            if name in value
+        }
+    )
+
+
+@functools.cache
+def _fields(kind: Any) -> tuple[dict[str, Any], set[str]]:
+    """The types of a dataclass's fields, and the names of the fields without a default."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    fields = dataclasses.fields(kind)
+    absent = dataclasses.MISSING
+    required = {f.name for f in fields if f.default is absent and f.default_factory is absent}
+    return {f.name: hints[f.name] for f in fields}, required
+
+
+def _system_text(value: Any) -> str | None:
+    """The text that `encode` made a plain value of, or None."""
+    if isinstance(value, dict) and value.keys() == {_BYTES}:
+        with contextlib.suppress(ValueError, TypeError):
+            return os.fsdecode(bytes.fromhex(value[_BYTES]))
+    return value if isinstance(value, str) else None
+
+
+def _inside(path: str, name: str) -> str:
+    shown = printable(name, 40)
+    return f"{path}.{shown}" if path else shown
+
+
+def _misfit(kind: Any, value: Any, path: str) -> FieldError:
+    found = quote(value) if isinstance(value, str) else printable(value, 80)
+    return FieldError(f"{path or 'it'} is {found}, not {_name(kind)}")
+
+
+def _name(kind: Any) -> str:
+    """A type in the words of messages."""
+    if kind in _NAMES:
+        return _NAMES[kind]
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return f"one of {', '.join(member.value for member in kind)}"
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        return "a list" if arguments[-1] is Ellipsis else f"a list of {len(arguments)}"
+    return " or ".join(map(_name, arguments)) if origin is types.UnionType else "an object"

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 
 from dsunet.cli import app
 from dsunet.evaluation.predictors import open_predictor
+from dsunet_runtime.extras import install_command
 from tests.evaluation.library import run_directly
 from tests.runtime import artifacts
 
@@ -338,6 +339,5 @@ def test_a_missing_extra_is_named(dataset: Path) -> None:
         check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
-    assert (
-        done.stderr == "dsunet: py_sod_metrics is not installed: pip install 'dsunet[evaluate]'\n"
-    )
+    command = install_command("evaluate")
+    assert done.stderr == f"dsunet: py_sod_metrics is not installed: {command}\n"

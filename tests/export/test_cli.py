@@ -19,6 +19,7 @@ import dsunet_export.onnx
 from dsunet import DSUNet, DSUNetConfig, random_model, save_model
 from dsunet_export.cli import app
 from dsunet_runtime import read_manifest
+from dsunet_runtime.extras import install_command
 from tests.export.helpers import NANO, SMALL, command, export, one_line
 
 WITHOUT_HEAVY_PACKAGES = """
@@ -120,7 +121,7 @@ class TestRefusals:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 1
-        expected = "dsunet-export: onnxscript is not installed: pip install 'dsunet[export]'"
+        expected = f"dsunet-export: onnxscript is not installed: {install_command('export')}"
         assert one_line(done.stderr) == expected
 
 

@@ -16,6 +16,7 @@ import pytest
 from dsunet_export.doctor.packages import installed_version
 from dsunet_runtime import BackendError
 from dsunet_runtime.cuda import find, nvml
+from dsunet_runtime.extras import install_command
 from tests.export.machines import doctor
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +122,7 @@ class TestBaseDependencies:
         assert done.returncode == 0, done.stderr
         lines = {line.strip() for line in done.stdout.splitlines()}
         extras = ("torch", "train", "evaluate", "export", "cpu", "gpu", "rtx", "tensorrt", "cuda")
-        assert {f"pip install 'dsunet[{extra}]'" for extra in extras} <= lines
+        assert {*map(install_command, extras)} <= lines
 
 
 def _closure(*names: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ import pytest
 
 import dsunet_export.doctor.packages as packages_module
 from dsunet_export.doctor.packages import State, find_packages
+from dsunet_runtime.extras import install_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +44,7 @@ def test_package_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     packages = find_packages()
     assert packages["onnx"].state is State.OLD
     assert packages["onnx"].reason == "1.19 or later is needed"
-    assert packages["onnx"].remedy == "pip install 'dsunet[export]'"
+    assert packages["onnx"].remedy == install_command("export")
     assert packages["timm"].state is State.INSTALLED
 
 

@@ -6,6 +6,7 @@ import dataclasses
 
 from dsunet_export.doctor import as_table, check_tasks
 from dsunet_export.doctor.machine import Driver, PresentProvider, Torch
+from dsunet_runtime.extras import install_command
 from dsunet_runtime.provider import Provider
 from tests.export.engines import H100, RTX_4090
 from tests.export.machines import impossible, lacks, made_up
@@ -31,8 +32,8 @@ class TestMachines:
         machine = made_up(RTX_4090, without=("pysodmetrics", "lightning-fabric"))
         assert impossible(machine) == {"train", "evaluate_checkpoints", "evaluate_masks"}
         assert [remedy for _, remedy in lacks(machine, "train")] == [
-            "pip install 'dsunet[evaluate]'",
-            "pip install 'dsunet[train]'",
+            install_command("evaluate"),
+            install_command("train"),
         ]
         assert impossible(made_up(RTX_4090, without=("scikit-learn",))) == {"explain"}
         (train,) = (job for job in check_tasks(made_up(RTX_4090)) if job.name == "train")
@@ -50,7 +51,7 @@ class TestMachines:
         (build,) = (job for job in check_tasks(machine) if job.name == "build_rtx")
         assert "not for this NVIDIA H100 80GB HBM3 (9.0)" in str(build.remark)
         alone = made_up(H100, without=("tensorrt",))
-        assert lacks(alone, "run_engine_rtx")[0][1] == "pip install 'dsunet[tensorrt]'"
+        assert lacks(alone, "run_engine_rtx")[0][1] == install_command("tensorrt")
 
     def test_first_gpu_decides(self) -> None:
         """Engines run on CUDA's first GPU."""
@@ -77,7 +78,7 @@ class TestMachines:
         """Whether there is a GPU is not known then, and is not said to be missing."""
         driver = Driver("580.95.05", None, "neither cuda-python nor PyCUDA is installed")
         machine = made_up(driver=driver, without=("cuda-python", "pycuda"))
-        expected = [("cuda-python is not installed", "pip install 'dsunet[cuda]'")]
+        expected = [("cuda-python is not installed", install_command("cuda"))]
         assert lacks(machine, "run_engine_rtx") == expected
         assert "run_onnx_cuda" not in impossible(machine)
 
@@ -95,14 +96,14 @@ class TestMachines:
         machine = made_up(RTX_4090, providers=cpu, onnxruntimes=("onnxruntime",))
         ((missing, remedy),) = lacks(machine, "run_onnx_cuda")
         assert missing == "the installed ONNX Runtime was built without execution provider cuda"
-        assert remedy == "pip uninstall -y onnxruntime && pip install 'dsunet[gpu]'"
+        assert remedy == f"pip uninstall -y onnxruntime && {install_command('gpu')}"
 
     def test_two_onnxruntimes(self) -> None:
         both = ("onnxruntime", "onnxruntime-gpu")
         cpu = {Provider.CPU: PresentProvider(starts=True)}
         machine = made_up(RTX_4090, providers=cpu, onnxruntimes=both)
         ((_, remedy),) = lacks(machine, "run_onnx_cuda")
-        expected = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'dsunet[gpu]'"
+        expected = f"pip uninstall -y onnxruntime onnxruntime-gpu && {install_command('gpu')}"
         assert remedy == expected
         assert "overwrite each other" in as_table(machine, check_tasks(machine))
 
@@ -121,12 +122,12 @@ class TestMachines:
         machine = made_up(RTX_4090, without=("onnx", "onnxscript", "timm"))
         remedies = [remedy for _, remedy in lacks(machine, "export_onnx")]
         assert remedies == [
-            "pip install 'dsunet[torch]'", "pip install onnx", "pip install onnxscript",
+            install_command("torch"), "pip install onnx", "pip install onnxscript",
         ]  # fmt: skip
         machine = dataclasses.replace(machine, onnxruntimes=("onnxruntime",))
-        assert "pip install 'dsunet[export]'" in dict(lacks(machine, "export_onnx")).values()
+        assert install_command("export") in dict(lacks(machine, "export_onnx")).values()
 
     def test_no_onnxruntime(self) -> None:
         machine = made_up(RTX_4090, without=("onnxruntime",), providers={}, onnxruntimes=())
-        assert lacks(machine, "run_onnx_cuda")[0][1] == "pip install 'dsunet[gpu]'"
+        assert lacks(machine, "run_onnx_cuda")[0][1] == install_command("gpu")
         assert {"export_onnx", "convert_precision", "run_onnx_cpu"} <= impossible(machine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from dsunet_export.tensorrt import builder
 from dsunet_runtime import read_manifest
+from dsunet_runtime.extras import install_command
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.manifest import Manifest
 from tests.export.engines import ADA, RTX_4090, SMALL, edited, fails, graph, pretend_gpu, trt
@@ -90,7 +92,7 @@ class TestRefusals:
     def test_flavor_that_is_not_installed(self, float16: Path, older_engine: Path) -> None:
         sys.modules.setdefault("tensorrt", None)  # type: ignore[arg-type]
         try:
-            match = r"TensorRT is not installed: pip install 'dsunet\[tensorrt,cuda\]'"
+            match = "TensorRT is not installed: " + re.escape(install_command("tensorrt,cuda"))
             fails(float16, *ADA, "--flavor", "tensorrt", "-o", older_engine, match=match)
         finally:
             if sys.modules["tensorrt"] is None:
@@ -101,9 +103,8 @@ class TestRefusals:
     ) -> None:
         for flavor in Flavor:
             monkeypatch.setitem(sys.modules, flavor.module, None)
-        fails(
-            float16, *ADA, "-o", older_engine, match=r"not installed: pip install 'dsunet\[rtx\]'"
-        )
+        match = "not installed: " + re.escape(install_command("rtx"))
+        fails(float16, *ADA, "-o", older_engine, match=match)
 
     def test_what_is_no_artifact(self, float16: Path, tmp_path: Path, older_engine: Path) -> None:
         options = (*ADA, "-o", older_engine)
@@ -186,5 +187,5 @@ class TestFailures:
         self, float32: Path, older_engine: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(sys.modules, "dsunet_export.precision", None)
-        match = r"which converts it, is not installed: pip install 'dsunet\[export\]'"
+        match = "which converts it, is not installed: " + re.escape(install_command("export"))
         fails(float32, *ADA, "-o", older_engine, match=match)

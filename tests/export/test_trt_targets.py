@@ -21,6 +21,7 @@ from dsunet_export.tensorrt.targets import (
     parse_hardware,
 )
 from dsunet_runtime import BackendError
+from dsunet_runtime.extras import install_command
 from dsunet_runtime.flavor import Flavor
 from tests.export.engines import H100, RTX_4090, pretend_gpu, stand_in
 from tests.runtime.fake_cuda import FakeCuda
@@ -144,15 +145,16 @@ class TestFlavor:
                 choose_target(gpus, flavor=flavor, options=options)
 
     @pytest.mark.parametrize(
-        ("flavor", "command"),
-        [(Flavor.RTX, r"'dsunet\[rtx\]'"), (Flavor.TENSORRT, r"'dsunet\[tensorrt,cuda\]'")],
+        ("flavor", "extras"),
+        [(Flavor.RTX, "rtx"), (Flavor.TENSORRT, "tensorrt,cuda")],
     )
     def test_not_installed(
-        self, monkeypatch: pytest.MonkeyPatch, flavor: Flavor, command: str
+        self, monkeypatch: pytest.MonkeyPatch, flavor: Flavor, extras: str
     ) -> None:
         """The classic one builds for the GPU here, which it takes a binding to ask for."""
         monkeypatch.setitem(sys.modules, flavor.module, None)
-        with pytest.raises(MissingExtraError, match=f"not installed: pip install {command}"):
+        match = "not installed: " + re.escape(install_command(extras))
+        with pytest.raises(MissingExtraError, match=match):
             choose_target(flavor=flavor, options=DEFAULTS)
 
 
@@ -189,7 +191,7 @@ class TestList:
         monkeypatch.setitem(sys.modules, "tensorrt", None)
         rtx, classic = list_gpus().splitlines()[-2:]
         assert re.fullmatch("rtx: builds on any machine; TensorRT for RTX .* is installed", rtx)
-        assert classic.endswith("not installed: pip install 'dsunet[tensorrt,cuda]'")
+        assert classic.endswith(f"not installed: {install_command('tensorrt,cuda')}")
 
     def test_nothing_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for flavor in Flavor:

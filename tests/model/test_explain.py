@@ -23,6 +23,7 @@ from dsunet.explain.projections import (
     principal_colours,
     principal_components,
 )
+from dsunet_runtime.extras import install_command
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 
@@ -261,7 +262,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("module", "package", "name"),
         [
-            ("projections", "sklearn.decomposition", "scikit-learn"),
+            ("projections", "sklearn.decomposition", "sklearn"),
             ("figure", "matplotlib.figure", "matplotlib"),
         ],
     )
@@ -272,7 +273,8 @@ class TestCommand:
         monkeypatch.setitem(sys.modules, package, None)
         result = self.run(image, "--preset", "nano", "-o", image.parent / "a.png")
         assert result.exit_code == 1
-        assert result.stderr == f"dsunet: {name} is not installed: pip install 'dsunet[train]'\n"
+        command = install_command("train")
+        assert result.stderr == f"dsunet: {name} is not installed: {command}\n"
 
     def test_missing_torch_is_named(self, image: Path) -> None:
         program = (
@@ -284,4 +286,4 @@ class TestCommand:
             check=False, capture_output=True, text=True, cwd=image.parent,
         )  # fmt: skip
         assert done.returncode == 1
-        assert done.stderr == "dsunet: torch is not installed: pip install 'dsunet[train]'\n"
+        assert done.stderr == f"dsunet: torch is not installed: {install_command('train')}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,13 @@ def test_imports_fast(python: Path) -> None:
         "import dsunet_runtime\nprint(now() - start)"
     )
     assert min(float(run(python, code)) for _ in range(5)) < IMPORT_LIMIT
+
+
+def test_prints_a_command_that_installs_more(python: Path) -> None:
+    code = "from dsunet_runtime.extras import install_command as command\nprint(command('pycuda'))"
+    command = shlex.split(run(python, code))
+    assert command == ["pip", "install", f"dsunet[pycuda] @ {ROOT.as_uri()}"]
+    subprocess.run([python, "-m", *command, "--dry-run", "--no-deps", "--quiet"], check=True)
 
 
 def test_runs_an_artifact(python: Path, frames_artifact: Path, tmp_path: Path) -> None:

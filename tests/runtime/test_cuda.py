@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pytest
 
 from dsunet_runtime import BackendError
 from dsunet_runtime.cuda import Cuda, Device, find, nvml
+from dsunet_runtime.extras import install_command
 from tests.runtime.fake_cuda import GPU, FakeCuda
 from tests.runtime.gpu.process_memory import process_memory
 
@@ -262,7 +264,8 @@ class TestFind:
 
     def test_no_binding(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(BackendError, match=r"pip install 'dsunet\[cuda\]', or 'dsunet\[pycuda"):
+        commands = f"{install_command('cuda')}, or {install_command('pycuda')} where"
+        with pytest.raises(BackendError, match=re.escape(commands)):
             find()
 
     def test_no_management_library(self, monkeypatch: pytest.MonkeyPatch) -> None:

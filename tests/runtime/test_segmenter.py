@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 import dsunet_runtime
 from dsunet_runtime import BackendError, ImageError, Segmenter
+from dsunet_runtime.extras import install_command
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import MaskForm
 from dsunet_runtime.masks import mask_from_logits
@@ -198,7 +200,7 @@ class TestBackend:
         monkeypatch.setattr(
             onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"]
         )
-        with pytest.raises(BackendError, match=r"only cpu: .*pip install 'dsunet\[gpu\]'"):
+        with pytest.raises(BackendError, match="only cpu: .*" + re.escape(install_command("gpu"))):
             dsunet_runtime.load(frames_artifact, provider=provider)
 
     @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
@@ -271,7 +273,7 @@ class TestBackend:
 
     def test_not_installed(self, frames_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
-        with pytest.raises(BackendError, match=r"pip install 'dsunet\[cpu\]'"):
+        with pytest.raises(BackendError, match=re.escape(install_command("cpu"))):
             dsunet_runtime.load(frames_artifact)
 
     def test_threads(self, frames_artifact: Path, photo: NDArray[np.uint8]) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from dsunet import DSUNetConfig, random_model
 from dsunet.config import DinoConfig, HieraConfig
+from dsunet.training.folder import RunConfig, RunData
 from dsunet.training.options import TrainingOptions
 from tests.threads import one_thread
 
@@ -70,6 +71,12 @@ def encoder_files(tmp_path_factory: pytest.TempPathFactory) -> EncoderFiles:
     torch.save(dict(model.hiera.trunk.state_dict()), folder / "sam2.pt")
     torch.save(dict(model.dino.vit.state_dict()), folder / "dinov2.pth")
     return EncoderFiles(folder / "sam2.pt", str(folder / "dinov2.pth"))
+
+
+def run_config(options: TrainingOptions) -> RunConfig:
+    """As of a run of SMALL without files of weights."""
+    data = RunData(pairs=7, val_pairs=0, sha256="2" * 64)
+    return RunConfig("3" * 32, options, SMALL, data, {}, None, {"torch": "2.8.0"})
 
 
 def small_run(dataset: Path, out: Path, **changes: Any) -> TrainingOptions:

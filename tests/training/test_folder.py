@@ -13,14 +13,13 @@ from dsunet.errors import TrainingError
 from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions
 from tests.damage import damaged
-from tests.training.conftest import small_run
+from tests.training.conftest import run_config, small_run
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     folder = RunFolder(tmp_path / "run")
-    options = small_run(Path("data"), folder.path)
-    folder.start({"run": "a", "options": options.to_dict(), "data": {}, "versions": {}})
+    folder.start(run_config(small_run(Path("data"), folder.path)))
     return folder
 
 
@@ -40,10 +39,10 @@ def test_any_damage_is_refused(folder: RunFolder) -> None:
 
 
 def test_an_edit_has_to_be_declared(folder: RunFolder) -> None:
-    config = folder.read_config()
+    checksum = json.loads(folder.config.read_text())["checksum"]
     with pytest.raises(TrainingError, match=r"is damaged: .* or set the checksum to null"):
-        edited(folder, checksum=config["checksum"], run="other").read_config()
-    assert edited(folder, run="other").read_config()["run"] == "other"
+        edited(folder, checksum=checksum, run="other").read_config()
+    assert edited(folder, run="other").read_config().run == "other"
 
 
 @pytest.mark.parametrize(
@@ -58,8 +57,7 @@ def test_an_edit_has_to_be_declared(folder: RunFolder) -> None:
         ("\x1b[31m" * 1000, "is not JSON"),
         ('{"version": 1}', "has version 1, but this dsunet resumes version 2"),
         ('{"version": {"a": "%s"}}' % ("b" * 5000), "has version"),
-        ('{"version": 2, "checksum": null}', "it lacks run"),
-        ('{"version": 2, "checksum": null, "run": "a", "options": []}', "it lacks options"),
+        ('{"version": 2, "checksum": null}', "it lacks checkpoint_sha256, data, enc"),
     ],
 )  # fmt: skip
 def test_other_json_is_refused(folder: RunFolder, text: str, message: str) -> None:
@@ -90,25 +88,41 @@ def test_a_loop_of_links_is_not_damage(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 2.5}, "'2.5' is not of type int"),
-        ({"epochs": True}, "'True' is not of type int"),
+        ({"epochs": 2.5}, "options.epochs is 2.5, not an integer"),
+        ({"epochs": True}, "options.epochs is True, not an integer"),
         ({"epochs": 10**15}, "--epochs is 1000000000000000: it must be from 1 to"),
-        ({"lr": "1"}, "'1' is not of type float"),
-        ({"save_all": 1}, "'1' is not of type bool"),
-        ({"device": "tpu"}, "'tpu' is not a valid Device"),
-        ({"deep_supervision": [1, 1]}, "is not a list of the right length"),
-        ({"datasets": "data"}, "is not a list of the right length"),
-        ({"images": 3}, "'3' is not of type Path"),
-        ({"images": {"bytes": "xyz"}}, "non-hexadecimal"),
-        ({"config": [1]}, "not a JSON object"),
+        ({"lr": "1"}, "options.lr is '1', not a number"),
+        ({"clip": "1"}, "options.clip is '1', not a number"),
+        ({"save_all": 1}, "options.save_all is 1, not true or false"),
+        ({"device": "tpu"}, "options.device is 'tpu', not one of auto, cpu, cuda"),
+        ({"deep_supervision": [1, 1]}, r"options.deep_supervision is \[1, 1\], not a list of 3"),
+        ({"datasets": "data"}, "options.datasets is 'data', not a list"),
+        ({"datasets": ["data", None]}, r"options.datasets\[1\] is None, not a path"),
+        ({"images": 3}, "options.images is 3, not a path"),
+        ({"images": {"bytes": "xyz"}}, "options.images is {'bytes': 'xyz'}, not a path"),
+        ({"dinov2": {"bytes": 1}}, "options.dinov2 is {'bytes': 1}, not text"),
+        ({"config": [1]}, r"options.config is \[1\], not an object"),
+        ({"colour": 1}, "options has unknown fields: colour"),
+        ({"config": {"injection": "last"}}, "options.config lacks attention_channels, decoder"),
+        ({"images": "i"}, "--dataset replaces --images and --masks"),
     ],
 )
 def test_options_of_other_types_are_refused(
     folder: RunFolder, changes: dict[str, Any], message: str
 ) -> None:
-    values = {**folder.read_config()["options"], **changes}
-    with pytest.raises(TrainingError, match=message):
-        TrainingOptions.from_dict(values)
+    values = {**json.loads(folder.config.read_text())["options"], **changes}
+    with pytest.raises(
+        TrainingError, match=rf"config\.json does not describe a run: {message}.*; "
+    ):
+        edited(folder, options=values).read_config()
+
+
+def test_options_that_are_missing(folder: RunFolder) -> None:
+    """As where another version wrote the file: the default would be another run."""
+    values = json.loads(folder.config.read_text())["options"]
+    del values["clip"]
+    with pytest.raises(TrainingError, match="options lacks clip; restore it, or resume the run w"):
+        edited(folder, options=values).read_config()
 
 
 def test_paths_that_are_no_utf8_survive(folder: RunFolder) -> None:
@@ -116,5 +130,5 @@ def test_paths_that_are_no_utf8_survive(folder: RunFolder) -> None:
     options = TrainingOptions(
         output=folder.path, datasets=(Path(name),), dinov2=f"/{name}", cache=Path(name)
     )
-    folder.write_config({**folder.read_config(), "options": options.to_dict()})
-    assert TrainingOptions.from_dict(folder.read_config()["options"]) == options
+    folder.write_config(run_config(options))
+    assert folder.read_config().options == options

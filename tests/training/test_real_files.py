@@ -43,7 +43,7 @@ def test_names_that_are_no_utf8(copied: Path, tmp_path: Path) -> None:
     assert json.loads(document)["data"]["pairs"] == 7
     resume(options.output)  # it is finished, and finds its data again
     config = RunFolder(options.output).read_config()
-    assert config["data"]["sha256"] == find_data(options).sha256
+    assert config.data.sha256 == find_data(options).sha256
 
 
 def test_validation_resamples_to_masks_of_another_size(

@@ -210,8 +210,7 @@ def test_other_versions_are_said(dataset: Path, tmp_path: Path, uninterrupted: P
     shutil.copytree(uninterrupted, out)
     folder = RunFolder(out)
     config = folder.read_config()
-    config["versions"]["torch"] = "1.0"
-    folder.write_config(config)
+    folder.write_config(dataclasses.replace(config, versions=config.versions | {"torch": "1.0"}))
     said = io.StringIO()
     resume(out, ProgressReport(said))
     assert "versions differ from the start of the run (torch)" in said.getvalue()
@@ -234,7 +233,7 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_state_is_refused(uninterrupted: Path, tmp_path: Path) -> None:
     """In numbers, names, strides, order and the pickle that joins them."""
-    run = RunFolder(uninterrupted).read_config()["run"]
+    run = RunFolder(uninterrupted).read_config().run
     content = RunFolder(uninterrupted).state.read_bytes()
     path = tmp_path / "state.pt"
     path.write_bytes(content)
@@ -258,7 +257,7 @@ def test_the_state_of_another_run_is_refused(
     uninterrupted: Path, dataset: Path, tmp_path: Path
 ) -> None:
     train(small_run(dataset, tmp_path / "run", epochs=1))
-    ids = {RunFolder(run).read_config()["run"] for run in (uninterrupted, tmp_path / "run")}
+    ids = {RunFolder(run).read_config().run for run in (uninterrupted, tmp_path / "run")}
     assert len(ids) == 2
     shutil.copy(RunFolder(uninterrupted).state, RunFolder(tmp_path / "run").state)
     with pytest.raises(TrainingError, match="it belongs to another run"):
@@ -277,7 +276,7 @@ class TestLengthening:
 
         assert "lengthened from 2 to 4 epochs: the learning rate continues" in said.getvalue()
         rates = [float(row["lr"]) for row in outcome(run)[2]]
-        options = TrainingOptions.from_dict(before["options"])
+        options = before.options
         longer = dataclasses.replace(options, epochs=4)
         assert rates == [
             *(learning_rate(options, epoch, 1, 2) for epoch in (0, 1)),
@@ -285,10 +284,8 @@ class TestLengthening:
         ]
         assert rates[2] == pytest.approx(1e-3 * (1 + math.cos(math.pi / 2)) / 2, rel=1e-3)
         config = RunFolder(run).read_config()
-        assert config.pop("lengthened") == [{"from": 2, "to": 4, "epoch": 2, "step": 0}]
-        assert TrainingOptions.from_dict(config["options"]) == longer
-        unchanged = ("run", "data", "model", "versions")
-        assert [config[name] for name in unchanged] == [before[name] for name in unchanged]
+        change = {"from": 2, "to": 4, "epoch": 2, "step": 0}
+        assert config == dataclasses.replace(before, options=longer, lengthened=(change,))
         assert "is finished" in said_by(lambda report: resume(run, report))
 
     def test_is_the_same_after_a_kill(self, run: Path, tmp_path: Path) -> None:
@@ -319,8 +316,8 @@ class TestLengthening:
         in_a_process(killed).join()
         resume(tmp_path / "run", workers=1)
         assert outcome(tmp_path / "run") == outcome(uninterrupted)
-        assert RunFolder(tmp_path / "run").read_config()["options"]["workers"] == 1
-        assert "lengthened" not in RunFolder(tmp_path / "run").read_config()
+        assert RunFolder(tmp_path / "run").read_config().options.workers == 1
+        assert not RunFolder(tmp_path / "run").read_config().lengthened
 
 
 def said_by(function: Callable[[ProgressReport], None]) -> str:
@@ -402,8 +399,8 @@ def test_names_that_are_no_utf8(tmp_path: Path, encoder_files: EncoderFiles) -> 
     )  # fmt: skip
     resume(run, epochs=2)
     config = RunFolder(run).read_config()
-    assert TrainingOptions.from_dict(config["options"]).datasets == (dataset,)
-    assert saved_position(RunFolder(run).state, config["run"]).epoch == 2
+    assert config.options.datasets == (dataset,)
+    assert saved_position(RunFolder(run).state, config.run).epoch == 2
     assert sorted(path.name for path in run.iterdir()) == [
         "best.safetensors", "checkpoint.safetensors", "config.json", "curve.png", "log.csv",
         "overlays", "state",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ def test_a_folder_that_is_no_utf8_is_refused_before_anything_begins(
     assert not out.exists()
     train(small_run(dataset, tmp_path / "run"))
     config = RunFolder(tmp_path / "run").read_config()
-    config["options"]["tensorboard"] = True
-    RunFolder(tmp_path / "run").write_config(config)
+    options = replace(config.options, tensorboard=True)
+    RunFolder(tmp_path / "run").write_config(replace(config, options=options))
     (tmp_path / "run").rename(out)
     before = sorted(out.rglob("*"))
     with pytest.raises(TrainingError, match=r"not valid UTF-8"):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from dsunet_runtime.extras import install_command
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.message_text import printable
 
@@ -52,7 +53,7 @@ class Package:
     def remedy(self) -> str:
         """Command that installs or repairs it."""
         if self.state is not State.BROKEN:
-            return f"pip install 'dsunet[{self.extra}]'"
+            return install_command(self.extra)
         pin = "" if self.version is None else f"=={self.version}"
         return f"pip install --force-reinstall {self.distribution}{pin}"
 

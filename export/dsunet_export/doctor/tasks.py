@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dsunet_export.doctor.machine import Machine
 from dsunet_export.doctor.packages import Package, State
+from dsunet_runtime.extras import install_command
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.provider import Provider
 
@@ -219,14 +220,14 @@ def _provider(machine: Machine, provider: Provider) -> tuple[Need, ...]:
         return (installed, *([_started(provider, found.problem)] if found else []))
     driver = Need(_GPU) if machine.driver.is_here else _NO_DRIVER
     if runtime.state is State.MISSING:
-        return (Need(installed.what, installed.missing, "pip install 'dsunet[gpu]'"), driver)
+        return (Need(installed.what, installed.missing, install_command("gpu")), driver)
     if not runtime.works:
         return (installed, driver)
     if found is None:
         what = f"execution provider {provider}"
         names = " ".join(machine.onnxruntimes) or "onnxruntime"
         missing = f"the installed ONNX Runtime was built without {what}"
-        remedy = f"pip uninstall -y {names} && pip install 'dsunet[gpu]'"
+        remedy = f"pip uninstall -y {names} && {install_command('gpu')}"
         return (installed, Need(what, missing, remedy), driver)
     return (installed, _started(provider, found.problem), driver)
 

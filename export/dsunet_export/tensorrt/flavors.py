@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from dsunet_export.errors import ExportError, MissingExtraError
+from dsunet_runtime.extras import install_command
 from dsunet_runtime.flavor import Flavor
 
 Hardware: TypeAlias = Mapping[str, tuple[str, ...]]
@@ -44,12 +45,12 @@ def load(flavor: Flavor) -> Any:
         return flavor.load()
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{flavor.title} is not installed: pip install 'dsunet[{_EXTRAS[flavor]}]'"
+            f"{flavor.title} is not installed: {install_command(_EXTRAS[flavor])}"
         ) from error
     except (ImportError, OSError) as error:
         raise ExportError(
             f"{flavor.title} is installed but does not load ({error}): install it again with "
-            f"`pip install --force-reinstall 'dsunet[{_EXTRAS[flavor]}]'`"
+            f"`{install_command(_EXTRAS[flavor])} --force-reinstall`"
         ) from error
 
 

@@ -11,6 +11,7 @@ from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.flavors import Hardware, Target, load, rtx_compute_capabilities, title
 from dsunet_export.tensorrt.gpus import find_gpu
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.extras import install_command
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.message_text import quote
 
@@ -95,8 +96,8 @@ def choose(flavor: Flavor | None, requested: Hardware, options: EngineOptions) -
     installed = [flavor for flavor in Flavor if _is_installed(flavor)]
     if not installed:
         raise MissingExtraError(
-            "TensorRT is not installed: pip install 'dsunet[rtx]' for GeForce RTX and RTX "
-            "workstation cards, or 'dsunet[tensorrt,cuda]' for the GPU of this machine"
+            f"TensorRT is not installed: {install_command('rtx')} for GeForce RTX and RTX "
+            f"workstation cards, or {install_command('tensorrt,cuda')} for the GPU of this machine"
         )
     reason = "preferred" if len(installed) > 1 else "the installed one"
     refusals: list[str] = []
@@ -175,7 +176,7 @@ def _classic_hardware(requested: Hardware, here: Gpu | str, options: EngineOptio
     if isinstance(here, str):
         raise ExportError(
             f"TensorRT builds on the target GPU itself, and this machine has none ({here}): build "
-            f"on a machine with that GPU, or use --flavor rtx (pip install 'dsunet[rtx]')"
+            f"on a machine with that GPU, or use --flavor rtx ({install_command('rtx')})"
         )
     number = here.compute_capability
     others = [other for other in requested if other != number]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dsunet_runtime.artifact import weights_files
 from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError
+from dsunet_runtime.extras import install_command
 from dsunet_runtime.files import is_unicode, map_file, resolved
 from dsunet_runtime.manifest import FLOAT8, Manifest
 from dsunet_runtime.message_text import reason, shorten
@@ -87,8 +88,8 @@ def import_onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise BackendError(
-            "ONNX Runtime is not installed: pip install 'dsunet[cpu]', "
-            "or 'dsunet[gpu]' for an NVIDIA GPU"
+            f"ONNX Runtime is not installed: {install_command('cpu')}, "
+            f"or {install_command('gpu')} for an NVIDIA GPU"
         ) from error
     return onnxruntime
 
@@ -100,7 +101,7 @@ def _check_available(runtime: Any, provider: Provider) -> None:
     usable = [p.value for p in Provider if p.official_name in available]
     raise BackendError(
         f"the installed ONNX Runtime {runtime.__version__} has no provider {provider.value!r}, "
-        f"only {', '.join(usable)}: pip uninstall onnxruntime, then pip install 'dsunet[gpu]'"
+        f"only {', '.join(usable)}: pip uninstall onnxruntime, then {install_command('gpu')}"
     )
 
 

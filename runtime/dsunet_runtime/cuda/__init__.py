@@ -23,6 +23,7 @@ from dsunet_runtime.cuda.contract import (
     Stream,
 )
 from dsunet_runtime.errors import BackendError
+from dsunet_runtime.extras import install_command
 
 __all__ = [
     "Capture",
@@ -53,8 +54,8 @@ def find() -> Cuda:
 
         return PyCuda()
     raise BackendError(
-        "neither cuda-python nor PyCUDA is installed: pip install 'dsunet[cuda]', or "
-        "'dsunet[pycuda]' where there is a CUDA toolkit"
+        f"neither cuda-python nor PyCUDA is installed: {install_command('cuda')}, or "
+        f"{install_command('pycuda')} where there is a CUDA toolkit"
     )
 
 

@@ -15,7 +15,7 @@ from dsunet.data.samples import FLIPS
 from dsunet.errors import DSUNetError
 from dsunet.training import run as training_run
 from dsunet.training.feature_cache import FeatureCache, map_sides
-from dsunet.training.folder import RunFolder
+from dsunet.training.folder import RunConfig, RunFolder
 from dsunet.training.options import TrainingOptions
 from dsunet.training.state import Position, load_state, save_state
 from dsunet_runtime import RuntimeFault
@@ -30,7 +30,7 @@ from tests.fuzz.mutation import (
     one_of,
 )
 from tests.fuzz.targets.checkpoints import digest_of
-from tests.training.conftest import SMALL
+from tests.training.conftest import SMALL, run_config
 
 _ERRORS = (DSUNetError, RuntimeFault)
 _FLIP = FLIPS[1]
@@ -103,23 +103,13 @@ def state(folder: Path, patch: pytest.MonkeyPatch) -> Target:
 def configuration(folder: Path, patch: pytest.MonkeyPatch) -> Target:
     """`resume` of a run folder, as far as the options and the data, which nothing reads here."""
     found = types.SimpleNamespace(sha256="2" * 64)
-    launched: list[tuple[TrainingOptions, dict[str, Any]]] = []
+    launched: list[tuple[TrainingOptions, RunConfig]] = []
     patch.setattr(training_run, "find_data", lambda options: found)
     patch.setattr(
         training_run, "_launch", lambda options, *others: launched.append((options, others[-1]))
     )
     options = _options(folder)
-    RunFolder(folder).start(
-        {
-            "run": _RUN,
-            "options": options.absolute().to_dict(),
-            "model": SMALL.to_dict(),
-            "data": {"pairs": 7, "val_pairs": 0, "sha256": found.sha256},
-            "encoders": {},
-            "checkpoint_sha256": None,
-            "versions": {"python": "3.11.7", "torch": "2.8.0"},
-        }
-    )
+    RunFolder(folder).start(run_config(options.absolute()))
     files = {"config.json": (folder / "config.json").read_bytes()}
 
     def read(path: Path) -> Any:
