@@ -19,7 +19,7 @@ from dsunet.evaluation.table import HEADINGS, notes, rows_of
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.message_text import readable
-from dsunet_runtime.svg import Axis, Points, colour_of, plot
+from dsunet_runtime.svg import Axis, Plot, side_by_side
 
 _THRESHOLDS = np.linspace(1, 0, 256)
 """Thresholds of py_sod_metrics' curves, divided by 255: 1 down to 0."""
@@ -34,7 +34,6 @@ thead { border-bottom: 1px solid #222; }
 figure { display: inline-block; width: 240px; margin: 0 8px 8px 0; vertical-align: top; }
 figcaption { font-size: 13px; overflow-wrap: anywhere; }
 img { display: block; }
-.key { display: inline-block; width: 1em; height: 3px; vertical-align: middle; }
 """
 
 
@@ -81,21 +80,19 @@ def _table(one: DatasetResults) -> str:
 
 
 def _curves(one: DatasetResults) -> str:
-    precision_recall: dict[str, Points] = {}
-    f: dict[str, Points] = {}
+    precision_recall = {}
+    f = {}
     for result in one.results:
         curves = mean_curves([scored.scores for scored in result.scored])
-        precision_recall[result.model] = zip(curves.recall, curves.precision, strict=True)
-        f[result.model] = zip(_THRESHOLDS, curves.f, strict=True)
-    key = " &nbsp; ".join(
-        f'<span class="key" style="background:{colour_of(index)}"></span> {escape(result.model)}'
-        for index, result in enumerate(one.results)
+        precision_recall[result.model] = list(zip(curves.recall, curves.precision, strict=True))
+        f[result.model] = list(zip(_THRESHOLDS, curves.f, strict=True))
+    recall, precision = Axis.unit("recall"), Axis.unit("precision")
+    return side_by_side(
+        [
+            Plot("Precision and recall", recall, precision_recall, precision, dots=False),
+            Plot("F-measure", Axis.unit("threshold"), f, Axis.unit("F"), dots=False),
+        ]
     )
-    first = plot(
-        "Precision and recall", Axis.unit("recall"), Axis.unit("precision"), precision_recall
-    )
-    second = plot("F-measure", Axis.unit("threshold"), Axis.unit("F"), f)
-    return f"<p>{key}</p>\n{first}\n{second}"
 
 
 def _case(scored: Sequence[ScoredMask], results: Sequence[Result]) -> str:

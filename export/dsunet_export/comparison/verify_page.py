@@ -11,7 +11,7 @@ from PIL import Image
 
 from dsunet_export.comparison.layers import GraphComparison
 from dsunet_export.comparison.summary import PERCENTILES, ModelComparison, measure_title
-from dsunet_runtime.svg import Axis, plot
+from dsunet_runtime.svg import Axis, Plot
 
 _STYLE = """
 body { font: 15px/1.4 sans-serif; margin: 2em; color: #222; }
@@ -76,18 +76,16 @@ def _layers(graphs: GraphComparison | None) -> str:
     up = Axis("relative error", [10.0**power for power in powers], logarithmic=True)
     across = Axis.to(len(graphs.layers), "layer, in graph order")
     words = "none" if graphs.at_fault is None else graphs.at_fault.node
-    return (
-        f"{plot('error by layer', across, up, {'error': shown})}\n"
-        f"<p>First layer with an unusually large error: {escape(words)}</p>"
-    )
+    errors = Plot("error by layer", across, {"error": shown}, up, dots=False)
+    return f"{errors.draw()}\n<p>First layer with an unusually large error: {escape(words)}</p>"
 
 
 def _sorted(title: str, up: str, values: list[float]) -> str:
     ordered = sorted(values)
     fractions = [(index + 0.5) / len(ordered) for index in range(len(ordered))]
     axis = Axis.to(max(ordered[-1], 1e-6), up)
-    points = {title: zip(fractions, ordered, strict=True)}
-    return plot(title, Axis.unit("fraction of images"), axis, points, dots=True)
+    points = {title: list(zip(fractions, ordered, strict=True))}
+    return Plot(title, Axis.unit("fraction of images"), points, axis).draw()
 
 
 def _embedded(picture: Image.Image) -> str:
