@@ -84,8 +84,6 @@ def generate(
     Writes DIR/Image/NNNN.jpg and DIR/Mask/NNNN.png, which every command accepts as a dataset, and
     finally DIR/scenes.json with the arguments and the kind of each scene (salient or camouflaged).
     A mask is 255 where the object is visible and 0 elsewhere, also where an occluder hides it.
-
-    Exit codes: 0 all written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     from dsunet.scenes import write_scenes
     from dsunet_runtime.image_folder import counted
