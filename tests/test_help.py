@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import runpy
+from pathlib import Path
 
 import pytest
 import typer
@@ -83,3 +85,10 @@ def test_limits_stand_before_the_default() -> None:
     assert "Initial learning rate. [above 0, at most 1000] [default: 0.001]" in text
     assert "are clipped. [above 0, at most 1000000000] [default: no clipping]" in text
     assert "of linear learning-rate warm-up. [0 to 1000000] [default: 0]" in text
+
+
+def test_the_manual_has_all_help_texts() -> None:
+    page = runpy.run_path(str(Path(__file__).parents[1] / "docs/commands.py"))["make_page"]()
+    headings = re.findall(r"^### (.*)\n\n```text\nUsage: (.*?) \[OPTIONS\]", page, re.MULTILINE)
+    assert headings == [(" ".join(command), " ".join(command)) for command in COMMANDS]
+    assert page.count("```text\nUsage: ") == len(PROGRAMS) + len(COMMANDS)
