@@ -50,8 +50,9 @@ def compiled(frames: Frames, attention: str | None) -> Callable[..., Any]:
 
 
 def _hold_constants(frames: Frames) -> None:
-    """Do once what the model does at each call, and give products to the units that are made for
-    them: the same numbers up to rounding.
+    """Compute constants once instead of at each call, and patch embeddings as matmuls.
+
+    The results are the same up to rounding.
     """
     trunk, vit = frames.model.hiera.trunk, frames.model.dino.vit  # type: ignore[union-attr]
     side = frames.model.config.hiera.map_sizes[0]
@@ -62,8 +63,9 @@ def _hold_constants(frames: Frames) -> None:
 
 
 class PatchProduct(nn.Module):
-    """A convolution with stride equal to kernel size, as one matmul: with three input channels, it
-    is slow otherwise.
+    """A convolution whose stride is its kernel size, as one matmul.
+
+    With three input channels, the convolution itself is slow.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:

@@ -176,7 +176,7 @@ def _open_closed_streams() -> None:
 
 
 def _check_arguments(ctx: Any, arguments: list[str]) -> None:
-    """Reject empty arguments and NUL characters.  (`Path("")` would mean the current folder.)"""
+    """Reject empty arguments and NUL characters.  `Path("")` would mean the current folder."""
     for before, argument in zip(["", *arguments], arguments, strict=False):
         option, equals, value = argument.partition("=")
         if not argument:

@@ -83,8 +83,9 @@ def test_salient_objects_stand_out_more_than_camouflaged_ones(
 
 
 def test_the_outline_shows_in_the_image(scenes: list[Scene]) -> None:
-    """Neighbours across the outline differ more than neighbours elsewhere, in nearly every scene:
-    masks that did not belong to their images would make it one half.
+    """Neighbours across the outline differ more than neighbours elsewhere, in nearly every scene.
+
+    With masks that do not belong to their images, they do in one half of the scenes.
     """
     shown = []
     for scene in scenes:
@@ -114,9 +115,7 @@ def test_odd_sizes(size: tuple[int, int]) -> None:
 
 
 def test_what_passes_in_front_is_not_in_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same scenes with and without occluders: a mask only loses pixels, where the image has
-    the occluder's.
-    """
+    """Occluders remove from a mask the pixels that show them, and no others."""
     from dsunet.scenes import scene as module
 
     monkeypatch.setattr(module, "_OCCLUDED", 0.0)

@@ -53,8 +53,9 @@ def plant(source: Path, path: Path, *faults: tuple[Plant, str]) -> Path:
 
 
 def convert(source: Path, path: Path, *patterns: str) -> Path:
-    """The artifact in float16, with nothing in float32 but what rules and patterns say: as if the
-    images on which the exporter measures had not shown the fault.
+    """Convert an artifact to float16, with only rules and patterns to keep layers in float32.
+
+    It is as if the images on which the exporter measures had not shown the fault.
     """
     model = ir.load(source)
     del model.metadata_props[METADATA_KEY]
