@@ -59,10 +59,10 @@ def _hold_constants(frames: Frames) -> None:
     with torch.inference_mode():
         position = trunk._get_pos_embed((side, side)).clone()
     trunk._get_pos_embed = lambda size: position
-    vit.patch_embed.proj = PatchProduct(vit.patch_embed.proj)
+    vit.patch_embed.proj = PatchMatmul(vit.patch_embed.proj)
 
 
-class PatchProduct(nn.Module):
+class PatchMatmul(nn.Module):
     """A convolution whose stride is its kernel size, as one matmul.
 
     With three input channels, the convolution itself is slow.
@@ -82,10 +82,10 @@ class PatchProduct(nn.Module):
 
 
 def _compile_parts(frames: Frames) -> None:
-    """Put in the place of each part, of an encoder each block, what `torch.compile` makes of it.
+    """Compile each part by itself, and each block of the encoders.
 
     Choosing kernels by timing them would take another minute, and cuBLAS is the fastest for
-    DINOv2's products: by 18 to 24 % on an H200.
+    DINOv2's matmuls: by 18 to 24 % on an H200.
     """
     # There are as many variants of a Hiera block as of its windows and widths.
     torch._dynamo.config.recompile_limit = 64
