@@ -92,12 +92,12 @@ def write_cases(folder: Path, count: int) -> list[Case]:
     cases = []
     for index in range(count):
         field = gaussian_filter(generator.standard_normal(SHAPE), 30)
-        truth = np.where(field > np.quantile(field, 0.8), 255, 0).astype(np.uint8)
-        truth[-2:] = truth[:, -2:] = 0
-        soft = gaussian_filter(truth.astype(float), 4) + generator.normal(0, 8, SHAPE)
+        ground_truth = np.where(field > np.quantile(field, 0.8), 255, 0).astype(np.uint8)
+        ground_truth[-2:] = ground_truth[:, -2:] = 0
+        soft = gaussian_filter(ground_truth.astype(float), 4) + generator.normal(0, 8, SHAPE)
         case = Case(f"{index}", None, folder / f"{index}_p.png", folder / f"{index}_t.png")
         cv2.imwrite(str(case.prediction), np.clip(soft, 0, 255).astype(np.uint8))
-        cv2.imwrite(str(case.ground_truth), truth)
+        cv2.imwrite(str(case.ground_truth), ground_truth)
         cases.append(case)
     return cases
 
@@ -116,9 +116,9 @@ def loop(cases: list[Case]) -> Scores:
     )
     for case in cases:
         prediction = cv2.imread(str(case.prediction), cv2.IMREAD_GRAYSCALE)
-        truth = cv2.imread(str(case.ground_truth), cv2.IMREAD_GRAYSCALE)
+        ground_truth = cv2.imread(str(case.ground_truth), cv2.IMREAD_GRAYSCALE)
         for measure in (s, e, mae, weighted, thresholded):
-            measure.step(pred=prediction, gt=truth)
+            measure.step(pred=prediction, gt=ground_truth)
     em, found = e.get_results()["em"], thresholded.get_results()
     return Scores(
         s_measure=s.get_results()["sm"],

@@ -202,8 +202,8 @@ def trt(
         verbosity=verbose,
     )
     read_graph_manifest(graph)  # fails before TensorRT is loaded
-    asked = None if flavor is FlavorOption.AUTO else Flavor(flavor.value)
-    choice = choose(asked, wanted, options)
+    requested = None if flavor is FlavorOption.AUTO else Flavor(flavor.value)
+    choice = choose(requested, wanted, options)
     targets = ", ".join(choice.target.compute_capabilities)
     print(f"{choice.kit.title} ({choice.reason}), for {targets}", file=sys.stderr)
     manifest = build_engine(graph, output, choice, options, print_step)

@@ -35,11 +35,11 @@ def test_what_a_scene_is(scenes: list[Scene]) -> None:
 
 def test_share_of_the_image(scenes: list[Scene]) -> None:
     """Small and large objects, none that is lost and none that fills the image."""
-    shares = np.array([np.mean(scene.mask == 255) for scene in scenes])
-    assert shares.min() >= 0.02
-    assert shares.max() <= 0.75
-    assert np.quantile(shares, 0.1) < 0.12
-    assert np.quantile(shares, 0.9) > 0.25
+    fractions = np.array([np.mean(scene.mask == 255) for scene in scenes])
+    assert fractions.min() >= 0.02
+    assert fractions.max() <= 0.75
+    assert np.quantile(fractions, 0.1) < 0.12
+    assert np.quantile(fractions, 0.9) > 0.25
 
 
 def test_exposure_and_contrast(scenes: list[Scene]) -> None:

@@ -24,7 +24,7 @@ Plant = Callable[[onnx.ModelProto, str], None]
 
 
 def overflow(model: onnx.ModelProto, module: str) -> None:
-    """The result of a module's last product goes through 2^15 times itself and back."""
+    """The result of a module's last matmul is multiplied by 2^15 and divided by it again."""
     node = [n for n in _nodes(model, module) if n.op_type in ("MatMul", "Conv")][-1]
     up = _insert(model, node, node.output[0], "Mul", 2.0**15, f"{module}/Mul_up")
     _insert(model, up, up.output[0], "Mul", 2.0**-15, f"{module}/Mul_down")
