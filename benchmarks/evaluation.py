@@ -6,7 +6,7 @@ another one, and the first round is not counted:
 
 loop     one process: reading by OpenCV, and the `step` methods of py_sod_metrics
 single   `score_case` in this process, which shares the normalisation between metrics
-judge    `Scorer` with one process per core, started before; its start-up is reported separately
+scorer   `Scorer` with one process per core, started before; its start-up is reported separately
 
 The results of all three must be identical to the last digit.
 """
@@ -50,7 +50,7 @@ def main() -> None:
             ways: dict[str, Callable[[], Scores]] = {
                 "loop": lambda: loop(cases),
                 "single": lambda: single(cases),
-                "judge": lambda: in_processes(scorer, cases),
+                "scorer": lambda: in_processes(scorer, cases),
             }
             times: dict[str, list[float]] = {name: [] for name in ways}
             for counted in range(-1, arguments.rounds):
@@ -61,7 +61,7 @@ def main() -> None:
                     found[name] = ways[name]()
                     if counted >= 0:
                         times[name].append(time.perf_counter() - start)
-                if not found["loop"] == found["single"] == found["judge"]:
+                if not found["loop"] == found["single"] == found["scorer"]:
                     raise SystemExit(f"the figures are not the same: {found}")
 
     for name, seconds in times.items():
@@ -81,7 +81,7 @@ def main() -> None:
                 for name, seconds in times.items()
             },
             "single_over_loop": ratio(times["single"], times["loop"]),
-            "judge_over_loop": ratio(times["judge"], times["loop"]),
+            "scorer_over_loop": ratio(times["scorer"], times["loop"]),
         },
     )
 
@@ -92,12 +92,12 @@ def write_cases(folder: Path, count: int) -> list[Case]:
     cases = []
     for index in range(count):
         field = gaussian_filter(generator.standard_normal(SHAPE), 30)
-        truth = np.where(field > np.quantile(field, 0.8), 255, 0).astype(np.uint8)
-        truth[-2:] = truth[:, -2:] = 0
-        soft = gaussian_filter(truth.astype(float), 4) + generator.normal(0, 8, SHAPE)
+        ground_truth = np.where(field > np.quantile(field, 0.8), 255, 0).astype(np.uint8)
+        ground_truth[-2:] = ground_truth[:, -2:] = 0
+        soft = gaussian_filter(ground_truth.astype(float), 4) + generator.normal(0, 8, SHAPE)
         case = Case(f"{index}", None, folder / f"{index}_p.png", folder / f"{index}_t.png")
         cv2.imwrite(str(case.prediction), np.clip(soft, 0, 255).astype(np.uint8))
-        cv2.imwrite(str(case.ground_truth), truth)
+        cv2.imwrite(str(case.ground_truth), ground_truth)
         cases.append(case)
     return cases
 
@@ -116,9 +116,9 @@ def loop(cases: list[Case]) -> Scores:
     )
     for case in cases:
         prediction = cv2.imread(str(case.prediction), cv2.IMREAD_GRAYSCALE)
-        truth = cv2.imread(str(case.ground_truth), cv2.IMREAD_GRAYSCALE)
+        ground_truth = cv2.imread(str(case.ground_truth), cv2.IMREAD_GRAYSCALE)
         for measure in (s, e, mae, weighted, thresholded):
-            measure.step(pred=prediction, gt=truth)
+            measure.step(pred=prediction, gt=ground_truth)
     em, found = e.get_results()["em"], thresholded.get_results()
     return Scores(
         s_measure=s.get_results()["sm"],

@@ -50,20 +50,22 @@ def compiled(frames: Frames, attention: str | None) -> Callable[..., Any]:
 
 
 def _hold_constants(frames: Frames) -> None:
-    """Do once what the model does at each call, and give products to the units that are made for
-    them: the same numbers up to rounding.
+    """Compute constants once instead of at each call, and patch embeddings as matmuls.
+
+    The results are the same up to rounding.
     """
     trunk, vit = frames.model.hiera.trunk, frames.model.dino.vit  # type: ignore[union-attr]
     side = frames.model.config.hiera.map_sizes[0]
     with torch.inference_mode():
         position = trunk._get_pos_embed((side, side)).clone()
     trunk._get_pos_embed = lambda size: position
-    vit.patch_embed.proj = PatchProduct(vit.patch_embed.proj)
+    vit.patch_embed.proj = PatchMatmul(vit.patch_embed.proj)
 
 
-class PatchProduct(nn.Module):
-    """A convolution with stride equal to kernel size, as one matmul: with three input channels, it
-    is slow otherwise.
+class PatchMatmul(nn.Module):
+    """A convolution whose stride is its kernel size, as one matmul.
+
+    With three input channels, the convolution itself is slow.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -80,10 +82,10 @@ class PatchProduct(nn.Module):
 
 
 def _compile_parts(frames: Frames) -> None:
-    """Put in the place of each part, of an encoder each block, what `torch.compile` makes of it.
+    """Compile each part by itself, and each block of the encoders.
 
     Choosing kernels by timing them would take another minute, and cuBLAS is the fastest for
-    DINOv2's products: by 18 to 24 % on an H200.
+    DINOv2's matmuls: by 18 to 24 % on an H200.
     """
     # There are as many variants of a Hiera block as of its windows and widths.
     torch._dynamo.config.recompile_limit = 64

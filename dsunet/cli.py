@@ -68,8 +68,6 @@ def inspect(
 
     Also prints its dtype, tensors with NaN or infinity, the SHA-256 of its encoders and of the
     file, and whether its checksum matches.
-
-    Exit codes: 0 described, 1 the checkpoint cannot be used, 2 wrong usage, 130 interrupted.
     """
     from dsunet import inspect_checkpoint
 
@@ -96,8 +94,6 @@ def convert(
     """Convert a checkpoint to dsunet's safetensors format.
 
     The file holds float32 weights, the model's configuration and a checksum.
-
-    Exit codes: 0 written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     from dsunet import load_model, save_model
     from dsunet_runtime.jobs import make_folder
@@ -115,8 +111,6 @@ def demonstration(
     """Write the demonstration checkpoint that ships with dsunet.
 
     It is the preset nano, trained from scratch on synthetic scenes of `dsunet generate`.
-
-    Exit codes: 0 written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     from dsunet import demonstration_checkpoint
     from dsunet_runtime.jobs import make_folder

@@ -67,8 +67,6 @@ def ablate(
 
     To resume an interrupted ablation, run the same command again: finished networks are not
     trained again.  DIR/report holds the files that `dsunet evaluate -o` writes.
-
-    Exit codes: 0 all evaluated, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     options = _training_options(ctx, output)
     folders = [named_folder("--test", text) for text in test]

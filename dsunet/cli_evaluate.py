@@ -181,8 +181,6 @@ def evaluate(
     Metrics: S-measure, F-measure (adaptive, mean, maximum, weighted), E-measure (mean, adaptive,
     maximum), MAE, IoU and Dice, computed by py_sod_metrics.  For datasets of the paper, the table
     also has its published rows.
-
-    Exit codes: 0 all evaluated, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     models = models or []
     checkpoints = [path for path in models if not (is_onnx(path) or is_engine(path))]

@@ -62,6 +62,7 @@ def explain(
     preset: Annotated[
         str | None,
         typer.Option(
+            metavar="NAME",
             help="Encoders without a DSU-Net checkpoint, with the weights of --sam2 and --dinov2, "
             f"or randomly initialised: {', '.join(PRESETS)}.",
             rich_help_panel=MODEL,
@@ -118,8 +119,6 @@ def explain(
     Shows each level of Hiera and DINOv2: its first three principal components as colours, and a
     t-SNE embedding of its positions.  To reproduce the paper's Figs. 1 and 2, which show the
     official encoders, use --preset large with --sam2 and --dinov2.
-
-    Exit codes: 0 written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     if (checkpoint is None) == (preset is None):
         raise typer.BadParameter("give either --checkpoint or --preset")

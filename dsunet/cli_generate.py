@@ -126,8 +126,6 @@ def generate(
     finally DIR/scenes.json with the arguments, and the kind (salient, camouflaged or empty) and the
     source images of each scene.  A mask is 255 where an object is visible and 0 elsewhere, also
     where an occluder hides it; cut-outs have their opacity at soft edges.
-
-    Exit codes: 0 all written, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     if binary and foregrounds is None:
         raise typer.BadParameter(

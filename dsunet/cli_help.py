@@ -1,4 +1,4 @@
-"""Panels of options in the help of the `dsunet` commands."""
+"""Panels of options in the help of `dsunet` and `dsunet-export`."""
 
 DATA = "Data"
 MODEL = "Model"

@@ -65,9 +65,8 @@ def predict(
     """Predict the mask of every image with PyTorch.
 
     Writes the same files as `dsunet-run predict`, which is faster but needs an exported artifact.
-    An image that fails is reported, and the remaining images are processed.
-
-    Exit codes: 0 all masks written, 1 something failed, 2 wrong usage, 130 interrupted.
+    If an image fails, the error is printed, the remaining images are processed, and the exit code
+    is 1.
     """
     folder, name = mask_destination(output, images)
 

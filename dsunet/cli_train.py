@@ -100,6 +100,7 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
+            metavar="NAME",
             help=f"Network size: {', '.join(PRESETS)}.  [default: large, or that of --checkpoint]",
             rich_help_panel=MODEL,
         ),
@@ -160,7 +161,13 @@ def train(
     ] = _DEFAULT.batch,
     lr: Annotated[
         float,
-        number(low=0, high=_MAX_RATE, help="Initial learning rate.", rich_help_panel=OPTIMIZATION),
+        number(
+            low=0,
+            high=_MAX_RATE,
+            exclusive=True,
+            help="Initial learning rate.",
+            rich_help_panel=OPTIMIZATION,
+        ),
     ] = _DEFAULT.lr,
     min_lr: Annotated[
         float,
@@ -189,6 +196,7 @@ def train(
         number(
             low=0,
             high=_MAX_NORM,
+            exclusive=True,
             help="Maximum gradient norm; larger gradients are clipped.  [default: no clipping]",
             rich_help_panel=OPTIMIZATION,
         ),
@@ -304,7 +312,8 @@ def train(
             metavar="DIR",
             callback=folder_to_write,
             help="Cache the frozen DINOv2's feature maps here, for this and later runs.  For "
-            "large, 1 MB per image; 11 MB with --injection all, 27 MB with levels.",
+            "large, 1 MB per image; 11 MB with --injection all, 27 MB with levels.  Not with "
+            "--train-encoders.",
             rich_help_panel=COMPUTATION,
         ),
     ] = None,
@@ -392,8 +401,6 @@ def train(
 
     A run that was interrupted, also by kill -9, is continued by --resume with the same result as
     an uninterrupted run.
-
-    Exit codes: 0 trained, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     values = locals()
     given = {name: values[name] for name in ctx.params if is_given(ctx, name)}

@@ -115,8 +115,10 @@ def build(artifact: Path) -> None:
     built = build_engine(artifact, output, target, options, lambda step, seconds: None).engine
     proof = ""
     if built is not None:
-        share = built.proof.weight_bytes_reduced / built.proof.weight_bytes
-        proof = f"{built.file.size / 1e6:,.1f} MB, {share:.1%} of the weights' bytes in float16, "
+        fraction = built.proof.weight_bytes_reduced / built.proof.weight_bytes
+        proof = (
+            f"{built.file.size / 1e6:,.1f} MB, {fraction:.1%} of the weights' bytes in float16, "
+        )
     tell(f"engine for {GPU}", watch, f"{output.relative_to(ROOT)}, {proof}built, not run")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import runpy
+from pathlib import Path
 
 import pytest
 import typer
@@ -52,9 +54,41 @@ def test_examples_stand_at_the_end(program: str, command: str) -> None:
         assert re.match(rf" *{program} {command}\b", example)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "ablate", "explain", "generate"])
-def test_options_are_in_panels(command: str) -> None:
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        *(("dsunet", name) for name in ("train", "evaluate", "ablate", "explain", "generate")),
+        *(("dsunet-export", name) for name in ("onnx", "trt", "verify")),
+        *(("dsunet-run", name) for name in ("predict", "bench")),
+    ],
+)
+def test_options_are_in_panels(program: str, command: str) -> None:
     """Only `--help` is outside of them."""
-    (options,) = re.findall(r"^Options:\n((?:  .*\n)+)", help_of("dsunet", command), re.MULTILINE)
+    (options,) = re.findall(r"^Options:\n((?:  .*\n)+)", help_of(program, command), re.MULTILINE)
     (line,) = options.splitlines()
     assert "--help " in line
+
+
+@pytest.mark.parametrize(("program", "command"), COMMANDS)
+def test_exit_codes(program: str, command: str) -> None:
+    found = re.findall(r"^ *Exit codes: 0 .*130 interrupted\.$", help_of(program, command), re.M)
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(("program", "command"), COMMANDS)
+def test_no_types_of_python(program: str, command: str) -> None:
+    assert not re.search(r"<(path|str|list)\b|\{|e\+\d", help_of(program, command))
+
+
+def test_limits_stand_before_the_default() -> None:
+    text = " ".join(help_of("dsunet", "train").split())
+    assert "Initial learning rate. [above 0, at most 1000] [default: 0.001]" in text
+    assert "are clipped. [above 0, at most 1000000000] [default: no clipping]" in text
+    assert "of linear learning-rate warm-up. [0 to 1000000] [default: 0]" in text
+
+
+def test_the_manual_has_all_help_texts() -> None:
+    page = runpy.run_path(str(Path(__file__).parents[1] / "docs/commands.py"))["make_page"]()
+    headings = re.findall(r"^### (.*)\n\n```text\nUsage: (.*?) \[OPTIONS\]", page, re.MULTILINE)
+    assert headings == [(" ".join(command), " ".join(command)) for command in COMMANDS]
+    assert page.count("```text\nUsage: ") == len(PROGRAMS) + len(COMMANDS)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dsunet_runtime import svg
-from dsunet_runtime.svg import Axis
+from dsunet_runtime.svg import Axis, Plot, side_by_side
 from sections.tables import Document
-
-Lines = Mapping[str, Sequence[tuple[float, float]]]
 
 
 def rounds(found: Mapping[str, Document], words: Mapping[str, str]) -> str | None:
     """Plot the time of each variant by round, one plot per result; `words` are labels."""
     labels = {
-        way: label
+        way: label.replace("`", "")
         for way, label in words.items()
         if any(way in document["times"] for document in found.values())
     }
@@ -24,8 +21,8 @@ def rounds(found: Mapping[str, Document], words: Mapping[str, str]) -> str | Non
         count = max(map(len, times.values()))
         lines = {labels[way]: list(enumerate(seconds, start=1)) for way, seconds in times.items()}
         across = Axis("round", range(1, max(2, count) + 1))
-        plots.append((f"{title}: seconds per round", across, lines))
-    return _side_by_side(plots)
+        plots.append(Plot(f"{title}: seconds per round", across, lines))
+    return _drawn(plots)
 
 
 def memory(found: Mapping[str, Document]) -> str | None:
@@ -36,8 +33,8 @@ def memory(found: Mapping[str, Document]) -> str | None:
         megabytes = [size / 1e6 for size in seen["resident"]]
         lines = {"resident memory": list(zip(seen["calls"], megabytes, strict=True))}
         across = Axis.to(max(1, *seen["calls"]), "calls")
-        plots.append((f"{preset}: resident memory in MB", across, lines))
-    return _side_by_side(plots)
+        plots.append(Plot(f"{preset}: resident memory in MB", across, lines))
+    return _drawn(plots)
 
 
 def frames(found: Mapping[str, Document]) -> str | None:
@@ -53,8 +50,8 @@ def frames(found: Mapping[str, Document]) -> str | None:
             for form in ("frames", "tensors")
         }
         across = Axis.to(max(x for points in lines.values() for x, _ in points), "megapixels")
-        plots.append((f"{preset}: median in ms", across, lines))
-    return _side_by_side(plots)
+        plots.append(Plot(f"{preset}: median in ms", across, lines))
+    return _drawn(plots)
 
 
 def batches(found: Mapping[str, Document]) -> str | None:
@@ -63,22 +60,9 @@ def batches(found: Mapping[str, Document]) -> str | None:
     for preset, document in found.items():
         points = [(one["batch"], one["images_per_s"]) for one in document["batches"]]
         across = Axis("batch", [batch for batch, _ in points], logarithmic=True)
-        plots.append((f"{preset}: images per second", across, {"images per second": points}))
-    return _side_by_side(plots)
+        plots.append(Plot(f"{preset}: images per second", across, {"images per second": points}))
+    return _drawn(plots)
 
 
-def _side_by_side(plots: Sequence[tuple[str, Axis, Lines]]) -> str | None:
-    """Draw plots of the same lines side by side, with separate scales from 0."""
-    if not plots:
-        return None
-    labels = [label.replace("`", "") for label in plots[0][2]]
-    drawn = [
-        svg.plot(title, across, _scale(lines), lines, left=svg.WIDTH * index, dots=True)
-        for index, (title, across, lines) in enumerate(plots)
-    ]
-    height = svg.HEIGHT + svg.LINE * len(labels) + 8
-    return svg.page(svg.WIDTH * len(plots), height, [*drawn, *svg.key(labels)])
-
-
-def _scale(lines: Lines) -> Axis:
-    return Axis.to(max(value for points in lines.values() for _, value in points), "")
+def _drawn(plots: Sequence[Plot]) -> str | None:
+    return side_by_side(plots) if plots else None

@@ -47,8 +47,9 @@ def align(image: Header, mask: Header) -> Alignment:
 
 
 def is_close(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether two sizes (height, width) differ by a few pixels only: sides by at most 10 %, aspect
-    ratios by at most 5 %.
+    """Whether two sizes (height, width) differ by a few pixels only.
+
+    Sides may differ by 10 %, aspect ratios by 5 %.
     """
     down, across = shape[0] / other[0], shape[1] / other[1]
     return (
@@ -58,8 +59,9 @@ def is_close(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 
 def resized(mask: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Resample a predicted mask to `shape` (height, width) with OpenCV's bilinear filter, as
-    PySODEvalToolkit does for masks that differ in size from their ground truth.
+    """Resample a predicted mask to `shape` (height, width) with OpenCV's bilinear filter.
+
+    PySODEvalToolkit does the same for masks that differ in size from their ground truth.
     """
     if mask.shape == shape:
         return mask

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -16,36 +13,21 @@ from dsunet.evaluation.metrics import mean_curves
 from dsunet.evaluation.results import DatasetResults, Result
 from dsunet.evaluation.scorer import ScoredMask
 from dsunet.evaluation.table import HEADINGS, notes, rows_of
+from dsunet.html_page import element, page, picture, table
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.message_text import readable
-from dsunet_runtime.svg import Axis, Points, colour_of, plot
+from dsunet_runtime.svg import Axis, Plot, side_by_side
 
 _THRESHOLDS = np.linspace(1, 0, 256)
 """Thresholds of py_sod_metrics' curves, divided by 255: 1 down to 0."""
 _SIDE = 240
-_STYLE = """
-body { font: 15px/1.4 sans-serif; margin: 2em; color: #222; }
-table { border-collapse: collapse; }
-th, td { padding: 3px 10px; text-align: right; }
-th:first-child, td:first-child { text-align: left; white-space: pre; }
-tr.paper { color: #777; }
-thead { border-bottom: 1px solid #222; }
-figure { display: inline-block; width: 240px; margin: 0 8px 8px 0; vertical-align: top; }
-figcaption { font-size: 13px; overflow-wrap: anywhere; }
-img { display: block; }
-.key { display: inline-block; width: 1em; height: 3px; vertical-align: middle; }
-"""
 
 
 def draw_page(evaluation: Sequence[DatasetResults], worst: int) -> str:
     """Format the report as HTML, with the `worst` masks of each dataset."""
-    body = "\n".join(_section(one, worst) for one in evaluation)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>'
-        f"<style>{_STYLE}</style></head><body>\n<h1>Evaluation</h1>\n{body}\n"
-        f"<p>{escape(' '.join(notes(evaluation)))}</p>\n</body></html>\n"
-    )
+    sections = [part for one in evaluation for part in _section(one, worst)]
+    return page("Evaluation", [*sections, element("p", " ".join(notes(evaluation)))])
 
 
 def find_worst(one: DatasetResults, count: int) -> list[int]:
@@ -57,45 +39,33 @@ def find_worst(one: DatasetResults, count: int) -> list[int]:
     return [int(index) for index in np.argsort(lowest, kind="stable")[:count]]
 
 
-def _section(one: DatasetResults, worst: int) -> str:
-    parts = [f"<h2>{escape(one.title)}</h2>", _table(one), _curves(one)]
+def _section(one: DatasetResults, worst: int) -> list[str]:
+    rows = [[label, *cells] for label, cells in rows_of(one)]
+    scores = table(HEADINGS.values(), rows, grey=len(one.published))
+    parts = [element("h2", one.title), scores, _curves(one)]
     if worst:
-        parts.append("<h3>Lowest S-measure</h3>")
+        parts.append(element("h3", "Lowest S-measure"))
         parts += [
             _case([result.scored[index] for result in one.results], one.results)
             for index in find_worst(one, worst)
         ]
-    return "\n".join(parts)
-
-
-def _table(one: DatasetResults) -> str:
-    rows = rows_of(one)
-    ours = len(rows) - len(one.published)
-    heading = "".join(f"<th>{escape(name)}</th>" for name in HEADINGS.values())
-    lines = [f"<table><thead><tr><th></th>{heading}</tr></thead><tbody>"]
-    for index, (label, cells) in enumerate(rows):
-        row = "".join(f"<td>{cell}</td>" for cell in cells)
-        kind = ' class="paper"' if index >= ours else ""
-        lines.append(f"<tr{kind}><td>{escape(label)}</td>{row}</tr>")
-    return "\n".join([*lines, "</tbody></table>"])
+    return parts
 
 
 def _curves(one: DatasetResults) -> str:
-    precision_recall: dict[str, Points] = {}
-    f: dict[str, Points] = {}
+    precision_recall = {}
+    f = {}
     for result in one.results:
         curves = mean_curves([scored.scores for scored in result.scored])
-        precision_recall[result.model] = zip(curves.recall, curves.precision, strict=True)
-        f[result.model] = zip(_THRESHOLDS, curves.f, strict=True)
-    key = " &nbsp; ".join(
-        f'<span class="key" style="background:{colour_of(index)}"></span> {escape(result.model)}'
-        for index, result in enumerate(one.results)
+        precision_recall[result.model] = list(zip(curves.recall, curves.precision, strict=True))
+        f[result.model] = list(zip(_THRESHOLDS, curves.f, strict=True))
+    recall, precision = Axis.unit("recall"), Axis.unit("precision")
+    return side_by_side(
+        [
+            Plot("Precision and recall", recall, precision_recall, precision, dots=False),
+            Plot("F-measure", Axis.unit("threshold"), f, Axis.unit("F"), dots=False),
+        ]
     )
-    first = plot(
-        "Precision and recall", Axis.unit("recall"), Axis.unit("precision"), precision_recall
-    )
-    second = plot("F-measure", Axis.unit("threshold"), Axis.unit("F"), f)
-    return f"<p>{key}</p>\n{first}\n{second}"
 
 
 def _case(scored: Sequence[ScoredMask], results: Sequence[Result]) -> str:
@@ -114,7 +84,7 @@ def _case(scored: Sequence[ScoredMask], results: Sequence[Result]) -> str:
 
 
 def _figure(path: Path, caption: str) -> str:
-    return f"<figure>{_thumbnail(path)}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f"<figure>{_thumbnail(path)}{element('figcaption', caption)}</figure>"
 
 
 def _thumbnail(path: Path) -> str:
@@ -122,11 +92,6 @@ def _thumbnail(path: Path) -> str:
     try:
         image = Image.fromarray(as_rgb(path))
     except ImageError as error:  # scores do not need the image
-        return escape(readable(f"{path.name}: {error}"))
+        return element("p", readable(f"{path.name}: {error}"))
     image.thumbnail((_SIDE, _SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return (
-        f'<img width="{image.width}" height="{image.height}" src="data:image/jpeg;base64,{data}">'
-    )
+    return picture(image, "jpeg", quality=80)

@@ -130,8 +130,9 @@ def _misfits(case: Case, *, resize: bool) -> Iterator[Fault]:
 
 
 def _name_of(masks: Path) -> str:
-    """The last part of a path that is a dataset of the paper, or else the last that is not generic,
-    as `Mask` and `test` are.
+    """Return the last part of a path that names a dataset of the paper.
+
+    Without one, the last part that is not generic, such as `Mask` and `test`.
     """
     parts = resolved(masks).parts[::-1]
     known = (part for part in parts if known_dataset(part))

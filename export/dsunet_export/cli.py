@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
+from dsunet.cli_help import MODEL, OUTPUT
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.errors import ConfigError, DSUNetError
 from dsunet_export.artifact import check_onnx_output
@@ -30,7 +31,7 @@ from dsunet_export.options import (
     read_patterns,
 )
 from dsunet_export.stopwatch import print_step
-from dsunet_runtime.command import complain, make_app
+from dsunet_runtime.command import complain, examples, make_app
 from dsunet_runtime.command_options import MAX_SEED, as_wrong_usage, file_to_write, integer
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.extras import needs_extra
@@ -42,20 +43,18 @@ if TYPE_CHECKING:
 
 DYNAMIC = "dynamic"
 
-_MODEL, _GRAPH, _PRECISION, _VERIFICATION = "Model", "Graph", "Precision", "Verification"
+_GRAPH, _PRECISION, _VERIFICATION = "Graph", "Precision", "Verification"
 """The groups of options in the help of `onnx`."""
-_ONNX_EXAMPLES = """\b
-Examples:
-  dsunet-export onnx model.pth -o dsunet.onnx
-  dsunet-export onnx runs/sod -o dsunet16.onnx --precision fp16
-  dsunet-export onnx model.pth -o dsunet8.onnx --precision int8 --images photos
-  dsunet-export onnx --preset nano --random-weights -o nano.onnx
-"""
-_INSPECT_EXAMPLES = """\b
-Examples:
-  dsunet-export inspect dsunet.onnx
-  dsunet-export inspect dsunet.engine --json
-"""
+_ONNX_EXAMPLES = examples(
+    "dsunet-export onnx model.pth -o dsunet.onnx",
+    "dsunet-export onnx runs/sod -o dsunet16.onnx --precision fp16",
+    "dsunet-export onnx model.pth -o dsunet8.onnx --precision int8 --images photos",
+    "dsunet-export onnx --preset nano --random-weights -o nano.onnx",
+)
+_INSPECT_EXAMPLES = examples(
+    "dsunet-export inspect dsunet.onnx",
+    "dsunet-export inspect dsunet.engine --json",
+)
 
 Verbose = Annotated[
     bool,
@@ -86,6 +85,7 @@ def onnx(
             metavar="FILE",
             parser=file_to_write,
             help="ONNX file to write, NAME.onnx.",
+            rich_help_panel=OUTPUT,
         ),
     ],
     checkpoint: Annotated[
@@ -101,7 +101,7 @@ def onnx(
         typer.Option(
             metavar="NAME",
             help=f"Model preset: {', '.join(PRESETS)}.  [default: read from CHECKPOINT]",
-            rich_help_panel=_MODEL,
+            rich_help_panel=MODEL,
         ),
     ] = None,
     injection: Annotated[
@@ -110,7 +110,7 @@ def onnx(
             help="Hiera maps that receive DINOv2 maps; needs --preset.  last: the last map only, "
             "the paper's model.  none, levels, all: its ablations A, B and C.  [default: last]",
             show_default=False,
-            rich_help_panel=_MODEL,
+            rich_help_panel=MODEL,
         ),
     ] = None,
     random_weights: Annotated[
@@ -118,7 +118,7 @@ def onnx(
         typer.Option(
             "--random-weights",
             help="Export randomly initialised weights instead of a CHECKPOINT; needs --preset.",
-            rich_help_panel=_MODEL,
+            rich_help_panel=MODEL,
         ),
     ] = False,
     seed: Annotated[
@@ -128,7 +128,7 @@ def onnx(
             high=MAX_SEED,
             help="Seed of --random-weights.  [default: 0]",
             show_default=False,
-            rich_help_panel=_MODEL,
+            rich_help_panel=MODEL,
         ),
     ] = None,
     sam2: Sam2File = None,

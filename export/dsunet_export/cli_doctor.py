@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-DOCTOR_EXAMPLES = """\b
-Examples:
-  dsunet-export doctor
-  dsunet-export doctor --json > doctor.json
-"""
+from dsunet_runtime.command import examples
+
+DOCTOR_EXAMPLES = examples(
+    "dsunet-export doctor",
+    "dsunet-export doctor --json > doctor.json",
+)
 
 
 def doctor(
@@ -23,7 +24,8 @@ def doctor(
 
     For each task that cannot run, prints what is missing and the command that installs it.  Changes
     nothing on this machine.  PyTorch is imported only if there is an NVIDIA driver, because that
-    takes seconds.  The exit code is always 0.
+    takes seconds.  The exit code is 0 even if
+    something is missing.
     """
     from dsunet_export.doctor import as_document, as_table, check_tasks, inspect_machine
 

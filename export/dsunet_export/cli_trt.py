@@ -13,9 +13,11 @@ from typing import Annotated
 
 import typer
 
+from dsunet.cli_help import OUTPUT
 from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
 from dsunet_export.stopwatch import print_step
+from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import as_wrong_usage, file_to_write, integer, text_to_write
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.flavor import Flavor
@@ -40,13 +42,12 @@ def _print_gpus(names: list[str]) -> list[str]:
 
 _TARGET, _SHAPES, _BUILDER = "Target", "Shapes", "TensorRT"
 """The groups of options in the help."""
-TRT_EXAMPLES = """\b
-Examples:
-  dsunet-export trt dsunet.onnx -o dsunet.engine --gpu rtx4090
-  dsunet-export trt dsunet.onnx -o dsunet.engine --gpu rtx5090 --batch 1:4:8
-  dsunet-export trt dsunet.onnx -o dsunet.plan --flavor tensorrt
-  dsunet-export trt --gpu list
-"""
+TRT_EXAMPLES = examples(
+    "dsunet-export trt dsunet.onnx -o dsunet.engine --gpu rtx4090",
+    "dsunet-export trt dsunet.onnx -o dsunet.engine --gpu rtx5090 --batch 1:4:8",
+    "dsunet-export trt dsunet.onnx -o dsunet.plan --flavor tensorrt",
+    "dsunet-export trt --gpu list",
+)
 
 
 def trt(
@@ -61,6 +62,7 @@ def trt(
             metavar="FILE",
             parser=file_to_write,
             help="Engine file to write, NAME.engine or NAME.plan.",
+            rich_help_panel=OUTPUT,
         ),
     ],
     gpu: Annotated[
@@ -166,6 +168,7 @@ def trt(
             count=True,
             show_default=False,
             help="Print TensorRT's log; -vv includes its verbose messages.",
+            rich_help_panel=OUTPUT,
         ),
     ] = 0,
 ) -> None:
@@ -200,8 +203,8 @@ def trt(
         verbosity=verbose,
     )
     read_graph_manifest(graph)  # fails before TensorRT is loaded
-    asked = None if flavor is FlavorOption.AUTO else Flavor(flavor.value)
-    target = choose(asked, requested, options)
+    only = None if flavor is FlavorOption.AUTO else Flavor(flavor.value)
+    target = choose(only, requested, options)
     numbers = ", ".join(target.compute_capabilities)
     print(f"{title(target.flavor)} ({target.reason}), for {numbers}", file=sys.stderr)
     manifest = build_engine(graph, output, target, options, print_step)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
+from dsunet.cli_help import COMPUTATION, OUTPUT
 from dsunet.device import Device
 from dsunet_export.errors import MissingExtraError, VerificationError
-from dsunet_runtime.command import complain
+from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import folder_to_write, number, text_to_write
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.extras import needs_extra
@@ -30,15 +31,14 @@ _TOLERANCE_OF_8_BITS = 3.0
 """Measured with the demonstration checkpoint on random pixels: int8 up to 1.8, fp8 up to 2.1."""
 
 
-_LAYERS, _CHECKPOINT = "Layers", "Checkpoints and ONNX files"
+_COMPARISON, _LAYERS = "Comparison", "Layers"
 """The groups of options in the help."""
-VERIFY_EXAMPLES = """\b
-Examples:
-  dsunet-export verify model.pth dsunet16.onnx --images photos -o report
-  dsunet-export verify dsunet.onnx dsunet.engine --tolerance 0.5
-  dsunet-export verify dsunet.onnx dsunet16.onnx --layers
-  dsunet-export verify dsunet.onnx dsunet16.onnx --bisect keep.txt
-"""
+VERIFY_EXAMPLES = examples(
+    "dsunet-export verify model.pth dsunet16.onnx --images photos -o report",
+    "dsunet-export verify dsunet.onnx dsunet.engine --tolerance 0.5",
+    "dsunet-export verify dsunet.onnx dsunet16.onnx --layers",
+    "dsunet-export verify dsunet.onnx dsunet16.onnx --bisect keep.txt",
+)
 
 
 def verify(
@@ -46,11 +46,15 @@ def verify(
         Path,
         typer.Argument(metavar="A", help="Reference: checkpoint, run folder, ONNX file or engine."),
     ],
-    b: Annotated[Path, typer.Argument(metavar="B", help="The same kinds, to compare with A.")],
+    b: Annotated[
+        Path, typer.Argument(metavar="B", help="Model to compare with A, of the same kinds.")
+    ],
     images: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Images to compare on.  [default: random pixels and a photograph]"
+            metavar="DIR",
+            help="Images to compare on.  [default: random pixels and a photograph]",
+            rich_help_panel=_COMPARISON,
         ),
     ] = None,
     tolerance: Annotated[
@@ -60,9 +64,13 @@ def verify(
             high=255,
             help="Largest mean difference of a mask on any image, in levels of 0 to 255.  "
             f"[default: {_TOLERANCE:g}; {_TOLERANCE_OF_8_BITS:g} if A or B is int8 or fp8]",
+            rich_help_panel=_COMPARISON,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the results as JSON.", rich_help_panel=OUTPUT),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -70,7 +78,8 @@ def verify(
             "--output",
             metavar="DIR",
             callback=folder_to_write,
-            help="Folder to write verify.html, verify.json and worst.png to.",
+            help="Folder for verify.html, verify.json and worst.png.  [default: print only]",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     layers: Annotated[
@@ -101,14 +110,14 @@ def verify(
     device: Annotated[
         Device,
         typer.Option(
-            help="Device on which PyTorch runs a checkpoint.", rich_help_panel=_CHECKPOINT
+            help="Device on which PyTorch runs a checkpoint.", rich_help_panel=COMPUTATION
         ),
     ] = Device.AUTO,
     provider: Annotated[
         Provider | None,
         typer.Option(
             help="ONNX Runtime execution provider for ONNX files.  [default: cpu]",
-            rich_help_panel=_CHECKPOINT,
+            rich_help_panel=COMPUTATION,
         ),
     ] = None,
 ) -> None:
@@ -119,8 +128,7 @@ def verify(
     difference, IoU at threshold 0.5, pixels that cross the threshold near it and elsewhere, and the
     S-measure of B with A as ground truth, both binarised at 0.5.
 
-    Exit codes: 0 within the tolerance, 1 outside the tolerance or on an error, 2 wrong usage, 130
-    interrupted.
+    The exit code is 1 if a mask is outside the tolerance.
     """
     with needs_extra("evaluate,export", MissingExtraError):
         from dsunet_export.bisection.layers_to_keep import check_precisions

@@ -1,9 +1,10 @@
-"""Pixels of more than 8 bits, or signed: what their values mean, as 8-bit levels.
+"""Images with more than 8 bits per channel, or with signed values, as 8-bit levels.
 
-Files say how many bits a value is stored in, and seldom how many of them are used.  Cameras and
-instruments store 10 or 12 bits in 16, and some programs store 8; read as 16 bits these are almost
-black.  TIFF has a tag for the highest value.  Without it, an image that uses less than a sixteenth
-of its range is refused.  What Pillow would misread without an error is refused as well.
+An image file states how many bits a value is stored in, but seldom how many of them are used.
+Cameras and instruments store 10 or 12 bits in 16, and some programs store 8.  Read as 16 bits, such
+images are almost black.  TIFF has a tag for the highest value.  Without it, an image that uses less
+than a sixteenth of its range is refused.  Files that Pillow misreads without an error are refused
+as well.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _WHITE_IS_ZERO, _YCBCR, _LOW_BIT_FIRST, _SEPARATE, _SIGNED = 0, 6, 2, 2, 2
 
 _FEWEST_BITS, _MOST_BITS = 8, 16
 _LOWEST_PEAK = 1 << 12
-"""An image of 16 bits whose values all lie below this is taken for one of 12 bits or fewer."""
+"""If all values of a 16-bit image are below this, the image is assumed to have 12 bits or fewer."""
 _LOWEST_LOSSY_PEAK = _LOWEST_PEAK * 5 // 4
-"""The same for lossy compression, which overshoots."""
+"""The limit for lossy compression, whose values overshoot."""
 _NO_RANGE = "pixels have no known range: save it with 8 or 16 bits"
 _SIGNED_PIXELS = "signed pixels have no known range: save it unsigned, with 8 or 16 bits"
 _AS_PNG = "save it as a PNG or TIFF file of 8 or 16 bits"
@@ -35,28 +36,29 @@ _JPEG_2000_START = b"\xff\x4f\xff\x51"
 _HEADER_BYTES = 1 << 20
 _FITS_CARD = 80
 _BC = {"BC5S": "signed", "BC6H": "floating-point", "BC6HS": "floating-point"}
-"""Compressed formats of DDS whose values Pillow turns into 8 bits."""
+"""Compressed DDS formats whose values Pillow converts to 8 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """The meaning of the values that Pillow decodes."""
+    """The range of the values that Pillow decodes."""
 
     bits: int = _FEWEST_BITS
-    """8 to 16: of grey values as decoded, of colours as stored; Pillow keeps the high byte."""
+    """Bits per value, 8 to 16: of decoded grey values, or of stored colours, whose high byte Pillow
+    keeps."""
     lowest_peak: int = 0
-    """If no value reaches this, the file has more bits than its values; 0 if its range is known."""
+    """The image is refused if no value reaches this; 0 if the range is known."""
     is_inverted: bool = False
-    """Whether 0 is white, and Pillow does not invert it."""
+    """Whether 0 is white and Pillow does not invert it."""
 
 
 _UNKNOWN = Depth(_MOST_BITS, _LOWEST_PEAK)
 
 
 def depth_of(image: Image.Image) -> Depth:
-    """The depth of an image that is not loaded yet.
+    """Return the depth of an image that is not loaded yet.
 
-    Raises ImageError for values without a known range, and for what Pillow misreads.
+    Raises ImageError for values without a known range, and for files that Pillow misreads.
     """
     raw = _raw_mode(image)
     if ";16" in raw and raw.endswith("S"):
@@ -79,7 +81,10 @@ def depth_of(image: Image.Image) -> Depth:
 
 
 def stored_levels(values: NDArray[np.integer], depth: Depth) -> NDArray[np.uint16]:
-    """Grey values of `depth`, where 0 is black.  Raises ImageError if they are beyond it."""
+    """Convert grey values H×W to levels of `depth.bits` bits, where 0 is black.
+
+    Raises ImageError if a value is outside the range of `depth`, or if too little of it is used.
+    """
     highest = int(values.max())
     if values.min() < 0 or highest > 0xFFFF:
         raise ImageError(f"32-bit {_NO_RANGE}")
@@ -92,13 +97,14 @@ def stored_levels(values: NDArray[np.integer], depth: Depth) -> NDArray[np.uint1
 
 
 def grey_levels(levels: NDArray[np.uint16], depth: Depth) -> NDArray[np.uint8]:
-    """The result of `stored_levels` as 8-bit levels: the high byte."""
+    """Convert the result of `stored_levels` to 8 bits by keeping the high byte."""
     return (levels >> (depth.bits - 8)).astype(np.uint8)
 
 
 def check_colour(rgb: Image.Image, depth: Depth) -> None:
-    """Raise ImageError if an image of 16 bits a channel, of which Pillow kept the high bytes, uses
-    next to none of its range.
+    """Raise ImageError if a 16-bit colour image uses too little of its range.
+
+    `rgb` has the high bytes, which Pillow keeps.
     """
     if not depth.lowest_peak:
         return
@@ -116,7 +122,7 @@ def _check_peak(highest: int, depth: Depth) -> None:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Pillow's name of the pixels in the file, such as `RGB;16B`."""
+    """Return Pillow's name for the pixel format of the file, such as `RGB;16B`."""
     first = next(iter(_decoder_arguments(image)), "")
     return first if isinstance(first, str) else ""
 
@@ -159,7 +165,7 @@ def _tiff(image: Image.Image, tags: Mapping[int, object]) -> Depth:
 def _check_layout(
     image: Image.Image, tags: Mapping[int, object], bits: int, is_inverted: bool
 ) -> None:
-    """Refuse arrangements of uncompressed TIFF files that Pillow does not tell from plain ones."""
+    """Raise ImageError for layouts of uncompressed TIFF files that Pillow misreads."""
     if _SEPARATE in _integers(tags, _PLANAR_CONFIGURATION):
         is_plain = bits in (1, 8) and not is_inverted
         if not is_plain or _LOW_BIT_FIRST in _integers(tags, _FILL_ORDER):
@@ -173,7 +179,7 @@ def _check_layout(
 
 
 def _declared_bits(tags: Mapping[int, object]) -> int | None:
-    """How many bits a TIFF file says are used, if it says that of whole bits."""
+    """Return the bits used according to MaxSampleValue; None unless it is 2ⁿ - 1."""
     highest = max(_integers(tags, _MAX_SAMPLE_VALUE), default=0)
     bits = highest.bit_length()
     is_whole = highest == (1 << bits) - 1
@@ -187,7 +193,7 @@ def _integers(tags: Mapping[int, object], tag: int) -> tuple[int, ...]:
 
 
 def _ppm(image: Image.Image) -> Depth:
-    """Pillow scales to the highest value that the file gives: to 8 bits in colour."""
+    """Return the depth of a PPM file.  Pillow scales its values, those of colours to 8 bits."""
     is_grey = image.mode.startswith("I")
     if 0xFFFF in _decoder_arguments(image) or (is_grey and _raw_mode(image).startswith("I;16")):
         return _UNKNOWN
@@ -196,8 +202,10 @@ def _ppm(image: Image.Image) -> Depth:
 
 
 def _jpeg_2000(image: Image.Image) -> Depth:
-    """Pillow makes signed values unsigned, scales grey values of 9 to 15 bits to 16, and rounds the
-    colours of more than 8 bits to 8, whereby the highest become 0.
+    """Return the depth of a JPEG 2000 file.
+
+    Pillow makes signed values unsigned, and scales grey values of 9 to 15 bits to 16.  It rounds
+    colours of more than 8 bits to 8, and the highest values become 0.
     """
     precisions = _jpeg_2000_precisions(image)
     if precisions and precisions[0] & 0x80:
@@ -215,7 +223,7 @@ def _jpeg_2000(image: Image.Image) -> Depth:
 
 
 def _jpeg_2000_precisions(image: Image.Image) -> bytes:
-    """One byte a channel: its bits minus 1, and 0x80 if it is signed.  Empty if not found."""
+    """Return one byte per channel: its bits minus 1, and 0x80 if signed.  Empty if not found."""
     start = _first_bytes(image)
     size = start.find(_JPEG_2000_START) + 4
     if size < 4 or len(start) < size + 38:
@@ -225,7 +233,7 @@ def _jpeg_2000_precisions(image: Image.Image) -> bytes:
 
 
 def _check_fits(image: Image.Image) -> None:
-    """Refuse signed values, which those of 16 bits are, and an offset, which Pillow ignores."""
+    """Raise ImageError for 16-bit values, which are signed, and for an offset or a scale."""
     if image.mode.startswith("I;16"):
         raise ImageError(f"FITS pixels of 16 bits are signed, without a known range: {_AS_PNG}")
     header = _first_bytes(image)[: _tile(image)[1]]
@@ -245,7 +253,7 @@ def _is_number(text: bytes, number: float) -> bool:
 
 
 def _first_bytes(image: Image.Image) -> bytes:
-    """The start of the file of an image that is not loaded yet; empty if it is loaded."""
+    """Return the start of the file of an image; empty if the image is loaded already."""
     file = getattr(image, "fp", None)
     if file is None or not _tile(image)[0]:
         return b""

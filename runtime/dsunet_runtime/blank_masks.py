@@ -1,21 +1,21 @@
-"""Detection of networks that compute NaN, or the same for every image.
+"""Detection of networks that compute NaN, or the same output for every image.
 
-In the frames form the graph computes the mask, in which NaN becomes 0.  So a network with NaN among
-its weights computes blank masks, while in the tensors form the logits are visibly not finite.
+In the frames form the graph computes the mask, in which NaN becomes 0.  A network with NaN in its
+weights therefore computes blank masks.  In the tensors form its logits are visibly not finite.
 
-A stretched mask spans 0 to 255, with two exceptions: an image of a single pixel, and one in which
-the network is sure that there is nothing, at less than 1e-10 everywhere.  Such a mask is right and
-black.  So a blank mask is no proof, but the first one of an artifact is a reason to compute test
-images with objects in them.  If those are blank as well, the network is at fault.
+A stretched mask spans 0 to 255, with two exceptions, which are correctly black: an image of a
+single pixel, and an image whose probabilities are below 1e-10 everywhere.  A blank mask alone
+therefore proves nothing.  After the first one of an artifact, the masks of test images with objects
+are computed.  If they are blank as well, the network is at fault.
 
-A mask of the form `probability` is black wherever there is nothing, and some networks find nothing
-in the test images either.  So it is checked only if the artifact was exported with `--no-verify`:
-a verified one has computed numbers.
+A mask of the form `probability` is black where there is no object, and some networks find none in
+the test images either.  It is checked only if the artifact was exported with `--no-verify`, because
+a verified artifact does not compute NaN.
 
-Where the graph gives logits, a network that gives the same logit at every pixel, also of test
-images, is at fault: its weights are all 0, for example.
+If the graph returns logits, a network whose logits are the same at every pixel, also of test
+images, is at fault.  Its weights may be all 0.
 
-A network is not found that computes numbers for most images, and none for a few.
+A network that computes NaN for a few images only is not detected.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ _SIDE = 256
 _FEWEST_PIXELS = 64
 
 Predict = Callable[[Sequence[NDArray[np.uint8]]], Sequence[Tensors]]
-"""From images H×W×3 to the network's outputs for each."""
+"""Computes the network's outputs for each of the images H×W×3."""
 _IsBlank = Callable[[NDArray[Any]], bool]
 
 
 class BlankMasks:
-    """Looks at the outputs of one network until they are not blank.  Safe to use from any thread.
+    """Checks the outputs of a network until one is not blank.  Safe to use from any thread.
 
     Args:
-        output: Name of the output to look at.
-        is_blank: Whether such an output, without batch axis, is blank.
-        size: Height and width of test images; None if blank outputs prove nothing.
-        fault: What is wrong if those of test images are blank as well, and what to do.
+        output: Name of the output to check.
+        is_blank: Returns whether such an output, without batch axis, is blank.
+        size: Height and width of test images; None to check nothing.
+        fault: The error message if the outputs for test images are blank as well.
         predict: Computes the network's outputs.
     """
 
@@ -82,11 +82,11 @@ class BlankMasks:
         self._predict = predict
         self._lock = threading.Lock()
         self._computes: bool | None = None
-        """None until an output shows it."""
+        """Whether the network computes usable outputs; None while that is unknown."""
 
     @classmethod
     def of_artifact(cls, manifest: Manifest, predict: Predict) -> Self:
-        """The check of an artifact's outputs."""
+        """Create the check of an artifact's outputs."""
         if manifest.input_form is InputForm.TENSORS:
             return cls.of_logits(f"{SAME_LOGITS}: export another checkpoint", predict)
         is_stretched = manifest.mask_form is MaskForm.STRETCHED
@@ -95,11 +95,11 @@ class BlankMasks:
 
     @classmethod
     def of_logits(cls, fault: str, predict: Predict) -> Self:
-        """The check of logits that are finite, for images of any size."""
+        """Create the check of finite logits, for images of any size."""
         return cls("logits", _is_uniform, (_SIDE, _SIDE), fault, predict)
 
     def check(self, outputs: Tensors) -> None:
-        """Raise BackendError if the outputs for an image and those for test images are blank."""
+        """Raise BackendError if the outputs of an image and of the test images are blank."""
         if self._computes or self._size is None:
             return
         if not self._is_blank(outputs[self._output]):
@@ -114,7 +114,7 @@ class BlankMasks:
 
 
 def _is_blank(mask: NDArray[Any]) -> bool:
-    """Whether a stretched mask does not begin at 0, or does not go on from there."""
+    """Whether a stretched mask has no 0, or nothing but 0."""
     return not mask.any() or bool(mask.all())
 
 

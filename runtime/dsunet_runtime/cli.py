@@ -45,15 +45,15 @@ def predict(
         integer(
             low=1,
             high=MAX_DIMENSION,
-            help="Number of images per inference call (default: the artifact's batch, or 1 if "
-            "that is dynamic).",
+            help="Number of images per inference call.  [default: the artifact's batch, or 1 if "
+            "that is dynamic]",
             rich_help_panel="Inference",
         ),
     ] = None,
     provider: Annotated[
         Provider | None,
         typer.Option(
-            help="Execution provider of ONNX Runtime; not for engines (default: cpu).",
+            help="Execution provider of ONNX Runtime; not for engines.  [default: cpu]",
             rich_help_panel="Inference",
         ),
     ] = None,
@@ -61,9 +61,8 @@ def predict(
     """Predict masks for images and write them as PNG files.
 
     A mask is an 8-bit grey PNG of the size of the upright image.  An existing file of that name is
-    overwritten.  If an image fails, the error is printed and the remaining images are processed.
-
-    Exit codes: 0 all masks written, 1 an error, 2 wrong usage, 130 interrupted.
+    overwritten.  If an image fails, the error is printed, the remaining images are processed, and
+    the exit code is 1.
     """
     if provider is not None and is_engine(artifact):
         raise typer.BadParameter(

@@ -38,7 +38,8 @@ def bench(
     provider: Annotated[
         list[Provider] | None,
         typer.Option(
-            help="Execution provider of ONNX Runtime; repeatable; not for engines (default: cpu).",
+            help="Execution provider of ONNX Runtime; not for engines.  Repeatable.  "
+            "[default: cpu]",
             rich_help_panel=_WORKLOAD,
         ),
     ] = None,
@@ -46,9 +47,9 @@ def bench(
         list[Origin] | None,
         typer.Option(
             "--from",
-            help="Where the input of a timed call is, and so where its output goes; repeatable "
-            "(default: array).  device: GPU memory, no copies (engines only).  inputs: input "
-            "tensors in host memory.  array: a decoded image.  file: an image file.",
+            help="Where a timed call takes its input from and writes its output to.  device: GPU "
+            "memory, no copies (engines only).  inputs: input tensors in host memory.  array: a "
+            "decoded image.  file: an image file.  Repeatable.  [default: array]",
             rich_help_panel=_WORKLOAD,
         ),
     ] = None,
@@ -57,8 +58,8 @@ def bench(
         integer(
             low=1,
             high=MAX_DIMENSION,
-            help="Number of images per call; repeatable (default: the artifact's batch, or 1 if "
-            "that is dynamic).",
+            help="Number of images per call.  Repeatable.  [default: the artifact's batch, or 1 if "
+            "that is dynamic]",
             rich_help_panel=_WORKLOAD,
         ),
     ] = None,
@@ -67,7 +68,7 @@ def bench(
         integer(
             low=1,
             high=MAX_THREADS,
-            help="Number of threads that call concurrently; repeatable (default: 1).",
+            help="Number of threads that call concurrently.  Repeatable.  [default: 1]",
             rich_help_panel=_WORKLOAD,
         ),
     ] = None,
@@ -76,7 +77,7 @@ def bench(
         number(
             low=0,
             high=86_400,
-            help="Measuring time for each combination, without warm-up (default: 10).",
+            help="Seconds to measure each combination, without warm-up.  [default: 10]",
             rich_help_panel=_MEASUREMENT,
         ),
     ] = None,
@@ -104,7 +105,7 @@ def bench(
         integer(
             low=1,
             high=MAX_THREADS,
-            help="Number of CPU threads per operation in ONNX Runtime (default: one per core).",
+            help="Number of CPU threads per operation in ONNX Runtime.  [default: one per core]",
             rich_help_panel=_WORKLOAD,
         ),
     ] = None,
@@ -112,8 +113,8 @@ def bench(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Image to use as input (default: a generated one of 1280×720, or of the size "
-            "that the artifact is built for).",
+            help="Image to use as input.  [default: a generated one of 1280×720, or of the size "
+            "that the artifact is built for]",
             rich_help_panel=_WORKLOAD,
         ),
     ] = None,
@@ -148,18 +149,16 @@ def bench(
             metavar="DIR",
             callback=folder_to_write,
             help="Folder for bench.json, bench.csv and bench.svg, and with --roofline also "
-            "roofline.csv and roofline.svg; created if missing (default: no files).",
+            "roofline.csv and roofline.svg; created if missing.  [default: print only]",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
 ) -> None:
     """Measure latency, throughput, cold start and memory.
 
-    Artifacts, providers, batches and streams are combined.  Each combination is warmed up until its
-    latency is stable.  Then all of them are measured interleaved, in rounds.  A call ends when its
-    result is available to the caller.
-
-    Exit codes: 0 measured, 1 an error, 2 wrong usage, 130 interrupted.
+    Measures every combination of artifacts, providers, batches and streams.  Each is warmed up
+    until its latency is stable.  Then all of them are measured interleaved, in rounds.  A call ends
+    when its result is available to the caller.
     """
     if seconds is not None and calls is not None:
         raise typer.BadParameter("give either --seconds or --calls, not both")

@@ -5,6 +5,7 @@ It fixes the exit codes, the form of error messages and the layout of help texts
 
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ from dsunet_runtime.message_text import clean, printable, quote, reason
 _FAILED = 1
 _WRONG_USAGE = 2
 _INTERRUPTED = 130
+_EXIT_CODES = "Exit codes: 0 success, 1 an error, 2 wrong usage, 130 interrupted."
 _LONGEST_QUOTED = 400
 _UsageError: Any = typer.BadParameter.__base__
 """The class of click, or of the copy of click that newer versions of Typer contain."""
@@ -26,17 +28,28 @@ _TERMINATING_SIGNALS = ("SIGTERM", "SIGHUP")
 
 
 class _Command(TyperCommand):
-    """A command whose plain-text help shows options by panel (`rich_help_panel`)."""
+    """A command whose plain-text help shows options by panel (`rich_help_panel`).
+
+    Types that Typer names after Python's are left out: `ARTIFACT <list[Path]>`, `{CHECKPOINT}`.
+    """
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        pieces = super().collect_usage_pieces(ctx)
+        return [re.sub(r"^\{(.*)\}", r"\1", piece) for piece in pieces]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        panels: dict[str, list[Any]] = {}
+        panels: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
-                is_argument = parameter.param_type_name == "argument"
-                usual = "Arguments" if is_argument else "Options"
-                panel = getattr(parameter, "rich_help_panel", None) or usual
-                panels.setdefault(panel, []).append(record)
+            if record is None:
+                continue
+            name, text = record
+            if parameter.param_type_name == "argument":
+                name, usual = name.partition(" <")[0], "Arguments"
+            else:
+                name, usual = re.sub(r"<list\[(.*)\]>", r"<\1>", name), "Options"
+            panel = getattr(parameter, "rich_help_panel", None) or usual
+            panels.setdefault(panel, []).append((name, text))
         options = panels.pop("Options", [])  # `--help` is among them
         for panel, records in [*panels.items(), ("Options", options)]:
             if records:
@@ -50,8 +63,8 @@ class _App(typer.Typer):
 
 
 def examples(*commands: str) -> str:
-    """The epilog of a command's help: example commands, one per line."""
-    return "\n".join(["Examples:", "", "\b", *(f"  {command}" for command in commands)])
+    """The epilog of a command's help: its exit codes, and example commands, one per line."""
+    return "\n".join([_EXIT_CODES, "", "\b", "Examples:", *(f"  {line}" for line in commands)])
 
 
 def make_app(program: str, summary: str, *faults: type[Exception]) -> typer.Typer:
@@ -163,7 +176,7 @@ def _open_closed_streams() -> None:
 
 
 def _check_arguments(ctx: Any, arguments: list[str]) -> None:
-    """Reject empty arguments and NUL characters.  (`Path("")` would mean the current folder.)"""
+    """Reject empty arguments and NUL characters.  `Path("")` would mean the current folder."""
     for before, argument in zip(["", *arguments], arguments, strict=False):
         option, equals, value = argument.partition("=")
         if not argument:

@@ -52,19 +52,27 @@ def integer(*names: str, low: int, high: int, **settings: Any) -> Any:
     return _number(*names, parse=parse, limits=f"{low} to {high}", **settings)
 
 
-def number(*names: str, low: float, high: float, **settings: Any) -> Any:
-    """Create an option for a number from `low` to `high`, which are appended to its help."""
+def number(*names: str, low: float, high: float, exclusive: bool = False, **settings: Any) -> Any:
+    """Create an option for a number from `low` to `high`, which are appended to its help.
+
+    With `exclusive`, `low` itself is not allowed.
+    """
+    limits = f"{low:.15g} to {high:.15g}"
+    if exclusive:
+        limits = f"above {low:.15g}, at most {high:.15g}"
 
     def parse(text: str | float) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not low <= value <= high:  # NaN is not
-            raise typer.BadParameter(f"{quote(text)} is not a number from {low:g} to {high:g}")
+        if not low <= value <= high or (exclusive and value == low):  # NaN is out of range
+            raise typer.BadParameter(
+                f"{quote(text)} is not a number {'' if exclusive else 'from '}{limits}"
+            )
         return value
 
-    return _number(*names, parse=parse, limits=f"{low:g} to {high:g}", **settings)
+    return _number(*names, parse=parse, limits=limits, **settings)
 
 
 def place_to_write(path: Path | None) -> Path | None:
@@ -139,5 +147,6 @@ def _check_parents(path: Path) -> None:
 
 def _number(*names: str, parse: Callable[[Any], float], limits: str, **settings: Any) -> Any:
     """Create an option.  Typer's own limits have incomplete messages that depend on its version."""
-    settings["help"] = f"{settings['help']}  [{limits}]"
+    text, default, of_default = settings["help"].partition("  [default")
+    settings["help"] = f"{text}  [{limits}]{default}{of_default}"
     return typer.Option(*names, parser=parse, **{"metavar": "N", **settings})

@@ -1,19 +1,19 @@
-"""The text of a manifest: a JSON object whose last field is the SHA-256 of all the others.
+"""The text of a manifest: a JSON object whose last field is the SHA-256 of all other fields.
 
 The *canonical form* of a document is its text without white space (space, tab, line feed, carriage
 return) outside strings.  It ends in
 
     ,"manifest_sha256":"<64 lower-case hexadecimal digits>"}
 
-and those digits are the SHA-256 of the UTF-8 bytes of the canonical form of the document without
-that field, which is everything before the comma, and `}`.  So a reader in any language checks it on
-the text, before it parses anything and without printing a single number, and a reader that does not
-care sees one more field.
+and those digits are the SHA-256 of the UTF-8 bytes of everything before the comma, followed by `}`.
+That is the canonical form of the document without this field.  A reader in any language can compare
+it on the text, before parsing and without formatting numbers.  A reader that does not compare it
+sees one more field.
 
-An ONNX file contains the canonical form.  Next to an engine, the document is indented for reading,
-and stays valid with any other indentation; the order of the keys and the spelling of
-numbers and strings are covered.  The digest detects damage and edits; it is not a signature,
-since anyone can compute it.
+An ONNX file contains the canonical form.  Beside an engine, the document is indented for reading,
+and any other indentation is valid too.  The digest covers the order of the keys and the spelling of
+numbers and strings.  It detects damage and edits, but it is not a signature, since anyone can
+compute it.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from dsunet_runtime.json_text import JsonError
 
 DIGEST_FIELD = "manifest_sha256"
 
-# The text is JSON already, so that a quotation mark outside a string always begins one.
+# The text is valid JSON, in which a quotation mark outside a string always starts one.
 _STRING_OR_SPACE = re.compile(r'("(?:[^"\\]|\\.)*+")|[ \t\n\r]+')
 
 
 def seal(values: dict[str, Any], indent: int | None = None) -> str:
-    """The document of these values with their digest, in canonical form or indented for people.
+    """Return the document of these values with their digest, in canonical form or indented.
 
-    Raises JsonError if JSON cannot hold a value: a number that is not finite, or text that is not
-    Unicode, as a file's name may be.
+    Raises JsonError for a value that JSON cannot represent: a number that is not finite, or text
+    that is not valid Unicode, such as some file names.
     """
     try:
         body = json.dumps(values, separators=(",", ":"), allow_nan=False)

@@ -51,8 +51,9 @@ def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
 
 
 def resolved(path: Path) -> Path:
-    """Resolve links in a path.  Unlike `Path.resolve`, it does not raise on loops of links; opening
-    such a path raises OSError.
+    """Resolve links in a path.
+
+    Unlike `Path.resolve`, it does not raise on loops of links.  Opening such a path raises OSError.
     """
     return Path(os.path.realpath(path))
 

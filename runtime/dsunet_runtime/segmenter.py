@@ -126,8 +126,10 @@ class Segmenter(Closeable):
 
     @property
     def best_batch(self) -> int:
-        """The recommended batch: the fixed batch of an ONNX file, the optimum of an engine's
-        profile, or 1 if the batch is dynamic.
+        """The recommended batch.
+
+        It is the fixed batch of an ONNX file, the optimum of an engine's profile, or 1 if the batch
+        is dynamic.
         """
         return self._batch.optimum
 

@@ -8,18 +8,12 @@ from dataclasses import dataclass
 from html import escape
 from typing import Self
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """The palette of Okabe and Ito, distinguishable with colour blindness."""
-
-Points = Iterable[tuple[float, float]]
-
-SIDE = 240
-"""Length of both axes in pixels."""
+_SIDE = 240  # length of both axes, in pixels as all that follows
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 14, 20, 36
-WIDTH, HEIGHT = _LEFT + SIDE + _RIGHT, _TOP + SIDE + _BOTTOM
-"""Size of a plot with its labels, in pixels."""
-LINE = 18
-"""Line height of a legend in pixels."""
+_WIDTH, _HEIGHT = _LEFT + _SIDE + _RIGHT, _TOP + _SIDE + _BOTTOM  # of a plot with its labels
+_LINE = 18  # height of a line of a legend
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,99 +53,107 @@ class Axis:
         return (value - low) / (high - low)
 
 
-def plot(
-    title: str,
-    across: Axis,
-    up: Axis,
-    lines: Mapping[str, Points],
-    *,
-    left: float = 0,
-    dots: bool = False,
-) -> str:
-    """Draw lines in the colours of `colour_of`, with their labels as tooltips.
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Lines of points in one pair of axes."""
 
-    `left` is the position inside a larger drawing; `dots` marks every point.
-    """
-    drawn = []
-    for index, (label, points) in enumerate(lines.items()):
-        places = [(_x(across, x), _y(up, y)) for x, y in points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        drawn.append(
-            f'<polyline fill="none" stroke="{colour_of(index)}" stroke-width="1.5" '
-            f'points="{path}"><title>{escape(label)}</title></polyline>'
+    title: str
+    across: Axis
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    """The points of each line by its label, which is also its tooltip."""
+    up: Axis | None = None
+    """By default from 0 to the largest value."""
+    dots: bool = True
+    """Whether every point is marked."""
+
+    def draw(self, left: float = 0) -> str:
+        """Draw the plot without a legend.  `left` is its position inside a larger drawing."""
+        up = self.up or Axis.to(max(y for line in self.lines.values() for _, y in line), "")
+        drawn = []
+        for index, (label, points) in enumerate(self.lines.items()):
+            places = [(_x(self.across, x), _y(up, y)) for x, y in points]
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+            drawn.append(
+                f'<polyline fill="none" stroke="{_colour(index)}" stroke-width="1.5" '
+                f'points="{path}"><title>{escape(label)}</title></polyline>'
+            )
+            drawn += [
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{_colour(index)}"/>'
+                for x, y in places
+                if self.dots
+            ]
+        middle = _LEFT + _SIDE / 2
+        return "\n".join(
+            [
+                f'<svg x="{left:g}" width="{_WIDTH}" height="{_HEIGHT}" '
+                f'viewBox="0 0 {_WIDTH} {_HEIGHT}" xmlns="http://www.w3.org/2000/svg" '
+                'font-family="sans-serif" font-size="11">',
+                *_grid(self.across, up),
+                _text(middle, 13, self.title, "middle"),
+                _text(middle, _HEIGHT - 4, self.across.label, "middle"),
+                f'<g transform="translate(11 {_TOP + _SIDE / 2}) rotate(-90)">'
+                f"{_text(0, 0, up.label, 'middle')}</g>",
+                *drawn,
+                "</svg>",
+            ]
         )
-        drawn += [
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour_of(index)}"/>'
-            for x, y in places
-            if dots
-        ]
-    middle = _LEFT + SIDE / 2
-    return "\n".join(
-        [
-            f'<svg x="{left:g}" width="{WIDTH}" height="{HEIGHT}" '
-            f'viewBox="0 0 {WIDTH} {HEIGHT}" xmlns="http://www.w3.org/2000/svg" '
-            'font-family="sans-serif" font-size="11">',
-            *_grid(across, up),
-            text(middle, 13, title, "middle"),
-            text(middle, HEIGHT - 4, across.label, "middle"),
-            f'<g transform="translate(11 {_TOP + SIDE / 2}) rotate(-90)">'
-            f"{text(0, 0, up.label, 'middle')}</g>",
-            *drawn,
-            "</svg>",
-        ]
-    )
 
 
-def page(width: float, height: float, parts: Iterable[str]) -> str:
-    """Combine parts of a drawing to an SVG file with white background."""
+def side_by_side(plots: Sequence[Plot]) -> str:
+    """Draw plots as an SVG file, with legends below.  Plots of the same lines have one legend."""
+    parts = []
+    for index, plot in enumerate(plots):
+        left = _WIDTH * index
+        parts.append(plot.draw(left))
+        if index == 0 or [*plot.lines] != [*plots[0].lines]:
+            parts += _legend(plot.lines, left)
+    width = _WIDTH * len(plots)
+    height = _HEIGHT + _LINE * max(len(plot.lines) for plot in plots) + 8
     return "\n".join(
         [
-            f'<svg width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}" '
+            f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
             'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="11">',
-            f'<rect width="{width:g}" height="{height:g}" fill="white"/>',
+            f'<rect width="{width}" height="{height}" fill="white"/>',
             *parts,
             "</svg>\n",
         ]
     )
 
 
-def key(labels: Iterable[str], *, left: float = 0) -> list[str]:
-    """Draw the legend of a plot, one line per label, below it."""
+def _legend(labels: Iterable[str], left: float) -> list[str]:
     return [
-        f'<rect x="{left + 16:g}" y="{y - 6}" width="16" height="4" fill="{colour_of(index)}"/>'
-        + text(left + 38, y, label, "start")
+        f'<rect x="{left + 16:g}" y="{y - 6}" width="16" height="4" fill="{_colour(index)}"/>'
+        + _text(left + 38, y, label, "start")
         for index, label in enumerate(labels)
-        for y in [HEIGHT + LINE * index + 12]
+        for y in [_HEIGHT + _LINE * index + 12]
     ]
 
 
-def text(x: float, y: float, words: str, anchor: str) -> str:
-    """Draw text; `anchor` is `start`, `middle` or `end`."""
+def _text(x: float, y: float, words: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def colour_of(index: int) -> str:
-    """Return the colour of the line with this index."""
-    return COLOURS[index % len(COLOURS)]
-
-
 def _grid(across: Axis, up: Axis) -> list[str]:
-    right, bottom = _LEFT + SIDE, _TOP + SIDE
+    right, bottom = _LEFT + _SIDE, _TOP + _SIDE
     lines = []
     for tick in across.ticks:
         x = _x(across, tick)
         lines.append(f'<path d="M{x:.1f} {bottom}V{_TOP}" stroke="#ddd"/>')
-        lines.append(text(x, bottom + 14, f"{tick:g}", "middle"))
+        lines.append(_text(x, bottom + 14, f"{tick:g}", "middle"))
     for tick in up.ticks:
         y = _y(up, tick)
         lines.append(f'<path d="M{_LEFT} {y:.1f}H{right}" stroke="#ddd"/>')
-        lines.append(text(_LEFT - 5, y + 4, f"{tick:g}", "end"))
+        lines.append(_text(_LEFT - 5, y + 4, f"{tick:g}", "end"))
     return lines
 
 
 def _x(axis: Axis, value: float) -> float:
-    return _LEFT + axis.fraction(value) * SIDE
+    return _LEFT + axis.fraction(value) * _SIDE
 
 
 def _y(axis: Axis, value: float) -> float:
-    return _TOP + (1 - axis.fraction(value)) * SIDE
+    return _TOP + (1 - axis.fraction(value)) * _SIDE
+
+
+def _colour(index: int) -> str:
+    return _COLOURS[index % len(_COLOURS)]

@@ -1,4 +1,4 @@
-"""Whether images and masks can be used: all that is wrong is found, and told at once."""
+"""Checks of images and masks: all faults are found and reported together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def said(images: Path, masks: Path) -> list[str]:
+def notes(images: Path, masks: Path) -> list[str]:
     """What the check of two folders prints."""
     pairing = find_pairs(images, masks)
     stream = io.StringIO()
@@ -39,7 +39,7 @@ def said(images: Path, masks: Path) -> list[str]:
 
 def complaint(images: Path, masks: Path) -> list[str]:
     with pytest.raises(DataError) as caught:
-        said(images, masks)
+        notes(images, masks)
     first, *lines = str(caught.value).splitlines()
     assert first == "the images and masks cannot be used:"
     return lines
@@ -53,7 +53,7 @@ def test_good_pairs_and_an_empty_mask_pass(images: Path, masks: Path) -> None:
     stream = Terminal()
     check_pairs(found(images, masks), stream)
     assert "2/2" in stream.getvalue()
-    assert said(images, masks) == []
+    assert notes(images, masks) == []
 
 
 def test_all_faults_are_listed_at_once(images: Path, masks: Path) -> None:
@@ -129,7 +129,7 @@ class TestOrientation:
             "is 30×40 pixels, its mask 40×30: EXIF rotates the image but not the mask"
         )
         write_mask(masks / "a.png", Image.fromarray(HALF).rotate(90, expand=True))
-        assert said(images, masks) == []
+        assert notes(images, masks) == []
 
     @pytest.mark.parametrize("orientation", [2, 3, 4])
     def test_what_does_not_show_in_the_sizes_is_refused(
@@ -142,7 +142,7 @@ class TestOrientation:
         assert "`exiftool -Orientation= FILE`" in heading
         assert line.endswith(f"a.jpg: orientation {orientation}, of its mask 1")
         write_mask(masks / "a.png", exif=turned(orientation))
-        assert said(images, masks) == []
+        assert notes(images, masks) == []
 
     @pytest.mark.parametrize("orientation", range(2, 9))
     def test_of_squares_none_shows(self, images: Path, masks: Path, orientation: int) -> None:
@@ -176,7 +176,7 @@ class TestSizes:
         write_mask(masks / "a.png", Image.new("L", mask, 255))
         write_image(images / "b.jpg")
         write_mask(masks / "b.png")
-        assert said(images, masks) == [
+        assert notes(images, masks) == [
             "1 of 2 masks are slightly larger or smaller than their images; they are taken to "
             "cover the same area"
         ]
@@ -192,7 +192,7 @@ def test_frames_that_are_not_used_are_told(images: Path, masks: Path) -> None:
     frames = [Image.fromarray(HALF), Image.fromarray(255 - HALF)]
     frames[0].save(images / "a.gif", save_all=True, append_images=frames[1:])
     frames[0].save(masks / "a.tif", save_all=True, append_images=frames[1:])
-    assert said(images, masks) == ["several frames in a.gif, a.tif: only the first is used"]
+    assert notes(images, masks) == ["several frames in a.gif, a.tif: only the first is used"]
 
 
 def test_names_that_are_no_utf8(images: Path, masks: Path) -> None:
@@ -200,7 +200,7 @@ def test_names_that_are_no_utf8(images: Path, masks: Path) -> None:
     write_image(images / f"{name}.jpg")
     write_mask(masks / f"{name}.png", Image.fromarray(HALF // 255))
     with pytest.raises(DataError) as caught:
-        said(images, masks)
+        notes(images, masks)
     assert name in str(caught.value)
     write_mask(masks / f"{name}.png")
-    assert said(images, masks) == []
+    assert notes(images, masks) == []

@@ -1,4 +1,4 @@
-"""The folders of published datasets are found; what is not clear is asked for."""
+"""The folders of published datasets are found; ambiguous layouts are refused."""
 
 from __future__ import annotations
 

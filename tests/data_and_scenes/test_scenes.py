@@ -36,11 +36,11 @@ def test_what_a_scene_is(scenes: list[Scene]) -> None:
 
 def test_share_of_the_image(scenes: list[Scene]) -> None:
     """Small and large objects, none that is lost and none that fills the image."""
-    shares = np.array([np.mean(scene.mask == 255) for scene in scenes])
-    assert shares.min() >= 0.02
-    assert shares.max() <= 0.75
-    assert np.quantile(shares, 0.1) < 0.12
-    assert np.quantile(shares, 0.9) > 0.25
+    fractions = np.array([np.mean(scene.mask == 255) for scene in scenes])
+    assert fractions.min() >= 0.02
+    assert fractions.max() <= 0.75
+    assert np.quantile(fractions, 0.1) < 0.12
+    assert np.quantile(fractions, 0.9) > 0.25
 
 
 def test_exposure_and_contrast(scenes: list[Scene]) -> None:
@@ -84,8 +84,9 @@ def test_salient_objects_stand_out_more_than_camouflaged_ones(
 
 
 def test_the_outline_shows_in_the_image(scenes: list[Scene]) -> None:
-    """Neighbours across the outline differ more than neighbours elsewhere, in nearly every scene:
-    masks that did not belong to their images would make it one half.
+    """Neighbours across the outline differ more than neighbours elsewhere, in nearly every scene.
+
+    With masks that do not belong to their images, they do in one half of the scenes.
     """
     shown = []
     for scene in scenes:
@@ -115,9 +116,7 @@ def test_odd_sizes(size: tuple[int, int]) -> None:
 
 
 def test_what_passes_in_front_is_not_in_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same scenes with and without occluders: a mask only loses pixels, where the image has
-    the occluder's.
-    """
+    """Occluders remove from a mask the pixels that show them, and no others."""
     from dsunet.scenes import scene as module
 
     monkeypatch.setattr(module, "_OCCLUDED", 0.0)

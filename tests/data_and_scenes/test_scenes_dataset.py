@@ -177,7 +177,7 @@ def test_interruption_leaves_no_half_file(tmp_path: Path, number: int, code: int
         # The end of stderr: its worker has it open too, so neither is left.
         _, said = process.communicate(timeout=60)
     assert process.returncode == code
-    if number != signal.SIGKILL:  # of that Python's own watcher of semaphores tells
+    if number != signal.SIGKILL:  # Python's own resource tracker reports that one
         line = f"{tmp_path} is incomplete: remove it and generate it again"
         assert said == (f"dsunet: interrupted: {line}\n" if number == signal.SIGINT else "")
     for path in tmp_path.glob("*/[!.]*"):  # what a dataset's reader sees

@@ -14,7 +14,7 @@ __all__ = ["one_thread"]
 
 
 @pytest.fixture
-def judging_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def scoring_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """No new processes, which take seconds to start: for tests of anything else."""
     monkeypatch.setattr("dsunet.evaluation.scorer.open_pool", ThreadPoolExecutor)
 
@@ -34,7 +34,7 @@ def checkpoint(nano: DSUNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six scenes with images, truths, and predictions; only for reading."""
+    """Six scenes with images, ground truths and predictions; only for reading."""
     folder = tmp_path_factory.mktemp("ECSSD")
     write_dataset(folder, np.random.default_rng(3), count=6)
     return folder

@@ -22,9 +22,9 @@ def run_directly(pairs: Iterable[tuple[Mask, Mask]]) -> dict[str, Any]:
         thresholded = sod.FmeasureV2(
             {"iou": sod.IOUHandler(**binary), "dice": sod.DICEHandler(**binary)}
         )
-        for prediction, truth in pairs:
+        for prediction, ground_truth in pairs:
             for measure in (f, weighted, s, e, mae, thresholded):
-                measure.step(pred=prediction, gt=truth)
+                measure.step(pred=prediction, gt=ground_truth)
     fm, pr, em = f.get_results()["fm"], f.get_results()["pr"], e.get_results()["em"]
     return {
         "s_measure": s.get_results()["sm"],

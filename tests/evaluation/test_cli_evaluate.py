@@ -24,21 +24,21 @@ from dsunet_runtime.extras import install_command
 from tests.evaluation.library import run_directly
 from tests.runtime import artifacts
 
-in_threads = pytest.mark.usefixtures("judging_in_threads")
+in_threads = pytest.mark.usefixtures("scoring_in_threads")
 
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
 
 
-def run_library(predictions: Path, truths: Path) -> dict[str, Any]:
+def run_library(predictions: Path, ground_truths: Path) -> dict[str, Any]:
     """With masks read by OpenCV, as scripts of the field do."""
     return run_directly(
         (
-            cv2.imread(str(predictions / truth.name), cv2.IMREAD_GRAYSCALE),  # type: ignore[misc]
-            cv2.imread(str(truth), cv2.IMREAD_GRAYSCALE),
+            cv2.imread(str(predictions / ground_truth.name), cv2.IMREAD_GRAYSCALE),  # type: ignore[misc]
+            cv2.imread(str(ground_truth), cv2.IMREAD_GRAYSCALE),
         )
-        for truth in sorted(truths.iterdir())
+        for ground_truth in sorted(ground_truths.iterdir())
     )
 
 
@@ -52,7 +52,7 @@ def scored(
     models: tuple[Path, Path], dataset: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Result, Path]:
     """One whole evaluation: two models, two datasets, a report, and the masks kept."""
-    folder = tmp_path_factory.mktemp("judged")
+    folder = tmp_path_factory.mktemp("evaluated")
     datasets = ("--dataset", f"ECSSD={dataset}", "--dataset", f"mine={dataset}")
     outputs = ("-o", folder / "report", "--save-masks", folder / "masks", "--worst", 2)
     return run(*models, *datasets, *outputs, "--workers", 1, "--device", "cpu"), folder
@@ -152,7 +152,7 @@ def test_the_page_shows_the_worst_masks_and_needs_no_other_file(
     text = (report / "report.html").read_text()
     page = Page()
     page.feed(text)
-    # For each dataset two images, each with its truth and two masks.
+    # For each dataset two images, each with its ground truth and two masks.
     assert len(page.sources) == 2 * 2 * 4
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.links)
     with (report / "images.csv").open() as file:
@@ -162,7 +162,7 @@ def test_the_page_shows_the_worst_masks_and_needs_no_other_file(
         by_stem[row["stem"]] = min(float(row["s_measure"]), by_stem.get(row["stem"], 1))
     worst = sorted(by_stem, key=by_stem.__getitem__)[:2]
     assert [caption for caption in page.captions if caption.startswith("scene")] == worst * 2
-    curves = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    curves = re.findall(r"<svg x=.*?</svg>", text, flags=re.DOTALL)
     assert len(curves) == 4
     for curve in curves:
         lines = ElementTree.fromstring(curve).findall("{http://www.w3.org/2000/svg}polyline")
@@ -206,12 +206,12 @@ def test_a_part_of_a_dataset_is_called_a_part(models: tuple[Path, Path], dataset
 
 @in_threads
 def test_no_s_measure_is_told_and_is_null(tmp_path: Path) -> None:
-    for name in ("predictions", "truths"):
+    for name in ("predictions", "ground_truths"):
         (tmp_path / name).mkdir()
         mask = np.zeros((30, 40), np.uint8)
         mask[-1] = 255
         Image.fromarray(mask).save(tmp_path / name / "edge.png")
-    arguments = ("--predictions", tmp_path / "predictions", "--masks", tmp_path / "truths")
+    arguments = ("--predictions", tmp_path / "predictions", "--masks", tmp_path / "ground_truths")
     result = run(*arguments, "--json", "--workers", 1, "-o", tmp_path / "report")
     assert result.exit_code == 0, result.stderr
     scores = json.loads(result.stdout)["datasets"][0]["results"][0]["scores"]
@@ -256,7 +256,7 @@ def test_masks_are_never_saved_over_a_dataset(models: tuple[Path, Path], dataset
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["a.pth", "--dataset", "x=DIR", "--json", "--table", "latex"], "--json or --table"),
         ([], "give either models to evaluate or --predictions"),
@@ -273,14 +273,14 @@ def test_masks_are_never_saved_over_a_dataset(models: tuple[Path, Path], dataset
         (["a.pth", "--dataset", "x=DIR", "--worst", "3"], "give -o DIR too"),
     ],
 )
-def test_wrong_usage(arguments: list[str], said: str) -> None:
+def test_wrong_usage(arguments: list[str], message: str) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
-    assert said in " ".join(re.sub(r"[│╭╮╰╯─]", " ", result.stderr).split())
+    assert message in " ".join(re.sub(r"[│╭╮╰╯─]", " ", result.stderr).split())
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["none.onnx", "--dataset", "x={dataset}"], 1, "none.onnx"),
         (["a.onnx", "--dataset", "x={dataset}", "--dataset", "x={dataset}"], 2, "its own name"),
@@ -293,7 +293,7 @@ def test_wrong_usage(arguments: list[str], said: str) -> None:
 def test_faults_are_one_line(
     arguments: list[str],
     code: int,
-    said: str,
+    message: str,
     dataset: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -304,7 +304,7 @@ def test_faults_are_one_line(
     assert result.exit_code == code
     assert result.stderr.startswith("dsunet: ")
     assert result.stderr.count("\n") == 1
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 COUNTING_PACKAGES = """

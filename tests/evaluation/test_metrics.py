@@ -33,9 +33,11 @@ def test_the_same_as_the_library_on_one_image_of_each_kind(index: int) -> None:
 
 
 def test_a_perfect_mask_and_its_opposite() -> None:
-    truth = np.zeros((60, 80), np.uint8)
-    truth[10:40, 20:50] = 255
-    best, worst = (summarize([score_image(mask, truth)]) for mask in (truth, 255 - truth))
+    ground_truth = np.zeros((60, 80), np.uint8)
+    ground_truth[10:40, 20:50] = 255
+    best, worst = (
+        summarize([score_image(mask, ground_truth)]) for mask in (ground_truth, 255 - ground_truth)
+    )
     assert (best.mae, best.iou, best.dice, best.f_max) == (0, 1, 1, 1)
     # Their definitions keep these off 1 by the machine's epsilon, and E by one pixel in H×W.
     assert best.s_measure == pytest.approx(1, abs=1e-12)
@@ -44,19 +46,19 @@ def test_a_perfect_mask_and_its_opposite() -> None:
 
 
 def test_iou_and_dice_are_means_over_images_above_one_half() -> None:
-    truth = np.zeros((10, 10), np.uint8)
-    truth[2:6, 2:6] = 255  # 16 pixels
-    half = truth.copy()
+    ground_truth = np.zeros((10, 10), np.uint8)
+    ground_truth[2:6, 2:6] = 255  # 16 pixels
+    half = ground_truth.copy()
     half[2:4] //= 3  # 8 of them fall below one half
-    scores = summarize([score_image(half, truth), score_image(truth, truth)])
+    scores = summarize([score_image(half, ground_truth), score_image(ground_truth, ground_truth)])
     assert scores.iou == (8 / 16 + 1) / 2
     assert scores.dice == (2 * 8 / (8 + 16) + 1) / 2
 
 
 def test_no_s_measure_where_the_library_has_none() -> None:
-    truth = np.zeros((30, 40), np.uint8)
-    truth[-1] = 255
-    pair = (np.full((30, 40), 9, np.uint8), truth)
+    ground_truth = np.zeros((30, 40), np.uint8)
+    ground_truth[-1] = 255
+    pair = (np.full((30, 40), 9, np.uint8), ground_truth)
     assert math.isnan(run_directly([pair])["s_measure"])
     assert math.isnan(score_image(*pair).s_measure)
 
@@ -70,11 +72,11 @@ def test_the_same_in_another_order() -> None:
 
 @pytest.mark.parametrize("shape", [(4, 5), (5, 4, 3), (0, 4)])
 def test_masks_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    truth = np.zeros((5, 4) if shape == (4, 5) else shape, np.uint8)
+    ground_truth = np.zeros((5, 4) if shape == (4, 5) else shape, np.uint8)
     with pytest.raises(
         EvaluationError, match="resample the prediction to the size of the ground truth"
     ):
-        score_image(np.zeros(shape, np.uint8), truth)
+        score_image(np.zeros(shape, np.uint8), ground_truth)
 
 
 def test_nothing_cannot_be_summarized() -> None:

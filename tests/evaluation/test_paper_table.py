@@ -21,7 +21,9 @@ from tests.evaluation.library import run_directly
 from tests.evaluation.pairs import Mask, pairs_of_all_kinds
 
 PAIRS = pairs_of_all_kinds(16)[8:11]
-WORSE = [((prediction // 2 + 100).astype(np.uint8), truth) for prediction, truth in PAIRS]
+WORSE = [
+    ((prediction // 2 + 100).astype(np.uint8), ground_truth) for prediction, ground_truth in PAIRS
+]
 
 
 def result_of(model: str, pairs: list[tuple[Mask, Mask]]) -> Result:
@@ -42,7 +44,9 @@ def cells_of(line: str, form: TableForm) -> list[str]:
 
 @pytest.mark.parametrize("form", TableForm)
 def test_figures_and_the_best_of_them(form: TableForm) -> None:
-    inverted = [((255 - prediction).astype(np.uint8), truth) for prediction, truth in PAIRS]
+    inverted = [
+        ((255 - prediction).astype(np.uint8), ground_truth) for prediction, ground_truth in PAIRS
+    ]
     text = draw_table(evaluation("mine", good=PAIRS, bad=inverted), form)
     rows = {cells[0]: cells[1:] for cells in (cells_of(t, form) for t in text.splitlines())}
     good, bad = run_directly(PAIRS), run_directly(inverted)
@@ -79,7 +83,7 @@ def test_names_are_escaped() -> None:
     assert escaped in latex
 
 
-@pytest.mark.usefixtures("judging_in_threads")
+@pytest.mark.usefixtures("scoring_in_threads")
 def test_on_the_command_line(dataset: Path) -> None:
     folders = ["--predictions", str(dataset / "Predicted"), "--masks", str(dataset / "Mask")]
     for form, start in (("markdown", "| "), ("latex", r"\begin{tabular}{lccccccccccc}")):

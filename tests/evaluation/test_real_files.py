@@ -22,7 +22,7 @@ from dsunet.evaluation.testsets import TestSet
 from tests.evaluation.library import run_directly
 from tests.runtime import artifacts
 
-pytestmark = pytest.mark.usefixtures("judging_in_threads")
+pytestmark = pytest.mark.usefixtures("scoring_in_threads")
 
 
 def run(*arguments: object) -> Result:
@@ -63,13 +63,13 @@ class TestMasksOfAnotherSize:
         assert "1 of 6 masks are slightly larger or smaller" in result.stderr
         pairs = []
         for path in sorted((nc4k / "Mask").iterdir()):
-            truth = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+            ground_truth = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
             kept = cv2.imread(str(tmp_path / "kept/NC4K" / path.name), cv2.IMREAD_GRAYSCALE)
-            assert truth is not None
+            assert ground_truth is not None
             assert kept is not None
             with Image.open(nc4k / "Image" / f"{path.stem}.jpg") as image:
                 assert kept.shape == (image.height, image.width)  # kept as the model gives it
-            pairs.append((cv2.resize(kept, truth.shape[::-1]), truth))
+            pairs.append((cv2.resize(kept, ground_truth.shape[::-1]), ground_truth))
         expected = run_directly(pairs)  # type: ignore[arg-type]
         scores = found["results"][0]["scores"]
         assert scores == {name: expected[name] for name in scores}

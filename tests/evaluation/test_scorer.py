@@ -37,10 +37,10 @@ def scorer() -> Iterator[Scorer]:
 
 def write_cases(folder: Path, pairs: list[tuple[Mask, Mask]]) -> list[Case]:
     cases = []
-    for index, (prediction, truth) in enumerate(pairs):
+    for index, (prediction, ground_truth) in enumerate(pairs):
         case = Case(f"{index:03}", None, folder / f"{index}_p.png", folder / f"{index}_t.png")
         Image.fromarray(prediction).save(case.prediction)
-        Image.fromarray(truth).save(case.ground_truth)
+        Image.fromarray(ground_truth).save(case.ground_truth)
         cases.append(case)
     return cases
 
@@ -80,34 +80,34 @@ def test_what_cannot_be_scored_is_listed_together(scorer: Scorer, tmp_path: Path
 
 def test_a_prediction_of_zeros_and_ones_is_a_mask_like_any_other(tmp_path: Path) -> None:
     # py_sod_metrics stretches every prediction, so these are as good as 0 and 255.
-    _, truth = pairs_of_all_kinds(16)[8]
-    (case,) = write_cases(tmp_path, [((truth // 255).astype(np.uint8), truth)])
+    _, ground_truth = pairs_of_all_kinds(16)[8]
+    (case,) = write_cases(tmp_path, [((ground_truth // 255).astype(np.uint8), ground_truth)])
     scored = score_case(case)
     assert not isinstance(scored, str)
     assert scored.scores.mae == 0
 
 
 def test_resized_as_the_fields_toolkits_do(tmp_path: Path) -> None:
-    prediction, truth = pairs_of_all_kinds(16)[9]
+    prediction, ground_truth = pairs_of_all_kinds(16)[9]
     small = cv2.resize(prediction, (17, 13))
-    (case,) = write_cases(tmp_path, [(small, truth)])
+    (case,) = write_cases(tmp_path, [(small, ground_truth)])
     scored = score_case(case, resize=True)
     assert not isinstance(scored, str)
-    again = cv2.resize(small, truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    assert scored.scores.mae == run_directly([(again, truth)])["mae"]
+    again = cv2.resize(small, ground_truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    assert scored.scores.mae == run_directly([(again, ground_truth)])["mae"]
     assert scored.is_resampled
 
 
 def test_a_few_pixels_are_resampled_without_being_asked_to(tmp_path: Path) -> None:
-    prediction, truth = pairs_of_all_kinds(16)[9]
-    height, width = truth.shape
+    prediction, ground_truth = pairs_of_all_kinds(16)[9]
+    height, width = ground_truth.shape
     close = cv2.resize(prediction, (width, height + 2))
     far = cv2.resize(prediction, (width // 2, height // 2))
-    first, second = write_cases(tmp_path, [(close, truth), (far, truth)])
+    first, second = write_cases(tmp_path, [(close, ground_truth), (far, ground_truth)])
     scored = score_case(first)
     assert not isinstance(scored, str)
     again = cv2.resize(close, (width, height), interpolation=cv2.INTER_LINEAR)
-    expected = run_directly([(again, truth)])
+    expected = run_directly([(again, ground_truth)])
     figures = dataclasses.asdict(summarize([scored.scores]))
     assert figures == {name: expected[name] for name in figures}
     assert scored.is_resampled
@@ -179,8 +179,8 @@ def test_what_exif_turns_in_place_is_refused(tmp_path: Path, orientation: int) -
         (cases[0].ground_truth, image),
         (cases[1].ground_truth, cases[1].prediction),
     ):
-        with Image.open(source) as truth:
-            truth.save(target, exif=turned(orientation))
+        with Image.open(source) as ground_truth:
+            ground_truth.save(target, exif=turned(orientation))
     with pytest.raises(DataError, match="2 that EXIF rotates") as caught:
         check_fit([dataclasses.replace(cases[0], image=image), cases[1]], resize=True)
     lines = str(caught.value).splitlines()[2:]

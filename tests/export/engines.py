@@ -29,7 +29,7 @@ SMALL = ("--size", "32x32:64x48:96x96")
 """A maximum that keeps builds quick and memory small."""
 CHANNELS = 64
 WEIGHTS = CHANNELS * 3 * 3 * 3 + CHANNELS + CHANNELS * CHANNELS
-"""Numbers in `graph`'s weights: those of the convolution, its bias, those of the product."""
+"""Numbers in `graph`'s weights: those of the convolution, its bias, those of the matmul."""
 KEPT = (KeptInFloat32("kept/*", "a test's", 1),)
 RTX_4090 = Gpu(0, "NVIDIA GeForce RTX 4090", "8.9", 24 << 30, "0000:01:00.0")
 H100 = Gpu(0, "NVIDIA H100 80GB HBM3", "9.0", 80 << 30, "0000:01:00.0")
@@ -47,9 +47,9 @@ def graph(
     channels: int = CHANNELS,
     replaced: str | None = None,
 ) -> Path:
-    """An artifact of the form `frames`, strongly typed: a convolution, a product, a maximum.
+    """An artifact of the form `frames`, strongly typed: a convolution, a matmul, a maximum.
 
-    `kept` is the width of a product in float32 that is added to it; with `side` the frames are
+    `kept` is the width of a matmul in float32 that is added to it; with `side` the frames are
     square and fixed; with `replaced` the ReLU is an operator of that name.
     """
     small = artifacts.frames(path, batch=batch, height=side or "height", width=side or "width")
@@ -60,7 +60,7 @@ def graph(
         values: NDArray[np.float64] = generator.normal(size=shape) * 0.05
         return numpy_helper.from_array(values.astype(dtype), name)
 
-    last = "product"
+    last = "matmul"
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], "input/Cast", to=_TYPES[compute]),
         helper.make_node("Transpose", ["float"], ["planes"], "stem/Transpose", perm=[0, 3, 1, 2]),
@@ -69,7 +69,7 @@ def graph(
         ),
         helper.make_node(replaced or "Relu", ["c"], ["r"], "stem/Relu"),
         helper.make_node("Transpose", ["r"], ["rows"], "head/Transpose", perm=[0, 2, 3, 1]),
-        helper.make_node("MatMul", ["rows", "head.weight"], ["product"], "head/MatMul"),
+        helper.make_node("MatMul", ["rows", "head.weight"], ["matmul"], "head/MatMul"),
     ]
     initializers = [
         weights("stem.weight", channels, 3, 3, 3),
@@ -78,7 +78,7 @@ def graph(
     ]
     if kept:
         nodes += [
-            helper.make_node("Cast", ["product"], ["wide"], "kept/Cast", to=TensorProto.FLOAT),
+            helper.make_node("Cast", ["matmul"], ["wide"], "kept/Cast", to=TensorProto.FLOAT),
             helper.make_node("MatMul", ["wide", "kept.weight"], ["k"], "kept/MatMul"),
             helper.make_node("Cast", ["k"], ["narrow"], "kept/Cast_1", to=_TYPES[compute]),
         ]
@@ -130,7 +130,7 @@ def built(*arguments: object, output: Path) -> tuple[Manifest, Engine]:
 
 
 def fails(*arguments: object, match: str, code: int = 1) -> None:
-    """One line that says why, after those on flavour and steps; no traceback."""
+    """One line with the reason, after the lines on flavour and steps; no traceback."""
     result = trt(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     before = r"TensorRT.*, for [\d., ]+|[a-z0-9 ]+: \d+\.\d s"

@@ -35,7 +35,7 @@ def doctor(*arguments: str) -> str:
 def made_up(
     *gpus: Gpu, without: tuple[str, ...] = (), broken: tuple[str, ...] = (), **changes: Any
 ) -> Machine:
-    """A machine with everything in it, CUDA 13 and these GPUs, but for what is said otherwise."""
+    """A machine with all packages, CUDA 13 and these GPUs, except for what the arguments change."""
     packages = {
         name: Package(
             package.title,

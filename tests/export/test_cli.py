@@ -1,4 +1,4 @@
-"""`dsunet-export`, as users run it: what it refuses, what it leaves behind, what it says."""
+"""`dsunet-export`, as users run it: what it refuses, writes and prints."""
 
 from __future__ import annotations
 
@@ -238,16 +238,18 @@ class TestInspect:
         result = CliRunner().invoke(app, ["inspect", str(frames)])
         assert result.exit_code == 0
         lines = [re.split(r"  +", line.strip(), maxsplit=1) for line in result.stdout.splitlines()]
-        said = dict(lines)
-        assert said["model"] == "nano, injection last"
-        assert said["weights"] == "random (seed 0)"
-        assert said["input"].startswith("image: uint8 batch×height×width×3 (NHWC)")
-        assert said["output"].startswith("mask: uint8 batch×height×width (NHW)")
-        assert said["preprocessing"] == "in the graph: hiera 160×160, dino 224×224"
-        assert said["fold-scales"].endswith("same")
-        assert re.fullmatch(r"\d\.\d{3} G, -\d\.\d{3} G \(\d+\.\d\d%\)", said["drop-unread-tokens"])
+        printed = dict(lines)
+        assert printed["model"] == "nano, injection last"
+        assert printed["weights"] == "random (seed 0)"
+        assert printed["input"].startswith("image: uint8 batch×height×width×3 (NHWC)")
+        assert printed["output"].startswith("mask: uint8 batch×height×width (NHW)")
+        assert printed["preprocessing"] == "in the graph: hiera 160×160, dino 224×224"
+        assert printed["fold-scales"].endswith("same")
+        assert re.fullmatch(
+            r"\d\.\d{3} G, -\d\.\d{3} G \(\d+\.\d\d%\)", printed["drop-unread-tokens"]
+        )
         assert sum(name == "verified" for name, _ in lines) == 1
-        assert said["verified"].startswith("2 comparisons, the worst: ")
+        assert printed["verified"].startswith("2 comparisons, the worst: ")
 
     @pytest.mark.parametrize("option", ["-v", "--verbose"])
     def test_every_comparison(self, frames: Path, option: str) -> None:

@@ -95,7 +95,7 @@ class TestProviders:
 
     @pytest.mark.filterwarnings("ignore:Specified provider")
     def test_not_started(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """ONNX Runtime goes on with the CPU then, and says nothing."""
+        """ONNX Runtime then uses the CPU without a message."""
         import onnxruntime
 
         everything = [provider.official_name for provider in Provider]

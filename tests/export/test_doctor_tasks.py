@@ -75,7 +75,7 @@ class TestMachines:
         assert remedy == "install a newer driver: https://www.nvidia.com/drivers"
 
     def test_no_binding(self) -> None:
-        """Whether there is a GPU is not known then, and is not said to be missing."""
+        """Whether there is a GPU is then unknown, and none is reported as missing."""
         driver = Driver("580.95.05", None, "neither cuda-python nor PyCUDA is installed")
         machine = made_up(driver=driver, without=("cuda-python", "pycuda"))
         expected = [("cuda-python is not installed", install_command("cuda"))]

@@ -1,5 +1,6 @@
-"""Graphs that nobody exported, whose manifest and hashes are right all the same: each command
-refuses them in one line, and waits for nothing.
+"""Forged graphs with a valid manifest and valid hashes.
+
+Each command refuses them in one line, and waits for nothing.
 """
 
 from __future__ import annotations

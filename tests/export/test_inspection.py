@@ -1,4 +1,4 @@
-"""What is said of a verification: the worst of many comparisons in one line."""
+"""The description of a verification: the worst of many comparisons in one line."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def manifest(tmp_path: Path) -> Manifest:
 
 
 @pytest.mark.parametrize(
-    ("odd", "said"),
+    ("odd", "words"),
     [
         (comparison("c.png", 2.0, 0.01), "logits differs by at most 2 (mean 0.01)"),
         (comparison("c.png", 0.5, 0.09), "logits differs by at most 0.5 (mean 0.09)"),
     ],
 )
 def test_the_worst_is_closest_to_its_tolerance(
-    manifest: Manifest, odd: Verification, said: str
+    manifest: Manifest, odd: Verification, words: str
 ) -> None:
     checks = tuple(comparison(f"{n}.png", 1.0, 0.02) for n in range(20))
     manifest = replace(manifest, verification=(*checks[:7], odd, *checks[7:]))
     (line,) = verified_in_words(manifest)
     assert line.startswith(
-        f"21 comparisons, the worst: c.png: {said} standard deviations, tolerance 3"
+        f"21 comparisons, the worst: c.png: {words} standard deviations, tolerance 3"
     )
     assert len(verified_in_words(manifest, each=True)) == 21
 

@@ -123,22 +123,22 @@ def test_predict(linked: Path, dataset: Path, frames: Path, tmp_path: Path) -> N
 
 
 def test_inspect(linked: Path) -> None:
-    said = invoke(dsunet_export.cli.app, "inspect", linked).stdout
-    assert "nano.onnx.data, 7." in said
+    printed = invoke(dsunet_export.cli.app, "inspect", linked).stdout
+    assert "nano.onnx.data, 7." in printed
 
 
 def test_verify(linked: Path, half: Path, dataset: Path) -> None:
     images = ("--images", dataset / "Image", "--tolerance", 255)
-    said = invoke(dsunet_export.cli.app, "verify", linked, half, *images, "--layers").stdout
-    assert "first layer with an unusually large error" in said
+    printed = invoke(dsunet_export.cli.app, "verify", linked, half, *images, "--layers").stdout
+    assert "first layer with an unusually large error" in printed
 
 
 def test_bisect(linked: Path, half: Path, dataset: Path, tmp_path: Path) -> None:
     images = ("--images", dataset / "Image", "--tolerance", 255)
-    said = invoke(
+    printed = invoke(
         dsunet_export.cli.app, "verify", linked, half, *images, "--bisect", tmp_path / "keep.txt"
     )
-    assert "no further layer has to stay in float32" in said.stderr
+    assert "no further layer has to stay in float32" in printed.stderr
 
 
 def test_evaluate(linked: Path, dataset: Path, tmp_path: Path) -> None:

@@ -219,8 +219,10 @@ def test_the_file_is_readable_by_whom_the_umask_allows(frames: Path, tmp_path: P
 def test_tensorrt_builds_frames_of_a_fixed_size(
     exported: Exported, tmp_path: Path, precision: str
 ) -> None:
-    """Resampling weights that are constants by half are more than its compiler takes; whole ones
-    stay in float32, and are a tenth of what nano's weights weigh.
+    """Resampling weights of one size are constants, which stay in float32.
+
+    They are a tenth of the weights of nano.  TensorRT's compiler fails if only some of them are
+    constants.
     """
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     if exported.case.size == ("height", "width"):

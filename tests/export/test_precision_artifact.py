@@ -225,7 +225,7 @@ class TestRefusals:
             convert(frames, output)
 
     def test_wrong_graph(self, output: Path, quick: ir.Model) -> None:
-        """Another model's: told before rounding can hide anything."""
+        """A graph of another model is refused before rounding can hide anything."""
         result = export(*NANO, "--seed", 1, "-o", output, "--precision", "fp16")
         assert result.exit_code == 1
         assert "logits differs by up to" in result.stderr
@@ -265,7 +265,7 @@ class TestGate:
     def test_of_each_image(
         self, shifted: Path, tmp_path: Path, random: bool, logits: float, mask: float
     ) -> None:
-        """Random pixels, in which there is nothing to see, are judged the same for all."""
+        """Random pixels, which show no object, have one tolerance for all weights."""
         manifest = convert(shifted, tmp_path / "x.onnx", weights_are_random=random)
         allowed = {
             (c.inputs.split()[0], c.output): c.mean_tolerance
@@ -299,7 +299,7 @@ class TestGate:
         assert [path.name for path in tmp_path.iterdir()] == ["random.onnx"]
 
     def test_without_an_object(self, frames: Path, shifted: Path, tmp_path: Path) -> None:
-        """No overlap is judged, and that is said."""
+        """The IoU is not compared, and the output states that."""
         found = {}
         for source in (frames, shifted):
             manifest = convert(source, tmp_path / "x.onnx", weights_are_random=False)
@@ -363,7 +363,7 @@ class TestCommand:
         kept = [k.pattern for k in manifest.precision.kept_in_float32]
         assert kept[len(rules_for(Compute.FP16)) :] == ["heads*", "sff.2*", "rfb.0/*", "sff.2/Add"]
         assert manifest.precision.kept_in_float32[-1].nodes == 0
-        assert "in float32: heads* (1 nodes): asked for by --keep-fp32" in result.stderr
+        assert "in float32: heads* (1 nodes): requested with --keep-fp32" in result.stderr
         assert "headroom below the float16 maximum (65504)" in result.stdout
         assert "IoU at 0.5 0.99" in result.stdout
         by = [c.computed_by for c in manifest.verification]

@@ -190,7 +190,7 @@ class TestFloatsThatFollowNothing:
 
 
 class TestIntegers:
-    """What is cast to whole numbers is computed in float32: float16 has not all beyond 2048."""
+    """Integers are computed in float32: float16 cannot represent every integer above 2048."""
 
     def test_are_those_of_float32(self, tmp_path: Path) -> None:
         lines = [
@@ -228,7 +228,7 @@ class TestIntegers:
 
 
 def reduced(model: ir.Model, folder: Path) -> dict[str, str]:
-    """Bring a small graph into float16, and give what stays in float32, and why."""
+    """Convert a small graph to float16; return what stays in float32, and why."""
     inputs = GraphInputs(InputForm.TENSORS, {"x": 4})
     options = PrecisionOptions(Compute.FP16, (), make_probes((4, 4)))
     precision, _ = reduce_precision(model, options, inputs, folder)

@@ -1,4 +1,4 @@
-"""What becomes too large for float16 is found on images, kept in float32, and said."""
+"""Values too large for float16 are found on images, kept in float32, and reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoders' products in 8-bit integers: what is quantised, how, and what it costs."""
+"""The encoders' matmuls in 8-bit integers: which are quantised, how, and the loss of accuracy."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def int8(probes: Sequence[Probe], only_computed: Sequence[Probe] = ()) -> Quanti
 
 class TestProducts:
     def test_all_of_the_encoders_that_have_a_weight(self, traced: ir.Model) -> None:
-        found = {product.name for product in find_matmuls(traced.graph)}
+        found = {matmul.name for matmul in find_matmuls(traced.graph)}
         weighted = {
             str(node.name)
             for node in traced.graph
@@ -106,7 +106,7 @@ class TestProducts:
         assert found == encoders - adapters
 
     def test_most_of_the_multiply_adds(self, traced: ir.Model) -> None:
-        sizes = [array_of(product.weight).size for product in find_matmuls(traced.graph)]
+        sizes = [array_of(matmul.weight).size for matmul in find_matmuls(traced.graph)]
         assert sum(sizes) > 1_000_000  # of nano's 1.9 M weights
 
 
@@ -114,8 +114,8 @@ class TestCalibration:
     def test_spreads_are_numpys(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
         model, probes = one_product(weight, gain=7), images(4)
         infer_types(model)
-        (product,) = find_matmuls(model.graph)
-        found = calibrate(model, {product.activation}, probes[:1], probes[1:], FRAMES, tmp_path)
+        (matmul,) = find_matmuls(model.graph)
+        found = calibrate(model, {matmul.activation}, probes[:1], probes[1:], FRAMES, tmp_path)
         read = np.stack([probe.image for probe in probes[1:]]).astype(np.float64) * [1, 1, 7]
         measured = found.ranges["scale"]
         assert measured.largest == read.max()
@@ -127,12 +127,12 @@ class TestCalibration:
     def test_what_is_not_finite(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
         model = one_product(weight, gain=np.inf)
         infer_types(model)
-        (product,) = find_matmuls(model.graph)
+        (matmul,) = find_matmuls(model.graph)
         with pytest.raises(
             ExportError,
             match=r"^scale is not finite on one of the images, in float32: check the checkpoint",
         ):
-            calibrate(model, {product.activation}, [], images(2), FRAMES, tmp_path)
+            calibrate(model, {matmul.activation}, [], images(2), FRAMES, tmp_path)
 
 
 class TestQuantized:
@@ -236,7 +236,7 @@ class TestQuantized:
     def test_only_what_has_outliers_stays_in_float32(
         self, tmp_path: Path, weight: NDArray[np.float32]
     ) -> None:
-        """A second product reads the same with one pixel 10,000 times as large."""
+        """A second matmul has the same input, with one pixel 10,000 times as large."""
         probes = images(2, 100, 100)
         model = _any_size(one_product(weight))
         graph, (node,) = model.graph, [n for n in model.graph if n.op_type == "MatMul"]
@@ -290,7 +290,7 @@ def _any_size(model: ir.Model) -> ir.Model:
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight to calibrate on, and eight others."""
     folder = tmp_path_factory.mktemp("scenes")
-    for name, seed in (("calibration", 11), ("judged", 12)):
+    for name, seed in (("calibration", 11), ("evaluated", 12)):
         write_scenes(folder / name, 8, seed=seed, size=160, workers=1)
     return folder
 
@@ -308,22 +308,22 @@ def artifact(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_a_wrong_scale(source: Path, path: Path) -> tuple[Path, str]:
-    """The artifact with one product's weights half as large again, and that product's name."""
+    """The artifact with the weights of one matmul times 1.5, and the name of that matmul."""
     model = onnx.load(source)
     scales = {
         node.output[0]: node.input[1]
         for node in model.graph.node
         if node.op_type == "DequantizeLinear"
     }
-    product = next(
+    matmul = next(
         node
         for node in model.graph.node
         if node.name.startswith("hiera.trunk.blocks.3.mlp") and node.op_type == "MatMul"
     )
-    scale = next(i for i in model.graph.initializer if i.name == scales[product.input[1]])
+    scale = next(i for i in model.graph.initializer if i.name == scales[matmul.input[1]])
     scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * 1.5, scale.name))
     manifest = replace(dsunet_runtime.read_manifest(source), files=())
-    return artifacts.write(path, model, manifest), product.name
+    return artifacts.write(path, model, manifest), matmul.name
 
 
 class TestArtifact:
@@ -343,15 +343,15 @@ class TestArtifact:
         with dsunet_runtime.load(artifact) as segmenter:
             for name in ("PyTorch", "int8"):
                 measure = Smeasure()
-                for path in sorted((scenes / "judged" / "Image").iterdir()):
+                for path in sorted((scenes / "evaluated" / "Image").iterdir()):
                     image = as_rgb(path)
                     if name == "int8":
                         mask = segmenter(image)
                     else:
                         logits = reference_logits(model, image)
                         mask = mask_from_logits(logits, image.shape[:2], MaskForm.STRETCHED)
-                    truth = Image.open(scenes / "judged" / "Mask" / f"{path.stem}.png")
-                    measure.step(pred=mask, gt=np.asarray(truth.convert("L")))
+                    ground_truth = Image.open(scenes / "evaluated" / "Mask" / f"{path.stem}.png")
+                    measure.step(pred=mask, gt=np.asarray(ground_truth.convert("L")))
                 scores[name] = measure.get_results()["sm"]
         assert scores["PyTorch"] > 0.8
         assert abs(scores["int8"] - scores["PyTorch"]) <= 0.01
@@ -360,7 +360,7 @@ class TestArtifact:
     def test_onnx_runtime_computes_it_in_integers(
         self, artifact: Path, tmp_path: Path, batch: int | None
     ) -> None:
-        """The graph as it runs; a product that it cannot fuse would be dequantised before it."""
+        """The graph as it runs; a matmul that it cannot fuse would be dequantised before it."""
         if batch is not None:  # all shapes are known, and other fusions come first
             fixed = trace_model(random_model(SMALL, 0), ExportOptions(batch=batch, size=(90, 120)))
             image = Probe("image", random_frames(1, 90, 120)[0])

@@ -75,7 +75,7 @@ class TestSettleReshapes:
 
 class TestTransposeWeights:
     def make(self, *orders: tuple[int, ...]) -> tuple[ir.Model, Array]:
-        """Products of x and a weight, transposed in several ways, all added up."""
+        """Matmuls of x and a weight, transposed in several ways, all added up."""
         array = np.arange(9, dtype=np.float32).reshape(3, 3)
         x, w = value("x", 2, 3), weight("layer.weight", array)
         nodes = []

@@ -67,10 +67,10 @@ def test_published_checkpoint(form: str, zipped: bool, nano: DSUNet, tmp_path: P
     path = tmp_path / "public.pth"
     payload = PUBLIC_FORMS[form](public_state(nano))
     torch.save(payload, path, _use_new_zipfile_serialization=zipped)
-    heard: list[str] = []
-    model = load_model(path, notice=heard.append)
+    notices: list[str] = []
+    model = load_model(path, notice=notices.append)
     same(model, nano)
-    assert not heard
+    assert not notices
     assert model.config == NANO
     assert not model.training
     trained = {k for k, p in model.named_parameters() if p.requires_grad}
@@ -91,9 +91,9 @@ def test_numbers_that_are_not_finite_are_said(
         state = {k: v.double() for k, v in model.state_dict().items()}
         state["heads.2.bias"].fill_(1e300)
         torch.save(state, path)
-    heard: list[str] = []
-    load_model(path, notice=heard.append)
-    assert heard == [f"{path}: has NaN or infinity in heads.2.bias: its masks are not meaningful"]
+    notices: list[str] = []
+    load_model(path, notice=notices.append)
+    assert notices == [f"{path}: has NaN or infinity in heads.2.bias: its masks are not meaningful"]
     assert inspect_checkpoint(path).not_finite == ["heads.2.bias"]
 
 

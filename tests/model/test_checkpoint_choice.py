@@ -31,13 +31,13 @@ def test_the_average_is_taken_and_said_and_the_other_can_be_chosen(
 ) -> None:
     path = tmp_path / "both.pth"
     torch.save({plain: public_state(nano), averaged: public_state(other)}, path)
-    heard: list[str] = []
-    same(load_model(path, notice=heard.append), other)
-    (line,) = heard
+    notices: list[str] = []
+    same(load_model(path, notice=notices.append), other)
+    (line,) = notices
     assert line == (f"{path}: using the averaged weights {averaged} (--weights {plain})")
-    heard.clear()
-    same(load_model(path, weights=plain, notice=heard.append), nano)
-    assert not heard
+    notices.clear()
+    same(load_model(path, weights=plain, notice=notices.append), nano)
+    assert not notices
     info = inspect_checkpoint(path)
     assert (info.weights, info.choices) == (averaged, [plain, averaged])
     assert inspect_checkpoint(path, weights=plain).weights == plain
@@ -52,7 +52,7 @@ def test_two_networks_in_one_state_of_lightning(
     assert inspect_checkpoint(path).choices == ["state_dict.model", "state_dict.ema"]
     same(load_model(path), other)
     same(load_model(path, weights="state_dict.model"), nano)
-    same(load_model(path, weights="model"), nano)  # the part that tells it
+    same(load_model(path, weights="model"), nano)  # the part of the name that differs
 
 
 def test_a_network_beside_another_in_the_file_itself(
@@ -91,11 +91,11 @@ def test_run_folder_stands_for_its_best_checkpoint(
     nano: DSUNet, other: DSUNet, tmp_path: Path
 ) -> None:
     save_model(other, tmp_path / "checkpoint.safetensors")
-    heard: list[str] = []
-    same(load_model(tmp_path, notice=heard.append), other)
+    notices: list[str] = []
+    same(load_model(tmp_path, notice=notices.append), other)
     save_model(nano, tmp_path / "best.safetensors")
-    same(load_model(tmp_path, notice=heard.append), nano)
-    assert heard == [
+    same(load_model(tmp_path, notice=notices.append), nano)
+    assert notices == [
         f"{tmp_path}: using checkpoint.safetensors",
         f"{tmp_path}: using best.safetensors",
     ]

@@ -93,7 +93,7 @@ def test_a_file_of_ours_without_its_checksum(nano: DSUNet, tmp_path: Path) -> No
     same(load_model(path), nano)
 
 
-# What a file says about itself.
+# The metadata of a file.
 
 CONFIG = NANO.to_dict()
 

@@ -128,14 +128,14 @@ def test_dinov2_as_its_own_training_writes_it(
         payload = {"model": state, "iteration": 9}
     torch.save(payload, official[1])
     model = random_model(NANO, seed=5)
-    heard: list[str] = []
-    load_encoders(model, sam2=official[0], dinov2=official[1], notice=heard.append)
+    notices: list[str] = []
+    load_encoders(model, sam2=official[0], dinov2=official[1], notice=notices.append)
     assert model.dino is not None
     assert nano.dino is not None
     expected = nano.dino.vit.state_dict()
     assert all(torch.equal(v, expected[k]) for k, v in model.dino.vit.state_dict().items())
     place = "model." if form == "one state" else ""
-    assert heard == (
+    assert notices == (
         []
         if form == "teacher"
         else [

@@ -58,12 +58,12 @@ def test_masks_are_those_of_an_evaluation(run: Path, dataset: Path, tmp_path: Pa
     assert done.stdout.startswith("3 masks, 0 failed, ")
     assert done.stderr == f"dsunet: {run}: using best.safetensors\n"
     kept = tmp_path / "kept"
-    judged = dsunet(
+    evaluated = dsunet(
         "evaluate", run, "--dataset", f"held-out={dataset}", "--save-masks", kept, "--json"
     )
-    assert judged.exit_code == 0, judged.output
-    assert judged.stderr == f"dsunet: {run}: using best.safetensors\n"
-    (result,) = json.loads(judged.stdout)["datasets"][0]["results"]
+    assert evaluated.exit_code == 0, evaluated.output
+    assert evaluated.stderr == f"dsunet: {run}: using best.safetensors\n"
+    (result,) = json.loads(evaluated.stdout)["datasets"][0]["results"]
     assert result["model"] == "sod"
     masks = sorted(path.name for path in (tmp_path / "masks").glob("*.png"))
     assert masks == ["0000.png", "0001.png", "0002.png"]

@@ -1,4 +1,4 @@
-"""Maps, PCA and t-SNE of the encoders, and the picture of them."""
+"""Maps, PCA and t-SNE of the encoders, and the figure of them."""
 
 from __future__ import annotations
 
@@ -115,13 +115,13 @@ class TestPCA:
     def test_equals_singular_value_decomposition(self) -> None:
         tokens = np.random.default_rng(2).normal(size=(200, 30)).astype(np.float32)
         tokens *= np.linspace(3, 1, 30, dtype=np.float32)
-        components, shares = principal_components(tokens, 3)
+        components, fractions = principal_components(tokens, 3)
         centred = tokens.astype(np.float64) - tokens.mean(axis=0, dtype=np.float64)
         u, s, axes = np.linalg.svd(centred, full_matrices=False)
         largest = axes[np.arange(3), np.abs(axes[:3]).argmax(axis=1)]
         # The eigenvectors of the covariance have half of the digits' accuracy at worst.
         np.testing.assert_allclose(components, (u * s)[:, :3] * np.sign(largest), atol=1e-7)
-        np.testing.assert_allclose(shares, s[:3] ** 2 / (s**2).sum(), rtol=1e-9)
+        np.testing.assert_allclose(fractions, s[:3] ** 2 / (s**2).sum(), rtol=1e-9)
 
     def test_sign_does_not_depend_on_the_order_of_positions(self) -> None:
         values = two_halves()
@@ -132,10 +132,10 @@ class TestPCA:
     def test_colours_span_the_middle_of_each_component(self) -> None:
         values = np.random.default_rng(3).normal(size=(5, 20, 20)).astype(np.float32)
         values[:, 0, 0] = 1000  # an outlier must not darken the rest
-        components, shares = principal_components(values.reshape(5, -1).T, 3)
+        components, fractions = principal_components(values.reshape(5, -1).T, 3)
         found = principal_colours(values)
         assert found.rgb.shape == (20, 20, 3)
-        assert found.variance == pytest.approx(shares.sum())
+        assert found.variance == pytest.approx(fractions.sum())
         for channel in range(3):
             low, high = np.percentile(components[:, channel], (1, 99))
             levels = np.clip((components[:, channel] - low) / (high - low), 0, 1) * 255
@@ -183,7 +183,7 @@ class TestColouring:
         mask = np.zeros((40, 60), np.uint8)
         mask[:20, 30:] = 255
         places = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
-        colours = Colouring.of_mask("truth", mask).at(
+        colours = Colouring.of_mask("ground truth", mask).at(
             Embedding(np.zeros((4, 2)), *places), (9, 2, 2)
         )
         inside = (colours[:, 0] > colours[:, 2]).tolist()  # orange, not blue

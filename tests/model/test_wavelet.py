@@ -1,4 +1,4 @@
-"""WTConv's transform against PyWavelets, which knows nothing of DSU-Net."""
+"""WTConv's transform against PyWavelets, an independent implementation."""
 
 from __future__ import annotations
 

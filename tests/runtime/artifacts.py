@@ -41,7 +41,7 @@ def frames(
     weights: NDArray[np.float32] = FRAMES_WEIGHTS,
     **changes: Any,
 ) -> Path:
-    """An artifact of the form `frames`; `expected_frames_mask` says what it computes."""
+    """An artifact of the frames form; `expected_frames_mask` returns what it computes."""
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("MatMul", ["float", "weights"], ["weighted"]),
@@ -63,7 +63,7 @@ def expected_frames_mask(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def tensors(
     path: Path, *, batch: Dimension = "batch", dino: bool = True, scale: float = 3, **changes: Any
 ) -> Path:
-    """An artifact of the form `tensors`; `expected_logits` says what it computes."""
+    """An artifact of the tensors form; `expected_logits` returns what it computes."""
     weights = np.array([0.5, -1, 2], np.float32).reshape(1, 3, 1, 1) * np.float32(scale)
     nodes = [helper.make_node("Conv", ["hiera", "weights"], ["convolved" if dino else "logits"])]
     inputs = (TensorSpec("hiera", "float32", (batch, 3, HIERA, HIERA), "NCHW", "normalised"),)
@@ -171,7 +171,7 @@ def _save(
 
 
 def write(path: Path, model: onnx.ModelProto, manifest: Manifest) -> Path:
-    """A model with a manifest that says the hash of what comes before it."""
+    """A model with a manifest that has the hash of the bytes before it."""
     helper.set_model_props(model, {"author": "tests"})
     path.write_bytes(model.SerializeToString())
     manifest = dataclasses.replace(manifest, graph=digest(path))

@@ -1,4 +1,4 @@
-"""What is read from an artifact's files, and what is said of broken ones."""
+"""Reading the files of an artifact, and the messages for broken ones."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class TestMetadata:
             read_metadata(path)
 
     def test_gigabytes_that_are_claimed_are_not_read(self, tmp_path: Path) -> None:
-        """The file is as long as it says, and holds nothing."""
+        """The file has the recorded size, and no content."""
         path = tmp_path / "a.onnx"
         claimed = 8 << 30
         with path.open("wb") as file:

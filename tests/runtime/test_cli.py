@@ -134,7 +134,7 @@ class TestPredict:
         out = tmp_path / "masks"
         result = run("predict", frames_artifact, photos, "-o", out, "--overlay")
         assert result.exit_code == 1
-        _, line = result.stderr.splitlines()  # the first says what is left out
+        _, line = result.stderr.splitlines()  # the first is about the files left out
         assert line.startswith(f"dsunet-run: {photos / 'b.JPG'}: ")
         assert result.stdout.startswith("2 masks, 1 failed, ")
         assert not [path for path in out.iterdir() if path.name.startswith((".", "b"))]

@@ -1,4 +1,4 @@
-"""What is said of a file that is not what a command takes."""
+"""Messages for files of a kind that a command does not take."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ class TestPredict:
 
 
 class FakeSegmenter(Segmenter):
-    """Counts images between `prepare` and `finish`; fails or waits where it is told to."""
+    """Counts images between `prepare` and `finish`; fails or waits at given images."""
 
     def __init__(self, fails_at: int | None = None, waits_for: Path | None = None) -> None:
         self._fails_at = fails_at

@@ -1,4 +1,4 @@
-"""Four networks trained alike, judged, and put beside the paper's table."""
+"""Four networks trained with the same options, evaluated, and listed beside the paper's table."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def options(data: Path, encoder_files: EncoderFiles, tmp_path_factory: Any) -> T
     )
 
 
-def judged_on(data: Path) -> list[TestSet]:
+def evaluated_on(data: Path) -> list[TestSet]:
     return [TestSet.of_dataset("CAMO", data / "CAMO").first(None)]
 
 
@@ -63,7 +63,7 @@ Ablation = tuple[Path, list[DatasetResults]]
 @pytest.fixture(scope="module")
 def ablation(options: TrainingOptions, data: Path) -> Ablation:
     """A whole one, for tests that only read it."""
-    return options.output, ablate(options, judged_on(data), io.StringIO())
+    return options.output, ablate(options, evaluated_on(data), io.StringIO())
 
 
 def scores(evaluation: list[DatasetResults]) -> dict[str, dict[str, float]]:
@@ -173,7 +173,7 @@ class TestGoingOn:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         trained = spy(monkeypatch)
-        again = ablate(replace(options, output=copy), judged_on(data), io.StringIO())
+        again = ablate(replace(options, output=copy), evaluated_on(data), io.StringIO())
         assert trained == []
         assert scores(again) == scores(ablation[1])
 
@@ -195,10 +195,10 @@ class TestGoingOn:
         with monkeypatch.context() as patch:
             patch.setattr(ProgressReport, "epoch", interrupt)
             with pytest.raises(KeyboardInterrupt):
-                ablate(replace(options, output=tmp_path), judged_on(data), io.StringIO())
+                ablate(replace(options, output=tmp_path), evaluated_on(data), io.StringIO())
         trained = spy(monkeypatch)
         stream = io.StringIO()
-        evaluation = ablate(replace(options, output=tmp_path), judged_on(data), stream)
+        evaluation = ablate(replace(options, output=tmp_path), evaluated_on(data), stream)
         assert trained == ["resume B", "train C", "train DSU-Net"]
         assert "B: injection levels\ndevice cpu, " in stream.getvalue()
         assert scores(evaluation) == scores(ablation[1])  # as if nothing had happened
@@ -208,7 +208,7 @@ class TestGoingOn:
         with pytest.raises(
             TrainingError, match=r"A was started with other options \(lr, seed\): give"
         ):
-            ablate(other, judged_on(data), io.StringIO())
+            ablate(other, evaluated_on(data), io.StringIO())
 
     def test_not_with_other_data(
         self, options: TrainingOptions, data: Path, copy: Path, tmp_path: Path
@@ -224,7 +224,7 @@ class TestGoingOn:
         with pytest.raises(TrainingError, match="DSU-Net was trained on other images or masks"):
             ablate(
                 replace(options, output=copy, datasets=(moved / "train",)),
-                judged_on(data),
+                evaluated_on(data),
                 io.StringIO(),
             )
 
@@ -266,19 +266,19 @@ class TestCommand:
         return CliRunner().invoke(app, ["ablate", *map(str, arguments)])
 
     @pytest.fixture
-    def asked(self, ablation: Ablation, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    def requested(self, ablation: Ablation, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         """What the command asks for; it is given a finished ablation."""
-        asked: list[Any] = []
+        requested: list[Any] = []
 
         def ablate(options: TrainingOptions, test_sets: list[TestSet], stream: object) -> Any:
-            asked.extend((options, test_sets))
+            requested.extend((options, test_sets))
             return ablation[1]
 
         monkeypatch.setattr(dsunet.ablation, "ablate", ablate)
-        return asked
+        return requested
 
     def test_takes_the_options_of_training(
-        self, ablation: Ablation, asked: list[Any], data: Path, tmp_path: Path
+        self, ablation: Ablation, requested: list[Any], data: Path, tmp_path: Path
     ) -> None:
         result = self.run(
             "-o", tmp_path, "--test", f"CAMO={data}/CAMO", "--dataset", data / "train",
@@ -286,7 +286,7 @@ class TestCommand:
         )  # fmt: skip
         assert result.exit_code == 0, result.output
         assert result.stdout == draw(ablation[1]) + "\n"
-        options, (test_set,) = asked
+        options, (test_set,) = requested
         assert options == TrainingOptions(
             output=tmp_path,
             datasets=(data / "train",),
@@ -298,7 +298,7 @@ class TestCommand:
         assert isinstance(options.precision, Precision)
         assert test_set.name == "CAMO"
 
-    def test_json(self, asked: list[Any], data: Path, tmp_path: Path) -> None:
+    def test_json(self, requested: list[Any], data: Path, tmp_path: Path) -> None:
         result = self.run(
             "-o", tmp_path, "--test", f"CAMO={data}/CAMO", "--dataset", data / "train", "--json"
         )

@@ -12,11 +12,13 @@ from PIL import Image
 from dsunet.training.curve import draw_curve, plot_curve
 
 ROW = {"epoch": 1.0, "loss": 0.8}
-JUDGED = {"val_s": 0.7, "val_mae": 0.1}
+VALIDATED = {"val_s": 0.7, "val_mae": 0.1}
 
 
 def test_every_axis_and_line_has_its_name() -> None:
-    figure = plot_curve([ROW | JUDGED, {"epoch": 2.0, "loss": 0.6} | JUDGED], "Training run nano")
+    figure = plot_curve(
+        [ROW | VALIDATED, {"epoch": 2.0, "loss": 0.6} | VALIDATED], "Training run nano"
+    )
     left, right = figure.axes
     assert left.get_title() == "Training run nano"
     assert (left.get_xlabel(), left.get_ylabel()) == ("epoch", "training loss")
@@ -32,7 +34,7 @@ def test_one_epoch_can_be_seen(tmp_path: Path) -> None:
     """Its line has no length: what is drawn in colour is the marker."""
     path = tmp_path / "nano" / "curve.png"
     path.parent.mkdir()
-    draw_curve([ROW | JUDGED], path)
+    draw_curve([ROW | VALIDATED], path)
     pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
     blue = (pixels == (31, 119, 180)).all(axis=2)  # matplotlib's first colour: the S-measure
     height = len(blue)

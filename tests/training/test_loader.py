@@ -1,4 +1,4 @@
-"""Too little memory for what workers read ahead is said before they start."""
+"""Too little memory for the images that workers read ahead is reported before they start."""
 
 from __future__ import annotations
 

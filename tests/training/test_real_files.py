@@ -58,8 +58,10 @@ def test_validation_resamples_to_masks_of_another_size(
     predictor = TorchPredictor(load_model(options.output / "checkpoint.safetensors"))
     scores = []
     for image in sorted((copied / "Image").iterdir()):
-        truth = read_mask(copied / f"Mask/{image.stem}.png")
-        scores.append(score_image(cv2.resize(predictor(image), truth.shape[::-1]), truth))
+        ground_truth = read_mask(copied / f"Mask/{image.stem}.png")
+        scores.append(
+            score_image(cv2.resize(predictor(image), ground_truth.shape[::-1]), ground_truth)
+        )
     row = (options.output / "log.csv").read_text().splitlines()
     logged = dict(zip(row[0].split(","), map(float, row[1].split(",")), strict=True))
     assert logged["val_mae"] == pytest.approx(

@@ -109,7 +109,7 @@ def options(dataset: Path, out: Path) -> TrainingOptions:
 
 
 def outcome(out: Path) -> tuple[bytes, bytes, list[dict[str, str]]]:
-    """Both checkpoints, and the log without what the clock says."""
+    """Both checkpoints, and the log without its times."""
     with (out / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:

@@ -96,14 +96,14 @@ def test_a_plan_goes_on_where_it_stopped() -> None:
 def test_processes_and_parts_share_the_batches(count: int) -> None:
     plans = [BatchPlan(count, batch=12, seed=2, parts=3, rank=rank, world=2) for rank in (0, 1)]
     whole = [key for step in BatchPlan(count, 12, 2).steps(4) for part in step for key in part]
-    shares = [plan.steps(4) for plan in plans]
+    by_process = [plan.steps(4) for plan in plans]
     taken = []
-    for steps in zip(*shares, strict=True):
+    for steps in zip(*by_process, strict=True):
         sizes = [[len(part) for part in step] for step in steps]
         assert sizes[0] == sizes[1]
         assert max(sizes[0]) <= 2
         taken += [key for step in steps for part in step for key in part]
-    assert len(shares[0]) == plans[0].steps_per_epoch
+    assert len(by_process[0]) == plans[0].steps_per_epoch
     assert sorted(taken) == sorted(whole[: count - count % 2])
 
 

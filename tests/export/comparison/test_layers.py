@@ -109,7 +109,7 @@ def test_frames_of_one_size_beside_any(frames: Path, tmp_path: Path) -> None:
     assert export(*NANO, "--size", "96x130", "--no-verify", "-o", fixed).exit_code == 0
     layers = compare_graphs(frames, fixed, None).layers
     assert len(layers) > 300
-    # ONNX Runtime fuses other nodes where it knows all shapes.
+    # ONNX Runtime fuses other nodes if all shapes are constant.
     assert max(layer.error for layer in layers) < 1e-4
 
 

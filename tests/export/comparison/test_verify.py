@@ -62,11 +62,11 @@ def test_differences_are_those_of_the_arithmetic(folder: Path, tmp_path: Path) -
         assert logits["mean"] == pytest.approx(0.02 * np.abs(expected).mean(), rel=1e-3)
         assert logits["largest_relative"] == pytest.approx(0.02, rel=1e-2)
         assert logits["cosine"] == pytest.approx(1)
-    spread = found["outputs"]["logits"]["largest"]
+    summary = found["outputs"]["logits"]["largest"]
     each = [row["tensors"]["logits"]["largest"] for row in found["each"]]
-    assert spread["percentiles"] == pytest.approx(np.percentile(each, [50, 90, 99]))
-    assert spread["worst"] == max(each)
-    assert found["each"][each.index(max(each))]["label"] == spread["image"]
+    assert summary["percentiles"] == pytest.approx(np.percentile(each, [50, 90, 99]))
+    assert summary["worst"] == max(each)
+    assert found["each"][each.index(max(each))]["label"] == summary["image"]
 
 
 def test_names_that_are_not_utf_8(folder: Path, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_beyond_the_tolerance(folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert re.match(r"dsunet-export: on \w\.png the masks differ by .* levels on average", line)
-    # What was found is said all the same.
+    # The results are printed nevertheless.
     assert "mask mean" in done.stdout
     assert (tmp_path / "report" / "worst.png").exists()
     assert verify(a, b, "--images", folder, "--tolerance", 255).exit_code == 0

@@ -159,7 +159,7 @@ class TestEngine:
             (tmp_path / name).mkdir()
         paths = [engines.frames(tmp_path / name / "x.engine") for name in ("a", "b")]
         found = document(run(*paths, "--image", picture, "--threads", 2, *QUICK))
-        # And two files of one name are told apart.
+        # Two files of one name have different labels.
         assert [m["artifact"] for m in found["measurements"]] == [str(path) for path in paths]
 
     def test_without_memory_nothing_stays_held(

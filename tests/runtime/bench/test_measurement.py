@@ -24,8 +24,9 @@ from dsunet_runtime.errors import BackendError
 
 
 class Clock:
-    """Time that passes only in calls.  Threads that call at once have their own; that of the main
-    thread goes on with each of them.
+    """Time that passes only in calls.
+
+    Threads that call concurrently have their own.  The time of the main thread includes them all.
     """
 
     def __init__(self) -> None:
@@ -159,8 +160,9 @@ def test_the_real_clock() -> None:
 
 @pytest.mark.parametrize("streams", [1, 3])
 def test_every_round_is_in_the_threads_of_the_warm_up(streams: int) -> None:
-    """CUDA's libraries have handles for each thread: in a new one the first call is a second late,
-    and on an H200 a median of 63 ms was measured as 1,143 ms.
+    """CUDA's libraries have handles for each thread, and create them in its first call.
+
+    That takes a second: on an H200 a median of 63 ms was measured as 1,143 ms.
     """
     threads: list[set[int]] = []
 

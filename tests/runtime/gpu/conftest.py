@@ -1,5 +1,6 @@
-"""What tests that need a GPU have in common.  They skip with a reason where there is no driver, no
-GPU, no TensorRT, or none that builds for the GPU.
+"""Fixtures of the tests that need a GPU.
+
+They skip the test, with a reason, without a driver, a GPU, or a TensorRT that builds for the GPU.
 """
 
 from __future__ import annotations

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsunet_runtime import svg
 from dsunet_runtime.bench.roofline.summary import Roofline
-from dsunet_runtime.svg import Axis
+from dsunet_runtime.svg import Axis, Plot, side_by_side
 
 _Lines = dict[str, list[tuple[float, float]]]
 
@@ -21,13 +20,12 @@ def draw_plot(rooflines: Sequence[Roofline]) -> str:
     points = [point for lines in drawn for line in lines.values() for point in line]
     across = Axis.decades([x for x, _ in points], "multiply-adds per byte")
     up = Axis.decades([y for _, y in points], "G multiply-adds per second")
-    parts = []
-    for index, (one, lines) in enumerate(zip(rooflines, drawn, strict=True)):
-        left, title = svg.WIDTH * index, f"{one.label}, batch {one.batch}"
-        parts.append(svg.plot(title, across, up, lines, left=left, dots=True))
-        parts += svg.key(lines, left=left)
-    height = svg.HEIGHT + svg.LINE * max(map(len, drawn)) + 8
-    return svg.page(svg.WIDTH * len(rooflines), height, parts)
+    return side_by_side(
+        [
+            Plot(f"{one.label}, batch {one.batch}", across, lines, up)
+            for one, lines in zip(rooflines, drawn, strict=True)
+        ]
+    )
 
 
 def _lines(roofline: Roofline) -> _Lines:

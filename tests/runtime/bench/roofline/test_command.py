@@ -70,7 +70,7 @@ def test_a_gpu_needs_an_engine(frames_artifact: Path) -> None:
 
 
 def kernel(name: str, ms: float, *nodes: str, **described: Any) -> dict[str, Any]:
-    """As TensorRT's inspector tells of an engine that was built with details."""
+    """The output of TensorRT's inspector for an engine that was built with detailed layer names."""
     metadata = "\x1e".join(f"[ONNX Layer: {node}]" for node in nodes)
     return {"Name": name, "Metadata": metadata, "ms": ms, **described}
 
@@ -121,7 +121,7 @@ class TestEngine:
         )
         assert branches["preprocessing"]["bytes"] == 720 * 1280 * 3 + 2 * 100
         assert branches["Hiera"]["bytes"] == 2 * (100 + 100 + 7) + 4 * 10
-        # The product of `artifacts.frames`, of two images.
+        # The matmul of `artifacts.frames`, for two images.
         assert found["all"]["macs"] == 2 * 20 * 30 * 3
         assert found["unprofiled_seconds"] > 0
         (note,) = found["notes"]

@@ -19,7 +19,7 @@ def node(operator: str, inputs: list[Shape], output: Shape, dtype: str = "float"
         # Many rows, one matrix; and one that ONNX Runtime has put away.
         ("MatMul", [(2, 4, 5, 7), (7, 3)], (2, 4, 5, 3), 2 * 4 * 5 * 7 * 3),
         ("MatMul", [(2, 4, 5, 7)], (2, 4, 5, 3), 2 * 4 * 5 * 7 * 3),
-        # Attention: a product for each image and head.
+        # Attention: a matmul for each image and head.
         ("MatMul", [(2, 4, 5, 7), (2, 4, 7, 3)], (2, 4, 5, 3), 2 * 4 * 5 * 7 * 3),
         # The first matrix serves all images, or all heads.
         ("MatMul", [(5, 7), (2, 4, 7, 3)], (2, 4, 5, 3), 2 * 4 * 5 * 7 * 3),
@@ -41,7 +41,7 @@ def node(operator: str, inputs: list[Shape], output: Shape, dtype: str = "float"
         ("FusedConv", [(1, 8, 1, 1), (4, 8, 1, 1), (4,), (1, 4, 1, 1)], (1, 4, 1, 1), 32),
         ("QLinearConv", [(1, 8, 3, 3), (), (), (4, 8, 3, 3), ()], (1, 4, 1, 1), 4 * 8 * 9),
         ("QLinearConv", [(1, 8, 3, 3), (), (), ()], (1, 4, 1, 1), None),
-        # Each number of 5×5 is spread over 2×2.
+        # Each value of 5×5 contributes to 2×2.
         ("ConvTranspose", [(1, 8, 5, 5), (8, 3, 2, 2)], (1, 3, 10, 10), 25 * 8 * 3 * 4),
         ("Add", [(5, 7), (5, 7)], (5, 7), 0),
     ],

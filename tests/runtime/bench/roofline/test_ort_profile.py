@@ -22,10 +22,10 @@ def event(name: str, operator: str, microseconds: int, *shapes: list[int]) -> di
     return {"name": f"{name}_kernel_time", "dur": microseconds, "args": found}
 
 
-def run(product: int, addition: int) -> list[dict[str, Any]]:
+def run(matmul: int, addition: int) -> list[dict[str, Any]]:
     """The events of a run in which two nodes take so many microseconds."""
     return [
-        event("hiera/MatMul", "MatMul", product, [4, 8], [8, 2], [4, 2]),
+        event("hiera/MatMul", "MatMul", matmul, [4, 8], [8, 2], [4, 2]),
         event("hiera/Add", "Add", addition, [4, 2], [2], [4, 2]),
         {"name": "SequentialExecutor::Execute", "dur": 1000, "args": {}},
         {"name": "model_run", "dur": 1000, "args": {}},
@@ -38,11 +38,11 @@ def test_events_of_runs() -> None:
     events = [loading, *run(900, 900), *run(10, 5), *run(30, 1), *run(20, 3)]
     profile = as_profile(events, 0.5)
     assert profile.seconds == 0.5
-    product, addition = profile.layers
-    assert product.nodes == ("hiera/MatMul",)
-    assert [layer.seconds for layer in (product, addition)] == pytest.approx([20e-6, 3e-6])
-    assert (product.macs, addition.macs) == (64, 0)
-    assert (product.bytes, addition.bytes) == (4 * (32 + 16 + 8), 4 * (8 + 2 + 8))
+    matmul, addition = profile.layers
+    assert matmul.nodes == ("hiera/MatMul",)
+    assert [layer.seconds for layer in (matmul, addition)] == pytest.approx([20e-6, 3e-6])
+    assert (matmul.macs, addition.macs) == (64, 0)
+    assert (matmul.bytes, addition.bytes) == (4 * (32 + 16 + 8), 4 * (8 + 2 + 8))
     assert profile.notes == []
 
 

@@ -13,7 +13,7 @@ from dsunet_runtime.bench.roofline.plot import draw_plot
 from dsunet_runtime.bench.roofline.summary import Cost, Roofline
 from dsunet_runtime.bench.roofline.table import as_document, as_rows, draw
 
-MACHINE = Ceiling(100e9, 10e9, "a product", "a copy")
+MACHINE = Ceiling(100e9, 10e9, "a matmul", "a copy")
 PROFILE = LayerProfile(
     [
         # Half of what the processor computes at best, and a quarter of what memory gives.
@@ -39,8 +39,8 @@ def test_branches_add_up(roofline: Roofline) -> None:
     }
     assert roofline.total == Cost(pytest.approx(0.020), 500_000_000, 45_000_000)
     # 5 ms of multiply-adds and 2.5 ms of bytes in 16 ms; 2 ms of bytes in 4 ms.
-    shares = [roofline.attained(cost) for cost in roofline.costs.values()]
-    assert shares == pytest.approx([5 / 16, 2 / 4])
+    fractions = [roofline.attained(cost) for cost in roofline.costs.values()]
+    assert fractions == pytest.approx([5 / 16, 2 / 4])
     (note,) = roofline.notes
     assert note.startswith(
         "10.0% of the time is spent in layers whose names do not identify a branch"
@@ -62,7 +62,7 @@ def test_table(roofline: Roofline) -> None:
         *("postprocessing", "4.00", "20.0%", "0.000", "0.0", "0.020", "5.0", "50.0%")
     ]
     assert together.split()[:3] == ["all", "20.00", "100.0%"]
-    assert "100.0 G MAC/s (a product) or 10.0 GB/s (a copy)" in ceiling
+    assert "100.0 G MAC/s (a matmul) or 10.0 GB/s (a copy)" in ceiling
     assert "sum of the layers 20.00 ms, a run without profiler 16.00 ms (+25.0%)" in profiler
     assert note in roofline.notes
 
@@ -70,11 +70,11 @@ def test_table(roofline: Roofline) -> None:
 def test_documents(roofline: Roofline) -> None:
     document = as_document(roofline)
     assert document["branches"]["Hiera"]["macs"] == 500_000_000
-    assert document["all"]["share"] == 1
+    assert document["all"]["fraction"] == 1
     assert document["ceiling"]["macs_per_second"] == 100e9
     rows = as_rows(roofline)
     assert [row["branch"] for row in rows] == ["Hiera", "postprocessing"]
-    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert sum(row["fraction"] for row in rows) == pytest.approx(1)
     assert {row["batch"] for row in rows} == {2}
 
 
