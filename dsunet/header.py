@@ -68,6 +68,8 @@ class Header:
                     f"{file.path} has format version {printable(version, 20)}, but this dsunet "
                     f"reads up to version {FORMAT_VERSION}: update dsunet"
                 )
+            if version == _WITHOUT_CHECKSUM:
+                document.pop("sha256", None)  # of the tensors, in a few files of this version
             header = decode(cls, document, exact=True)
         except (ConfigError, ValueError) as error:
             raise CheckpointError(f"{file.path} has damaged metadata: {reason(error)}") from error
