@@ -69,16 +69,12 @@ def export_onnx(
     model.eval()
     inputs = _graph_inputs(model, options)
     probes = make_probes(options.size)
-    given = len(probes)
-    compared = given + IMAGES_COMPARED
-    if options.images:
-        probes += load_probes(options.images, options.size)
+    images = load_probes(options.images, options.size) if options.images else []
+    compared = probes + images[:IMAGES_COMPARED]
     with staging(output) as folder:
         watch = Stopwatch(report)
         cases = [
-            Case(probe, compute_reference(model, probe))
-            for probe in probes[:compared]
-            if options.verify
+            Case(probe, compute_reference(model, probe)) for probe in compared if options.verify
         ]
         watch.step("compute the reference in PyTorch")
         macs = count_macs(model)
@@ -89,13 +85,15 @@ def export_onnx(
         precision, float32_logits = Precision(), list[NDArray[np.float32]]()
         if options.precision.is_quantized:
             quantization = QuantizationOptions(
-                options.precision, options.keep_fp32, probes[given:], probes[:given]
+                options.precision, options.keep_fp32, images, only_computed=probes
             )
             graph, precision, float32_logits = quantize(graph, quantization, inputs, folder)
             watch.step("calibrate and quantise")
         elif options.precision is not ExportPrecision.FP32:
-            reduction = PrecisionOptions(options.precision.compute, options.keep_fp32, probes)
-            precision, float32_logits = reduce_precision(graph, reduction, inputs, folder)
+            reduction = PrecisionOptions(
+                options.precision.compute, options.keep_fp32, probes + images
+            )
+            graph, precision, float32_logits = reduce_precision(graph, reduction, inputs, folder)
             watch.step(f"convert to {precision.compute}")
         artifact = folder / output.name
         save(graph, artifact)

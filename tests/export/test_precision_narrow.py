@@ -231,8 +231,8 @@ def reduced(model: ir.Model, folder: Path) -> dict[str, str]:
     """Convert a small graph to float16; return what stays in float32, and why."""
     inputs = GraphInputs(InputForm.TENSORS, {"x": 4})
     options = PrecisionOptions(Compute.FP16, (), make_probes((4, 4)))
-    precision, _ = reduce_precision(model, options, inputs, folder)
-    return {kept.pattern: kept.reason for kept in precision.kept_in_float32}
+    converted = reduce_precision(model, options, inputs, folder)
+    return {kept.pattern: kept.reason for kept in converted.precision.kept_in_float32}
 
 
 class TestRounding:
@@ -331,7 +331,7 @@ def test_the_whole_network(traced: ir.Model, compute: Compute, tmp_path: Path) -
         return any(fnmatchcase(name, pattern) for pattern in patterns)
 
     weights = set(traced.graph.initializers)
-    precision, _ = reduce_precision(traced, options, inputs, tmp_path)
+    traced, precision, _ = reduce_precision(traced, options, inputs, tmp_path)
     checked(traced)
     assert list(tmp_path.iterdir()) == []
     assert precision.compute == compute.element_type

@@ -43,10 +43,6 @@ int cuDeviceGetAttribute(int *value, int which, int device) {
     *value = which == MAJOR ? 8 : which == MINOR ? 9 : 0;
     return OK;
 }
-int cuDeviceComputeCapability(int *major, int *minor, int device) {
-    *major = 8, *minor = 9;
-    return OK;
-}
 
 int cuDevicePrimaryCtxRetain(void **context, int device) {
     retained++;
@@ -64,8 +60,6 @@ int cuCtxPopCurrent_v2(void **context) {
     *context = stack[--depth];
     return OK;
 }
-int cuCtxGetCurrent(void **context) { *context = depth ? stack[depth - 1] : NULL; return OK; }
-int cuCtxGetDevice(int *device) { NEEDS_CONTEXT; *device = 0; return OK; }
 
 int cuMemAlloc_v2(uint64_t *pointer, size_t size) {
     NEEDS_CONTEXT;
@@ -169,9 +163,6 @@ int cuGraphLaunch(void *executable, void *stream) {
     return OK;
 }
 
-int cuGetErrorName(int status, const char **text) { *text = "error"; return OK; }
-int cuGetErrorString(int status, const char **text) { *text = "error"; return OK; }
-
 int nvmlInitWithFlags(unsigned flags) { return OK; }
 int nvmlSystemGetDriverVersion(char *text, unsigned n) {
     snprintf(text, n, "580.95.05");
@@ -223,7 +214,4 @@ int cuGetProcAddress_v2(
     }
     if (found) *found = *function ? 0 : 1;
     return *function ? OK : NOT_FOUND;
-}
-int cuGetProcAddress(const char *name, void **function, int version, uint64_t flags) {
-    return cuGetProcAddress_v2(name, function, version, flags, NULL);
 }

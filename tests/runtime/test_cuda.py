@@ -214,46 +214,6 @@ class TestContract:
             stream.synchronize()
 
 
-class TestFake:
-    """That the fake finds what it is there to find."""
-
-    @pytest.mark.parametrize("interleaved", [False, True])
-    def test_work_is_put_off(self, interleaved: bool) -> None:
-        cuda = FakeCuda()
-        cuda.interleaved = interleaved
-        with (
-            cuda.open(GPU) as device,
-            device.current(),
-            device.stream() as first,
-            device.stream() as second,
-            device.event() as event,
-            device.allocate(1) as memory,
-            device.pin(1) as source,
-            device.pin(1) as target,
-        ):
-            source.array[:] = 1
-            target.array[:] = 0
-            device.to_device(memory.pointer, source.array, first)
-            event.record(first.handle)
-            source.array[:] = 2  # too early
-            event.wait(second.handle)
-            device.to_host(target.array, memory.pointer, second)
-            assert target.array[0] == 0  # not waited for
-            second.synchronize()
-            assert target.array[0] == 2
-
-    def test_without_a_context(self) -> None:
-        with FakeCuda().open(GPU) as device, pytest.raises(BackendError, match="no context"):
-            device.stream()
-
-    def test_what_is_not_closed(self) -> None:
-        device = FakeCuda().open(GPU)
-        with device.current():
-            device.event()
-        with pytest.raises(AssertionError, match="closed before"):
-            device.close()
-
-
 class TestFind:
     def test_no_driver(self) -> None:
         if cuda_is_here():

@@ -19,7 +19,6 @@ from dsunet_runtime.cli import app
 from dsunet_runtime.flavor import Flavor
 from tests.runtime import artifacts, engines
 from tests.runtime.conftest import Machine
-from tests.runtime.fake_cuda import DEFAULT_STREAMS
 from tests.runtime.fake_tensorrt import CudaGraphStrategy, Severity
 from tests.runtime.test_segmenter import (
     assert_masks_close,
@@ -97,12 +96,10 @@ class TestHostPath:
         backend = segmenter._open()
         batches = [{"image": random_image(4, 5, seed)[None]} for seed in range(5)]
         enqueued = []
-        waits = []
         for batch, outputs in zip(batches, backend.infer_each(iter(batches)), strict=True):
             expected = artifacts.expected_frames_mask(batch["image"])
             np.testing.assert_array_equal(outputs["mask"], expected)
             enqueued.append(len(machine.context.enqueued))
-            waits.append(machine.device.waits)
         # The result of batch 1 came with batch 3 enqueued already, and so on to the end.
         assert enqueued == [3, 4, 5, 5, 5]
         assert len({stream for stream, _ in machine.context.enqueued}) == 2
@@ -312,11 +309,3 @@ class TestLifetime:
             backend.infer({"image": random_image(4, 4)[None]})
         with pytest.raises(BackendError, match="closed"):
             backend.run_device({}, {}, 0)
-
-
-@pytest.mark.parametrize("stream", DEFAULT_STREAMS)
-def test_the_fake_refuses_default_streams(
-    machine: Machine, segmenter: Segmenter, stream: int
-) -> None:
-    with machine.device.current(), pytest.raises(AssertionError, match="synchronises"):
-        machine.context.execute_async_v3(stream)

@@ -11,10 +11,11 @@ conversion         the conversion of an artifact's file
 """
 
 from dsunet_export.precision.conversion import convert_file
-from dsunet_export.precision.reduction import PrecisionOptions, reduce_precision
+from dsunet_export.precision.reduction import Converted, PrecisionOptions, reduce_precision
 from dsunet_export.precision.verification import verify_before, verify_reduced
 
 __all__ = [
+    "Converted",
     "PrecisionOptions",
     "convert_file",
     "reduce_precision",

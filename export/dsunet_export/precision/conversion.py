@@ -45,7 +45,7 @@ def convert_file(
         model = load_graph(onnx_path, manifest)
         model.metadata_props.pop(METADATA_KEY, None)
         with graph_errors(onnx_path):
-            precision, logits = reduce_precision(
+            model, precision, logits = reduce_precision(
                 model, PrecisionOptions(compute, (), probes), inputs, folder
             )
         cases = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -44,14 +45,24 @@ class PrecisionOptions:
     """Sample images on which the float32 graph is run."""
 
 
+class Converted(NamedTuple):
+    """A graph in another precision than float32."""
+
+    model: ir.Model
+    precision: Precision
+    """For the manifest."""
+    float32_logits: list[NDArray[np.float32]]
+    """Logits S×S of the graph before the conversion, for each sample image."""
+
+
 def reduce_precision(
     model: ir.Model, options: PrecisionOptions, inputs: GraphInputs, folder: Path
-) -> tuple[Precision, list[NDArray[np.float32]]]:
-    """Convert a float32 graph to float16 or bfloat16, in place.
+) -> Converted:
+    """Convert a float32 graph to float16 or bfloat16.
 
-    Returns its precision for the manifest, and the logits S×S of the float32 graph for each probe.
-    A temporary copy of the graph is written to `folder`.  Raises ExportError if a pattern matches
-    nothing, the graph does not run, or a value is not finite.
+    `model` cannot be used afterwards.  A temporary copy of the graph is written to `folder`.
+    Raises ExportError if a pattern matches nothing, the graph does not run, or a value is not
+    finite.
     """
     infer_types(model)
     if options.compute is Compute.BF16:
@@ -79,7 +90,8 @@ def reduce_precision(
         peaks = _largest([node for node in left if node not in in_float32], magnitudes)
     weights = narrow(model, selection.names, options.compute)
     kept = tuple(selection.entries)
-    return Precision(options.compute.element_type, kept, peaks, weights), logits
+    precision = Precision(options.compute.element_type, kept, peaks, weights)
+    return Converted(model, precision, logits)
 
 
 def infer_types(model: ir.Model) -> None:

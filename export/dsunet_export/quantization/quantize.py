@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -21,7 +20,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from dsunet_export.errors import ExportError
 from dsunet_export.options import ExportPrecision
 from dsunet_export.precision.narrow import array_of
-from dsunet_export.precision.reduction import infer_types
+from dsunet_export.precision.reduction import Converted, infer_types
 from dsunet_export.precision.rules import Selection
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.calibration import Calibration, calibrate
@@ -56,12 +55,11 @@ class QuantizationOptions:
 
 def quantize(
     model: ir.Model, task: QuantizationOptions, inputs: GraphInputs, folder: Path
-) -> tuple[ir.Model, Precision, list[NDArray[np.float32]]]:
+) -> Converted:
     """Quantise the weight matmuls of both encoders whose activations have no extreme outliers.
 
-    Returns the quantised graph, its precision for the manifest, and the logits S×S of the float32
-    graph for each image of `only_computed` and then of `images`.  A temporary copy of the graph is
-    written to `folder`.
+    `model` cannot be used afterwards.  The logits are those of `only_computed`, then of `images`.
+    A temporary copy of the graph is written to `folder`.
 
     Raises ExportError if a pattern matches nothing, the graph does not run, or a value is not
     finite.
@@ -106,7 +104,7 @@ def quantize(
         originals = {str(matmul.weight.name): array_of(matmul.weight) for matmul in merged}
         to_float8(quantized.graph, originals, NARROWEST)
     infer_types(quantized)
-    return quantized, precision, calibration.logits
+    return Converted(quantized, precision, calibration.logits)
 
 
 def _keep_noisy(
