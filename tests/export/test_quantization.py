@@ -1,36 +1,21 @@
-"""The encoders' products in 8-bit integers: what is quantised, how, and what it costs."""
+"""The encoders' matmuls in 8-bit integers: which are quantised, how, and the loss of accuracy."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-import onnx
 import onnx_ir as ir
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from onnx import numpy_helper
-from PIL import Image
-from py_sod_metrics import Smeasure
-from typer.testing import CliRunner
 
-import dsunet_runtime
-from dsunet import load_model, random_model
-from dsunet.demonstration import demonstration_checkpoint
-from dsunet.scenes import write_scenes
-from dsunet_export.cli import app
-from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.errors import ExportError
-from dsunet_export.inspection import describe, verified_in_words
-from dsunet_export.onnx import trace_model
-from dsunet_export.options import ExportOptions, ExportPrecision
+from dsunet_export.options import ExportPrecision
 from dsunet_export.precision.narrow import array_of
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.session import compute_logits
@@ -39,12 +24,9 @@ from dsunet_export.quantization import QuantizationOptions, quantize
 from dsunet_export.quantization.calibration import calibrate
 from dsunet_export.quantization.matmuls import find_matmuls
 from dsunet_export.quantization.quantize import NARROWEST
-from dsunet_runtime.images import as_rgb
-from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
-from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.manifest import InputForm
 from tests.export.graphs import graph
-from tests.export.helpers import NANO, SMALL, export, one_line, random_frames, reference_logits
-from tests.runtime import artifacts
+from tests.export.helpers import random_frames
 
 WIDTH = 40
 WEIGHT = "hiera.trunk.blocks.0.mlp.layers.0/MatMul"
@@ -93,7 +75,7 @@ def int8(probes: Sequence[Probe], only_computed: Sequence[Probe] = ()) -> Quanti
 
 class TestProducts:
     def test_all_of_the_encoders_that_have_a_weight(self, traced: ir.Model) -> None:
-        found = {product.name for product in find_matmuls(traced.graph)}
+        found = {matmul.name for matmul in find_matmuls(traced.graph)}
         weighted = {
             str(node.name)
             for node in traced.graph
@@ -106,7 +88,7 @@ class TestProducts:
         assert found == encoders - adapters
 
     def test_most_of_the_multiply_adds(self, traced: ir.Model) -> None:
-        sizes = [array_of(product.weight).size for product in find_matmuls(traced.graph)]
+        sizes = [array_of(matmul.weight).size for matmul in find_matmuls(traced.graph)]
         assert sum(sizes) > 1_000_000  # of nano's 1.9 M weights
 
 
@@ -114,8 +96,8 @@ class TestCalibration:
     def test_spreads_are_numpys(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
         model, probes = one_product(weight, gain=7), images(4)
         infer_types(model)
-        (product,) = find_matmuls(model.graph)
-        found = calibrate(model, {product.activation}, probes[:1], probes[1:], FRAMES, tmp_path)
+        (matmul,) = find_matmuls(model.graph)
+        found = calibrate(model, {matmul.activation}, probes[:1], probes[1:], FRAMES, tmp_path)
         read = np.stack([probe.image for probe in probes[1:]]).astype(np.float64) * [1, 1, 7]
         measured = found.ranges["scale"]
         assert measured.largest == read.max()
@@ -127,12 +109,12 @@ class TestCalibration:
     def test_what_is_not_finite(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
         model = one_product(weight, gain=np.inf)
         infer_types(model)
-        (product,) = find_matmuls(model.graph)
+        (matmul,) = find_matmuls(model.graph)
         with pytest.raises(
             ExportError,
             match=r"^scale is not finite on one of the images, in float32: check the checkpoint",
         ):
-            calibrate(model, {product.activation}, [], images(2), FRAMES, tmp_path)
+            calibrate(model, {matmul.activation}, [], images(2), FRAMES, tmp_path)
 
 
 class TestQuantized:
@@ -236,7 +218,7 @@ class TestQuantized:
     def test_only_what_has_outliers_stays_in_float32(
         self, tmp_path: Path, weight: NDArray[np.float32]
     ) -> None:
-        """A second product reads the same with one pixel 10,000 times as large."""
+        """A second matmul has the same input, with one pixel 10,000 times as large."""
         probes = images(2, 100, 100)
         model = _any_size(one_product(weight))
         graph, (node,) = model.graph, [n for n in model.graph if n.op_type == "MatMul"]
@@ -284,150 +266,3 @@ def _any_size(model: ir.Model) -> ir.Model:
     for value in (model.graph.inputs[0], *(node.outputs[0] for node in model.graph)):
         value.shape = None
     return model
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight to calibrate on, and eight others."""
-    folder = tmp_path_factory.mktemp("scenes")
-    for name, seed in (("calibration", 11), ("judged", 12)):
-        write_scenes(folder / name, 8, seed=seed, size=160, workers=1)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def artifact(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demonstration checkpoint in 8-bit integers."""
-    path = tmp_path_factory.mktemp("artifact") / "int8.onnx"
-    images = scenes / "calibration" / "Image"
-    result = export(
-        demonstration_checkpoint(), "-o", path, "--precision", "int8", "--images", images
-    )
-    assert result.exit_code == 0, result.output
-    return path
-
-
-def with_a_wrong_scale(source: Path, path: Path) -> tuple[Path, str]:
-    """The artifact with one product's weights half as large again, and that product's name."""
-    model = onnx.load(source)
-    scales = {
-        node.output[0]: node.input[1]
-        for node in model.graph.node
-        if node.op_type == "DequantizeLinear"
-    }
-    product = next(
-        node
-        for node in model.graph.node
-        if node.name.startswith("hiera.trunk.blocks.3.mlp") and node.op_type == "MatMul"
-    )
-    scale = next(i for i in model.graph.initializer if i.name == scales[product.input[1]])
-    scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * 1.5, scale.name))
-    manifest = replace(dsunet_runtime.read_manifest(source), files=())
-    return artifacts.write(path, model, manifest), product.name
-
-
-class TestArtifact:
-    def test_what_it_says_of_itself(self, artifact: Path) -> None:
-        precision = dsunet_runtime.read_manifest(artifact).precision
-        assert (precision.compute, precision.element_type) == ("float32", "int8")
-        assert precision.quantized is not None
-        assert precision.quantized.products == precision.quantized.candidates
-        assert precision.quantized.images == 8
-        assert 0 < precision.quantized.noise < 0.2
-        # 1.2 M of 1.9 M weights take a byte instead of four.
-        assert artifact.stat().st_size < 0.65 * 4 * 1.9e6
-
-    def test_loses_little(self, artifact: Path, scenes: Path) -> None:
-        """By pysodmetrics, against PyTorch; the bound is the one that 200 scenes must keep."""
-        model, scores = load_model(demonstration_checkpoint()), {}
-        with dsunet_runtime.load(artifact) as segmenter:
-            for name in ("PyTorch", "int8"):
-                measure = Smeasure()
-                for path in sorted((scenes / "judged" / "Image").iterdir()):
-                    image = as_rgb(path)
-                    if name == "int8":
-                        mask = segmenter(image)
-                    else:
-                        logits = reference_logits(model, image)
-                        mask = mask_from_logits(logits, image.shape[:2], MaskForm.STRETCHED)
-                    truth = Image.open(scenes / "judged" / "Mask" / f"{path.stem}.png")
-                    measure.step(pred=mask, gt=np.asarray(truth.convert("L")))
-                scores[name] = measure.get_results()["sm"]
-        assert scores["PyTorch"] > 0.8
-        assert abs(scores["int8"] - scores["PyTorch"]) <= 0.01
-
-    @pytest.mark.parametrize("batch", [None, 1])
-    def test_onnx_runtime_computes_it_in_integers(
-        self, artifact: Path, tmp_path: Path, batch: int | None
-    ) -> None:
-        """The graph as it runs; a product that it cannot fuse would be dequantised before it."""
-        if batch is not None:  # all shapes are known, and other fusions come first
-            fixed = trace_model(random_model(SMALL, 0), ExportOptions(batch=batch, size=(90, 120)))
-            image = Probe("image", random_frames(1, 90, 120)[0])
-            inputs = GraphInputs(InputForm.FRAMES, {}, batch, (90, 120))
-            model, _, _ = quantize(fixed, int8([image]), inputs, tmp_path)
-            artifact = tmp_path / "fixed.onnx"
-            ir.save(model, artifact)
-        options = onnxruntime.SessionOptions()
-        options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-        options.log_severity_level = 3
-        onnxruntime.InferenceSession(artifact, options, providers=["CPUExecutionProvider"])
-        operators = Counter(node.op_type for node in ir.load(tmp_path / "optimised.onnx").graph)
-        written = Counter(node.op_type for node in ir.load(artifact).graph)
-        assert operators["MatMulIntegerToFloat"] == written["DequantizeLinear"] / 2 > 40
-        assert operators["DequantizeLinear"] == 0
-
-    def test_an_engine_in_integers(self, artifact: Path, tmp_path: Path) -> None:
-        """TensorRT for RTX builds it without a GPU, the rest in float16."""
-        pytest.importorskip("tensorrt_rtx")
-        output = tmp_path / "x.engine"
-        arguments = ["trt", str(artifact), "-o", str(output), "--gpu", "rtx4090"]
-        result = CliRunner().invoke(app, arguments)
-        assert result.exit_code == 0, result.output
-        manifest = Manifest.from_json((tmp_path / "x.engine.json").read_text())
-        before = dsunet_runtime.read_manifest(artifact).precision
-        assert manifest.precision.compute == "float16"
-        assert manifest.precision.quantized == before.quantized
-        assert manifest.engine is not None
-        assert before.quantized is not None
-        assert manifest.engine.proof.weight_bytes_quantized == before.quantized.weights
-
-    def test_layer_by_layer(self, artifact: Path, tmp_path: Path) -> None:
-        """No layer is at fault for being of 8 bits."""
-        float32 = tmp_path / "float32.onnx"
-        assert export(demonstration_checkpoint(), "-o", float32, "--no-verify").exit_code == 0
-        compared = compare_graphs(float32, artifact, None)
-        assert max(layer.own for layer in compared.layers) > 0.01
-        assert compared.at_fault is None
-        other, node = with_a_wrong_scale(artifact, tmp_path / "wrong.onnx")
-        fault = compare_graphs(float32, other, None).at_fault
-        assert fault is not None
-        assert fault.node.rpartition("/")[0] == node.rpartition("/")[0]
-
-    def test_inspect(self, artifact: Path) -> None:
-        lines = describe(dsunet_runtime.read_manifest(artifact))
-        assert re.search(
-            r"quantised +63 of 63 matrix multiplications of the encoders, 1\.2 M weights", lines
-        )
-
-    def test_nothing_is_verified_twice(self, artifact: Path) -> None:
-        lines = verified_in_words(dsunet_runtime.read_manifest(artifact), each=True)
-        assert len(lines) == len(set(lines)) > 0
-
-
-class TestRefusals:
-    @pytest.mark.parametrize(
-        ("options", "complaint", "code"),
-        [
-            ((), "give --images DIR", 2),
-            (("--images", "none"), "none: ", 1),
-        ],
-    )
-    def test_without_images(
-        self, tmp_path: Path, options: tuple[str, ...], complaint: str, code: int
-    ) -> None:
-        out = tmp_path / "x.onnx"
-        result = export(*NANO, "--precision", "int8", "-o", out, *options)
-        assert result.exit_code == code
-        assert complaint in one_line(result.stderr)
-        assert not out.exists()
