@@ -11,21 +11,36 @@ import pytest
 from numpy.typing import NDArray
 
 import dsunet_export.onnx
-from dsunet_runtime.manifest import METADATA_KEY
+from dsunet import demonstration_checkpoint
 from tests.export.engines import graph, pretend_gpu
-from tests.export.helpers import NANO, export, weights_beside
+from tests.export.helpers import NANO, export, graph_of, weights_beside
+from tests.made_once import made_once
 from tests.threads import one_thread
 
 __all__ = ["one_thread"]
 
 
+def exported(factory: pytest.TempPathFactory, name: str, *arguments: object) -> Path:
+    """An export of the run, in a folder of this name."""
+
+    def make(folder: Path) -> None:
+        result = export(*arguments, "-o", folder / "nano.onnx")
+        assert result.exit_code == 0, result.output
+
+    return made_once(factory, name, make) / "nano.onnx"
+
+
 @pytest.fixture(scope="session")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`nano` as users export it: any number of frames, of any size, verified."""
-    path = tmp_path_factory.mktemp("frames") / "nano.onnx"
-    result = export(*NANO, "-o", path)
-    assert result.exit_code == 0, result.output
-    return path
+    return exported(tmp_path_factory, "frames", *NANO)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demonstration checkpoint in float32: random weights give masks of noise."""
+    checkpoint = demonstration_checkpoint()
+    return exported(tmp_path_factory, "trained", checkpoint, "--no-verify")
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +52,7 @@ def frames_beside(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture
 def traced(frames: Path) -> ir.Model:
     """The graph of `frames`, as tracing gives it: without a manifest."""
-    model = ir.load(frames)
-    del model.metadata_props[METADATA_KEY]
-    return model
+    return graph_of(frames)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import torch
 from numpy.typing import NDArray
@@ -20,12 +21,17 @@ from dsunet.config import DinoConfig, HieraConfig
 from dsunet_export.artifact import weights_file
 from dsunet_export.cli import app
 from dsunet_export.graph import example_inputs
-from dsunet_runtime import read_manifest
+from dsunet_export.precision import convert_file
+from dsunet_runtime import Manifest, read_manifest
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.images import encoder_input
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, digest
+from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, METADATA_KEY, digest
 from tests.runtime import artifacts
 
 NANO = ("--preset", "nano", "--random-weights")
+
+ROUNDED = "ONNX Runtime with float16 rounding emulated on every tensor, against the float32 graph"
+"""The manifest's `computed_by` of comparisons after a conversion to float16."""
 
 SMALL = DSUNetConfig(
     hiera=HieraConfig(
@@ -50,6 +56,14 @@ With a narrower decoder, random weights would leave DINOv2 without a say in the 
 def export(*arguments: object) -> Result:
     """`dsunet-export onnx`, in this process."""
     return CliRunner().invoke(app, ["onnx", *(str(argument) for argument in arguments)])
+
+
+def convert(
+    source: Path, output: Path, compute: Compute = Compute.FP16, **changes: object
+) -> Manifest:
+    """Convert a float32 artifact as `dsunet-export trt` does; `changes` are of its manifest."""
+    manifest = replace(read_manifest(source), **changes)
+    return convert_file(source, output, manifest, compute, lambda step, seconds: None)
 
 
 def command(*arguments: object, program: str = "dsunet-export") -> subprocess.CompletedProcess[str]:
@@ -78,6 +92,13 @@ def example(config: DSUNetConfig, batch: int, seed: int = 0) -> dict[str, Tensor
         name: torch.randn(like.shape, generator=generator)
         for name, like in example_inputs(config, batch).items()
     }
+
+
+def graph_of(artifact: Path) -> ir.Model:
+    """The graph of an artifact, without its manifest."""
+    model = ir.load(artifact)
+    del model.metadata_props[METADATA_KEY]
+    return model
 
 
 def weights_beside(source: Path, path: Path) -> Path:

@@ -14,13 +14,12 @@ import dsunet_runtime
 from dsunet_export import artifact
 from dsunet_export.bisection.layers_to_keep import find_layers_to_keep
 from dsunet_export.comparison.layers import compare_graphs
-from dsunet_export.precision import convert_file
 from dsunet_export.probes import Probe
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact import check_hashes
 from dsunet_runtime.compute import Compute
 from tests.export.engines import ADA, built
-from tests.export.helpers import NANO, export, random_frames
+from tests.export.helpers import NANO, convert, export, random_frames
 
 INSIDE, BETWEEN, BESIDE = 10**9, 5_000_000, 1_000_000
 """Limits: nano has 7.8 MB of weights in float32, 3.9 in float16 and less in 8 bits."""
@@ -37,11 +36,6 @@ def limit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     monkeypatch.setattr(artifact, "SINGLE_FILE_LIMIT", request.param)
     limit: int = request.param
     return limit
-
-
-def convert(source: Path, output: Path, compute: Compute) -> Path:
-    convert_file(source, output, read_manifest(source), compute, lambda step, seconds: None)
-    return output
 
 
 def check(path: Path, limit: int) -> None:
@@ -76,7 +70,9 @@ def check(path: Path, limit: int) -> None:
     indirect=["source", "limit"],
 )
 def test_conversion(source: Path, limit: int, compute: Compute, tmp_path: Path) -> None:
-    check(convert(source, tmp_path / "out" / "nano.onnx", compute), limit)
+    output = tmp_path / "out" / "nano.onnx"
+    convert(source, output, compute)
+    check(output, limit)
 
 
 @pytest.mark.usefixtures("quick")
@@ -113,7 +109,8 @@ def test_engine(frames_beside: Path, limit: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [BETWEEN], indirect=True)
 def test_layers_and_search(frames_beside: Path, limit: int, tmp_path: Path) -> None:
-    half = convert(frames_beside, tmp_path / "half.onnx", Compute.FP16)
+    half = tmp_path / "half.onnx"
+    convert(frames_beside, half)
     layers = compare_graphs(frames_beside, half, None).layers
     assert len(layers) > 300
     assert 0 < max(layer.error for layer in layers) < 0.5

@@ -15,21 +15,15 @@ import dsunet_export.precision.reduction as reduction
 import dsunet_runtime
 from dsunet import DSUNetConfig, random_model
 from dsunet_export.errors import ExportError, VerificationError
-from dsunet_export.precision import convert_file
 from dsunet_export.precision.magnitudes import measure
 from dsunet_export.precision.rules import rules_for
 from dsunet_export.probes import GraphInputs, Probe, make_probes
-from dsunet_runtime import Manifest
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm
 from tests.export.graphs import graph
+from tests.export.helpers import convert
 
 NANO = DSUNetConfig.preset("nano")
-
-
-def convert(source: Path, output: Path) -> Manifest:
-    manifest = dsunet_runtime.read_manifest(source)
-    return convert_file(source, output, manifest, Compute.FP16, lambda step, seconds: None)
 
 
 class TestMagnitudes:

@@ -5,32 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-import onnx
 import onnx_ir as ir
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from onnx import numpy_helper
-from PIL import Image
-from py_sod_metrics import Smeasure
-from typer.testing import CliRunner
 
-import dsunet_runtime
-from dsunet import load_model, random_model
-from dsunet.demonstration import demonstration_checkpoint
-from dsunet.scenes import write_scenes
-from dsunet_export.cli import app
-from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.errors import ExportError
-from dsunet_export.inspection import describe, verified_in_words
-from dsunet_export.onnx import trace_model
-from dsunet_export.options import ExportOptions, ExportPrecision
+from dsunet_export.options import ExportPrecision
 from dsunet_export.precision.narrow import array_of
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.session import compute_logits
@@ -39,12 +24,9 @@ from dsunet_export.quantization import QuantizationOptions, quantize
 from dsunet_export.quantization.calibration import calibrate
 from dsunet_export.quantization.matmuls import find_matmuls
 from dsunet_export.quantization.quantize import NARROWEST
-from dsunet_runtime.images import as_rgb
-from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
-from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.manifest import InputForm
 from tests.export.graphs import graph
-from tests.export.helpers import NANO, SMALL, export, one_line, random_frames, reference_logits
-from tests.runtime import artifacts
+from tests.export.helpers import random_frames
 
 WIDTH = 40
 WEIGHT = "hiera.trunk.blocks.0.mlp.layers.0/MatMul"
@@ -54,7 +36,7 @@ def images(count: int, height: int = 8, width: int = 10) -> list[Probe]:
     return [Probe(f"image {n}", random_frames(1, height, width, n)[0]) for n in range(count)]
 
 
-def one_product(weight: NDArray[np.float32], gain: float = 1.0) -> ir.Model:
+def one_matmul(weight: NDArray[np.float32], gain: float = 1.0) -> ir.Model:
     """From a frame to its pixels times a weight 3×N; one channel is `gain` times as large."""
     model = graph(
         [
@@ -112,7 +94,7 @@ class TestProducts:
 
 class TestCalibration:
     def test_spreads_are_numpys(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
-        model, probes = one_product(weight, gain=7), images(4)
+        model, probes = one_matmul(weight, gain=7), images(4)
         infer_types(model)
         (matmul,) = find_matmuls(model.graph)
         found = calibrate(model, {matmul.activation}, probes[:1], probes[1:], FRAMES, tmp_path)
@@ -125,7 +107,7 @@ class TestCalibration:
         assert len(found.logits) == 4
 
     def test_what_is_not_finite(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
-        model = one_product(weight, gain=np.inf)
+        model = one_matmul(weight, gain=np.inf)
         infer_types(model)
         (matmul,) = find_matmuls(model.graph)
         with pytest.raises(
@@ -141,7 +123,7 @@ class TestQuantized:
     ) -> None:
         probes = images(3)
         model, precision, logits = quantize(
-            one_product(weight), int8(probes[1:], probes[:1]), FRAMES, tmp_path
+            one_matmul(weight), int8(probes[1:], probes[:1]), FRAMES, tmp_path
         )
         (result,) = compute_logits(model, [FRAMES.prepare(probes[1])], tmp_path)
 
@@ -162,7 +144,7 @@ class TestQuantized:
         """Rounded by ml_dtypes, each column and the activation scaled to end at 448."""
         probes = images(3)
         task = QuantizationOptions(ExportPrecision.FP8, (), probes)
-        model, precision, _ = quantize(one_product(weight), task, FRAMES, tmp_path)
+        model, precision, _ = quantize(one_matmul(weight), task, FRAMES, tmp_path)
         (result,) = compute_logits(model, [FRAMES.prepare(probes[0])], tmp_path)
 
         def rounded(x: NDArray[Any], largest: NDArray[Any]) -> NDArray[Any]:
@@ -183,7 +165,7 @@ class TestQuantized:
     def test_nodes_are_named_after_their_module(
         self, tmp_path: Path, weight: NDArray[np.float32]
     ) -> None:
-        model, _, _ = quantize(one_product(weight), int8(images(1)), FRAMES, tmp_path)
+        model, _, _ = quantize(one_matmul(weight), int8(images(1)), FRAMES, tmp_path)
         module = WEIGHT.partition("/")[0]
         added = [str(n.name) for n in model.graph if n.op_type.endswith("Linear")]
         assert sorted(added) == [
@@ -193,7 +175,7 @@ class TestQuantized:
         ]
 
     def test_scales_survive_float16(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
-        model, _, _ = quantize(one_product(weight), int8(images(1)), FRAMES, tmp_path)
+        model, _, _ = quantize(one_matmul(weight), int8(images(1)), FRAMES, tmp_path)
         scales = [
             array_of(node.inputs[1])  # type: ignore[arg-type]
             for node in model.graph
@@ -203,11 +185,11 @@ class TestQuantized:
         for scale in scales:
             assert (scale.astype(np.float16) > 0).all()
 
-    def test_who_reads_the_same_is_one_product(
+    def test_who_reads_the_same_is_one_matmul(
         self, tmp_path: Path, weight: NDArray[np.float32]
     ) -> None:
         """And another reader of it reads no integers."""
-        model, probes = one_product(weight), images(2)
+        model, probes = one_matmul(weight), images(2)
         graph, (node,) = model.graph, [n for n in model.graph if n.op_type == "MatMul"]
         narrow = ir.val("narrow", const_value=ir.tensor(weight[:, :7].copy(), name="narrow"))
         graph.register_initializer(narrow)
@@ -238,7 +220,7 @@ class TestQuantized:
     ) -> None:
         """A second matmul has the same input, with one pixel 10,000 times as large."""
         probes = images(2, 100, 100)
-        model = _any_size(one_product(weight))
+        model = _any_size(one_matmul(weight))
         graph, (node,) = model.graph, [n for n in model.graph if n.op_type == "MatMul"]
         gains = np.ones((100, 100, 3), np.float32)
         gains[0, 0] = 1e4
@@ -269,7 +251,7 @@ class TestQuantized:
         ):
             task = QuantizationOptions(ExportPrecision.INT8, [pattern], images(1))
             with pytest.raises(ExportError, match=complaint):
-                quantize(one_product(weight), task, FRAMES, tmp_path)
+                quantize(one_matmul(weight), task, FRAMES, tmp_path)
 
     def test_outliers_stay_in_float32(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
         probes = images(2, 60, 60)
@@ -277,157 +259,10 @@ class TestQuantized:
             probe.image[..., 2] = 0
             probe.image[0, 0, 2] = 255
         with pytest.raises(ExportError, match=r"^no matrix multiplication is left for int8"):
-            quantize(_any_size(one_product(weight, gain=1e4)), int8(probes), FRAMES, tmp_path)
+            quantize(_any_size(one_matmul(weight, gain=1e4)), int8(probes), FRAMES, tmp_path)
 
 
 def _any_size(model: ir.Model) -> ir.Model:
     for value in (model.graph.inputs[0], *(node.outputs[0] for node in model.graph)):
         value.shape = None
     return model
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight to calibrate on, and eight others."""
-    folder = tmp_path_factory.mktemp("scenes")
-    for name, seed in (("calibration", 11), ("evaluated", 12)):
-        write_scenes(folder / name, 8, seed=seed, size=160, workers=1)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def artifact(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demonstration checkpoint in 8-bit integers."""
-    path = tmp_path_factory.mktemp("artifact") / "int8.onnx"
-    images = scenes / "calibration" / "Image"
-    result = export(
-        demonstration_checkpoint(), "-o", path, "--precision", "int8", "--images", images
-    )
-    assert result.exit_code == 0, result.output
-    return path
-
-
-def with_a_wrong_scale(source: Path, path: Path) -> tuple[Path, str]:
-    """The artifact with the weights of one matmul times 1.5, and the name of that matmul."""
-    model = onnx.load(source)
-    scales = {
-        node.output[0]: node.input[1]
-        for node in model.graph.node
-        if node.op_type == "DequantizeLinear"
-    }
-    matmul = next(
-        node
-        for node in model.graph.node
-        if node.name.startswith("hiera.trunk.blocks.3.mlp") and node.op_type == "MatMul"
-    )
-    scale = next(i for i in model.graph.initializer if i.name == scales[matmul.input[1]])
-    scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * 1.5, scale.name))
-    manifest = replace(dsunet_runtime.read_manifest(source), files=())
-    return artifacts.write(path, model, manifest), matmul.name
-
-
-class TestArtifact:
-    def test_what_it_says_of_itself(self, artifact: Path) -> None:
-        precision = dsunet_runtime.read_manifest(artifact).precision
-        assert (precision.compute, precision.element_type) == ("float32", "int8")
-        assert precision.quantized is not None
-        assert precision.quantized.products == precision.quantized.candidates
-        assert precision.quantized.images == 8
-        assert 0 < precision.quantized.noise < 0.2
-        # 1.2 M of 1.9 M weights take a byte instead of four.
-        assert artifact.stat().st_size < 0.65 * 4 * 1.9e6
-
-    def test_loses_little(self, artifact: Path, scenes: Path) -> None:
-        """By pysodmetrics, against PyTorch; the bound is the one that 200 scenes must keep."""
-        model, scores = load_model(demonstration_checkpoint()), {}
-        with dsunet_runtime.load(artifact) as segmenter:
-            for name in ("PyTorch", "int8"):
-                measure = Smeasure()
-                for path in sorted((scenes / "evaluated" / "Image").iterdir()):
-                    image = as_rgb(path)
-                    if name == "int8":
-                        mask = segmenter(image)
-                    else:
-                        logits = reference_logits(model, image)
-                        mask = mask_from_logits(logits, image.shape[:2], MaskForm.STRETCHED)
-                    ground_truth = Image.open(scenes / "evaluated" / "Mask" / f"{path.stem}.png")
-                    measure.step(pred=mask, gt=np.asarray(ground_truth.convert("L")))
-                scores[name] = measure.get_results()["sm"]
-        assert scores["PyTorch"] > 0.8
-        assert abs(scores["int8"] - scores["PyTorch"]) <= 0.01
-
-    @pytest.mark.parametrize("batch", [None, 1])
-    def test_onnx_runtime_computes_it_in_integers(
-        self, artifact: Path, tmp_path: Path, batch: int | None
-    ) -> None:
-        """The graph as it runs; a matmul that it cannot fuse would be dequantised before it."""
-        if batch is not None:  # all shapes are known, and other fusions come first
-            fixed = trace_model(random_model(SMALL, 0), ExportOptions(batch=batch, size=(90, 120)))
-            image = Probe("image", random_frames(1, 90, 120)[0])
-            inputs = GraphInputs(InputForm.FRAMES, {}, batch, (90, 120))
-            model, _, _ = quantize(fixed, int8([image]), inputs, tmp_path)
-            artifact = tmp_path / "fixed.onnx"
-            ir.save(model, artifact)
-        options = onnxruntime.SessionOptions()
-        options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-        options.log_severity_level = 3
-        onnxruntime.InferenceSession(artifact, options, providers=["CPUExecutionProvider"])
-        operators = Counter(node.op_type for node in ir.load(tmp_path / "optimised.onnx").graph)
-        written = Counter(node.op_type for node in ir.load(artifact).graph)
-        assert operators["MatMulIntegerToFloat"] == written["DequantizeLinear"] / 2 > 40
-        assert operators["DequantizeLinear"] == 0
-
-    def test_an_engine_in_integers(self, artifact: Path, tmp_path: Path) -> None:
-        """TensorRT for RTX builds it without a GPU, the rest in float16."""
-        pytest.importorskip("tensorrt_rtx")
-        output = tmp_path / "x.engine"
-        arguments = ["trt", str(artifact), "-o", str(output), "--gpu", "rtx4090"]
-        result = CliRunner().invoke(app, arguments)
-        assert result.exit_code == 0, result.output
-        manifest = Manifest.from_json((tmp_path / "x.engine.json").read_text())
-        before = dsunet_runtime.read_manifest(artifact).precision
-        assert manifest.precision.compute == "float16"
-        assert manifest.precision.quantized == before.quantized
-        assert manifest.engine is not None
-        assert before.quantized is not None
-        assert manifest.engine.proof.weight_bytes_quantized == before.quantized.weights
-
-    def test_layer_by_layer(self, artifact: Path, tmp_path: Path) -> None:
-        """No layer is at fault for being of 8 bits."""
-        float32 = tmp_path / "float32.onnx"
-        assert export(demonstration_checkpoint(), "-o", float32, "--no-verify").exit_code == 0
-        compared = compare_graphs(float32, artifact, None)
-        assert max(layer.own for layer in compared.layers) > 0.01
-        assert compared.at_fault is None
-        other, node = with_a_wrong_scale(artifact, tmp_path / "wrong.onnx")
-        fault = compare_graphs(float32, other, None).at_fault
-        assert fault is not None
-        assert fault.node.rpartition("/")[0] == node.rpartition("/")[0]
-
-    def test_inspect(self, artifact: Path) -> None:
-        lines = describe(dsunet_runtime.read_manifest(artifact))
-        assert re.search(
-            r"quantised +63 of 63 matrix multiplications of the encoders, 1\.2 M weights", lines
-        )
-
-    def test_nothing_is_verified_twice(self, artifact: Path) -> None:
-        lines = verified_in_words(dsunet_runtime.read_manifest(artifact), each=True)
-        assert len(lines) == len(set(lines)) > 0
-
-
-class TestRefusals:
-    @pytest.mark.parametrize(
-        ("options", "complaint", "code"),
-        [
-            ((), "give --images DIR", 2),
-            (("--images", "none"), "none: ", 1),
-        ],
-    )
-    def test_without_images(
-        self, tmp_path: Path, options: tuple[str, ...], complaint: str, code: int
-    ) -> None:
-        out = tmp_path / "x.onnx"
-        result = export(*NANO, "--precision", "int8", "-o", out, *options)
-        assert result.exit_code == code
-        assert complaint in one_line(result.stderr)
-        assert not out.exists()

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from tests.made_once import made_once
 
 ROOT = Path(__file__).parents[2]
 SETS_UP_EVERYTHING = ("make demo", "make test")
 """Run on a clean clone by .ci/run and by hand; here they would run the tests from the tests."""
 
+ON_SEVERAL_PAGES = ("dsunet generate ", "dsunet-export onnx ")
+"""Beginnings of commands that several pages have, and that take long."""
 
-def run_page(page: str, folder: Path) -> None:
+
+def run_page(page: str, folder: Path, factory: pytest.TempPathFactory) -> None:
     """Run every line of the page's `sh` blocks, then its `python` blocks, in a folder."""
     text = (ROOT / page).read_text()
     lines = shell_lines(text)
     assert lines, f"{page} has no commands"
     for line in lines:
-        _run(shlex.split(line), folder)
+        command = shlex.split(line)
+        if line.startswith(ON_SEVERAL_PAGES) and not any((folder / w).is_dir() for w in command):
+            _copy_results(command, folder, factory)
+        else:
+            _run(command, folder)
     for example in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
         _run([sys.executable, "-c", example + "\nassert mask.shape == (512, 512)"], folder)
 
@@ -30,6 +43,21 @@ def shell_lines(text: str) -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
     lines = (line.partition("#")[0].strip() for block in blocks for line in block.splitlines())
     return [line for line in lines if line and line not in SETS_UP_EVERYTHING]
+
+
+def _copy_results(command: list[str], folder: Path, factory: pytest.TempPathFactory) -> None:
+    """Copy what a command writes, which is run once with the same arguments and input files."""
+    inputs = [path for word in command if (path := folder / word).is_file()]
+    contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in inputs]
+    name = hashlib.sha256(repr((command, contents)).encode()).hexdigest()
+
+    def make(results: Path) -> None:
+        copies = [Path(shutil.copy(path, results)) for path in inputs]
+        _run(command, results)
+        for copy in copies:
+            copy.unlink()
+
+    shutil.copytree(made_once(factory, name, make), folder, dirs_exist_ok=True)
 
 
 def _run(command: list[str], folder: Path) -> None:

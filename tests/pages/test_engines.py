@@ -9,5 +9,5 @@ from tests.pages.commands import run_page
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
 
 
-def test_commands_in_their_order(folder: Path) -> None:
-    run_page("docs/engines.md", folder)
+def test_commands_in_their_order(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    run_page("docs/engines.md", folder, tmp_path_factory)

@@ -11,9 +11,9 @@ README = (ROOT / "README.md").read_text()
 TESTED = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
 
 
-def test_commands_in_their_order(folder: Path) -> None:
+def test_commands_in_their_order(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
-    run_page("README.md", folder)
+    run_page("README.md", folder, tmp_path_factory)
     assert (folder / "masks/astronaut_overlay.jpg").is_file()
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import dsunet_runtime
-from dsunet import DSUNet, checkpoint_sha256, demonstration_checkpoint, load_model
+from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
 from dsunet.scenes import write_scenes
 from dsunet_export.bisection.groups import Group, group_of
 from dsunet_export.bisection.layers_to_keep import LayersToKeep, find_layers_to_keep
@@ -49,23 +49,13 @@ and they would move no mask."""
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demonstration checkpoint in float32: random weights give masks of noise."""
-    return exported(load_model(demonstration_checkpoint()), tmp_path_factory.mktemp("trained"))
-
-
-@pytest.fixture(scope="module")
 def listening(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, with what DINOv2 adds made a thousand times as large."""
-    model = load_model(demonstration_checkpoint())
+    """The demonstration checkpoint with what DINOv2 adds made a thousand times as large."""
+    checkpoint = demonstration_checkpoint()
+    model = load_model(checkpoint)
     with torch.no_grad():
         model.get_parameter("inject.3.wavelet.norm.weight").mul_(1000)
-    return exported(model, tmp_path_factory.mktemp("listening"))
-
-
-def exported(model: DSUNet, folder: Path) -> Path:
-    path = folder / "nano.onnx"
-    checkpoint = demonstration_checkpoint()
+    path = tmp_path_factory.mktemp("listening") / "nano.onnx"
     origin = WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
     export_onnx(model, origin, path, ExportOptions(verify=False), lambda step, seconds: None)
     return path
