@@ -91,7 +91,7 @@ def half(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_what_it_says_of_itself(half: Path, frames: Path) -> None:
+def test_description(half: Path, frames: Path) -> None:
     before, after = map(dsunet_runtime.read_manifest, (frames, half))
     for field in ("inputs", "outputs", "model", "preprocessing", "macs", "rewrites"):
         assert getattr(before, field) == getattr(after, field)
@@ -169,7 +169,7 @@ def test_tensorrt_reads_it_strongly_typed(
         assert found == {spec.name: named[spec.dtype] for spec in specs}
 
 
-def test_bfloat16_is_judged_by_rounding_alone(frames: Path, tmp_path: Path) -> None:
+def test_bfloat16_is_verified_by_rounding_only(frames: Path, tmp_path: Path) -> None:
     """ONNX Runtime has no convolution for it on the CPU."""
     manifest = convert(frames, tmp_path / "bf16.onnx", Compute.BF16)
     assert manifest.precision.compute == "bfloat16"

@@ -54,7 +54,7 @@ def images(count: int, height: int = 8, width: int = 10) -> list[Probe]:
     return [Probe(f"image {n}", random_frames(1, height, width, n)[0]) for n in range(count)]
 
 
-def one_product(weight: NDArray[np.float32], gain: float = 1.0) -> ir.Model:
+def one_matmul(weight: NDArray[np.float32], gain: float = 1.0) -> ir.Model:
     """From a frame to its pixels times a weight 3×N; one channel is `gain` times as large."""
     model = graph(
         [
@@ -112,7 +112,7 @@ class TestProducts:
 
 class TestCalibration:
     def test_spreads_are_numpys(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
-        model, probes = one_product(weight, gain=7), images(4)
+        model, probes = one_matmul(weight, gain=7), images(4)
         infer_types(model)
         (matmul,) = find_matmuls(model.graph)
         found = calibrate(model, {matmul.activation}, probes[:1], probes[1:], FRAMES, tmp_path)
@@ -125,7 +125,7 @@ class TestCalibration:
         assert len(found.logits) == 4
 
     def test_what_is_not_finite(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
-        model = one_product(weight, gain=np.inf)
+        model = one_matmul(weight, gain=np.inf)
         infer_types(model)
         (matmul,) = find_matmuls(model.graph)
         with pytest.raises(
@@ -141,7 +141,7 @@ class TestQuantized:
     ) -> None:
         probes = images(3)
         model, precision, logits = quantize(
-            one_product(weight), int8(probes[1:], probes[:1]), FRAMES, tmp_path
+            one_matmul(weight), int8(probes[1:], probes[:1]), FRAMES, tmp_path
         )
         (result,) = compute_logits(model, [FRAMES.prepare(probes[1])], tmp_path)
 
@@ -162,7 +162,7 @@ class TestQuantized:
         """Rounded by ml_dtypes, each column and the activation scaled to end at 448."""
         probes = images(3)
         task = QuantizationOptions(ExportPrecision.FP8, (), probes)
-        model, precision, _ = quantize(one_product(weight), task, FRAMES, tmp_path)
+        model, precision, _ = quantize(one_matmul(weight), task, FRAMES, tmp_path)
         (result,) = compute_logits(model, [FRAMES.prepare(probes[0])], tmp_path)
 
         def rounded(x: NDArray[Any], largest: NDArray[Any]) -> NDArray[Any]:
@@ -183,7 +183,7 @@ class TestQuantized:
     def test_nodes_are_named_after_their_module(
         self, tmp_path: Path, weight: NDArray[np.float32]
     ) -> None:
-        model, _, _ = quantize(one_product(weight), int8(images(1)), FRAMES, tmp_path)
+        model, _, _ = quantize(one_matmul(weight), int8(images(1)), FRAMES, tmp_path)
         module = WEIGHT.partition("/")[0]
         added = [str(n.name) for n in model.graph if n.op_type.endswith("Linear")]
         assert sorted(added) == [
@@ -193,7 +193,7 @@ class TestQuantized:
         ]
 
     def test_scales_survive_float16(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
-        model, _, _ = quantize(one_product(weight), int8(images(1)), FRAMES, tmp_path)
+        model, _, _ = quantize(one_matmul(weight), int8(images(1)), FRAMES, tmp_path)
         scales = [
             array_of(node.inputs[1])  # type: ignore[arg-type]
             for node in model.graph
@@ -203,11 +203,11 @@ class TestQuantized:
         for scale in scales:
             assert (scale.astype(np.float16) > 0).all()
 
-    def test_who_reads_the_same_is_one_product(
+    def test_who_reads_the_same_is_one_matmul(
         self, tmp_path: Path, weight: NDArray[np.float32]
     ) -> None:
         """And another reader of it reads no integers."""
-        model, probes = one_product(weight), images(2)
+        model, probes = one_matmul(weight), images(2)
         graph, (node,) = model.graph, [n for n in model.graph if n.op_type == "MatMul"]
         narrow = ir.val("narrow", const_value=ir.tensor(weight[:, :7].copy(), name="narrow"))
         graph.register_initializer(narrow)
@@ -238,7 +238,7 @@ class TestQuantized:
     ) -> None:
         """A second matmul has the same input, with one pixel 10,000 times as large."""
         probes = images(2, 100, 100)
-        model = _any_size(one_product(weight))
+        model = _any_size(one_matmul(weight))
         graph, (node,) = model.graph, [n for n in model.graph if n.op_type == "MatMul"]
         gains = np.ones((100, 100, 3), np.float32)
         gains[0, 0] = 1e4
@@ -269,7 +269,7 @@ class TestQuantized:
         ):
             task = QuantizationOptions(ExportPrecision.INT8, [pattern], images(1))
             with pytest.raises(ExportError, match=complaint):
-                quantize(one_product(weight), task, FRAMES, tmp_path)
+                quantize(one_matmul(weight), task, FRAMES, tmp_path)
 
     def test_outliers_stay_in_float32(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
         probes = images(2, 60, 60)
@@ -277,7 +277,7 @@ class TestQuantized:
             probe.image[..., 2] = 0
             probe.image[0, 0, 2] = 255
         with pytest.raises(ExportError, match=r"^no matrix multiplication is left for int8"):
-            quantize(_any_size(one_product(weight, gain=1e4)), int8(probes), FRAMES, tmp_path)
+            quantize(_any_size(one_matmul(weight, gain=1e4)), int8(probes), FRAMES, tmp_path)
 
 
 def _any_size(model: ir.Model) -> ir.Model:
@@ -327,7 +327,7 @@ def with_a_wrong_scale(source: Path, path: Path) -> tuple[Path, str]:
 
 
 class TestArtifact:
-    def test_what_it_says_of_itself(self, artifact: Path) -> None:
+    def test_description(self, artifact: Path) -> None:
         precision = dsunet_runtime.read_manifest(artifact).precision
         assert (precision.compute, precision.element_type) == ("float32", "int8")
         assert precision.quantized is not None
