@@ -2,16 +2,17 @@
 
 onnxruntime_fp32, onnxruntime_fp16   `dsunet-export onnx`, CUDA provider, bound to device memory
 torch_eager                          the model in float16, image processing in float32
-torch_eager_captured                 the same, replayed as a CUDA graph
+torch_eager_captured                 torch_eager, replayed as a CUDA graph
 torch_compiled                       channels-last maps, precomputed constants, blocks by
                                      `torch.compile`, the fastest attention backend
-torch_compiled_captured              the same, replayed as a CUDA graph
+torch_compiled_captured              torch_compiled, replayed as a CUDA graph
 
 Conditions: 8-bit frames of 1280×720 to 8-bit masks, randomly initialised weights, no TF32; the
 variants are interleaved.
-Ceilings: a float16 matmul of 8192×8192 random values, and a copy of 512 MiB, both by
-PyTorch.  The file is written after every batch, first without what has to be compiled, so a run
-that is ended keeps what it has.  What fails is left out, with the reason.
+Ceilings: a float16 matmul of 8192×8192 random values, and a copy of 512 MiB, both by PyTorch.
+
+The result file is written after every batch, first without the compiled variants, so that a run
+that is interrupted keeps its results.  A variant that fails is left out, with the reason.
 """
 
 from __future__ import annotations

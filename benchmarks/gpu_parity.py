@@ -6,10 +6,9 @@ random   randomly initialised weights on a generated image of 1280×720 and its 
          this project's model on the CPU
 trained  the demonstration checkpoint on synthetic scenes, against this project's model on the CPU
 
-Of the logits, the largest difference and its root mean square, both over the standard deviation of
-what is expected; of the masks, intersection over union, where logits are above zero or, as random
-ones need not be, above the mean of what is expected.  NaN and infinity fail, and so does float32
-outside the tolerances of the oracle's test.
+Logits: largest and RMS difference, both divided by the standard deviation of the reference.  Masks:
+intersection over union of logits above zero, or for random weights above the mean of the reference.
+NaN and infinity fail, and so does float32 outside the tolerances of the oracle's test.
 """
 
 from __future__ import annotations

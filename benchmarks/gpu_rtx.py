@@ -81,7 +81,7 @@ def main() -> None:
     with ThreadPoolExecutor(len(TARGETS)) as pool:
         found["attempts"] = dict(zip(TARGETS, pool.map(attempt_apart, TARGETS), strict=True))
     write("gpu_rtx", found, gpu)
-    runs = [member for member, said in found["attempts"].items() if said["outcome"] == "runs"]
+    runs = [member for member, attempt in found["attempts"].items() if attempt["outcome"] == "runs"]
     if not runs or gpu is None:
         found["left_out"]["measurements"] = "no engine runs here: see `attempts`"
         write("gpu_rtx", found, gpu)
@@ -102,11 +102,11 @@ def main() -> None:
 def attempt_apart(member: str) -> dict[str, Any]:
     """Run `attempt` in a new process, which may crash."""
     try:
-        said: dict[str, Any] = in_new_process(__file__, *sys.argv[1:], "--attempt", member)
+        result: dict[str, Any] = in_new_process(__file__, *sys.argv[1:], "--attempt", member)
     except subprocess.CalledProcessError as error:
-        said = {"outcome": "crashes", "reason": str(error)}
-    print(member, said["outcome"], said["reason"], flush=True)
-    return said
+        result = {"outcome": "crashes", "reason": str(error)}
+    print(member, result["outcome"], result["reason"], flush=True)
+    return result
 
 
 def measures(
@@ -156,10 +156,10 @@ def build_for(graph: Path, engine: Path, member: str, gpu: Gpu | None) -> None:
 
 def attempt(graph: Path, member: str, gpu: Gpu | None) -> dict[str, Any]:
     """Build, load and run once; return the outcome and the message."""
-    engine, said = graph.with_name(f"{graph.stem}_{member}_tried.engine"), io.StringIO()
+    engine, output = graph.with_name(f"{graph.stem}_{member}_tried.engine"), io.StringIO()
     outcome = "does not build"
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(output):
             build_for(graph, engine, member, gpu)
         outcome = "does not load"
         with dsunet_runtime.load(engine) as segmenter:
@@ -169,7 +169,7 @@ def attempt(graph: Path, member: str, gpu: Gpu | None) -> dict[str, Any]:
         reason = None
     except Exception as error:  # of any library; it is the result
         reason = reason_of(error)
-    log = [line for line in said.getvalue().splitlines() if line.startswith("[")]
+    log = [line for line in output.getvalue().splitlines() if line.startswith("[")]
     return {"outcome": outcome, "reason": reason, "log": log[-40:]}
 
 

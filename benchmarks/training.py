@@ -76,7 +76,7 @@ class PublishedDataset(Dataset[dict[str, Tensor]]):
 
 
 def published_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """As published: the window's mean in one piece, computed for each output anew."""
+    """The loss of the published code: a 31×31 average pooling, computed again for each output."""
     weight = 1 + 5 * torch.abs(F.avg_pool2d(mask, 31, stride=1, padding=15) - mask)
     entropy = F.binary_cross_entropy_with_logits(logits, mask)
     inside = logits.sigmoid()

@@ -56,15 +56,17 @@ def explain(
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="DSU-Net checkpoint, or give --preset.", rich_help_panel=MODEL
+            metavar="FILE",
+            help="DSU-Net checkpoint, or a run folder.  Required unless --preset is given.",
+            rich_help_panel=MODEL,
         ),
     ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Encoders without a DSU-Net checkpoint, with the weights of --sam2 and --dinov2, "
-            f"or randomly initialised: {', '.join(PRESETS)}.",
+            help=f"Network size: {', '.join(PRESETS)}.  Shows encoders without a DSU-Net "
+            "checkpoint, with the weights of --sam2 and --dinov2, or randomly initialised.",
             rich_help_panel=MODEL,
         ),
     ] = None,

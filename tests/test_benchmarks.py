@@ -69,7 +69,7 @@ def script(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-def test_page_is_what_the_result_files_say() -> None:
+def test_page_matches_the_result_files() -> None:
     committed = [BENCHMARKS / "README.md", *(BENCHMARKS / "plots").iterdir()]
     assert page(BENCHMARKS / "results") == {
         path.relative_to(BENCHMARKS).as_posix(): path.read_text() for path in committed

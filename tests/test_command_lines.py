@@ -161,7 +161,7 @@ def one_line(result: Result, program: str) -> str:
     return line
 
 
-def test_every_command_is_here() -> None:
+def test_every_command_is_tested() -> None:
     assert {(command.program, command.name) for command in COMMANDS} <= CONTEXT.keys()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import lzma
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -106,11 +107,14 @@ def test_a_run_of_version_2(tmp_path: Path) -> None:
     assert (config.options.batch, config.options.deep_supervision) == (4, (0.25, 0.5, 1.0))
     assert (config.data.pairs, config.versions["dsunet"]) == (4, "0.1.0")
 
+    assert (config.options.dino_loss, config.options.drop_hiera) == (0, 0)  # there were none
+
     model = torch.nn.Linear(2, 1)
+    network = SimpleNamespace(model=model, dino_head=None)
     optimizer = torch.optim.AdamW(model.parameters())
     state = unpack("1cfb9e1-state.pt", tmp_path / "state.pt")
     fabric = Fabric(accelerator="cpu", devices=1)
-    position = load_state(state, config.run, model, optimizer, fabric)  # type: ignore[arg-type]
+    position = load_state(state, config.run, network, optimizer, fabric)  # type: ignore[arg-type]
     assert (position.epoch, position.step, position.best) == (1, 2, 0.7)
     assert position.log == [{"epoch": 1.0, "loss": 0.5, "lr": 1e-3}]
     assert len(optimizer.state) == 2

@@ -140,8 +140,8 @@ def gpu_rtx(results: Results) -> Section | None:
     if document is None:
         return None
     rows = [
-        [f"`{target}`", said["outcome"], _in_short(said["reason"] or "")]
-        for target, said in document["attempts"].items()
+        [f"`{target}`", attempt["outcome"], _in_short(attempt["reason"] or "")]
+        for target, attempt in document["attempts"].items()
     ]
     blocks = [
         "`gpu_rtx.py`: engines of `nano` for every plausible target, built and loaded on this GPU.",

@@ -20,7 +20,11 @@ from dsunet_runtime.message_text import printable, reason
 from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import FieldError, decode, encode
 
-CONFIG_VERSION = 2
+CONFIG_VERSION = 3
+"""Version 3 added the options in `_ADDED`."""
+
+_ADDED = {"dino_loss": 0.0, "drop_hiera": 0.0}
+"""Options that version 2 lacks, with the values that its runs were trained with."""
 
 Row = dict[str, float]
 """A line of log.csv, by column."""
@@ -119,10 +123,10 @@ class RunFolder:
         except ValueError as error:
             raise TrainingError(f"{self.config} is damaged: {reason(error)}") from error
         version = document.get("version")
-        if checksum is not Checksum.DIFFERS and version != CONFIG_VERSION:
+        if checksum is not Checksum.DIFFERS and version not in (2, CONFIG_VERSION):
             raise TrainingError(
                 f"{self.config} has version {printable(version, 20)}, but this dsunet resumes "
-                f"version {CONFIG_VERSION}: resume the run with the dsunet that started it"
+                f"versions 2 and {CONFIG_VERSION}: resume the run with the dsunet that started it"
             )
         is_edited = checksum is Checksum.ABSENT and document.get("checksum", "") is None
         if checksum is not Checksum.MATCHES and not is_edited:
@@ -131,6 +135,8 @@ class RunFolder:
                 "or set the checksum to null if you edited the file"
             )
         values = {"lengthened": []} | document
+        if version == 2 and isinstance(options := values.get("options"), dict):
+            values["options"] = _ADDED | options
         for name in ("checksum", "version"):
             values.pop(name, None)
         try:

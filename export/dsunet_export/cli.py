@@ -157,7 +157,7 @@ def onnx(
         str,
         typer.Option(
             metavar="N|dynamic",
-            help=f"Batch size, 1 to {LARGEST_BATCH}, or any.",
+            help=f"Batch size, 1 to {LARGEST_BATCH}; dynamic accepts any.",
             rich_help_panel=_GRAPH,
         ),
     ] = DYNAMIC,
@@ -165,8 +165,8 @@ def onnx(
         str,
         typer.Option(
             metavar="HxW|dynamic",
-            help=f"Height and width of the images for --input frames, 1 to {LARGEST_SIDE} each, or "
-            "any.",
+            help=f"Height and width of the images for --input frames, 1 to {LARGEST_SIDE} each; "
+            "dynamic accepts any.",
             rich_help_panel=_GRAPH,
         ),
     ] = DYNAMIC,
@@ -178,7 +178,7 @@ def onnx(
         bool,
         typer.Option(
             "--plain",
-            help="Skip the exact rewrites of the network, to compare with them.",
+            help="Skip the exact rewrites of the network, for comparison.",
             rich_help_panel=_GRAPH,
         ),
     ] = False,
@@ -217,7 +217,7 @@ def onnx(
         bool,
         typer.Option(
             "--no-verify",
-            help="Do not compare the artifact with PyTorch; halves the time.",
+            help="Skip the comparison with PyTorch, which takes half of the time.",
             rich_help_panel=_VERIFICATION,
         ),
     ] = False,

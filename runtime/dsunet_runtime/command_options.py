@@ -106,7 +106,7 @@ def folder_to_write(path: Path | None) -> Path | None:
 
 
 def file_to_write(text: str | Path) -> Path:
-    """A Typer parser for one file.  It sees the slash at the end, which a `Path` loses."""
+    """Typer parser for an output file.  It gets text, because a `Path` loses a slash at the end."""
     path = Path(text)
     place_to_write(path)
     if path.is_dir() or names_folder(text):
@@ -115,7 +115,7 @@ def file_to_write(text: str | Path) -> Path:
 
 
 def text_to_write(text: str | Path) -> Path:
-    """The same for a file whose name may end in anything but the suffix of another kind."""
+    """Typer parser for an output text file: any suffix except those of other kinds of files."""
     path = file_to_write(text)
     if path.suffix.lower() in FILE_SUFFIXES - {".txt"}:
         raise typer.BadParameter(
@@ -125,7 +125,7 @@ def text_to_write(text: str | Path) -> Path:
 
 
 def names_folder(text: str | Path) -> bool:
-    """Whether a path as it was typed can be that of a folder only, as `out/` and `out/.` are."""
+    """Whether a path, as typed, can only be a folder, such as `out/` and `out/.`."""
     return re.split(r"[/\\]" if os.sep == "\\" else "/", str(text))[-1] in ("", ".", "..")
 
 

@@ -253,9 +253,8 @@ class Segmenter(Closeable):
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
         """Third step of a call: compute the mask of one image from the network's outputs.
 
-        Raises BackendError if the network gave no numbers, or the same for every image, as far as
-        that shows: logits show it, and where the graph makes masks, blank ones do (`blank_masks`
-        says when).
+        Raises BackendError if the network computes NaN, or the same output for every image.  If the
+        graph computes the masks, that is detected in the cases listed in `blank_masks`.
         """
         mask = self._form.finish(outputs, prepared)
         self._blank_masks.check(outputs)

@@ -188,7 +188,7 @@ class TestSizes:
         assert "is 40×30 pixels, its mask" in complaint(images, masks)[1]
 
 
-def test_frames_that_are_not_used_are_told(images: Path, masks: Path) -> None:
+def test_unused_frames_are_reported(images: Path, masks: Path) -> None:
     frames = [Image.fromarray(HALF), Image.fromarray(255 - HALF)]
     frames[0].save(images / "a.gif", save_all=True, append_images=frames[1:])
     frames[0].save(masks / "a.tif", save_all=True, append_images=frames[1:])

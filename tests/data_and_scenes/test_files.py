@@ -234,7 +234,7 @@ class TestLabels:
         Image.fromarray(disc).save(tmp_path / "a.jpg", quality=quality)
         np.testing.assert_array_equal(read_mask(tmp_path / "a.jpg") > 128, disc > 128)
 
-    def test_a_prediction_alone_does_not_tell(self, tmp_path: Path) -> None:
+    def test_a_prediction_alone_is_ambiguous(self, tmp_path: Path) -> None:
         faint = blocks(0, 1, 2)
         prediction = read_prediction(write_mask(tmp_path / "a.png", faint))
         np.testing.assert_array_equal(prediction, np.asarray(faint))

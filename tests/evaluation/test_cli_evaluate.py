@@ -85,7 +85,7 @@ def test_the_table(scored: tuple[Result, Path]) -> None:
     assert "paper" not in blocks[1]
 
 
-def test_kept_masks_are_what_the_models_give_and_what_was_judged(
+def test_kept_masks_are_the_models_outputs_and_are_evaluated(
     scored: tuple[Result, Path], models: tuple[Path, Path], dataset: Path
 ) -> None:
     _, folder = scored
@@ -182,7 +182,7 @@ def test_predictions_of_a_dataset_as_they_are_saved(
 
 
 @in_threads
-def test_models_of_one_name_are_told_apart(
+def test_models_of_one_name_have_different_labels(
     models: tuple[Path, Path], dataset: Path, tmp_path: Path
 ) -> None:
     twin = artifacts.frames(tmp_path / "frames.onnx")
@@ -205,7 +205,7 @@ def test_a_part_of_a_dataset_is_called_a_part(models: tuple[Path, Path], dataset
 
 
 @in_threads
-def test_no_s_measure_is_told_and_is_null(tmp_path: Path) -> None:
+def test_a_missing_s_measure_is_reported_and_is_null(tmp_path: Path) -> None:
     for name in ("predictions", "ground_truths"):
         (tmp_path / name).mkdir()
         mask = np.zeros((30, 40), np.uint8)
@@ -317,7 +317,7 @@ finally:
 """
 
 
-def test_an_artifact_is_judged_without_torch(models: tuple[Path, Path], dataset: Path) -> None:
+def test_an_artifact_is_evaluated_without_torch(models: tuple[Path, Path], dataset: Path) -> None:
     arguments = [str(models[1]), "--dataset", f"x={dataset}", "--limit", "1", "--workers", "1"]
     done = subprocess.run(
         [sys.executable, "-c", COUNTING_PACKAGES, "evaluate", *arguments],

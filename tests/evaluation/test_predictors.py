@@ -66,7 +66,7 @@ def test_an_artifact(tmp_path: Path, photo: Path) -> None:
         np.testing.assert_array_equal(predictor(photo), expected)
 
 
-def test_an_engine_is_told_by_its_suffix(tmp_path: Path) -> None:
+def test_an_engine_is_recognised_by_its_suffix(tmp_path: Path) -> None:
     engine = tmp_path / "a.engine"
     engine.write_bytes(b"")
     with pytest.raises(ArtifactError, match=r"a\.engine\.json: missing"):
@@ -103,7 +103,7 @@ def broken(tmp_path: Path) -> Path:
     return path
 
 
-def test_broken_images_are_told(nano: DSUNet, broken: Path) -> None:
+def test_broken_images_are_reported(nano: DSUNet, broken: Path) -> None:
     with pytest.raises(ImageError, match=r"broken\.jpg"):
         TorchPredictor(nano)(broken)
 
@@ -120,7 +120,7 @@ def test_a_broken_image_does_not_keep_the_next_from_its_mask(
     )
 
 
-def test_broken_weights_are_told(nano: DSUNet, photo: Path) -> None:
+def test_broken_weights_are_reported(nano: DSUNet, photo: Path) -> None:
     model = copy.deepcopy(nano)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -130,7 +130,7 @@ def test_broken_weights_are_told(nano: DSUNet, photo: Path) -> None:
 
 
 @pytest.mark.parametrize("form", list(MaskForm))
-def test_weights_of_zeros_are_told(nano: DSUNet, photo: Path, form: MaskForm) -> None:
+def test_weights_of_zeros_are_reported(nano: DSUNet, photo: Path, form: MaskForm) -> None:
     model = copy.deepcopy(nano)
     with torch.no_grad():
         for parameter in model.parameters():

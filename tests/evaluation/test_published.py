@@ -96,7 +96,7 @@ def test_datasets_by_the_names_that_people_use(name: str, dataset: str | None) -
     assert {row.dataset for row in rows_for(name)} == ({dataset} if dataset else set())
 
 
-def test_rows_of_a_dataset_begin_with_the_papers_own_and_say_nothing_twice() -> None:
+def test_rows_of_a_dataset_begin_with_the_papers_own_and_are_unique() -> None:
     rows = rows_for("DUTS-TE")
     assert [(row.method, row.table) for row in rows] == [
         ("DSU-Net", "III"),

@@ -137,7 +137,7 @@ class TestNames:
         shutil.copytree(dataset / "Mask", masks)
         assert TestSet.of_predictions(dataset / "Predicted", masks).name == name
 
-    def test_where_none_tells(self) -> None:
+    def test_only_generic_names(self) -> None:
         assert all(map(is_generic, ("Mask", "GT", "Imgs", "test", "TR", "TestDataset")))
         assert not any(map(is_generic, ("ECSSD", "held-out", "masked")))
 
@@ -171,7 +171,7 @@ def test_accents_coded_in_two_ways(copied: Path) -> None:
     assert scores_of(result)["images"] == 6
 
 
-def test_what_is_left_out_is_told(copied: Path) -> None:
+def test_files_left_out_are_reported(copied: Path) -> None:
     (copied / "Predicted" / "readme.txt").touch()
     frames = [Image.new("L", (9, 9)), Image.new("L", (9, 9), 255)]
     frames[0].save(copied / "Mask" / "new.gif", save_all=True, append_images=frames[1:])

@@ -98,7 +98,7 @@ def test_resized_as_the_fields_toolkits_do(tmp_path: Path) -> None:
     assert scored.is_resampled
 
 
-def test_a_few_pixels_are_resampled_without_being_asked_to(tmp_path: Path) -> None:
+def test_a_few_pixels_are_resampled_by_default(tmp_path: Path) -> None:
     prediction, ground_truth = pairs_of_all_kinds(16)[9]
     height, width = ground_truth.shape
     close = cv2.resize(prediction, (width, height + 2))

@@ -44,7 +44,7 @@ class TestThisMachine:
         for name in done:
             assert jobs[name]["possible"], name
 
-    def test_cuda_of_torch_is_what_torch_says(self) -> None:
+    def test_cuda_of_torch_is_what_torch_reports(self) -> None:
         import torch
 
         document = json.loads(doctor("--json"))

@@ -111,7 +111,7 @@ class TestProviders:
         assert "did not start" in str(providers[Provider.CUDA].problem)
 
     @pytest.mark.gpu
-    def test_cuda_starts_where_it_says_so(self) -> None:
+    def test_cuda_starts_if_it_reports_that(self) -> None:
         found = inspect_machine()
         if not found.gpus or Provider.CUDA not in found.providers:
             pytest.skip("no GPU, or no ONNX Runtime for one")

@@ -32,7 +32,7 @@ class TestTable:
             assert len(line) <= 100 or line.strip() in commands
             assert line == line.rstrip()
 
-    def test_says_what_is_here(self) -> None:
+    def test_lists_what_is_installed(self) -> None:
         found = made_up(RTX_4090, H100)
         rows = [" ".join(line.split()) for line in as_table(found, check_tasks(found)).splitlines()]
         assert "NVIDIA driver 580.95.05" in rows

@@ -42,7 +42,7 @@ class TestMachines:
         (train,) = (job for job in check_tasks(blind) if job.name == "train")
         assert train.remark == "on the CPU: PyTorch finds no GPU"
 
-    def test_gpu_that_rtx_does_not_know(self) -> None:
+    def test_gpu_that_rtx_does_not_support(self) -> None:
         machine = made_up(H100)
         assert impossible(machine) == {"run_engine_rtx"}
         ((missing, remedy),) = lacks(machine, "run_engine_rtx")

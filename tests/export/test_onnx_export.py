@@ -111,7 +111,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return Exported(case, model, checkpoint, path, result.stdout)
 
 
-def test_manifest_says_what_the_graph_says(exported: Exported) -> None:
+def test_manifest_describes_the_graph(exported: Exported) -> None:
     manifest, proto = exported.manifest, onnx.load(exported.path)
     onnx.checker.check_model(proto, full_check=True)
     dtypes = {onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.FLOAT: "float32"}
@@ -127,7 +127,7 @@ def test_manifest_says_what_the_graph_says(exported: Exported) -> None:
     assert [(o.domain, o.version) for o in proto.opset_import] == [("", exported.case.opset)]
 
 
-def test_manifest_says_what_was_asked_for(exported: Exported) -> None:
+def test_manifest_records_the_options(exported: Exported) -> None:
     manifest, case = exported.manifest, exported.case
     assert DSUNetConfig.from_dict(manifest.model) == case.config
     assert (manifest.input_form, manifest.mask_form) == (case.form, case.mask)
@@ -143,7 +143,7 @@ def test_manifest_says_what_was_asked_for(exported: Exported) -> None:
     assert {"dsunet", "torch", "onnx", "onnxruntime", "python"} <= manifest.built_with.keys()
 
 
-def test_manifest_says_where_the_weights_come_from(exported: Exported) -> None:
+def test_manifest_records_the_origin_of_the_weights(exported: Exported) -> None:
     manifest = exported.manifest
     if exported.checkpoint is None:
         assert manifest.weights_origin == "random (seed 0)"
@@ -202,14 +202,14 @@ def test_images_of_one_batch_do_not_see_each_other(frames: Path) -> None:
         assert (mask.min(), mask.max()) in {(0, 254), (0, 255)}
 
 
-def test_the_file_holds_nothing_of_this_machine(exported: Exported) -> None:
+def test_the_file_has_no_paths_of_this_machine(exported: Exported) -> None:
     data = exported.path.read_bytes()
     for text in (Path(__file__).parents[2], exported.path.parent, Path.home()):
         assert str(text).encode() not in data
     assert b"site-packages" not in data
 
 
-def test_the_file_is_readable_by_whom_the_umask_allows(frames: Path, tmp_path: Path) -> None:
+def test_the_file_has_the_permissions_of_the_umask(frames: Path, tmp_path: Path) -> None:
     ordinary = tmp_path / "ordinary"
     ordinary.touch()
     assert stat.S_IMODE(frames.stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)

@@ -86,7 +86,7 @@ def frames_fp16(converted: Callable[[str, Compute], Path]) -> Path:
     return converted("frames", Compute.FP16)
 
 
-def test_what_it_says_of_itself(frames_fp16: Path, frames: Path) -> None:
+def test_description(frames_fp16: Path, frames: Path) -> None:
     before, after = map(dsunet_runtime.read_manifest, (frames, frames_fp16))
     for field in ("inputs", "outputs", "model", "preprocessing", "macs", "rewrites"):
         assert getattr(before, field) == getattr(after, field)
@@ -165,7 +165,7 @@ def test_tensorrt_reads_it_strongly_typed(
         assert found == {spec.name: named[spec.dtype] for spec in specs}
 
 
-def test_bfloat16_is_judged_by_rounding_alone(
+def test_bfloat16_is_verified_by_rounding_only(
     converted: Callable[[str, Compute], Path],
 ) -> None:
     """ONNX Runtime has no convolution for it on the CPU."""

@@ -133,7 +133,7 @@ class TestWeights:
 @pytest.mark.parametrize(
     ("op_type", "opset", "known"), [("Conv", 20, False), ("Conv", 22, True), ("Add", 18, True)]
 )
-def test_operators_that_do_not_know_bfloat16(op_type: str, opset: int, known: bool) -> None:
+def test_operators_without_bfloat16(op_type: str, opset: int, known: bool) -> None:
     weights = {"w": random_weight(1, 1, 1, 1)}
     model = graph([("y", op_type, ["x", "w"], {})], weights, shape=(1, 1, 4, 4))
     (node,) = model.graph

@@ -11,7 +11,7 @@ from dsunet_export.probes import notes_on
 from dsunet_runtime import ImageError
 
 
-def test_what_is_not_used_of_a_folder_is_told(tmp_path: Path) -> None:
+def test_unused_files_of_a_folder_are_reported(tmp_path: Path) -> None:
     frames = [Image.new("L", (9, 9)), Image.new("L", (9, 9), 255)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "b.png")

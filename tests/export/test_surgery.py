@@ -68,7 +68,7 @@ class TestSettleReshapes:
         np.testing.assert_array_equal(constant.attributes["value"].as_tensor().numpy(), settled)
 
     @pytest.mark.parametrize("shape", [("batch", "rows", 3), (0, 6)])
-    def test_what_a_constant_cannot_say_stays(self, shape: tuple[int | str]) -> None:
+    def test_shapes_that_no_constant_represents_stay(self, shape: tuple[int | str]) -> None:
         (reshape,) = self.make(shape).graph
         assert reshape.inputs[1].name == "sizes"
 

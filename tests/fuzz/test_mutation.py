@@ -62,7 +62,7 @@ FILES: dict[str, tuple[Change, bytes]] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_seed_says_what_changes(name: str) -> None:
+def test_a_seed_determines_the_changes(name: str) -> None:
     change, content = FILES[name]
     first, second = ([change(Random(seed), content) for seed in range(60)] for _ in range(2))
     assert first == second

@@ -79,7 +79,7 @@ def test_published_checkpoint(form: str, zipped: bool, nano: DSUNet, tmp_path: P
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
 @pytest.mark.parametrize("form", ["own", "double"])
-def test_numbers_that_are_not_finite_are_said(
+def test_numbers_that_are_not_finite_are_reported(
     value: float, form: str, nano: DSUNet, tmp_path: Path
 ) -> None:
     model, path = random_model(NANO), tmp_path / "broken.pth"
@@ -194,7 +194,7 @@ def test_state_of_ours_without_metadata(injection: Injection, tmp_path: Path) ->
     same(load_model(path), model)
 
 
-def test_levels_and_all_cannot_be_told_apart_by_keys(tmp_path: Path) -> None:
+def test_levels_and_all_have_the_same_keys(tmp_path: Path) -> None:
     model = random_model(NANO.replace(injection=Injection.ALL))
     path = tmp_path / "state.pth"
     torch.save(model.state_dict(), path)

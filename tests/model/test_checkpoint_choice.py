@@ -26,7 +26,7 @@ from tests.model.weights import public_state, refusal, same, under
         ("model", "EMA"),
     ],
 )
-def test_the_average_is_taken_and_said_and_the_other_can_be_chosen(
+def test_the_average_is_taken_with_a_notice_and_the_other_can_be_chosen(
     plain: str, averaged: str, nano: DSUNet, other: DSUNet, tmp_path: Path
 ) -> None:
     path = tmp_path / "both.pth"
@@ -64,7 +64,7 @@ def test_a_network_beside_another_in_the_file_itself(
     same(load_model(path, weights="."), nano)
 
 
-def test_networks_that_no_name_tells_apart(nano: DSUNet, tmp_path: Path) -> None:
+def test_networks_without_distinct_names(nano: DSUNet, tmp_path: Path) -> None:
     path = tmp_path / "both.pth"
     state = public_state(nano)
     torch.save({"first": state, "second": dict(state)}, path)

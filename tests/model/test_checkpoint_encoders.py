@@ -145,7 +145,7 @@ def test_dinov2_as_its_own_training_writes_it(
     )
 
 
-def test_two_encoders_that_no_name_tells_apart(nano: DSUNet, official: tuple[Path, Path]) -> None:
+def test_two_encoders_without_distinct_names(nano: DSUNet, official: tuple[Path, Path]) -> None:
     state = nano.hiera.trunk.state_dict()
     torch.save({"a": state, "b": dict(state)}, official[0])
     with pytest.raises(CheckpointError, match=r"has a, b; save the one to use in a file of its"):

@@ -162,7 +162,7 @@ def test_wrong_preset_names_the_one_that_fits(tiny_file: Path) -> None:
     assert load_model(tiny_file).config.preset_name() == "tiny"
 
 
-def test_recorded_configuration_other_than_the_one_asked_for(nano: DSUNet, tmp_path: Path) -> None:
+def test_recorded_configuration_other_than_the_expected_one(nano: DSUNet, tmp_path: Path) -> None:
     path = tmp_path / "own.safetensors"
     save_model(nano, path)
     message = refusal(path, config=DSUNetConfig().replace(injection=Injection.NONE))

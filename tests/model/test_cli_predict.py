@@ -97,7 +97,9 @@ def test_options_reach_the_prediction(both: Path, tmp_path: Path) -> None:
     assert not np.array_equal(made["model"], made["probability"])
 
 
-def test_an_image_that_fails_is_said_and_the_rest_goes_on(run: Path, tmp_path: Path) -> None:
+def test_an_image_that_fails_is_reported_and_the_rest_is_processed(
+    run: Path, tmp_path: Path
+) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
     photo = ASSETS / "astronaut.jpg"
     done = dsunet("predict", run, tmp_path / "broken.jpg", photo, "-o", tmp_path / "masks")

@@ -201,7 +201,7 @@ class TestCommand:
     def run(self, *arguments: object) -> Result:
         return CliRunner().invoke(app, ["explain", *map(str, arguments)])
 
-    def test_draws_the_same_picture_every_time(
+    def test_draws_the_same_figure_every_time(
         self, nano: DSUNet, image: Path, tmp_path: Path
     ) -> None:
         save_model(nano, tmp_path / "nano.safetensors")

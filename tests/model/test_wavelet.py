@@ -76,7 +76,7 @@ def test_transform_inverts_itself(size: tuple[int, int]) -> None:
         torch.testing.assert_close(layer(x), x, atol=1e-6, rtol=1e-6)
 
 
-def test_path_gives_the_map_asked_for() -> None:
+def test_path_returns_the_requested_map() -> None:
     path = WaveletPath(8, 16, 5).eval()
     with torch.no_grad():
         out = path(numbers(2, 8, 16, 16))

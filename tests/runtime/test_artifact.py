@@ -263,14 +263,14 @@ class TestForeignText:
         artifacts.write(path, model, named)
         says_little(path, "the manifest names tensors ")
 
-    def test_what_onnx_runtime_says_of_a_node(self, tmp_path: Path) -> None:
+    def test_message_of_onnx_runtime_about_a_node(self, tmp_path: Path) -> None:
         path = artifacts.frames(tmp_path / "a.onnx")
         model = onnx.load(path)
         model.graph.node[1].name = model.graph.node[1].op_type = self.NAME
         artifacts.write(path, model, dsunet_runtime.read_manifest(path))
         says_little(path, "ONNX Runtime cannot load it|not a whole ONNX model")
 
-    def test_what_a_manifest_says_of_an_engine(self, tmp_path: Path) -> None:
+    def test_manifest_of_an_engine(self, tmp_path: Path) -> None:
         path = engines.frames(tmp_path / "a.engine", flavor=Flavor.TENSORRT, platform=self.NAME)
         says_little(path, "built for ")
 
@@ -310,7 +310,9 @@ class TestWeightsBesideTheGraph:
         weights_of(pair).write_bytes(weights_of(pair).read_bytes()[::-1])
         fails_to_load(pair, r"SHA-256 differs.*damaged or replaced")
 
-    def test_exchanged_says_more_than_a_graph_that_does_not_load(self, pair: Path) -> None:
+    def test_exchanged_files_are_reported_before_a_graph_that_does_not_load(
+        self, pair: Path
+    ) -> None:
         weights_of(pair).write_bytes(weights_of(pair).read_bytes()[::-1])
         model = onnx.load(pair, load_external_data=False)
         manifest = dsunet_runtime.read_manifest(pair)

@@ -85,13 +85,13 @@ def test_12_bits_of_tiff(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_the_highest_value_that_tiff_says(tmp_path: Path, bits: int) -> None:
+def test_the_highest_value_in_tiffs_tag(tmp_path: Path, bits: int) -> None:
     values = (np.arange(300).reshape(15, 20) * ((1 << bits) - 1) // 299).astype(np.uint16)
     path = write_tagged(tmp_path / "a.tif", values, MAX_SAMPLE_VALUE=(1 << bits) - 1)
     np.testing.assert_array_equal(as_rgb(path), grey(values // (1 << bits - 8)))
 
 
-def test_a_highest_value_of_the_content_says_nothing_of_the_range(tmp_path: Path) -> None:
+def test_a_highest_value_of_the_content_is_not_the_range(tmp_path: Path) -> None:
     values = FULL * 16
     path = write_tagged(tmp_path / "a.tif", values, MAX_SAMPLE_VALUE=int(values.max()))
     np.testing.assert_array_equal(as_rgb(path), grey(values // 256))

@@ -139,7 +139,7 @@ class TestPredict:
         assert result.stdout.startswith("2 masks, 1 failed, ")
         assert not [path for path in out.iterdir() if path.name.startswith((".", "b"))]
 
-    def test_frames_that_are_not_used_are_told(
+    def test_unused_frames_are_reported(
         self, frames_artifact: Path, tmp_path: Path, photo: NDArray[np.uint8]
     ) -> None:
         first, second = Image.fromarray(photo), Image.fromarray(255 - photo)
@@ -270,7 +270,7 @@ class TestBadInput:
         assert result.exit_code == 2
         assert "a.engine is an engine; see" in result.stderr
 
-    def test_engine_here(self, photos: Path, tmp_path: Path) -> None:
+    def test_engine_on_this_machine(self, photos: Path, tmp_path: Path) -> None:
         """What it says is the machine's: nobody expects a GPU and TensorRT of it."""
         path = engines.frames(tmp_path / "a.engine", tensorrt_version="0.0.1")
         arguments = ("predict", path, photos, "-o", tmp_path / "out")

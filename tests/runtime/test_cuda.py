@@ -70,7 +70,7 @@ def device(cuda: Cuda) -> Iterator[Device]:
 
 
 class TestContract:
-    def test_what_is_known_of_a_gpu(self, cuda: Cuda) -> None:
+    def test_properties_of_a_gpu(self, cuda: Cuda) -> None:
         for index, gpu in enumerate(cuda.gpus()):
             assert gpu.index == index
             assert gpu.name.isprintable()

@@ -206,7 +206,7 @@ class TestMachine:
         change(engine, compute_capabilities=("8.6", "8.9"))
         runs(engine)
 
-    def test_gpu_that_only_the_classic_one_knows(
+    def test_gpu_that_only_the_classic_one_supports(
         self, monkeypatch: pytest.MonkeyPatch, engine: Path
     ) -> None:
         Machine(FakeCuda(HOPPER), monkeypatch)

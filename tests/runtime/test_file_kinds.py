@@ -112,7 +112,7 @@ ARTIFACT, CHECKPOINT = "not an ONNX file", "not a checkpoint"
         ("a.pth", "text", ARTIFACT, CHECKPOINT),
     ],
 )
-def test_what_is_said(
+def test_messages(
     tmp_path: Path, name: str, content: str, of_artifact: str | None, of_checkpoint: str | None
 ) -> None:
     path = tmp_path / name

@@ -106,7 +106,7 @@ def test_names_as_long_as_a_file_system_takes(tmp_path: Path) -> None:
     assert (tmp_path / ("a" * 255)).read_bytes() == b"1"
 
 
-def test_a_full_disk_leaves_no_truncated_picture(tmp_path: Path, small_files: int) -> None:
+def test_a_full_disk_leaves_no_truncated_image(tmp_path: Path, small_files: int) -> None:
     """Pillow writes to a descriptor past Python, and does not notice that not all was written."""
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     with pytest.raises(OutputError, match="cannot be written: File too large"):

@@ -109,7 +109,7 @@ class TestNoFiles:
 
 class TestFrames:
     @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif", "avif"])
-    def test_the_first_is_taken_and_the_others_are_told(
+    def test_the_first_is_taken_and_the_others_are_reported(
         self, tmp_path: Path, photo: NDArray[np.uint8], suffix: str
     ) -> None:
         one, several = tmp_path / f"one.{suffix}", tmp_path / f"several.{suffix}"
@@ -138,7 +138,7 @@ class TestFrames:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
-def test_headers_tell_the_size_and_the_orientation(
+def test_headers_have_the_size_and_the_orientation(
     tmp_path: Path, photo: NDArray[np.uint8], orientation: int, suffix: str
 ) -> None:
     exif = Image.Exif()
@@ -160,7 +160,7 @@ def test_an_orientation_that_there_is_not(tmp_path: Path, photo: NDArray[np.uint
 
 @pytest.mark.parametrize(("alpha", "is_transparent"), [(255, False), (254, True)])
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparency_is_told(
+def test_transparency_is_reported(
     tmp_path: Path, photo: NDArray[np.uint8], mode: str, alpha: int, is_transparent: bool
 ) -> None:
     image = Image.fromarray(photo).convert("L" if mode == "LA" else "RGB")

@@ -51,7 +51,7 @@ def test_nothing_is_left_out(tmp_path: Path) -> None:
     assert left_out([tmp_path]) == []
 
 
-def test_a_folder_without_images_says_what_it_has(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_described(tmp_path: Path) -> None:
     (tmp_path / "a.heic").touch()
     with pytest.raises(ImageError, match=r"no images in this folder .*; left out 1 file: \.heic"):
         images_at(tmp_path)

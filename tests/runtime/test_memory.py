@@ -57,7 +57,7 @@ class TestAvailable:
         (tmp_path / "memory.max").write_text("max\n")
         assert (available_memory() or 0) > 500_000
 
-    def test_where_nobody_tells(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_unknown_memory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(memory, "_CONTROL_GROUP", tmp_path)
         monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
         assert available_memory() is None
@@ -90,14 +90,18 @@ class TestCommands:
         "option", ["--batch", "--streams", "--threads", "--calls", "--rounds", "--seconds"]
     )
     @pytest.mark.parametrize("value", ["1000000000", "9" * 400, "9" * 5000])
-    def test_bench_beyond_all_bounds(self, tmp_path: Path, option: str, value: str) -> None:
+    def test_bench_with_numbers_out_of_bounds(
+        self, tmp_path: Path, option: str, value: str
+    ) -> None:
         path = artifacts.frames(tmp_path / "a.onnx")
         result = run("bench", path, option, value)
         assert result.exit_code == 2
         assert option in result.stderr
 
     @pytest.mark.parametrize("value", ["1000000000", "9" * 5000])
-    def test_predict_beyond_all_bounds(self, photo_file: Path, tmp_path: Path, value: str) -> None:
+    def test_predict_with_numbers_out_of_bounds(
+        self, photo_file: Path, tmp_path: Path, value: str
+    ) -> None:
         path = artifacts.frames(tmp_path / "a.onnx")
         result = run("predict", path, photo_file, "-o", tmp_path / "out", "--batch", value)
         assert result.exit_code == 2

@@ -129,7 +129,7 @@ class TestResultsFolder:
             raise OSError("failed")
         assert tmp_path.is_dir()
 
-    def test_none_is_asked_for(self) -> None:
+    def test_no_folder(self) -> None:
         with results_folder(None):
             pass
 

@@ -20,7 +20,7 @@ def words(command: str) -> list[str]:
     return shlex.split(command[1:-1])
 
 
-def test_everything_that_the_manifest_tells(tmp_path: Path) -> None:
+def test_all_options_in_the_manifest(tmp_path: Path) -> None:
     folder = tmp_path / "two words"
     folder.mkdir()
     path = engines.frames(

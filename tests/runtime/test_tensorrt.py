@@ -284,7 +284,7 @@ class TestLifetime:
                 with pytest.raises(BackendError, match=r"^TensorRT failed: the kernel failed$"):
                     segmenter(random_image(4, 4))
 
-    def test_a_lost_gpu_is_said_by_every_call(self, machine: Machine, tmp_path: Path) -> None:
+    def test_every_call_reports_a_lost_gpu(self, machine: Machine, tmp_path: Path) -> None:
         with dsunet_runtime.load(engines.frames(tmp_path / "a.engine")) as segmenter:
             segmenter(random_image(4, 4))
             machine.device.lost = True

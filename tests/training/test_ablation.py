@@ -101,7 +101,7 @@ class TestVariants:
 
 
 class TestAblation:
-    def test_trains_and_judges_all_four(
+    def test_trains_and_evaluates_all_four(
         self, ablation: Ablation, data: Path, encoder_files: EncoderFiles
     ) -> None:
         out, evaluation = ablation

@@ -68,7 +68,7 @@ def test_an_injection_belongs_to_a_preset() -> None:
 
 
 @pytest.mark.parametrize("begun", [True, False])
-def test_an_interruption_says_how_to_go_on(
+def test_an_interruption_names_the_command_that_resumes(
     begun: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(options: TrainingOptions) -> None:

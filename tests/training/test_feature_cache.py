@@ -227,7 +227,7 @@ def test_another_map_is_never_used(one_image: FeatureCache) -> None:
     assert one_image.read(0, FLIPS[1])["map0"].unique().tolist() == [1.0]
 
 
-def test_nothing_to_cache_is_said_at_once(dataset: Path, tmp_path: Path) -> None:
+def test_nothing_to_cache_is_reported_at_once(dataset: Path, tmp_path: Path) -> None:
     files = {"sam2": Path("x"), "cache": tmp_path / "cache"}
     with pytest.raises(TrainingError, match="give only one of them"):
         small_run(dataset, tmp_path / "run", **files)

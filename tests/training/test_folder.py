@@ -55,9 +55,9 @@ def test_an_edit_has_to_be_declared(folder: RunFolder) -> None:
         ("null", "is a NoneType, not an object"),
         ("", "is not JSON"),
         ("\x1b[31m" * 1000, "is not JSON"),
-        ('{"version": 1}', "has version 1, but this dsunet resumes version 2"),
+        ('{"version": 1}', "has version 1, but this dsunet resumes versions 2 and 3"),
         ('{"version": {"a": "%s"}}' % ("b" * 5000), "has version"),
-        ('{"version": 2, "checksum": null}', "it lacks checkpoint_sha256, data, enc"),
+        ('{"version": 3, "checksum": null}', "it lacks checkpoint_sha256, data, enc"),
     ],
 )  # fmt: skip
 def test_other_json_is_refused(folder: RunFolder, text: str, message: str) -> None:

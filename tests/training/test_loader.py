@@ -104,7 +104,7 @@ def test_a_batch_is_no_larger_than_the_data() -> None:
         "unable to write to file </torch_1_2_0>: No space left on device (28)",
     ],
 )
-def test_what_pytorch_says_of_it_is_one_line(
+def test_the_message_of_pytorch_is_one_line(
     message: str, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> Any:

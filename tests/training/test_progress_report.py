@@ -79,7 +79,7 @@ def test_a_terminal_has_one_line_that_fits(columns: int) -> None:
     assert cleared == ""
 
 
-def test_a_run_tells_what_it_does(
+def test_a_run_prints_its_progress(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(stream: TextIO) -> None:

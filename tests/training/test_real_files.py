@@ -69,7 +69,7 @@ def test_validation_resamples_to_masks_of_another_size(
     )  # single levels differ
 
 
-def test_everything_wrong_in_training_and_validation_is_told_at_once(
+def test_all_faults_in_training_and_validation_are_reported_together(
     copied: Path, tmp_path: Path
 ) -> None:
     held_out = Path(shutil.copytree(copied, tmp_path / "held-out"))

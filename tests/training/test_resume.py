@@ -205,7 +205,7 @@ def test_the_scaler_of_fp16_goes_on(tmp_path: Path) -> None:
     assert scales[0]["scale"] == 8
 
 
-def test_other_versions_are_said(dataset: Path, tmp_path: Path, uninterrupted: Path) -> None:
+def test_other_versions_are_reported(dataset: Path, tmp_path: Path, uninterrupted: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(uninterrupted, out)
     folder = RunFolder(out)

@@ -19,7 +19,7 @@ from tests.training.conftest import small_run
 from tests.training.test_resume import at_call
 
 
-def test_a_missing_package_is_said_before_anything_begins(
+def test_a_missing_package_is_reported_before_anything_begins(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:

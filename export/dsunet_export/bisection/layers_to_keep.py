@@ -39,7 +39,7 @@ class LayersToKeep:
     """Largest mean difference of a mask, in levels of 0 to 255, with only the layers that B keeps
     by rule in float32; infinite if logits are not finite."""
     after: float
-    """The same difference with these groups in float32 too."""
+    """Largest mean difference with `groups` in float32 too."""
     trials: int
 
     @property

@@ -178,10 +178,10 @@ def _probe_torch(driver: Driver) -> Torch:
     try:
         import torch
 
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             sees = torch.cuda.is_available()
-        problem = one_line(said[0].message) if said and not sees else None
+        problem = one_line(caught[0].message) if caught and not sees else None
         return Torch(torch.version.cuda, sees, problem)
     except Exception as error:  # a broken package may raise anything
         return Torch(_torch_cuda(), sees_gpu=False, problem=one_line(error))

@@ -1,4 +1,4 @@
-"""Where the input of a timed call is.  Imported by the command line, so imports must stay light."""
+"""Origins of the input of a timed call.  The command line imports this, so imports must be fast."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Origin(enum.StrEnum):
-    """Where the input of a timed call is, and so where its output goes."""
+    """Where a timed call takes its input from and writes its output to."""
 
     DEVICE = "device"
     """From and to tensors in GPU memory, without copies; engines only."""

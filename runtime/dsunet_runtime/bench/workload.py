@@ -58,7 +58,7 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where inputs are, the batch, and the number of streams."""
+    """Origin of the inputs, batch, and number of streams."""
 
     origin: Origin
     batch: int

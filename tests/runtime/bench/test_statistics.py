@@ -23,12 +23,12 @@ def test_rounds_are_compared_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("rounds", [1, 5, 6, 9, 10, 20])
-def test_noise_is_what_a_sign_test_says(rounds: int) -> None:
+def test_noise_is_the_result_of_a_sign_test(rounds: int) -> None:
     for slower in range(rounds + 1):
         times = [2.0] * slower + [0.5] * (rounds - slower)
         expected = binomtest(slower, rounds).pvalue > 0.05
         assert Ratio.of(times, [1.0] * rounds).within_noise == expected
 
 
-def test_equal_rounds_say_nothing() -> None:
+def test_equal_rounds_are_noise() -> None:
     assert Ratio.of([1.0] * 10, [1.0] * 10).within_noise

@@ -54,8 +54,8 @@ class Node:
 
     operator: str
     inputs: Sequence[Tensor]
-    """Without the inputs that the profile omits: constant matrices that ONNX Runtime has prepacked
-    while loading."""
+    """Inputs, except constant matrices that ONNX Runtime prepacked on loading: the profile omits
+    them."""
     outputs: Sequence[Tensor]
 
     @property

@@ -11,7 +11,7 @@ from dsunet_runtime.bench.roofline import ceiling, layer_profile
 from dsunet_runtime.bench.roofline.ceiling import Ceiling, measure_ceiling
 
 
-def test_the_model_is_one_product() -> None:
+def test_the_model_is_one_matmul() -> None:
     model = onnx.load_from_string(ceiling._MATMUL)
     onnx.checker.check_model(model)
     (node,) = model.graph.node

@@ -58,7 +58,7 @@ def test_a_table_for_each_artifact_and_batch(tmp_path: Path) -> None:
     assert (out / "roofline.svg").read_text().count("</svg>") == 5
 
 
-def test_it_has_to_be_asked_for(tmp_path: Path) -> None:
+def test_it_is_optional(tmp_path: Path) -> None:
     path = artifacts.tensors(tmp_path / "a.onnx")
     assert document(run(path, *QUICK, "-o", tmp_path / "out"))["rooflines"] == []
     assert not (tmp_path / "out/roofline.csv").exists()
@@ -103,7 +103,7 @@ class TestEngine:
     def machine(self, rtx_machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
         monkeypatch.setattr(workload, "find", lambda: rtx_machine.cuda)
         monkeypatch.setattr(monitor, "find", lambda: rtx_machine.cuda)
-        monkeypatch.setattr(gpu_ceiling, "build_matmul", lambda *_: a_product())
+        monkeypatch.setattr(gpu_ceiling, "build_matmul", lambda *_: a_matmul())
         return rtx_machine
 
     @pytest.fixture
@@ -134,14 +134,14 @@ class TestEngine:
         assert found["all"]["macs"] == 0
         assert "multiply-adds not counted: a.onnx is not next to the engine" in found["notes"]
 
-    def test_an_engine_that_tells_no_times(self, tmp_path: Path, image: Path) -> None:
+    def test_an_engine_without_times(self, tmp_path: Path, image: Path) -> None:
         path = engines.frames(tmp_path / "a.engine")
         result = run(path, "--image", image, *QUICK, "--roofline")
         found = document(result)
         assert len(found["measurements"]) == 1  # what was measured before is not lost
         assert any("TensorRT reports no layer times" in doubt for doubt in found["doubts"])
 
-    def test_an_engine_that_tells_names_alone(self, tmp_path: Path, image: Path) -> None:
+    def test_an_engine_with_names_only(self, tmp_path: Path, image: Path) -> None:
         plain = [{"Name": layer["Name"], "ms": layer["ms"]} for layer in KERNELS]
         found = roofline(engines.frames(tmp_path / "a.engine", layers=plain), image)
         assert list(found["branches"]) == ["other"]
@@ -163,7 +163,7 @@ def roofline(engine: Path, image: Path) -> dict[str, Any]:
     return dict(one)
 
 
-def a_product() -> bytes:
+def a_matmul() -> bytes:
     """What TensorRT builds, for the fake one."""
     ends = [(SIDE, SIDE)] * 3
     tensors = {name: engines.tensor("INPUT", "float32", [SIDE, SIDE], ends) for name in "ab"}
@@ -173,7 +173,7 @@ def a_product() -> bytes:
 
 
 @pytest.mark.parametrize("compute", Compute)
-def test_tensorrt_for_rtx_builds_the_product(compute: Compute) -> None:
+def test_tensorrt_for_rtx_builds_the_matmul(compute: Compute) -> None:
     """Without a GPU; and its plan holds no weights."""
     trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     plan = gpu_ceiling.build_matmul(trt, log_of(trt), GPU, compute)
