@@ -6,7 +6,7 @@ another one, and the first round is not counted:
 
 loop     one process: reading by OpenCV, and the `step` methods of py_sod_metrics
 single   `score_case` in this process, which shares the normalisation between metrics
-judge    `Scorer` with one process per core, started before; its start-up is reported separately
+evaluate `Scorer` with one process per core, started before; its start-up is reported separately
 
 The results of all three must be identical to the last digit.
 """
@@ -50,7 +50,7 @@ def main() -> None:
             ways: dict[str, Callable[[], Scores]] = {
                 "loop": lambda: loop(cases),
                 "single": lambda: single(cases),
-                "judge": lambda: in_processes(scorer, cases),
+                "evaluate": lambda: in_processes(scorer, cases),
             }
             times: dict[str, list[float]] = {name: [] for name in ways}
             for counted in range(-1, arguments.rounds):
@@ -61,7 +61,7 @@ def main() -> None:
                     found[name] = ways[name]()
                     if counted >= 0:
                         times[name].append(time.perf_counter() - start)
-                if not found["loop"] == found["single"] == found["judge"]:
+                if not found["loop"] == found["single"] == found["evaluate"]:
                     raise SystemExit(f"the figures are not the same: {found}")
 
     for name, seconds in times.items():
@@ -81,7 +81,7 @@ def main() -> None:
                 for name, seconds in times.items()
             },
             "single_over_loop": ratio(times["single"], times["loop"]),
-            "judge_over_loop": ratio(times["judge"], times["loop"]),
+            "evaluate_over_loop": ratio(times["evaluate"], times["loop"]),
         },
     )
 

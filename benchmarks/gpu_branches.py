@@ -42,7 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     gpu = open_device(arguments.device)
     ceiling = measure_ceiling(arguments.device, arguments.side)
-    print(f"{ceiling.macs_per_second / 1e12:.1f} T multiply-adds/s by a {ceiling.product}")
+    print(f"{ceiling.macs_per_second / 1e12:.1f} T multiply-adds/s by a {ceiling.matmul}")
     print(f"{ceiling.bytes_per_second / 1e9:.0f} GB/s by a {ceiling.copy}", flush=True)
     found: dict[str, Any] = {
         "preset": arguments.preset,
@@ -162,7 +162,7 @@ def losses(
         found[str(branch)] = {
             "seconds": taken,
             "macs": counts[branch],
-            "share_of_ceiling": least / taken,
+            "fraction_of_ceiling": least / taken,
             "lost_seconds": taken - least,
         }
     ordered = sorted(found, key=lambda name: (name == "all", -found[name]["lost_seconds"]))

@@ -19,7 +19,7 @@ def measure_ceiling(device: str, side: int) -> Ceiling:
     return Ceiling(
         macs_per_second=side**3 / best(lambda: torch.mm(a, b)),
         bytes_per_second=2 * source.nbytes / best(lambda: target.copy_(source)),
-        product=f"float16 matrix multiplication of {side}×{side} by PyTorch",
+        matmul=f"float16 matrix multiplication of {side}×{side} by PyTorch",
         copy="copy of 512 MiB",
     )
 

@@ -124,7 +124,7 @@ def difference(found: Tensor, expected: Tensor, level: float) -> dict[str, Any]:
         "relative_rms": errors.square().mean().sqrt().item(),
         "largest": errors.abs().max().item(),
         "iou": (ours & theirs).sum().item() / union if union else 1.0,
-        "mask_share": theirs.double().mean().item(),
+        "mask_fraction": theirs.double().mean().item(),
     }
 
 

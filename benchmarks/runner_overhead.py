@@ -94,7 +94,7 @@ def measure(forms: dict[InputForm, Path], schedule: Schedule, calls: int) -> dic
         memory = watch_memory(infer_calls(one, rgb, 1)[1], calls)
     with opened(forms[InputForm.FRAMES]) as one:
         time["frames, batch 1"] = compare(*frame_calls(one, rgb), schedule)
-    return {"bound": {"share": FRACTION, "seconds": SECONDS}, "time": time, "memory": memory}
+    return {"bound": {"fraction": FRACTION, "seconds": SECONDS}, "time": time, "memory": memory}
 
 
 @contextmanager

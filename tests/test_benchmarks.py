@@ -173,7 +173,7 @@ def test_page_of_batches_on_a_gpu(results: Path) -> None:
     document = {
         **CIRCUMSTANCES,
         "preset": "large",
-        "ceiling": {"macs_per_second": 400e12, "product": "product"},
+        "ceiling": {"macs_per_second": 400e12, "matmul": "matmul"},
         "macs": {"torch_eager": 5e12},
         "left_out": {"torch_compiled, batch 8": "no compiler"},
         "batches": [{"batch": 1, "ways": {"torch_eager": times}, "doubts": ["it was hot"]}],

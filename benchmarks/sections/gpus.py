@@ -62,7 +62,7 @@ def gpu_batches(results: Results) -> Section | None:
         ceiling = document["ceiling"]
         section.blocks += [
             f"`{document['preset']}`. The ceiling is {ceiling['macs_per_second'] / 1e12:.0f} T "
-            f"multiply-adds/s, measured by a {ceiling['product']}.",
+            f"multiply-adds/s, measured by a {ceiling['matmul']}.",
             table(["", "batch", "median (range)", "images/s", "of ceiling"], _batch_rows(document)),
             *(f"Not measured: {way}: {why}" for way, why in document["left_out"].items()),
             *(

@@ -58,7 +58,7 @@ def evaluation(results: Results) -> Section | None:
     ways = {
         "loop": "one process, a loop over `py_sod_metrics`",
         "single": "one process, `score_case`",
-        "judge": f"`dsunet evaluate`, {document['workers']} processes",
+        "evaluate": f"`dsunet evaluate`, {document['workers']} processes",
     }
     rows = [
         [

@@ -71,7 +71,7 @@ def test_command(frames: Path, photo: NDArray[np.uint8], tmp_path: Path) -> None
     (found,) = document(result)["rooflines"]
     branches = found["branches"]
     assert list(branches) == [str(branch) for branch in Branch if branch is not Branch.OTHER]
-    assert sum(one["share"] for one in branches.values()) == pytest.approx(1)
+    assert sum(one["fraction"] for one in branches.values()) == pytest.approx(1)
     assert sum(one["macs"] for one in branches.values()) == found["all"]["macs"]
     for name in ("preprocessing", "Hiera", "DINOv2", "wavelet and fusion", "decoder"):
         assert branches[name]["macs"] > 0

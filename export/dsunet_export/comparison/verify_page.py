@@ -54,7 +54,7 @@ def _plots(comparison: ModelComparison) -> str:
     crossing = [mask.flips + mask.disagreement for mask in masks]
     plots = [
         _sorted("mean difference", "levels of 255", [mask.mean for mask in masks]),
-        _sorted("1 − IoU at threshold 0.5", "1 − IoU", [1 - mask.iou_at_half for mask in masks]),
+        _sorted("1 − IoU at threshold 0.5", "1 − IoU", [1 - mask.iou for mask in masks]),
         _sorted("pixels that cross threshold 0.5", "fraction of pixels", crossing),
     ]
     return "\n".join(plots)

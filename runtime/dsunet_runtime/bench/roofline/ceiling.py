@@ -34,7 +34,7 @@ class Ceiling:
     macs_per_second: float
     bytes_per_second: float
     """Bytes read plus bytes written."""
-    product: str
+    matmul: str
     """Description of the computation that was measured."""
     copy: str
     """Description of the copy that was measured."""
@@ -54,7 +54,7 @@ def measure_ceiling(threads: int | None) -> Ceiling:
     return Ceiling(
         macs_per_second=_SIDE**3 / min(repeat(_matmul(threads))),
         bytes_per_second=2 * size / min(repeat(_copy(size, threads or os.cpu_count() or 1))),
-        product=f"float32 matrix multiplication of {_SIDE}×{_SIDE} by ONNX Runtime",
+        matmul=f"float32 matrix multiplication of {_SIDE}×{_SIDE} by ONNX Runtime",
         copy=f"copy of {size >> 20} MiB",
     )
 

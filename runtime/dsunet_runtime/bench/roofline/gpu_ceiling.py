@@ -32,7 +32,7 @@ def measure_gpu_ceiling(trt: Any, device: Device, log: Any, compute: Compute) ->
     return Ceiling(
         macs_per_second=_SIDE**3 / _matmul_seconds(trt, device, log, compute, plan),
         bytes_per_second=2 * _COPY / _copy_seconds(device),
-        product=f"{compute.element_type} matrix multiplication of {_SIDE}×{_SIDE} by TensorRT",
+        matmul=f"{compute.element_type} matrix multiplication of {_SIDE}×{_SIDE} by TensorRT",
         copy=f"copy of {_COPY >> 20} MiB",
     )
 

@@ -21,7 +21,7 @@ def draw(roofline: Roofline) -> list[str]:
         f"{title:{width}}" + "".join(f"{name:>9}" for name in _COLUMNS),
         *(f"{name:{width}}{_cells(roofline, cost)}" for name, cost in rows),
         f"attained: fraction of the roofline, which is {ceiling.macs_per_second / 1e9:.1f} G MAC/s "
-        f"({ceiling.product}) or {ceiling.bytes_per_second / 1e9:.1f} GB/s ({ceiling.copy}), "
+        f"({ceiling.matmul}) or {ceiling.bytes_per_second / 1e9:.1f} GB/s ({ceiling.copy}), "
         "whichever takes longer; caches allow more than 100 %",
         f"sum of the layers {1e3 * layers:.2f} ms, a run without profiler "
         f"{1e3 * roofline.unprofiled:.2f} ms ({layers / roofline.unprofiled - 1:+.1%})",
@@ -55,7 +55,7 @@ def _cells(roofline: Roofline, cost: Cost) -> str:
     found = _figures(roofline, cost)
     seconds = cost.seconds or float("inf")
     return (
-        f"{1e3 * cost.seconds:9.2f}{found['share']:9.1%}"
+        f"{1e3 * cost.seconds:9.2f}{found['fraction']:9.1%}"
         f"{cost.macs / 1e9:9.3f}{cost.macs / 1e9 / seconds:9.1f}"
         f"{cost.bytes / 1e9:9.3f}{cost.bytes / 1e9 / seconds:9.1f}{found['attained']:9.1%}"
     )
@@ -64,6 +64,6 @@ def _cells(roofline: Roofline, cost: Cost) -> str:
 def _figures(roofline: Roofline, cost: Cost) -> dict[str, Any]:
     return {
         **dataclasses.asdict(cost),
-        "share": cost.seconds / roofline.total.seconds,
+        "fraction": cost.seconds / roofline.total.seconds,
         "attained": roofline.attained(cost),
     }

@@ -70,11 +70,11 @@ def test_table(roofline: Roofline) -> None:
 def test_documents(roofline: Roofline) -> None:
     document = as_document(roofline)
     assert document["branches"]["Hiera"]["macs"] == 500_000_000
-    assert document["all"]["share"] == 1
+    assert document["all"]["fraction"] == 1
     assert document["ceiling"]["macs_per_second"] == 100e9
     rows = as_rows(roofline)
     assert [row["branch"] for row in rows] == ["Hiera", "postprocessing"]
-    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert sum(row["fraction"] for row in rows) == pytest.approx(1)
     assert {row["batch"] for row in rows} == {2}
 
 
