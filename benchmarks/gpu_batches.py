@@ -107,7 +107,7 @@ def measure(
         return []
     times, seen = measure_with_monitor(calls, schedule_of(arguments), gpu)
     print_times(times)
-    return [{"batch": batch, "ways": rates(times, batch), **seen}]
+    return [{"batch": batch, "variants": rates(times, batch), **seen}]
 
 
 def make_ways(arguments: argparse.Namespace, found: dict[str, Any]) -> dict[str, Maker]:

@@ -162,7 +162,7 @@ def losses(
         found[str(branch)] = {
             "seconds": taken,
             "macs": counts[branch],
-            "share_of_ceiling": least / taken,
+            "fraction_of_ceiling": least / taken,
             "lost_seconds": taken - least,
         }
     ordered = sorted(found, key=lambda name: (name == "all", -found[name]["lost_seconds"]))

@@ -65,8 +65,8 @@ def measure_with_monitor(
         times = measure_interleaved_calls(calls, schedule)
         readings = monitor.readings
     return times, {
-        "gpu_seen": readings and dataclasses.asdict(readings),
-        "doubts": readings.doubts() if readings else [],
+        "gpu_readings": readings and dataclasses.asdict(readings),
+        "warnings": readings.doubts() if readings else [],
     }
 
 

@@ -216,7 +216,7 @@ def latencies(engine: Path, schedule: Schedule, gpu: Gpu) -> dict[str, Any]:
         name: {**dataclasses.asdict(one.latency), "images_per_s": one.images_per_second}
         for name, one in zip(names, measurements, strict=True)
     }
-    return {"ways": ways, "doubts": doubts}
+    return {"variants": ways, "warnings": doubts}
 
 
 def growth(engine: Path, inferences: int, gpu: Gpu) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def compare(bare: Call, with_runner: Call, schedule: Schedule) -> dict[str, Any]
         "times": {name: summary(seconds) for name, seconds in times.items()},
         "added": summary(added),
         "allowed_s": allowed,
-        "within": within,
+        "within_bound": within,
     }
 
 
@@ -159,7 +159,7 @@ def watch_memory(call: Call, calls: int) -> dict[str, Any]:
         "calls": done,
         "growth_bytes": dict(zip(("resident", "traced"), growth, strict=True)),
         "traced_during_a_call_bytes": peak - now,
-        "seen": dict(zip(("calls", "resident", "traced"), seen.T.tolist(), strict=True)),
+        "measured": dict(zip(("calls", "resident", "traced"), seen.T.tolist(), strict=True)),
     }
 
 

@@ -105,9 +105,9 @@ def test_runner_overhead(forms: dict[InputForm, Path], results: Path) -> None:
     for one in found["time"].values():
         bare, ours = (one["times"][name]["all_s"] for name in ("bare", "segmenter"))
         assert one["added"]["all_s"] == [b - a for a, b in zip(bare, ours, strict=True)]
-        assert one["within"] == (one["added"]["median_s"] <= one["allowed_s"])
+        assert one["within_bound"] == (one["added"]["median_s"] <= one["allowed_s"])
     memory = found["memory"]
-    assert memory["calls"] == memory["seen"]["calls"][-1] == 40
+    assert memory["calls"] == memory["measured"]["calls"][-1] == 40
     # The inputs stacked, 3×16×16 and 3×14×14, and the logits, in float32.
     assert memory["traced_during_a_call_bytes"] > 4 * 3 * (16**2 + 14**2)
     files = page(results)
@@ -159,7 +159,7 @@ def test_page_of_a_gpu(results: Path) -> None:
     ways = importlib.import_module("sections.gpus")._GPU_WAYS
     names = [f"{way}_{precision}" for precision in ("fp32", "fp16") for way in ways]
     times = {name: [0.001 * (index + 1)] * 3 for index, name in enumerate(names)}
-    document = {**CIRCUMSTANCES, "gpu": "RTX 4090", "driver": "580", "doubts": [], "left_out": {}}
+    document = {**CIRCUMSTANCES, "gpu": "RTX 4090", "driver": "580", "warnings": [], "left_out": {}}
     document |= script("gpu").summarise(times)
     results.mkdir()
     (results / "gpu_large.json").write_text(json.dumps(document))
@@ -176,7 +176,7 @@ def test_page_of_batches_on_a_gpu(results: Path) -> None:
         "ceiling": {"macs_per_second": 400e12, "matmul": "matmul"},
         "macs": {"torch_eager": 5e12},
         "left_out": {"torch_compiled, batch 8": "no compiler"},
-        "batches": [{"batch": 1, "ways": {"torch_eager": times}, "doubts": ["it was hot"]}],
+        "batches": [{"batch": 1, "variants": {"torch_eager": times}, "warnings": ["it was hot"]}],
     }
     results.mkdir()
     (results / "gpu_batches_torch.json").write_text(json.dumps(document))

@@ -152,7 +152,7 @@ def test_largest_loss_comes_first() -> None:
     found = losses({"a": 2.0, "all": 7.0, "b": 5.0}, {"a": 10, "b": 30}, ceiling)
     assert [*found] == ["b", "a", "all"]
     assert found["b"]["lost_seconds"] == 2
-    assert found["b"]["share_of_ceiling"] == 0.6
+    assert found["b"]["fraction_of_ceiling"] == 0.6
     assert found["all"]["macs"] == 40
 
 

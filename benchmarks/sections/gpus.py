@@ -30,7 +30,7 @@ def gpu(results: Results) -> Section | None:
                 if (faster := document["ours_over_plain"].get(f"{runner}_{precision}"))
             ]
         section.blocks += [f"Not measured: {line}" for line in document["left_out"].values()]
-        section.blocks += [f"Warning: {line}" for line in document["doubts"]]
+        section.blocks += [f"Warning: {line}" for line in document["warnings"]]
         section.blocks.append(circumstances(document))
     return section if found else None
 
@@ -68,7 +68,7 @@ def gpu_batches(results: Results) -> Section | None:
             *(
                 f"Warning: batch {b['batch']}: {d}"
                 for b in document["batches"]
-                for d in b["doubts"]
+                for d in b["warnings"]
             ),
             circumstances(document),
         ]
@@ -77,7 +77,7 @@ def gpu_batches(results: Results) -> Section | None:
 
 def _batch_rows(document: Document) -> Iterator[list[str]]:
     for one in sorted(document["batches"], key=lambda one: one["batch"]):
-        for way, times in one["ways"].items():
+        for way, times in one["variants"].items():
             reached = document["macs"][way] * times["images_per_s"]
             yield [
                 _BATCH_WAYS[way],
@@ -165,6 +165,6 @@ def _measured(document: Document) -> Iterator[str]:
                 ["", "median", "images/s"],
                 [
                     [name, duration(way["median"]), f"{way['images_per_s']:.1f}"]
-                    for name, way in one["latency"]["ways"].items()
+                    for name, way in one["latency"]["variants"].items()
                 ],
             )

@@ -29,7 +29,7 @@ def memory(found: Mapping[str, Document]) -> str | None:
     """Plot the resident memory of a process over calls, one plot per preset."""
     plots = []
     for preset, document in found.items():
-        seen = document["memory"]["seen"]
+        seen = document["memory"]["measured"]
         megabytes = [size / 1e6 for size in seen["resident"]]
         lines = {"resident memory": list(zip(seen["calls"], megabytes, strict=True))}
         across = Axis.to(max(1, *seen["calls"]), "calls")

@@ -31,7 +31,7 @@ def runner_overhead(results: Results) -> Section | None:
                         timing(one["times"]["segmenter"]),
                         timing(one["added"]),
                         duration(one["allowed_s"]),
-                        "within" if one["within"] else "**over**",
+                        "within" if one["within_bound"] else "**over**",
                     ]
                     for form, one in document["time"].items()
                 ],

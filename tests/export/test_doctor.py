@@ -38,7 +38,7 @@ class TestThisMachine:
             assert package["state"] in ("loads", "installed")
 
     def test_what_the_tests_do_is_possible(self) -> None:
-        jobs = json.loads(doctor("--json"))["jobs"]
+        jobs = json.loads(doctor("--json"))["tasks"]
         assert tuple(jobs) == JOBS
         done = ("load_checkpoints", "train", "evaluate_masks", "export_onnx", "run_onnx_cpu")
         for name in done:
@@ -60,7 +60,7 @@ class TestThisMachine:
             problem = str(error)
         assert document["driver"]["problem"] == problem
         assert [gpu["name"] for gpu in document["gpus"]] == gpus
-        assert gpus or not document["jobs"]["run_engine_rtx"]["possible"]
+        assert gpus or not document["tasks"]["run_engine_rtx"]["possible"]
 
     def test_tensorrt_for_rtx(self) -> None:
         trt = pytest.importorskip("tensorrt_rtx")
@@ -70,7 +70,7 @@ class TestThisMachine:
             assert (number in known) == hasattr(
                 trt.ComputeCapability, f"SM{number.replace('.', '')}"
             )
-        assert document["jobs"]["build_rtx"]["possible"]
+        assert document["tasks"]["build_rtx"]["possible"]
 
     def test_torch_is_not_loaded_without_a_driver(self) -> None:
         if nvml.driver_version() is not None:
@@ -114,7 +114,7 @@ class TestBaseDependencies:
         assert (done.returncode, done.stderr) == (0, "")
         document = json.loads(done.stdout)
         assert {package["state"] for package in document["packages"].values()} == {"missing"}
-        assert not any(job["possible"] for job in document["jobs"].values())
+        assert not any(job["possible"] for job in document["tasks"].values())
         assert (document["providers"], document["tensorrt"], document["torch"]) == ({}, {}, None)
 
     def test_table_names_every_command(self, site: Path) -> None:

@@ -61,7 +61,7 @@ class TestLooking:
         monkeypatch.setattr(machine_module, "find", find)
         document = json.loads(doctor("--json"))
         assert document["driver"]["problem"] == "libcuda is of another architecture"
-        assert not document["jobs"]["run_engine_rtx"]["possible"]
+        assert not document["tasks"]["run_engine_rtx"]["possible"]
 
 
 class TestProviders:

@@ -59,7 +59,7 @@ class TestTable:
         again = json.loads(json.dumps(document))
         assert set(again) == {
             "python", "platform", "driver", "gpus", "packages", "onnxruntimes", "providers",
-            "tensorrt", "torch", "jobs",
+            "tensorrt", "torch", "tasks",
         }  # fmt: skip
         assert again["packages"]["tensorrt"]["state"] == "broken"
         assert again["gpus"][0]["memory"] == 24 << 30

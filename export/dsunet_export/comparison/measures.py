@@ -42,7 +42,7 @@ class MaskDifference:
     """Largest difference, in levels of 0 to 255."""
     mean: float
     """Mean difference, in levels of 0 to 255."""
-    iou_at_half: float
+    iou: float
     """Intersection over union at threshold 0.5."""
     flips: float
     """Fraction of the pixels that cross threshold 0.5 and are within `NEAR` of it in both."""
@@ -81,7 +81,7 @@ def compare_masks(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> MaskDifference:
     return MaskDifference(
         largest=float(differences.max()),
         mean=float(differences.mean()),
-        iou_at_half=float(np.count_nonzero(inside & found) / union) if union else 1.0,
+        iou=float(np.count_nonzero(inside & found) / union) if union else 1.0,
         flips=float((crossing & near).mean()),
         disagreement=float((crossing & ~near).mean()),
         s_measure=None if math.isnan(s_measure) else s_measure,

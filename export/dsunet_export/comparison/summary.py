@@ -14,11 +14,11 @@ from dsunet_export.comparison.layers import GraphComparison
 from dsunet_export.comparison.measures import MaskDifference, TensorDifference
 
 PERCENTILES = (50, 90, 99)
-GROWS_BETTER = frozenset({"cosine", "iou_at_half", "s_measure"})
+GROWS_BETTER = frozenset({"cosine", "iou", "s_measure"})
 """Measures for which higher is better; for all others lower is."""
 
 
-_TITLES = {"iou_at_half": "IoU at 0.5", "s_measure": "S-measure"}
+_TITLES = {"iou": "IoU at 0.5", "s_measure": "S-measure"}
 
 
 def measure_title(output: str, measure: str) -> str:

@@ -50,7 +50,7 @@ def _plots(comparison: ModelComparison) -> list[str]:
     crossing = [mask.flips + mask.disagreement for mask in masks]
     return [
         _sorted("mean difference", "levels of 255", [mask.mean for mask in masks]),
-        _sorted("1 − IoU at threshold 0.5", "1 − IoU", [1 - mask.iou_at_half for mask in masks]),
+        _sorted("1 − IoU at threshold 0.5", "1 − IoU", [1 - mask.iou for mask in masks]),
         _sorted("pixels that cross threshold 0.5", "fraction of pixels", crossing),
     ]
 

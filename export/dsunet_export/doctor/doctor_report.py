@@ -20,7 +20,7 @@ Row = tuple[str, str, str]
 """Title, short value, description."""
 
 
-def as_document(machine: Machine, jobs: tuple[Task, ...]) -> dict[str, Any]:
+def as_document(machine: Machine, tasks: tuple[Task, ...]) -> dict[str, Any]:
     """Convert the report to JSON values.  Sizes are in bytes; null means unknown."""
     torch = machine.torch
     return {
@@ -60,7 +60,7 @@ def as_document(machine: Machine, jobs: tuple[Task, ...]) -> dict[str, Any]:
         },
         "torch": torch
         and {"cuda": torch.cuda, "sees_gpu": torch.sees_gpu, "problem": torch.problem},
-        "jobs": {
+        "tasks": {
             task.name: {
                 "possible": task.possible,
                 "needs": [
@@ -69,20 +69,20 @@ def as_document(machine: Machine, jobs: tuple[Task, ...]) -> dict[str, Any]:
                 ],
                 "remark": task.remark,
             }
-            for task in jobs
+            for task in tasks
         },
     }
 
 
-def as_table(machine: Machine, jobs: tuple[Task, ...]) -> str:
+def as_table(machine: Machine, tasks: tuple[Task, ...]) -> str:
     """Format the report in lines of at most 100 columns; commands are not wrapped."""
     lines = ["This machine"]
     for row in _here(machine):
         lines += _wrap(row)
     lines += ["", "Tasks and their requirements"]
-    for task in jobs:
+    for task in tasks:
         lines += _wrap(_describe(task))
-    remedies = _by_remedy(jobs)
+    remedies = _by_remedy(tasks)
     if remedies:
         lines += ["", "Missing, with the remedy"]
     for remedy, reasons in remedies.items():
@@ -157,10 +157,10 @@ def _describe(task: Task) -> Row:
     return task.title, "no", f"{words}; missing: {lacks}"
 
 
-def _by_remedy(jobs: tuple[Task, ...]) -> dict[str, list[str]]:
+def _by_remedy(tasks: tuple[Task, ...]) -> dict[str, list[str]]:
     """Group everything that is missing by its remedy; one command often fixes several."""
     remedies: dict[str, list[str]] = {}
-    for need in (need for task in jobs for need in task.needs):
+    for need in (need for task in tasks for need in task.needs):
         if need.missing is not None and need.remedy is not None:
             reasons = remedies.setdefault(need.remedy, [])
             if need.missing not in reasons:

@@ -84,7 +84,7 @@ def as_document(results: BenchResults) -> dict[str, Any]:
         "rooflines": [roofline_table.as_document(one) for one in results.rooflines],
         "gpu": results.gpu_readings and dataclasses.asdict(results.gpu_readings),
         "host_growth": results.host_growth,
-        "doubts": list(results.doubts),
+        "warnings": list(results.doubts),
     }
 
 

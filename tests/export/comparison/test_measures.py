@@ -49,13 +49,13 @@ class TestMasks:
         mask = np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
         found = compare_masks(mask, mask)
         assert (found.largest, found.mean, found.flips, found.disagreement) == (0, 0, 0, 0)
-        assert found.iou_at_half == 1
+        assert found.iou == 1
         assert found.s_measure == pytest.approx(1)
 
     def test_iou_against_scikit_learn(self) -> None:
         a, b = np.random.default_rng(0).integers(0, 256, (2, 20, 30), dtype=np.uint8)
         expected = jaccard_score((a > 127).ravel(), (b > 127).ravel())
-        assert compare_masks(a, b).iou_at_half == pytest.approx(expected)
+        assert compare_masks(a, b).iou == pytest.approx(expected)
 
     def test_flips_are_not_disagreement(self) -> None:
         a = np.full((10, 10), 250, np.uint8)
@@ -70,7 +70,7 @@ class TestMasks:
 
     def test_without_an_object(self) -> None:
         empty = np.zeros((10, 10), np.uint8)
-        assert compare_masks(empty, empty).iou_at_half == 1
+        assert compare_masks(empty, empty).iou == 1
         full = np.full((10, 10), 255, np.uint8)
         found = compare_masks(empty, full)
-        assert (found.iou_at_half, found.mean, found.disagreement) == (0, 255, 1)
+        assert (found.iou, found.mean, found.disagreement) == (0, 255, 1)
