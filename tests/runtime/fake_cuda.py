@@ -60,11 +60,11 @@ class Hold:
 
 
 class FakeCuda(Cuda):
-    def __init__(self, *gpus: Gpu) -> None:
+    def __init__(self, *gpus: Gpu, interleaved: bool = False) -> None:
         self._gpus = gpus or (GPU,)
         self.devices: list[FakeDevice] = []
         self.captures = True
-        self.interleaved = False
+        self._interleaved = interleaved
 
     def version(self) -> str:
         return "13.0"
@@ -77,15 +77,15 @@ class FakeCuda(Cuda):
             if device.gpu == gpu and not device.closed:  # there is one primary context
                 device.retained += 1
                 return device
-        self.devices.append(FakeDevice(gpu, self.captures, self.interleaved))
+        self.devices.append(FakeDevice(gpu, self.captures, self._interleaved))
         return self.devices[-1]
 
 
 class FakeDevice(Device):
-    def __init__(self, gpu: Gpu, captures: bool = True, interleaved: bool = False) -> None:
+    def __init__(self, gpu: Gpu, captures: bool, interleaved: bool) -> None:
         self.gpu = gpu
         self.captures = captures
-        self.interleaved = interleaved
+        self._interleaved = interleaved
         self.retained = 1
         self.closed = False
         self.lost = False
@@ -211,7 +211,7 @@ class FakeDevice(Device):
         """Do what must be done, or more, until a stream has come to a mark."""
         with self.lock:
             while not mark.done:
-                if self.interleaved:
+                if self._interleaved:
                     progress = [self._step(stream) for stream in list(self.work)]
                     assert any(progress), "deadlock"
                 elif not self._step(mark.stream):

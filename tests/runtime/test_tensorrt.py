@@ -18,7 +18,7 @@ from dsunet_runtime import BackendError, ImageError, Segmenter
 from dsunet_runtime.cli import app
 from dsunet_runtime.flavor import Flavor
 from tests.runtime import artifacts, engines
-from tests.runtime.conftest import Machine
+from tests.runtime.conftest import IN_BOTH_ORDERS, Machine
 from tests.runtime.fake_tensorrt import CudaGraphStrategy, Severity
 from tests.runtime.test_segmenter import (
     assert_masks_close,
@@ -29,10 +29,11 @@ from tests.runtime.test_segmenter import (
 LENT = ["cache", "configuration", "context", "engine", "runtime"]
 
 
-@pytest.fixture(params=[False, True], ids=["lazy", "interleaved"])
-def machine(request: pytest.FixtureRequest, rtx_machine: Machine) -> Machine:
-    """With both orders in which the fake GPU does what it may."""
-    rtx_machine.cuda.interleaved = request.param
+pytestmark = IN_BOTH_ORDERS
+
+
+@pytest.fixture
+def machine(rtx_machine: Machine) -> Machine:
     return rtx_machine
 
 
