@@ -110,8 +110,6 @@ class FakeDevice(Device):
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        if self.closed:
-            raise failure("push", "the context is released")
         self._thread.depth = self._depth + 1
         try:
             yield
@@ -185,13 +183,11 @@ class FakeDevice(Device):
             if stream in self.recordings:
                 self.recordings[stream].append(work)
             else:
-                self._queue(stream).append(work)
+                self.work[stream].append(work)
 
     @contextmanager
     def capture(self, stream: Stream) -> Iterator[Capture]:
         self.need_context()
-        if not self.captures:
-            raise failure("capture", "not here")
         capture = Capture()
         self.recordings[stream.handle] = work = []
         try:
@@ -215,7 +211,7 @@ class FakeDevice(Device):
                     progress = [self._step(stream) for stream in list(self.work)]
                     assert any(progress), "deadlock"
                 elif not self._step(mark.stream):
-                    self.carry_out(self._queue(mark.stream)[0].mark)  # type: ignore[union-attr]
+                    self.carry_out(self.work[mark.stream][0].mark)  # type: ignore[union-attr]
 
     def drain(self, stream: int) -> None:
         """Do all that a stream holds."""
@@ -224,16 +220,11 @@ class FakeDevice(Device):
 
     def _step(self, stream: int) -> bool:
         """Do the next piece of work, if there is any and it need not wait."""
-        queue = self._queue(stream)
+        queue = self.work[stream]
         if not queue or (isinstance(queue[0], Hold) and not queue[0].mark.done):
             return False
         queue.popleft()()
         return True
-
-    def _queue(self, stream: int) -> deque[Work]:
-        if stream not in self.work:
-            raise failure("stream", "invalid handle")
-        return self.work[stream]
 
     def close(self) -> None:
         self.retained -= 1
