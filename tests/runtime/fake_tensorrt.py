@@ -290,11 +290,11 @@ class Context:
         """How often a run was put into a stream that was being captured."""
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        low, _, high = self._engine.tensors[name]["profile"]
-        fits = all(a <= size <= b for a, size, b in zip(low, shape, high, strict=True))
-        if fits:
-            self._shapes[name] = tuple(shape)
-        return fits
+        if "set_input_shape" in self._engine.trt.fails:
+            self._engine.log.log(Severity.ERROR, "the shape\nfailed")
+            return False
+        self._shapes[name] = tuple(shape)
+        return True
 
     @property
     def shapes_are_set(self) -> bool:
