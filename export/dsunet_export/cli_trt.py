@@ -188,7 +188,7 @@ def trt(
 
     with as_wrong_usage(ExportError):
         check_engine_output(output)
-        requested = parse_hardware(gpu, compute_capability)
+        hardware = parse_hardware(gpu, compute_capability)
         ranges = Ranges(
             None if batch is None else parse_batch(batch),
             None if size is None else parse_size(size),
@@ -204,7 +204,7 @@ def trt(
     )
     read_graph_manifest(graph)  # fails before TensorRT is loaded
     only = None if flavor is FlavorOption.AUTO else Flavor(flavor.value)
-    target = choose(only, requested, options)
+    target = choose(only, hardware, options)
     numbers = ", ".join(target.compute_capabilities)
     print(f"{title(target.flavor)} ({target.reason}), for {numbers}", file=sys.stderr)
     manifest = build_engine(graph, output, target, options, print_step)

@@ -65,7 +65,16 @@ class Machine:
         return context
 
 
+IN_BOTH_ORDERS = pytest.mark.parametrize("interleaved", [False, True], ids=["lazy", "interleaved"])
+"""For tests of order: both ways in which the fake GPU puts off its work."""
+
+
 @pytest.fixture
-def rtx_machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+def interleaved() -> bool:
+    return False
+
+
+@pytest.fixture
+def rtx_machine(interleaved: bool, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine with a GeForce RTX 4090 and TensorRT for RTX, both fake."""
-    return Machine(FakeCuda(), monkeypatch)
+    return Machine(FakeCuda(interleaved=interleaved), monkeypatch)

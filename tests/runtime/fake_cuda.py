@@ -60,11 +60,11 @@ class Hold:
 
 
 class FakeCuda(Cuda):
-    def __init__(self, *gpus: Gpu) -> None:
+    def __init__(self, *gpus: Gpu, interleaved: bool = False) -> None:
         self._gpus = gpus or (GPU,)
         self.devices: list[FakeDevice] = []
         self.captures = True
-        self.interleaved = False
+        self._interleaved = interleaved
 
     def version(self) -> str:
         return "13.0"
@@ -77,15 +77,15 @@ class FakeCuda(Cuda):
             if device.gpu == gpu and not device.closed:  # there is one primary context
                 device.retained += 1
                 return device
-        self.devices.append(FakeDevice(gpu, self.captures, self.interleaved))
+        self.devices.append(FakeDevice(gpu, self.captures, self._interleaved))
         return self.devices[-1]
 
 
 class FakeDevice(Device):
-    def __init__(self, gpu: Gpu, captures: bool = True, interleaved: bool = False) -> None:
+    def __init__(self, gpu: Gpu, captures: bool, interleaved: bool) -> None:
         self.gpu = gpu
         self.captures = captures
-        self.interleaved = interleaved
+        self._interleaved = interleaved
         self.retained = 1
         self.closed = False
         self.lost = False
@@ -110,8 +110,6 @@ class FakeDevice(Device):
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        if self.closed:
-            raise failure("push", "the context is released")
         self._thread.depth = self._depth + 1
         try:
             yield
@@ -185,13 +183,11 @@ class FakeDevice(Device):
             if stream in self.recordings:
                 self.recordings[stream].append(work)
             else:
-                self._queue(stream).append(work)
+                self.work[stream].append(work)
 
     @contextmanager
     def capture(self, stream: Stream) -> Iterator[Capture]:
         self.need_context()
-        if not self.captures:
-            raise failure("capture", "not here")
         capture = Capture()
         self.recordings[stream.handle] = work = []
         try:
@@ -211,11 +207,11 @@ class FakeDevice(Device):
         """Do what must be done, or more, until a stream has come to a mark."""
         with self.lock:
             while not mark.done:
-                if self.interleaved:
+                if self._interleaved:
                     progress = [self._step(stream) for stream in list(self.work)]
                     assert any(progress), "deadlock"
                 elif not self._step(mark.stream):
-                    self.carry_out(self._queue(mark.stream)[0].mark)  # type: ignore[union-attr]
+                    self.carry_out(self.work[mark.stream][0].mark)  # type: ignore[union-attr]
 
     def drain(self, stream: int) -> None:
         """Do all that a stream holds."""
@@ -224,16 +220,11 @@ class FakeDevice(Device):
 
     def _step(self, stream: int) -> bool:
         """Do the next piece of work, if there is any and it need not wait."""
-        queue = self._queue(stream)
+        queue = self.work[stream]
         if not queue or (isinstance(queue[0], Hold) and not queue[0].mark.done):
             return False
         queue.popleft()()
         return True
-
-    def _queue(self, stream: int) -> deque[Work]:
-        if stream not in self.work:
-            raise failure("stream", "invalid handle")
-        return self.work[stream]
 
     def close(self) -> None:
         self.retained -= 1

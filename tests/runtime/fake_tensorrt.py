@@ -33,10 +33,6 @@ class Severity(enum.IntEnum):
 
 class ILogger:
     INTERNAL_ERROR, ERROR, INFO = Severity
-    Severity = Severity
-
-    def log(self, severity: Severity, message: str) -> None:
-        raise NotImplementedError
 
 
 class EngineValidity(enum.Enum):
@@ -56,8 +52,7 @@ class LayerInformationFormat(enum.Enum):
 
 
 class IProfiler:
-    def report_layer_time(self, layer_name: str, ms: float) -> None:
-        raise NotImplementedError
+    pass
 
 
 class TensorIOMode(enum.Enum):
@@ -115,17 +110,10 @@ class FakeTensorRT(types.ModuleType):
         self.__version__ = version
         self.cuda = cuda
         self.rtx = rtx
-        self.ILogger = ILogger
-        self.IProfiler = IProfiler
-        self.LayerInformationFormat = LayerInformationFormat
-        self.TensorIOMode = TensorIOMode
-        self.Refitter = Refitter
-        self.OnnxParserRefitter = OnnxParserRefitter
-        if rtx:
-            self.EngineValidity = EngineValidity
-            self.EngineInvalidityDiagnostics = EngineInvalidityDiagnostics
-            self.CudaGraphStrategy = CudaGraphStrategy
-            self.ComputeCapability = ComputeCapability
+        of_both = (ILogger, IProfiler, LayerInformationFormat, OnnxParserRefitter, Refitter)
+        of_rtx = (ComputeCapability, CudaGraphStrategy, EngineInvalidityDiagnostics, EngineValidity)
+        for one in (*of_both, TensorIOMode, *(of_rtx if rtx else ())):
+            setattr(self, one.__name__, one)
         self.log: Any = None
         self.engines: list[Engine] = []
         self.diagnostics = 0
@@ -293,7 +281,7 @@ class Context:
         self._device = engine.trt.device
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
-        self.profiler: IProfiler | None = None
+        self.profiler: Any = None
         self._intermediate: dict[str, NDArray[np.float32]] | None = None
         self._warm: tuple[tuple[str, tuple[int, ...]], ...] | None = None
         self.enqueued: list[tuple[int, int]] = []
@@ -302,13 +290,11 @@ class Context:
         """How often a run was put into a stream that was being captured."""
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        low, _, high = self._engine.tensors[name]["profile"]
-        fits = all(a <= size <= b for a, size, b in zip(low, shape, high, strict=True))
-        if fits:
-            self._shapes[name] = tuple(shape)
-        else:
-            self._engine.log.log(Severity.ERROR, "the profile does not have this shape")
-        return fits
+        if "set_input_shape" in self._engine.trt.fails:
+            self._engine.log.log(Severity.ERROR, "the shape\nfailed")
+            return False
+        self._shapes[name] = tuple(shape)
+        return True
 
     @property
     def shapes_are_set(self) -> bool:

@@ -19,24 +19,26 @@ from dsunet_runtime.backends.tensorrt import dlpack
 from dsunet_runtime.backends.tensorrt.device_tensors import stream_handle
 from dsunet_runtime.flavor import Flavor
 from tests.runtime import artifacts, engines
-from tests.runtime.conftest import Machine
+from tests.runtime.conftest import IN_BOTH_ORDERS, Machine
 from tests.runtime.device_memory import Caller, Interface, Packed, strides_of
 from tests.runtime.fake_cuda import DEFAULT_STREAMS, POISON, FakeEvent
 from tests.runtime.test_segmenter import random_image
 
 
-@pytest.fixture(params=[False, True], ids=["lazy", "interleaved"])
-def machine(request: pytest.FixtureRequest, rtx_machine: Machine) -> Machine:
-    rtx_machine.cuda.interleaved = request.param
+@pytest.fixture
+def machine(rtx_machine: Machine) -> Machine:
     return rtx_machine
 
 
-@pytest.fixture(params=Flavor)
-def segmenter(
-    request: pytest.FixtureRequest, machine: Machine, tmp_path: Path
-) -> Iterator[Segmenter]:
-    machine.use(request.param)
-    path = engines.frames(tmp_path / "a.engine", flavor=request.param)
+@pytest.fixture
+def flavor() -> Flavor:
+    return Flavor.RTX
+
+
+@pytest.fixture
+def segmenter(flavor: Flavor, machine: Machine, tmp_path: Path) -> Iterator[Segmenter]:
+    machine.use(flavor)
+    path = engines.frames(tmp_path / "a.engine", flavor=flavor)
     with dsunet_runtime.load(path) as segmenter:
         yield segmenter
 
@@ -62,6 +64,8 @@ def frames(seed: int = 0, count: int = 2) -> NDArray[np.uint8]:
     return np.stack([random_image(6, 5, count * seed + i) for i in range(count)])
 
 
+@IN_BOTH_ORDERS
+@pytest.mark.parametrize("flavor", Flavor)
 class TestOrder:
     @pytest.mark.parametrize("default", [None, *DEFAULT_STREAMS])
     def test_enqueues_and_does_not_wait(
@@ -200,6 +204,7 @@ class TestOrder:
         np.testing.assert_array_equal(caller.read(mask), artifacts.expected_frames_mask(frames()))
 
 
+@IN_BOTH_ORDERS
 def test_two_inputs(machine: Machine, tmp_path: Path) -> None:
     with dsunet_runtime.load(engines.tensors(tmp_path / "a.engine")) as segmenter:
         caller = Caller(machine)

@@ -18,7 +18,7 @@ from dsunet_runtime import BackendError, ImageError, Segmenter
 from dsunet_runtime.cli import app
 from dsunet_runtime.flavor import Flavor
 from tests.runtime import artifacts, engines
-from tests.runtime.conftest import Machine
+from tests.runtime.conftest import IN_BOTH_ORDERS, Machine
 from tests.runtime.fake_tensorrt import CudaGraphStrategy, Severity
 from tests.runtime.test_segmenter import (
     assert_masks_close,
@@ -29,10 +29,11 @@ from tests.runtime.test_segmenter import (
 LENT = ["cache", "configuration", "context", "engine", "runtime"]
 
 
-@pytest.fixture(params=[False, True], ids=["lazy", "interleaved"])
-def machine(request: pytest.FixtureRequest, rtx_machine: Machine) -> Machine:
-    """With both orders in which the fake GPU does what it may."""
-    rtx_machine.cuda.interleaved = request.param
+pytestmark = IN_BOTH_ORDERS
+
+
+@pytest.fixture
+def machine(rtx_machine: Machine) -> Machine:
     return rtx_machine
 
 
@@ -147,13 +148,19 @@ class TestHostPath:
         with pytest.raises(ImageError, match=message):
             segmenter(random_image(3, 65))
 
-    def test_failure_while_computing(self, machine: Machine, segmenter: Segmenter) -> None:
+    @pytest.mark.parametrize(
+        ("call", "what"), [("set_input_shape", "shape"), ("execute", "kernel")]
+    )
+    def test_failure_while_computing(
+        self, machine: Machine, segmenter: Segmenter, call: str, what: str
+    ) -> None:
         images = [random_image(4, 4, seed) for seed in range(9)]
-        machine.trt.fails = {"execute"}
+        machine.trt.fails = {call}
         for _ in range(3):
-            with pytest.raises(BackendError, match=r"^TensorRT failed: the kernel failed$"):
+            with pytest.raises(BackendError, match=rf"^TensorRT failed: the {what} failed$"):
                 segmenter.batch(images)
         machine.trt.fails = set()
+        assert_masks(images, segmenter.batch(images))
         # Larger: so what the failed ones had is freed.
         images = [random_image(9, 9, seed) for seed in range(9)]
         assert_masks(images, segmenter.batch(images))
@@ -161,12 +168,13 @@ class TestHostPath:
     def test_not_enough_memory(self, machine: Machine, tmp_path: Path) -> None:
         side = (1, 64, 1 << 20)
         path = engines.frames(tmp_path / "a.engine", height=side, width=side)
+        image = random_image(4, 4)
         with dsunet_runtime.load(path) as segmenter:
+            assert_masks([image], [segmenter(image)])
             huge = np.broadcast_to(np.uint8(0), (1, 1 << 18, 1 << 17, 3))
             with pytest.raises(BackendError, match="not enough free GPU memory"):
                 segmenter._open().infer({"image": huge})
-            image = random_image(4, 4)
-            assert_masks([image], [segmenter(image)])
+            assert_masks([image] * 3, [segmenter(image) for _ in range(3)])
 
     def test_predict(self, machine: Machine, tmp_path: Path) -> None:
         path = engines.frames(tmp_path / "a.engine")
