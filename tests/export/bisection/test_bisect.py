@@ -6,19 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import dsunet_runtime
-from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
 from dsunet.scenes import write_scenes
 from dsunet_export.bisection.groups import Group, group_of
 from dsunet_export.bisection.layers_to_keep import LayersToKeep, find_layers_to_keep
 from dsunet_export.errors import ExportError
-from dsunet_export.onnx import export_onnx
-from dsunet_export.options import ExportOptions, WeightsOrigin, read_patterns
+from dsunet_export.options import read_patterns
 from dsunet_export.probes import Probe, load_probes
 from tests.export.bisection.faults import (
     Plant,
+    amplification,
     convert,
     overflow,
     plant,
@@ -49,16 +47,10 @@ and they would move no mask."""
 
 
 @pytest.fixture(scope="module")
-def listening(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demonstration checkpoint with what DINOv2 adds made a thousand times as large."""
-    checkpoint = demonstration_checkpoint()
-    model = load_model(checkpoint)
-    with torch.no_grad():
-        model.get_parameter("inject.3.wavelet.norm.weight").mul_(1000)
+def listening(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`trained` with what DINOv2 adds made a thousand times as large."""
     path = tmp_path_factory.mktemp("listening") / "nano.onnx"
-    origin = WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
-    export_onnx(model, origin, path, ExportOptions(verify=False), lambda step, seconds: None)
-    return path
+    return plant(trained, path, (amplification, "inject.3.wavelet"))
 
 
 @pytest.fixture(scope="module")
