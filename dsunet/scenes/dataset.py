@@ -52,9 +52,7 @@ class Recipe:
         return make_scene(int(rng.integers(2**63)), shape, self.kind(index), self.sources)
 
     def kind(self, index: int) -> Kind:
-        """The kind of scene `index`: empty ones are evenly distributed, and among the others
-        camouflaged ones.
-        """
+        """The kind of scene `index`; empty and camouflaged ones are evenly distributed."""
         before = int(index * self.empty)
         if int((index + 1) * self.empty) > before:
             return Kind.EMPTY

@@ -17,13 +17,13 @@ from dsunet.scenes.wardrobes import Wardrobe
 
 @dataclass(frozen=True, slots=True)
 class PlacedPart:
-    """A part in the image: its coverage H×W, 0 to 1, its material, and whether it is flat on the
-    parts before it.
-    """
+    """A part in the image."""
 
     coverage: Field
+    """H×W, 0 to 1."""
     material: Material
     flat: bool
+    """Whether it lies flat on the parts before it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,9 @@ def test_what_a_composite_is(salient: list[Scene], camouflaged: list[Scene]) -> 
 
 
 def test_the_mask_is_where_the_cutout_is(salient: list[Scene]) -> None:
-    """Red and yellow are inside the mask, eroded, and not outside of it, dilated: whatever light,
-    shadow and camera do.  One camera in twenty takes grey pictures.
+    """Red and yellow are inside the mask, eroded, and not outside of it, dilated.
+
+    Light, shadow and camera effects do not change that; one camera in twenty takes grey images.
     """
     differences = []
     for scene in salient:

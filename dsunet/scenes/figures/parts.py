@@ -20,8 +20,9 @@ class Stuff(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Polygons of one material.  A detail is painted only where earlier parts are; a hole removes
-    from them.
+    """Polygons of one material.
+
+    A detail is painted only where earlier parts are; a hole removes from them.
     """
 
     polygons: list[Points]
