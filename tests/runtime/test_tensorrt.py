@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import dsunet_runtime
 from dsunet_runtime import BackendError, ImageError, Segmenter
+from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.cli import app
 from dsunet_runtime.flavor import Flavor
 from tests.runtime import artifacts, engines
@@ -269,6 +270,7 @@ class TestLifetime:
     def test_loading_that_fails_leaves_nothing(
         self, machine: Machine, tmp_path: Path, call: str
     ) -> None:
+        log_of(machine.trt).log(Severity.ERROR, "something else")
         machine.trt.fails = {call}
         with pytest.raises(BackendError, match=r"a\.engine: TensorRT cannot .*: (magicTag|out of)"):
             dsunet_runtime.load(engines.frames(tmp_path / "a.engine"))
