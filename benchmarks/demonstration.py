@@ -22,9 +22,12 @@ import skimage.data
 from common import write
 
 from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
+from dsunet.data.layouts import Split, locate
+from dsunet.data.pairs import find_pairs
 from dsunet.evaluation.evaluate import evaluate_models
 from dsunet.evaluation.metrics import summarize
 from dsunet.evaluation.predictors import TorchPredictor, open_predictor
+from dsunet.evaluation.reliance import Encoder, Replacement, s_measure_without
 from dsunet.evaluation.results import Result
 from dsunet.evaluation.scorer import ScoredMask, Scorer
 from dsunet.evaluation.table import draw
@@ -72,6 +75,7 @@ def main() -> None:
             sys.stderr,
         )
         kinds = camouflaged(folder / "scenes")
+        without = reliance(checkpoint, folder / "scenes")
         draw_scenes(evaluation.results[0].scored)
     draw_photographs(checkpoint)
     print(draw([evaluation]))
@@ -82,6 +86,7 @@ def main() -> None:
             "scenes": SCENES,
             "seed": SEED,
             "calibration": CALIBRATION,
+            "s_measure_without": without,
             "results": {
                 result.model: scores_by_kind(result, kinds) for result in evaluation.results
             },
@@ -96,6 +101,19 @@ def export(checkpoint: Path, folder: Path, precision: ExportPrecision) -> Path:
     options = ExportOptions(precision=precision, images=images)
     export_onnx(load_model(checkpoint), origin, output, options, lambda step, seconds: None)
     return output
+
+
+def reliance(checkpoint: Path, scenes: Path) -> dict[str, float]:
+    """The S-measure with the maps of an encoder replaced, by encoder and replacement."""
+    model, pairs = load_model(checkpoint), find_pairs(*locate(scenes, Split.TEST)).pairs
+    found = {
+        f"{encoder}: {replacement}": s_measure_without(model, pairs, encoder, replacement)
+        for encoder in Encoder
+        for replacement in Replacement
+    }
+    for name, value in found.items():
+        print(f"S-measure with maps replaced, {name}: {value:.4f}")
+    return found
 
 
 def camouflaged(scenes: Path) -> set[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from dsunet.data.alignment import Alignment, align
 from dsunet.data.faults import Fault, FaultKind, refuse
@@ -17,6 +17,8 @@ from dsunet.data.pairs import Pair
 from dsunet.errors import DataError
 from dsunet_runtime.images import Header, first_frames, is_sideways
 from dsunet_runtime.progress import Progress
+
+_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
 
 
 @dataclass(slots=True)
@@ -52,19 +54,27 @@ def check_pairs(
     """
     if not pairs and not faults:
         raise DataError("there are no images: give a folder that has some")
-    found: list[_Found] = []
-    threads = ThreadPoolExecutor(os.cpu_count())  # Pillow releases the GIL while it decodes
     with Progress(max(len(pairs), 1), stream or sys.stderr) as progress:
-        try:
-            for one in threads.map(_check, pairs):
-                found.append(one)
-                progress.advance()
-        finally:
-            threads.shutdown(cancel_futures=True)
+        found = check_each(_check, pairs, progress)
         for note in (*notes, *_notes(found)):
             progress.say(note)
     all_faults = [*faults, *(fault for one in found for fault in one.faults)]
     refuse("the images and masks cannot be used", all_faults)
+
+
+def check_each(
+    check: Callable[[_Item], _Result], items: Sequence[_Item], progress: Progress
+) -> list[_Result]:
+    """Return the result of a check of each item, in order, computed on all cores."""
+    results = []
+    threads = ThreadPoolExecutor(os.cpu_count())  # Pillow releases the GIL while it decodes
+    try:
+        for result in threads.map(check, items):
+            results.append(result)
+            progress.advance()
+    finally:
+        threads.shutdown(cancel_futures=True)
+    return results
 
 
 def fault_of(path: Path, error: DataError) -> Fault:

@@ -16,7 +16,8 @@ class FaultKind(enum.StrEnum):
     TWINS = "duplicate names, so that pairs are ambiguous; remove one of each"
     ABSENT = "broken links; fetch their data (git annex get, git lfs pull)"
     UNREADABLE = "that cannot be read; repair or remove them"
-    OPAQUE = "without a silhouette; give them an alpha channel, or remove them"
+    OPAQUE = "without a transparent background; give them an alpha channel, or remove them"
+    INVISIBLE = "without an opaque pixel; remove them"
     TRANSPARENT = "with transparent pixels, of which the background is unknown; flatten them"
     UNLIKE = "of another size than their masks; resize or remove them"
     RESIZABLE = (

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dsunet.data.files import LAST_OUTSIDE
 from dsunet.data.layouts import UNFINISHED
 from dsunet.errors import DataError
 from dsunet.processes import open_pool
-from dsunet.scenes.scene import GENERATOR, INSIDE, Kind, Scene, check_seed, make_scene
+from dsunet.scenes.scene import GENERATOR, Kind, Scene, check_seed, make_scene
 from dsunet.scenes.sources import Sources, find_sources
 from dsunet_runtime.jobs import make_folder
-from dsunet_runtime.message_text import printable
 from dsunet_runtime.output_files import write_mask, write_whole
 from dsunet_runtime.prediction import behind
 from dsunet_runtime.progress import Progress
@@ -117,7 +117,7 @@ def write_scenes(
     write_whole(folder / UNFINISHED, lambda file: file.write(_NOTE.encode()))
     processes = min(workers or os.cpu_count() or 1, count)
     pool = open_pool(processes)
-    used: list[list[str]] = []
+    used: list[dict[str, list[str]]] = []
     try:
         with Progress(count, sys.stderr) as progress:
             write = partial(_write, folder, recipe)
@@ -138,31 +138,35 @@ def write_scenes(
     (folder / UNFINISHED).unlink()
 
 
-def _write(folder: Path, recipe: Recipe, index: int) -> list[str]:
-    """Write a scene; returns the names of its source images."""
+def _write(folder: Path, recipe: Recipe, index: int) -> dict[str, list[str]]:
+    """Write a scene; returns the names of its foregrounds and backgrounds."""
     scene, stem = recipe.scene(index), recipe.stem(index)
     image = Image.fromarray(scene.image)
     write_whole(folder / IMAGES / f"{stem}.jpg", lambda file: image.save(file, "JPEG", quality=92))
     mask = scene.mask
     if recipe.binary:
-        mask = np.where(mask >= INSIDE, 255, 0).astype(np.uint8)
+        mask = np.where(mask > LAST_OUTSIDE, 255, 0).astype(np.uint8)
     write_mask(mask, folder / MASKS / f"{stem}.png")
-    return [printable(path.name) for path in scene.sources]
+    return {
+        "foregrounds": [path.name for path in scene.foregrounds],
+        "backgrounds": [path.name for path in scene.backgrounds],
+    }
 
 
-def _summarize(folder: Path, recipe: Recipe, used: list[list[str]]) -> None:
+def _summarize(folder: Path, recipe: Recipe, used: list[dict[str, list[str]]]) -> None:
     stems = [recipe.stem(index) for index in range(recipe.count)]
     document: dict[str, object] = {
         "generator": GENERATOR,
         "count": recipe.count,
         "seed": recipe.seed,
+        **{name: os.fspath(path) for name, path in recipe.sources.folders.items()},
         "camouflaged": recipe.camouflaged,
         "empty": recipe.empty,
         "size": recipe.size,
         "binary": recipe.binary,
         "kinds": {stem: recipe.kind(index) for index, stem in enumerate(stems)},
     }
-    if any(used):
+    if recipe.sources.folders:
         document["sources"] = dict(zip(stems, used, strict=True))
     text = json.dumps(document, indent=2) + "\n"
     write_whole(folder / SUMMARY, lambda file: file.write(text.encode()))

@@ -22,7 +22,7 @@ def defocused(colours: Colours, sigma: float, sharp_row: float | None) -> Colour
     return colours + (soft - colours) * smoothstep(away, 0.04, 0.3)[:, None, None]
 
 
-def photographed(colours: Colours, rng: np.random.Generator) -> NDArray[np.uint8]:
+def with_camera_effects(colours: Colours, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Apply camera effects; returns an image H×W×3, 0 to 255."""
     colours = _exposed(colours, rng)
     if rng.random() < 0.3:

@@ -21,7 +21,7 @@ _SHIFT = 0.25  # of the image's side, at most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PhotographedMaterial:
+class BackgroundMaterial:
     """What a background shows nearby: the background itself, shifted and mirrored.
 
     Painted over an object, it gives every part of it the texture and colours of what is behind.
@@ -39,14 +39,14 @@ class PhotographedMaterial:
         columns = _mirrored(np.arange(shape[1]) + across, width)
         return np.asarray(self.background[np.ix_(rows, columns)] * self.tint, np.float32)
 
-    def related(self, rng: np.random.Generator, amount: float) -> PhotographedMaterial:
+    def related(self, rng: np.random.Generator, amount: float) -> BackgroundMaterial:
         """A variant that differs by `amount`, 0 to 1, in brightness and colour."""
         tint = 1 + 0.06 * amount * rng.standard_normal(3)
         tint *= np.exp(0.3 * amount * rng.choice((-1, 1)))
         return replace(self, tint=np.asarray(self.tint * tint, np.float32))
 
 
-def photographed_background(
+def background_from_photographs(
     photographs: Sequence[Path], shape: Shape, rng: np.random.Generator
 ) -> Background:
     """A background from one of these files, perhaps with pieces of another."""
@@ -57,7 +57,7 @@ def photographed_background(
         other = _crop(read_photograph(sources[1]), shape, rng)
         for _ in range(int(rng.integers(1, 3))):
             colours = _with_piece(colours, other, rng)
-    return Background(colours, [PhotographedMaterial(colours)], tuple(sources))
+    return Background(colours, [BackgroundMaterial(colours)], tuple(sources))
 
 
 def _crop(photograph: NDArray[np.uint8], shape: Shape, rng: np.random.Generator) -> Colours:

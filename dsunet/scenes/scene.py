@@ -6,31 +6,30 @@ Objects and backgrounds are drawn, or come from image files.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsunet.data.files import LAST_OUTSIDE
 from dsunet.errors import DataError
 from dsunet.scenes.backgrounds import Background, habitat, random_background
 from dsunet.scenes.cutouts import CutoutBody, place_cutout
 from dsunet.scenes.fields import Field, Shape, side_of
 from dsunet.scenes.figures import random_make
-from dsunet.scenes.finish import defocused, photographed
+from dsunet.scenes.finish import defocused, with_camera_effects
 from dsunet.scenes.light import cast_shadow, random_light, uneven
 from dsunet.scenes.objects import Body, place_figure
 from dsunet.scenes.occluders import occlude
-from dsunet.scenes.photographs import photographed_background
+from dsunet.scenes.photographs import background_from_photographs
 from dsunet.scenes.sources import DRAWN, Sources, pick_file
 from dsunet.scenes.wardrobes import camouflaged_wardrobe, disguise, salient_wardrobe
 
 GENERATOR = 1
 """Version of the generator; another version gives other pixels for the same seed."""
-
-INSIDE = 129
-"""Lowest value of a soft mask that is inside an object, as in `dsunet.data.files`."""
 
 _LEAST_SIDE = 32
 _MIN_FRACTION, _MAX_FRACTION = 0.02, 0.75  # of the image that the object covers
@@ -40,8 +39,10 @@ _CLOSE_UP = 0.1  # fraction of scenes with one object that extends beyond the im
 _ATTEMPTS = 100
 _LEAST_OPACITY = 1 / 8
 
-Place = Callable[[int, float, float, float], Body]
-"""Places an object: its number, its column, the fraction of the image, the room."""
+
+class _Placer(Protocol):
+    def __call__(self, index: int, *, column: float, fraction: float, room: float) -> Body:
+        """Place object `index` of a scene; see `place_figure` for the others."""
 
 
 class Kind(enum.StrEnum):
@@ -64,8 +65,10 @@ class Scene:
     mask: NDArray[np.uint8]
     """H×W, 0 to 255: how much of an object is visible.  Drawn objects have 0 and 255 only."""
     kind: Kind
-    sources: tuple[Path, ...] = ()
-    """The image files that it was made of."""
+    foregrounds: tuple[Path, ...] = ()
+    """The files of its cut-outs."""
+    backgrounds: tuple[Path, ...] = ()
+    """The files of its background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +120,15 @@ def make_scene(
     rng = np.random.default_rng(seed)
     chosen = Kind.CAMOUFLAGED if rng.random() < _CAMOUFLAGED else Kind.SALIENT
     kind = kind or chosen
-    for _ in range(_ATTEMPTS):
+    # Of drawn figures, one fits soon.
+    for _ in range(_ATTEMPTS) if sources.foregrounds else itertools.count():
         scene = _attempt(rng, size, kind, sources)
-        covered = np.count_nonzero(scene.mask >= INSIDE) / scene.mask.size
+        covered = np.count_nonzero(scene.mask > LAST_OUTSIDE) / scene.mask.size
         if kind is Kind.EMPTY or _MIN_FRACTION <= covered <= _MAX_FRACTION:
             return scene
     raise DataError(
-        f"in {_ATTEMPTS} attempts no object covered {_MIN_FRACTION:.0%} to {_MAX_FRACTION:.0%} of "
-        "the image: add cut-outs that are less thin"
+        f"{sources.foregrounds[0].parent}: in {_ATTEMPTS} attempts, no cut-out covered "
+        f"{_MIN_FRACTION:.0%} to {_MAX_FRACTION:.0%} of the image: remove those that are very thin"
     )
 
 
@@ -155,24 +159,24 @@ def _attempt(rng: np.random.Generator, shape: Shape, kind: Kind, sources: Source
         material = background.materials[int(rng.integers(len(background.materials)))]
         colours, cover = occlude(colours, material, rng)
         visible = visible * (1 - cover)
-    image = photographed(uneven(colours, rng), rng)
-    mask = _opacity(visible) if sources.foregrounds else _inside(visible)
-    cutouts = [body.source for body in bodies if isinstance(body, CutoutBody)]
-    return Scene(image, mask, kind, (*background.sources, *cutouts))
+    image = with_camera_effects(uneven(colours, rng), rng)
+    mask = _soft_mask(visible) if sources.foregrounds else _hard_mask(visible)
+    cutouts = tuple(body.source for body in bodies if isinstance(body, CutoutBody))
+    return Scene(image, mask, kind, cutouts, background.sources)
 
 
-def _opacity(visible: Field) -> NDArray[np.uint8]:
-    """A soft mask.  What is nearly transparent is outside: readers take such values for labels."""
+def _soft_mask(visible: Field) -> NDArray[np.uint8]:
+    # Readers would take the values of nearly transparent pixels for labels.
     return np.where(visible >= _LEAST_OPACITY, np.round(255 * visible), 0).astype(np.uint8)
 
 
-def _inside(visible: Field) -> NDArray[np.uint8]:
+def _hard_mask(visible: Field) -> NDArray[np.uint8]:
     return np.where(visible >= 0.5, 255, 0).astype(np.uint8)
 
 
 def _background(rng: np.random.Generator, shape: Shape, kind: Kind, sources: Sources) -> Background:
     if sources.backgrounds:
-        return photographed_background(sources.backgrounds, shape, rng)
+        return background_from_photographs(sources.backgrounds, shape, rng)
     return habitat(shape, rng) if kind is Kind.CAMOUFLAGED else random_background(shape, rng)
 
 
@@ -188,41 +192,41 @@ def _bodies(
     room = 1.7 if near else 1.1
     each = float(np.clip(fraction / count**0.7, 0.025, 0.85))
     if sources.foregrounds:
-        place = _places_cutouts(rng, background, kind, sources)
+        place = _cutout_placer(rng, background, kind, sources)
     else:
-        place = _places_figures(rng, shape, background, kind)
+        place = _figure_placer(rng, shape, background, kind)
     bodies: list[Body] = []
     for index in range(count):
         column = float(rng.normal((index + 0.5) / count, 0.12 / count))
-        bodies.append(place(index, column, each, room))
+        bodies.append(place(index, column=column, fraction=each, room=room))
     return bodies
 
 
-def _places_figures(
+def _figure_placer(
     rng: np.random.Generator, shape: Shape, background: Background, kind: Kind
-) -> Place:
-    """Place drawn figures, dressed alike."""
+) -> _Placer:
+    """A placer of drawn figures, which are dressed alike."""
     dress = camouflaged_wardrobe if kind is Kind.CAMOUFLAGED else salient_wardrobe
     clothes = dress(rng, background)
     make = random_make(rng)
 
-    def place(index: int, column: float, fraction: float, room: float) -> Body:
-        other = index and rng.random() < 0.25
+    def place(index: int, *, column: float, fraction: float, room: float) -> Body:
+        other = index > 0 and rng.random() < 0.25
         figure = (random_make(rng) if other else make)(rng)
         return place_figure(rng, shape, figure, clothes, fraction, column, room)
 
     return place
 
 
-def _places_cutouts(
+def _cutout_placer(
     rng: np.random.Generator, background: Background, kind: Kind, sources: Sources
-) -> Place:
-    """Place cut-outs, half of the time the same one again."""
+) -> _Placer:
+    """A placer of cut-outs, half of the time the same one again."""
     first = pick_file(rng, sources.foregrounds)
     material = disguise(rng, background) if kind is Kind.CAMOUFLAGED else None
 
-    def place(index: int, column: float, fraction: float, room: float) -> Body:
-        other = index and rng.random() < 0.5
+    def place(index: int, *, column: float, fraction: float, room: float) -> Body:
+        other = index > 0 and rng.random() < 0.5
         source = pick_file(rng, sources.foregrounds) if other else first
         return place_cutout(rng, background, source, fraction, column, room, material)
 

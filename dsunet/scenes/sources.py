@@ -6,10 +6,8 @@ They are checked before the first scene, and decoded when a scene needs them.
 from __future__ import annotations
 
 import functools
-import os
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from dsunet.data.checks import check_each, fault_of
 from dsunet.data.faults import Fault, FaultKind, refuse
 from dsunet.data.files import decode_file
 from dsunet.errors import DataError
@@ -30,8 +29,10 @@ _MAX_SIDE = 2048
 """Larger sources are reduced to this side: no scene is larger."""
 _CACHED = 48
 """Number of decoded sources that a process keeps: at most 13 MB each."""
-_INSIDE = 128
+_OPAQUE_ALPHA = 128
+"""Lowest alpha of a pixel of the object; edges of cut-outs are softer."""
 _MIN_CLEAR_FRACTION = 0.01
+"""Least fraction of an image that is not its object: an opaque image has no outline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,12 @@ class Sources:
     backgrounds: tuple[Path, ...] = ()
     """Opaque images without a salient object."""
 
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders of the files, by the names of the fields; none for what is drawn."""
+        kinds = {"foregrounds": self.foregrounds, "backgrounds": self.backgrounds}
+        return {name: paths[0].parent for name, paths in kinds.items() if paths}
+
 
 DRAWN = Sources()
 """No files: objects and backgrounds are drawn."""
@@ -51,37 +58,37 @@ DRAWN = Sources()
 def find_sources(foregrounds: Path | None, backgrounds: Path | None) -> Sources:
     """Find and check the images of two folders; None stands for drawn objects or backgrounds.
 
-    Raises DataError if a folder cannot be read or has no images, and with a list of the images
-    that cannot be used: unreadable, without a silhouette, or backgrounds with transparent pixels.
+    Prints a line about files of the folders that are not images.  Raises DataError if a folder
+    cannot be read or has no images, and with a list of the images that cannot be used: unreadable
+    ones, foregrounds without a transparent background, and backgrounds with transparent pixels.
     """
-    cutouts, photographs = _images(foregrounds), _images(backgrounds)
-    checks: list[tuple[Callable[[Path], object], Path]] = [
-        *((_decode_cutout, path) for path in cutouts),
-        *((_decode_photograph, path) for path in photographs),
+    sources = Sources(_images(foregrounds), _images(backgrounds))
+    checks = [
+        *(functools.partial(_cutout_fault, path) for path in sources.foregrounds),
+        *(functools.partial(_photograph_fault, path) for path in sources.backgrounds),
     ]
-    faults = []
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as threads,  # Pillow releases the GIL while it decodes
-        Progress(max(len(checks), 1), sys.stderr) as progress,
-    ):
-        for fault in threads.map(_fault, checks):
-            progress.advance()
-            if fault is not None:
-                faults.append(fault)
-    refuse("the foregrounds and backgrounds cannot be used", faults)
-    return Sources(cutouts, photographs)
+    if checks:
+        with Progress(len(checks), sys.stderr) as progress:
+            faults = check_each(lambda check: check(), checks, progress)
+        refuse("the foregrounds and backgrounds cannot be used", [one for one in faults if one])
+    return sources
 
 
 @functools.lru_cache(_CACHED)
 def read_cutout(path: Path) -> Image.Image:
-    """Decode a cut-out: mode RGBA, cropped to what is not transparent.  Raises DataError."""
-    return _decode_cutout(path)
+    """Decode a cut-out: mode RGBA, cropped to its opaque pixels.  Raises DataError."""
+    image = _decode_rgba(path)
+    image.thumbnail((_MAX_SIDE, _MAX_SIDE))
+    opaque = image.getchannel("A").point(lambda alpha: 255 * (alpha >= _OPAQUE_ALPHA))
+    return image.crop(opaque.getbbox())
 
 
 @functools.lru_cache(_CACHED)
 def read_photograph(path: Path) -> NDArray[np.uint8]:
     """Decode a background: H×W×3, uint8, RGB, at most 2048 pixels a side.  Raises DataError."""
-    return _decode_photograph(path)
+    image = Image.fromarray(decode_file(path).rgb)
+    image.thumbnail((_MAX_SIDE, _MAX_SIDE))
+    return np.asarray(image)
 
 
 def _images(folder: Path | None) -> tuple[Path, ...]:
@@ -93,50 +100,39 @@ def _images(folder: Path | None) -> tuple[Path, ...]:
         raise DataError(f"{folder}: cannot be read: {reason(error)}") from error
     if not found.images:
         raise DataError(found.no_images)
+    if found.left_out:
+        print(found.left_out, file=sys.stderr)
     return found.images
 
 
-def _decode_cutout(path: Path) -> Image.Image:
+def _cutout_fault(path: Path) -> Fault | None:
     try:
-        image = with_image(path, lambda image: ImageOps.exif_transpose(image).convert("RGBA"))
+        alpha = np.asarray(_decode_rgba(path).getchannel("A"))
+    except DataError as error:
+        return fault_of(path, error)
+    opaque = np.count_nonzero(alpha >= _OPAQUE_ALPHA)
+    if not opaque:
+        return Fault(FaultKind.INVISIBLE, f"{path}: is transparent everywhere")
+    if opaque > (1 - _MIN_CLEAR_FRACTION) * alpha.size:
+        return Fault(FaultKind.OPAQUE, f"{path}: is opaque everywhere")
+    return None
+
+
+def _photograph_fault(path: Path) -> Fault | None:
+    try:
+        decoded = decode_file(path)
+    except DataError as error:
+        return fault_of(path, error)
+    if decoded.is_transparent:
+        return Fault(FaultKind.TRANSPARENT, f"{path}: has transparent pixels")
+    return None
+
+
+def _decode_rgba(path: Path) -> Image.Image:
+    try:
+        return with_image(path, lambda image: ImageOps.exif_transpose(image).convert("RGBA"))
     except ImageError as error:
         raise DataError(f"{path}: {error}") from error
-    image.thumbnail((_MAX_SIDE, _MAX_SIDE))
-    alpha = np.asarray(image.getchannel("A"))
-    if np.count_nonzero(alpha < _INSIDE) < _MIN_CLEAR_FRACTION * alpha.size:
-        raise _UnusableError(FaultKind.OPAQUE, f"{path}: has no transparent background")
-    box = Image.fromarray(np.where(alpha >= _INSIDE, alpha, 0)).getbbox()
-    if box is None:
-        raise _UnusableError(FaultKind.OPAQUE, f"{path}: is transparent everywhere")
-    return image.crop(box)
-
-
-def _decode_photograph(path: Path) -> NDArray[np.uint8]:
-    decoded = decode_file(path)
-    if decoded.is_transparent:
-        raise _UnusableError(FaultKind.TRANSPARENT, f"{path}: has transparent pixels")
-    image = Image.fromarray(decoded.rgb)
-    image.thumbnail((_MAX_SIDE, _MAX_SIDE))
-    return np.asarray(image)
-
-
-class _UnusableError(DataError):
-    """An image that can be read but not used."""
-
-    def __init__(self, kind: FaultKind, line: str) -> None:
-        super().__init__(line)
-        self.kind = kind
-
-
-def _fault(check: tuple[Callable[[Path], object], Path]) -> Fault | None:
-    decode, path = check
-    try:
-        decode(path)
-    except _UnusableError as error:
-        return Fault(error.kind, str(error))
-    except DataError as error:
-        return Fault(FaultKind.UNREADABLE, str(error))
-    return None
 
 
 def pick_file(rng: np.random.Generator, paths: Sequence[Path]) -> Path:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsunet.data.alignment import resized
 from dsunet.data.files import read_image, read_mask
 from dsunet.data.pairs import Pair
-from dsunet.evaluation.metrics import ImageScores, score_image, summarize
+from dsunet.evaluation.metrics import summarize
+from dsunet.evaluation.pair_scores import mean_s_measure, score_pairs
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.sheet import draw_sheet
 from dsunet_runtime.output_files import write_whole
@@ -24,20 +22,14 @@ def validate(predictor: TorchPredictor, pairs: Sequence[Pair]) -> dict[str, floa
     The S-measure, which determines the best epoch, is averaged over the images for which it is
     defined (see `ImageScores`).
     """
-    images = [_score(predictor, pair) for pair in pairs]
+    images = score_pairs(predictor, pairs)
     scores = summarize(images)
-    defined = [one.s_measure for one in images if not math.isnan(one.s_measure)]
     return {
-        "val_s": statistics.fmean(defined) if defined else 0.0,
+        "val_s": mean_s_measure(images),
         "val_f": scores.f_mean,
         "val_mae": scores.mae,
         "val_iou": scores.iou,
     }
-
-
-def _score(predictor: TorchPredictor, pair: Pair) -> ImageScores:
-    ground_truth = read_mask(pair.mask)
-    return score_image(resized(predictor(read_image(pair.image)), ground_truth.shape), ground_truth)
 
 
 def write_overlays(predictor: TorchPredictor, pairs: Sequence[Pair], path: Path) -> None:

@@ -56,12 +56,12 @@ def test_what_a_composite_is(salient: list[Scene], camouflaged: list[Scene]) -> 
         assert scene.mask.shape == SIZE
         inside = np.mean(scene.mask >= 129)
         assert 0.02 <= inside <= 0.75
-        names = {path.name for path in scene.sources}
-        assert names & {"red.png", "yellow.png"}
-        assert names & {"blue.jpg", "grey.png"}
-    assert {path.name for scene in salient for path in scene.sources} == {
-        "red.png", "yellow.png", "blue.jpg", "grey.png",
-    }  # fmt: skip
+        assert {path.name for path in scene.foregrounds} <= {"red.png", "yellow.png"}
+        assert {path.name for path in scene.backgrounds} <= {"blue.jpg", "grey.png"}
+        assert scene.foregrounds
+        assert scene.backgrounds
+    used = {path.name for scene in salient for path in scene.foregrounds + scene.backgrounds}
+    assert used == {"red.png", "yellow.png", "blue.jpg", "grey.png"}
 
 
 def test_the_mask_is_where_the_cutout_is(salient: list[Scene]) -> None:
@@ -111,11 +111,8 @@ def test_an_empty_scene(sources: Sources) -> None:
         scene = make_scene(3, SIZE, Kind.EMPTY, drawn_or_not)
         assert not scene.mask.any()
         assert scene.image.std() > 1
-    assert not any(
-        path.name in {"red.png", "yellow.png"}
-        for seed in range(10)
-        for path in make_scene(seed, SIZE, Kind.EMPTY, sources).sources
-    )
+    for seed in range(10):
+        assert not make_scene(seed, SIZE, Kind.EMPTY, sources).foregrounds
 
 
 def test_occluders_hide_cutouts(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,11 +140,11 @@ def test_one_of_the_two_is_drawn(folders: tuple[Path, Path], given: str) -> None
     )
     for kind in Kind:
         scene = make_scene(4, SIZE, kind, sources)
-        folder = cutouts if given == "foregrounds" else photographs
-        assert all(path.parent == folder for path in scene.sources)
-        assert bool(scene.sources) is not (kind is Kind.EMPTY and given == "foregrounds")
+        has_cutouts = given == "foregrounds" and kind is not Kind.EMPTY
+        assert bool(scene.foregrounds) is has_cutouts
+        assert bool(scene.backgrounds) is (given == "backgrounds")
         soft = len(np.unique(scene.mask)) > 2
-        assert soft is (given == "foregrounds" and kind is not Kind.EMPTY)
+        assert soft is has_cutouts
 
 
 def test_cutouts_that_are_too_thin(tmp_path: Path) -> None:
@@ -155,7 +152,9 @@ def test_cutouts_that_are_too_thin(tmp_path: Path) -> None:
     image.paste((255, 0, 0, 255), (0, 1, 400, 2))
     (tmp_path / "thin").mkdir()
     image.save(tmp_path / "thin" / "hair.png")
-    with pytest.raises(DataError, match=r"in 100 attempts no object covered 2% to 75%.*less thin"):
+    with pytest.raises(
+        DataError, match=r"thin: in 100 attempts, no cut-out covered 2% to 75%.*very thin"
+    ):
         make_scene(0, (160, 160), Kind.SALIENT, find_sources(tmp_path / "thin", None))
 
 
@@ -166,13 +165,16 @@ def test_sources_are_checked_before_the_first_scene(tmp_path: Path) -> None:
     Image.new("RGBA", (30, 30), (1, 2, 3, 0)).save(cutouts / "nothing.png")
     (cutouts / "text.png").write_text("no image")
     write_cutout(photographs / "clear.png")
+    (cutouts / "away.png").symlink_to("nowhere.png")
     with pytest.raises(DataError) as caught:
         write_scenes(
             tmp_path / "out", 2, foregrounds=cutouts, backgrounds=photographs, size=64, workers=1
         )
     message = str(caught.value)
-    assert "2 without a silhouette; give them an alpha channel, or remove them" in message
-    assert "opaque.png: has no transparent background" in message
+    assert "1 without a transparent background; give them an alpha channel" in message
+    assert "opaque.png: is opaque everywhere" in message
+    assert "1 without an opaque pixel; remove them" in message
+    assert "1 broken links; fetch their data" in message
     assert "nothing.png: is transparent everywhere" in message
     assert "text.png: not an image" in message
     assert "clear.png: has transparent pixels" in message
@@ -205,9 +207,10 @@ class TestCommand:
         kinds = [*summary["kinds"].values()]
         assert (kinds.count("empty"), kinds.count("camouflaged")) == (2, 3)
         assert [*summary["sources"]] == [pair.stem for pair in pairs]
+        assert [summary["foregrounds"], summary["backgrounds"]] == [*map(str, folders)]
         for stem, names in summary["sources"].items():
-            has_object = bool({*names} & {"red.png", "yellow.png"})
-            assert has_object is (summary["kinds"][stem] != "empty")
+            assert {*names["backgrounds"]} <= {"blue.jpg", "grey.png"}
+            assert bool(names["foregrounds"]) is (summary["kinds"][stem] != "empty")
 
     def test_binary_masks_are_the_soft_ones_at_the_threshold(
         self, folders: tuple[Path, Path], tmp_path: Path

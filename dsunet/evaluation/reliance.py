@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from dsunet.data.pairs import Pair
 from dsunet.errors import EvaluationError
+from dsunet.evaluation.pair_scores import mean_s_measure, score_pairs
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.model import DSUNet
-from dsunet.training.validation import validate
 
 
 class Encoder(enum.StrEnum):
@@ -48,9 +48,9 @@ def s_measure_without(
     if model.dino is None:
         raise EvaluationError("the network has no DINOv2 encoder (injection none)")
     module: nn.Module = model.dino if encoder is Encoder.DINO else model.hiera
-    first = 0 if encoder is Encoder.DINO else 3
+    first = 0 if encoder is Encoder.DINO else len(model.config.hiera.stages) - 1
     with _replaced(module, first, replacement):
-        return validate(TorchPredictor(model, refuse_constant=False), pairs)["val_s"]
+        return mean_s_measure(score_pairs(TorchPredictor(model, refuse_constant=False), pairs))
 
 
 @contextlib.contextmanager
