@@ -41,6 +41,7 @@ from dsunet.model import DSUNet, freeze_encoders
 from dsunet.scenes import write_scenes
 from dsunet.training.data import TrainingData, find_data
 from dsunet.training.feature_extraction import extract_features
+from dsunet.training.network import TrainedNetwork
 from dsunet.training.options import Precision, TrainingOptions
 from dsunet.training.progress_report import ProgressReport
 from dsunet.training.recomputation import recompute_blocks
@@ -132,7 +133,7 @@ def our_step(model: DSUNet, options: TrainingOptions, data: TrainingData) -> Ste
         del sides["dino"]
     if options.checkpointing:
         recompute_blocks(model)
-    stepper = Stepper(fabric, options, model)
+    stepper = Stepper(fabric, options, TrainedNetwork(model, options))
     plan = BatchPlan(len(data.pairs), options.batch, options.seed)
     samples = Samples(data.pairs, sides, seed=0, maps=cache.read if cache else None)
     keys = [step for epoch in range(1000) for step in plan.steps(epoch)]

@@ -90,11 +90,7 @@ class DSUNet(nn.Module):
         Returns:
             Logits of the three decoder stages, N×1×S×S each.
         """
-        return self.forward_from_maps(hiera, self.dino_maps(dino))
-
-    def forward_from_maps(self, hiera: Tensor, dino_maps: Sequence[Tensor]) -> SegmentationLogits:
-        """Compute the logits from maps of `dino_maps`, which may already be resampled."""
-        maps = self.fuse(self.hiera(hiera), dino_maps)
+        maps = self.fuse(self.hiera(hiera), self.dino_maps(dino))
         return self.decode(maps, hiera.shape[2:])
 
     def dino_maps(self, dino: Tensor | None) -> tuple[Tensor, ...]:

@@ -18,7 +18,8 @@ from dsunet.errors import DataError
 from dsunet_runtime.images import Header, first_frames, is_sideways
 from dsunet_runtime.progress import Progress
 
-_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ class TrainedNetwork(nn.Module):
 
     def __init__(self, model: DSUNet, options: TrainingOptions) -> None:
         super().__init__()
-        if model.dino is None and (options.dino_loss or options.drop_hiera):
+        if not model.inject and (options.dino_loss or options.drop_hiera):
             raise TrainingError(
                 "the network has no DINOv2 encoder (injection none): leave --dino-loss and "
                 "--drop-hiera out"

@@ -16,6 +16,7 @@ from dsunet.errors import TrainingError
 from dsunet.training import run
 from dsunet.training.data import find_data
 from dsunet.training.model import starting_model
+from dsunet.training.network import TrainedNetwork
 from dsunet.training.options import TrainingOptions
 from dsunet.training.step import Stepper
 from tests.training.conftest import small_run, write_dataset
@@ -38,7 +39,7 @@ def one_step(fabric: Fabric, options: TrainingOptions) -> None:
 
     torch.set_num_threads(1)
     model = starting_model(options)
-    stepper = Stepper(fabric, options, model)
+    stepper = Stepper(fabric, options, TrainedNetwork(model, options))
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dsunet import DSUNetConfig, Injection, load_model, random_model
+from dsunet import DSUNet, DSUNetConfig, Injection, load_model, random_model
 from dsunet.checksum import PLACEHOLDER, write_with_checksum
 from dsunet.data.pairs import find_pairs
 from dsunet.data.samples import FLIPS, Flip, Key, Samples
@@ -61,6 +62,11 @@ def test_training_is_the_same_but_for_half_precision(
     assert logs["cached"] == pytest.approx(logs["plain"], rel=1e-3)
 
 
+def from_maps(model: DSUNet, hiera: torch.Tensor, kept: Sequence[torch.Tensor]) -> Any:
+    """The logits from an image for Hiera and DINOv2's cached maps."""
+    return model.decode(model.fuse(model.hiera(hiera), kept), hiera.shape[2:])
+
+
 @pytest.mark.parametrize("injection", CACHED)
 def test_gradients_are_the_same_but_for_half_precision(injection: Injection) -> None:
     model = random_model(SMALL.replace(injection=injection), seed=2).train()
@@ -70,7 +76,7 @@ def test_gradients_are_the_same_but_for_half_precision(injection: Injection) -> 
     with torch.no_grad():
         kept = [one.half().float() for one in kept_maps(model.dino_maps(dino), model.config)]
     gradients = []
-    for logits in (lambda: model(hiera, dino), lambda: model.forward_from_maps(hiera, kept)):
+    for logits in (lambda: model(hiera, dino), lambda: from_maps(model, hiera, kept)):
         model.zero_grad()
         stage_losses(logits(), mask).sum().backward()
         found = [p.grad for p in model.parameters() if p.grad is not None]
@@ -89,7 +95,7 @@ def test_logits_from_kept_maps_are_the_same_bit_for_bit(injection: Injection) ->
     with torch.inference_mode():
         whole = model(*images)
         kept = kept_maps(model.dino_maps(images[1]), model.config)
-        from_kept = model.forward_from_maps(images[0], kept)
+        from_kept = from_maps(model, images[0], kept)
     assert [one.shape[-1] for one in kept] == list(map_sides(model.config))
     assert all(torch.equal(a, b) for a, b in zip(whole, from_kept, strict=True))
 

@@ -6,6 +6,7 @@ import dataclasses
 import types
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,12 +77,13 @@ def state(folder: Path, patch: pytest.MonkeyPatch) -> Target:
     folder.mkdir()
     row = {"epoch": 1.0, "loss": 0.5, "lr": 1e-3}
     position = Position(epoch=1, step=2, losses=[0.5, 0.4, 0.3], counted=2, best=0.7, log=[row])
-    save_state(folder / "state.pt", _RUN, model, optimizer, fabric, position)
+    network: Any = SimpleNamespace(model=model, dino_head=None)
+    save_state(folder / "state.pt", _RUN, network, optimizer, fabric, position)
     files = {"state.pt": (folder / "state.pt").read_bytes()}
 
     def read(path: Path) -> Any:
         fresh = torch.optim.AdamW(model.parameters())
-        position = load_state(path, _RUN, model, fresh, fabric)
+        position = load_state(path, _RUN, network, fresh, fabric)
         moments = [
             (name, value.numpy().tobytes() if isinstance(value, torch.Tensor) else value)
             for of_one in fresh.state.values()
