@@ -10,8 +10,9 @@ help:  ## list the targets
 demo: $(INSTALLED)  ## export the demonstration checkpoint, mask a photograph, evaluate the exports
 	$(BIN)/python examples/demo.py
 
+# One thread for each of two processes: on two cores, more of them wait for each other.
 test: $(INSTALLED)  ## run the default tests: no GPU, no downloads of weights
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 test-slow: $(INSTALLED)  ## run the tests of `large`, from a 2.1 GB checkpoint to a mask; 12 GB of memory
 	$(BIN)/pytest -m slow

@@ -17,16 +17,13 @@ dsunet generate -o "$folder/held-out" --count 20 --seed 2
 # 2. Train from scratch, including the encoders, since there are no weights for them.
 dsunet train --dataset "$folder/scenes" --preset nano --train-encoders --epochs "$epochs" -o "$folder/run"
 
-# 3. Evaluate the checkpoint.
-dsunet evaluate "$folder/run/checkpoint.safetensors" --dataset held-out="$folder/held-out" -o "$folder/report"
-
-# 4. Export artifacts in FP32 and FP16, verified against PyTorch.
+# 3. Export artifacts in FP32 and FP16, verified against PyTorch.
 dsunet-export onnx "$folder/run/checkpoint.safetensors" -o "$folder/nano.onnx"
 dsunet-export onnx "$folder/run/checkpoint.safetensors" --precision fp16 -o "$folder/nano16.onnx"
 
-# 5. Compare the artifacts with the checkpoint, in the paper's metrics.
+# 4. Evaluate the checkpoint and the artifacts, in the paper's metrics.
 dsunet evaluate "$folder/run/checkpoint.safetensors" "$folder/nano.onnx" "$folder/nano16.onnx" \
-    --dataset held-out="$folder/held-out"
+    --dataset held-out="$folder/held-out" -o "$folder/report"
 
-# 6. Predict masks.
+# 5. Predict masks.
 dsunet-run predict "$folder/nano.onnx" "$folder/held-out/Image" -o "$folder/masks" --overlay
