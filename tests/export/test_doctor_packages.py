@@ -11,7 +11,7 @@ import pytest
 
 import dsunet_export.doctor.packages as packages_module
 from dsunet_export.doctor.packages import State, find_packages
-from dsunet_runtime.extras import install_command
+from dsunet_runtime.extras import install_command, missing_package
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,3 +74,9 @@ def test_extras_are_those_of_the_project() -> None:
     for package in find_packages().values():
         names = [requirement.partition(">")[0] for requirement in extras[package.extra]]
         assert package.distribution in names
+
+
+def test_a_missing_package_has_the_same_name_in_messages() -> None:
+    for known in packages_module._KNOWN:
+        error = ModuleNotFoundError(name=known.module)
+        assert missing_package(error) == known.distribution
