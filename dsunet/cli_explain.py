@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dsunet.explain.figure import Colouring
     from dsunet.explain.maps import FeatureMap, Weights
     from dsunet.model import DSUNet
-    from dsunet_runtime.images import Header
+    from dsunet_runtime.images import ImageHeader
 
 POINTS = 600
 
@@ -162,7 +162,7 @@ def explain(
     print(readable(output))
 
 
-def _read_mask(mask: Path | None, image: Path, header: Header) -> NDArray[np.uint8] | None:
+def _read_mask(mask: Path | None, image: Path, header: ImageHeader) -> NDArray[np.uint8] | None:
     if mask is None:
         return None
     from dsunet.data.checks import alignment_fault

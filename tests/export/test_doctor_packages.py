@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dsunet_export.doctor.packages as packages_module
-from dsunet_export.doctor.packages import State, find_packages
+from dsunet_export.doctor.packages import PackageState, find_packages
 from dsunet_runtime.extras import install_command, missing_package
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def test_package_whose_files_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "safetensors", None)
     package = find_packages()["safetensors"]
-    assert package.state is State.BROKEN
+    assert package.state is PackageState.BROKEN
     version = metadata.version("safetensors")
     assert package.remedy == f"pip install --force-reinstall safetensors=={version}"
 
@@ -30,7 +30,7 @@ def test_package_that_lacks_another(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
     package = find_packages()["tensorrt"]
     assert (package.state, package.reason) == (
-        State.BROKEN,
+        PackageState.BROKEN,
         "No module named 'no_such_package'",
     )
 
@@ -42,10 +42,10 @@ def test_package_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
         packages_module, "installed_version", lambda name: versions.get(name) or real(name)
     )
     packages = find_packages()
-    assert packages["onnx"].state is State.OLD
+    assert packages["onnx"].state is PackageState.OLD
     assert packages["onnx"].reason == "1.19 or later is needed"
     assert packages["onnx"].remedy == install_command("export")
-    assert packages["timm"].state is State.INSTALLED
+    assert packages["timm"].state is PackageState.INSTALLED
 
 
 def test_home_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
