@@ -37,7 +37,7 @@ class OutputError(RuntimeFault):
 class MissingExtraError(RuntimeFault):
     """An optional package is missing; the message has the command that installs it.
 
-    All three packages raise this one class, so that one `except` handles an incomplete installation
-    wherever it shows.  It is none of the errors that `except DSUNetError` or `except ExportError`
-    handle, because another model, option or file does not help.
+    All three packages raise this class, so that one `except` handles an incomplete installation.
+    It derives from neither DSUNetError nor ExportError: another model, option or file does not
+    help.
     """
