@@ -62,8 +62,9 @@ def encode(value: Any) -> Any:
     does such a value of a `SystemText` field.
     """
     if dataclasses.is_dataclass(value):
-        kinds, _ = _fields(type(value))
-        return {name: _encode_field(kind, getattr(value, name)) for name, kind in kinds.items()}
+        kind: Any = type(value)
+        kinds, _ = _fields(kind)
+        return {name: _encode_field(of, getattr(value, name)) for name, of in kinds.items()}
     if isinstance(value, dict):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
