@@ -65,9 +65,8 @@ _NEED_TORCH = {
 }
 
 
-if (
-    not TYPE_CHECKING
-):  # type checkers read the imports above, so that they still report misspelt names
+# Type checkers read the imports above instead, so that they still report misspelt names.
+if not TYPE_CHECKING:
     __getattr__ = lazy_attributes(__name__, _NEED_TORCH, "torch")
 
 

@@ -49,9 +49,8 @@ __all__ = [
 
 _MODULES = {"Segmenter": "dsunet_runtime.segmenter", "load": "dsunet_runtime.segmenter"}
 
-if (
-    not TYPE_CHECKING
-):  # type checkers read the import above, so that they still report misspelt names
+# Type checkers read the import above instead, so that they still report misspelt names.
+if not TYPE_CHECKING:
     __getattr__ = lazy_attributes(__name__, _MODULES, "cpu")
 
 
