@@ -47,18 +47,18 @@ def main() -> None:
         with Scorer(arguments.workers) as scorer:
             in_processes(scorer, cases[: arguments.workers])
             opening = time.perf_counter() - start
-            ways: dict[str, Callable[[], Scores]] = {
+            variants: dict[str, Callable[[], Scores]] = {
                 "loop": lambda: loop(cases),
                 "single": lambda: single(cases),
                 "scorer": lambda: in_processes(scorer, cases),
             }
-            times: dict[str, list[float]] = {name: [] for name in ways}
+            times: dict[str, list[float]] = {name: [] for name in variants}
             for counted in range(-1, arguments.rounds):
-                order = [*ways][counted % 3 :] + [*ways][: counted % 3]
+                order = [*variants][counted % 3 :] + [*variants][: counted % 3]
                 found = {}
                 for name in order:
                     start = time.perf_counter()
-                    found[name] = ways[name]()
+                    found[name] = variants[name]()
                     if counted >= 0:
                         times[name].append(time.perf_counter() - start)
                 if not found["loop"] == found["single"] == found["scorer"]:

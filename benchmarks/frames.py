@@ -70,7 +70,7 @@ def measure(forms: dict[InputForm, Path], schedule: Schedule) -> dict[str, Any]:
             found[name] = {
                 "height": size[0],
                 "width": size[1],
-                "times": {way: summary(seconds) for way, seconds in times.items()},
+                "times": {variant: summary(seconds) for variant, seconds in times.items()},
                 "frames_over_tensors": ratio(times["frames"], times["tensors"]),
             }
     return found

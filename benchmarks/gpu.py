@@ -60,7 +60,7 @@ def main() -> None:
         calls = {
             f"{name}_{precision}": call
             for precision in PRECISIONS
-            for name, call in ways(arguments.preset, precision, runners, Path(folder)).items()
+            for name, call in variants(arguments.preset, precision, runners, Path(folder)).items()
         }
         times, seen = measure_with_monitor(calls, schedule_of(arguments), gpu)
     print_times(times)
@@ -98,7 +98,7 @@ def summarise(times: Mapping[str, list[float]]) -> dict[str, Any]:
     }
 
 
-def ways(
+def variants(
     preset: str,
     precision: ExportPrecision,
     runners: Mapping[str, Callable[..., Call]],

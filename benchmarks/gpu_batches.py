@@ -62,7 +62,7 @@ def main() -> None:
     )
     add_machine(parser)
     parser.add_argument("--name", default="batches", help="Of the result file: gpu_NAME.json.")
-    parser.add_argument("--ways", nargs="+", choices=(*ARTIFACTS, *TORCH), required=True)
+    parser.add_argument("--variants", nargs="+", choices=(*ARTIFACTS, *TORCH), required=True)
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 1, 4])
     parser.add_argument("--side", type=int, default=8192, help="Of the matrices (%(default)s).")
     add_schedule_options(parser, rounds=5, seconds=2)
@@ -71,12 +71,12 @@ def main() -> None:
     found: dict[str, Any] = {"preset": arguments.preset, "batches": [], "left_out": {}}
     found["ceiling"] = dataclasses.asdict(measure_ceiling(arguments.device, arguments.side))
     print(found["ceiling"], flush=True)
-    makers = make_ways(arguments, found)
-    quick = {way: maker for way, maker in makers.items() if "compiled" not in way}
+    makers = make_variants(arguments, found)
+    quick = {variant: maker for variant, maker in makers.items() if "compiled" not in variant}
     passes = [quick, makers] if quick and len(quick) < len(makers) else [makers]
-    for ways in passes:
+    for variants in passes:
         for batch in arguments.batches:
-            one = measure(batch, ways, arguments, gpu, found["left_out"])
+            one = measure(batch, variants, arguments, gpu, found["left_out"])
             others = [other for other in found["batches"] if other["batch"] != batch]
             found["batches"] = [*others, *one]
             write(f"gpu_{arguments.name}", found, gpu)
@@ -94,15 +94,15 @@ def measure(
     """Measure all variants on one batch, interleaved; empty if none works."""
     frames = make_frames(batch).to(arguments.device)
     calls: dict[str, Call] = {}
-    for way, maker in makers.items():
+    for variant, maker in makers.items():
         begun = time.perf_counter()
         try:
-            calls[way] = maker(frames)
-            calls[way]()
+            calls[variant] = maker(frames)
+            calls[variant]()
         except Exception as error:  # whatever a library raises: the others go on
-            calls.pop(way, None)
-            left_out[f"{way}, batch {batch}"] = reason_of(error)
-        print(f"batch {batch}: {way} after {time.perf_counter() - begun:.1f} s", flush=True)
+            calls.pop(variant, None)
+            left_out[f"{variant}, batch {batch}"] = reason_of(error)
+        print(f"batch {batch}: {variant} after {time.perf_counter() - begun:.1f} s", flush=True)
     if not calls:
         return []
     times, seen = measure_with_monitor(calls, schedule_of(arguments), gpu)
@@ -110,7 +110,7 @@ def measure(
     return [{"batch": batch, "variants": rates(times, batch), **seen}]
 
 
-def make_ways(arguments: argparse.Namespace, found: dict[str, Any]) -> dict[str, Maker]:
+def make_variants(arguments: argparse.Namespace, found: dict[str, Any]) -> dict[str, Maker]:
     """Return the variants that can be measured on this machine.
 
     Multiply-adds per image, parity, skipped variants with reasons, and the speed of attention are
@@ -119,18 +119,18 @@ def make_ways(arguments: argparse.Namespace, found: dict[str, Any]) -> dict[str,
     makers: dict[str, Maker] = {}
     found |= {"macs": {}, "parity": {}}
     provider = Provider(arguments.device)
-    for way in (way for way in ARTIFACTS if way in arguments.ways):
+    for variant in (variant for variant in ARTIFACTS if variant in arguments.variants):
         try:
             check_provider(provider)
-            artifact = frames_artifact(arguments.preset, ARTIFACTS[way], arguments.work)
-            found["macs"][way] = read_manifest(artifact).macs
-            makers[way] = session_maker(open_session(artifact, provider))
-            found["parity"][way] = mask_parity(Runner(artifact, provider), artifact)
+            artifact = frames_artifact(arguments.preset, ARTIFACTS[variant], arguments.work)
+            found["macs"][variant] = read_manifest(artifact).macs
+            makers[variant] = session_maker(open_session(artifact, provider))
+            found["parity"][variant] = mask_parity(Runner(artifact, provider), artifact)
         except Exception as error:  # as above
-            found["left_out"][way] = reason_of(error)
-    asked = [way for way in TORCH if way in arguments.ways]
+            found["left_out"][variant] = reason_of(error)
+    asked = [variant for variant in TORCH if variant in arguments.variants]
     if arguments.device == "cpu":
-        asked = [way for way in asked if not way.endswith("captured")]
+        asked = [variant for variant in asked if not variant.endswith("captured")]
         found["left_out"]["captured"] = "a CPU has no CUDA graphs"
     if asked:
         model = new_model(arguments.preset)
@@ -149,13 +149,13 @@ def make_ways(arguments: argparse.Namespace, found: dict[str, Any]) -> dict[str,
             }
             return image
 
-        ways: dict[str, Maker] = {
+        variants: dict[str, Maker] = {
             "torch_eager": lambda image: torch_call(eager, {"image": image}),
             "torch_eager_captured": lambda image: captured(eager, {"image": image}),
             "torch_compiled": lambda image: torch_call(fast, {"image": checked(image)}),
             "torch_compiled_captured": lambda image: captured(fast, {"image": image}),
         }
-        makers |= {way: ways[way] for way in asked}
+        makers |= {variant: variants[variant] for variant in asked}
     return makers
 
 
@@ -165,8 +165,11 @@ def session_maker(session: Any) -> Maker:
 
 def rates(times: dict[str, list[float]], batch: int) -> dict[str, Any]:
     """Seconds of a call, and images of a second."""
-    summaries = {way: summary(seconds) for way, seconds in times.items()}
-    return {way: {**one, "images_per_s": batch / one["median_s"]} for way, one in summaries.items()}
+    summaries = {variant: summary(seconds) for variant, seconds in times.items()}
+    return {
+        variant: {**one, "images_per_s": batch / one["median_s"]}
+        for variant, one in summaries.items()
+    }
 
 
 if __name__ == "__main__":

@@ -52,17 +52,17 @@ def main() -> None:
         "kernels": {},
     }
     image = make_frames(arguments.batch).to(arguments.device)
-    for way in ("eager", "compiled"):
+    for variant in ("eager", "compiled"):
         frames = Frames(new_model(arguments.preset), torch.float16).eval().to(arguments.device)
         macs = count_macs(frames, image)
         call: Callable[..., Any] = frames
-        if way == "compiled":
+        if variant == "compiled":
             attention = attention_times(frames.model, arguments.batch, arguments.device)
             call = compiled(frames, next(iter(attention), None))
         seconds = time_branches(frames, call, image, arguments.repeats)
-        found["branches"][way] = losses(seconds, macs, ceiling)
-        print(way, found["branches"][way], flush=True)
-        found["kernels"][way] = longest_kernels(call, image)
+        found["branches"][variant] = losses(seconds, macs, ceiling)
+        print(variant, found["branches"][variant], flush=True)
+        found["kernels"][variant] = longest_kernels(call, image)
         write("gpu_branches", found, gpu)
 
 

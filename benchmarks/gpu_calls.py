@@ -66,7 +66,7 @@ def measure_with_monitor(
         readings = monitor.readings
     return times, {
         "gpu_readings": readings and dataclasses.asdict(readings),
-        "warnings": readings.doubts() if readings else [],
+        "warnings": readings.warnings() if readings else [],
     }
 
 

@@ -211,12 +211,12 @@ def latencies(engine: Path, schedule: Schedule, gpu: Gpu) -> dict[str, Any]:
         measurements = warm_up_all(workloads, schedule, print)
         with GpuMonitor(gpu) as monitor:
             measure_interleaved(measurements, schedule, print)
-            doubts = monitor.readings.doubts() if monitor.readings else []
-    ways = {
+            warnings = monitor.readings.warnings() if monitor.readings else []
+    variants = {
         name: {**dataclasses.asdict(one.latency), "images_per_s": one.images_per_second}
         for name, one in zip(names, measurements, strict=True)
     }
-    return {"variants": ways, "warnings": doubts}
+    return {"variants": variants, "warnings": warnings}
 
 
 def growth(engine: Path, inferences: int, gpu: Gpu) -> dict[str, Any]:

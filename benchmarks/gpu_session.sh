@@ -127,14 +127,14 @@ step 0 gpu_packages 60 bash -euo pipefail -c install
 script 1 gpu_tests 80 gpu_tests.py "${tests[@]}"
 script 1 gpu_parity 80 gpu_parity.py "${machine[@]}"
 script 2 gpu_batches_torch 220 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
-    --name batches_torch --ways torch_eager torch_eager_captured torch_compiled \
+    --name batches_torch --variants torch_eager torch_eager_captured torch_compiled \
     torch_compiled_captured
 script 2 gpu_branches 60 gpu_branches.py "${machine[@]}" "${branches[@]}"
 script 3 "training_${device}_$preset" 130 training.py --preset "$preset" --device "$device" \
     --precision bf16 --rounds 3 "${photographs[@]}"
 script 4 gpu_rtx 180 gpu_rtx.py "${machine[@]}" "${quick[@]}"
 script 5 gpu_batches_onnxruntime 90 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
-    --name batches_onnxruntime --ways onnxruntime_fp16 onnxruntime_fp32
+    --name batches_onnxruntime --variants onnxruntime_fp16 onnxruntime_fp32
 if [[ -z $list ]]; then
     "${PYTHON:-python3}" "$root/benchmarks/gpu_document.py" "$results"
 fi

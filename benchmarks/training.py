@@ -42,7 +42,7 @@ from dsunet.scenes import write_scenes
 from dsunet.training.data import TrainingData, find_data
 from dsunet.training.feature_extraction import extract_features
 from dsunet.training.network import TrainedNetwork
-from dsunet.training.options import Precision, TrainingOptions
+from dsunet.training.options import TrainingOptions, TrainingPrecision
 from dsunet.training.progress_report import ProgressReport
 from dsunet.training.recomputation import recompute_blocks
 from dsunet.training.run import make_fabric
@@ -107,7 +107,7 @@ def published_step(model: DSUNet, options: TrainingOptions, data: TrainingData) 
 
     # Like Fabric's mixed precision: weights and loss stay in float32.
     reduced = functools.partial(
-        torch.autocast, device.type, torch.bfloat16, options.precision is Precision.BF16
+        torch.autocast, device.type, torch.bfloat16, options.precision is TrainingPrecision.BF16
     )
 
     def step() -> None:
@@ -214,7 +214,7 @@ def run_options(arguments: argparse.Namespace, folder: Path, **changes: Any) -> 
         batch=arguments.batch,
         workers=arguments.workers,
         device=Device(arguments.device),
-        precision=Precision(arguments.precision),
+        precision=TrainingPrecision(arguments.precision),
         **changes,
     )
 
@@ -238,7 +238,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", choices=list(Device), default=Device.AUTO)
     parser.add_argument(
-        "--precision", choices=(Precision.FP32, Precision.BF16), default=Precision.FP32
+        "--precision",
+        choices=(TrainingPrecision.FP32, TrainingPrecision.BF16),
+        default=TrainingPrecision.FP32,
     )
     parser.add_argument(
         "--variant",

@@ -16,11 +16,11 @@ from dsunet.errors import (
     DataError,
     DSUNetError,
     EvaluationError,
-    MissingExtraError,
     TrainingError,
 )
 from dsunet_runtime import __version__ as __version__
-from dsunet_runtime.extras import lazy_names
+from dsunet_runtime.errors import MissingExtraError
+from dsunet_runtime.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from dsunet.checkpoint import load_model, save_model
@@ -65,8 +65,9 @@ _NEED_TORCH = {
 }
 
 
-if not TYPE_CHECKING:  # type checkers read the imports above, and miss no misspelt name
-    __getattr__ = lazy_names(__name__, _NEED_TORCH, "torch", MissingExtraError)
+# Type checkers read the imports above instead, so that they still report misspelt names.
+if not TYPE_CHECKING:
+    __getattr__ = lazy_attributes(__name__, _NEED_TORCH, "torch")
 
 
 def __dir__() -> list[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.errors import CheckpointError
-from dsunet.header import METADATA_KEY, Content, Header
+from dsunet.header import FORMAT_VERSION, METADATA_KEY, Content, Header
 from dsunet.mismatch import Mismatch, find_mismatch, not_finite, to_float32
 from dsunet.model import DSUNet, build_empty
 from dsunet.parameters import count_parameters, count_trained_parameters
@@ -185,8 +185,10 @@ def open_checkpoint(
     if mismatch:
         other, misfit = _nearest(state, layout, content, _presets(state, layout))
         hint = "" if misfit else f" (it matches {describe_config(other.config)})"
+        is_earlier = header is not None and header.format_version < FORMAT_VERSION
+        remedy = "; convert the original file again" if is_earlier else ""
         raise CheckpointError(
-            f"{path} does not match {describe_config(model.config)}{hint}: {mismatch}"
+            f"{path} does not match {describe_config(model.config)}{hint}: {mismatch}{remedy}"
         )
     if layout is Layout.PUBLIC:
         _check_filters(state, model)

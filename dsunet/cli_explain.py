@@ -11,7 +11,7 @@ import typer
 from dsunet.cli_checkpoint import WeightsKey, notice
 from dsunet.cli_help import COMPUTATION, MODEL, OUTPUT
 from dsunet.config import PRESETS, DSUNetConfig
-from dsunet.errors import ConfigError, DataError, MissingExtraError
+from dsunet.errors import ConfigError, DataError
 from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import (
     MAX_COUNT,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dsunet.explain.figure import Colouring
     from dsunet.explain.maps import FeatureMap, Weights
     from dsunet.model import DSUNet
-    from dsunet_runtime.images import Header
+    from dsunet_runtime.images import ImageHeader
 
 POINTS = 600
 
@@ -131,7 +131,7 @@ def explain(
     if preset is not None:
         with as_wrong_usage(ConfigError):
             DSUNetConfig.preset(preset)
-    with needs_extra("train", MissingExtraError):
+    with needs_extra("train"):
         from dsunet.checkpoint import load_model
         from dsunet.explain.figure import Level, write_figure
         from dsunet.explain.maps import Weights, feature_maps, open_encoders
@@ -162,7 +162,7 @@ def explain(
     print(readable(output))
 
 
-def _read_mask(mask: Path | None, image: Path, header: Header) -> NDArray[np.uint8] | None:
+def _read_mask(mask: Path | None, image: Path, header: ImageHeader) -> NDArray[np.uint8] | None:
     if mask is None:
         return None
     from dsunet.data.checks import alignment_fault

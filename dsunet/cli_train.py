@@ -24,7 +24,7 @@ from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.device import Device
 from dsunet.errors import ConfigError, TrainingError
 from dsunet.training.folder import RunFolder
-from dsunet.training.options import Precision, TrainingOptions
+from dsunet.training.options import TrainingOptions, TrainingPrecision
 from dsunet.training.tensorboard import check_tensorboard_folder
 from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import (
@@ -283,7 +283,7 @@ def train(
         ),
     ] = _DEFAULT.devices,
     precision: Annotated[
-        Precision,
+        TrainingPrecision,
         typer.Option(
             help="Precision of the forward and backward passes.", rich_help_panel=COMPUTATION
         ),

@@ -15,7 +15,7 @@ from dsunet.config_fields import check_ranges, number
 from dsunet.errors import ConfigError
 from dsunet.parameters import count_parameters
 from dsunet_runtime.message_text import quote
-from dsunet_runtime.plain_values import FieldError, decode
+from dsunet_runtime.plain_values import FieldError, decode, encode
 
 TIMM_PREFIX = "timm:"
 """Prefix of a weight source that is a model name of timm's hub instead of a file."""
@@ -207,7 +207,8 @@ class DSUNetConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values for JSON; `from_dict` reads them."""
-        return dataclasses.asdict(self)
+        values: dict[str, Any] = encode(self)
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

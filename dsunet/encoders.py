@@ -14,7 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from dsunet.config import DinoConfig, HieraConfig
-from dsunet.errors import MissingExtraError
+from dsunet_runtime.errors import MissingExtraError
 from dsunet_runtime.extras import install_command
 
 

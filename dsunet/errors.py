@@ -5,8 +5,9 @@ DSUNetError
 ├── CheckpointError      unusable weight file
 ├── DataError            unusable images or masks
 ├── TrainingError        training run that cannot start or continue
-├── EvaluationError      evaluation that cannot be done
-└── MissingExtraError    optional dependency that is not installed
+└── EvaluationError      evaluation that cannot be done
+
+A package that is not installed is `dsunet_runtime.errors.MissingExtraError`.
 """
 
 from __future__ import annotations
@@ -38,10 +39,6 @@ class TrainingError(DSUNetError):
 
 class EvaluationError(DSUNetError):
     """A model or masks cannot be evaluated, or a report cannot be written."""
-
-
-class MissingExtraError(DSUNetError):
-    """An optional dependency is missing; the message has the command that installs it."""
 
 
 def listed(line: str, items: Sequence[str]) -> str:

@@ -156,8 +156,8 @@ def test_ratios_are_of_rounds(results: Path) -> None:
 
 
 def test_page_of_a_gpu(results: Path) -> None:
-    ways = importlib.import_module("sections.gpus")._GPU_WAYS
-    names = [f"{way}_{precision}" for precision in ("fp32", "fp16") for way in ways]
+    variants = importlib.import_module("sections.gpus")._GPU_VARIANTS
+    names = [f"{variant}_{precision}" for precision in ("fp32", "fp16") for variant in variants]
     times = {name: [0.001 * (index + 1)] * 3 for index, name in enumerate(names)}
     document = {**CIRCUMSTANCES, "gpu": "RTX 4090", "driver": "580", "warnings": [], "left_out": {}}
     document |= script("gpu").summarise(times)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sections.latency import ways_table
+from sections.latency import variants_table
 from sections.section import Results, Section, of_presets
 from sections.tables import Document, circumstances, duration, relative, table, timing
 
@@ -22,8 +22,8 @@ def gpu(results: Results) -> Section | None:
     for preset, document in found.items():
         section.blocks.append(f"### `{preset}`")
         for precision in ("fp32", "fp16"):
-            ways = {f"{way}_{precision}": words for way, words in _GPU_WAYS.items()}
-            section.blocks += [f"In {precision}:", ways_table(document, ways)]
+            variants = {f"{variant}_{precision}": words for variant, words in _GPU_VARIANTS.items()}
+            section.blocks += [f"In {precision}:", variants_table(document, variants)]
             section.blocks += [
                 f"{words}, time of `dsunet-export` / plain export: {relative(faster)}"
                 for runner, words in _RUNNERS.items()
@@ -35,7 +35,7 @@ def gpu(results: Results) -> Section | None:
     return section if found else None
 
 
-_GPU_WAYS = {
+_GPU_VARIANTS = {
     "torch_eager": "PyTorch eager",
     "torch_compiled": "`torch.compile`",
     "onnxruntime_plain": "ONNX Runtime, plain export",
@@ -64,7 +64,7 @@ def gpu_batches(results: Results) -> Section | None:
             f"`{document['preset']}`. The ceiling is {ceiling['macs_per_second'] / 1e12:.0f} T "
             f"multiply-adds/s, measured by a {ceiling['matmul']}.",
             table(["", "batch", "median (range)", "images/s", "of ceiling"], _batch_rows(document)),
-            *(f"Not measured: {way}: {why}" for way, why in document["left_out"].items()),
+            *(f"Not measured: {variant}: {why}" for variant, why in document["left_out"].items()),
             *(
                 f"Warning: batch {b['batch']}: {d}"
                 for b in document["batches"]
@@ -77,10 +77,10 @@ def gpu_batches(results: Results) -> Section | None:
 
 def _batch_rows(document: Document) -> Iterator[list[str]]:
     for one in sorted(document["batches"], key=lambda one: one["batch"]):
-        for way, times in one["variants"].items():
-            reached = document["macs"][way] * times["images_per_s"]
+        for variant, times in one["variants"].items():
+            reached = document["macs"][variant] * times["images_per_s"]
             yield [
-                _BATCH_WAYS[way],
+                _BATCH_VARIANTS[variant],
                 str(one["batch"]),
                 timing(times),
                 f"{times['images_per_s']:.1f}",
@@ -88,7 +88,7 @@ def _batch_rows(document: Document) -> Iterator[list[str]]:
             ]
 
 
-_BATCH_WAYS = {
+_BATCH_VARIANTS = {
     "torch_eager": "PyTorch eager",
     "torch_eager_captured": "the same as a CUDA graph",
     "torch_compiled": "`torch.compile`",
@@ -123,10 +123,10 @@ def gpu_branches(results: Results) -> Section | None:
             ],
         )
     )
-    for way, kernels in document["kernels"].items():
+    for variant, kernels in document["kernels"].items():
         whole = kernels[0][2] / kernels[0][3]
         blocks += [
-            f"The slowest kernels, {way}; all kernels together take {duration(whole)}:",
+            f"The slowest kernels, {variant}; all kernels together take {duration(whole)}:",
             table(
                 ["", "launches", "total time", "of all kernels"],
                 [[f"`{n[:70]}`", str(c), duration(s), f"{p:.1%}"] for n, c, s, p in kernels[:8]],
@@ -164,7 +164,7 @@ def _measured(document: Document) -> Iterator[str]:
             yield table(
                 ["", "median", "images/s"],
                 [
-                    [name, duration(way["median"]), f"{way['images_per_s']:.1f}"]
-                    for name, way in one["latency"]["variants"].items()
+                    [name, duration(variant["median"]), f"{variant['images_per_s']:.1f}"]
+                    for name, variant in one["latency"]["variants"].items()
                 ],
             )

@@ -21,24 +21,26 @@ def latency(results: Results) -> Section | None:
     for preset, document in found.items():
         section.blocks += [
             f"### `{preset}`",
-            ways_table(document, _LATENCY_WAYS),
+            variants_table(document, _LATENCY_VARIANTS),
         ]
         if document.get("compile_s"):
             section.blocks.append(
                 f"The first call with `torch.compile`, which compiles, takes "
                 f"{duration(document['compile_s'])}."
             )
-        plain, ours = (document["macs"][f"onnxruntime_{way}"] for way in ("bare", "rewritten"))
+        plain, ours = (
+            document["macs"][f"onnxruntime_{variant}"] for variant in ("bare", "rewritten")
+        )
         section.blocks += [
             f"Multiply-adds: {digits(plain / 1e9)} G in the bare export, {digits(ours / 1e9)} G "
             "with `dsunet-export onnx`.",
             circumstances(document),
         ]
-    section.show("latency_cpu.svg", plots.rounds(found, _LATENCY_WAYS))
+    section.show("latency_cpu.svg", plots.rounds(found, _LATENCY_VARIANTS))
     return section if found else None
 
 
-_LATENCY_WAYS = {
+_LATENCY_VARIANTS = {
     "pytorch_eager": "PyTorch eager",
     "pytorch_compiled": "`torch.compile`",
     "onnxruntime_bare": "ONNX Runtime, a bare `torch.onnx.export`",
@@ -56,11 +58,11 @@ def quantised(results: Results) -> Section | None:
         rows = [
             [
                 words,
-                f"{document['bytes'][way] / 1e9:,.2f} GB",
-                timing(document["times"][way]),
-                relative(document["int8_over"][way]) if way != "int8" else "",
+                f"{document['bytes'][variant] / 1e9:,.2f} GB",
+                timing(document["times"][variant]),
+                relative(document["int8_over"][variant]) if variant != "int8" else "",
             ]
-            for way, words in _QUANTISED_WAYS.items()
+            for variant, words in _QUANTISED_VARIANTS.items()
         ]
         section.blocks += [
             f"### `{preset}`",
@@ -70,21 +72,23 @@ def quantised(results: Results) -> Section | None:
     return section if found else None
 
 
-_QUANTISED_WAYS = {
+_QUANTISED_VARIANTS = {
     "fp32": "`dsunet-export onnx`",
     "dynamic": "`quantize_dynamic` of a bare `torch.onnx.export`",
     "int8": "`dsunet-export onnx --precision int8`",
 }
 
 
-def ways_table(document: Document, words: Mapping[str, str]) -> str:
+def variants_table(document: Document, words: Mapping[str, str]) -> str:
     """Format one row per variant, with the time of the last variant relative to it."""
-    times = {way: document["times"][way] for way in words if way in document["times"]}
+    times = {
+        variant: document["times"][variant] for variant in words if variant in document["times"]
+    }
     last = [*times][-1]
     return table(
         ["", "median (range)", "time of the last row / this row"],
         [
-            [words[way], timing(time), "" if way == last else over(times[last], time)]
-            for way, time in times.items()
+            [words[variant], timing(time), "" if variant == last else over(times[last], time)]
+            for variant, time in times.items()
         ],
     )

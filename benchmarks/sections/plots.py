@@ -11,15 +11,19 @@ from sections.tables import Document
 def rounds(found: Mapping[str, Document], words: Mapping[str, str]) -> str | None:
     """Plot the time of each variant by round, one plot per result; `words` are labels."""
     labels = {
-        way: label.replace("`", "")
-        for way, label in words.items()
-        if any(way in document["times"] for document in found.values())
+        variant: label.replace("`", "")
+        for variant, label in words.items()
+        if any(variant in document["times"] for document in found.values())
     }
     plots = []
     for title, document in found.items():
-        times = {way: document["times"].get(way, {"all_s": []})["all_s"] for way in labels}
+        times = {
+            variant: document["times"].get(variant, {"all_s": []})["all_s"] for variant in labels
+        }
         count = max(map(len, times.values()))
-        lines = {labels[way]: list(enumerate(seconds, start=1)) for way, seconds in times.items()}
+        lines = {
+            labels[variant]: list(enumerate(seconds, start=1)) for variant, seconds in times.items()
+        }
         across = Axis("round", range(1, max(2, count) + 1))
         plots.append(Plot(f"{title}: seconds per round", across, lines))
     return _drawn(plots)

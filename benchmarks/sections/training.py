@@ -24,11 +24,13 @@ def training(results: Results) -> Section | None:
                 [
                     [
                         words,
-                        digits(document["images_per_s"][way]),
-                        timing(document["step"][way]),
-                        "" if way == "published" else relative(document[f"{short}_over_published"]),
+                        digits(document["images_per_s"][variant]),
+                        timing(document["step"][variant]),
+                        ""
+                        if variant == "published"
+                        else relative(document[f"{short}_over_published"]),
                     ]
-                    for way, short, words in _LOOPS
+                    for variant, short, words in _LOOPS
                 ],
             ),
             f"Time per step with the cache / without: {relative(document['cached_over_ours'])}. "
@@ -38,7 +40,7 @@ def training(results: Results) -> Section | None:
             circumstances(document),
         ]
         steps = {"one step": {"times": document["step"]}}
-        words = {way: words for way, _, words in _LOOPS}
+        words = {variant: words for variant, _, words in _LOOPS}
         section.show(f"{document['benchmark']}.svg", plots.rounds(steps, words))
     return section if found else None
 
@@ -55,7 +57,7 @@ def evaluation(results: Results) -> Section | None:
     if document is None:
         return None
     height, width = document["shape"]
-    ways = {
+    variants = {
         "loop": "one process, a loop over `py_sod_metrics`",
         "single": "one process, `score_case`",
         "scorer": f"`dsunet evaluate`, {document['workers']} processes",
@@ -63,11 +65,11 @@ def evaluation(results: Results) -> Section | None:
     rows = [
         [
             words,
-            digits(document["images_per_second"][way]),
-            timing(document["times"][way]),
-            "" if way == "loop" else relative(document[f"{way}_over_loop"]),
+            digits(document["images_per_second"][variant]),
+            timing(document["times"][variant]),
+            "" if variant == "loop" else relative(document[f"{variant}_over_loop"]),
         ]
-        for way, words in ways.items()
+        for variant, words in variants.items()
     ]
     return Section(
         "Evaluation of masks",

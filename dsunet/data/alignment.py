@@ -7,7 +7,7 @@ import enum
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet_runtime.images import Header, is_sideways
+from dsunet_runtime.images import ImageHeader, is_sideways
 
 _SIDES = 0.90
 """Minimum ratio of the sides of a mask and its image, in either direction.  Of the 77 masks of NC4K
@@ -31,7 +31,7 @@ class Alignment(enum.Enum):
     """EXIF rotates one of them, and their sizes do not show whether this is right."""
 
 
-def align(image: Header, mask: Header) -> Alignment:
+def align(image: ImageHeader, mask: ImageHeader) -> Alignment:
     """Compare an image and its mask, or a prediction and its ground truth, by their headers."""
     is_same = image.shape == mask.shape
     if image.orientation == mask.orientation:

@@ -15,7 +15,7 @@ from dsunet.data.faults import Fault, FaultKind, refuse
 from dsunet.data.files import decode_file, mask_of
 from dsunet.data.pairs import Pair
 from dsunet.errors import DataError
-from dsunet_runtime.images import Header, first_frames, is_sideways
+from dsunet_runtime.images import ImageHeader, first_frames, is_sideways
 from dsunet_runtime.progress import Progress
 
 _Item = TypeVar("_Item")
@@ -85,7 +85,7 @@ def fault_of(path: Path, error: DataError) -> Fault:
     return Fault(FaultKind.UNREADABLE, str(error))
 
 
-def alignment_fault(path: Path, image: Header, other: str, mask: Header) -> Fault | None:
+def alignment_fault(path: Path, image: ImageHeader, other: str, mask: ImageHeader) -> Fault | None:
     """The fault in the alignment of an image and its mask, or of a prediction and its ground truth.
 
     `other` names the second file in messages.
@@ -103,7 +103,7 @@ def alignment_fault(path: Path, image: Header, other: str, mask: Header) -> Faul
     return None
 
 
-def _sizes(path: Path, image: Header, other: str, mask: Header) -> str:
+def _sizes(path: Path, image: ImageHeader, other: str, mask: ImageHeader) -> str:
     (height, width), (mask_height, mask_width) = image.shape, mask.shape
     return f"{path}: is {width}×{height} pixels, its {other} {mask_width}×{mask_height}"
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet.errors import EvaluationError, MissingExtraError
+from dsunet.errors import EvaluationError
 from dsunet_runtime.extras import needs_extra
 
-with needs_extra("evaluate", MissingExtraError):
+with needs_extra("evaluate"):
     import py_sod_metrics as sod
     from py_sod_metrics.utils import prepare_data
 

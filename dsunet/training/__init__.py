@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from dsunet.errors import MissingExtraError
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.extras import needs_extra
 
@@ -72,6 +71,6 @@ def resume(
 
 
 def _run() -> ModuleType:
-    with needs_extra("train", MissingExtraError):
+    with needs_extra("train"):
         from dsunet.training import run
     return run

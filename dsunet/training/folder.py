@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dsunet.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
 from dsunet.config import DSUNetConfig
@@ -25,6 +26,17 @@ CONFIG_VERSION = 3
 
 _ADDED = {"dino_loss": 0.0, "drop_hiera": 0.0}
 """Options that version 2 lacks, with the values that its runs were trained with."""
+
+
+def _migrated(document: dict[str, Any]) -> dict[str, Any]:
+    """The fields of RunConfig in a file, with those that version 2 lacks."""
+    values = {k: v for k, v in document.items() if k not in ("checksum", "version")}
+    if document["version"] == 2:
+        values.setdefault("lengthened", [])  # it was written only after a change of --epochs
+        if isinstance(options := values.get("options"), dict):
+            values["options"] = _ADDED | options
+    return values
+
 
 Row = dict[str, float]
 """A line of log.csv, by column."""
@@ -134,13 +146,8 @@ class RunFolder:
                 f"{self.config} is damaged: its content does not match its checksum; restore it, "
                 "or set the checksum to null if you edited the file"
             )
-        values = {"lengthened": []} | document
-        if version == 2 and isinstance(options := values.get("options"), dict):
-            values["options"] = _ADDED | options
-        for name in ("checksum", "version"):
-            values.pop(name, None)
         try:
-            return decode(RunConfig, values, exact=True)
+            return decode(RunConfig, _migrated(document), exact=True)
         except (FieldError, TrainingError, ConfigError) as error:
             raise TrainingError(
                 f"{self.config} does not describe a run: {reason(error)}; restore it, or resume "

@@ -23,7 +23,7 @@ from dsunet.training.folder import Row, RunFolder
 from dsunet.training.loader import open_loader
 from dsunet.training.model import trains_encoders
 from dsunet.training.network import TrainedNetwork
-from dsunet.training.options import Precision, TrainingOptions
+from dsunet.training.options import TrainingOptions, TrainingPrecision
 from dsunet.training.progress import memory_in_use
 from dsunet.training.progress_report import ProgressReport, in_words
 from dsunet.training.schedule import learning_rate
@@ -149,7 +149,7 @@ class Training:
         self._pending.clear()
         finite = losses.isfinite().all(1)
         # With FP16, the gradient scaler skips a few steps until its scale is right.
-        tolerated = self._options.precision is Precision.FP16 and bool(finite.any())
+        tolerated = self._options.precision is TrainingPrecision.FP16 and bool(finite.any())
         if not finite.all() and not tolerated:
             step = self._position.step - len(losses) + int(finite.logical_not().nonzero()[0]) + 1
             raise TrainingError(

@@ -20,7 +20,7 @@ _MAX_COUNT = 1_000_000_000
 _MAX_SEED = 2**63 - 1  # PyTorch's generators take 64 bits
 
 
-class Precision(enum.StrEnum):
+class TrainingPrecision(enum.StrEnum):
     """Precision of the network; weights, loss and optimizer are always float32."""
 
     FP32 = "fp32"
@@ -73,7 +73,7 @@ class TrainingOptions:
 
     device: Device = Device.AUTO
     devices: int = 1
-    precision: Precision = Precision.FP32
+    precision: TrainingPrecision = TrainingPrecision.FP32
     accumulate: int = 1
     """Gradient accumulation steps per batch."""
     checkpointing: bool = False

@@ -23,7 +23,7 @@ from dsunet.training.feature_extraction import extract_features
 from dsunet.training.folder import RunConfig, RunFolder
 from dsunet.training.loop import Training
 from dsunet.training.model import starting_model
-from dsunet.training.options import Precision, TrainingOptions
+from dsunet.training.options import TrainingOptions, TrainingPrecision
 from dsunet.training.progress import start_line
 from dsunet.training.progress_report import ProgressReport
 from dsunet.training.recomputation import recompute_blocks
@@ -31,10 +31,10 @@ from dsunet.training.schedule import learning_rate
 from dsunet.training.state import Position
 from dsunet.training.tensorboard import check_tensorboard_folder, require_tensorboard
 
-_PRECISIONS: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
-    Precision.FP32: "32-true",
-    Precision.BF16: "bf16-mixed",
-    Precision.FP16: "16-mixed",
+_PRECISIONS: dict[TrainingPrecision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    TrainingPrecision.FP32: "32-true",
+    TrainingPrecision.BF16: "bf16-mixed",
+    TrainingPrecision.FP16: "16-mixed",
 }
 _STRATEGIES = {"cpu": "ddp_fork", "cuda": "ddp_spawn"}
 """Lightning's strategy for several processes; a process that uses CUDA cannot be forked."""
@@ -164,7 +164,7 @@ def make_fabric(options: TrainingOptions) -> Fabric:
     cores = os.cpu_count() or 1
     if device.type == "cpu" and options.devices > cores:
         raise TrainingError(f"--devices is {options.devices}, but this machine has {cores} cores")
-    if device.type == "cpu" and options.precision is Precision.FP16:
+    if device.type == "cpu" and options.precision is TrainingPrecision.FP16:
         raise TrainingError("training on a CPU does not support fp16: use --precision bf16 or fp32")
     return Fabric(
         accelerator=device.type,

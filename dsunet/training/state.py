@@ -22,7 +22,7 @@ from dsunet.errors import TrainingError
 from dsunet.training.folder import Row
 from dsunet.training.model import trained_state
 from dsunet.training.network import TrainedNetwork
-from dsunet_runtime.message_text import reason
+from dsunet_runtime.message_text import printable, reason
 
 STATE_VERSION = 2
 
@@ -100,7 +100,7 @@ def load_state(
 
     Raises TrainingError if the file is damaged or belongs to another run.
     """
-    with _named_faults(path):
+    with _refused_with_remedy(path):
         state = _read(path, run)
         _fill(_tensors(network), state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -111,14 +111,16 @@ def load_state(
 
 def saved_position(path: Path, run: str) -> Position:
     """Read the position of a saved state.  Raises TrainingError as `load_state` does."""
-    with _named_faults(path):
+    with _refused_with_remedy(path):
         return Position(**_read(path, run)["position"])
 
 
 @contextlib.contextmanager
-def _named_faults(path: Path) -> Iterator[None]:
+def _refused_with_remedy(path: Path) -> Iterator[None]:
     try:
         yield
+    except TrainingError:
+        raise
     except Exception as error:  # the unpickler raises any type for an unknown stream
         raise TrainingError(
             f"{path} cannot be resumed ({reason(error)}): restore it, or start a new run from the "
@@ -131,8 +133,13 @@ def _read(path: Path, run: str) -> dict[str, Any]:
         raise ValueError("it is damaged: its content does not match its checksum")
     with path.open("rb") as file:  # PyTorch accepts only UTF-8 paths
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    if state["version"] != STATE_VERSION:
-        raise ValueError(f"its version is {state['version']}, not {STATE_VERSION}")
+    version = state["version"]
+    if version != STATE_VERSION:
+        update = "update dsunet, or " if version > STATE_VERSION else ""
+        raise TrainingError(
+            f"{path} has version {printable(version, 20)}, but this dsunet resumes version "
+            f"{STATE_VERSION}: {update}resume with the version that wrote it"
+        )
     if state["run"] != run:
         raise ValueError("it belongs to another run")
     return state

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dsunet.errors import MissingExtraError, TrainingError
+from dsunet.errors import TrainingError
 from dsunet.training.folder import Row
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import OutputError
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 def require_tensorboard() -> None:
     """Raise MissingExtraError if the package is not installed."""
-    with needs_extra("tensorboard", MissingExtraError):
+    with needs_extra("tensorboard"):
         import torch.utils.tensorboard  # noqa: F401
 
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from dsunet_export.errors import ExportError, MissingExtraError, VerificationError
+from dsunet_export.errors import ExportError, VerificationError
 from dsunet_runtime import __version__ as __version__
-from dsunet_runtime.extras import lazy_names
+from dsunet_runtime.errors import MissingExtraError
+from dsunet_runtime.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from dsunet_export.onnx import export_onnx
@@ -66,8 +67,9 @@ _MODULES = {
 }
 
 
-if not TYPE_CHECKING:  # type checkers read the imports above, and miss no misspelt name
-    __getattr__ = lazy_names(__name__, _MODULES, "export", MissingExtraError)
+# Type checkers read the imports above instead, so that they still report misspelt names.
+if not TYPE_CHECKING:
+    __getattr__ = lazy_attributes(__name__, _MODULES, "export")
 
 
 def __dir__() -> list[str]:

@@ -18,7 +18,7 @@ from dsunet_export.artifact import check_onnx_output
 from dsunet_export.cli_doctor import DOCTOR_EXAMPLES, doctor
 from dsunet_export.cli_trt import TRT_EXAMPLES, trt
 from dsunet_export.cli_verify import VERIFY_EXAMPLES, verify
-from dsunet_export.errors import ExportError, MissingExtraError
+from dsunet_export.errors import ExportError
 from dsunet_export.options import (
     DEFAULT_OPSET,
     IMAGES_COMPARED,
@@ -243,7 +243,7 @@ def onnx(
             keep_fp32=tuple(patterns),
             images=images,
         )
-    with needs_extra("export", MissingExtraError):
+    with needs_extra("export"):
         from dsunet_export.inspection import headroom_in_words, kept_in_words, verified_in_words
         from dsunet_export.onnx import export_onnx
         from dsunet_export.probes import notes_on

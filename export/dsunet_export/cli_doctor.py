@@ -32,8 +32,8 @@ def doctor(
     # Packages may print while they are imported; keep that out of the report.
     with contextlib.redirect_stdout(sys.stderr):
         machine = inspect_machine()
-    jobs = check_tasks(machine)
+    tasks = check_tasks(machine)
     if as_json:
-        print(json.dumps(as_document(machine, jobs), indent=2))
+        print(json.dumps(as_document(machine, tasks), indent=2))
     else:
-        print(as_table(machine, jobs))
+        print(as_table(machine, tasks))

@@ -14,7 +14,7 @@ import typer
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
 from dsunet.cli_help import COMPUTATION, OUTPUT
 from dsunet.device import Device
-from dsunet_export.errors import MissingExtraError, VerificationError
+from dsunet_export.errors import VerificationError
 from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import folder_to_write, number, text_to_write
 from dsunet_runtime.errors import BackendError
@@ -130,7 +130,7 @@ def verify(
 
     The exit code is 1 if a mask is outside the tolerance.
     """
-    with needs_extra("evaluate,export", MissingExtraError):
+    with needs_extra("evaluate,export"):
         from dsunet_export.bisection.layers_to_keep import check_precisions
         from dsunet_export.comparison.compare import compare, few_probes, probes_for
         from dsunet_export.comparison.layers import compare_graphs

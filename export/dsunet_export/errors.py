@@ -1,8 +1,9 @@
 """The exceptions of `dsunet_export`.
 
 ExportError
-├── VerificationError    the artifact does not compute what the model computes
-└── MissingExtraError    an optional dependency that is not installed
+└── VerificationError    the artifact does not compute what the model computes
+
+A package that is not installed is `dsunet_runtime.errors.MissingExtraError`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,3 @@ class ExportError(Exception):
 
 class VerificationError(ExportError):
     """The artifact does not compute what the model computes within the tolerance."""
-
-
-class MissingExtraError(ExportError):
-    """An optional dependency is missing; the message has the command that installs it."""

@@ -31,7 +31,7 @@ from dsunet_export.reference import compute_reference
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.trace import trace
-from dsunet_export.verify import Case, verify
+from dsunet_export.verify import ReferenceCase, verify
 from dsunet_runtime import __version__
 from dsunet_runtime.manifest import (
     IMAGENET_MEAN,
@@ -74,7 +74,9 @@ def export_onnx(
     with staging(output) as folder:
         watch = Stopwatch(report)
         cases = [
-            Case(probe, compute_reference(model, probe)) for probe in compared if options.verify
+            ReferenceCase(probe, compute_reference(model, probe))
+            for probe in compared
+            if options.verify
         ]
         watch.step("compute the reference in PyTorch")
         macs = count_macs(model)

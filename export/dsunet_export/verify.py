@@ -32,16 +32,16 @@ class Tolerance:
     """Upper bound on the tolerance of a mask, in levels of 0 to 255.  Stretching a mask whose
     probabilities are all similar amplifies rounding without bound; a larger tolerance could hide a
     fault."""
-    mask_mean_share: float
+    mask_mean_fraction: float
     """Tolerance of the mean difference of a mask, as a fraction of that of the largest."""
     mask_follows_logits: bool = True
     """Whether the tolerance of a mask is derived from that of its logits where that is smaller."""
-    iou_at_half: float = 0.0
+    iou: float = 0.0
     """Smallest intersection over union at threshold 0.5."""
     remedy: str = "use --no-verify to write it anyway"
 
 
-FLOAT32 = Tolerance(logits=1e-2, logits_mean=1e-3, widest_mask=16.0, mask_mean_share=0.03)
+FLOAT32 = Tolerance(logits=1e-2, logits_mean=1e-3, widest_mask=16.0, mask_mean_fraction=0.03)
 """Two float32 programs that sum in different orders agree to 1e-5 in the encoders' maps; where the
 decoder's attention is peaked, that grows to a few 1e-3.  Measured means were 1e-4 or less.  A wrong
 operation shows as 1e-1.
@@ -53,7 +53,7 @@ TOGETHER = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class ReferenceCase:
     """An image with its reference logits and the tolerance for an artifact's output."""
 
     probe: Probe
@@ -64,7 +64,7 @@ class Case:
     tolerance: Tolerance = FLOAT32
 
 
-def verify(artifact: Path, cases: Sequence[Case]) -> tuple[Verification, ...]:
+def verify(artifact: Path, cases: Sequence[ReferenceCase]) -> tuple[Verification, ...]:
     """Run an artifact with `dsunet_runtime` and compare it with the reference of each case.
 
     Raises VerificationError if a difference is outside the tolerance or the artifact does not run.
@@ -96,10 +96,10 @@ def check(result: Verification, tolerance: Tolerance) -> None:
     if (
         largest <= result.tolerance
         and mean <= result.mean_tolerance
-        and (iou is None or iou >= tolerance.iou_at_half)
+        and (iou is None or iou >= tolerance.iou)
     ):
         return
-    overlap = "" if iou is None else f"{overlap_in_words(result)} (minimum {tolerance.iou_at_half})"
+    overlap = "" if iou is None else f"{overlap_in_words(result)} (minimum {tolerance.iou})"
     raise VerificationError(
         f"the artifact does not compute what the model computes: on {result.inputs}, "
         f"{result.output} differs by up to {largest:.3g}, mean {mean:.2g} "
@@ -113,7 +113,7 @@ def overlap_in_words(result: Verification) -> str:
     return "" if result.iou_at_half is None else f", IoU at 0.5 {result.iou_at_half:.4f}"
 
 
-def compare_logits(case: Case, logits: NDArray[np.float32]) -> Verification:
+def compare_logits(case: ReferenceCase, logits: NDArray[np.float32]) -> Verification:
     """Compare logits S×S with those of the reference."""
     errors = np.abs(logits - case.logits) / _standard_deviation(case.logits)
     return Verification(
@@ -128,7 +128,7 @@ def compare_logits(case: Case, logits: NDArray[np.float32]) -> Verification:
     )
 
 
-def compare_masks(case: Case, mask: NDArray[np.uint8], form: MaskForm) -> Verification:
+def compare_masks(case: ReferenceCase, mask: NDArray[np.uint8], form: MaskForm) -> Verification:
     """Compare a mask H×W with the one computed from the reference logits."""
     height, width, _ = case.probe.image.shape
     largest = _mask_tolerance(case.logits, form, case.tolerance)
@@ -140,7 +140,7 @@ def compare_masks(case: Case, mask: NDArray[np.uint8], form: MaskForm) -> Verifi
         max_abs_error=float(errors.max()),
         mean_abs_error=float(errors.mean()),
         tolerance=largest,
-        mean_tolerance=case.tolerance.mask_mean_share * largest,
+        mean_tolerance=case.tolerance.mask_mean_fraction * largest,
         tolerance_unit="of 255 levels",
         computed_by=f"ONNX Runtime against {case.reference}",
     )

@@ -20,10 +20,11 @@ from dsunet_runtime.errors import (
     ArtifactError,
     BackendError,
     ImageError,
+    MissingExtraError,
     OutputError,
     RuntimeFault,
 )
-from dsunet_runtime.extras import lazy_names
+from dsunet_runtime.lazy import lazy_attributes
 from dsunet_runtime.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
     "DeviceTensor",
     "ImageError",
     "Manifest",
+    "MissingExtraError",
     "OutputError",
     "RuntimeFault",
     "Segmenter",
@@ -47,8 +49,9 @@ __all__ = [
 
 _MODULES = {"Segmenter": "dsunet_runtime.segmenter", "load": "dsunet_runtime.segmenter"}
 
-if not TYPE_CHECKING:  # type checkers read the import above, and miss no misspelt name
-    __getattr__ = lazy_names(__name__, _MODULES, "cpu", BackendError)
+# Type checkers read the import above instead, so that they still report misspelt names.
+if not TYPE_CHECKING:
+    __getattr__ = lazy_attributes(__name__, _MODULES, "cpu")
 
 
 def __dir__() -> list[str]:

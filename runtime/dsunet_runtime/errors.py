@@ -4,7 +4,8 @@ RuntimeFault
 ├── ArtifactError        the artifact is damaged, incomplete, or of an unsupported format
 ├── BackendError         the backend is missing, or cannot run the artifact on this machine
 ├── ImageError           an image or tensor cannot be read, or does not fit the artifact's inputs
-└── OutputError          a result cannot be written
+├── OutputError          a result cannot be written
+└── MissingExtraError    a package that an extra installs cannot be imported
 """
 
 from __future__ import annotations
@@ -31,3 +32,12 @@ class ImageError(RuntimeFault):
 
 class OutputError(RuntimeFault):
     """A result cannot be written to its destination."""
+
+
+class MissingExtraError(RuntimeFault):
+    """An optional package is missing; the message has the command that installs it.
+
+    All three packages raise this class, so that one `except` handles an incomplete installation.
+    It derives from neither DSUNetError nor ExportError: another model, option or file does not
+    help.
+    """

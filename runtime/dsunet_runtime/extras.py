@@ -1,15 +1,28 @@
-"""Optional packages, which extras of this distribution install; names that load at first use."""
+"""Optional packages, and the commands that install them as extras of this distribution."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import shlex
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from dsunet_runtime.errors import MissingExtraError
+
+_OURS = ("dsunet", "dsunet_export", "dsunet_runtime")
+_DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cuda": "cuda-python",
+    "lightning_fabric": "lightning-fabric",
+    "onnx_ir": "onnx-ir",
+    "py_sod_metrics": "pysodmetrics",
+    "pynvml": "nvidia-ml-py",
+    "pywt": "PyWavelets",
+    "sklearn": "scikit-learn",
+    "tensorrt_rtx": "tensorrt-rtx",
+}
+"""Distributions (names for pip) by the package that they install, where the two differ."""
 
 
 def install_command(extras: str) -> str:
@@ -27,42 +40,24 @@ def install_command(extras: str) -> str:
 
 
 @contextlib.contextmanager
-def needs_extra(extras: str, fault: type[Exception]) -> Iterator[None]:
-    """Convert the error of an import that finds no package to `fault`, with the remedy."""
+def needs_extra(extras: str) -> Iterator[None]:
+    """Convert the error of an import that finds no package to MissingExtraError, with the remedy.
+
+    A missing module of this distribution is a mistake in an import, not a package to install.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
-        raise fault(
-            f"{missing_package(error)} is not installed: {install_command(extras)}"
-        ) from error
+        package = missing_package(error)
+        if package in _OURS:
+            raise
+        raise MissingExtraError(f"{package} is not installed: {install_command(extras)}") from error
 
 
 def missing_package(error: ModuleNotFoundError) -> str:
-    """Return the top-level package that an import did not find."""
-    return str(error.name).partition(".")[0]
-
-
-def lazy_names(
-    package: str, modules: Mapping[str, str], extras: str, fault: type[Exception]
-) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a package whose public names load at first use.
-
-    Args:
-        package: Name of the package.
-        modules: The module of each name.
-        extras: Extras that install what these modules import.
-        fault: Exception to raise if something of that is not installed.
-    """
-
-    def load(name: str) -> Any:
-        if name not in modules:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        with needs_extra(extras, fault):
-            value = getattr(importlib.import_module(modules[name]), name)
-        setattr(sys.modules[package], name, value)
-        return value
-
-    return load
+    """Return the distribution of the package that an import did not find."""
+    package = str(error.name).partition(".")[0]
+    return _DISTRIBUTIONS.get(package, package)
 
 
 def _origin() -> str:

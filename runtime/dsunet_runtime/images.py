@@ -37,7 +37,7 @@ _SEVERAL_VIEWS = "MPO"
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class ImageHeader:
     """Properties of an image file that are known without decoding it."""
 
     shape: tuple[int, int]
@@ -54,7 +54,7 @@ class Decoded:
 
     rgb: NDArray[np.uint8]
     """Contiguous, H×W×3, 0 to 255, upright."""
-    header: Header
+    header: ImageHeader
     is_grey: bool = False
     """Whether its pixel format is grey; a colour image may still contain only grey pixels."""
     is_transparent: bool = False
@@ -77,7 +77,7 @@ def decode(image: ImageLike) -> Decoded:
     """Decode an image like `as_rgb`, with properties of its file.  Raises ImageError."""
     if isinstance(image, np.ndarray):
         rgb = _checked_array(image)
-        return Decoded(rgb, Header(rgb.shape[:2]))
+        return Decoded(rgb, ImageHeader(rgb.shape[:2]))
     if isinstance(image, Image.Image):
         try:
             return _decoded(image)
@@ -141,7 +141,7 @@ def first_frames(paths: Sequence[Path]) -> str:
     return f"several frames in {shorten(path.name for path in paths)}: only the first is used"
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> ImageHeader:
     """Read the header of an image file.  Raises ImageError if it cannot be read."""
     return with_image(path, _header)
 
@@ -151,12 +151,12 @@ def is_sideways(orientation: int) -> bool:
     return orientation >= _SIDEWAYS
 
 
-def _header(image: Image.Image) -> Header:
+def _header(image: Image.Image) -> ImageHeader:
     """Header of an image that is not loaded yet."""
     orientation = _orientation(image)
     tags = getattr(image, "tag_v2", {})  # Pillow reports the upright size of TIFF images
     height, width = tags.get(_HEIGHT, image.height), tags.get(_WIDTH, image.width)
-    return Header(
+    return ImageHeader(
         shape=(width, height) if is_sideways(orientation) else (height, width),
         orientation=orientation,
         is_first_of_several=(

@@ -6,7 +6,6 @@ It is stored in the metadata of an ONNX file under `METADATA_KEY`, and next to a
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import hashlib
 import os
@@ -21,7 +20,7 @@ from dsunet_runtime.files import open_regular
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.json_text import JsonError, parse_object
 from dsunet_runtime.message_text import printable, reason
-from dsunet_runtime.plain_values import decode
+from dsunet_runtime.plain_values import decode, encode
 
 METADATA_KEY = "dsunet_manifest"
 FORMAT_VERSION = 2
@@ -296,7 +295,7 @@ class Manifest:
                 that is not Unicode.
         """
         try:
-            return document.seal(dataclasses.asdict(self), indent)
+            return document.seal(encode(self), indent)
         except JsonError as error:
             raise ArtifactError(
                 f"the manifest cannot be written as JSON: {reason(error)}"

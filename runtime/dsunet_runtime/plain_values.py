@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import enum
 import functools
+import json
 import os
 import types
 import typing
@@ -55,17 +56,28 @@ def decode(kind: type[_Kind], values: Any, *, exact: bool) -> _Kind:
 
 
 def encode(value: Any) -> Any:
-    """Convert a dataclass to plain JSON values.
+    """Convert a dataclass to plain JSON values; the inverse of `decode`.
 
-    A path that is not valid UTF-8 becomes an object with its bytes in hexadecimal digits.
+    A path that is not valid UTF-8 becomes an object with its bytes in hexadecimal digits, and so
+    does such a value of a `SystemText` field.
     """
     if dataclasses.is_dataclass(value):
-        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, tuple):
+        kind: Any = type(value)
+        kinds, _ = _fields(kind)
+        return {name: _encode_field(of, getattr(value, name)) for name, of in kinds.items()}
+    if isinstance(value, dict):
+        return {key: encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
         return [encode(item) for item in value]
-    if not isinstance(value, str | Path):
-        return value
-    text = os.fspath(value)
+    return _encode_text(os.fspath(value)) if isinstance(value, Path) else value
+
+
+def _encode_field(kind: Any, value: Any) -> Any:
+    may_be_path = SystemText in (kind, *typing.get_args(kind))
+    return _encode_text(value) if may_be_path and isinstance(value, str) else encode(value)
+
+
+def _encode_text(text: str) -> Any:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -144,7 +156,8 @@ def _inside(path: str, name: str) -> str:
 
 
 def _misfit(kind: Any, value: Any, path: str) -> FieldError:
-    found = quote(value) if isinstance(value, str) else printable(value, 80)
+    in_json = functools.partial(json.dumps, ensure_ascii=False, default=str)
+    found = quote(value) if isinstance(value, str) else printable(in_json(value), 80)
     return FieldError(f"{path or 'it'} is {found}, not {_name(kind)}")
 
 

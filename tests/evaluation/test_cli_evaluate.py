@@ -340,4 +340,4 @@ def test_a_missing_extra_is_named(dataset: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     command = install_command("evaluate")
-    assert done.stderr == f"dsunet: py_sod_metrics is not installed: {command}\n"
+    assert done.stderr == f"dsunet: pysodmetrics is not installed: {command}\n"

@@ -17,7 +17,7 @@ from dsunet_export.doctor.machine import (
     TensorRT,
     Torch,
 )
-from dsunet_export.doctor.packages import Package, State, find_packages
+from dsunet_export.doctor.packages import Package, PackageState, find_packages
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.provider import Provider
@@ -41,13 +41,17 @@ def made_up(
             package.title,
             package.distribution,
             package.extra,
-            State.MISSING if name in without else State.BROKEN if name in broken else State.LOADS,
+            PackageState.MISSING
+            if name in without
+            else PackageState.BROKEN
+            if name in broken
+            else PackageState.LOADS,
             None if name in without else "1.2.3",
             "libx.so.1: cannot open shared object file" if name in broken else None,
         )
         for name, package in find_packages().items()
     }
-    installed = {f for f in Flavor if packages[f.distribution].state is State.LOADS}
+    installed = {f for f in Flavor if packages[f.distribution].state is PackageState.LOADS}
     machine = Machine(
         python="3.11.7",
         platform="linux x86_64",
@@ -67,10 +71,10 @@ def made_up(
 
 
 def impossible(machine: Machine) -> set[str]:
-    return {job.name for job in check_tasks(machine) if not job.possible}
+    return {task.name for task in check_tasks(machine) if not task.possible}
 
 
 def lacks(machine: Machine, name: str) -> list[tuple[str | None, str | None]]:
-    """What a job misses, and the remedies."""
-    (job,) = (job for job in check_tasks(machine) if job.name == name)
-    return [(need.missing, need.remedy) for need in job.needs if need.missing is not None]
+    """What a task misses, and the remedies."""
+    (task,) = (task for task in check_tasks(machine) if task.name == name)
+    return [(need.missing, need.remedy) for need in task.needs if need.missing is not None]

@@ -21,7 +21,7 @@ from tests.export.machines import doctor
 
 ROOT = Path(__file__).parents[2]
 BASE = ("numpy", "nvidia-ml-py", "pillow", "typer")
-JOBS = (
+TASKS = (
     "load_checkpoints", "train", "evaluate_checkpoints", "evaluate_masks", "explain", "export_onnx",
     "convert_precision", "build_rtx", "build_tensorrt", "run_onnx_cpu", "run_onnx_cuda",
     "run_onnx_tensorrt", "run_engine_rtx", "run_engine_tensorrt",
@@ -38,11 +38,11 @@ class TestThisMachine:
             assert package["state"] in ("loads", "installed")
 
     def test_what_the_tests_do_is_possible(self) -> None:
-        jobs = json.loads(doctor("--json"))["tasks"]
-        assert tuple(jobs) == JOBS
+        tasks = json.loads(doctor("--json"))["tasks"]
+        assert tuple(tasks) == TASKS
         done = ("load_checkpoints", "train", "evaluate_masks", "export_onnx", "run_onnx_cpu")
         for name in done:
-            assert jobs[name]["possible"], name
+            assert tasks[name]["possible"], name
 
     def test_cuda_of_torch_is_what_torch_reports(self) -> None:
         import torch
@@ -114,7 +114,7 @@ class TestBaseDependencies:
         assert (done.returncode, done.stderr) == (0, "")
         document = json.loads(done.stdout)
         assert {package["state"] for package in document["packages"].values()} == {"missing"}
-        assert not any(job["possible"] for job in document["tasks"].values())
+        assert not any(task["possible"] for task in document["tasks"].values())
         assert (document["providers"], document["tensorrt"], document["torch"]) == ({}, {}, None)
 
     def test_table_names_every_command(self, site: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import dsunet_export.doctor.packages as packages_module
-from dsunet_export.doctor.packages import State, find_packages
-from dsunet_runtime.extras import install_command
+from dsunet_export.doctor.packages import PackageState, find_packages
+from dsunet_runtime.extras import install_command, missing_package
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def test_package_whose_files_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "safetensors", None)
     package = find_packages()["safetensors"]
-    assert package.state is State.BROKEN
+    assert package.state is PackageState.BROKEN
     version = metadata.version("safetensors")
     assert package.remedy == f"pip install --force-reinstall safetensors=={version}"
 
@@ -30,7 +30,7 @@ def test_package_that_lacks_another(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
     package = find_packages()["tensorrt"]
     assert (package.state, package.reason) == (
-        State.BROKEN,
+        PackageState.BROKEN,
         "No module named 'no_such_package'",
     )
 
@@ -42,10 +42,10 @@ def test_package_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
         packages_module, "installed_version", lambda name: versions.get(name) or real(name)
     )
     packages = find_packages()
-    assert packages["onnx"].state is State.OLD
+    assert packages["onnx"].state is PackageState.OLD
     assert packages["onnx"].reason == "1.19 or later is needed"
     assert packages["onnx"].remedy == install_command("export")
-    assert packages["timm"].state is State.INSTALLED
+    assert packages["timm"].state is PackageState.INSTALLED
 
 
 def test_home_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,3 +74,9 @@ def test_extras_are_those_of_the_project() -> None:
     for package in find_packages().values():
         names = [requirement.partition(">")[0] for requirement in extras[package.extra]]
         assert package.distribution in names
+
+
+def test_a_missing_package_has_the_same_name_in_messages() -> None:
+    for known in packages_module._KNOWN:
+        error = ModuleNotFoundError(name=known.module)
+        assert missing_package(error) == known.distribution

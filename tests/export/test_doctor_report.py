@@ -26,9 +26,9 @@ class TestTable:
     def test_columns(self, machine: Callable[[], Machine]) -> None:
         """Only commands may be longer: they are to be copied."""
         found = machine()
-        jobs = check_tasks(found)
-        commands = {need.remedy for job in jobs for need in job.needs}
-        for line in as_table(found, jobs).splitlines():
+        tasks = check_tasks(found)
+        commands = {need.remedy for task in tasks for need in task.needs}
+        for line in as_table(found, tasks).splitlines():
             assert len(line) <= 100 or line.strip() in commands
             assert line == line.rstrip()
 

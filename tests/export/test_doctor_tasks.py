@@ -15,7 +15,7 @@ from tests.export.machines import impossible, lacks, made_up
 class TestMachines:
     def test_everything(self) -> None:
         assert impossible(made_up(RTX_4090)) == set()
-        (build,) = (job for job in check_tasks(made_up(RTX_4090)) if job.name == "build_rtx")
+        (build,) = (task for task in check_tasks(made_up(RTX_4090)) if task.name == "build_rtx")
         assert "for this NVIDIA GeForce RTX 4090 (8.9)" in str(build.remark)
 
     def test_no_driver(self) -> None:
@@ -36,10 +36,10 @@ class TestMachines:
             install_command("train"),
         ]
         assert impossible(made_up(RTX_4090, without=("scikit-learn",))) == {"explain"}
-        (train,) = (job for job in check_tasks(made_up(RTX_4090)) if job.name == "train")
+        (train,) = (task for task in check_tasks(made_up(RTX_4090)) if task.name == "train")
         assert train.remark == "on a GPU"
         blind = made_up(RTX_4090, torch=Torch("13.0", sees_gpu=False))
-        (train,) = (job for job in check_tasks(blind) if job.name == "train")
+        (train,) = (task for task in check_tasks(blind) if task.name == "train")
         assert train.remark == "on the CPU: PyTorch finds no GPU"
 
     def test_gpu_that_rtx_does_not_support(self) -> None:
@@ -48,7 +48,7 @@ class TestMachines:
         ((missing, remedy),) = lacks(machine, "run_engine_rtx")
         assert "does not support this NVIDIA H100 80GB HBM3 (9.0), only 7.5, " in str(missing)
         assert remedy == "build with --flavor tensorrt"
-        (build,) = (job for job in check_tasks(machine) if job.name == "build_rtx")
+        (build,) = (task for task in check_tasks(machine) if task.name == "build_rtx")
         assert "not for this NVIDIA H100 80GB HBM3 (9.0)" in str(build.remark)
         alone = made_up(H100, without=("tensorrt",))
         assert lacks(alone, "run_engine_rtx")[0][1] == install_command("tensorrt")

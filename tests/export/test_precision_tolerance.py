@@ -11,7 +11,7 @@ import pytest
 
 import dsunet_export.precision.conversion as conversion
 from dsunet_export.errors import VerificationError
-from dsunet_export.precision.verification import iou_at_half
+from dsunet_export.precision.verification import compute_iou
 from tests.export.helpers import ROUNDED, convert
 
 
@@ -91,7 +91,7 @@ class TestOverlap:
         smaller = self.HALVES.copy()
         smaller[0, 50:60] = -1
         for or_median in (False, True):
-            overlap = functools.partial(iou_at_half, or_median=or_median)
+            overlap = functools.partial(compute_iou, or_median=or_median)
             assert overlap(self.HALVES, self.HALVES) == 1
             assert overlap(self.HALVES, -self.HALVES) == 0
             assert overlap(self.HALVES, smaller) == 40 / 50
@@ -99,12 +99,12 @@ class TestOverlap:
     def test_where_all_logits_have_one_sign(self) -> None:
         """The median takes the place of zero, or every two maps would agree."""
         low = self.HALVES - 9
-        assert iou_at_half(low, low, or_median=True) == 1
-        assert iou_at_half(low, -self.HALVES - 9, or_median=True) == 0
-        assert iou_at_half(low, low, or_median=False) is None
+        assert compute_iou(low, low, or_median=True) == 1
+        assert compute_iou(low, -self.HALVES - 9, or_median=True) == 0
+        assert compute_iou(low, low, or_median=False) is None
 
     def test_where_a_map_is_flat(self) -> None:
         flat = np.zeros((5, 5), np.float32)
-        assert iou_at_half(flat, flat, or_median=True) == 1
-        assert iou_at_half(flat, flat + 1, or_median=True) == 0
-        assert iou_at_half(flat, flat, or_median=False) is None
+        assert compute_iou(flat, flat, or_median=True) == 1
+        assert compute_iou(flat, flat + 1, or_median=True) == 0
+        assert compute_iou(flat, flat, or_median=False) is None

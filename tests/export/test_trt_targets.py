@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import dsunet_runtime.cuda
-from dsunet_export.errors import ExportError, MissingExtraError
+from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.gpu_list import list_gpus
 from dsunet_export.tensorrt.gpus import GPUS
@@ -20,7 +20,7 @@ from dsunet_export.tensorrt.targets import (
     parse_compute_capability,
     parse_hardware,
 )
-from dsunet_runtime import BackendError
+from dsunet_runtime import BackendError, MissingExtraError
 from dsunet_runtime.extras import install_command
 from dsunet_runtime.flavor import Flavor
 from tests.export.engines import H100, RTX_4090, pretend_gpu, stand_in

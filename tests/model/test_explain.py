@@ -262,7 +262,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("module", "package", "name"),
         [
-            ("projections", "sklearn.decomposition", "sklearn"),
+            ("projections", "sklearn.decomposition", "scikit-learn"),
             ("figure", "matplotlib.figure", "matplotlib"),
         ],
     )

@@ -251,7 +251,7 @@ def test_management_library() -> None:
         assert 0 < free <= gpu.memory
         if gpu.name == "Stub":
             slow = ("power limit", "thermal slowdown by software")
-            assert nvml.state(gpu) == nvml.State(2520, 250.5, 61, slow)
+            assert nvml.state(gpu) == nvml.GpuState(2520, 250.5, 61, slow)
 
 
 @pytest.mark.gpu

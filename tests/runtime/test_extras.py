@@ -1,7 +1,8 @@
-"""Commands that install optional packages, from a clone and from elsewhere."""
+"""Optional packages: commands that install them, from a clone and from elsewhere; lazy names."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import shlex
 import sys
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from dsunet_runtime import extras
-from dsunet_runtime.extras import install_command, lazy_names, needs_extra
+from dsunet_runtime import MissingExtraError, extras
+from dsunet_runtime.extras import install_command, needs_extra
+from dsunet_runtime.lazy import lazy_attributes
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,22 +83,33 @@ def test_copied_without_its_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert install_command("cpu") == "pip install 'dsunet[cpu]'"
 
 
-def test_an_import_that_finds_no_package() -> None:
-    with (
-        pytest.raises(KeyError, match=r"absent_package is not installed: pip install .*\[cpu\]"),
-        needs_extra("cpu", KeyError),
-    ):
-        import absent_package.part  # type: ignore[import-not-found]  # noqa: F401
+@pytest.mark.parametrize(
+    ("module", "distribution"),
+    [("absent_package.part", "absent_package"), ("sklearn", "scikit-learn"), ("PIL", "pillow")],
+)
+def test_an_import_that_finds_no_package(
+    module: str, distribution: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module.partition(".")[0], None)
+    match = rf"^{distribution} is not installed: pip install .*\[cpu\]"
+    with pytest.raises(MissingExtraError, match=match), needs_extra("cpu"):
+        importlib.import_module(module)
+
+
+@pytest.mark.parametrize("package", ["dsunet", "dsunet_export", "dsunet_runtime"])
+def test_a_misspelt_import_of_this_distribution_is_not_a_missing_package(package: str) -> None:
+    with pytest.raises(ModuleNotFoundError, match=f"{package}.nonsense"), needs_extra("cpu"):
+        importlib.import_module(f"{package}.nonsense")
 
 
 def test_names_that_load_at_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
     package = ModuleType("lazy")
     monkeypatch.setitem(sys.modules, "lazy", package)
     modules = {"sqrt": "math", "other": "absent_package"}
-    load = lazy_names("lazy", modules, "cpu", KeyError)
+    load = lazy_attributes("lazy", modules, "cpu")
     assert load("sqrt")(4) == 2
     assert package.sqrt is load("sqrt")
-    with pytest.raises(KeyError, match="absent_package is not installed"):
+    with pytest.raises(MissingExtraError, match="absent_package is not installed"):
         load("other")
     with pytest.raises(AttributeError, match="module 'lazy' has no attribute 'nonsense'"):
         load("nonsense")

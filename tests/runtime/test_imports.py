@@ -74,6 +74,7 @@ def test_exact_public_names() -> None:
         "DeviceTensor",
         "ImageError",
         "Manifest",
+        "MissingExtraError",
         "OutputError",
         "RuntimeFault",
         "Segmenter",
@@ -86,7 +87,8 @@ def test_exact_public_names() -> None:
 
 
 def test_errors_have_one_base() -> None:
-    for name in ("ArtifactError", "BackendError", "ImageError", "OutputError"):
+    errors = ("ArtifactError", "BackendError", "ImageError", "MissingExtraError", "OutputError")
+    for name in errors:
         assert issubclass(getattr(dsunet_runtime, name), dsunet_runtime.RuntimeFault)
 
 

@@ -277,7 +277,7 @@ class TestBounds:
             ({"preprocessing": {"sizes": {"hiera": 0, "dino": 14}}}, "input size of 'hiera' is 0"),
             (
                 {"preprocessing": {"sizes": {"hiera": True, "dino": 14}}},
-                "preprocessing.sizes.hiera is True, not an",
+                "preprocessing.sizes.hiera is true, not an",
             ),
             ({"preprocessing": {"std": [0.2, 0.0, 0.2]}}, "std is out of range"),
             ({"preprocessing": {"mean": [1e300, 0.0, 0.2]}}, "mean is out of range"),

@@ -33,6 +33,8 @@ class Everything:
     colour: Colour
     pair: tuple[int, str]
     sizes: dict[str, int]
+    tensors: dict[str, Tensor]
+    folders: dict[str, tuple[Path, ...]]
     anything: Any
     path: Path
     source: SystemText | None
@@ -46,6 +48,8 @@ EVERYTHING = Everything(
     colour=Colour.BLUE,
     pair=(1, "b"),
     sizes={"hiera": 352},
+    tensors={"main": Tensor("main", (1, "N"))},
+    folders={"masks": (Path("a"), Path(os.fsdecode(b"caf\xe9")))},
     anything=[{"a": None}],
     path=Path("a/b"),
     source="timm:vit",
@@ -82,12 +86,12 @@ def test_paths_that_are_no_utf8() -> None:
 
 MISFITS: list[tuple[dict[str, Any], str]] = [
     ({"colour": "green"}, "colour is 'green', not one of red, blue"),
-    ({"colour": ["red"]}, "colour is ['red'], not one of red, blue"),
+    ({"colour": ["red"]}, 'colour is ["red"], not one of red, blue'),
     ({"pair": [1]}, "pair is [1], not a list of 2"),
     ({"pair": [1, 2]}, "pair[1] is 2, not text"),
-    ({"pair": {"a": 1}}, "pair is {'a': 1}, not a list of 2"),
+    ({"pair": {"a": 1}}, 'pair is {"a": 1}, not a list of 2'),
     ({"sizes": [352]}, "sizes is [352], not an object"),
-    ({"sizes": {"hiera": True}}, "sizes.hiera is True, not an integer"),
+    ({"sizes": {"hiera": True}}, "sizes.hiera is true, not an integer"),
     ({"sizes": {"\x1b[2J" + "x" * 10**6: 1.0}},
      rf"sizes.\x1b[2J{'x' * 32}… is 1.0, not an integer"),
     ({"inputs": "image"}, "inputs is 'image', not a list"),
@@ -95,18 +99,18 @@ MISFITS: list[tuple[dict[str, Any], str]] = [
     ({"inputs": [{"name": "a", "shape": [1, 2.5], "scale": 1}]},
      "inputs[0].shape[1] is 2.5, not an integer or text"),
     ({"inputs": [{"name": "a", "shape": [None], "scale": 1}]},
-     "inputs[0].shape[0] is None, not an integer or text"),
-    ({"inputs": [{"name": None, "shape": [], "scale": 1}]}, "inputs[0].name is None, not text"),
+     "inputs[0].shape[0] is null, not an integer or text"),
+    ({"inputs": [{"name": None, "shape": [], "scale": 1}]}, "inputs[0].name is null, not text"),
     ({"main": "x"}, "main is 'x', not an object"),
     ({"limit": "x" * 10**6}, f"limit is '{'x' * 79}…', not a number"),
     ({"limit": [0] * 10**6}, f"limit is [{'0, ' * 26}…, not a number"),
     ({"is_on": 1}, "is_on is 1, not true or false"),
-    ({"is_on": None}, "is_on is None, not true or false"),
-    ({"path": None}, "path is None, not a path"),
-    ({"path": {"bytes": "xyz"}}, "path is {'bytes': 'xyz'}, not a path"),
-    ({"source": {"bytes": 3}}, "source is {'bytes': 3}, not text"),
+    ({"is_on": None}, "is_on is null, not true or false"),
+    ({"path": None}, "path is null, not a path"),
+    ({"path": {"bytes": "xyz"}}, 'path is {"bytes": "xyz"}, not a path'),
+    ({"source": {"bytes": 3}}, 'source is {"bytes": 3}, not text'),
     ({"anything": 0, "inputs": [{"name": {"bytes": "61"}, "shape": [], "scale": 1}]},
-     "inputs[0].name is {'bytes': '61'}, not text"),
+     'inputs[0].name is {"bytes": "61"}, not text'),
 ]  # fmt: skip
 
 
@@ -141,5 +145,5 @@ def test_fields_that_are_missing_or_unknown() -> None:
 
 
 def test_the_whole_has_no_name() -> None:
-    with pytest.raises(FieldError, match=r"^it is None, not an object$"):
+    with pytest.raises(FieldError, match=r"^it is null, not an object$"):
         decode(Everything, None, exact=False)

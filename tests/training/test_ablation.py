@@ -25,7 +25,7 @@ from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.evaluation.results import DatasetResults
 from dsunet.evaluation.testsets import TestSet
 from dsunet.training.folder import Row, RunFolder
-from dsunet.training.options import Precision, TrainingOptions
+from dsunet.training.options import TrainingOptions, TrainingPrecision
 from dsunet.training.progress_report import ProgressReport
 from tests.training.conftest import SMALL, EncoderFiles, small_run, write_dataset
 
@@ -293,9 +293,9 @@ class TestCommand:
             config=DSUNetConfig.preset("nano"),
             sam2=Path("s.pt"),
             epochs=3,
-            precision=Precision.BF16,
+            precision=TrainingPrecision.BF16,
         )
-        assert isinstance(options.precision, Precision)
+        assert isinstance(options.precision, TrainingPrecision)
         assert test_set.name == "CAMO"
 
     def test_json(self, requested: list[Any], data: Path, tmp_path: Path) -> None:

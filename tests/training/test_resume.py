@@ -21,6 +21,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
+import dsunet.training.state
 import dsunet.weight_files
 from dsunet import random_model
 from dsunet.errors import DSUNetError, TrainingError
@@ -251,6 +252,17 @@ def test_a_damaged_state_ends_the_run(uninterrupted: Path, tmp_path: Path) -> No
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(TrainingError, match=r"it is damaged: .*: restore it, or start a new run"):
         resume(tmp_path / "run", epochs=3)
+
+
+@pytest.mark.parametrize(("supported", "remedy"), [(1, "update dsunet, or resume"), (3, "resume")])
+def test_a_state_of_another_version_is_refused(
+    uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, supported: int, remedy: str
+) -> None:
+    folder = RunFolder(uninterrupted)
+    monkeypatch.setattr(dsunet.training.state, "STATE_VERSION", supported)
+    match = rf"has version 2, but .* resumes version {supported}: {remedy} with the version that wr"
+    with pytest.raises(TrainingError, match=match):
+        saved_position(folder.state, folder.read_config().run)
 
 
 def test_the_state_of_another_run_is_refused(

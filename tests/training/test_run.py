@@ -23,7 +23,7 @@ from dsunet.errors import DataError, TrainingError
 from dsunet.model import SegmentationLogits
 from dsunet.training import train
 from dsunet.training.folder import RunFolder
-from dsunet.training.options import Precision, TrainingOptions
+from dsunet.training.options import TrainingOptions, TrainingPrecision
 from dsunet.training.progress_report import ProgressReport
 from dsunet.training.step import Stepper
 from dsunet_runtime.plain_values import decode, encode
@@ -156,13 +156,15 @@ def test_parts_add_up_to_the_batch(
 
 
 def test_bf16_learns(dataset: Path, tmp_path: Path) -> None:
-    train(small_run(dataset, tmp_path / "run", precision=Precision.BF16))
+    train(small_run(dataset, tmp_path / "run", precision=TrainingPrecision.BF16))
     log = read_log(tmp_path / "run")
     assert log[-1]["loss"] < log[0]["loss"]
 
 
 def test_fp16_is_for_gpus(dataset: Path, tmp_path: Path) -> None:
-    options = small_run(dataset, tmp_path / "run", precision=Precision.FP16, device=Device.CPU)
+    options = small_run(
+        dataset, tmp_path / "run", precision=TrainingPrecision.FP16, device=Device.CPU
+    )
     with pytest.raises(TrainingError, match="use --precision bf16"):
         train(options)
 
@@ -241,7 +243,7 @@ def test_a_file_that_vanishes_during_training_is_one_line(tmp_path: Path) -> Non
 def test_options_survive_json(tmp_path: Path) -> None:
     options = TrainingOptions(
         output=tmp_path, datasets=(Path("a"), Path("b")), config=SMALL, clip=0.5, cache=Path("c"),
-        precision=Precision.BF16, val_dataset=Path("v"), deep_supervision=(0, 0, 1),
+        precision=TrainingPrecision.BF16, val_dataset=Path("v"), deep_supervision=(0, 0, 1),
     )  # fmt: skip
     assert through_json(options) == options
     plain = TrainingOptions(output=tmp_path, images=Path("i"), masks=Path("m"))

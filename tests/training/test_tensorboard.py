@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from dsunet.errors import MissingExtraError, TrainingError
+from dsunet import MissingExtraError
+from dsunet.errors import TrainingError
 from dsunet.training import resume, train
 from dsunet.training.folder import RunFolder
 from dsunet.training.step import Stepper

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dsunet_export.doctor.machine import Machine, PresentGpu
-from dsunet_export.doctor.packages import Package, State
+from dsunet_export.doctor.packages import Package, PackageState
 from dsunet_export.doctor.tasks import Task
 
 _WIDTH = 100
@@ -114,7 +114,7 @@ def _memory(present: PresentGpu) -> str:
 
 def _state(package: Package, machine: Machine) -> str:
     """Describe a package beside its version."""
-    if package.state is State.MISSING:
+    if package.state is PackageState.MISSING:
         return ""
     if not package.works:
         return f"{package.state}: {package.reason}"

@@ -19,7 +19,7 @@ from dsunet_runtime.message_text import printable
 _LONGEST_REASON = 300
 
 
-class State(enum.StrEnum):
+class PackageState(enum.StrEnum):
     """State of a package on this machine."""
 
     LOADS = "loads"
@@ -39,7 +39,7 @@ class Package:
     """Name for pip."""
     extra: str
     """Extra of this distribution that installs it."""
-    state: State
+    state: PackageState
     version: str | None = None
     reason: str | None = None
     """What is wrong with it, in one line; None if nothing is."""
@@ -47,12 +47,12 @@ class Package:
     @property
     def works(self) -> bool:
         """Whether it works, as far as it was tested."""
-        return self.state in (State.LOADS, State.INSTALLED)
+        return self.state in (PackageState.LOADS, PackageState.INSTALLED)
 
     @property
     def remedy(self) -> str:
         """Command that installs or repairs it."""
-        if self.state is not State.BROKEN:
+        if self.state is not PackageState.BROKEN:
             return install_command(self.extra)
         pin = "" if self.version is None else f"=={self.version}"
         return f"pip install --force-reinstall {self.distribution}{pin}"
@@ -127,7 +127,7 @@ def one_line(error: object) -> str:
 def _examine(known: _Known, oldest: dict[str, str]) -> Package:
     version = installed_version(known.distribution)
 
-    def package(state: State, reason: str | None = None) -> Package:
+    def package(state: PackageState, reason: str | None = None) -> Package:
         return Package(known.title, known.distribution, known.extra, state, version, reason)
 
     try:
@@ -139,12 +139,12 @@ def _examine(known: _Known, oldest: dict[str, str]) -> Package:
     except Exception as error:  # a broken package may raise anything
         absent = isinstance(error, ModuleNotFoundError) and _is_part(error.name, known.module)
         if absent and version is None:
-            return package(State.MISSING)
-        return package(State.BROKEN, one_line(error))
+            return package(PackageState.MISSING)
+        return package(PackageState.BROKEN, one_line(error))
     needed = oldest.get(_normal(known.distribution), "0")
     if version is not None and _numbers(version) < _numbers(needed):
-        return package(State.OLD, f"{needed} or later is needed")
-    return package(State.LOADS if known.quick else State.INSTALLED)
+        return package(PackageState.OLD, f"{needed} or later is needed")
+    return package(PackageState.LOADS if known.quick else PackageState.INSTALLED)
 
 
 def _is_part(name: str | None, module: str) -> bool:

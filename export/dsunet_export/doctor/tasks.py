@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dsunet_export.doctor.machine import Machine
-from dsunet_export.doctor.packages import Package, State
+from dsunet_export.doctor.packages import Package, PackageState
 from dsunet_runtime.extras import install_command
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.provider import Provider
@@ -125,9 +125,9 @@ def _packages(machine: Machine, *names: str) -> tuple[Need, ...]:
 def _package(package: Package) -> Need:
     if package.works:
         return Need(package.title)
-    if package.state is State.MISSING:
+    if package.state is PackageState.MISSING:
         return Need(package.title, f"{package.title} is not installed", package.remedy)
-    state = "does not load" if package.state is State.BROKEN else "is too old"
+    state = "does not load" if package.state is PackageState.BROKEN else "is too old"
     missing = f"{package.title} {package.version or ''} {state} ({package.reason})"
     return Need(package.title, " ".join(missing.split()), package.remedy)
 
@@ -147,7 +147,7 @@ def _gpu(machine: Machine) -> Iterator[Need]:
     """Yield the needs for a GPU and a Python binding, without which GPUs cannot be found."""
     cuda_python, pycuda = machine.packages["cuda-python"], machine.packages["pycuda"]
     # The order of `dsunet_runtime.cuda.find`.
-    binding = pycuda if cuda_python.state is State.MISSING and pycuda.works else cuda_python
+    binding = pycuda if cuda_python.state is PackageState.MISSING and pycuda.works else cuda_python
     yield _package(binding)
     if not machine.driver.is_here:
         yield _NO_DRIVER
@@ -219,7 +219,7 @@ def _provider(machine: Machine, provider: Provider) -> tuple[Need, ...]:
     if provider is Provider.CPU:
         return (installed, *([_started(provider, found.problem)] if found else []))
     driver = Need(_GPU) if machine.driver.is_here else _NO_DRIVER
-    if runtime.state is State.MISSING:
+    if runtime.state is PackageState.MISSING:
         return (Need(installed.what, installed.missing, install_command("gpu")), driver)
     if not runtime.works:
         return (installed, driver)

@@ -12,7 +12,7 @@ from dsunet_export.precision.reduction import PrecisionOptions, reduce_precision
 from dsunet_export.precision.verification import before_conversion, verify_reduced
 from dsunet_export.probes import GraphInputs, make_probes
 from dsunet_export.stopwatch import Report, Stopwatch
-from dsunet_export.verify import Case
+from dsunet_export.verify import ReferenceCase
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import METADATA_KEY, Manifest, digest
 
@@ -49,7 +49,7 @@ def convert_file(
                 model, PrecisionOptions(compute, (), probes), inputs, folder
             )
         cases = [
-            Case(probe, reference, reference="the float32 graph")
+            ReferenceCase(probe, reference, reference="the float32 graph")
             for probe, reference in zip(probes, logits, strict=True)
         ]
         watch.step(f"convert to {compute.element_type}")

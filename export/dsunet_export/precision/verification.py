@@ -19,7 +19,14 @@ from dsunet_export.precision.emulate_rounding import emulate_rounding
 from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.session import compute_logits
 from dsunet_export.probes import GraphInputs, Probe
-from dsunet_export.verify import Case, Tolerance, check, compare_logits, compare_masks, verify
+from dsunet_export.verify import (
+    ReferenceCase,
+    Tolerance,
+    check,
+    compare_logits,
+    compare_masks,
+    verify,
+)
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm, Manifest, Verification
@@ -29,9 +36,9 @@ LENIENT = Tolerance(
     logits=3.0,
     logits_mean=0.2,
     widest_mask=255.0,
-    mask_mean_share=0.05,
+    mask_mean_fraction=0.05,
     mask_follows_logits=False,
-    iou_at_half=0.8,
+    iou=0.8,
     remedy="keep more layers in float32 with `dsunet-export onnx --keep-fp32 PATTERN`, or use "
     "--precision bf16 if values overflow, --precision fp16 if bf16 rounds too much, or more "
     "--images for int8; for randomly initialised weights --no-verify writes it anyway",
@@ -45,10 +52,10 @@ a photograph; in bfloat16, with an earlier form of the graph, up to 0.15 and 0.8
 may differ far more, where attention selects another token.  Unrelated maps differ by 1.1 on average
 and have an IoU of one third.  Faults that this tolerance hides, such as one wrong weight, are found
 by the comparison of the float32 graph, which has a smaller one."""
-STRICT = replace(LENIENT, logits_mean=0.1, mask_mean_share=0.01, iou_at_half=0.95)
+STRICT = replace(LENIENT, logits_mean=0.1, mask_mean_fraction=0.01, iou=0.95)
 """Tolerance for trained weights on images: 2.55 levels of a mask on average.  No trained network
 has been measured yet; the random weights above pass in float16 with at most 1.4 levels."""
-EIGHT_BITS = replace(STRICT, iou_at_half=0.8)
+EIGHT_BITS = replace(STRICT, iou=0.8)
 """Tolerance for trained weights quantised to 8 bits, which change logits by 0.02 standard
 deviations: for a small object with most pixels near threshold 0.5 that costs a tenth of the IoU
 (measured: down to 0.90 on 16 scenes)."""
@@ -65,7 +72,7 @@ def tolerance_for(probe: Probe, manifest: Manifest) -> Tolerance:
 
 
 def verify_before(
-    cases: Sequence[Case], logits: Sequence[NDArray[np.float32]]
+    cases: Sequence[ReferenceCase], logits: Sequence[NDArray[np.float32]]
 ) -> tuple[Verification, ...]:
     """Compare the logits S×S of the float32 graph, before its conversion, with the reference.
 
@@ -86,7 +93,7 @@ def before_conversion(result: Verification) -> Verification:
 
 
 def verify_reduced(
-    artifact: Path, manifest: Manifest, cases: Sequence[Case], folder: Path
+    artifact: Path, manifest: Manifest, cases: Sequence[ReferenceCase], folder: Path
 ) -> tuple[Verification, ...]:
     """Compare an artifact of reduced precision with the reference of each case.
 
@@ -113,7 +120,7 @@ def verify_reduced(
     return tuple(results)
 
 
-def _compare(case: Case, output: Tensors, manifest: Manifest) -> Iterator[Verification]:
+def _compare(case: ReferenceCase, output: Tensors, manifest: Manifest) -> Iterator[Verification]:
     logits, precision = output["logits"][0, 0], manifest.precision
     if not np.isfinite(logits).all():
         raise VerificationError(
@@ -130,13 +137,13 @@ def _compare(case: Case, output: Tensors, manifest: Manifest) -> Iterator[Verifi
             f"ONNX Runtime with {precision.compute} rounding emulated on every tensor, against "
             f"{case.reference}"
         )
-    iou = iou_at_half(case.logits, logits, or_median=manifest.weights_are_random)
+    iou = compute_iou(case.logits, logits, or_median=manifest.weights_are_random)
     unfair = "" if iou is not None else f"; no IoU: less than {FEWEST:.0%} on one side of 0.5"
     yield replace(compare_logits(case, logits), iou_at_half=iou, computed_by=how + unfair)
     yield replace(compare_masks(case, mask, manifest.mask_form), computed_by=how)
 
 
-def iou_at_half(
+def compute_iou(
     reference: NDArray[np.float32], logits: NDArray[np.float32], *, or_median: bool
 ) -> float | None:
     """Compute the IoU at probability 0.5 of two maps of logits.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dsunet_export.artifact import check_name, staging, writing
-from dsunet_export.errors import ExportError, MissingExtraError
+from dsunet_export.errors import ExportError
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.tensorrt.build_log import BuildLog
 from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_timing_cache
@@ -27,6 +27,7 @@ from dsunet_runtime.artifact import (
 )
 from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.compute import Compute
+from dsunet_runtime.errors import MissingExtraError
 from dsunet_runtime.extras import install_command, missing_package
 from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.flavor import Flavor, this_platform, typed_network

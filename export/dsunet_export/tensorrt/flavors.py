@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from dsunet_export.errors import ExportError, MissingExtraError
+from dsunet_export.errors import ExportError
+from dsunet_runtime.errors import MissingExtraError
 from dsunet_runtime.extras import install_command
 from dsunet_runtime.flavor import Flavor
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.flavors import load, rtx_compute_capabilities, title
 from dsunet_export.tensorrt.gpus import describe_gpus
+from dsunet_runtime.errors import MissingExtraError
 from dsunet_runtime.flavor import Flavor
 
 RTX_BUILDS_FOR = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
@@ -18,7 +19,7 @@ def list_gpus() -> str:
     for flavor, where in ((Flavor.RTX, "on any machine"), (Flavor.TENSORRT, "on the target GPU")):
         try:
             trt = load(flavor)
-        except ExportError as error:
+        except (ExportError, MissingExtraError) as error:
             lines.append(f"{flavor}: builds {where}; {error}")
             continue
         lines.append(f"{flavor}: builds {where}; {title(flavor)} is installed")

@@ -84,7 +84,7 @@ class BenchResults:
     gpu_readings: GpuReadings | None
     host_growth: int | None
     """Growth of resident memory during the measurement, in bytes."""
-    doubts: Sequence[str]
+    warnings: Sequence[str]
     """Reasons why the results may be unreliable, one line each."""
     rooflines: Sequence[Roofline]
     """One for each runner and batch, if requested."""
@@ -107,7 +107,7 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
     Progress is shown on `stream` if that is a terminal.  Raises `dsunet_runtime.RuntimeFault` if an
     artifact cannot be loaded, does not take a setting or the image, or fails.
     """
-    doubts = list(filter(None, [busy_cores()]))
+    warnings = list(filter(None, [busy_cores()]))
     runners = _runners(options)
     if options.roofline:
         for runner in runners:
@@ -157,9 +157,9 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
             try:
                 rooflines = measure_rooflines(profiled, image, rgb, options.threads, status.show)
             except RuntimeFault as fault:  # keep what has been measured
-                doubts.append(f"no roofline measured: {fault}")
+                warnings.append(f"no roofline measured: {fault}")
     growth = None if before is None or after is None else after - before
-    doubts += _doubts(measurements, gpu_readings)
+    warnings += _warnings(measurements, gpu_readings)
     return BenchResults(
         width=rgb.shape[1],
         height=rgb.shape[0],
@@ -168,7 +168,7 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
         measurements=measurements,
         gpu_readings=gpu_readings,
         host_growth=growth,
-        doubts=doubts,
+        warnings=warnings,
         rooflines=rooflines,
     )
 
@@ -195,8 +195,8 @@ def _batches(options: BenchOptions, manifest: Manifest) -> Sequence[int]:
     return options.batches or [batch_range(manifest).optimum]
 
 
-def _doubts(measurements: Sequence[Measurement], gpu_readings: GpuReadings | None) -> list[str]:
-    found = [] if gpu_readings is None else gpu_readings.doubts()
+def _warnings(measurements: Sequence[Measurement], gpu_readings: GpuReadings | None) -> list[str]:
+    found = [] if gpu_readings is None else gpu_readings.warnings()
     for one in measurements:
         if not one.warm_up.stable:
             found.append(

@@ -49,7 +49,7 @@ class GpuReadings:
     throttled: tuple[str, ...]
     """Reasons for throttling, if there was any."""
 
-    def doubts(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """Return the reasons why results may be unreliable, one line each."""
         found = [f"the GPU was throttled: {reason}" for reason in self.throttled]
         clock = self.clock_mhz
@@ -66,7 +66,7 @@ class GpuMonitor(Closeable):
 
     def __init__(self, gpu: Gpu | None) -> None:
         self._gpu = gpu
-        self._seen: list[nvml.State] = []
+        self._seen: list[nvml.GpuState] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()

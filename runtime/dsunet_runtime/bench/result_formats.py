@@ -47,7 +47,7 @@ def draw(results: BenchResults) -> str:
                 f"{seen.temperature_c.median:.0f} °C"
             ]
         )
-    blocks.append([f"warning: {line}" for line in results.doubts])
+    blocks.append([f"warning: {line}" for line in results.warnings])
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
@@ -84,7 +84,7 @@ def as_document(results: BenchResults) -> dict[str, Any]:
         "rooflines": [roofline_table.as_document(one) for one in results.rooflines],
         "gpu": results.gpu_readings and dataclasses.asdict(results.gpu_readings),
         "host_growth": results.host_growth,
-        "warnings": list(results.doubts),
+        "warnings": list(results.warnings),
     }
 
 

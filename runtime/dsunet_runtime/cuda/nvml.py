@@ -24,7 +24,7 @@ _THROTTLING = {
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class GpuState:
     """Current state of a GPU."""
 
     clock_mhz: int
@@ -45,13 +45,13 @@ def free_memory(gpu: Gpu) -> int | None:
     return ask(lambda nvml: int(nvml.nvmlDeviceGetMemoryInfo(_handle(nvml, gpu)).free))
 
 
-def state(gpu: Gpu) -> State | None:
+def state(gpu: Gpu) -> GpuState | None:
     """Clock, power, temperature and throttling; None if any of them is unknown."""
 
-    def read(nvml: Any) -> State:
+    def read(nvml: Any) -> GpuState:
         handle = _handle(nvml, gpu)
         reasons = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
-        return State(
+        return GpuState(
             nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
             nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
             nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),

@@ -12,14 +12,14 @@ import pytest
 from dsunet_runtime.bench import monitor
 from dsunet_runtime.bench.monitor import GpuMonitor, GpuReadings, SensorRange, busy_cores, gpu_of
 from dsunet_runtime.cuda import nvml
-from dsunet_runtime.cuda.nvml import State
+from dsunet_runtime.cuda.nvml import GpuState
 from dsunet_runtime.errors import BackendError
 from tests.runtime.fake_cuda import GPU, FakeCuda
 
-STEADY = State(clock_mhz=2520, power_w=250.5, temperature_c=61, throttled=())
+STEADY = GpuState(clock_mhz=2520, power_w=250.5, temperature_c=61, throttled=())
 
 
-def readings_of(monkeypatch: pytest.MonkeyPatch, *seen: State) -> GpuReadings:
+def readings_of(monkeypatch: pytest.MonkeyPatch, *seen: GpuState) -> GpuReadings:
     """What a monitor reads on a GPU that is in these states one after the other."""
     states = itertools.chain(seen, itertools.repeat(seen[-1]))
     monkeypatch.setattr(nvml, "state", lambda gpu: next(states) if gpu == GPU else None)
@@ -39,19 +39,19 @@ def test_a_steady_gpu_gives_no_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.clock_mhz == SensorRange(2520, 2520, 2520)
     assert found.power_w.median == 250.5
     assert found.temperature_c.median == 61
-    assert found.doubts() == []
+    assert found.warnings() == []
 
 
-def test_a_slowed_gpu_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slowed_gpu_gives_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = [dataclasses.replace(STEADY, throttled=(reason,)) for reason in ("b", "a", "b")]
     found = readings_of(monkeypatch, STEADY, *slow)
     assert found.throttled == ("a", "b")
-    assert len(found.doubts()) == 2
+    assert len(found.warnings()) == 2
 
 
-def test_a_wandering_clock_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wandering_clock_gives_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     found = readings_of(monkeypatch, STEADY, dataclasses.replace(STEADY, clock_mhz=1800), STEADY)
-    (line,) = found.doubts()
+    (line,) = found.warnings()
     assert "from 1800 to 2520 MHz" in line
 
 

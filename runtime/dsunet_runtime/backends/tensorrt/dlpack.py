@@ -39,7 +39,7 @@ class _Tensor(ctypes.Structure):
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class TensorDescription:
     """The description of a tensor in a capsule."""
 
     pointer: int
@@ -56,7 +56,7 @@ def device_kind(tensor: Any) -> int:
     return int(kind)
 
 
-def read(tensor: Any) -> Header:
+def read(tensor: Any) -> TensorDescription:
     """Read the description of a tensor, without synchronisation: the caller orders the work.
 
     Raises what the tensor raises, and ValueError if it returns a capsule of another kind.
@@ -68,7 +68,7 @@ def read(tensor: Any) -> Header:
     header = _Tensor.from_address(get_pointer(capsule, _CAPSULE))
     count = header.dimensions
     strides = tuple(header.strides[:count]) if header.strides else None
-    return Header(
+    return TensorDescription(
         (header.data or 0) + header.byte_offset,
         tuple(header.shape[:count]),
         strides,

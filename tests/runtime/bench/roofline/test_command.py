@@ -139,7 +139,7 @@ class TestEngine:
         result = run(path, "--image", image, *QUICK, "--roofline")
         found = document(result)
         assert len(found["measurements"]) == 1  # what was measured before is not lost
-        assert any("TensorRT reports no layer times" in doubt for doubt in found["warnings"])
+        assert any("TensorRT reports no layer times" in line for line in found["warnings"])
 
     def test_an_engine_with_names_only(self, tmp_path: Path, image: Path) -> None:
         plain = [{"Name": layer["Name"], "ms": layer["ms"]} for layer in KERNELS]
