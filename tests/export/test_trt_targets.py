@@ -183,7 +183,6 @@ class TestFlavor:
         with pytest.raises(MissingExtraError, match=match):
             choose_target(flavor=flavor, options=DEFAULTS)
 
-
     def test_none_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for flavor in Flavor:
             monkeypatch.setitem(sys.modules, flavor.module, None)
