@@ -34,8 +34,8 @@ from dsunet_export.stopwatch import print_step
 from dsunet_export.tensorrt import configuration
 from dsunet_export.tensorrt.builder import build_engine
 from dsunet_export.tensorrt.configuration import EngineOptions
-from dsunet_export.tensorrt.flavors import Target
 from dsunet_export.tensorrt.profiles import Ranges
+from dsunet_export.tensorrt.targets import Target
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.bench.cold_start import measure_cold_start

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dsunet_export.tensorrt.builder import build_engine
     from dsunet_export.tensorrt.configuration import EngineOptions
     from dsunet_export.tensorrt.profiles import Ranges
-    from dsunet_export.tensorrt.targets import choose_target
+    from dsunet_export.tensorrt.targets import Target, choose_target
     from dsunet_runtime.compute import Compute
     from dsunet_runtime.flavor import Flavor
     from dsunet_runtime.manifest import InputForm, MaskForm
@@ -40,6 +40,7 @@ __all__ = [
     "MaskForm",
     "MissingExtraError",
     "Ranges",
+    "Target",
     "VerificationError",
     "WeightsOrigin",
     "build_engine",
@@ -60,6 +61,7 @@ _MODULES = {
     "InputForm": "dsunet_runtime.manifest",
     "MaskForm": "dsunet_runtime.manifest",
     "Ranges": "dsunet_export.tensorrt.profiles",
+    "Target": "dsunet_export.tensorrt.targets",
     "WeightsOrigin": "dsunet_export.options",
     "build_engine": "dsunet_export.tensorrt.builder",
     "choose_target": "dsunet_export.tensorrt.targets",

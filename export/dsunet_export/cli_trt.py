@@ -184,7 +184,7 @@ def trt(
     from dsunet_export.tensorrt.description import summarize
     from dsunet_export.tensorrt.flavors import title
     from dsunet_export.tensorrt.profiles import Ranges, parse_batch, parse_size
-    from dsunet_export.tensorrt.targets import choose, parse_hardware
+    from dsunet_export.tensorrt.targets import parse_hardware, select_target
 
     with as_wrong_usage(ExportError):
         check_engine_output(output)
@@ -204,7 +204,7 @@ def trt(
     )
     read_graph_manifest(graph)  # fails before TensorRT is loaded
     only = None if flavor is FlavorOption.AUTO else Flavor(flavor.value)
-    target = choose(only, hardware, options)
+    target = select_target(only, hardware, options)
     numbers = ", ".join(target.compute_capabilities)
     print(f"{title(target.flavor)} ({target.reason}), for {numbers}", file=sys.stderr)
     manifest = build_engine(graph, output, target, options, print_step)

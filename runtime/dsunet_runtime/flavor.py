@@ -1,4 +1,4 @@
-"""The two flavours of TensorRT, which share an API, but not their engines and platforms."""
+"""The two flavors of TensorRT, which share an API, but not their engines and platforms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Flavor(enum.StrEnum):
-    """A flavour of TensorRT."""
+    """A flavor of TensorRT."""
 
     RTX = "rtx"
     """TensorRT for RTX: built ahead of time for chosen GPUs; kernels are compiled on the GPU."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import sys
@@ -15,14 +16,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner, Result
 
-import dsunet_export.tensorrt.targets
+import dsunet_runtime.cuda
 from dsunet import DSUNetConfig
 from dsunet_export.cli import app
-from dsunet_runtime import read_manifest
+from dsunet_export.tensorrt.targets import local_gpu
+from dsunet_runtime import BackendError, read_manifest
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.manifest import Engine, KeptInFloat32, Manifest, Precision
 from tests.export.helpers import one_line
 from tests.runtime import artifacts
+from tests.runtime.fake_cuda import FakeCuda
 
 ADA = ("--gpu", "rtx4090")
 SMALL = ("--size", "32x32:64x48:96x96")
@@ -130,7 +133,7 @@ def built(*arguments: object, output: Path) -> tuple[Manifest, Engine]:
 
 
 def fails(*arguments: object, match: str, code: int = 1) -> None:
-    """One line with the reason, after the lines on flavour and steps; no traceback."""
+    """One line with the reason, after the lines on flavor and steps; no traceback."""
     result = trt(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     before = r"TensorRT.*, for [\d., ]+|[a-z0-9 ]+: \d+\.\d s"
@@ -140,11 +143,18 @@ def fails(*arguments: object, match: str, code: int = 1) -> None:
 
 def pretend_gpu(monkeypatch: pytest.MonkeyPatch, gpu: Gpu | None) -> None:
     """Let this be the GPU of this machine."""
-    here = gpu or "CUDA finds none"
-    monkeypatch.setattr(dsunet_export.tensorrt.targets, "local_gpu", lambda: here)
+    cuda = FakeCuda((gpu,) if gpu else ())
+    monkeypatch.setattr(dsunet_runtime.cuda, "find", lambda: cuda)
+
+
+def has_gpu() -> bool:
+    """Whether CUDA finds a GPU on this machine."""
+    with contextlib.suppress(BackendError):
+        return bool(local_gpu())
+    return False
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let TensorRT for RTX be both flavours."""
+    """Let TensorRT for RTX be both flavors."""
     rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     monkeypatch.setitem(sys.modules, "tensorrt", rtx)

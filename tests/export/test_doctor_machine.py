@@ -26,7 +26,7 @@ from tests.runtime.fake_cuda import FakeCuda
 
 class TestLooking:
     def test_gpus(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(machine_module, "find", lambda: FakeCuda(RTX_4090, H100))
+        monkeypatch.setattr(machine_module, "find", lambda: FakeCuda((RTX_4090, H100)))
         monkeypatch.setattr(nvml, "driver_version", lambda: "580.95.05")
         monkeypatch.setattr(nvml, "free_memory", lambda gpu: gpu.memory // 2)
         seen = types.SimpleNamespace(

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from dsunet_export.tensorrt.configuration import EngineOptions, configure
-from dsunet_export.tensorrt.flavors import Target
-from dsunet_export.tensorrt.targets import local_gpu
+from dsunet_export.tensorrt.targets import Target
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact import check_hashes
 from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.flavor import Flavor
-from tests.export.engines import RTX_4090, graph, pretend_gpu, trt
+from tests.export.engines import RTX_4090, graph, has_gpu, pretend_gpu, trt
 from tests.export.helpers import one_line
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
@@ -50,7 +49,7 @@ class TestStrippedWeights:
     @pytest.mark.parametrize(
         ("gpu", "asked", "match"),
         [
-            (None, ["--gpu", "rtx4090"], r"needs a GPU on this machine \(CUDA finds none\)"),
+            (None, ["--gpu", "rtx4090"], r"needs a GPU on this machine \(CUDA finds no GPU\)"),
             (
                 RTX_4090,
                 ["--gpu", "rtx4090", "--gpu", "rtx5090"],
@@ -74,7 +73,7 @@ class TestStrippedWeights:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """TensorRT for RTX fails, and its reason comes with a remedy."""
-        if not isinstance(local_gpu(), str):
+        if has_gpu():
             pytest.skip("there is a driver here")
         pretend_gpu(monkeypatch, RTX_4090)
         small = graph(tmp_path / "small.onnx", batch=1, side=32)
@@ -89,7 +88,7 @@ class TestStrippedWeights:
     @pytest.mark.gpu
     def test_engine(self, tmp_path: Path) -> None:
         """Its file is smaller by most of the weights; TensorRT for RTX keeps the small ones."""
-        if isinstance(local_gpu(), str):
+        if not has_gpu():
             pytest.skip("needs an NVIDIA GPU and its driver")
         wide = graph(tmp_path / "wide.onnx", batch=1, side=32, channels=1024)
         for name, options in (("whole", ()), ("stripped", ("--strip-weights",))):

@@ -24,7 +24,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "match"),
         [
-            ((), r"this machine has no GPU to build for \(CUDA finds none\): name one with --gpu"),
+            (
+                (),
+                r"this machine has no GPU to build for \(CUDA finds no GPU\): name one with --gpu",
+            ),
             (
                 ("--gpu", "rtx2060", *ADA),
                 "Turing .* may be slower .* one engine for 7.5 and another for 8.9",

@@ -1,4 +1,4 @@
-"""What an engine is built for, and which flavour of TensorRT is taken."""
+"""What an engine is built for, and which flavor of TensorRT is taken."""
 
 from __future__ import annotations
 
@@ -67,6 +67,8 @@ class TestFlavor:
         assert target.compute_capabilities == ("8.6", "12.0")
         assert target.gpus == ("GeForce RTX 3090",)
         assert target.reason == "preferred"
+        monkeypatch.setitem(sys.modules, "tensorrt", None)
+        assert choose_target(["rtx3090"], options=DEFAULTS).reason == "the installed one"
 
     def test_classic_where_rtx_cannot(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pretend_gpu(monkeypatch, H100)
@@ -80,7 +82,7 @@ class TestFlavor:
         pretend_gpu(monkeypatch, None)
         with pytest.raises(
             ExportError,
-            match=r"does not build for 9\.0.*has none \(CUDA finds none\): build on a machine",
+            match=r"does not build for 9\.0.*has none \(CUDA finds no GPU\): build on a machine",
         ):
             choose_target(["h100"], options=DEFAULTS)
 
@@ -108,17 +110,41 @@ class TestFlavor:
     def test_classic_without_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pretend_gpu(monkeypatch, None)
         with pytest.raises(
-            ExportError, match=r"this machine has none \(CUDA finds none\): build on a machine"
+            ExportError, match=r"this machine has none \(CUDA finds no GPU\): build on a machine"
         ):
             choose_target(["rtx4090"], flavor=Flavor.TENSORRT, options=DEFAULTS)
 
-    def test_libraries_that_do_not_load(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("flavor", [None, Flavor.TENSORRT])
+    @pytest.mark.parametrize("fault", [ImportError, OSError])
+    def test_libraries_that_do_not_load(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        flavor: Flavor | None,
+        fault: type[Exception],
+    ) -> None:
         def load(flavor: Flavor) -> Any:
-            raise ImportError("libnvinfer.so.10: cannot open shared object file")
+            raise fault("libnvinfer.so.10: cannot open shared object file")
 
         monkeypatch.setattr(Flavor, "load", load)
-        with pytest.raises(ExportError, match=r"installed but does not load \(libnvinfer"):
-            choose_target(flavor=Flavor.TENSORRT, options=DEFAULTS)
+        with pytest.raises(
+            ExportError,
+            match=r"TensorRT is installed but does not load \(libnvinfer.*--force-reinstall`",
+        ):
+            choose_target(flavor=flavor, options=DEFAULTS)
+
+    def test_classic_where_rtx_does_not_load(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def load(flavor: Flavor) -> Any:
+            if flavor is Flavor.RTX:
+                raise OSError("libtensorrt_rtx.so.1: cannot open shared object file")
+            return sys.modules[flavor.module]
+
+        monkeypatch.setattr(Flavor, "load", load)
+        pretend_gpu(monkeypatch, RTX_4090)
+        target = choose_target(options=DEFAULTS)
+        assert target.flavor is Flavor.TENSORRT
+        assert re.match(
+            r"because TensorRT for RTX is installed but does not load \(libt", target.reason
+        )
 
     def test_classic_where_rtx_has_not_the_option(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pretend_gpu(monkeypatch, RTX_4090)
@@ -156,6 +182,14 @@ class TestFlavor:
         match = "not installed: " + re.escape(install_command(extras))
         with pytest.raises(MissingExtraError, match=match):
             choose_target(flavor=flavor, options=DEFAULTS)
+
+    def test_none_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for flavor in Flavor:
+            monkeypatch.setitem(sys.modules, flavor.module, None)
+        commands = (re.escape(install_command(extras)) for extras in ("rtx", "tensorrt,cuda"))
+        match = "^TensorRT is not installed: {} for GeForce .*, or {} for the GPU".format(*commands)
+        with pytest.raises(MissingExtraError, match=match):
+            choose_target(options=DEFAULTS)
 
 
 class TestList:
@@ -201,5 +235,8 @@ class TestList:
 
 
 def test_local_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dsunet_runtime.cuda, "find", lambda: FakeCuda(RTX_4090, H100))
+    monkeypatch.setattr(dsunet_runtime.cuda, "find", lambda: FakeCuda((RTX_4090, H100)))
     assert local_gpu() == RTX_4090
+    pretend_gpu(monkeypatch, None)
+    with pytest.raises(BackendError, match=r"^CUDA finds no GPU$"):
+        local_gpu()

@@ -45,11 +45,11 @@ class Machine:
         self.cuda = cuda
         self._monkeypatch = monkeypatch
         monkeypatch.setattr("dsunet_runtime.backends.tensorrt.compatibility.find", lambda: cuda)
-        monkeypatch.setattr(nvml, "ask", lambda read: None)
+        monkeypatch.setattr(nvml, "query", lambda read: None)
         self.use(Flavor.RTX)
 
     def use(self, flavor: Flavor, **changes: Any) -> None:
-        """Install a flavour."""
+        """Install a flavor."""
         self.trt = FakeTensorRT(self.cuda, rtx=flavor is Flavor.RTX, **changes)
         self._monkeypatch.setitem(sys.modules, flavor.module, self.trt)
 
@@ -75,6 +75,6 @@ def interleaved() -> bool:
 
 
 @pytest.fixture
-def rtx_machine(interleaved: bool, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(interleaved: bool, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine with a GeForce RTX 4090 and TensorRT for RTX, both fake."""
     return Machine(FakeCuda(interleaved=interleaved), monkeypatch)

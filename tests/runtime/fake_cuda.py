@@ -60,8 +60,8 @@ class Hold:
 
 
 class FakeCuda(Cuda):
-    def __init__(self, *gpus: Gpu, interleaved: bool = False) -> None:
-        self._gpus = gpus or (GPU,)
+    def __init__(self, gpus: tuple[Gpu, ...] = (GPU,), *, interleaved: bool = False) -> None:
+        self._gpus = gpus
         self.devices: list[FakeDevice] = []
         self.captures = True
         self._interleaved = interleaved

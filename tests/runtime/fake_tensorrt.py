@@ -293,6 +293,10 @@ class Context:
         if "set_input_shape" in self._engine.trt.fails:
             self._engine.log.log(Severity.ERROR, "the shape\nfailed")
             return False
+        low, _, high = self._engine.tensors[name]["profile"]
+        if not all(a <= size <= b for a, size, b in zip(low, shape, high, strict=True)):
+            self._engine.log.log(Severity.ERROR, "the profile does not have this shape")
+            return False
         self._shapes[name] = tuple(shape)
         return True
 

@@ -229,7 +229,7 @@ class TestWhatIsNoFile:
 
     @pytest.mark.parametrize("kind", ["pipe", "device"])
     def test_a_cache_of_kernels_is_written_anew(
-        self, rtx_machine: Machine, tmp_path: Path, kind: str
+        self, machine: Machine, tmp_path: Path, kind: str
     ) -> None:
         path = engines.frames(tmp_path / "a.engine")
         cache = cache_file(path, GPU, "cuda13.0", fake_tensorrt.VERSION)

@@ -79,7 +79,7 @@ class TestNan:
         ):
             segmenter(photo())
 
-    def test_of_an_engine(self, rtx_machine: Machine, tmp_path: Path) -> None:
+    def test_of_an_engine(self, machine: Machine, tmp_path: Path) -> None:
         """Whose GPU turns it into 0, as the weights of this fake one say."""
         path = engines.frames(tmp_path / "a.engine")
         document = json.loads(path.read_text()) | {"weights": [0, 0, 0]}

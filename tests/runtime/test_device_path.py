@@ -26,11 +26,6 @@ from tests.runtime.test_segmenter import random_image
 
 
 @pytest.fixture
-def machine(rtx_machine: Machine) -> Machine:
-    return rtx_machine
-
-
-@pytest.fixture
 def flavor() -> Flavor:
     return Flavor.RTX
 
@@ -334,6 +329,7 @@ class TestTensors:
             segmenter.run_device({"image": image}, {"mask": mask}, stream=stream)
 
 
+@pytest.mark.parametrize("flavor", Flavor)
 class TestRefusals:
     def refused(
         self, segmenter: Segmenter, image: Any, mask: Any, match: str, **names: Any

@@ -39,11 +39,6 @@ def engine(tmp_path: Path) -> Path:
     return engines.frames(tmp_path / "a.engine")
 
 
-@pytest.fixture
-def machine(rtx_machine: Machine) -> Machine:
-    return rtx_machine
-
-
 def change(path: Path, **changes: Any) -> None:
     """Fields of the manifest's engine."""
     manifest = read_manifest(path)
@@ -186,12 +181,12 @@ class TestMachine:
         monkeypatch.setattr("dsunet_runtime.backends.tensorrt.compatibility.find", no_driver)
         fails_to_load(engine, r"no working NVIDIA driver; without a GPU, run \S*/a\.onnx instead")
 
-    def test_no_gpu(self, machine: Machine, engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(FakeCuda, "gpus", lambda self: ())
+    def test_no_gpu(self, engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        Machine(FakeCuda(()), monkeypatch)
         fails_to_load(engine, r"CUDA finds no GPU: .*DEVICES; without a GPU, run \S*/a\.onnx")
 
     def test_other_compute_capability(self, monkeypatch: pytest.MonkeyPatch, engine: Path) -> None:
-        Machine(FakeCuda(AMPERE), monkeypatch)
+        Machine(FakeCuda((AMPERE,)), monkeypatch)
         change(engine, compute_capabilities=("8.9", "12.0"))
         fails_to_load(
             engine,
@@ -202,14 +197,14 @@ class TestMachine:
     def test_one_of_several_compute_capabilities(
         self, monkeypatch: pytest.MonkeyPatch, engine: Path
     ) -> None:
-        Machine(FakeCuda(AMPERE), monkeypatch)
+        Machine(FakeCuda((AMPERE,)), monkeypatch)
         change(engine, compute_capabilities=("8.6", "8.9"))
         runs(engine)
 
     def test_gpu_that_only_the_classic_one_supports(
         self, monkeypatch: pytest.MonkeyPatch, engine: Path
     ) -> None:
-        Machine(FakeCuda(HOPPER), monkeypatch)
+        Machine(FakeCuda((HOPPER,)), monkeypatch)
         fails_to_load(engine, "NVIDIA H100 has 9.0: build .* --flavor tensorrt --precision")
 
     def test_rtx_engines_are_for_every_card_and_platform(
@@ -421,6 +416,30 @@ class TestRuntimeCache:
         machine.use(Flavor.TENSORRT)
         runs(engines.frames(tmp_path / "b.engine", flavor=Flavor.TENSORRT))
         assert not list(tmp_path.glob("*.cache"))
+
+
+def test_messages_go_to_the_build_of_their_thread(machine: Machine) -> None:
+    log = log_of(machine.trt)
+    received: list[str] = []
+
+    def elsewhere() -> str:
+        log.log(fake_tensorrt.Severity.ERROR, "of an engine")
+        with log.forwarding_to(lambda _, message: received.append(f"there: {message}")):
+            log.log(fake_tensorrt.Severity.INFO, "of a build")
+        log.log(fake_tensorrt.Severity.INFO, "after that build")
+        return str(log.reason())
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        log.forwarding_to(lambda _, message: received.append(f"outside: {message}")),
+    ):
+        with log.forwarding_to(lambda severity, _: received.append(f"inside: {severity}")):
+            assert pool.submit(elsewhere).result() == "of an engine"
+            log.log(fake_tensorrt.Severity.ERROR, "of this build")
+        log.log(fake_tensorrt.Severity.INFO, "and later")
+    log.log(fake_tensorrt.Severity.INFO, "of no build")
+    assert received == ["there: of a build", "inside: ERROR", "outside: and later"]
+    assert log.reason() == "of this build"
 
 
 def test_real_logger_and_runtime_without_a_driver(engine: Path) -> None:

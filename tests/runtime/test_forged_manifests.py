@@ -36,7 +36,7 @@ HOSTILE = (
 
 
 @pytest.fixture(params=["frames", "tensors", "stripped", "engine"])
-def artifact(request: pytest.FixtureRequest, tmp_path: Path, rtx_machine: Machine) -> Path:
+def artifact(request: pytest.FixtureRequest, tmp_path: Path, machine: Machine) -> Path:
     """Of each kind; engines are run by a fake TensorRT."""
     match request.param:
         case "frames":

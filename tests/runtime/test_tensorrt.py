@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 import dsunet_runtime
 from dsunet_runtime import BackendError, ImageError, Segmenter
+from dsunet_runtime.backends.tensorrt import TensorRTBackend
 from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.cli import app
 from dsunet_runtime.flavor import Flavor
@@ -31,11 +33,6 @@ LENT = ["cache", "configuration", "context", "engine", "runtime"]
 
 
 pytestmark = IN_BOTH_ORDERS
-
-
-@pytest.fixture
-def machine(rtx_machine: Machine) -> Machine:
-    return rtx_machine
 
 
 @pytest.fixture
@@ -121,6 +118,33 @@ class TestHostPath:
         # Whoever comes next finds both slots.
         images = [random_image(4, 5, seed) for seed in range(20)]
         assert_masks(images, segmenter.batch(images))
+
+    @pytest.mark.parametrize("end", ["all", "early", "failure"])
+    def test_slots_are_free_after_their_work(
+        self, machine: Machine, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, end: str
+    ) -> None:
+        """Another thread would overwrite the buffers of a slot that is given back too early."""
+        backend = segmenter._open()
+        assert isinstance(backend, TensorRTBackend)
+        put, idle = backend._free.put, []
+
+        def checked_put(slot: Any) -> None:
+            idle.append(not machine.device.work[slot._stream.handle])
+            put(slot)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(backend._free, "put", checked_put)
+            batches = [{"image": random_image(4, 5, seed)[None]} for seed in range(5)]
+            results = backend.infer_each(iter(batches))
+            next(results)
+            if end == "all":
+                assert len(list(results)) == 4
+            elif end == "failure":
+                machine.trt.fails = {"execute"}
+                with pytest.raises(BackendError, match="the kernel failed"):
+                    next(results)
+            results.close()  # type: ignore[attr-defined]
+        assert idle == [True, True]
 
     def test_from_many_threads(self, segmenter: Segmenter) -> None:
         groups = [[random_image(9, 9, 10 * g + i) for i in range(9)] for g in range(12)]

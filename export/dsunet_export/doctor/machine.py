@@ -66,7 +66,7 @@ class PresentProvider:
 
 @dataclass(frozen=True, slots=True)
 class TensorRT:
-    """Properties of an installed flavour of TensorRT."""
+    """Properties of an installed flavor of TensorRT."""
 
     cuda: int | None
     """CUDA version that it was built for, for example 13; None if not installed with pip."""
@@ -99,7 +99,7 @@ class Machine:
     """Installed distributions of ONNX Runtime."""
     providers: dict[Provider, PresentProvider]
     tensorrt: dict[Flavor, TensorRT]
-    """The flavours that load."""
+    """The flavors that load."""
     torch: Torch | None
     """None if it is not installed."""
 

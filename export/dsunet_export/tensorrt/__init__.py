@@ -1,9 +1,9 @@
-"""Build TensorRT engines from ONNX artifacts, with either flavour of TensorRT.
+"""Build TensorRT engines from ONNX artifacts, with either flavor of TensorRT.
 
 gpus           GPUs by name, with their compute capability
 gpu_list       the table of `--gpu list`
-flavors        the flavours that are installed, and the target of an engine
-targets        selection of the flavour and the GPUs
+flavors        the flavors that are installed
+targets        the target of an engine: the choice of the flavor and the GPUs
 profiles       optimization profiles: the shapes that an engine accepts
 configuration  the options of an engine, and TensorRT's builder configuration
 build_log      TensorRT's log: errors and memory use

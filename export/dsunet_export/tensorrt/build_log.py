@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection
 from typing import TextIO
 
+from dsunet_runtime.backends.tensorrt.log import ERRORS
 from dsunet_runtime.message_text import clean, printable
 
-_ERRORS = ("INTERNAL_ERROR", "ERROR")
 _DETAILS = "VERBOSE"
 _ACTIVATIONS = re.compile(r"Total Activation Memory: (\d+)(?: bytes)?$")
 _WEIGHTS = re.compile(r"Total Weights Memory: (\d+)(?: bytes)?$")
@@ -47,7 +47,7 @@ class BuildLog:
         if self._verbosity >= (2 if severity == _DETAILS else 1):
             for line in f"[{severity}] {message}".splitlines():
                 print(clean(line), file=self._stream)
-        if severity in _ERRORS:
+        if severity in ERRORS:
             self.errors.append(message)
         elif match := _ACTIVATIONS.match(message):
             self.activation_bytes = max(int(match[1]), self.activation_bytes or 0)

@@ -13,11 +13,12 @@ from dsunet_export.errors import ExportError
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.tensorrt.build_log import BuildLog
 from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_timing_cache
-from dsunet_export.tensorrt.flavors import Target, title, version
+from dsunet_export.tensorrt.flavors import title, version
 from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
 from dsunet_export.tensorrt.network import layers_of, parse_graph
 from dsunet_export.tensorrt.profiles import make_profiles, without_fixed_sides
 from dsunet_export.tensorrt.proof import prove_precision
+from dsunet_export.tensorrt.targets import Target
 from dsunet_runtime.artifact import (
     check_hashes,
     check_sizes,
@@ -190,25 +191,25 @@ def _build(
     logger = log_of(trt)
 
     def work() -> _Plan:
-        builder = trt.Builder(logger)
-        network = typed_network(trt, builder)
-        parser = parse_graph(trt, network, logger, graph.file, graph.source)
-        proof = prove_precision(trt, network, graph.manifest.precision)
-        config = configure(builder, target, options, profiles)
-        monitor = monitor_of(trt, progress)
-        config.progress_monitor = monitor
-        serialized = builder.build_serialized_network(network, config)
-        if serialized is None and not progress.cancelled.is_set():
-            nodes = {layer.name for layer in layers_of(network)}
-            raise ExportError(
-                f"{title(target.flavor)} cannot build {graph.source.name}: {log.reason(nodes)}"
-            )
-        del parser  # not before the build: it holds the weights
-        cache = config.get_timing_cache() if options.timing_cache is not None else None
-        return _Plan(serialized, cache and cache.serialize(), proof)
+        with logger.forwarding_to(log.add):
+            builder = trt.Builder(logger)
+            network = typed_network(trt, builder)
+            parser = parse_graph(trt, network, logger, graph.file, graph.source)
+            proof = prove_precision(trt, network, graph.manifest.precision)
+            config = configure(builder, target, options, profiles)
+            monitor = monitor_of(trt, progress)
+            config.progress_monitor = monitor
+            serialized = builder.build_serialized_network(network, config)
+            if serialized is None and not progress.cancelled.is_set():
+                nodes = {layer.name for layer in layers_of(network)}
+                raise ExportError(
+                    f"{title(target.flavor)} cannot build {graph.source.name}: {log.reason(nodes)}"
+                )
+            del parser  # not before the build: it holds the weights
+            cache = config.get_timing_cache() if options.timing_cache is not None else None
+            return _Plan(serialized, cache and cache.serialize(), proof)
 
-    with logger.forwarding_to(log.add):
-        return run_stoppable(work, progress, sys.stderr, draw=not options.verbosity)
+    return run_stoppable(work, progress, sys.stderr, draw=not options.verbosity)
 
 
 def _describe(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dsunet_export.errors import ExportError
-from dsunet_export.tensorrt.flavors import Target
 from dsunet_export.tensorrt.profiles import Ranges
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import OutputError
@@ -16,6 +15,9 @@ from dsunet_runtime.flavor import Flavor, rtx_name
 from dsunet_runtime.manifest import Profile
 from dsunet_runtime.message_text import reason
 from dsunet_runtime.output_files import write_whole
+
+if TYPE_CHECKING:
+    from dsunet_export.tensorrt.targets import Target
 
 
 @dataclass(frozen=True, slots=True)

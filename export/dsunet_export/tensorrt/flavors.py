@@ -1,47 +1,20 @@
-"""The flavours of TensorRT that are installed, and the target of an engine."""
+"""The flavors of TensorRT that are installed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from dsunet_export.errors import ExportError
 from dsunet_runtime.errors import MissingExtraError
 from dsunet_runtime.extras import install_command
 from dsunet_runtime.flavor import Flavor
 
-Hardware: TypeAlias = Mapping[str, tuple[str, ...]]
-"""Names of GPUs by compute capability (`8.9`), ascending.  No names: all GPUs that have it."""
-
 _EXTRAS = {Flavor.RTX: "rtx", Flavor.TENSORRT: "tensorrt,cuda"}
-"""Extras of this distribution that install a flavour and what else it needs to build."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What an engine is built with and for."""
-
-    flavor: Flavor
-    hardware: Hardware
-    """The requested GPUs; the GPU of this machine if none was requested, and always for classic
-    TensorRT."""
-    reason: str
-    """Why this flavour was selected, as text."""
-
-    @property
-    def compute_capabilities(self) -> tuple[str, ...]:
-        """Ascending, for example `8.9`."""
-        return tuple(self.hardware)
-
-    @property
-    def gpus(self) -> tuple[str, ...]:
-        """Names of GPUs; empty if only compute capabilities were requested."""
-        return tuple(name for names in self.hardware.values() for name in names)
+"""Extras of this distribution that install a flavor and what else it needs to build."""
 
 
 def load(flavor: Flavor) -> Any:
-    """Import a flavour to build with.  Raises MissingExtraError if it is not installed."""
+    """Import a flavor to build with.  Raises MissingExtraError if it is not installed."""
     try:
         return flavor.load()
     except ModuleNotFoundError as error:
@@ -56,12 +29,12 @@ def load(flavor: Flavor) -> Any:
 
 
 def version(flavor: Flavor) -> str:
-    """Return the version of an installed flavour, for example `1.7.1.116`."""
+    """Return the version of an installed flavor, for example `1.7.1.116`."""
     return str(flavor.load().__version__)
 
 
 def title(flavor: Flavor) -> str:
-    """Return name and version of an installed flavour."""
+    """Return name and version of an installed flavor."""
     return f"{flavor.title} {version(flavor)}"
 
 

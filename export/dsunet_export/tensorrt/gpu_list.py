@@ -1,4 +1,4 @@
-"""The output of `--gpu list`: GPU names, the flavours that support them, and what is installed."""
+"""The output of `--gpu list`: GPU names, the flavors that support them, and what is installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RTX_BUILDS_FOR = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 
 
 def list_gpus() -> str:
-    """Format all names of `--gpu`, the flavours that build for them, and what is installed."""
+    """Format all names of `--gpu`, the flavors that build for them, and what is installed."""
     lines: list[str] = []
     rtx: tuple[str, ...] = RTX_BUILDS_FOR
     for flavor, where in ((Flavor.RTX, "on any machine"), (Flavor.TENSORRT, "on the target GPU")):

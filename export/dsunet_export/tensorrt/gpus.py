@@ -101,7 +101,7 @@ def find_gpu(text: str) -> NamedGpu:
 
 
 def describe_gpus(rtx: Collection[str]) -> str:
-    """Format a table of compute capabilities, the flavours that build for them, and GPU names.
+    """Format a table of compute capabilities, the flavors that build for them, and GPU names.
 
     `rtx` holds the compute capabilities of TensorRT for RTX; classic TensorRT supports all.
     """

@@ -1,14 +1,16 @@
-"""Select the flavour of TensorRT and the GPUs of an engine."""
+"""Select the flavor of TensorRT and the GPUs of an engine."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, TypeAlias
 
 from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.configuration import EngineOptions
-from dsunet_export.tensorrt.flavors import Hardware, Target, load, rtx_compute_capabilities, title
+from dsunet_export.tensorrt.flavors import load, rtx_compute_capabilities, title
 from dsunet_export.tensorrt.gpus import find_gpu
 from dsunet_runtime.errors import BackendError, MissingExtraError
 from dsunet_runtime.extras import install_command
@@ -18,7 +20,32 @@ from dsunet_runtime.message_text import quote
 if TYPE_CHECKING:
     from dsunet_runtime.cuda import Gpu
 
+Hardware: TypeAlias = Mapping[str, tuple[str, ...]]
+"""Names of GPUs by compute capability (`8.9`), ascending.  No names: all GPUs that have it."""
+
 _TURING = "7.5"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an engine is built with and for."""
+
+    flavor: Flavor
+    hardware: Hardware
+    """The requested GPUs; the GPU of this machine if none was requested, and always for classic
+    TensorRT."""
+    reason: str
+    """Why this flavor was selected, as text."""
+
+    @property
+    def compute_capabilities(self) -> tuple[str, ...]:
+        """Ascending, for example `8.9`."""
+        return tuple(self.hardware)
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Names of GPUs; empty if only compute capabilities were requested."""
+        return tuple(name for names in self.hardware.values() for name in names)
 
 
 def choose_target(
@@ -43,7 +70,7 @@ def choose_target(
     Raises:
         ExportError: A name is unknown, or no installed flavor can build such an engine.
     """
-    return choose(flavor, parse_hardware(gpus, compute_capabilities), options)
+    return select_target(flavor, parse_hardware(gpus, compute_capabilities), options)
 
 
 def parse_hardware(gpus: Sequence[str], compute_capabilities: Sequence[str]) -> Hardware:
@@ -69,31 +96,29 @@ def parse_compute_capability(text: str) -> str:
     return f"{match[1]}.{match[2]}"
 
 
-def local_gpu() -> Gpu | str:
-    """Return CUDA's first GPU on this machine, or the reason why there is none."""
+def local_gpu() -> Gpu:
+    """Return CUDA's first GPU on this machine.  Raises BackendError if CUDA finds none."""
     from dsunet_runtime.cuda import find
 
-    try:
-        gpus = find().gpus()
-    except BackendError as error:
-        return str(error)
-    return gpus[0] if gpus else "CUDA finds none"
+    gpus = find().gpus()
+    if not gpus:
+        raise BackendError("CUDA finds no GPU")
+    return gpus[0]
 
 
-def choose(flavor: Flavor | None, requested: Hardware, options: EngineOptions) -> Target:
-    """Select the requested flavour, or the first installed one that supports GPUs and options.
+def select_target(flavor: Flavor | None, requested: Hardware, options: EngineOptions) -> Target:
+    """Select the requested flavor, or the first installed one that supports GPUs and options.
 
     TensorRT for RTX is preferred: it needs no GPU, its engines run on several GPU models, and it
     builds in a fraction of the time.
 
-    Raises MissingExtraError if no flavour, or not the requested one, is installed, and ExportError
+    Raises MissingExtraError if no flavor, or not the requested one, is installed, and ExportError
     with the reason if none supports GPUs and options.
     """
-    here = local_gpu()
     if flavor is not None:
         load(flavor)
-        return Target(flavor, _HARDWARE[flavor](requested, here, options), "as requested")
-    installed = [flavor for flavor in Flavor if _is_installed(flavor)]
+        return Target(flavor, _HARDWARE[flavor](requested, options), "as requested")
+    installed = [candidate for candidate in Flavor if find_spec(candidate.module)]
     if not installed:
         raise MissingExtraError(
             f"TensorRT is not installed: {install_command('rtx')} for GeForce RTX and RTX "
@@ -101,36 +126,30 @@ def choose(flavor: Flavor | None, requested: Hardware, options: EngineOptions) -
         )
     reason = "preferred" if len(installed) > 1 else "the installed one"
     refusals: list[str] = []
-    for flavor in installed:
+    for candidate in installed:
         try:
-            return Target(flavor, _HARDWARE[flavor](requested, here, options), reason)
+            load(candidate)
+            return Target(candidate, _HARDWARE[candidate](requested, options), reason)
         except ExportError as error:
             refusals.append(str(error))
             reason = f"because {error}"
     raise ExportError("; ".join(refusals))
 
 
-def _is_installed(flavor: Flavor) -> bool:
-    try:
-        flavor.load()
-    except (ImportError, OSError):
-        return False
-    return True
-
-
-def _rtx_hardware(requested: Hardware, here: Gpu | str, options: EngineOptions) -> Hardware:
+def _rtx_hardware(requested: Hardware, options: EngineOptions) -> Hardware:
     """Return the requested hardware, which may be any supported one, on any machine.
 
     Raises ExportError with the reason if TensorRT for RTX cannot build with these options.
     """
-    if requested:
-        hardware = requested
-    elif isinstance(here, str):
-        raise ExportError(
-            f"this machine has no GPU to build for ({here}): name one with --gpu, for example "
-            f"`--gpu rtx4090` (`--gpu list` prints all)"
-        )
-    else:
+    hardware = requested
+    if not requested:
+        try:
+            here = local_gpu()
+        except BackendError as error:
+            raise ExportError(
+                f"this machine has no GPU to build for ({error}): name one with --gpu, for example "
+                f"`--gpu rtx4090` (`--gpu list` prints all)"
+            ) from error
         hardware = {here.compute_capability: (here.name,)}
     known = rtx_compute_capabilities(Flavor.RTX.load())
     unknown = [
@@ -154,12 +173,15 @@ def _rtx_hardware(requested: Hardware, here: Gpu | str, options: EngineOptions) 
             "--timing-cache is for --flavor tensorrt: TensorRT for RTX times no kernels while it "
             "builds, because it selects them on the GPU that runs the engine"
         )
-    if options.strip_weights and isinstance(here, str):
-        raise ExportError(
-            f"--strip-weights needs a GPU on this machine ({here}), because TensorRT for RTX "
-            f"compiles refittable engines with the CUDA driver: build on a machine with a GPU, or "
-            f"keep the weights"
-        )
+    if options.strip_weights:
+        try:
+            local_gpu()
+        except BackendError as error:
+            raise ExportError(
+                f"--strip-weights needs a GPU on this machine ({error}), because TensorRT for RTX "
+                f"compiles refittable engines with the CUDA driver: build on a machine with a GPU, "
+                f"or keep the weights"
+            ) from error
     if options.strip_weights and len(hardware) > 1:
         raise ExportError(
             f"with TensorRT for RTX, --strip-weights takes one compute capability, not "
@@ -168,16 +190,18 @@ def _rtx_hardware(requested: Hardware, here: Gpu | str, options: EngineOptions) 
     return hardware
 
 
-def _classic_hardware(requested: Hardware, here: Gpu | str, options: EngineOptions) -> Hardware:
+def _classic_hardware(requested: Hardware, options: EngineOptions) -> Hardware:
     """Return the local GPU, the only possible one: kernels are selected by timing them on it.
 
     Raises ExportError if there is none, or if another one was requested.
     """
-    if isinstance(here, str):
+    try:
+        here = local_gpu()
+    except BackendError as error:
         raise ExportError(
-            f"TensorRT builds on the target GPU itself, and this machine has none ({here}): build "
+            f"TensorRT builds on the target GPU itself, and this machine has none ({error}): build "
             f"on a machine with that GPU, or use --flavor rtx ({install_command('rtx')})"
-        )
+        ) from error
     number = here.compute_capability
     others = [other for other in requested if other != number]
     try:

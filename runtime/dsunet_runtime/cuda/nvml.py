@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from dsunet_runtime.cuda.contract import Gpu
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _THROTTLING = {
     0x4: "power limit",
@@ -36,13 +36,13 @@ class GpuState:
 
 
 def driver_version() -> str | None:
-    """The driver's version, for example `580.95.05`."""
-    return ask(lambda nvml: str(nvml.nvmlSystemGetDriverVersion()))
+    """The driver's version, for example `580.95.05`; None if unknown."""
+    return query(lambda nvml: str(nvml.nvmlSystemGetDriverVersion()))
 
 
 def free_memory(gpu: Gpu) -> int | None:
-    """Free memory of a GPU in bytes."""
-    return ask(lambda nvml: int(nvml.nvmlDeviceGetMemoryInfo(_handle(nvml, gpu)).free))
+    """Free memory of a GPU in bytes; None if unknown."""
+    return query(lambda nvml: int(nvml.nvmlDeviceGetMemoryInfo(_handle(nvml, gpu)).free))
 
 
 def state(gpu: Gpu) -> GpuState | None:
@@ -58,10 +58,10 @@ def state(gpu: Gpu) -> GpuState | None:
             tuple(text for bit, text in _THROTTLING.items() if reasons & bit),
         )
 
-    return ask(read)
+    return query(read)
 
 
-def ask(read: Callable[[Any], T]) -> T | None:
+def query(read: Callable[[Any], _T]) -> _T | None:
     """Return what `read` reads with NVIDIA's `pynvml`; None if NVML is missing or refuses."""
     import pynvml
 

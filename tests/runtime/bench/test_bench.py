@@ -126,10 +126,10 @@ class TestEngine:
     """On a fake GPU."""
 
     @pytest.fixture(autouse=True)
-    def machine(self, rtx_machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
-        monkeypatch.setattr(workload, "find", lambda: rtx_machine.cuda)
-        monkeypatch.setattr(monitor, "find", lambda: rtx_machine.cuda)
-        return rtx_machine
+    def machine(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+        monkeypatch.setattr(workload, "find", lambda: machine.cuda)
+        monkeypatch.setattr(monitor, "find", lambda: machine.cuda)
+        return machine
 
     def test_with_and_without_copies(self, tmp_path: Path, picture: Path) -> None:
         path = engines.frames(tmp_path / "a.engine")

@@ -30,7 +30,7 @@ def cuda() -> Cuda:
 
 @pytest.fixture(scope="session", params=Flavor)
 def flavor(request: pytest.FixtureRequest, cuda: Cuda) -> Flavor:
-    """A flavour of TensorRT that builds for the first GPU."""
+    """A flavor of TensorRT that builds for the first GPU."""
     flavor: Flavor = request.param
     try:
         trt = flavor.load()

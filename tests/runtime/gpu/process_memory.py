@@ -14,7 +14,7 @@ BLOCK = 2 << 20
 
 def process_memory(gpu: Gpu) -> int:
     """Bytes of device memory.  Skips the test where the driver does not tell."""
-    found = nvml.ask(
+    found = nvml.query(
         lambda library: library.nvmlDeviceGetComputeRunningProcesses(
             library.nvmlDeviceGetHandleByPciBusId(gpu.pci_bus_id)
         )

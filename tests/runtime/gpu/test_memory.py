@@ -135,9 +135,8 @@ class TestLeaks:
         gc.collect()
         # A block is less than 10,000 times the least that can be allocated, 256 bytes.
         assert process_memory(device.gpu) <= used + BLOCK
-        assert (
-            resident_bytes() - resident < 10_000_000
-        )  # the same tolerance, for what allocators keep
+        # The same tolerance, for what allocators keep.
+        assert resident_bytes() - resident < 10_000_000
 
     def test_on_the_device(self, segmenter: Segmenter, device: Device, stack: ExitStack) -> None:
         """With shapes and addresses that change with every run."""

@@ -1,4 +1,4 @@
-"""The TensorRT backend: engines of both flavours, with inputs in host or in GPU memory."""
+"""The TensorRT backend: engines of both flavors, with inputs in host or in GPU memory."""
 
 from __future__ import annotations
 

@@ -33,10 +33,10 @@ def check_platform(path: Path, manifest: Manifest) -> None:
 
 
 def load_flavor(path: Path, manifest: Manifest) -> Any:
-    """Import the Python package of the engine's flavour.
+    """Import the Python package of the engine's flavor.
 
     Raises BackendError unless the installed version is the one that built the engine: no other
-    release of either flavour can load it.
+    release of either flavor can load it.
     """
     engine = engine_of(manifest)
     install = f"pip install {engine.flavor.distribution}=={engine.tensorrt_version}"

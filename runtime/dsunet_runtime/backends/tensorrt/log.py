@@ -10,42 +10,52 @@ from typing import Any
 
 from dsunet_runtime.message_text import printable
 
+ERRORS = ("INTERNAL_ERROR", "ERROR")
+"""Names of the severities that are errors."""
+
+
+class _Local(threading.local):
+    """The log's state in one thread."""
+
+    error: str | None = None
+    receive: Callable[[str, str], None] | None = None
+
 
 @functools.cache
 def log_of(trt: Any) -> Any:
-    """Return the only logger of a flavour, for engines that are built and that are run.
+    """Return the only logger of a flavor, for engines that are built and that are run.
 
     TensorRT uses the first logger of a process for everything, as long as an object made with it
-    exists.  Errors are kept per thread: call `clear()` before an operation; `reason()` then returns
-    the first error of the operation in this thread, as one line.  Inside `forwarding_to(receive)`,
-    messages of all threads also go to `receive(severity, message)`.
+    exists.  It reports in the thread that called it, so each thread has its own state: call
+    `clear()` before an operation; `reason()` then returns the first error of the operation, as one
+    line.  Inside `forwarding_to(receive)`, messages also go to `receive(severity, message)`.
     """
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self._here = threading.local()
-            self._receive: Callable[[str, str], None] | None = None
+            self._here = _Local()
 
         def log(self, severity: Any, message: str) -> None:
-            if self._receive is not None:
-                self._receive(severity.name, message)
-            errors = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
-            if severity in errors and not hasattr(self._here, "error"):
-                self._here.error = printable(message)
+            here = self._here
+            if here.receive is not None:
+                here.receive(severity.name, message)
+            if severity.name in ERRORS and here.error is None:
+                here.error = printable(message)
 
         def clear(self) -> None:
-            self._here.__dict__.clear()
+            self._here.error = None
 
         def reason(self) -> str:
-            return getattr(self._here, "error", "no reason given")
+            return self._here.error or "no reason given"
 
         @contextmanager
         def forwarding_to(self, receive: Callable[[str, str], None]) -> Iterator[None]:
-            self._receive = receive
+            before = self._here.receive
+            self._here.receive = receive
             try:
                 yield
             finally:
-                self._receive = None
+                self._here.receive = before
 
     return Log()

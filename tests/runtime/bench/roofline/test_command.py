@@ -100,11 +100,11 @@ class TestEngine:
     """On a fake GPU."""
 
     @pytest.fixture(autouse=True)
-    def machine(self, rtx_machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
-        monkeypatch.setattr(workload, "find", lambda: rtx_machine.cuda)
-        monkeypatch.setattr(monitor, "find", lambda: rtx_machine.cuda)
+    def machine(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+        monkeypatch.setattr(workload, "find", lambda: machine.cuda)
+        monkeypatch.setattr(monitor, "find", lambda: machine.cuda)
         monkeypatch.setattr(gpu_ceiling, "build_matmul", lambda *_: a_matmul())
-        return rtx_machine
+        return machine
 
     @pytest.fixture
     def image(self, tmp_path: Path) -> Path:
