@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from typer.testing import CliRunner
@@ -16,10 +15,15 @@ PROGRAMS = {
     "dsunet-export": dsunet_export.cli.app,
     "dsunet-run": dsunet_runtime.cli.app,
 }
+COMMANDS = [
+    (program, command.name or command.callback.__name__)  # type: ignore[union-attr]
+    for program, app in PROGRAMS.items()
+    for command in app.registered_commands
+]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the page, which is in no folder."""
+    """Add commands.md, which is generated and not stored in docs/."""
     files.append(File.generated(config, "commands.md", content=make_page()))
     return files
 
@@ -27,14 +31,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def make_page() -> str:
     """Return the page as Markdown, with a section for each program and each of its commands."""
     blocks = ["# Commands"]
-    for program, app in PROGRAMS.items():
-        blocks += [f"## {program}", _help(app, program)]
-        for command in app.registered_commands:
-            name = command.name or command.callback.__name__  # type: ignore[union-attr]
-            blocks += [f"### {program} {name}", _help(app, program, name)]
+    for program in PROGRAMS:
+        blocks += [f"## {program}", _help(program)]
+        for owner, command in COMMANDS:
+            if owner == program:
+                blocks += [f"### {program} {command}", _help(program, command)]
     return "\n\n".join(blocks) + "\n"
 
 
-def _help(app: typer.Typer, program: str, *command: str) -> str:
-    result = CliRunner().invoke(app, [*command, "--help"], prog_name=program)
+def _help(program: str, *command: str) -> str:
+    runner = CliRunner(env={"COLUMNS": "100"})
+    result = runner.invoke(PROGRAMS[program], [*command, "--help"], prog_name=program)
     return f"```text\n{result.stdout.strip()}\n```"

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from dsunet.cli_evaluate import named_folder
-from dsunet.cli_help import DATA, OUTPUT
+from dsunet.cli_help import DATA
 from dsunet.cli_train import is_given, options_from, train
 from dsunet.errors import EvaluationError
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.command import examples
-from dsunet_runtime.command_options import as_wrong_usage, folder_to_write
+from dsunet_runtime.command_options import OUTPUT, as_wrong_usage, folder_to_write
 from dsunet_runtime.plain_values import decode, encode
 
 _OWN = ("resume", "injection", "checkpoint")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
-from dsunet.cli_help import COMPUTATION, DATA, OUTPUT
+from dsunet.cli_help import COMPUTATION, DATA
 from dsunet.device import Device
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.table_form import TableForm
@@ -19,6 +19,7 @@ from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import (
     MAX_COUNT,
     MAX_WORKERS,
+    OUTPUT,
     as_wrong_usage,
     folder_to_write,
     integer,

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.cli_checkpoint import WeightsKey, notice
-from dsunet.cli_help import COMPUTATION, MODEL, OUTPUT
+from dsunet.cli_help import COMPUTATION, MODEL
 from dsunet.config import PRESETS, DSUNetConfig
 from dsunet.errors import ConfigError, DataError
 from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import (
     MAX_COUNT,
     MAX_SEED,
+    OUTPUT,
     as_wrong_usage,
     file_to_write,
     integer,

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from dsunet.cli_help import COMPUTATION, DATA, OUTPUT
+from dsunet.cli_help import COMPUTATION, DATA
 from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import (
     MAX_COUNT,
     MAX_SEED,
     MAX_WORKERS,
+    OUTPUT,
     folder_to_write,
     integer,
     number,

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
-from dsunet.cli_help import COMPUTATION, OUTPUT
+from dsunet.cli_help import COMPUTATION
 from dsunet.device import Device
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.command import examples
-from dsunet_runtime.command_options import integer
+from dsunet_runtime.command_options import OUTPUT, integer
 from dsunet_runtime.manifest import MaskForm
 from dsunet_runtime.predict_options import Images, Masks, Overlay, mask_destination
 

@@ -12,14 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from dsunet import training
-from dsunet.cli_help import (
-    COMPUTATION,
-    DATA,
-    MODEL,
-    OPTIMIZATION,
-    OUTPUT,
-    VALIDATION,
-)
+from dsunet.cli_help import COMPUTATION, DATA, MODEL, OPTIMIZATION, VALIDATION
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.device import Device
 from dsunet.errors import ConfigError, TrainingError
@@ -32,6 +25,7 @@ from dsunet_runtime.command_options import (
     MAX_COUNT,
     MAX_SEED,
     MAX_WORKERS,
+    OUTPUT,
     as_wrong_usage,
     folder_to_write,
     integer,

@@ -40,21 +40,26 @@ def element(tag: str, text: str) -> str:
 
 def table(headings: Iterable[str], rows: Iterable[Sequence[str]], grey: int = 0) -> str:
     """A table with the label of each row in its first column, and its last `grey` rows in grey."""
-    lines = [_row("th", ["", *headings]), *(_row("td", row) for row in rows)]
-    first = len(lines) - grey
-    lines[first:] = [line.replace("<tr>", '<tr class="grey">', 1) for line in lines[first:]]
+    cells = list(rows)
+    black = len(cells) - grey
+    lines = [
+        _row("th", ["", *headings]),
+        *(_row("td", row, "grey" if index >= black else "") for index, row in enumerate(cells)),
+    ]
     return "\n".join(["<table>", *lines, "</table>"])
 
 
-def picture(image: Image.Image, form: str, **settings: Any) -> str:
-    """An embedded image, saved by Pillow in the format `form` with these settings."""
+def embedded_image(image: Image.Image, file_format: str, **settings: Any) -> str:
+    """An embedded image, saved by Pillow in a format such as `png`, with these settings."""
     buffer = io.BytesIO()
-    image.save(buffer, form, **settings)
+    image.save(buffer, file_format, **settings)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return (
-        f'<img width="{image.width}" height="{image.height}" src="data:image/{form};base64,{data}">'
+        f'<img width="{image.width}" height="{image.height}" '
+        f'src="data:image/{file_format};base64,{data}">'
     )
 
 
-def _row(tag: str, cells: Iterable[str]) -> str:
-    return f"<tr>{''.join(element(tag, cell) for cell in cells)}</tr>"
+def _row(tag: str, cells: Iterable[str], style: str = "") -> str:
+    start = f'<tr class="{style}">' if style else "<tr>"
+    return f"{start}{''.join(element(tag, cell) for cell in cells)}</tr>"

@@ -10,20 +10,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import dsunet.cli
-import dsunet_export.cli
-import dsunet_runtime.cli
-
-PROGRAMS: dict[str, typer.Typer] = {
-    "dsunet": dsunet.cli.app,
-    "dsunet-export": dsunet_export.cli.app,
-    "dsunet-run": dsunet_runtime.cli.app,
-}
-COMMANDS = [
-    (program, command.name or command.callback.__name__)  # type: ignore[union-attr]
-    for program, app in PROGRAMS.items()
-    for command in app.registered_commands
-]
+PAGE = runpy.run_path(str(Path(__file__).parents[1] / "docs/commands.py"))
+PROGRAMS: dict[str, typer.Typer] = PAGE["PROGRAMS"]
+COMMANDS: list[tuple[str, str]] = PAGE["COMMANDS"]
 
 
 def help_of(program: str, *arguments: str) -> str:
@@ -87,8 +76,11 @@ def test_limits_stand_before_the_default() -> None:
     assert "of linear learning-rate warm-up. [0 to 1000000] [default: 0]" in text
 
 
-def test_the_manual_has_all_help_texts() -> None:
-    page = runpy.run_path(str(Path(__file__).parents[1] / "docs/commands.py"))["make_page"]()
+def test_the_manual_has_all_help_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    page = PAGE["make_page"]()
     headings = re.findall(r"^### (.*)\n\n```text\nUsage: (.*?) \[OPTIONS\]", page, re.MULTILINE)
     assert headings == [(" ".join(command), " ".join(command)) for command in COMMANDS]
     assert page.count("```text\nUsage: ") == len(PROGRAMS) + len(COMMANDS)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert PAGE["make_page"]() == page

@@ -249,6 +249,15 @@ def test_the_api_is_declared(package: str) -> None:
         getattr(module, "nonsense")  # noqa: B009 - for type checkers
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_page_of_the_api_has_every_name(package: str) -> None:
+    page = (ROOT / "docs/api.md").read_text()
+    (members,) = re.findall(
+        rf"^::: {package}\n    options:\n      members: \[([\w, \n]+)\]$", page, flags=re.MULTILINE
+    )
+    assert sorted(re.findall(r"\w+", members)) == importlib.import_module(package).__all__
+
+
 def test_a_missing_package_of_the_export_is_named_with_its_extra() -> None:
     code = (
         "import sys\nsys.modules['torch'] = None\nimport dsunet_export\n"

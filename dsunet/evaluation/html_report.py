@@ -13,7 +13,7 @@ from dsunet.evaluation.metrics import mean_curves
 from dsunet.evaluation.results import DatasetResults, Result
 from dsunet.evaluation.scorer import ScoredMask
 from dsunet.evaluation.table import HEADINGS, notes, rows_of
-from dsunet.html_page import element, page, picture, table
+from dsunet.html_page import element, embedded_image, page, table
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images import as_rgb
 from dsunet_runtime.message_text import readable
@@ -94,4 +94,4 @@ def _thumbnail(path: Path) -> str:
     except ImageError as error:  # scores do not need the image
         return element("p", readable(f"{path.name}: {error}"))
     image.thumbnail((_SIDE, _SIDE))
-    return picture(image, "jpeg", quality=80)
+    return embedded_image(image, "jpeg", quality=80)

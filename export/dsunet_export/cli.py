@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
-from dsunet.cli_help import MODEL, OUTPUT
+from dsunet.cli_help import MODEL
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.errors import ConfigError, DSUNetError
 from dsunet_export.artifact import check_onnx_output
@@ -32,7 +32,7 @@ from dsunet_export.options import (
 )
 from dsunet_export.stopwatch import print_step
 from dsunet_runtime.command import complain, examples, make_app
-from dsunet_runtime.command_options import MAX_SEED, as_wrong_usage, file_to_write, integer
+from dsunet_runtime.command_options import MAX_SEED, OUTPUT, as_wrong_usage, file_to_write, integer
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.manifest import InputForm, MaskForm

@@ -24,8 +24,7 @@ def doctor(
 
     For each task that cannot run, prints what is missing and the command that installs it.  Changes
     nothing on this machine.  PyTorch is imported only if there is an NVIDIA driver, because that
-    takes seconds.  The exit code is 0 even if
-    something is missing.
+    takes seconds.  The exit code is 0 even if something is missing.
     """
     from dsunet_export.doctor import as_document, as_table, check_tasks, inspect_machine
 

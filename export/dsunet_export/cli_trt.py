@@ -13,12 +13,17 @@ from typing import Annotated
 
 import typer
 
-from dsunet.cli_help import OUTPUT
 from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
 from dsunet_export.stopwatch import print_step
 from dsunet_runtime.command import examples
-from dsunet_runtime.command_options import as_wrong_usage, file_to_write, integer, text_to_write
+from dsunet_runtime.command_options import (
+    OUTPUT,
+    as_wrong_usage,
+    file_to_write,
+    integer,
+    text_to_write,
+)
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.flavor import Flavor
 

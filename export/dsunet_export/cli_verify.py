@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
-from dsunet.cli_help import COMPUTATION, OUTPUT
+from dsunet.cli_help import COMPUTATION
 from dsunet.device import Device
 from dsunet_export.errors import VerificationError
 from dsunet_runtime.command import complain, examples
-from dsunet_runtime.command_options import folder_to_write, number, text_to_write
+from dsunet_runtime.command_options import OUTPUT, folder_to_write, number, text_to_write
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.file_kinds import is_onnx

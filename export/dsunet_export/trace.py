@@ -18,6 +18,7 @@ from dsunet_export.surgery import (
     name_after_modules,
     transpose_weights,
 )
+from dsunet_runtime.message_text import reason
 
 _FOLDING_LIMIT = 1 << 24
 """Largest constant, in elements, that folding may create; Hiera's position table is the largest."""
@@ -57,9 +58,9 @@ def trace(
                 verbose=False,
             )
         except Exception as error:  # of many types, most of them PyTorch's own
-            reason = " ".join(str(error).split())[:200]
             raise ExportError(
-                f"PyTorch {torch.__version__} cannot trace the model at opset {opset}: {reason}"
+                f"PyTorch {torch.__version__} cannot trace the model at opset {opset}: "
+                f"{reason(error)}"
             ) from error
     if program is None:
         raise ExportError(

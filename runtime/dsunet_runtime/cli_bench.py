@@ -12,12 +12,12 @@ import typer
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.command import examples
-from dsunet_runtime.command_options import folder_to_write, integer, number
+from dsunet_runtime.command_options import OUTPUT, folder_to_write, integer, number
 from dsunet_runtime.provider import MAX_THREADS, Provider
 
 _MOST_CALLS, _MOST_ROUNDS = 10_000_000, 10_000
 """The duration of every call is kept in memory until the end."""
-_WORKLOAD, _MEASUREMENT, _OUTPUT = "Workload", "Measurement", "Output"
+_WORKLOAD, _MEASUREMENT = "Workload", "Measurement"
 
 BENCH_EXAMPLES = examples(
     "dsunet-run bench nano.onnx",
@@ -138,7 +138,7 @@ def bench(
     as_json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print one JSON object instead of tables.", rich_help_panel=_OUTPUT
+            "--json", help="Print one JSON object instead of tables.", rich_help_panel=OUTPUT
         ),
     ] = False,
     output: Annotated[
@@ -150,7 +150,7 @@ def bench(
             callback=folder_to_write,
             help="Folder for bench.json, bench.csv and bench.svg, and with --roofline also "
             "roofline.csv and roofline.svg; created if missing.  [default: print only]",
-            rich_help_panel=_OUTPUT,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
 ) -> None:

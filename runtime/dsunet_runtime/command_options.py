@@ -18,6 +18,8 @@ import typer
 
 from dsunet_runtime.message_text import printable, quote, reason
 
+OUTPUT = "Output"
+"""Panel of the options for results, in all three programs."""
 MAX_BATCH = 4096
 """Maximum batch of a training step."""
 MAX_SEED = 2**32 - 1
@@ -25,7 +27,7 @@ MAX_SEED = 2**32 - 1
 MAX_COUNT = 1_000_000
 """Maximum number of images, calls and epochs."""
 MAX_WORKERS = 1024
-"""Maximum number of threads and processes."""
+"""Maximum number of worker processes and of GPUs."""
 _LONGEST_NUMBER = 40
 # fmt: off
 FILE_SUFFIXES = frozenset({

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dsunet_runtime.command_options import FILE_SUFFIXES, names_folder, place_to_write
+from dsunet_runtime.command_options import FILE_SUFFIXES, OUTPUT, names_folder, place_to_write
 from dsunet_runtime.message_text import printable
 
 
@@ -39,7 +39,7 @@ Masks = Annotated[
         metavar="DIR",
         help="Folder for the masks, one NAME.png per image; created if missing.  For a single "
         "image, also the name of a .png file.",
-        rich_help_panel="Output",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Overlay = Annotated[
@@ -47,7 +47,7 @@ Overlay = Annotated[
     typer.Option(
         "--overlay",
         help="Also write NAME_overlay.jpg: the image with its mask drawn over it.",
-        rich_help_panel="Output",
+        rich_help_panel=OUTPUT,
     ),
 ]
 

@@ -9,7 +9,7 @@ import re
 import numpy as np
 from PIL import Image
 
-from dsunet.html_page import element, page, picture, table
+from dsunet.html_page import element, embedded_image, page, table
 
 NAME = "<b onload='x'>&\"</b>"
 
@@ -32,10 +32,10 @@ def test_the_last_rows_are_grey() -> None:
     assert "grey" not in table(["S"], [["ours", "0.9"]])
 
 
-def test_a_picture_is_embedded() -> None:
+def test_an_image_is_embedded() -> None:
     image = Image.new("RGB", (3, 2), (1, 2, 3))
     found = re.fullmatch(
-        r'<img width="3" height="2" src="data:image/png;base64,(.*)">', picture(image, "png")
+        r'<img width="3" height="2" src="data:image/png;base64,(.*)">', embedded_image(image, "png")
     )
     assert found is not None
     with Image.open(io.BytesIO(base64.b64decode(found[1]))) as read:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dsunet import DSUNetConfig, random_model
 from dsunet_export.errors import ExportError, VerificationError
 from dsunet_export.precision.magnitudes import measure
 from dsunet_export.precision.rules import rules_for
+from dsunet_export.precision.tensor_statistics import TensorStatistics, check_finite
 from dsunet_export.probes import GraphInputs, Probe, make_probes
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm
@@ -88,6 +90,20 @@ class TestMagnitudes:
         # Normalised, grey 128 is negative in no channel but where the factor is.
         with pytest.raises(ExportError, match=rf"^second is not finite on {image}, in float32:"):
             self.measured(model, tmp_path, image)
+
+    @pytest.mark.parametrize("number", [math.nan, -math.inf])
+    def test_the_image_on_which_it_is_not_finite_is_named(self, number: float) -> None:
+        images = ["a.png", "b.png", "c.png"]
+        logits = [np.zeros((2, 2), np.float32) for _ in images]
+        tensors = {
+            "first": {"ReduceMax": [1.0, 2.0, number], "ReduceSum": [1.0, 2.0, 3.0]},
+            "second": {"ReduceMax": [1.0, 2.0, 3.0], "ReduceSum": [1.0, number, 3.0]},
+        }
+        with pytest.raises(ExportError, match=r"^second is not finite on b\.png, .* that image;"):
+            check_finite(TensorStatistics(images, tensors, logits))
+        logits[0][1, 0] = number
+        with pytest.raises(ExportError, match=r"^the logits are not finite on a\.png, "):
+            check_finite(TensorStatistics(images, tensors, logits))
 
     def test_a_weight_that_is_no_number_is_named(self, tmp_path: Path) -> None:
         weight = np.full((1, 3, 4, 4), 1, np.float32)

@@ -21,7 +21,7 @@ from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.session import compute_logits
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization import QuantizationOptions, quantize
-from dsunet_export.quantization.calibration import calibrate
+from dsunet_export.quantization.calibration import calibrate, ranges_of
 from dsunet_export.quantization.matmuls import find_matmuls
 from dsunet_export.quantization.quantize import NARROWEST
 from dsunet_runtime.manifest import InputForm
@@ -97,24 +97,33 @@ class TestCalibration:
         model, probes = one_matmul(weight, gain=7), images(4)
         infer_types(model)
         (matmul,) = find_matmuls(model.graph)
-        found = calibrate(model, {matmul.activation}, probes[:1], probes[1:], FRAMES, tmp_path)
+        found = calibrate(model, {matmul.activation}, probes, FRAMES, tmp_path)
         read = np.stack([probe.image for probe in probes[1:]]).astype(np.float64) * [1, 1, 7]
-        measured = found.ranges["scale"]
+        measured = ranges_of(found, {probe.label for probe in probes[1:]})["scale"]
         assert measured.largest == read.max()
         assert measured.rms == pytest.approx(np.sqrt((read**2).mean()), rel=1e-6)
         step = read.max() / 127
         assert measured.noise == pytest.approx(step / np.sqrt(12) / measured.rms)
         assert len(found.logits) == 4
 
-    def test_what_is_not_finite(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
-        model = one_matmul(weight, gain=np.inf)
+    @pytest.mark.parametrize(
+        ("gain", "of_weight", "found"), [(np.inf, 1, "scale is"), (1, np.inf, "the logits are")]
+    )
+    def test_what_is_not_finite(
+        self,
+        gain: float,
+        of_weight: float,
+        found: str,
+        tmp_path: Path,
+        weight: NDArray[np.float32],
+    ) -> None:
+        model, probes = one_matmul(weight * np.float32(of_weight), gain), images(2)
         infer_types(model)
         (matmul,) = find_matmuls(model.graph)
         with pytest.raises(
-            ExportError,
-            match=r"^scale is not finite on one of the images, in float32: check the checkpoint",
+            ExportError, match=f"^{found} not finite on image 0, in float32: check the checkpoint"
         ):
-            calibrate(model, {matmul.activation}, [], images(2), FRAMES, tmp_path)
+            calibrate(model, {matmul.activation}, probes, FRAMES, tmp_path)
 
 
 class TestQuantized:

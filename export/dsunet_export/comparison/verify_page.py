@@ -6,7 +6,7 @@ import math
 
 from PIL import Image
 
-from dsunet.html_page import element, page, picture, table
+from dsunet.html_page import element, embedded_image, page, table
 from dsunet_export.comparison.layers import GraphComparison
 from dsunet_export.comparison.summary import PERCENTILES, ModelComparison, measure_title
 from dsunet_runtime.svg import Axis, Plot
@@ -26,7 +26,7 @@ def draw_page(comparison: ModelComparison, worst: Image.Image) -> str:
             *_layers(comparison.graphs),
             element("h2", f"Worst image: {comparison.worst.label}"),
             element("p", caption),
-            picture(worst, "png"),
+            embedded_image(worst, "png"),
         ],
     )
 

@@ -69,11 +69,11 @@ def write_report(comparison: ModelComparison, folder: Path) -> None:
     be written.
     """
     make_folder(folder)
-    picture = draw_worst(comparison)
+    worst = draw_worst(comparison)
     document = json.dumps(as_document(comparison), indent=2) + "\n"
-    write_whole(folder / "worst.png", lambda file: picture.save(file, "PNG"))
+    write_whole(folder / "worst.png", lambda file: worst.save(file, "PNG"))
     write_whole(folder / "verify.json", lambda file: file.write(document.encode()))
-    page = draw_page(comparison, picture)
+    page = draw_page(comparison, worst)
     write_whole(folder / "verify.html", lambda file: file.write(page.encode()))
 
 

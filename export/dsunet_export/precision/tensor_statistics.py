@@ -1,7 +1,6 @@
 """Compute statistics of the tensors of a graph on sample images.
 
-The graph computes them itself, by nodes that it gets for them: each tensor is reduced where it is
-made, and need not be kept.
+Nodes added to the graph reduce each tensor where it is computed, so that no tensor has to be kept.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from dsunet_export.errors import ExportError
 from dsunet_export.precision.narrow import insert_where_made
 from dsunet_export.precision.session import compute_logits
 from dsunet_export.probes import GraphInputs, Probe
@@ -23,6 +23,8 @@ from dsunet_export.probes import GraphInputs, Probe
 class TensorStatistics:
     """What a float32 graph computed on some images."""
 
+    images: list[str]
+    """Label of each image."""
     tensors: dict[str, dict[str, list[float]]]
     """A number for each image, by name of the tensor, in graph order, and by operator."""
     logits: list[NDArray[np.float32]]
@@ -56,7 +58,26 @@ def compute_statistics(
         }
         for value in values
     }
-    return TensorStatistics(tensors, [result["logits"][0, 0] for result in results])
+    labels = [probe.label for probe in probes]
+    return TensorStatistics(labels, tensors, [result["logits"][0, 0] for result in results])
+
+
+def check_finite(statistics: TensorStatistics) -> None:
+    """Raise ExportError with the first image, and on it the first tensor, that is not finite.
+
+    One of the operators must show NaN, which ONNX Runtime's ReduceMax and ReduceMin ignore.
+    """
+    for index, image in enumerate(statistics.images):
+        found: dict[str, ArrayLike] = {
+            f"{name} is": [numbers[index] for numbers in by_operator.values()]
+            for name, by_operator in statistics.tensors.items()
+        }
+        for tensor_is, numbers in {**found, "the logits are": statistics.logits[index]}.items():
+            if not np.isfinite(numbers).all():
+                raise ExportError(
+                    f"{tensor_is} not finite on {image}, in float32: check the checkpoint and that "
+                    f"image; another precision cannot fix this"
+                )
 
 
 def _add_outputs(graph: ir.Graph, value: ir.Value, operators: Sequence[str]) -> None:

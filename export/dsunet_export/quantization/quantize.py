@@ -23,7 +23,7 @@ from dsunet_export.precision.narrow import array_of
 from dsunet_export.precision.reduction import Converted, infer_types
 from dsunet_export.precision.rules import Selection
 from dsunet_export.probes import GraphInputs, Probe
-from dsunet_export.quantization.calibration import Calibration, calibrate
+from dsunet_export.quantization.calibration import ActivationRange, calibrate, ranges_of
 from dsunet_export.quantization.float8 import to_float8
 from dsunet_export.quantization.matmuls import WeightMatmul, find_matmuls
 from dsunet_export.quantization.merge_matmuls import merge_matmuls
@@ -73,17 +73,19 @@ def quantize(
     selection.request(task.keep_fp32)
     left = [matmul for matmul in matmuls if matmul.name not in selection.names]
     activations = {matmul.activation for matmul in left}
-    calibration = calibrate(model, activations, task.only_computed, task.images, inputs, folder)
+    probes = [*task.only_computed, *task.images]
+    statistics = calibrate(model, activations, probes, inputs, folder)
+    ranges = ranges_of(statistics, {image.label for image in task.images})
     in_integers = task.precision is ExportPrecision.INT8
     if in_integers:
-        _keep_noisy(left, calibration, selection)
+        _keep_noisy(left, ranges, selection)
     chosen = [matmul for matmul in left if matmul.name not in selection.names]
     if not chosen:
         raise ExportError(
             f"no matrix multiplication is left for {task.precision}: use fewer --keep-fp32 "
             f"patterns, or --precision fp16"
         )
-    noisiest = max(calibration.ranges[str(p.activation.name)].noise for p in chosen)
+    noisiest = max(ranges[str(matmul.activation.name)].noise for matmul in chosen)
     weights = sum(array_of(matmul.weight).size for matmul in chosen)
     precision = Precision(
         kept_in_float32=tuple(selection.entries),
@@ -99,19 +101,19 @@ def quantize(
     merged = merge_matmuls(model.graph, chosen)
     for matmul in merged:
         _separate_bias(model.graph, matmul)
-    quantized = _quantize(model, merged, calibration)
+    quantized = _quantize(model, merged, ranges)
     if not in_integers:
         originals = {str(matmul.weight.name): array_of(matmul.weight) for matmul in merged}
         to_float8(quantized.graph, originals, NARROWEST)
     infer_types(quantized)
-    return Converted(quantized, precision, calibration.logits)
+    return Converted(quantized, precision, statistics.logits)
 
 
 def _keep_noisy(
-    matmuls: list[WeightMatmul], calibration: Calibration, selection: Selection
+    matmuls: list[WeightMatmul], ranges: dict[str, ActivationRange], selection: Selection
 ) -> None:
     for matmul in matmuls:
-        measured = calibration.ranges[str(matmul.activation.name)]
+        measured = ranges[str(matmul.activation.name)]
         if measured.noise > NOISIEST:
             selection.keep(
                 matmul.name,
@@ -140,10 +142,12 @@ def _separate_bias(graph: ir.Graph, matmul: WeightMatmul) -> None:
             del graph.initializers[str(bias.name)]
 
 
-def _quantize(model: ir.Model, matmuls: list[WeightMatmul], calibration: Calibration) -> ir.Model:
-    ranges = {
+def _quantize(
+    model: ir.Model, matmuls: list[WeightMatmul], ranges: dict[str, ActivationRange]
+) -> ir.Model:
+    tensor_data = {
         name: TensorData(lowest=np.float32(-measured.largest), highest=np.float32(measured.largest))
-        for name, measured in calibration.ranges.items()
+        for name, measured in ranges.items()
     }
     quantizer = QDQQuantizer(
         ir.to_proto(model),
@@ -152,7 +156,7 @@ def _quantize(model: ir.Model, matmuls: list[WeightMatmul], calibration: Calibra
         reduce_range=True,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QInt8,
-        tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
+        tensors_range=TensorsData(CalibrationMethod.MinMax, tensor_data),
         nodes_to_quantize=[matmul.name for matmul in matmuls],
         nodes_to_exclude=[],
         op_types_to_quantize=OPERATORS,
