@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from dsunet import demonstration_checkpoint
 from tests.export.engines import graph, pretend_gpu
 from tests.export.helpers import NANO, export, graph_of, weights_beside
 from tests.made_once import made_once
+from tests.pages.commands import copy_results
 from tests.threads import one_thread
 
 __all__ = ["one_thread"]
@@ -38,9 +41,15 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demonstration checkpoint in float32: random weights give masks of noise."""
-    checkpoint = demonstration_checkpoint()
-    return exported(tmp_path_factory, "trained", checkpoint, "--no-verify")
+    """The demonstration checkpoint in float32: random weights give masks of noise.
+
+    The export is that of a page of the manual.
+    """
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copy(demonstration_checkpoint(), folder / "nano.safetensors")
+    command = shlex.split("dsunet-export onnx nano.safetensors -o nano.onnx")
+    copy_results(command, folder, tmp_path_factory)
+    return folder / "nano.onnx"
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ def run_page(page: str, folder: Path, factory: pytest.TempPathFactory) -> None:
     for line in lines:
         command = shlex.split(line)
         if line.startswith(ON_SEVERAL_PAGES) and not any((folder / w).is_dir() for w in command):
-            _copy_results(command, folder, factory)
+            copy_results(command, folder, factory)
         else:
             _run(command, folder)
     for example in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
@@ -45,8 +45,11 @@ def shell_lines(text: str) -> list[str]:
     return [line for line in lines if line and line not in SETS_UP_EVERYTHING]
 
 
-def _copy_results(command: list[str], folder: Path, factory: pytest.TempPathFactory) -> None:
-    """Copy what a command writes, which is run once with the same arguments and input files."""
+def copy_results(command: list[str], folder: Path, factory: pytest.TempPathFactory) -> None:
+    """Copy what a command writes into a folder with its input files.
+
+    A command is run once with the same arguments and input files.
+    """
     inputs = [path for word in command if (path := folder / word).is_file()]
     contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in inputs]
     name = hashlib.sha256(repr((command, contents)).encode()).hexdigest()
