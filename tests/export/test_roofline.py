@@ -76,5 +76,5 @@ def test_command(frames: Path, photo: NDArray[np.uint8], tmp_path: Path) -> None
     for name in ("preprocessing", "Hiera", "DINOv2", "wavelet and fusion", "decoder"):
         assert branches[name]["macs"] > 0
     assert branches["postprocessing"]["macs"] == 0
-    # The two measurements are of the same network, on a machine that others use too.
-    assert 1 / 5 < found["all"]["seconds"] / found["unprofiled_seconds"] < 5
+    # The two measurements are of the same network, in the same unit; other programs run too.
+    assert 1 / 20 < found["all"]["seconds"] / found["unprofiled_seconds"] < 20

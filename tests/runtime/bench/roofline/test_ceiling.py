@@ -20,7 +20,7 @@ def test_the_model_is_one_matmul() -> None:
 
 def test_what_is_measured_is_near_what_numpy_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine that others use, too: within a factor of 20."""
-    monkeypatch.setattr(layer_profile, "_SECONDS", 0)
+    monkeypatch.setattr(layer_profile, "_SECONDS", 0.1)
     monkeypatch.setattr(ceiling, "_SIDE", 512)
     found = measure_ceiling(1)
     a = np.ones((512, 512), np.float32)
@@ -28,10 +28,12 @@ def test_what_is_measured_is_near_what_numpy_reaches(monkeypatch: pytest.MonkeyP
     target = np.ones_like(memory)
     taken = []
     for work in (lambda: a @ a, lambda: np.copyto(target, memory)):
-        work()
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - start)
+        taken.append(min(times))  # of the others, some were interrupted
     assert 1 / 20 < found.macs_per_second / (512**3 / taken[0]) < 20
     assert 1 / 20 < found.bytes_per_second / (2 * memory.nbytes / taken[1]) < 20
 
