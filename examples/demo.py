@@ -8,18 +8,13 @@ engine is built but not run, since that needs its target GPU.
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import dsunet_runtime
 from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
-from dsunet.evaluation.evaluate import evaluate_models
-from dsunet.evaluation.predictors import open_predictor
-from dsunet.evaluation.scorer import Scorer
-from dsunet.evaluation.table import draw
-from dsunet.evaluation.testsets import TestSet
-from dsunet.scenes import write_scenes
 from dsunet_export import (
     EngineOptions,
     ExportOptions,
@@ -29,9 +24,6 @@ from dsunet_export import (
     choose_target,
     export_onnx,
 )
-from dsunet_runtime.images import as_rgb
-from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.output_files import write_mask, write_overlay
 
 ROOT = Path(__file__).parent.parent
 PHOTOGRAPH = ROOT / "assets/camera.jpg"
@@ -44,24 +36,18 @@ SCENES, SCENES_SEED = 40, 2
 def main() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     checkpoint = demonstration_checkpoint()
-    full, half = FOLDER / "nano.onnx", FOLDER / "nano16.onnx"
+    float32, float16 = FOLDER / "nano.onnx", FOLDER / "nano16.onnx"
     print(f"{'stage':28}{'seconds':>8}  result")
-    manifest = export(checkpoint, full, ExportPrecision.FP32)
-    export(checkpoint, half, ExportPrecision.FP16)
-    mask_photograph(full)
-    build(half)
+    manifest = export(checkpoint, float32, ExportPrecision.FP32)
+    export(checkpoint, float16, ExportPrecision.FP16)
+    mask_photograph(float32)
+    build(float16)
 
     watch = time.perf_counter()
-    write_scenes(FOLDER / "scenes", SCENES, SCENES_SEED)
-    with Scorer() as scorer:
-        evaluation = evaluate_models(
-            [checkpoint, full, half],
-            [TestSet.of_dataset("held-out scenes", FOLDER / "scenes")],
-            open_predictor,
-            scorer,
-            FOLDER / "scene_masks",
-            sys.stderr,
-        )
+    scenes = FOLDER / "scenes"
+    run("dsunet", "generate", "-o", scenes, "--count", SCENES, "--seed", SCENES_SEED)
+    models = [checkpoint, float32, float16]
+    table = run("dsunet", "evaluate", *models, "--dataset", f"held-out={scenes}")
     tell("generate, predict, evaluate", watch, f"{SCENES} scenes, three models")
 
     for check in manifest.verification:
@@ -69,7 +55,7 @@ def main() -> None:
             f"float32 against PyTorch, {check.inputs}: {check.output} within "
             f"{check.max_abs_error:.3g} {check.tolerance_unit}, mean {check.mean_abs_error:.2g}"
         )
-    print(f"\n{draw(evaluation)}")
+    print(f"\n{table}")
     print(f"\nOverlay: {(FOLDER / 'camera_overlay.jpg').relative_to(ROOT)}")
     print("The checkpoint is small and was trained on synthetic scenes: docs/DEMONSTRATION.md")
 
@@ -79,7 +65,13 @@ def tell(stage: str, start: float, result: str) -> None:
     print(f"{stage:28}{time.perf_counter() - start:8.2f}  {result}", flush=True)
 
 
-def export(checkpoint: Path, output: Path, precision: ExportPrecision) -> Manifest:
+def run(program: str, *arguments: object) -> str:
+    """Run a command of a package, and return what it prints."""
+    command = [sys.executable, "-m", program, *map(str, arguments)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def export(checkpoint: Path, output: Path, precision: ExportPrecision) -> dsunet_runtime.Manifest:
     """Export the checkpoint as a verified artifact."""
     watch = time.perf_counter()
     origin = WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
@@ -102,8 +94,7 @@ def mask_photograph(artifact: Path) -> None:
         watch = time.perf_counter()
         mask = segmenter(PHOTOGRAPH)
         tell("photograph to mask", watch, f"{mask.shape[1]}×{mask.shape[0]}, ONNX Runtime, CPU")
-    write_mask(mask, FOLDER / "camera.png")
-    write_overlay(as_rgb(PHOTOGRAPH), mask, FOLDER / "camera_overlay.jpg")
+    run("dsunet_runtime", "predict", artifact, PHOTOGRAPH, "-o", FOLDER, "--overlay")
 
 
 def build(artifact: Path) -> None:

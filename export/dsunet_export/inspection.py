@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dsunet.config import DSUNetConfig
 from dsunet_export.options import FLOAT16_MAX
 from dsunet_export.tensorrt.description import engine_rows
-from dsunet_export.verify import overlap_in_words
+from dsunet_export.verify import limits_in_words, overlap_in_words
 from dsunet_runtime.manifest import (
     Manifest,
     NarrowedWeights,
@@ -110,8 +110,8 @@ def verified_in_words(manifest: Manifest, each: bool = False) -> list[str]:
 def _check_in_words(check: Verification) -> str:
     return (
         f"{check.inputs}: {check.output} differs by at most {check.max_abs_error:.3g} (mean "
-        f"{check.mean_abs_error:.2g}) {check.tolerance_unit}, tolerance {check.tolerance:.3g} "
-        f"(mean {check.mean_tolerance:.3g}){overlap_in_words(check)}; {check.computed_by}"
+        f"{check.mean_abs_error:.2g}) {check.tolerance_unit}, tolerance {limits_in_words(check)}"
+        f"{overlap_in_words(check)}; {check.computed_by}"
     )
 
 

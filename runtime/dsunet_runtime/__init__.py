@@ -7,7 +7,7 @@
 
 The names in `__all__` are the public API.  All other modules are internal and may change without
 notice.  NumPy and Pillow are imported at the first use of `load` or `Segmenter`, ONNX Runtime or
-TensorRT when an artifact is loaded, so that importing this package takes a few milliseconds.
+TensorRT when an artifact is loaded, so that importing this package is quick.
 """
 
 from __future__ import annotations

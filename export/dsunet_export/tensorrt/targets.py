@@ -160,7 +160,8 @@ def _rtx_hardware(requested: Hardware, options: EngineOptions) -> Hardware:
     if unknown:
         raise ExportError(
             f"{title(Flavor.RTX)} does not build for {', '.join(unknown)}, only for "
-            f"{', '.join(known)}: leave it out, or use --flavor tensorrt on a machine with that GPU"
+            f"{', '.join(known)}: {'' if len(unknown) == len(hardware) else 'leave it out, or '}"
+            "use --flavor tensorrt on a machine with that GPU"
         )
     if _TURING in hardware and len(hardware) > 1:
         others = ", ".join(number for number in hardware if number != _TURING)

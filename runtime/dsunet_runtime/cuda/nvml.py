@@ -62,9 +62,11 @@ def state(gpu: Gpu) -> GpuState | None:
 
 
 def query(read: Callable[[Any], _T]) -> _T | None:
-    """Return what `read` reads with NVIDIA's `pynvml`; None if NVML is missing or refuses."""
-    import pynvml
-
+    """Return what `read` reads with `pynvml`; None if that or NVML is missing, or refuses."""
+    try:
+        import pynvml
+    except ModuleNotFoundError:
+        return None
     try:
         pynvml.nvmlInit()  # the first call loads the library, later ones are counted
         return read(pynvml)
