@@ -6,15 +6,14 @@
         mask = segmenter("photo.jpg")  # uint8, H×W
 
 The names in `__all__` are the public API.  All other modules are internal and may change without
-notice.  NumPy and Pillow are imported at the first use of `load` or `Segmenter`, ONNX Runtime or
-TensorRT when an artifact is loaded, so that importing this package is quick.
+notice.  They are imported at the first use of a name, and ONNX Runtime or TensorRT when an artifact
+is loaded, so that importing this package is quick.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.device_tensor import DeviceTensor
 from dsunet_runtime.errors import (
     ArtifactError,
@@ -25,9 +24,10 @@ from dsunet_runtime.errors import (
     RuntimeFault,
 )
 from dsunet_runtime.lazy import lazy_attributes
-from dsunet_runtime.manifest import Manifest
 
 if TYPE_CHECKING:
+    from dsunet_runtime.artifact import read_manifest
+    from dsunet_runtime.manifest import Manifest
     from dsunet_runtime.segmenter import Segmenter, load
 
 __version__ = "0.1.0"
@@ -47,7 +47,12 @@ __all__ = [
     "read_manifest",
 ]
 
-_MODULES = {"Segmenter": "dsunet_runtime.segmenter", "load": "dsunet_runtime.segmenter"}
+_MODULES = {
+    "Manifest": "dsunet_runtime.manifest",
+    "Segmenter": "dsunet_runtime.segmenter",
+    "load": "dsunet_runtime.segmenter",
+    "read_manifest": "dsunet_runtime.artifact",
+}
 
 # Type checkers read the import above instead, so that they still report misspelt names.
 if not TYPE_CHECKING:

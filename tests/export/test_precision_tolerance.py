@@ -60,7 +60,7 @@ class TestTolerance:
         monkeypatch.setattr(conversion, "save", wrong)
         convert(frames, tmp_path / "random.onnx")
         with pytest.raises(
-            VerificationError, match=r"on photograph .*mean 0\.1\).*--keep-fp32.*bf16"
+            VerificationError, match=r"on photograph .*0\.1 for the mean\).*--keep-fp32.*bf16"
         ):
             convert(frames, tmp_path / "trained.onnx", weights_are_random=False)
         assert [path.name for path in tmp_path.iterdir()] == ["random.onnx"]
