@@ -57,14 +57,21 @@ def export_onnx(
 ) -> Manifest:
     """Export a model to ONNX, verify the result and write it.
 
-    `model` cannot be used afterwards: rewrites change it in place, and its weights are released.
-    `origin` goes into the manifest as the origin of the weights.  `output` is replaced only if all
-    steps succeed; weights of more than 1.9 GB go to a second file, `output` with `.data` appended.
-    `report` is called with the name and the seconds of each step when it ends.  Returns the
-    manifest, which is also in the metadata of the file.
+    Args:
+        model: The network, on the CPU.  It cannot be used afterwards: rewrites change it in place,
+            and its weights are released.
+        origin: Origin of the weights, for the manifest.
+        output: File to write, NAME.onnx.  It is replaced only if all steps succeed.  Weights of
+            more than 1.9 GB go to a second file, `output` with `.data` appended.
+        options: Form, precision, sizes and verification.
+        report: Called with the name and the seconds of each step when it ends.
 
-    Raises ExportError if the artifact cannot be made or written, and VerificationError if it does
-    not compute what the model computes.
+    Returns:
+        The manifest, which is also in the metadata of the file.
+
+    Raises:
+        ExportError: The artifact cannot be made or written.
+        VerificationError: It does not compute what the model computes.
     """
     model.eval()
     inputs = _graph_inputs(model, options)

@@ -62,14 +62,24 @@ class _Plan:
 def build_engine(
     onnx: Path, output: Path, target: Target, options: EngineOptions, report: Report
 ) -> Manifest:
-    """Build an engine from an ONNX artifact and write it with its manifest `output`.json.
+    """Build an engine from an ONNX artifact and write it with its manifest.
 
-    `output` is replaced only if every step succeeds.  `report` is called with the name and the
-    seconds of each step when it ends.  Returns the manifest of the engine.
+    Args:
+        onnx: The artifact, NAME.onnx.
+        output: Engine to write; its manifest is `output` with `.json` appended.  Both are replaced
+            only if all steps succeed.
+        target: Flavor and GPUs, from `choose_target`.
+        options: Precision, batches and sizes, and options of TensorRT's builder.
+        report: Called with the name and the seconds of each step when it ends.
 
-    Raises ArtifactError if the artifact is damaged, ExportError if no engine can be built from it,
-    and VerificationError if it has to be converted to another precision and the result is outside
-    the tolerance.
+    Returns:
+        The manifest of the engine.
+
+    Raises:
+        ArtifactError: The artifact is damaged.
+        ExportError: No engine can be built from it.
+        VerificationError: It has to be converted to another precision, and the result is outside
+            the tolerance.
     """
     manifest = _read_graph(onnx)
     compute = _precision(onnx, manifest, options)
