@@ -128,6 +128,16 @@ class TestDigest:
         rewrite(tensors, seal(values))
         refuses(tensors, r"format version 3 .* reads 2: update dsunet, or export .* again")
 
+    @pytest.mark.parametrize(
+        ("version", "shown"), [("2", "'2'"), (True, "true"), (None, "null"), (2.0, "2.0")]
+    )
+    def test_a_format_version_of_another_type(
+        self, tensors: Path, version: object, shown: str
+    ) -> None:
+        values = dataclasses.asdict(read_manifest(tensors)) | {"format_version": version}
+        rewrite(tensors, seal(values))
+        refuses(tensors, f"is not readable: format_version is {shown}, not an integer; export")
+
     def test_fields_that_later_versions_add(self, tensors: Path) -> None:
         """Within a format version they are for information, and what computes ignores them."""
         expected = read_manifest(tensors)
