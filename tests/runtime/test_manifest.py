@@ -21,6 +21,8 @@ from dsunet_runtime.manifest import METADATA_KEY, digest
 from dsunet_runtime.onnx_metadata import encode_metadata
 from tests.runtime import artifacts, engines
 
+QUANTIZED = {"products": 3, "candidates": 4, "weights": 9, "images": 1, "noise": None}
+
 
 @pytest.fixture
 def tensors(tmp_path: Path) -> Path:
@@ -305,6 +307,19 @@ class TestBounds:
             (
                 {"rewrites": [{"name": "fold", "macs_before": 0, "macs_after": 1}]},
                 "macs_before of the rewrite 'fold' is less than 1",
+            ),
+            (
+                {"rewrites": [{"name": "fold", "macs_before": 1, "macs_after": -1}]},
+                "macs_after of the rewrite 'fold' is less than 0",
+            ),
+            ({"macs": -1}, "macs is -1, less than 0"),
+            (
+                {"precision": {"compute": "float12"}},
+                "precision.compute is 'float12', not one of float32, float16, bfloat16",
+            ),
+            (
+                {"precision": {"quantized": {**QUANTIZED, "data_type": "int3"}}},
+                "precision.quantized.data_type is 'int3', not one of int8, float8e4m3fn",
             ),
         ],
     )
