@@ -43,6 +43,12 @@ def test_trains_and_goes_on(dataset: Path, tmp_path: Path) -> None:
         (["--dataset", "d"], 2, "give a new run folder with -o DIR"),
         (["--resume", "nowhere"], 1, "config.json is missing"),
         (["--resume", "run", "--lr", "1", "--epochs", "9"], 2, "leave --lr out"),
+        (
+            ["--resume", "run", "--dataset", "d"],
+            2,
+            "leave --dataset out; if the images or masks have moved, restore them at their path, "
+            "or change the path in run/config.json and set its checksum to null",
+        ),
         (["-o", "run", "--dataset", "d", "--preset", "huge"], 2, "there is no preset 'huge'"),
         (
             ["-o", "r", "--dataset", "d", "--checkpoint", "c", "--injection", "all"],
