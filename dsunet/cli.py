@@ -140,7 +140,7 @@ def _as_text(info: CheckpointInfo) -> str:
         "file": readable(info.path),
         **({"weights": f"{info.weights}, of {shorten(info.choices, 8)}"} if several else {}),
         "format": f"{layout}, {content}",
-        "preset": info.preset or "none",
+        "preset": info.preset or "custom",
         "injection": info.injection,
         "parameters": f"{info.parameters:,}, trained {info.trained_parameters:,} ({fraction:.2%})",
         "dtype": info.dtype,

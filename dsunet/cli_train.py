@@ -40,6 +40,9 @@ _DEFAULT: Any = types.SimpleNamespace(
 _CHANGEABLE = ("epochs", "workers")
 """Options that may be given with --resume."""
 
+_DATA = {"images", "masks", "datasets", "val_images", "val_masks", "val_dataset"}
+"""Options that are paths of images or masks."""
+
 EXAMPLES = examples(
     "dsunet train --dataset COD10K --val-dataset CAMO --sam2 FILE --dinov2 FILE -o runs/cod",
     "dsunet train --images images/ --masks masks/ --preset nano --train-encoders -o runs/nano",
@@ -403,7 +406,15 @@ def train(
         others = [o.opts[-1] for o in ctx.command.params if o.name in given and o.name != "resume"]
         if others:
             names = ", ".join(others)
-            raise typer.BadParameter(f"--resume takes the options of the run: leave {names} out")
+            moved = ""
+            if given.keys() & _DATA:
+                moved = (
+                    "; if the images or masks have moved, restore them at their path, or change "
+                    f"the path in {RunFolder(resume).config} and set its checksum to null"
+                )
+            raise typer.BadParameter(
+                f"--resume takes the options of the run: leave {names} out{moved}"
+            )
         with _naming_resume_command(resume):
             training.resume(resume, **changed)
         return

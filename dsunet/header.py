@@ -18,7 +18,7 @@ from dsunet.errors import CheckpointError, ConfigError
 from dsunet.pretrained import ENCODER_PREFIXES
 from dsunet.weight_files import WeightFile
 from dsunet_runtime.json_text import parse_object
-from dsunet_runtime.message_text import printable, reason
+from dsunet_runtime.message_text import reason
 from dsunet_runtime.plain_values import decode, encode
 
 METADATA_KEY = "dsunet"
@@ -63,9 +63,10 @@ class Header:
             document = parse_object(file.metadata[METADATA_KEY])
             document.pop(_CHECKSUM, None)
             version = document.get("format_version", FORMAT_VERSION)
+            version = decode(int, version, exact=True, path="format_version")
             if version not in (FORMAT_VERSION, _WITHOUT_CHECKSUM):
                 raise CheckpointError(
-                    f"{file.path} has format version {printable(version, 20)}, but this dsunet "
+                    f"{file.path} has format version {version}, but this dsunet "
                     f"reads up to version {FORMAT_VERSION}: update dsunet"
                 )
             if version == _WITHOUT_CHECKSUM:

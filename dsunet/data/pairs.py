@@ -47,23 +47,25 @@ class _Stems:
     notes: tuple[str, ...]
 
 
-def find_pairs(images: Path, masks: Path, *, shared_masks: bool = True) -> Pairing:
+def find_pairs(images: Path, masks: Path, *, predictions: bool = False) -> Pairing:
     """Match the images of one folder with the masks of another.
 
     Files are recognised by `dsunet_runtime.image_folder.SUFFIXES`, in upper or lower case.  Hidden
     files, subfolders and COD10K's images without a camouflaged object are ignored.  If several
     folders of images share one folder of masks (CAMO's Images/Train and Images/Test beside GT), the
-    masks of the other folders' images are ignored too, unless `shared_masks` is false.
+    masks of the other folders' images are ignored too, unless `predictions` is true: then `images`
+    are predictions, and the folders beside them those of other models.
 
     Raises DataError if one of the two is not a folder or has no images.
     """
     found_images, found_masks = _read(images), _read(masks)
     lone_images = found_images.files.keys() - found_masks.files
     lone_masks = found_masks.files.keys() - found_images.files
-    others = _stems_beside(images, masks) & lone_masks if lone_masks and shared_masks else set()
+    others = _stems_beside(images, masks) & lone_masks if lone_masks and not predictions else set()
+    kind = "prediction" if predictions else "image"
     faults = [
         *_lone(found_images, lone_images, f"no mask in {masks}"),
-        *_lone(found_masks, lone_masks - others, f"no image in {images}"),
+        *_lone(found_masks, lone_masks - others, f"no {kind} in {images}"),
         *(Fault(FaultKind.TWINS, line) for line in (*found_images.twins, *found_masks.twins)),
     ]
     notes = [*found_images.notes, *found_masks.notes]

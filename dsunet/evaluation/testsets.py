@@ -60,7 +60,7 @@ class TestSet:
     def of_predictions(cls, predictions: Path, masks: Path) -> Self:
         """A folder of predictions and one of ground-truth masks, without images."""
         # Files of other models must not hide that a mask is missing here.
-        pairing = find_pairs(predictions, masks, shared_masks=False)
+        pairing = find_pairs(predictions, masks, predictions=True)
         return cls._of(_name_of(masks), pairing, has_images=False)
 
     @classmethod

@@ -190,4 +190,9 @@ def _check_empty(folder: Path) -> None:
     for name in (IMAGES, MASKS):
         inside = folder / name
         if inside.is_dir() and any(inside.iterdir()):
+            if (folder / UNFINISHED).exists():
+                raise DataError(
+                    f"{folder}: dsunet generate was interrupted there: remove {folder}, or give "
+                    "another"
+                )
             raise DataError(f"{inside}: is not empty: give another folder, or empty this one")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dsunet.training.folder import Row
 from dsunet_runtime.message_text import printable
 from dsunet_runtime.output_files import write_whole
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _VALIDATION = {"val_s": "S-measure (validation)", "val_mae": "MAE (validation)"}
 _DOTS_UP_TO = 30
@@ -30,9 +29,6 @@ def draw_curve(rows: Sequence[Row], path: Path) -> None:
 
 def plot_curve(rows: Sequence[Row], title: str) -> Figure:
     """Plot one or more epochs: the loss on the left axis, validation metrics on the right one."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot(xlabel="epoch", ylabel="training loss")
     axes.set_title(printable(title), parse_math=False)  # the name of a folder may hold anything

@@ -17,7 +17,7 @@ from dsunet.training.options import TrainingOptions
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES, parse_object
-from dsunet_runtime.message_text import printable, reason
+from dsunet_runtime.message_text import reason
 from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import FieldError, decode, encode
 
@@ -134,12 +134,8 @@ class RunFolder:
             ) from error
         except ValueError as error:
             raise TrainingError(f"{self.config} is damaged: {reason(error)}") from error
-        version = document.get("version")
-        if checksum is not Checksum.DIFFERS and version not in (2, CONFIG_VERSION):
-            raise TrainingError(
-                f"{self.config} has version {printable(version, 20)}, but this dsunet resumes "
-                f"versions 2 and {CONFIG_VERSION}: resume the run with the dsunet that started it"
-            )
+        if checksum is not Checksum.DIFFERS:
+            self._check_version(document)
         is_edited = checksum is Checksum.ABSENT and document.get("checksum", "") is None
         if checksum is not Checksum.MATCHES and not is_edited:
             raise TrainingError(
@@ -153,6 +149,22 @@ class RunFolder:
                 f"{self.config} does not describe a run: {reason(error)}; restore it, or resume "
                 "the run with the dsunet that started it"
             ) from error
+
+    def _check_version(self, document: dict[str, Any]) -> None:
+        try:
+            if "version" not in document:
+                raise FieldError("it lacks version")
+            version = decode(int, document["version"], exact=True, path="version")
+        except FieldError as error:
+            raise TrainingError(
+                f"{self.config} does not describe a run: {error}; restore it"
+            ) from error
+        if version not in (2, CONFIG_VERSION):
+            update = "update dsunet, or " if version > CONFIG_VERSION else ""
+            raise TrainingError(
+                f"{self.config} has version {version}, but this dsunet resumes versions 2 and "
+                f"{CONFIG_VERSION}: {update}resume the run with the dsunet that started it"
+            )
 
     def write_log(self, rows: Sequence[Row]) -> None:
         """Write log.csv atomically."""

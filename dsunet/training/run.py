@@ -15,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from dsunet.errors import TrainingError
+from dsunet.errors import DataError, TrainingError
 from dsunet.training.data import TrainingData, find_data
 from dsunet.training.description import check_unchanged, describe
 from dsunet.training.faults import last_line, named_faults, resumable
@@ -67,6 +67,7 @@ def resume(
         epochs=begun.epochs if epochs is None else epochs,
         workers=begun.workers if workers is None else workers,
     )
+    _check_folders(options, folder)
     data = find_data(options)
     if data.sha256 != config.data.sha256:
         raise TrainingError(
@@ -74,6 +75,17 @@ def resume(
             "new run"
         )
     _launch(options, data, folder, report or ProgressReport(), config)
+
+
+def _check_folders(options: TrainingOptions, folder: RunFolder) -> None:
+    """Raise DataError if a folder of images or masks is no longer at its path in config.json."""
+    named = (options.images, options.masks, *options.datasets)
+    for path in (*named, options.val_images, options.val_masks, options.val_dataset):
+        if path is not None and not path.is_dir():
+            raise DataError(
+                f"{path}: is no folder: restore it at that path, or change the path in "
+                f"{folder.config} and set its checksum to null"
+            )
 
 
 def _launch(

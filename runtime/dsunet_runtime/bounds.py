@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.message_text import quote
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         Engine,
         FileDigest,
         Manifest,
+        Precision,
         Preprocessing,
         Profile,
         TensorSpec,
@@ -36,6 +38,8 @@ _MAX_NAME = 255
 """Maximum length of a file name in bytes."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TYPES = ("uint8", "float32")
+_COMPUTE = tuple(compute.element_type for compute in Compute)
+_QUANTIZED = ("int8", "float8e4m3fn")
 _SMALLEST_STD, _LARGEST_MEAN = 1e-6, 1e6
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
@@ -66,6 +70,9 @@ def _problems(manifest: Manifest) -> Iterator[str]:
         for spec in specs:
             yield from _of_tensor(spec)
     yield from _of_preprocessing(manifest.preprocessing)
+    yield from _of_precision(manifest.precision)
+    if manifest.macs < 0:
+        yield f"macs is {manifest.macs:,}, less than 0"
     for profile in manifest.profiles:
         yield from _of_profile(profile)
     for file in (manifest.graph, *manifest.files):
@@ -73,6 +80,8 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     for rewrite in manifest.rewrites:
         if rewrite.macs_before < 1:
             yield f"macs_before of the rewrite {quote(rewrite.name)} is less than 1"
+        if rewrite.macs_after < 0:
+            yield f"macs_after of the rewrite {quote(rewrite.name)} is less than 0"
     if manifest.engine is not None:
         yield from _of_file(manifest.engine.file)
         yield from _of_engine(manifest.engine)
@@ -100,6 +109,17 @@ def _of_preprocessing(preprocessing: Preprocessing) -> Iterator[str]:
         yield f"preprocessing.mean is out of range: {quote(preprocessing.mean)}"
     if not all(_SMALLEST_STD <= value <= _LARGEST_MEAN for value in preprocessing.std):
         yield f"preprocessing.std is out of range: {quote(preprocessing.std)}"
+
+
+def _of_precision(precision: Precision) -> Iterator[str]:
+    if precision.compute not in _COMPUTE:
+        yield (f"precision.compute is {quote(precision.compute)}, not one of {', '.join(_COMPUTE)}")
+    quantized = precision.quantized
+    if quantized is not None and quantized.data_type not in _QUANTIZED:
+        yield (
+            f"precision.quantized.data_type is {quote(quantized.data_type)}, not one of "
+            f"{', '.join(_QUANTIZED)}"
+        )
 
 
 def _of_profile(profile: Profile) -> Iterator[str]:

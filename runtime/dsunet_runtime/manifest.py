@@ -19,8 +19,8 @@ from dsunet_runtime.errors import ArtifactError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.json_text import JsonError, parse_object
-from dsunet_runtime.message_text import printable, reason
-from dsunet_runtime.plain_values import decode, encode
+from dsunet_runtime.message_text import reason
+from dsunet_runtime.plain_values import FieldError, decode, encode
 
 METADATA_KEY = "dsunet_manifest"
 FORMAT_VERSION = 2
@@ -315,12 +315,16 @@ class Manifest:
             raise ArtifactError(f"the manifest is not readable: it {error}") from error
         if "format_version" not in values:
             raise ArtifactError("the manifest is not readable: it has no format_version")
-        version = values["format_version"]
-        if version != FORMAT_VERSION:
-            later = type(version) is int and version > FORMAT_VERSION
-            update = "update dsunet, or " if later else ""
+        try:
+            version = decode(int, values["format_version"], exact=True, path="format_version")
+        except FieldError as error:
             raise ArtifactError(
-                f"the manifest has format version {printable(version)} and this dsunet_runtime "
+                f"the manifest is not readable: {error}; export (or build) again"
+            ) from error
+        if version != FORMAT_VERSION:
+            update = "update dsunet, or " if version > FORMAT_VERSION else ""
+            raise ArtifactError(
+                f"the manifest has format version {version} and this dsunet_runtime "
                 f"reads {FORMAT_VERSION}: {update}export (or build) again with this version"
             )
         if not document.is_whole(text):

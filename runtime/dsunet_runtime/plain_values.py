@@ -36,23 +36,24 @@ class FieldError(ValueError):
     """A value does not fit its field; the message names the field and completes a sentence."""
 
 
-def decode(kind: type[_Kind], values: Any, *, exact: bool) -> _Kind:
+def decode(kind: type[_Kind], values: Any, *, exact: bool, path: str = "") -> _Kind:
     """Convert plain JSON values to a dataclass.
 
     Fields can be dataclasses, enums, tuples, dicts with text as keys, optionals, paths and plain
     types.
 
     Args:
-        kind: The dataclass.
+        kind: The dataclass, or the type of one field.
         values: The values, as parsed from JSON or returned by `encode`.
         exact: Whether every object must have all fields of its dataclass and no others.  Otherwise,
             fields may be absent if they have a default, and unknown fields are ignored.
+        path: Path of `values` in its document, for messages; by default, they are the document.
 
     Raises:
         FieldError: A field is missing or unknown, or its value does not fit.  The message has the
             path of the field, such as `inputs[0].shape`.
     """
-    return typing.cast(_Kind, _decode(kind, values, "", exact))
+    return typing.cast(_Kind, _decode(kind, values, path, exact))
 
 
 def encode(value: Any) -> Any:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from dsunet.cli import app
 from dsunet.data.checks import check_pairs
 from dsunet.data.files import read_mask
-from dsunet.data.layouts import Split, locate
+from dsunet.data.layouts import UNFINISHED, Split, locate
 from dsunet.data.pairs import find_pairs
 from dsunet.errors import DataError
 from dsunet.scenes import write_scenes
@@ -96,6 +96,15 @@ def test_nothing_is_mixed_with_what_was_there(tmp_path: Path, name: str) -> None
     with pytest.raises(DataError, match=rf"{name}: is not empty: give another folder, or empty"):
         write_scenes(tmp_path, 2)
     assert [path.name for path in tmp_path.rglob("*")] == [name, "0001.png"]
+
+
+def test_an_interrupted_dataset_is_to_be_removed(tmp_path: Path) -> None:
+    (tmp_path / "Image").mkdir()
+    (tmp_path / "Image" / "0001.jpg").touch()
+    (tmp_path / UNFINISHED).touch()
+    match = f"^{tmp_path}: dsunet generate was interrupted there: remove {tmp_path}, or give anot"
+    with pytest.raises(DataError, match=match):
+        write_scenes(tmp_path, 2)
 
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:

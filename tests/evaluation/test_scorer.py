@@ -222,7 +222,7 @@ def test_missing_predictions_are_not_looked_for_among_another_models(
     assert len(TestSet.of_predictions(tmp_path / "theirs", dataset / "Mask").pairs) == 6
     faults = TestSet.of_predictions(tmp_path / "ours", dataset / "Mask").faults
     assert [fault.line.split(": ")[1] for fault in faults] == [
-        f"no image in {tmp_path / 'ours'}"
+        f"no prediction in {tmp_path / 'ours'}"
     ] * 2
 
 

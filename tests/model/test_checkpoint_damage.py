@@ -115,7 +115,12 @@ METADATA: dict[str, tuple[Any, str]] = {
         DOCUMENT | {"content": "\x1b[2J" + "x" * 10**6},
         r"content is '\\x1b\[2Jxx.*', not one of whole",
     ),
-    "version": (DOCUMENT | {"format_version": "\x1b" * 10**6}, "has format version"),
+    "version": (DOCUMENT | {"format_version": 9}, "format version 9, but .* update dsunet"),
+    "version as text": (DOCUMENT | {"format_version": "2"}, "format_version is '2', not an int"),
+    "version as escapes": (
+        DOCUMENT | {"format_version": "\x1b" * 10**6},
+        "format_version is .*, not an integer",
+    ),
     "unknown": (DOCUMENT | {"\x1b[2J": 1}, r"unknown fields: \\x1b\[2J"),
     "hashes": (DOCUMENT | {"encoders": {"hiera": 3}}, "encoders.hiera is 3, not text"),
     "10^18": (DOCUMENT | {"config": _with("dino", "depth", 10**18)}, "has 1,000,000,000,000,000,0"),

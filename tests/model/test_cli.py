@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import dsunet
-from dsunet import CheckpointError, DSUNet, load_model, save_model
+from dsunet import CheckpointError, DSUNet, DSUNetConfig, load_model, save_model
 from dsunet.cli import app
 from dsunet.inspection import inspect_checkpoint
 from dsunet_runtime.extras import install_command
@@ -76,6 +76,13 @@ def test_inspect(checkpoint: Path) -> None:
     assert lines["checksum"] == "matches"
     for name in ("hiera sha256", "dino sha256", "file sha256"):
         assert re.fullmatch("[0-9a-f]{64}", lines[name])
+
+
+def test_inspect_a_custom_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "custom.safetensors"
+    save_model(dsunet.random_model(DSUNetConfig.preset("nano").replace(decoder_channels=24)), path)
+    result = runner.invoke(app, ["inspect", str(path)])
+    assert re.search("^preset +custom$", result.stdout, re.MULTILINE), result.output
 
 
 def test_the_checkpoint_that_ships_has_a_checksum(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from dsunet_runtime.manifest import METADATA_KEY, digest
 from dsunet_runtime.onnx_metadata import encode_metadata
 from tests.runtime import artifacts, engines
 
+QUANTIZED = {"products": 3, "candidates": 4, "weights": 9, "images": 1, "noise": None}
+
 
 @pytest.fixture
 def tensors(tmp_path: Path) -> Path:
@@ -127,6 +129,16 @@ class TestDigest:
         values = dataclasses.asdict(read_manifest(tensors)) | {"format_version": 3}
         rewrite(tensors, seal(values))
         refuses(tensors, r"format version 3 .* reads 2: update dsunet, or export .* again")
+
+    @pytest.mark.parametrize(
+        ("version", "shown"), [("2", "'2'"), (True, "true"), (None, "null"), (2.0, "2.0")]
+    )
+    def test_a_format_version_of_another_type(
+        self, tensors: Path, version: object, shown: str
+    ) -> None:
+        values = dataclasses.asdict(read_manifest(tensors)) | {"format_version": version}
+        rewrite(tensors, seal(values))
+        refuses(tensors, f"is not readable: format_version is {shown}, not an integer; export")
 
     def test_fields_that_later_versions_add(self, tensors: Path) -> None:
         """Within a format version they are for information, and what computes ignores them."""
@@ -295,6 +307,19 @@ class TestBounds:
             (
                 {"rewrites": [{"name": "fold", "macs_before": 0, "macs_after": 1}]},
                 "macs_before of the rewrite 'fold' is less than 1",
+            ),
+            (
+                {"rewrites": [{"name": "fold", "macs_before": 1, "macs_after": -1}]},
+                "macs_after of the rewrite 'fold' is less than 0",
+            ),
+            ({"macs": -1}, "macs is -1, less than 0"),
+            (
+                {"precision": {"compute": "float12"}},
+                "precision.compute is 'float12', not one of float32, float16, bfloat16",
+            ),
+            (
+                {"precision": {"quantized": {**QUANTIZED, "data_type": "int3"}}},
+                "precision.quantized.data_type is 'int3', not one of int8, float8e4m3fn",
             ),
         ],
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from dsunet.cli import app
 from dsunet.cli_train import options_from
 from dsunet.config import DSUNetConfig, Injection
 from dsunet.training.options import TrainingOptions
+from dsunet_runtime.extras import install_command
 
 
 def run(*arguments: object) -> Result:
@@ -40,6 +43,12 @@ def test_trains_and_goes_on(dataset: Path, tmp_path: Path) -> None:
         (["--dataset", "d"], 2, "give a new run folder with -o DIR"),
         (["--resume", "nowhere"], 1, "config.json is missing"),
         (["--resume", "run", "--lr", "1", "--epochs", "9"], 2, "leave --lr out"),
+        (
+            ["--resume", "run", "--dataset", "d"],
+            2,
+            "leave --dataset out; if the images or masks have moved, restore them at their path, "
+            "or change the path in run/config.json and set its checksum to null",
+        ),
         (["-o", "run", "--dataset", "d", "--preset", "huge"], 2, "there is no preset 'huge'"),
         (
             ["-o", "r", "--dataset", "d", "--checkpoint", "c", "--injection", "all"],
@@ -58,6 +67,21 @@ def test_what_cannot_be_done_is_one_line(
     assert message in " ".join(result.stderr.split())
     assert "Traceback" not in result.output
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("package", ["lightning_fabric", "matplotlib"])
+def test_a_missing_extra_is_named_before_the_first_step(package: str, tmp_path: Path) -> None:
+    program = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from dsunet.cli import app\napp(prog_name='dsunet')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "train", "--dataset", "nowhere", "-o", "run"],
+        check=False, capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    name = package.replace("_", "-")
+    assert done.returncode == 1
+    assert done.stderr == f"dsunet: {name} is not installed: {install_command('train')}\n"
 
 
 def test_an_injection_belongs_to_a_preset() -> None:

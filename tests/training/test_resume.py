@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 import math
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
@@ -24,7 +26,7 @@ from lightning_fabric.plugins import MixedPrecision
 import dsunet.training.state
 import dsunet.weight_files
 from dsunet import random_model
-from dsunet.errors import DSUNetError, TrainingError
+from dsunet.errors import DataError, DSUNetError, TrainingError
 from dsunet.training import resume, train
 from dsunet.training.folder import RunFolder
 from dsunet.training.network import TrainedNetwork
@@ -230,6 +232,21 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
     mask.write_bytes(mask.read_bytes() + b"\0")
     with pytest.raises(TrainingError, match="images or masks have changed since"):
         resume(tmp_path / "run")
+
+
+def test_a_dataset_that_moved(tmp_path: Path) -> None:
+    """The path in config.json is changed, as the message says, and the run goes on."""
+    dataset, run = write_dataset(tmp_path / "data", 4, seed=1), tmp_path / "run"
+    train(small_run(dataset, run, epochs=1))
+    dataset.rename(tmp_path / "moved")
+    remedy = f"restore it at that path, or change the path in {run}/config.json and set its check"
+    with pytest.raises(DataError, match=re.escape(f"{dataset}: is no folder: {remedy}")):
+        resume(run)
+    values = json.loads((run / "config.json").read_text())
+    values["options"]["datasets"] = [str(tmp_path / "moved")]
+    (run / "config.json").write_text(json.dumps(values | {"checksum": None}))
+    resume(run, epochs=2)
+    assert len((run / "log.csv").read_text().splitlines()) == 3
 
 
 def test_a_damaged_state_is_refused(uninterrupted: Path, tmp_path: Path) -> None:
