@@ -106,6 +106,7 @@ def configuration(folder: Path, patch: pytest.MonkeyPatch) -> Target:
     """`resume` of a run folder, as far as the options and the data, which nothing reads here."""
     found = types.SimpleNamespace(sha256="2" * 64)
     launched: list[tuple[TrainingOptions, RunConfig]] = []
+    patch.setattr(training_run, "_check_folders", lambda options, folder: None)
     patch.setattr(training_run, "find_data", lambda options: found)
     patch.setattr(
         training_run, "_launch", lambda options, *others: launched.append((options, others[-1]))
