@@ -23,8 +23,8 @@ import dsunet.cli
 import dsunet_export.cli
 import dsunet_runtime.cli
 from dsunet.demonstration import demonstration_checkpoint
-from tests.export.conftest import exported
-from tests.export.helpers import NANO, graph_of
+from tests.export.conftest import exported_frames
+from tests.export.helpers import graph_of
 
 PROGRAMS = {
     "dsunet": dsunet.cli.app,
@@ -280,7 +280,7 @@ def test_names_are_printed_without_control_characters(
     name: str,
 ) -> None:
     if "onnx" in command:  # the graph is one that was exported before
-        graph = graph_of(exported(tmp_path_factory, "frames", *NANO))
+        graph = graph_of(exported_frames(tmp_path_factory))
         monkeypatch.setattr("dsunet_export.onnx.trace_model", lambda model, options: graph)
     monkeypatch.chdir(tmp_path)
     Path("I").mkdir()

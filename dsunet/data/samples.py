@@ -22,7 +22,7 @@ from dsunet.data.pairs import Pair
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 
-_ORDER, _FLIP = 0, 1  # separate random streams
+_ORDER, _FLIP, _DROP = 0, 1, 2  # separate random streams
 
 Sample = dict[str, Tensor]
 """The inputs `hiera` 3×S×S and `dino` 3×T×T, ImageNet-normalised, and `mask` 1×S×S, 0 to 1, all
@@ -153,6 +153,11 @@ def draw_flip(seed: int, key: Key, probabilities: tuple[float, float]) -> Flip:
     """Draw the horizontal and the vertical flip of a sample independently."""
     drawn = np.random.default_rng((_FLIP, seed, *key)).random(2) < probabilities
     return Flip(bool(drawn[0]), bool(drawn[1]))
+
+
+def draw_dropped(seed: int, key: Key, probability: float) -> bool:
+    """Draw whether a map of a sample is dropped."""
+    return bool(np.random.default_rng((_DROP, seed, *key)).random() < probability)
 
 
 def flipped(values: NDArray[np.float32], flip: Flip) -> NDArray[np.float32]:

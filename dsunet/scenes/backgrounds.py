@@ -10,7 +10,16 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from dsunet.scenes.chance import pick
-from dsunet.scenes.fields import Colours, Field, Shape, blurred, coordinates, side_of, smoothstep
+from dsunet.scenes.fields import (
+    Colours,
+    Field,
+    Shape,
+    blurred,
+    blurred_colours,
+    coordinates,
+    side_of,
+    smoothstep,
+)
 from dsunet.scenes.materials import Material, random_material
 from dsunet.scenes.noise import cloud
 from dsunet.scenes.palettes import Ramp, natural_ramp, vivid_ramp
@@ -154,7 +163,7 @@ def lights(shape: Shape, rng: np.random.Generator) -> Background:
     height, width = shape
     base = random_material(rng, (smooth, *GROUND), natural_ramp(rng))
     colours = base.paint(shape, rng) * rng.uniform(0.3, 1)
-    colours = np.stack([blurred(colours[..., c], side_of(shape) / 12) for c in range(3)], -1)
+    colours = blurred_colours(colours, side_of(shape) / 12)
     radius = side_of(shape) * rng.uniform(0.015, 0.05)
     image = Image.new("RGB", (width * 2, height * 2))
     draw = ImageDraw.Draw(image, "RGBA")  # what is drawn is blended

@@ -9,7 +9,15 @@ import numpy as np
 from PIL import Image
 
 from dsunet.scenes.backgrounds import Background
-from dsunet.scenes.fields import Colours, Field, Shape, blurred, smoothstep
+from dsunet.scenes.fields import (
+    LUMINANCE,
+    Colours,
+    Field,
+    Shape,
+    blurred,
+    blurred_colours,
+    smoothstep,
+)
 from dsunet.scenes.light import Light, body_size, facing, lit, rounded
 from dsunet.scenes.materials import Material
 from dsunet.scenes.objects import Body
@@ -18,7 +26,6 @@ from dsunet.scenes.sources import read_cutout
 _RELIEF = 0.4  # of that of drawn objects: photographs have their own shading
 _TURNED = 0.15  # fraction at any angle; the others stand nearly upright
 _SOLID = 0.9  # alpha above which a pixel has colours of the object only
-_LUMINANCE = np.array([0.3, 0.59, 0.11], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class CutoutBody(Body):
     def _disguised(self, material: Material, rng: np.random.Generator) -> Colours:
         """A material with the shading of the cut-out, and a trace of its colours."""
         shape = (self.coverage.shape[0], self.coverage.shape[1])
-        grey = self.colours @ _LUMINANCE
+        grey = self.colours @ LUMINANCE
         mean = float((grey * self.coverage).sum() / max(self.coverage.sum(), 1))
         shading = np.clip((grey + 0.2) / (mean + 0.2), 0.5, 1.7) ** np.float32(rng.uniform(0.4, 1))
         surface = material.paint(shape, rng) * shading[..., None]
@@ -104,7 +111,7 @@ def _to_the_edge(premultiplied: Colours, alpha: Field) -> Colours:
     solid = (alpha > _SOLID).astype(np.float32)
     own = premultiplied / np.maximum(alpha, np.float32(1e-3))[..., None]
     weight = blurred(solid, 1.5)
-    near = np.stack([blurred(own[..., c] * solid, 1.5) for c in range(3)], -1)
+    near = blurred_colours(own * solid[..., None], 1.5)
     continued = near / np.maximum(weight, np.float32(1e-3))[..., None]
     inside = np.where(weight > 0.02, solid, 1.0)[..., None]
     return np.asarray(np.clip(continued + (own - continued) * inside, 0, 1), np.float32)

@@ -16,6 +16,10 @@ Shape = tuple[int, int]
 """Height and width."""
 
 
+LUMINANCE = np.array([0.3, 0.59, 0.11], np.float32)
+"""Weights of red, green and blue in a grey value."""
+
+
 def side_of(shape: Shape) -> float:
     """Side of a square of the same area in pixels, the unit of sizes."""
     return float(np.sqrt(shape[0] * shape[1]))
@@ -46,6 +50,11 @@ def blurred(field: Field, sigma: float) -> Field:
     height, width = field.shape
     small = (max(2, round(height / factor)), max(2, round(width / factor)))
     return resized(_convolved(resized(field, small), 1.0), (height, width))
+
+
+def blurred_colours(colours: Colours, sigma: float) -> Colours:
+    """Blur each channel of an image like `blurred`."""
+    return np.stack([blurred(colours[..., c], sigma) for c in range(3)], -1)
 
 
 def smoothstep(field: Field, low: float, high: float) -> Field:

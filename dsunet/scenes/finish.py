@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from dsunet.scenes.fields import Colours, blurred, side_of, smoothstep
+from dsunet.scenes.fields import LUMINANCE, Colours, blurred_colours, side_of, smoothstep
 from dsunet.scenes.noise import cloud
 
 
 def defocused(colours: Colours, sigma: float, sharp_row: float | None) -> Colours:
     """Defocus by `sigma` pixels, except around row `sharp_row` if given."""
-    soft = np.stack([blurred(colours[..., c], sigma) for c in range(3)], -1)
+    soft = blurred_colours(colours, sigma)
     if sharp_row is None:
         return soft
     height = colours.shape[0]
@@ -28,7 +28,7 @@ def with_camera_effects(colours: Colours, rng: np.random.Generator) -> NDArray[n
     if rng.random() < 0.3:
         colours = _vignetted(colours, strength=rng.uniform(0.1, 0.4))
     if rng.random() < 0.05:
-        grey = colours @ np.array([0.3, 0.59, 0.11], np.float32)
+        grey = colours @ LUMINANCE
         colours = np.repeat(grey[..., None], 3, 2)
     if rng.random() < 0.7:
         colours = _noisy(colours, rng)

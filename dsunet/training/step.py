@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from dsunet.data.samples import Key, Sample
+from dsunet.data.samples import Key, Sample, draw_dropped
 from dsunet.training.loss import stage_losses
 from dsunet.training.network import TrainedNetwork
 from dsunet.training.options import TrainingOptions
-
-_DROP = 2  # a random stream of its own; those of `data.samples` are 0 and 1
 
 
 class Stepper:
@@ -78,6 +75,5 @@ class Stepper:
         options = self._options
         if not options.drop_hiera:
             return None
-        drawn = [np.random.default_rng((_DROP, options.seed, *key)).random() for key in part]
-        kept = [float(value >= options.drop_hiera) for value in drawn]
-        return torch.tensor(kept, device=self._fabric.device)
+        dropped = [draw_dropped(options.seed, key, options.drop_hiera) for key in part]
+        return 1 - torch.tensor(dropped, dtype=torch.float32, device=self._fabric.device)

@@ -23,20 +23,20 @@ from tests.threads import one_thread
 __all__ = ["one_thread"]
 
 
-def exported(factory: pytest.TempPathFactory, name: str, *arguments: object) -> Path:
-    """An export of the run, in a folder of this name."""
+def exported_frames(factory: pytest.TempPathFactory) -> Path:
+    """The artifact of the fixture `frames`, for tests elsewhere."""
 
     def make(folder: Path) -> None:
-        result = export(*arguments, "-o", folder / "nano.onnx")
+        result = export(*NANO, "-o", folder / "nano.onnx")
         assert result.exit_code == 0, result.output
 
-    return made_once(factory, name, make) / "nano.onnx"
+    return made_once(factory, "frames", make) / "nano.onnx"
 
 
 @pytest.fixture(scope="session")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`nano` as users export it: any number of frames, of any size, verified."""
-    return exported(tmp_path_factory, "frames", *NANO)
+    return exported_frames(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ _REMEDIES = {
 
 
 class BuildLog:
-    """Messages of TensorRT in one build.  Thread-safe: any of TensorRT's threads may call it."""
+    """Messages of TensorRT in one build, which come on the thread that builds."""
 
     def __init__(self, stream: TextIO, verbosity: int = 0) -> None:
         self._stream = stream
