@@ -30,7 +30,7 @@ from gpu_calls import (
     torch_call,
 )
 
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.backends.onnxruntime import check_provider
 from dsunet_runtime.bench.workload import Call
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--preset", default="large")
     add_schedule_options(parser)
     arguments = parser.parse_args()
-    gpu = open_device(Device.CUDA)
+    gpu = open_device(TorchDevice.CUDA)
     assert gpu is not None
     missing = left_out(gpu)
     for reason in missing.values():

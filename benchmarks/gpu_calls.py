@@ -17,7 +17,7 @@ import torch
 from common import measure_interleaved_calls
 from torch import Tensor
 
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.bench.monitor import GpuMonitor
 from dsunet_runtime.bench.workload import Call
@@ -29,7 +29,9 @@ from dsunet_runtime.provider import Provider
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """Add the options --preset, --device and --work."""
     parser.add_argument("--preset", default="large")
-    parser.add_argument("--device", choices=(Device.CUDA, Device.CPU), default=Device.CUDA)
+    parser.add_argument(
+        "--device", choices=(TorchDevice.CUDA, TorchDevice.CPU), default=TorchDevice.CUDA
+    )
     parser.add_argument(
         "--work",
         type=Path,
@@ -40,7 +42,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 
 def open_device(device: str) -> Gpu | None:
     """Return the GPU and disable TF32; None for the CPU.  Exits with a message without a GPU."""
-    if device == Device.CPU:
+    if device == TorchDevice.CPU:
         return None
     if not torch.cuda.is_available():
         raise SystemExit(

@@ -36,7 +36,7 @@ from torchvision import transforms
 from dsunet import DSUNetConfig, random_model
 from dsunet.data.pairs import Pair
 from dsunet.data.samples import BatchPlan, Samples
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet.model import DSUNet, freeze_encoders
 from dsunet.scenes import write_scenes
 from dsunet.training.data import TrainingData, find_data
@@ -213,7 +213,7 @@ def run_options(arguments: argparse.Namespace, folder: Path, **changes: Any) -> 
         masks=folder / "data" / "Mask",
         batch=arguments.batch,
         workers=arguments.workers,
-        device=Device(arguments.device),
+        device=TorchDevice(arguments.device),
         precision=TrainingPrecision(arguments.precision),
         **changes,
     )
@@ -236,7 +236,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--device", choices=list(Device), default=Device.AUTO)
+    parser.add_argument("--device", choices=list(TorchDevice), default=TorchDevice.AUTO)
     parser.add_argument(
         "--precision",
         choices=(TrainingPrecision.FP32, TrainingPrecision.BF16),
@@ -257,7 +257,7 @@ def main() -> None:
         folder = Path(temporary)
         write_scenes(folder / "data", arguments.images, seed=0)
         result = {**circumstances(arguments), **measure_speed(arguments, folder), "memory": {}}
-        name = f"training_{Device(arguments.device).resolve().type}_{arguments.preset}"
+        name = f"training_{TorchDevice(arguments.device).resolve().type}_{arguments.preset}"
         write(name, result)
         for variant in ("plain", "checkpointing"):
             result["memory"][variant] = in_new_process(
@@ -270,7 +270,7 @@ def main() -> None:
 def circumstances(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options and the device, for the result file."""
     asked = {name: getattr(arguments, name) for name in ("preset", "precision", "batch", "steps")}
-    device = Device(arguments.device).resolve()
+    device = TorchDevice(arguments.device).resolve()
     where = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
     threads = torch.get_num_threads()
     return {**asked, "device": where, "threads": threads, "workers": arguments.workers}

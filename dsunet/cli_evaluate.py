@@ -12,7 +12,7 @@ import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
 from dsunet.cli_help import COMPUTATION, DATA
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.table_form import TableForm
 from dsunet_runtime.command import complain, examples
@@ -151,7 +151,7 @@ def evaluate(
     dinov2: Dinov2File = None,
     weights: WeightsKey = None,
     device: Annotated[
-        Device | None,
+        TorchDevice | None,
         typer.Option(
             help="Device for checkpoints; auto is CUDA if available, else the CPU.  "
             "[default: auto]",
@@ -228,7 +228,7 @@ def evaluate(
                 sam2=sam2,
                 dinov2=dinov2,
                 weights=weights,
-                device=device or Device.AUTO,
+                device=device or TorchDevice.AUTO,
                 notice=notice,
             )
         predictor = open_predictor(path, provider=provider if path in onnx else None)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dsunet.explain.figure import Colouring
-    from dsunet.explain.maps import FeatureMap, Weights
+    from dsunet.explain.maps import FeatureMap, WeightSource
     from dsunet.model import DSUNet
     from dsunet_runtime.images import ImageHeader
 
@@ -135,7 +135,7 @@ def explain(
     with needs_extra("train"):
         from dsunet.checkpoint import load_model
         from dsunet.explain.figure import Level, write_figure
-        from dsunet.explain.maps import Weights, feature_maps, open_encoders
+        from dsunet.explain.maps import WeightSource, feature_maps, open_encoders
         from dsunet.explain.projections import embed, principal_colours
     from dsunet.data.files import decode_file
     from dsunet_runtime.jobs import make_folder
@@ -145,7 +145,7 @@ def explain(
     rgb, given_mask = decoded.rgb, _read_mask(mask, image, decoded.header)
     if checkpoint is not None:
         model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
-        meaning = Weights.TRAINED
+        meaning = WeightSource.TRAINED
     else:
         model, meaning = open_encoders(preset or "", sam2=sam2, dinov2=dinov2, notice=notice)
     _warn_if_random(meaning)
@@ -175,10 +175,10 @@ def _read_mask(mask: Path | None, image: Path, header: ImageHeader) -> NDArray[n
     return mask_of(mask, decoded)
 
 
-def _warn_if_random(weights: Weights) -> None:
-    from dsunet.explain.maps import Weights
+def _warn_if_random(weights: WeightSource) -> None:
+    from dsunet.explain.maps import WeightSource
 
-    if weights is Weights.RANDOM:
+    if weights is WeightSource.RANDOM:
         complain(
             "dsunet",
             "the encoders are randomly initialised: their maps are meaningless; give --sam2 and "
@@ -187,15 +187,18 @@ def _warn_if_random(weights: Weights) -> None:
 
 
 def _colouring(
-    model: DSUNet, weights: Weights, rgb: NDArray[np.uint8], given_mask: NDArray[np.uint8] | None
+    model: DSUNet,
+    weights: WeightSource,
+    rgb: NDArray[np.uint8],
+    given_mask: NDArray[np.uint8] | None,
 ) -> Colouring:
     from dsunet.evaluation.predictors import TorchPredictor
     from dsunet.explain.figure import Colouring
-    from dsunet.explain.maps import Weights
+    from dsunet.explain.maps import WeightSource
 
     if given_mask is not None:
         return Colouring.of_mask("the given mask", given_mask)
-    if weights is Weights.TRAINED:
+    if weights is WeightSource.TRAINED:
         with TorchPredictor(model) as predictor:
             return Colouring.of_mask("the predicted mask", predictor(rgb))
     return Colouring.of_position(*rgb.shape[:2])

@@ -9,7 +9,7 @@ import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
 from dsunet.cli_help import COMPUTATION
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import OUTPUT, integer
@@ -55,12 +55,12 @@ def predict(
     sam2: Sam2File = None,
     dinov2: Dinov2File = None,
     device: Annotated[
-        Device,
+        TorchDevice,
         typer.Option(
             help="Device for PyTorch; auto is CUDA if available, else the CPU.",
             rich_help_panel=COMPUTATION,
         ),
-    ] = Device.AUTO,
+    ] = TorchDevice.AUTO,
 ) -> None:
     """Predict the mask of every image with PyTorch.
 

@@ -14,7 +14,7 @@ import typer
 from dsunet import training
 from dsunet.cli_help import COMPUTATION, DATA, MODEL, OPTIMIZATION, VALIDATION
 from dsunet.config import PRESETS, DSUNetConfig, Injection
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet.errors import ConfigError, TrainingError
 from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions, TrainingPrecision
@@ -249,8 +249,8 @@ def train(
         number(
             low=0,
             high=1,
-            help="Probability of zeroing Hiera's coarsest map, so that the network learns to use "
-            "DINOv2's.",
+            help="Probability, for each image, of zeroing one, two or three of Hiera's maps, "
+            "coarsest first, so that the network learns to use DINOv2's.",
             rich_help_panel=OPTIMIZATION,
         ),
     ] = _DEFAULT.drop_hiera,
@@ -264,7 +264,7 @@ def train(
         ),
     ] = _DEFAULT.seed,
     device: Annotated[
-        Device,
+        TorchDevice,
         typer.Option(
             help="Device to train on; auto is CUDA if available, else the CPU.",
             rich_help_panel=COMPUTATION,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Device(enum.StrEnum):
+class TorchDevice(enum.StrEnum):
     """The device that PyTorch runs on."""
 
     AUTO = "auto"
@@ -24,8 +24,8 @@ class Device(enum.StrEnum):
         import torch
 
         available = torch.cuda.is_available()
-        if self is Device.CUDA and not available:
+        if self is TorchDevice.CUDA and not available:
             raise ConfigError("PyTorch finds no CUDA GPU on this machine: use --device cpu")
-        if self is Device.AUTO:
+        if self is TorchDevice.AUTO:
             return torch.device("cuda" if available else "cpu")
         return torch.device(self.value)

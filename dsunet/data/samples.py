@@ -155,9 +155,10 @@ def draw_flip(seed: int, key: Key, probabilities: tuple[float, float]) -> Flip:
     return Flip(bool(drawn[0]), bool(drawn[1]))
 
 
-def draw_dropped(seed: int, key: Key, probability: float) -> bool:
-    """Draw whether a map of a sample is dropped."""
-    return bool(np.random.default_rng((_DROP, seed, *key)).random() < probability)
+def draw_dropped(seed: int, key: Key, probability: float, most: int) -> int:
+    """Draw how many maps of a sample are dropped: with `probability`, 1 to `most`; otherwise 0."""
+    generator = np.random.default_rng((_DROP, seed, *key))
+    return int(generator.integers(1, most + 1)) if generator.random() < probability else 0
 
 
 def flipped(values: NDArray[np.float32], flip: Flip) -> NDArray[np.float32]:

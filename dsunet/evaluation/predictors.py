@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet.errors import EvaluationError
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.blank_masks import SAME_LOGITS, BlankMasks
@@ -138,7 +138,7 @@ def open_predictor(
     sam2: Path | None = None,
     dinov2: str | None = None,
     weights: str | None = None,
-    device: Device = Device.AUTO,
+    device: TorchDevice = TorchDevice.AUTO,
     mask_form: MaskForm = MaskForm.STRETCHED,
     provider: Provider | None = None,
     notice: Notice | None = None,
@@ -162,7 +162,7 @@ def open_predictor(
     """
     if is_onnx(path) or is_engine(path):
         given = (sam2, dinov2, weights)
-        if any(option is not None for option in given) or device is not Device.AUTO:
+        if any(option is not None for option in given) or device is not TorchDevice.AUTO:
             raise EvaluationError(
                 f"{path}: --sam2, --dinov2, --weights and --device apply to checkpoints only: "
                 "leave them out"

@@ -20,7 +20,7 @@ from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 
 
-class Weights(enum.Enum):
+class WeightSource(enum.Enum):
     """Where the weights of a model come from."""
 
     TRAINED = enum.auto()
@@ -51,7 +51,7 @@ def open_encoders(
     sam2: Path | None = None,
     dinov2: str | None = None,
     notice: Notice | None = None,
-) -> tuple[DSUNet, Weights]:
+) -> tuple[DSUNet, WeightSource]:
     """Load a preset's encoders from official files, or initialise them randomly without any.
 
     With official files, adapters are the identity.  With SAM2's file only, there is no DINOv2.
@@ -59,12 +59,12 @@ def open_encoders(
     """
     config = DSUNetConfig.preset(preset)
     if sam2 is None and dinov2 is None:
-        return random_model(config), Weights.RANDOM
+        return random_model(config), WeightSource.RANDOM
     injection = Injection.NONE if dinov2 is None else Injection.LAST
     model = random_model(config.replace(injection=injection))
     load_encoders(model, sam2=sam2, dinov2=dinov2, notice=notice)
     _silence_adapters(model.hiera)
-    return model, Weights.ENCODERS
+    return model, WeightSource.ENCODERS
 
 
 def feature_maps(model: DSUNet, rgb: NDArray[np.uint8]) -> dict[str, list[FeatureMap]]:

@@ -13,7 +13,7 @@ from dsunet.training.options import TrainingOptions
 
 
 class TrainedNetwork(nn.Module):
-    """A DSU-Net with an optional head on DINOv2's map, and with Hiera's coarsest map dropped.
+    """A DSU-Net with an optional head on DINOv2's map, and with coarse maps of Hiera dropped.
 
     Raises TrainingError if the options need DINOv2 and the network has none.
     """
@@ -33,14 +33,14 @@ class TrainedNetwork(nn.Module):
     def forward(self, batch: Sample, kept: Tensor | None = None) -> tuple[Tensor, ...]:
         """Compute the logits N×1×S×S of the three decoder stages, and of the head if there is one.
 
-        The batch has the images, or the images for Hiera and cached DINOv2 maps.  `kept` (N, 0 or
-        1) is 0 for the images whose coarsest Hiera map is replaced by zeros.
+        The batch has the images, or the images for Hiera and cached DINOv2 maps.  `kept` (N×4, 0
+        or 1) is 0 for the Hiera maps, finest first, that are replaced by zeros.
         """
         images = _channels_last(batch["hiera"])
         dino_maps = self._dino_maps(batch)
         maps = list(self.model.hiera(images))
         if kept is not None:
-            maps[-1] = maps[-1] * kept[:, None, None, None]
+            maps = [one * kept[:, level, None, None, None] for level, one in enumerate(maps)]
         size = images.shape[2:]
         logits: tuple[Tensor, ...] = self.model.decode(self.model.fuse(maps, dino_maps), size)
         if self.dino_head is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dsunet.config import TIMM_PREFIX, DSUNetConfig
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet.errors import TrainingError
 from dsunet_runtime.message_text import printable
 from dsunet_runtime.plain_values import SystemText
@@ -68,10 +68,10 @@ class TrainingOptions:
     dino_loss: float = 0.0
     """Loss weight of an auxiliary head on DINOv2's map, which is not saved in checkpoints."""
     drop_hiera: float = 0.0
-    """Probability, for each image, of replacing Hiera's coarsest map by zeros."""
+    """Probability, for each image, of zeroing Hiera's coarsest one, two or three maps."""
     seed: int = 0
 
-    device: Device = Device.AUTO
+    device: TorchDevice = TorchDevice.AUTO
     devices: int = 1
     precision: TrainingPrecision = TrainingPrecision.FP32
     accumulate: int = 1

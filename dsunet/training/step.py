@@ -68,12 +68,13 @@ class Stepper:
         return losses
 
     def _kept(self, part: list[Key]) -> Tensor | None:
-        """Which images keep Hiera's coarsest map: N, 0 or 1; None for all.
+        """Which of Hiera's maps each image keeps: N×4, 0 or 1, finest first; None for all.
 
-        Drawn per sample, so that a resumed run drops the same.
+        The finest is never dropped.  Drawn per sample, so that a resumed run drops the same.
         """
         options = self._options
         if not options.drop_hiera:
             return None
-        dropped = [draw_dropped(options.seed, key, options.drop_hiera) for key in part]
-        return 1 - torch.tensor(dropped, dtype=torch.float32, device=self._fabric.device)
+        dropped = [draw_dropped(options.seed, key, options.drop_hiera, most=3) for key in part]
+        kept = [[level < 4 - count for level in range(4)] for count in dropped]
+        return torch.tensor(kept, dtype=torch.float32, device=self._fabric.device)

@@ -13,7 +13,7 @@ import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
 from dsunet.cli_help import COMPUTATION
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet_export.errors import VerificationError
 from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import OUTPUT, folder_to_write, number, text_to_write
@@ -108,11 +108,11 @@ def verify(
     dinov2: Dinov2File = None,
     weights: WeightsKey = None,
     device: Annotated[
-        Device,
+        TorchDevice,
         typer.Option(
             help="Device on which PyTorch runs a checkpoint.", rich_help_panel=COMPUTATION
         ),
-    ] = Device.AUTO,
+    ] = TorchDevice.AUTO,
     provider: Annotated[
         Provider | None,
         typer.Option(
@@ -144,7 +144,7 @@ def verify(
         raise typer.BadParameter("--layers and --bisect compare graphs: give two ONNX files")
     if provider is not None and not (is_onnx(a) or is_onnx(b)):
         raise typer.BadParameter("--provider is for ONNX files, and neither A nor B is one")
-    for_checkpoints = sam2 or dinov2 or weights or device is not Device.AUTO
+    for_checkpoints = sam2 or dinov2 or weights or device is not TorchDevice.AUTO
     if is_artifact(a) and is_artifact(b) and for_checkpoints:
         raise typer.BadParameter(
             "--sam2, --dinov2, --weights and --device are for checkpoints, and neither A nor B is "

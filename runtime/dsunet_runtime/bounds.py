@@ -19,9 +19,9 @@ if TYPE_CHECKING:
         Engine,
         FileDigest,
         Manifest,
+        OptimizationProfile,
         Precision,
         Preprocessing,
-        Profile,
         TensorSpec,
     )
 
@@ -122,7 +122,7 @@ def _of_precision(precision: Precision) -> Iterator[str]:
         )
 
 
-def _of_profile(profile: Profile) -> Iterator[str]:
+def _of_profile(profile: OptimizationProfile) -> Iterator[str]:
     shapes = (profile.minimum, profile.optimum, profile.maximum)
     if len(set(map(len, shapes))) != 1 or not all(
         1 <= low <= best <= high <= MAX_DIMENSION for low, best, high in zip(*shapes, strict=True)

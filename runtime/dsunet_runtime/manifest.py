@@ -159,7 +159,7 @@ class Precision:
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class OptimizationProfile:
     """An engine's optimisation profile: the range of one input's shape."""
 
     input: str
@@ -275,7 +275,7 @@ class Manifest:
     that it was built from, before any conversion."""
     precision: Precision = field(default_factory=Precision)
     rewrites: tuple[Rewrite, ...] = ()
-    profiles: tuple[Profile, ...] = ()
+    profiles: tuple[OptimizationProfile, ...] = ()
     """For an engine: the range of shapes of each input."""
     engine: Engine | None = None
     """None for an ONNX file."""

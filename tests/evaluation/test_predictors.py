@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from dsunet import DSUNet
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet.errors import CheckpointError, EvaluationError
 from dsunet.evaluation.predictors import TorchPredictor, open_predictor
 from dsunet_runtime import ArtifactError, BackendError, ImageError
@@ -52,7 +52,7 @@ def test_a_model_in_memory_follows_the_published_protocol(nano: DSUNet, photo: P
 def test_a_checkpoint_and_the_model_in_it_give_one_mask(
     nano: DSUNet, checkpoint: Path, photo: Path
 ) -> None:
-    with open_predictor(checkpoint, device=Device.CPU) as predictor:
+    with open_predictor(checkpoint, device=TorchDevice.CPU) as predictor:
         assert isinstance(predictor, TorchPredictor)
         np.testing.assert_array_equal(predictor(photo), TorchPredictor(nano)(photo))
     with pytest.raises(BackendError, match="closed"):
@@ -76,7 +76,7 @@ def test_an_engine_is_recognised_by_its_suffix(tmp_path: Path) -> None:
 def test_options_of_another_kind_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     artifact = artifacts.frames(tmp_path / "a.onnx")
     with pytest.raises(EvaluationError, match="apply to checkpoints only"):
-        open_predictor(artifact, device=Device.CPU)
+        open_predictor(artifact, device=TorchDevice.CPU)
     with pytest.raises(EvaluationError, match="applies to ONNX files only"):
         open_predictor(checkpoint, provider=Provider.CPU)
 

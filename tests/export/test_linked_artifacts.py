@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -127,27 +126,22 @@ def test_inspect(linked: Path) -> None:
     assert "nano.onnx.data, 7." in printed
 
 
-def test_verify(linked: Path, half: Path, dataset: Path) -> None:
+def test_verify(linked: Path, half: Path, dataset: Path, tmp_path: Path) -> None:
     images = ("--images", dataset / "Image", "--tolerance", 255)
-    printed = invoke(dsunet_export.cli.app, "verify", linked, half, *images, "--layers").stdout
-    assert "first layer with an unusually large error" in printed
-
-
-def test_bisect(linked: Path, half: Path, dataset: Path, tmp_path: Path) -> None:
-    images = ("--images", dataset / "Image", "--tolerance", 255)
-    printed = invoke(
-        dsunet_export.cli.app, "verify", linked, half, *images, "--bisect", tmp_path / "keep.txt"
-    )
-    assert "no further layer has to stay in float32" in printed.stderr
+    more = ("--layers", "--bisect", tmp_path / "keep.txt")
+    result = invoke(dsunet_export.cli.app, "verify", linked, half, *images, *more)
+    assert "first layer with an unusually large error" in result.stdout
+    assert "no further layer has to stay in float32" in result.stderr
 
 
 def test_evaluate(linked: Path, dataset: Path, tmp_path: Path) -> None:
     invoke(dsunet.cli.app, "evaluate", linked, "--dataset", f"one={dataset}", "-o", tmp_path / "r")
 
 
-def test_roofline(linked: Path, photo: NDArray[np.uint8]) -> None:
+def test_roofline(layout: Layout, float32: Path, tmp_path: Path) -> None:
     """What `bench --roofline` profiles, of an artifact or of the one beside an engine."""
-    inputs = {"image": photo[None]}
+    linked = linked_small(layout, float32, tmp_path)
+    inputs = {"image": random_frames(1, 64, 64)}
     manifest = read_manifest(linked)
     assert profile_onnx(linked, manifest, inputs, 1).layers
     assert sum(count_graph(linked, manifest, inputs).values()) > 0
@@ -156,11 +150,16 @@ def test_roofline(linked: Path, photo: NDArray[np.uint8]) -> None:
 def test_trt(layout: Layout, float16: Path, tmp_path: Path) -> None:
     """TensorRT reads such a graph itself."""
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
-    plain = tmp_path / "plain"
-    plain.mkdir()
-    whole = weights_beside(float16, plain / "small.onnx")
-    small = layout(tmp_path, whole, artifact.weights_file(whole))
+    small = linked_small(layout, float16, tmp_path)
     invoke(dsunet_export.cli.app, "trt", small, *ADA, *SMALL, "-o", tmp_path / "x.engine")
+
+
+def linked_small(layout: Layout, source: Path, folder: Path) -> Path:
+    """A small artifact, with its weights in a second file, in a layout."""
+    plain = folder / "plain"
+    plain.mkdir()
+    whole = weights_beside(source, plain / "small.onnx")
+    return layout(folder, whole, artifact.weights_file(whole))
 
 
 def test_conversion(linked: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from dsunet_export.tensorrt.targets import choose_target
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact import check_hashes
 from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.manifest import Profile, digest
+from dsunet_runtime.manifest import OptimizationProfile, digest
 from tests.export.engines import (
     ADA,
     RTX_4090,
@@ -49,7 +49,7 @@ class TestEngine:
         assert (manifest.graph, manifest.precision) == (source.graph, source.precision)
         assert (manifest.inputs, manifest.outputs) == (source.inputs, source.outputs)
         assert manifest.profiles == (
-            Profile("image", (1, 32, 32, 3), (1, 64, 48, 3), (1, 96, 96, 3)),
+            OptimizationProfile("image", (1, 32, 32, 3), (1, 64, 48, 3), (1, 96, 96, 3)),
         )
         version = importlib.metadata.version("tensorrt-rtx")
         assert (engine.flavor, engine.tensorrt_version) == (Flavor.RTX, version)
@@ -120,7 +120,7 @@ class TestEngine:
         output = tmp_path / "x.engine"
         manifest, _ = built(fixed, *ADA, output=output)
         shape = (2, 48, 48, 3)
-        assert manifest.profiles == (Profile("image", shape, shape, shape),)
+        assert manifest.profiles == (OptimizationProfile("image", shape, shape, shape),)
         again, _ = built(fixed, *ADA, "--batch", "2", "--size", "48x48", output=output)
         assert again.profiles == manifest.profiles
 

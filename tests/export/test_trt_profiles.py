@@ -9,7 +9,7 @@ import pytest
 from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.profiles import Ranges, make_profiles, parse_batch, parse_size
 from dsunet_runtime import read_manifest
-from dsunet_runtime.manifest import Profile
+from dsunet_runtime.manifest import OptimizationProfile
 from tests.runtime import artifacts
 
 
@@ -17,13 +17,13 @@ class TestProfiles:
     def test_defaults_of_frames(self, tmp_path: Path) -> None:
         manifest = read_manifest(artifacts.frames(tmp_path / "x.onnx"))
         shapes = (1, 64, 64, 3), (1, 720, 1280, 3), (1, 1920, 1920, 3)
-        assert make_profiles(manifest, Ranges()) == (Profile("image", *shapes),)
+        assert make_profiles(manifest, Ranges()) == (OptimizationProfile("image", *shapes),)
 
     def test_tensors(self, tmp_path: Path) -> None:
         manifest = read_manifest(artifacts.tensors(tmp_path / "x.onnx"))
         hiera, dino = make_profiles(manifest, Ranges(parse_batch("1:2:4")))
-        assert hiera == Profile("hiera", *((n, 3, 16, 16) for n in (1, 2, 4)))
-        assert dino == Profile("dino", *((n, 3, 14, 14) for n in (1, 2, 4)))
+        assert hiera == OptimizationProfile("hiera", *((n, 3, 16, 16) for n in (1, 2, 4)))
+        assert dino == OptimizationProfile("dino", *((n, 3, 14, 14) for n in (1, 2, 4)))
         with pytest.raises(ExportError, match="--size is for --input frames graphs"):
             make_profiles(manifest, Ranges(size=parse_size("16x16")))
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from dsunet import CheckpointError, DSUNet, DSUNetConfig, Injection, random_model, save_model
 from dsunet.cli import app
 from dsunet.explain.figure import Colouring
-from dsunet.explain.maps import Weights, feature_maps, open_encoders
+from dsunet.explain.maps import WeightSource, feature_maps, open_encoders
 from dsunet.explain.projections import (
     Embedding,
     embed,
@@ -96,7 +96,7 @@ class TestEncoders:
     ) -> None:
         torch.save(nano.hiera.trunk.state_dict(), tmp_path / "sam2.pt")
         model, weights = open_encoders("nano", sam2=tmp_path / "sam2.pt")
-        assert weights is Weights.ENCODERS
+        assert weights is WeightSource.ENCODERS
         assert model.dino is None
         with torch.no_grad():
             expected = nano.hiera.trunk(normalised(rgb, 160))  # SAM2's own forward
@@ -104,7 +104,7 @@ class TestEncoders:
             np.testing.assert_allclose(found.values, of_sam2[0], rtol=0, atol=1e-5)
 
     def test_random(self) -> None:
-        assert open_encoders("nano")[1] is Weights.RANDOM
+        assert open_encoders("nano")[1] is WeightSource.RANDOM
 
     def test_dinov2_alone_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="sam2"):

@@ -10,7 +10,7 @@ from typing import Any
 from dsunet_runtime import Manifest, read_manifest
 from dsunet_runtime.artifact import engine_manifest_file
 from dsunet_runtime.flavor import Flavor, this_platform
-from dsunet_runtime.manifest import Engine, PrecisionProof, Profile, digest
+from dsunet_runtime.manifest import Engine, OptimizationProfile, PrecisionProof, digest
 from tests.runtime import artifacts, fake_tensorrt
 from tests.runtime.fake_cuda import GPU
 
@@ -62,7 +62,9 @@ def write_manifest(path: Path, manifest: Manifest) -> Path:
     return path
 
 
-def describe(path: Path, graph: Path, profiles: tuple[Profile, ...], **changes: Any) -> Path:
+def describe(
+    path: Path, graph: Path, profiles: tuple[OptimizationProfile, ...], **changes: Any
+) -> Path:
     """Write the manifest of an engine of a graph; `changes` are made to its `Engine`."""
     engine = Engine(
         file=digest(path),
@@ -90,7 +92,7 @@ def describe(path: Path, graph: Path, profiles: tuple[Profile, ...], **changes: 
 def _save(path: Path, graph: Path, document: dict[str, Any], **changes: Any) -> Path:
     fake_tensorrt.write_engine(path, document)
     profiles = tuple(
-        Profile(name, *described["profile"])
+        OptimizationProfile(name, *described["profile"])
         for name, described in document["tensors"].items()
         if described["mode"] == "INPUT"
     )

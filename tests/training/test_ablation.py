@@ -18,7 +18,7 @@ from dsunet import DSUNetConfig, Injection, load_model, random_model, save_model
 from dsunet.ablation import Variant, ablate, draw, open_trained
 from dsunet.cli import app
 from dsunet.data.files import read_mask
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet.errors import DataError, TrainingError
 from dsunet.evaluation.metrics import score_image, summarize
 from dsunet.evaluation.predictors import TorchPredictor
@@ -48,7 +48,7 @@ def options(data: Path, encoder_files: EncoderFiles, tmp_path_factory: Any) -> T
         sam2=encoder_files.sam2,
         dinov2=encoder_files.dinov2,
         batch=2,
-        device=Device.CPU,
+        device=TorchDevice.CPU,
         save_every=0.0,
     )
 

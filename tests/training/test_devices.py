@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from dsunet import training
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet.errors import TrainingError
 from dsunet.training import run
 from dsunet.training.data import find_data
@@ -57,7 +57,7 @@ def test_two_processes_take_the_step_of_one(four_images: Path, tmp_path: Path) -
     weights = []
     for devices in (1, 2):
         out = tmp_path / f"{devices}.npy"
-        options = small_run(four_images, out, devices=devices, device=Device.CPU)
+        options = small_run(four_images, out, devices=devices, device=TorchDevice.CPU)
         launch: Any = run.make_fabric(options).launch
         launch(one_step, options)
         weights.append(np.load(out))
@@ -72,7 +72,7 @@ def test_a_run_with_two_processes(
 ) -> None:
     out = tmp_path / "run"
     training.train(
-        small_run(four_images, out, devices=2, device=Device.CPU, val_dataset=four_images)
+        small_run(four_images, out, devices=2, device=TorchDevice.CPU, val_dataset=four_images)
     )
     assert capfd.readouterr().err.count("epoch 2/2") == 1
     assert len((out / "log.csv").read_text().splitlines()) == 3
@@ -81,7 +81,7 @@ def test_a_run_with_two_processes(
 
 def test_an_error_in_a_process_is_one_line(four_images: Path, tmp_path: Path) -> None:
     options = small_run(
-        four_images, tmp_path / "run", devices=2, device=Device.CPU, train_encoders=False
+        four_images, tmp_path / "run", devices=2, device=TorchDevice.CPU, train_encoders=False
     )
     with pytest.raises(TrainingError, match=r"^frozen encoders need weights") as fault:
         training.train(options)
@@ -94,6 +94,8 @@ def test_more_gpus_than_there_are(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    options = small_run(four_images, tmp_path / "run", devices=1000, batch=1000, device=Device.CUDA)
+    options = small_run(
+        four_images, tmp_path / "run", devices=1000, batch=1000, device=TorchDevice.CUDA
+    )
     with pytest.raises(TrainingError, match="--devices is 1000, but PyTorch finds"):
         training.train(options)

@@ -21,7 +21,7 @@ import torch
 
 import dsunet.training.progress_report
 from dsunet import random_model
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet.training import train
 from dsunet.training.data import find_data
 from dsunet.training.progress import memory_in_use, start_line
@@ -90,7 +90,7 @@ def test_a_run_prints_its_progress(
     first, *lines = re.split(r"\r\x1b\[K|\r?\n", received.removeprefix("\r\x1b[K"))
     parameters = sum(p.numel() for p in random_model(SMALL).parameters())
     assert first == (
-        f"device {Device.AUTO.resolve()}, fp32; 7 images, 7 for validation; {parameters:,} "
+        f"device {TorchDevice.AUTO.resolve()}, fp32; 7 images, 7 for validation; {parameters:,} "
         f"parameters, {parameters:,} trained (100.00%)"
     )
     live = [line for line in lines if "step" in line]

@@ -18,7 +18,7 @@ from torch import Tensor
 import dsunet.training.step
 from dsunet import CheckpointError, Injection, inspect_checkpoint, load_model, random_model
 from dsunet.checkpoint import save_model
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet.errors import DataError, TrainingError
 from dsunet.model import SegmentationLogits
 from dsunet.training import train
@@ -163,7 +163,7 @@ def test_bf16_learns(dataset: Path, tmp_path: Path) -> None:
 
 def test_fp16_is_for_gpus(dataset: Path, tmp_path: Path) -> None:
     options = small_run(
-        dataset, tmp_path / "run", precision=TrainingPrecision.FP16, device=Device.CPU
+        dataset, tmp_path / "run", precision=TrainingPrecision.FP16, device=TorchDevice.CPU
     )
     with pytest.raises(TrainingError, match="use --precision bf16"):
         train(options)

@@ -91,7 +91,7 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
     """
     probes = few_probes(a, b, images)
     with temporary_folder() as folder, graph_errors(a, b):
-        first, second = _Graph(a), _Graph(b)
+        first, second = _ArtifactGraph(a), _ArtifactGraph(b)
         common = [name for name in first.makers if name in second.makers]
         if read_manifest(a).inputs != read_manifest(b).inputs:
             # Frames of one size have other image arithmetic, which shares its names by chance.
@@ -146,7 +146,7 @@ def first_at_fault(layers: Iterable[LayerError]) -> LayerError | None:
     return None
 
 
-class _Graph:
+class _ArtifactGraph:
     """Graph of one artifact, from which any tensors can be read."""
 
     def __init__(self, path: Path) -> None:
@@ -205,13 +205,15 @@ class _Graph:
         return found
 
 
-def _kept(first: _Graph, second: _Graph) -> set[str]:
+def _kept(first: _ArtifactGraph, second: _ArtifactGraph) -> set[str]:
     """Return the tensors that stay in float32 if one of the graphs has reduced precision."""
     reduced = first.is_reduced or second.is_reduced
     return first.in_float32 & second.in_float32 if reduced else set()
 
 
-def _errors(first: _Graph, second: _Graph, names: Sequence[str]) -> dict[str, float]:
+def _errors(
+    first: _ArtifactGraph, second: _ArtifactGraph, names: Sequence[str]
+) -> dict[str, float]:
     """Compute the error of each tensor over all images."""
     differences, magnitudes = np.zeros(len(names)), np.zeros(len(names))
     for one, other in zip(first.values(names), second.values(names), strict=True):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dsunet.device import Device
+from dsunet.device import TorchDevice
 from dsunet.evaluation.predictors import Predictor, open_predictor
 from dsunet_export.errors import ExportError
 from dsunet_runtime.artifact import read_manifest
@@ -25,7 +25,7 @@ def open_pair(
     sam2: Path | None,
     dinov2: str | None,
     weights: str | None,
-    device: Device,
+    device: TorchDevice,
     provider: Provider | None,
 ) -> Iterator[tuple[Predictor, Predictor]]:
     """Open both models, each with the options for its kind of file.

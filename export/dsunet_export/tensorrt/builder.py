@@ -32,7 +32,14 @@ from dsunet_runtime.errors import MissingExtraError
 from dsunet_runtime.extras import install_command, missing_package
 from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.flavor import Flavor, this_platform, typed_network
-from dsunet_runtime.manifest import FLOAT8, Engine, Manifest, PrecisionProof, Profile, digest
+from dsunet_runtime.manifest import (
+    FLOAT8,
+    Engine,
+    Manifest,
+    OptimizationProfile,
+    PrecisionProof,
+    digest,
+)
 
 _AMPERE = 8.0
 """First compute capability with bfloat16."""
@@ -41,7 +48,7 @@ _ADA = 8.9
 
 
 @dataclass(frozen=True, slots=True)
-class _Graph:
+class _ParsedGraph:
     """The graph that TensorRT parses."""
 
     file: Path
@@ -90,10 +97,10 @@ def build_engine(
     _check_float8(target, manifest)
     log = BuildLog(sys.stderr, options.verbosity)
     with staging(output) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
-        graph = _Graph(onnx, manifest, onnx)
+        graph = _ParsedGraph(onnx, manifest, onnx)
         if compute.element_type != manifest.precision.compute:
             file = Path(scratch) / f"{onnx.stem}.{compute}.onnx"
-            graph = _Graph(file, _convert(onnx, file, manifest, compute, report), onnx)
+            graph = _ParsedGraph(file, _convert(onnx, file, manifest, compute, report), onnx)
         watch = Stopwatch(report)
         plan = _build(graph, profiles, target, options, log)
         watch.step("build")
@@ -189,8 +196,8 @@ def _convert(
 
 
 def _build(
-    graph: _Graph,
-    profiles: tuple[Profile, ...],
+    graph: _ParsedGraph,
+    profiles: tuple[OptimizationProfile, ...],
     target: Target,
     options: EngineOptions,
     log: BuildLog,

@@ -12,7 +12,7 @@ from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.flavor import Flavor, rtx_name
-from dsunet_runtime.manifest import Profile
+from dsunet_runtime.manifest import OptimizationProfile
 from dsunet_runtime.message_text import reason
 from dsunet_runtime.output_files import write_whole
 
@@ -39,7 +39,7 @@ class EngineOptions:
 
 
 def configure(
-    builder: Any, target: Target, options: EngineOptions, profiles: tuple[Profile, ...]
+    builder: Any, target: Target, options: EngineOptions, profiles: tuple[OptimizationProfile, ...]
 ) -> Any:
     """Create TensorRT's builder configuration from the options.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dsunet_export.tensorrt.profiles import Ranges, Size
-from dsunet_runtime.manifest import Engine, Manifest, Profile
+from dsunet_runtime.manifest import Engine, Manifest, OptimizationProfile
 from dsunet_runtime.message_text import readable
 
 
@@ -82,7 +82,7 @@ def _proof(manifest: Manifest, engine: Engine) -> str:
     )
 
 
-def _range(profile: Profile) -> str:
+def _range(profile: OptimizationProfile) -> str:
     shapes = (profile.minimum, profile.optimum, profile.maximum)
     low, best, high = ("×".join(str(n) for n in shape) for shape in shapes)
     return low if low == high else f"{low} to {high}, best at {best}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
-from dsunet_runtime.manifest import InputForm, Manifest, Profile, TensorSpec
+from dsunet_runtime.manifest import InputForm, Manifest, OptimizationProfile, TensorSpec
 from dsunet_runtime.message_text import quote
 
 Triple = tuple[int, int, int]
@@ -63,7 +63,7 @@ def parse_size(text: str) -> tuple[Size, Size, Size]:
     return low, best, high
 
 
-def make_profiles(manifest: Manifest, ranges: Ranges) -> tuple[Profile, ...]:
+def make_profiles(manifest: Manifest, ranges: Ranges) -> tuple[OptimizationProfile, ...]:
     """Make a profile for each input of the graph.
 
     Raises ExportError if a range is requested for an axis that is fixed or does not exist.
@@ -75,7 +75,9 @@ def make_profiles(manifest: Manifest, ranges: Ranges) -> tuple[Profile, ...]:
     return tuple(_profile(spec, ranges) for spec in manifest.inputs)
 
 
-def without_fixed_sides(manifest: Manifest, profiles: tuple[Profile, ...]) -> tuple[Profile, ...]:
+def without_fixed_sides(
+    manifest: Manifest, profiles: tuple[OptimizationProfile, ...]
+) -> tuple[OptimizationProfile, ...]:
     """Widen fixed sides of the profiles that are dynamic in the graph, to one pixel less.
 
     TensorRT for RTX 1.7.1 fails with "MyelinCheckException: host_instr.cpp:1573" if one side alone
@@ -85,7 +87,7 @@ def without_fixed_sides(manifest: Manifest, profiles: tuple[Profile, ...]) -> tu
     return tuple(_without_fixed_sides(specs[profile.input], profile) for profile in profiles)
 
 
-def _without_fixed_sides(spec: TensorSpec, profile: Profile) -> Profile:
+def _without_fixed_sides(spec: TensorSpec, profile: OptimizationProfile) -> OptimizationProfile:
     low, high = list(profile.minimum), list(profile.maximum)
     for axis, (letter, dim) in enumerate(zip(spec.layout, spec.shape, strict=True)):
         if letter in "HW" and isinstance(dim, str) and low[axis] == high[axis]:
@@ -96,7 +98,7 @@ def _without_fixed_sides(spec: TensorSpec, profile: Profile) -> Profile:
     return replace(profile, minimum=tuple(low), maximum=tuple(high))
 
 
-def _profile(spec: TensorSpec, ranges: Ranges) -> Profile:
+def _profile(spec: TensorSpec, ranges: Ranges) -> OptimizationProfile:
     sizes = list(zip(*ranges.size, strict=True)) if ranges.size else [None, None]
     asked = {"N": ("--batch", ranges.batch, DEFAULT_BATCH)}
     for axis, size, default in zip("HW", sizes, zip(*DEFAULT_SIZE, strict=True), strict=True):
@@ -114,7 +116,7 @@ def _profile(spec: TensorSpec, ranges: Ranges) -> Profile:
                 f"out, or export it again with `{option} dynamic`"
             )
     low, best, high = zip(*axes, strict=True)
-    return Profile(spec.name, low, best, high)
+    return OptimizationProfile(spec.name, low, best, high)
 
 
 def _parse_one_size(text: str) -> Size:

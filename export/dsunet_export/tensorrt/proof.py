@@ -34,7 +34,7 @@ _WEIGHTS_OF = {
 }
 
 
-class _Weights(NamedTuple):
+class _StoredWeights(NamedTuple):
     layer: str
     type: str
     size: int
@@ -81,7 +81,7 @@ def _check_quantized(quantized: Quantization, proof: PrecisionProof) -> None:
 
 
 def _check_weights(
-    weights: list[_Weights], reduced: str, precision: Precision, proof: PrecisionProof
+    weights: list[_StoredWeights], reduced: str, precision: Precision, proof: PrecisionProof
 ) -> None:
     if proof.weight_bytes_reduced >= REQUIRED_FRACTION * proof.weight_bytes:
         return
@@ -122,7 +122,7 @@ def _computed_floats(layer: Any) -> set[str]:
     return {output.dtype.name for output in outputs} & set(_FLOATS)
 
 
-def _weights(trt: Any, layers: list[Any]) -> Iterator[_Weights]:
+def _weights(trt: Any, layers: list[Any]) -> Iterator[_StoredWeights]:
     """Yield all floating point weights except those of resampling."""
     casts = _casts(layers)
     for layer in layers:
@@ -136,7 +136,7 @@ def _weights(trt: Any, layers: list[Any]) -> Iterator[_Weights]:
             weights = getattr(layer, attribute)
             stored = _type_of(trt, weights)
             if stored in _FLOATS and weights.nbytes:
-                yield _Weights(name, cast_to or stored, weights.nbytes)
+                yield _StoredWeights(name, cast_to or stored, weights.nbytes)
 
 
 def _quantized_bytes(layers: list[Any]) -> int:

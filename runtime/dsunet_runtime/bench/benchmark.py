@@ -19,7 +19,7 @@ from dsunet_runtime.bench.memory import resident
 from dsunet_runtime.bench.monitor import GpuMonitor, GpuReadings, busy_cores, gpu_of
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bench.roofline.measurement import (
-    ProfileRequest,
+    RooflineRequest,
     check_can_profile,
     measure_rooflines,
 )
@@ -150,7 +150,7 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
         rooflines = []
         if options.roofline:
             profiled = [
-                ProfileRequest(runner, manifest, batch)
+                RooflineRequest(runner, manifest, batch)
                 for runner, manifest in zip(runners, manifests, strict=True)
                 for batch in _batches(options, manifest)
             ]

@@ -30,7 +30,7 @@ from dsunet_runtime.provider import Provider
 
 
 @dataclass(frozen=True, slots=True)
-class ProfileRequest:
+class RooflineRequest:
     """An artifact and a batch to profile."""
 
     runner: Runner
@@ -49,7 +49,7 @@ def check_can_profile(runner: Runner) -> None:
 
 
 def measure_rooflines(
-    profiled: Sequence[ProfileRequest],
+    profiled: Sequence[RooflineRequest],
     image: Path,
     rgb: NDArray[np.uint8],
     threads: int | None,
@@ -71,7 +71,7 @@ def measure_rooflines(
 
 
 def _on_cpu(
-    one: ProfileRequest, rgb: NDArray[np.uint8], threads: int | None, ceiling: Ceiling
+    one: RooflineRequest, rgb: NDArray[np.uint8], threads: int | None, ceiling: Ceiling
 ) -> Roofline:
     precision = one.manifest.precision
     profile = profile_onnx(one.runner.artifact, one.manifest, _inputs(one, rgb), threads)
@@ -84,7 +84,7 @@ def _on_cpu(
     return Roofline.of(one.runner.label, one.batch, profile, ceiling)
 
 
-def _of_engine(one: ProfileRequest, image: Path, rgb: NDArray[np.uint8]) -> Roofline:
+def _of_engine(one: RooflineRequest, image: Path, rgb: NDArray[np.uint8]) -> Roofline:
     path, manifest = one.runner.artifact, one.manifest
     seconds = _on_device(one, image, rgb)
     trt, cuda = load_flavor(path, manifest), find_cuda(path, manifest)
@@ -105,7 +105,7 @@ def _quantized_notes(precision: Precision, ceiling: str) -> Iterator[str]:
         yield f"the ceiling is that of {ceiling}; matmuls in {quantized} may exceed it"
 
 
-def _on_device(one: ProfileRequest, image: Path, rgb: NDArray[np.uint8]) -> float:
+def _on_device(one: RooflineRequest, image: Path, rgb: NDArray[np.uint8]) -> float:
     """Median duration of a run without profiler and without copies, in seconds."""
     with Workbench(one.runner, image, rgb, None) as bench:
         (call,) = bench.workload(Setting(Origin.DEVICE, one.batch, 1)).calls
@@ -113,6 +113,6 @@ def _on_device(one: ProfileRequest, image: Path, rgb: NDArray[np.uint8]) -> floa
         return statistics.median(repeat(call))
 
 
-def _inputs(one: ProfileRequest, rgb: NDArray[np.uint8]) -> Tensors:
+def _inputs(one: RooflineRequest, rgb: NDArray[np.uint8]) -> Tensors:
     prepared = form_of(one.manifest).prepare(rgb)
     return {name: np.stack([value] * one.batch) for name, value in prepared.inputs.items()}

@@ -30,7 +30,7 @@ _SIZES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class NodeTensor:
     """An input or output of a node."""
 
     dtype: str
@@ -53,10 +53,10 @@ class Node:
     """One node as it was executed."""
 
     operator: str
-    inputs: Sequence[Tensor]
+    inputs: Sequence[NodeTensor]
     """Inputs, except constant matrices that ONNX Runtime prepacked on loading: the profile omits
     them."""
-    outputs: Sequence[Tensor]
+    outputs: Sequence[NodeTensor]
 
     @property
     def macs(self) -> int | None:
@@ -93,7 +93,7 @@ class Node:
         )
         return math.isqrt(a.elements * b.elements * result.elements // max(1, shared))
 
-    def _convolution(self, places: Tensor) -> int | None:
+    def _convolution(self, places: NodeTensor) -> int | None:
         """Each element of `places` is multiplied by all weights of its channel."""
         operands = self._operands(3)
         if len(operands) < 2:
@@ -111,9 +111,9 @@ class Node:
         wide = self.operator in _FLOAT_MATMULS
         return rows * columns * (_SIZES.get(shown.dtype, 0) if wide else 1)
 
-    def _factors(self) -> list[Tensor]:
+    def _factors(self) -> list[NodeTensor]:
         """The matrices of a matmul, one or both, without scales, zero points and bias."""
         return self._operands(1 if self.operator in _MATMULS else 2)
 
-    def _operands(self, rank: int) -> list[Tensor]:
+    def _operands(self, rank: int) -> list[NodeTensor]:
         return [tensor for tensor in self.inputs if len(tensor.shape) >= rank][:2]

@@ -16,7 +16,7 @@ from dsunet_runtime.backends.onnxruntime import (
     session_options,
 )
 from dsunet_runtime.bench.roofline.layer_profile import LayerProfile, ProfiledLayer, medians, repeat
-from dsunet_runtime.bench.roofline.node_cost import Node, Tensor
+from dsunet_runtime.bench.roofline.node_cost import Node, NodeTensor
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.message_text import reason
@@ -40,11 +40,11 @@ def profile_onnx(
         path,
         manifest,
         session_options(runtime, threads, manifest),
-        # `as_profile` ignores the first run.
+        # `as_layer_profile` ignores the first run.
         lambda session: (session.run(None, inputs), repeat(lambda: session.run(None, inputs))),
     )
     # After `end_profiling` the session runs without profiler.
-    return as_profile(events, statistics.median(repeat(lambda: session.run(None, inputs))))
+    return as_layer_profile(events, statistics.median(repeat(lambda: session.run(None, inputs))))
 
 
 def count_graph(path: Path, manifest: Manifest, inputs: Tensors) -> dict[str, int]:
@@ -60,7 +60,7 @@ def count_graph(path: Path, manifest: Manifest, inputs: Tensors) -> dict[str, in
     return {_name(event): _node(event).macs or 0 for event in run}
 
 
-def as_profile(events: Iterable[dict[str, Any]], seconds: float) -> LayerProfile:
+def as_layer_profile(events: Iterable[dict[str, Any]], seconds: float) -> LayerProfile:
     """Convert Chrome trace events of at least two runs to a profile; the first run is ignored.
 
     `seconds` is the duration of a run without a profiler.
@@ -120,6 +120,6 @@ def _node(event: dict[str, Any]) -> Node:
     return Node(found["op_name"], inputs, outputs)
 
 
-def _tensors(described: Sequence[dict[str, list[int]]]) -> list[Tensor]:
+def _tensors(described: Sequence[dict[str, list[int]]]) -> list[NodeTensor]:
     """From `[{"float": [1, 3]}, …]`."""
-    return [Tensor(dtype, tuple(shape)) for one in described for dtype, shape in one.items()]
+    return [NodeTensor(dtype, tuple(shape)) for one in described for dtype, shape in one.items()]

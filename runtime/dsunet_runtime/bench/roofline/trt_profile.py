@@ -72,14 +72,14 @@ def profile_engine(
             slot.start(inputs)
             slot.finish()
 
-        run()  # ignored by `as_profile`
+        run()  # ignored by `as_layer_profile`
         repeat(run)
     if not recorder.runs[-1]:
         raise BackendError(f"{path}: TensorRT reports no layer times: run without --roofline")
-    return as_profile(recorder.runs, seconds, description, *_counted(path, manifest, inputs))
+    return as_layer_profile(recorder.runs, seconds, description, *_counted(path, manifest, inputs))
 
 
-def as_profile(
+def as_layer_profile(
     runs: Sequence[Sequence[tuple[str, float]]],
     seconds: float,
     description: str,

@@ -13,7 +13,7 @@ from PIL import Image
 from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.bench import monitor, workload
 from dsunet_runtime.bench.roofline import ceiling, gpu_ceiling, layer_profile
-from dsunet_runtime.bench.roofline.trt_profile import as_profile
+from dsunet_runtime.bench.roofline.trt_profile import as_layer_profile
 from dsunet_runtime.compute import Compute
 from tests.runtime import artifacts, engines, fake_tensorrt
 from tests.runtime.bench.test_bench import QUICK, document, run
@@ -153,7 +153,7 @@ def test_kernels_that_change() -> None:
     """Only runs of what the last one ran are compared, and never the first."""
     old, new = ([(name, ms / 1e3) for ms in (2, 1)] for name in ("old", "new"))
     runs = [[("new", 9.0)] * 2, old, new, [("new", 0.004), ("new", 0.003)]]
-    profile = as_profile(runs, 1.0, "{}", {})
+    profile = as_layer_profile(runs, 1.0, "{}", {})
     assert [layer.seconds for layer in profile.layers] == pytest.approx([0.003, 0.002])
 
 

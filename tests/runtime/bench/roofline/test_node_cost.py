@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from dsunet_runtime.bench.roofline.node_cost import Node, Tensor
+from dsunet_runtime.bench.roofline.node_cost import Node, NodeTensor
 from dsunet_runtime.shapes import Shape
 
 
 def node(operator: str, inputs: list[Shape], output: Shape, dtype: str = "float") -> Node:
-    return Node(operator, [Tensor(dtype, shape) for shape in inputs], [Tensor(dtype, output)])
+    return Node(
+        operator, [NodeTensor(dtype, shape) for shape in inputs], [NodeTensor(dtype, output)]
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,5 +69,5 @@ def test_bytes(operator: str, inputs: list[Shape], output: Shape, moved: int) ->
 
 def test_bytes_of_types() -> None:
     sizes = {"bool": 1, "uint8": 1, "float16": 2, "bfloat16": 2, "float": 4, "int64": 8}
-    assert {dtype: Tensor(dtype, (3,)).bytes // 3 for dtype in sizes} == sizes
-    assert Tensor("string", (3,)).bytes == 0
+    assert {dtype: NodeTensor(dtype, (3,)).bytes // 3 for dtype in sizes} == sizes
+    assert NodeTensor("string", (3,)).bytes == 0

@@ -11,7 +11,7 @@ import pytest
 from dsunet_runtime import read_manifest
 from dsunet_runtime.bench.roofline import layer_profile
 from dsunet_runtime.bench.roofline.layer_profile import medians, repeat
-from dsunet_runtime.bench.roofline.ort_profile import as_profile, count_graph, profile_onnx
+from dsunet_runtime.bench.roofline.ort_profile import as_layer_profile, count_graph, profile_onnx
 from dsunet_runtime.errors import BackendError
 from tests.runtime import artifacts
 
@@ -36,7 +36,7 @@ def test_events_of_runs() -> None:
     """The median of each node, without the first run, which warms up."""
     loading = {"name": "session_initialization", "dur": 9, "args": {}}
     events = [loading, *run(900, 900), *run(10, 5), *run(30, 1), *run(20, 3)]
-    profile = as_profile(events, 0.5)
+    profile = as_layer_profile(events, 0.5)
     assert profile.seconds == 0.5
     matmul, addition = profile.layers
     assert matmul.nodes == ("hiera/MatMul",)
@@ -49,7 +49,7 @@ def test_events_of_runs() -> None:
 def test_what_cannot_be_counted_is_named() -> None:
     hidden = event("hiera/Conv", "QLinearConv", 1, [1, 8, 3, 3], [], [1, 4, 1, 1])
     end = {"name": "model_run", "dur": 1, "args": {}}
-    profile = as_profile([hidden, end, hidden, end], 1.0)
+    profile = as_layer_profile([hidden, end, hidden, end], 1.0)
     assert profile.layers[0].macs == 0
     (note,) = profile.notes
     assert "QLinearConv" in note
