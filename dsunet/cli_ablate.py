@@ -45,8 +45,9 @@ def ablate(
     test: Annotated[
         list[str],
         typer.Option(
-            metavar="NAME=DIR",
-            help="Dataset to evaluate on, in its published folder layout.  Repeatable.",
+            metavar="[NAME=]DIR",
+            help="Dataset to evaluate on, in its published folder layout.  NAME is that of the "
+            "folder unless given.  Repeatable.",
             rich_help_panel=DATA,
         ),
     ],

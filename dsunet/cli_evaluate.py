@@ -54,9 +54,9 @@ def evaluate(
     dataset: Annotated[
         list[str],
         typer.Option(
-            metavar="NAME=DIR",
+            metavar="[NAME=]DIR",
             help="Dataset in its published folder layout, of which the test images are used.  "
-            "Repeatable.",
+            "NAME is that of the folder unless given.  Repeatable.",
             rich_help_panel=DATA,
         ),
     ] = [],  # noqa: B006 - Typer copies it
@@ -192,7 +192,7 @@ def evaluate(
     )
     _require(
         bool(dataset) or masks is not None,
-        "give the ground truth: --dataset NAME=DIR or --masks DIR",
+        "give the ground truth: --dataset DIR or --masks DIR",
     )
     _require(not (dataset and masks), "give either --dataset or --masks")
     _require(masks is not None or images is None, "--images needs --masks")
@@ -263,9 +263,11 @@ def _require(holds: bool, line: str) -> None:
 
 
 def named_folder(option: str, text: str) -> tuple[str, Path]:
-    """The name and the folder of an option NAME=DIR."""
+    """The name and the folder of an option [NAME=]DIR; the default name is that of the folder."""
     name, equals, folder = text.partition("=")
-    _require(bool(name and equals and folder), f"{option} {text}: give NAME=DIR")
+    if not equals:
+        name, folder = Path(text).resolve().name, text
+    _require(bool(name and folder), f"{option} {text}: give NAME=DIR or DIR")
     return name, Path(folder)
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from dsunet.cli import app
+from dsunet.cli_evaluate import named_folder
 from dsunet.evaluation.predictors import open_predictor
 from dsunet_runtime.extras import install_command
 from tests.evaluation.library import run_directly
@@ -56,6 +57,16 @@ def scored(
     datasets = ("--dataset", f"ECSSD={dataset}", "--dataset", f"mine={dataset}")
     outputs = ("-o", folder / "report", "--save-masks", folder / "masks", "--worst", 2)
     return run(*models, *datasets, *outputs, "--workers", 1, "--device", "cpu"), folder
+
+
+def test_the_name_of_a_dataset_is_that_of_its_folder(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(dataset.parent)
+    for text in (str(dataset), f"{dataset.name}/", f"./{dataset.name}"):
+        name, folder = named_folder("--dataset", text)
+        assert (name, folder.resolve()) == (dataset.name, dataset.resolve())
+    assert named_folder("--dataset", "x=y=z") == ("x", Path("y=z"))
 
 
 def test_masks_that_are_there_already(dataset: Path) -> None:
@@ -261,9 +272,9 @@ def test_masks_are_never_saved_over_a_dataset(models: tuple[Path, Path], dataset
         (["a.pth", "--dataset", "x=DIR", "--json", "--table", "latex"], "--json or --table"),
         ([], "give either models to evaluate or --predictions"),
         (["a.onnx", "--predictions", "p", "--masks", "m"], "give either models to evaluate or"),
-        (["a.onnx"], "give the ground truth: --dataset NAME=DIR or --masks DIR"),
+        (["a.onnx"], "give the ground truth: --dataset DIR or --masks DIR"),
         (["a.onnx", "--masks", "m"], "give --images"),
-        (["a.onnx", "--dataset", "DIR"], "give NAME=DIR"),
+        (["a.onnx", "--dataset", "=DIR"], "give NAME=DIR or DIR"),
         (["a.onnx", "--dataset", "x=DIR", "--resize"], "--resize applies to --predictions only"),
         (["a.onnx", "--dataset", "x=DIR", "--device", "cpu"], "--device apply to checkpoints only"),
         (
@@ -310,6 +321,7 @@ def test_faults_are_one_line(
 COUNTING_PACKAGES = """
 import sys
 from dsunet.cli import app
+from dsunet.cli_evaluate import named_folder
 try:
     app(prog_name="dsunet")
 finally:

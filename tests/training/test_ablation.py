@@ -312,7 +312,7 @@ class TestCommand:
             (("--injection", "all"), 2, "an ablation sets --injection itself"),
             (("--checkpoint", "x", "--resume", "y"), 2, "sets --checkpoint, --resume itself"),
             (("--unknown", "x"), 2, "No such option: --unknown"),
-            (("--test", "x"), 2, "--test x: give NAME=DIR"),
+            (("--test", "x="), 2, "--test x=: give NAME=DIR or DIR"),
             (("--test", "CAMO=none"), 1, "none: is no folder"),
             (("--images", "x"), 2, "leave --images and --masks out"),
             (("--epochs", "0"), 2, "'--epochs': '0' is not an integer from 1"),
