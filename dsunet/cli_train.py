@@ -244,16 +244,16 @@ def train(
             rich_help_panel=OPTIMIZATION,
         ),
     ] = _DEFAULT.dino_loss,
-    drop_hiera: Annotated[
+    blend_hiera: Annotated[
         float,
         number(
             low=0,
             high=1,
-            help="Probability, for each image, of zeroing one, two or three of Hiera's maps, "
-            "coarsest first, so that the network learns to use DINOv2's.",
+            help="Probability, for each image, of blending Hiera's input with another image, "
+            "so that the network has to learn from DINOv2 which of them to segment.",
             rich_help_panel=OPTIMIZATION,
         ),
-    ] = _DEFAULT.drop_hiera,
+    ] = _DEFAULT.blend_hiera,
     seed: Annotated[
         int,
         integer(

@@ -101,6 +101,15 @@ def test_a_run_of_version_1(tmp_path: Path) -> None:
         RunFolder(tmp_path).read_config()
 
 
+def test_a_run_of_version_3(tmp_path: Path) -> None:
+    unpack("dd06c78-config.json", tmp_path / "config.json")
+    options = RunFolder(tmp_path).read_config().options
+    assert (options.dino_loss, options.blend_hiera) == (0.5, 0)
+    unpack("dd06c78-config-dropped.json", tmp_path / "config.json")
+    with pytest.raises(TrainingError, match=r"drop_hiera.*resume the run with the dsunet that"):
+        RunFolder(tmp_path).read_config()
+
+
 def test_a_run_of_version_2(tmp_path: Path) -> None:
     unpack("1cfb9e1-config.json", tmp_path / "config.json")
     config = RunFolder(tmp_path).read_config()
@@ -108,7 +117,7 @@ def test_a_run_of_version_2(tmp_path: Path) -> None:
     assert (config.options.batch, config.options.deep_supervision) == (4, (0.25, 0.5, 1.0))
     assert (config.data.pairs, config.versions["dsunet"]) == (4, "0.1.0")
 
-    assert (config.options.dino_loss, config.options.drop_hiera) == (0, 0)  # there were none
+    assert (config.options.dino_loss, config.options.blend_hiera) == (0, 0)  # there were none
 
     model = torch.nn.Linear(2, 1)
     network = SimpleNamespace(model=model, dino_head=None)

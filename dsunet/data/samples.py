@@ -22,7 +22,7 @@ from dsunet.data.pairs import Pair
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 
-_ORDER, _FLIP, _DROP = 0, 1, 2  # separate random streams
+_ORDER, _FLIP, _BLEND = 0, 1, 2  # separate random streams
 
 Sample = dict[str, Tensor]
 """The inputs `hiera` 3×S×S and `dino` 3×T×T, ImageNet-normalised, and `mask` 1×S×S, 0 to 1, all
@@ -155,10 +155,9 @@ def draw_flip(seed: int, key: Key, probabilities: tuple[float, float]) -> Flip:
     return Flip(bool(drawn[0]), bool(drawn[1]))
 
 
-def draw_dropped(seed: int, key: Key, probability: float, most: int) -> int:
-    """Draw how many maps of a sample are dropped: with `probability`, 1 to `most`; otherwise 0."""
-    generator = np.random.default_rng((_DROP, seed, *key))
-    return int(generator.integers(1, most + 1)) if generator.random() < probability else 0
+def draw_blended(seed: int, key: Key, probability: float) -> bool:
+    """Draw whether the image of a sample is blended with another."""
+    return bool(np.random.default_rng((_BLEND, seed, *key)).random() < probability)
 
 
 def flipped(values: NDArray[np.float32], flip: Flip) -> NDArray[np.float32]:

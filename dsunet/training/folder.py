@@ -21,20 +21,25 @@ from dsunet_runtime.message_text import reason
 from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import FieldError, decode, encode
 
-CONFIG_VERSION = 3
-"""Version 3 added the options in `_ADDED`."""
+CONFIG_VERSION = 4
+"""Version 3 added `dino_loss` and `drop_hiera`; version 4 has `blend_hiera` instead of the latter."""
 
-_ADDED = {"dino_loss": 0.0, "drop_hiera": 0.0}
-"""Options that version 2 lacks, with the values that its runs were trained with."""
+_OLDEST_VERSION = 2
 
 
 def _migrated(document: dict[str, Any]) -> dict[str, Any]:
-    """The fields of RunConfig in a file, with those that version 2 lacks."""
+    """The fields of RunConfig in a file; those that an older version lacks were 0.
+
+    A `drop_hiera` other than 0 is left, and refused as unknown.
+    """
     values = {k: v for k, v in document.items() if k not in ("checksum", "version")}
-    if document["version"] == 2:
-        values.setdefault("lengthened", [])  # it was written only after a change of --epochs
-        if isinstance(options := values.get("options"), dict):
-            values["options"] = _ADDED | options
+    options = values.get("options")
+    if document["version"] == CONFIG_VERSION or not isinstance(options, dict):
+        return values
+    values.setdefault("lengthened", [])  # version 2 has it only after a change of --epochs
+    values["options"] = {"dino_loss": 0.0, "blend_hiera": 0.0} | options
+    if options.get("drop_hiera") == 0:
+        del values["options"]["drop_hiera"]
     return values
 
 
@@ -159,11 +164,11 @@ class RunFolder:
             raise TrainingError(
                 f"{self.config} does not describe a run: {error}; restore it"
             ) from error
-        if version not in (2, CONFIG_VERSION):
+        if not _OLDEST_VERSION <= version <= CONFIG_VERSION:
             update = "update dsunet, or " if version > CONFIG_VERSION else ""
             raise TrainingError(
-                f"{self.config} has version {version}, but this dsunet resumes versions 2 and "
-                f"{CONFIG_VERSION}: {update}resume the run with the dsunet that started it"
+                f"{self.config} has version {version}, but this dsunet resumes versions "
+                f"{_OLDEST_VERSION} to {CONFIG_VERSION}: {update}resume the run with the dsunet that started it"
             )
 
     def write_log(self, rows: Sequence[Row]) -> None:

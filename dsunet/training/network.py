@@ -13,34 +13,36 @@ from dsunet.training.options import TrainingOptions
 
 
 class TrainedNetwork(nn.Module):
-    """A DSU-Net with an optional head on DINOv2's map, and with coarse maps of Hiera dropped.
+    """A DSU-Net with an optional head on DINOv2's map, and with blended images for Hiera.
 
     Raises TrainingError if the options need DINOv2 and the network has none.
     """
 
     def __init__(self, model: DSUNet, options: TrainingOptions) -> None:
         super().__init__()
-        if not model.inject and (options.dino_loss or options.drop_hiera):
+        if not model.inject and (options.dino_loss or options.blend_hiera):
             raise TrainingError(
                 "the network has no DINOv2 encoder (injection none): leave --dino-loss and "
-                "--drop-hiera out"
+                "--blend-hiera out"
             )
         self.model = model
         self.dino_head: nn.Module | None = None
         if options.dino_loss:
             self.dino_head = nn.Conv2d(model.config.dino.embed_dim, 1, 1)
 
-    def forward(self, batch: Sample, kept: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(self, batch: Sample, blended: Tensor | None = None) -> tuple[Tensor, ...]:
         """Compute the logits N×1×S×S of the three decoder stages, and of the head if there is one.
 
-        The batch has the images, or the images for Hiera and cached DINOv2 maps.  `kept` (N×4, 0
-        or 1) is 0 for the Hiera maps, finest first, that are replaced by zeros.
+        The batch has the images, or the images for Hiera and cached DINOv2 maps.  Of the images
+        where `blended` (N, bool) is true, Hiera gets the mean with the image before in the batch.
         """
-        images = _channels_last(batch["hiera"])
+        images = batch["hiera"]
+        if blended is not None:
+            mixed = (images + images.roll(1, dims=0)) / 2
+            images = torch.where(blended[:, None, None, None], mixed, images)
+        images = _channels_last(images)
         dino_maps = self._dino_maps(batch)
-        maps = list(self.model.hiera(images))
-        if kept is not None:
-            maps = [one * kept[:, level, None, None, None] for level, one in enumerate(maps)]
+        maps = self.model.hiera(images)
         size = images.shape[2:]
         logits: tuple[Tensor, ...] = self.model.decode(self.model.fuse(maps, dino_maps), size)
         if self.dino_head is not None:

@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from dsunet.data.samples import Key, Sample, draw_dropped
+from dsunet.data.samples import Key, Sample, draw_blended
 from dsunet.training.loss import stage_losses
 from dsunet.training.network import TrainedNetwork
 from dsunet.training.options import TrainingOptions
@@ -47,7 +47,7 @@ class Stepper:
             batch = self._fabric.to_device(next(parts))
             with self._fabric.no_backward_sync(self._forward, enabled=number < len(keys)):
                 stages = stage_losses(
-                    self._forward(batch, self._kept(part)),
+                    self._forward(batch, self._blended(part)),
                     batch["mask"],
                     weighted_bce=self._options.weighted_bce,
                 )
@@ -67,14 +67,13 @@ class Stepper:
         self._optimizer.zero_grad()
         return losses
 
-    def _kept(self, part: list[Key]) -> Tensor | None:
-        """Which of Hiera's maps each image keeps: N×4, 0 or 1, finest first; None for all.
+    def _blended(self, part: list[Key]) -> Tensor | None:
+        """Which images are blended, N of bool; None for none.
 
-        The finest is never dropped.  Drawn per sample, so that a resumed run drops the same.
+        Drawn per sample, so that a resumed run blends the same.
         """
         options = self._options
-        if not options.drop_hiera:
+        if not options.blend_hiera:
             return None
-        dropped = [draw_dropped(options.seed, key, options.drop_hiera, most=3) for key in part]
-        kept = [[level < 4 - count for level in range(4)] for count in dropped]
-        return torch.tensor(kept, dtype=torch.float32, device=self._fabric.device)
+        drawn = [draw_blended(options.seed, key, options.blend_hiera) for key in part]
+        return torch.tensor(drawn, device=self._fabric.device)

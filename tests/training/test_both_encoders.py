@@ -1,4 +1,4 @@
-"""Options that make the network use both encoders: a head on DINOv2's map, dropped Hiera maps."""
+"""Options that make the network use both encoders: a head on DINOv2's map, blends for Hiera."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dsunet.training.step import Stepper
 from tests.training.conftest import SMALL, small_run
 from tests.training.test_resume import after_three_steps, in_a_process, outcome
 
-BOTH = {"train_encoders": True, "dino_loss": 0.5, "drop_hiera": 0.4}
+BOTH = {"train_encoders": True, "dino_loss": 0.5, "blend_hiera": 0.4}
 
 
 def network(config: DSUNetConfig = SMALL, **changes: Any) -> TrainedNetwork:
@@ -44,49 +44,40 @@ def test_without_options_it_is_the_network() -> None:
         torch.testing.assert_close(logits, same, rtol=0, atol=1e-3 * float(same.detach().std()))
 
 
-@pytest.mark.parametrize("level", [1, 2, 3])
-def test_a_dropped_map_has_no_influence(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the image where it is dropped, another map changes nothing; of the others, much.
+def test_only_hiera_gets_the_blend() -> None:
+    """The mean with the image before in the batch, where it is asked for.
 
     1e-5 of the logits' deviation is rounding: convolutions sum in another order for other values.
     """
-    dropping, images = network(drop_hiera=0.5), batch()
-    kept = torch.ones(3, 4)
-    kept[1, level] = 0
-    before = dropping(images, kept)[-1]
-    maps = list(dropping.model.hiera(images["hiera"]))
-    maps[level] = maps[level].flip(2) + 1
-    monkeypatch.setattr(dropping.model.hiera, "forward", lambda _: tuple(maps))
-    change = (dropping(images, kept)[-1] - before).abs().amax((1, 2, 3)) / before.std()
-    assert change[1] < 1e-5
-    assert min(change[0], change[2]) > 1e-3
+    blending, images = network(blend_hiera=0.5), batch()
+    hiera, dino = images["hiera"], images["dino"]
+    logits = blending(images, torch.tensor([False, True, False]))[-1]
+    mixed = hiera.clone()
+    mixed[1] = (hiera[0] + hiera[1]) / 2
+    expected = blending.model(mixed, dino)[-1]
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-3 * float(expected.detach().std()))
+    apart = (logits - blending.model(hiera, dino)[-1]).abs().amax((1, 2, 3)) / expected.std()
+    assert max(apart[0], apart[2]) < 1e-3 < 0.05 < apart[1]
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
-def test_maps_are_dropped_as_often_as_asked(
-    monkeypatch: pytest.MonkeyPatch, probability: float
-) -> None:
-    """One, two or three maps, coarsest first, equally often; 400 draws per image.
-
-    Within 0.07 of the probabilities, three standard deviations.
-    """
+def test_images_are_blended_as_often_as_asked(probability: float) -> None:
+    """Independently per image; 400 draws: within 0.07, three standard deviations."""
     stepper = Stepper(
         Fabric(accelerator="cpu", devices=1),
-        small_run(Path("d"), Path("o"), drop_hiera=probability),
-        network(drop_hiera=probability),
+        small_run(Path("d"), Path("o"), blend_hiera=probability),
+        network(blend_hiera=probability),
     )
     keys = [Key(epoch, number) for epoch in range(4) for number in range(100)]
-    kept = stepper._kept(keys)
+    blended = stepper._blended(keys)
     if not probability:
-        assert kept is None
+        assert blended is None
         return
-    assert kept is not None
-    expected = 1 - probability * torch.tensor([0, 1 / 3, 2 / 3, 1])
-    torch.testing.assert_close(kept.mean(0), expected, rtol=0, atol=0.07)
-    assert bool((kept[:, 1:] <= kept[:, :-1]).all())
-    again = stepper._kept(keys[::-1])
+    assert blended is not None
+    assert float(blended.float().mean()) == pytest.approx(probability, abs=0.07)
+    again = stepper._blended(keys[::-1])
     assert again is not None
-    torch.testing.assert_close(again.flip(0), kept)  # of the sample, not of its place
+    assert torch.equal(again.flip(0), blended)  # of the sample, not of its place
 
 
 def test_the_head_trains_dinov2(dataset: Path, tmp_path: Path) -> None:
@@ -109,7 +100,7 @@ def test_the_loss_is_weighted_by_output() -> None:
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(dataset: Path, tmp_path: Path) -> None:
-    """Head, its optimizer state and the dropped maps included."""
+    """Head, its optimizer state and the blended images included."""
 
     def options(name: str) -> TrainingOptions:
         return small_run(
@@ -138,7 +129,7 @@ def test_checkpoints_are_those_of_the_network(dataset: Path, tmp_path: Path) -> 
     assert keys[0] == keys[1]
 
 
-@pytest.mark.parametrize("changes", [{"drop_hiera": 0.5}, {"dino_loss": 1.0}])
+@pytest.mark.parametrize("changes", [{"blend_hiera": 0.5}, {"dino_loss": 1.0}])
 def test_a_network_without_dinov2_is_refused(changes: dict[str, float]) -> None:
-    with pytest.raises(TrainingError, match=r"no DINOv2 encoder.*leave --dino-loss and --drop"):
+    with pytest.raises(TrainingError, match=r"no DINOv2 encoder.*leave --dino-loss and --blend"):
         network(SMALL.replace(injection=Injection.NONE), train_encoders=True, **changes)
