@@ -59,7 +59,7 @@ def _replaced(module: nn.Module, first: int, replacement: Replacement) -> Iterat
     before: list[Tensor] = []
 
     def replace(_: nn.Module, __: object, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        others = before or [torch.zeros_like(one) for one in maps[first:]]
+        others = [*before] or [torch.zeros_like(one) for one in maps[first:]]
         if replacement is Replacement.OTHER_IMAGE:
             before[:] = maps[first:]
         return (*maps[:first], *others)

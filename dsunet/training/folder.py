@@ -22,7 +22,7 @@ from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import FieldError, decode, encode
 
 CONFIG_VERSION = 4
-"""Version 3 added `dino_loss` and `drop_hiera`; version 4 has `blend_hiera` instead of the latter."""
+"""Version 3 added `dino_loss` and `drop_hiera`; version 4 has `blend_hiera` for the latter."""
 
 _OLDEST_VERSION = 2
 
@@ -168,7 +168,8 @@ class RunFolder:
             update = "update dsunet, or " if version > CONFIG_VERSION else ""
             raise TrainingError(
                 f"{self.config} has version {version}, but this dsunet resumes versions "
-                f"{_OLDEST_VERSION} to {CONFIG_VERSION}: {update}resume the run with the dsunet that started it"
+                f"{_OLDEST_VERSION} to {CONFIG_VERSION}: {update}resume the run with the dsunet "
+                "that started it"
             )
 
     def write_log(self, rows: Sequence[Row]) -> None:

@@ -63,6 +63,22 @@ def test_exchange_is_by_the_image_before(model: DSUNet, pairs: tuple[Pair, ...])
     assert exchanged == pytest.approx((zeros + 2 * alone) / 3, abs=1e-12)
 
 
+def test_the_second_image_has_the_maps_of_the_first(model: DSUNet, pairs: tuple[Pair, ...]) -> None:
+    assert model.dino is not None
+    seen: list[tuple[torch.Tensor, ...]] = []
+    handle = model.dino.register_forward_hook(lambda _, __, maps: seen.append(maps))
+    second = whole(model, pairs[1:2])
+    first = whole(model, pairs[:1])
+    handle.remove()
+    handle = model.dino.register_forward_hook(lambda _, __, maps: seen[1])
+    exchanged = whole(model, pairs[1:2])
+    handle.remove()
+    assert exchanged not in (first, second)
+    zeros = s_measure_without(model, pairs[:1], Encoder.DINO, Replacement.ZEROS)
+    found = s_measure_without(model, pairs[:2], Encoder.DINO, Replacement.OTHER_IMAGE)
+    assert found == pytest.approx((zeros + exchanged) / 2, abs=1e-12)
+
+
 def test_a_network_without_dinov2(pairs: tuple[Pair, ...]) -> None:
     model = random_model(SMALL.replace(injection=Injection.NONE)).eval()
     with pytest.raises(EvaluationError, match="no DINOv2 encoder"):
