@@ -26,6 +26,9 @@ from torch import Tensor
 SPLIT = 1 << 11
 """2¹¹: splits weights of 22 bits, Pillow's PRECISION_BITS for 8-bit images, into two parts."""
 
+_DIGITS = (6, 5, 6, 5)
+"""Bits of the digits in which weights of 22 bits are divided."""
+
 MAX_BLOCK_SIZE = 16
 """Largest number of outputs in a block.  Smaller blocks copy more inputs twice, larger ones
 multiply more zeros."""
@@ -34,7 +37,7 @@ multiply more zeros."""
 class Windows(NamedTuple):
     """Resampling along one axis, in K blocks of B outputs, each from a window of L inputs.
 
-    inputs  K×L, int64: the input pixels of each window
+    inputs  K×L, int32: the input pixels of each window
     upper   K×L×B, float32: the upper 11 bits of Pillow's weights, integers from 0 to 2¹¹
     lower   K×L×B, float32: the lower 11 bits, integers below 2¹¹
     """
@@ -59,24 +62,39 @@ def resampling_windows(size: int, side: int, device: torch.device | None = None)
 
     The filter is a triangle that ends at the next pixel, of the input if the image is enlarged, of
     the output if it is reduced.  Distances are integers in units of 1 / (2 side) input pixels.
+
+    All arithmetic is in int32, because some runtimes compute int64 in 32 bits without a word
+    (OpenVINO).  It is exact up to a `size` of 4096 √side: 51,811 pixels for the smallest side, 160.
     """
     block = block_size(side)
     reach = 2 * torch.sym_max(size, side)
     # From the first output's left end, rounded down, to the last one's right end.
     length = ((block - 1) * size + reach) // side + 2
-    outputs = torch.arange(side, device=device).view(-1, block)
+    outputs = torch.arange(side, dtype=torch.int32, device=device).view(-1, block)
     centres = (2 * outputs + 1) * size
     starts = ((centres[:, :1] - reach) // (2 * side)).clamp(min=0)
-    inputs = starts + torch.arange(length, device=device)
+    inputs = starts + torch.arange(length, dtype=torch.int32, device=device)
     distances = ((2 * inputs + 1).unsqueeze(2) * side - centres.unsqueeze(1)).abs()
     # A window may extend beyond the image, with weight 0.
     heights = (-distances + reach).clamp(min=0) * (inputs < size).unsqueeze(2)
-    total = heights.sum(1, keepdim=True)
-    # heights / total in steps of 2⁻²², rounded half up.  These integers exceed 2²⁴, so `//` is
-    # needed: the exporter converts torch.div with a rounding mode to float32.
-    steps = (2 * SPLIT * SPLIT * heights + total) // (2 * total)
+    steps = _divide(heights, heights.sum(1, keepdim=True, dtype=torch.int32))
     upper = steps // SPLIT
     return Windows(inputs.clamp(max=size - 1), upper.float(), (steps - upper * SPLIT).float())
+
+
+def _divide(heights: Tensor, total: Tensor) -> Tensor:
+    """Compute heights / total in steps of 2⁻²², rounded half up, by long division.
+
+    The largest number is 2⁶ `total`.  The numbers exceed 2²⁴, so `//` is needed: the exporter
+    converts torch.div with a rounding mode to float32.
+    """
+    remainder, steps = heights, torch.zeros_like(heights)
+    for bits in _DIGITS:
+        shifted = remainder * (1 << bits)
+        digit = shifted // total
+        remainder = shifted - digit * total
+        steps = steps * (1 << bits) + digit
+    return steps + (2 * remainder >= total).int()
 
 
 def _resample_across(image: Tensor, side: int) -> Tensor:

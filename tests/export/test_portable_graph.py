@@ -1,0 +1,75 @@
+"""What the graphs ask of a runtime, and a second runtime's opinion of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx_ir.passes import common as passes
+
+from tests.export.helpers import graph_of
+
+SIZES = [(1, 64, 48), (2, 480, 640), (1, 1080, 1920)]
+
+
+def pictures(count: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Waves, gradients and tiles, another one for each image."""
+    rows, columns = np.mgrid[:height, :width]
+    images = [
+        np.stack(
+            [
+                127.5 + 127.5 * np.sin(rows / 17 + columns / 29 + number),
+                255 * (rows + columns) / (height + width - 2),
+                255.0 * ((rows // (9 + number) + columns // 13) % 2),
+            ],
+            axis=-1,
+        )
+        for number in range(count)
+    ]
+    return np.stack(images).round().astype(np.uint8)
+
+
+def test_int64_is_for_shapes_and_indices(frames: Path) -> None:
+    """OpenVINO computes int64 in 32 bits; TensorRT supports few operators in it."""
+    model = graph_of(frames)
+    passes.ShapeInferencePass()(model)
+    large = {
+        f"{node.name} ({node.op_type})"
+        for node in model.graph
+        for value in node.outputs
+        if value.dtype is ir.DataType.INT64 and not is_small(value) and not makes_indices(node)
+    }
+    assert not large
+
+
+def is_small(value: ir.Value) -> bool:
+    """Whether it holds a shape, or a part of one."""
+    assert value.shape is not None
+    return len(value.shape) == 0 or (
+        len(value.shape) == 1 and isinstance(value.shape[0], int) and value.shape[0] <= 6
+    )
+
+
+def makes_indices(node: ir.Node) -> bool:
+    """Whether it casts indices for Gather."""
+    users = [use.node.op_type for output in node.outputs for use in output.uses()]
+    return node.op_type == "Cast" and {*users} == {"Gather"}
+
+
+@pytest.mark.parametrize("shape", SIZES, ids=lambda shape: "x".join(map(str, shape)))
+def test_openvino_agrees_with_onnx_runtime(trained: Path, shape: tuple[int, int, int]) -> None:
+    """In float32, up to rounding: one level, at few pixels."""
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    core = openvino.Core()
+    compiled = core.compile_model(str(trained), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    session = onnxruntime.InferenceSession(trained, providers=["CPUExecutionProvider"])
+    image = pictures(*shape)
+    (expected,) = session.run(None, {"image": image})
+    differences = np.abs(compiled(image)[0].astype(np.int16) - expected)
+    assert differences.max() <= 1
+    assert differences.mean() < 0.01
+    assert expected.std() > 10
