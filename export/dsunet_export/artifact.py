@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ from dsunet_runtime.message_text import reason
 
 if TYPE_CHECKING:
     import onnx_ir as ir  # an engine is built without it
+
+NOT_WRITTEN = FileDigest("", 0, "")
+"""Digest of a graph in a manifest, until `write_artifact` replaces it."""
 
 SINGLE_FILE_LIMIT = 1_900_000_000
 """Largest weights, in bytes, in one file: protobuf messages are limited to 2 GiB with the graph."""
@@ -119,10 +123,18 @@ def save(model: ir.Model, path: Path) -> None:
         ir.save(model, path, external_data=external)
 
 
-def beside(artifact: Path) -> tuple[FileDigest, ...]:
-    """Return the digests of the other files in a staged artifact's folder: its external weights."""
-    files = sorted(artifact.parent.iterdir())
-    return tuple(digest(file) for file in files if file != artifact)
+def write_artifact(model: ir.Model, path: Path, manifest: Manifest) -> Manifest:
+    """Write a staged artifact; the manifest is returned with the digests of its files."""
+    from dsunet_export.self_description import describe_itself
+
+    describe_itself(model, manifest)
+    save(model, path)
+    files = sorted(path.parent.iterdir())
+    written = replace(
+        manifest, graph=digest(path), files=tuple(digest(file) for file in files if file != path)
+    )
+    append_manifest(path, written)
+    return written
 
 
 def replace_manifest(path: Path, manifest: Manifest) -> None:

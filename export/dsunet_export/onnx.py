@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dsunet.model import DSUNet
-from dsunet_export.artifact import append_manifest, beside, replace_manifest, save, staging
+from dsunet_export.artifact import NOT_WRITTEN, replace_manifest, staging, write_artifact
 from dsunet_export.graph import FramesGraph, TensorsGraph, example_inputs
 from dsunet_export.macs import count_macs
 from dsunet_export.options import IMAGES_COMPARED, ExportOptions, ExportPrecision, WeightsOrigin
@@ -42,7 +42,6 @@ from dsunet_runtime.manifest import (
     Preprocessing,
     Rewrite,
     TensorSpec,
-    digest,
 )
 
 EXAMPLE_FRAME = (96, 130)
@@ -105,10 +104,6 @@ def export_onnx(
             graph, precision, float32_logits = reduce_precision(graph, reduction, inputs, folder)
             watch.step(f"convert to {precision.compute}")
         artifact = folder / output.name
-        save(graph, artifact)
-        # ONNX Runtime loads the weights again: release this copy.
-        del graph
-        model.to_empty(device="meta")
         manifest = Manifest(
             model=model.config.to_dict(),
             input_form=options.input_form,
@@ -123,10 +118,12 @@ def export_onnx(
             built_with=_versions(),
             precision=precision,
             rewrites=rewrites,
-            graph=digest(artifact),
-            files=beside(artifact),
+            graph=NOT_WRITTEN,
         )
-        append_manifest(artifact, manifest)
+        manifest = write_artifact(graph, artifact, manifest)
+        # ONNX Runtime loads the weights again: release this copy.
+        del graph
+        model.to_empty(device="meta")
         watch.step("write")
         if options.verify:
             if options.precision is ExportPrecision.FP32:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from dsunet_export.artifact import append_manifest, beside, replace_manifest, save, staging
+from dsunet_export.artifact import replace_manifest, staging, write_artifact
 from dsunet_export.errors import ExportError
 from dsunet_export.graph_file import graph_errors, load_graph
 from dsunet_export.precision.reduction import PrecisionOptions, reduce_precision
@@ -14,7 +14,7 @@ from dsunet_export.probes import GraphInputs, make_probes
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.verify import ReferenceCase
 from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import METADATA_KEY, Manifest, digest
+from dsunet_runtime.manifest import Manifest
 
 
 def convert_file(
@@ -43,7 +43,6 @@ def convert_file(
     with staging(output) as folder:
         watch = Stopwatch(report)
         model = load_graph(onnx_path, manifest)
-        model.metadata_props.pop(METADATA_KEY, None)
         with graph_errors(onnx_path):
             model, precision, logits = reduce_precision(
                 model, PrecisionOptions(compute, (), probes), inputs, folder
@@ -54,13 +53,9 @@ def convert_file(
         ]
         watch.step(f"convert to {compute.element_type}")
         artifact = folder / output.name
-        save(model, artifact)
-        del model
         precision = replace(precision, quantized=manifest.precision.quantized)
-        manifest = replace(
-            manifest, precision=precision, graph=digest(artifact), files=beside(artifact)
-        )
-        append_manifest(artifact, manifest)
+        manifest = write_artifact(model, artifact, replace(manifest, precision=precision))
+        del model
         watch.step("write")
         earlier = tuple(map(before_conversion, manifest.verification))
         checks = verify_reduced(artifact, manifest, cases, folder)
