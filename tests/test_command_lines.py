@@ -110,6 +110,7 @@ CONTEXT: dict[tuple[str, str], list[str]] = {
     ("dsunet-export", "doctor"): [],
     ("dsunet-run", "predict"): ["CHECKPOINT", "I", "--output", "new"],
     ("dsunet-run", "bench"): ["CHECKPOINT"],
+    ("dsunet-run", "selftest"): ["CHECKPOINT"],
 }
 """What else a command needs so that a path is looked at.  CHECKPOINT is not there: whatever is not
 refused before it is read, is refused then.
@@ -356,6 +357,7 @@ def test_hostile_numbers(folder: Path, command: Command, option: str) -> None:
         ("dsunet-run", ["bench", "A", "--calls", "1", "--seconds", "1"]),
         ("dsunet-run", ["predict", "A.engine", "I", "-o", "new", "--provider", "cpu"]),
         ("dsunet-run", ["predict", "A", "I", "--output"]),
+        ("dsunet-run", ["selftest", "A.engine", "--provider", "cpu"]),
         ("dsunet-run", ["predict", "A", "I", "--output="]),
         ("dsunet-run", [""]),
     ],

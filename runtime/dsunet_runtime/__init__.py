@@ -22,6 +22,7 @@ from dsunet_runtime.errors import (
     MissingExtraError,
     OutputError,
     RuntimeFault,
+    SelfTestError,
 )
 from dsunet_runtime.lazy import lazy_attributes
 
@@ -43,6 +44,7 @@ __all__ = [
     "OutputError",
     "RuntimeFault",
     "Segmenter",
+    "SelfTestError",
     "load",
     "read_manifest",
 ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.message_text import quote
+from dsunet_runtime.selftest.sizes import GRID, PICTURES, POINTS
 
 if TYPE_CHECKING:
     from dsunet_runtime.manifest import (
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         OptimizationProfile,
         Precision,
         Preprocessing,
+        SelfTestCase,
         TensorSpec,
     )
 
@@ -30,6 +32,8 @@ MAX_DIMENSION = 1 << 20
 MAX_SIDE = 4096
 """Maximum side of an encoder's square input; one image of that size takes 200 MB."""
 
+_MAX_PICTURE = 16384
+"""Maximum side of a picture of the self-test, which is that of a fixed size of frames."""
 _MAX_RANK = 8
 _MAX_BYTES = 1 << 48
 """Maximum size of a file."""
@@ -82,6 +86,8 @@ def _problems(manifest: Manifest) -> Iterator[str]:
             yield f"macs_before of the rewrite {quote(rewrite.name)} is less than 1"
         if rewrite.macs_after < 0:
             yield f"macs_after of the rewrite {quote(rewrite.name)} is less than 0"
+    for case in manifest.selftest:
+        yield from _of_selftest(case)
     if manifest.engine is not None:
         yield from _of_file(manifest.engine.file)
         yield from _of_engine(manifest.engine)
@@ -128,6 +134,21 @@ def _of_profile(profile: OptimizationProfile) -> Iterator[str]:
         1 <= low <= best <= high <= MAX_DIMENSION for low, best, high in zip(*shapes, strict=True)
     ):
         yield f"the profile of {quote(profile.input)} is not a range within 1 to {MAX_DIMENSION:,}"
+
+
+def _of_selftest(case: SelfTestCase) -> Iterator[str]:
+    if not 0 <= case.picture < PICTURES or not (
+        1 <= case.height <= _MAX_PICTURE and 1 <= case.width <= _MAX_PICTURE
+    ):
+        yield (
+            f"selftest has picture {case.picture} of {case.width}×{case.height}, not 0 to "
+            f"{PICTURES - 1} of up to {_MAX_PICTURE:,}×{_MAX_PICTURE:,}"
+        )
+    blocks = min(GRID, case.height) * min(GRID, case.width)
+    if (len(case.blocks), len(case.points)) != (blocks, POINTS):
+        yield f"selftest has a case without {blocks} blocks and {POINTS} points"
+    if not min(case.blocks_tolerance, case.points_tolerance) > 0:
+        yield "selftest has a tolerance that is not above 0"
 
 
 def _of_file(file: FileDigest) -> Iterator[str]:

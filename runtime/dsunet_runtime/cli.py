@@ -9,6 +9,7 @@ import typer
 
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.cli_bench import BENCH_EXAMPLES, bench
+from dsunet_runtime.cli_selftest import SELFTEST_EXAMPLES, selftest
 from dsunet_runtime.command import complain, examples, make_app
 from dsunet_runtime.command_options import integer
 from dsunet_runtime.errors import RuntimeFault
@@ -90,4 +91,5 @@ def predict(
             raise typer.Exit(1)
 
 
+app.command(epilog=SELFTEST_EXAMPLES)(selftest)
 app.command(epilog=BENCH_EXAMPLES)(bench)

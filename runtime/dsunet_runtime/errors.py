@@ -5,6 +5,7 @@ RuntimeFault
 ├── BackendError         the backend is missing, or cannot run the artifact on this machine
 ├── ImageError           an image or tensor cannot be read, or does not fit the artifact's inputs
 ├── OutputError          a result cannot be written
+├── SelfTestError        the artifact computes something else on this machine
 └── MissingExtraError    a package that an extra installs cannot be imported
 """
 
@@ -32,6 +33,10 @@ class ImageError(RuntimeFault):
 
 class OutputError(RuntimeFault):
     """A result cannot be written to its destination."""
+
+
+class SelfTestError(RuntimeFault):
+    """An artifact computes on this machine something else than it was exported to."""
 
 
 class MissingExtraError(RuntimeFault):

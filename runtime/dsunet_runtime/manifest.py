@@ -251,6 +251,26 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfTestCase:
+    """What the float32 network computes for a picture of `selftest.pictures`, reduced.
+
+    The numbers are levels of 0 to 255 in the frames form, logits in the tensors form.
+    """
+
+    picture: int
+    height: int
+    width: int
+    blocks: tuple[float, ...]
+    """Means of blocks (`selftest.coarse`)."""
+    points: tuple[float, ...]
+    """Values at points."""
+    blocks_tolerance: float
+    """Largest mean absolute difference of the block means with which the artifact passes."""
+    points_tolerance: float
+    """Largest mean absolute difference at the points."""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The description of an artifact; read it with `dsunet_runtime.read_manifest`."""
 
@@ -282,6 +302,8 @@ class Manifest:
     files: tuple[FileDigest, ...] = ()
     """Further files next to the ONNX file: external weights."""
     verification: tuple[Verification, ...] = ()
+    selftest: tuple[SelfTestCase, ...] = ()
+    """Empty in artifacts of earlier versions."""
     format_version: int = FORMAT_VERSION
 
     def to_json(self, indent: int | None = None) -> str:

@@ -78,6 +78,7 @@ def test_exact_public_names() -> None:
         "OutputError",
         "RuntimeFault",
         "Segmenter",
+        "SelfTestError",
         "load",
         "read_manifest",
     }
@@ -87,7 +88,8 @@ def test_exact_public_names() -> None:
 
 
 def test_errors_have_one_base() -> None:
-    errors = ("ArtifactError", "BackendError", "ImageError", "MissingExtraError", "OutputError")
+    errors = [name for name in dsunet_runtime.__all__ if name.endswith("Error")]
+    assert len(errors) == 6
     for name in errors:
         assert issubclass(getattr(dsunet_runtime, name), dsunet_runtime.RuntimeFault)
 

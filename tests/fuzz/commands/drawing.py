@@ -28,6 +28,7 @@ VALID = {
     "dsunet-export verify": "frames.onnx frames.onnx --images photos",
     "dsunet-export inspect": "frames.onnx",
     "dsunet-run predict": "frames.onnx photos -o out",
+    "dsunet-run selftest": "frames.onnx",
     "dsunet-run bench": "frames.onnx --seconds 0 --rounds 1 --no-cold-start --image photo.png",
 }
 """A short run of each command but `doctor`, which takes seconds and has no values."""

@@ -24,6 +24,7 @@ from tests.fuzz.mutation import change_bytes, change_json, change_protobuf, chan
 from tests.runtime import artifacts, engines
 from tests.runtime.conftest import Machine
 from tests.runtime.fake_cuda import FakeCuda
+from tests.runtime.selftests import cases_for
 
 _IMAGE = np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)
 
@@ -38,6 +39,7 @@ _FULL: dict[str, Any] = {
     ),
     "rewrites": (Rewrite("late padding", 1000, 900),),
     "verification": (Verification("random", "logits", 1e-5, 1e-6, 1e-3, 1e-4, "of the range"),),
+    "selftest": cases_for(((4, 3),)),
 }
 
 

@@ -23,6 +23,7 @@ from tests.fuzz.commands.drawing import VALID, declared_options, draw_arguments
 from tests.fuzz.commands.running import APPS, check, run
 from tests.fuzz.harness import FuzzFault, Outcome
 from tests.runtime import artifacts, engines
+from tests.runtime.selftests import cases_for, give_selftest
 from tests.training.conftest import SMALL, write_dataset
 
 
@@ -88,7 +89,7 @@ def commands(folder: Path, patch: pytest.MonkeyPatch) -> CommandLines:
 def _write_files(folder: Path) -> None:
     folder.mkdir(parents=True)
     save_model(random_model(SMALL, seed=1), folder / "own.safetensors")
-    artifacts.frames(folder / "frames.onnx")
+    give_selftest(artifacts.frames(folder / "frames.onnx"), cases_for())
     engines.frames(folder / "a.engine")
     write_dataset(folder / "scenes", 2, seed=0)
     (folder / "photos").mkdir()

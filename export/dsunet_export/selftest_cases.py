@@ -1,0 +1,93 @@
+"""The self-test of an artifact: what the model computes in PyTorch, and how far it may be off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import dsunet_runtime
+from dsunet.model import DSUNet
+from dsunet_export.options import ExportOptions
+from dsunet_export.precision.verification import tolerance_for
+from dsunet_export.probes import Probe
+from dsunet_export.reference import compute_reference
+from dsunet_export.verify import FLOAT32
+from dsunet_runtime.compute import Compute
+from dsunet_runtime.manifest import InputForm, Manifest, SelfTestCase
+from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.selftest.coarse import Coarse, shortened
+from dsunet_runtime.selftest.comparison import Comparison, run_selftest
+from dsunet_runtime.selftest.pictures import picture
+
+_SIZES = ((120, 160), (120, 160), (211, 97))
+"""Height and width of each picture where frames may have any: two of one size, for a batch."""
+_FLOAT32_LEVELS = 0.5
+"""Tolerance of the block means of a float32 mask, in levels of 0 to 255.  Measured: 0.01 or less
+between ONNX Runtime, OpenVINO and PyTorch."""
+_POINTS = 4.0
+"""Tolerance at the points, in that of the block means: at edges, single points differ more."""
+_SMALLEST = 1e-6
+"""Lower bound of the deviation of logits."""
+_SCENE = Probe("picture", np.zeros((1, 1, 3), np.uint8))
+_MARGIN = 2.0
+"""Where the artifact itself is farther off on the CPU of the export, it may be this much more."""
+
+
+def make_selftest(model: DSUNet, options: ExportOptions) -> tuple[SelfTestCase, ...]:
+    """Compute the outputs of a model for each picture, without tolerances."""
+    cases = []
+    for number, any_size in enumerate(_SIZES):
+        height, width = options.size or any_size
+        probe = Probe(f"picture {number}", picture(number, height, width))
+        output = compute_reference(model, probe)
+        if options.input_form is InputForm.FRAMES:
+            mask = mask_from_logits(output, (height, width), options.mask_form)
+            coarse = Coarse.of(mask)
+        else:
+            coarse = Coarse.of(output)
+        blocks, points = shortened(coarse.blocks), shortened(coarse.points)
+        cases.append(SelfTestCase(number, height, width, blocks, points, 0.0, 0.0))
+    return tuple(cases)
+
+
+def with_tolerances(manifest: Manifest) -> Manifest:
+    """Set the tolerances of a manifest's self-test by its precision."""
+    cases = tuple(_by_precision(case, manifest) for case in manifest.selftest)
+    return replace(manifest, selftest=cases)
+
+
+def _by_precision(case: SelfTestCase, manifest: Manifest) -> SelfTestCase:
+    is_float32 = manifest.precision.element_type == Compute.FP32.element_type
+    tolerance = FLOAT32 if is_float32 else tolerance_for(_SCENE, manifest)
+    if manifest.input_form is InputForm.TENSORS:
+        blocks = tolerance.logits_mean * max(float(np.std(case.points)), _SMALLEST)
+    else:
+        blocks = _FLOAT32_LEVELS if is_float32 else 255 * tolerance.mask_mean_fraction
+    return replace(case, blocks_tolerance=blocks, points_tolerance=_POINTS * blocks)
+
+
+def with_measured_tolerances(artifact: Path, manifest: Manifest) -> Manifest:
+    """Widen the tolerances where the artifact itself, run on this CPU, is farther off.
+
+    Whether it is good enough is for the verification to say; the self-test compares machines.
+    """
+    if not manifest.selftest:  # of an earlier version
+        return manifest
+    with dsunet_runtime.load(artifact) as segmenter:
+        found = run_selftest(segmenter)
+    cases = tuple(
+        _widened(case, [one for one in found if one.case == case]) for case in manifest.selftest
+    )
+    return replace(manifest, selftest=cases)
+
+
+def _widened(case: SelfTestCase, found: Sequence[Comparison]) -> SelfTestCase:
+    factor = max(1.0, *(_MARGIN * one.excess for one in found))
+    return replace(
+        case,
+        blocks_tolerance=factor * case.blocks_tolerance,
+        points_tolerance=factor * case.points_tolerance,
+    )

@@ -1,0 +1,100 @@
+"""`dsunet-run selftest`."""
+
+from __future__ import annotations
+
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dsunet_runtime.command import examples
+from dsunet_runtime.errors import SelfTestError
+from dsunet_runtime.file_kinds import is_engine
+from dsunet_runtime.provider import Provider
+
+if TYPE_CHECKING:
+    from dsunet_runtime.selftest.comparison import Comparison
+
+SELFTEST_EXAMPLES = examples(
+    "dsunet-run selftest nano.onnx",
+    "dsunet-run selftest nano.onnx --provider cuda --json",
+    "dsunet-run selftest nano.engine",
+)
+
+
+def selftest(
+    artifact: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ARTIFACT",
+            help="ONNX file or TensorRT engine (.engine, .plan) written by dsunet-export.",
+        ),
+    ],
+    provider: Annotated[
+        Provider | None,
+        typer.Option(
+            help="Execution provider of ONNX Runtime; not for engines.  [default: cpu]",
+            rich_help_panel="Inference",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the comparisons as JSON.", rich_help_panel="Output"),
+    ] = False,
+) -> None:
+    """Check that an artifact computes on this machine what it was exported to.
+
+    The artifact contains what the network computes in PyTorch, in float32, for a few pictures that
+    every machine draws alike, and how far its precision may be from that.  They are computed at the
+    smallest batch, 1, 2 and the largest, as far as the artifact takes them.
+
+    The exit code is 1 if an output is outside the tolerance.
+    """
+    if provider is not None and is_engine(artifact):
+        raise typer.BadParameter(
+            f"--provider applies to ONNX files only, and {artifact} is an engine"
+        )
+    import dsunet_runtime
+    from dsunet_runtime.selftest.comparison import check, run_selftest
+
+    with dsunet_runtime.load(artifact, provider=provider) as segmenter:
+        found = run_selftest(segmenter)
+    if as_json:
+        import json
+
+        print(json.dumps({"artifact": str(artifact), "comparisons": [*map(_plain, found)]}))
+    else:
+        for line in _lines(found):
+            print(line)
+    try:
+        check(found)
+    except SelfTestError as error:
+        raise SelfTestError(f"{artifact}: {error}") from error
+
+
+def _lines(found: list[Comparison]) -> list[str]:
+    """One line for each batch and size, with the worst picture."""
+    groups: dict[tuple[int, int, int], list[Comparison]] = {}
+    for one in found:
+        groups.setdefault((one.batch, one.case.width, one.case.height), []).append(one)
+    lines = []
+    for (batch, width, height), members in groups.items():
+        worst = max(members, key=lambda one: one.excess)
+        lines.append(f"batch {batch}, {width}×{height}: {worst.in_words}")
+    return lines
+
+
+def _plain(one: Comparison) -> dict[str, Any]:
+    return {
+        "batch": one.batch,
+        "place": one.place,
+        "picture": one.case.picture,
+        "height": one.case.height,
+        "width": one.case.width,
+        "blocks": one.blocks if isfinite(one.blocks) else None,
+        "blocks_tolerance": one.case.blocks_tolerance,
+        "points": one.points if isfinite(one.points) else None,
+        "points_tolerance": one.case.points_tolerance,
+        "passed": one.passed,
+    }

@@ -1,0 +1,142 @@
+"""Run the pictures of a manifest and compare the outputs with what it says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+import numpy as np
+
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.errors import ArtifactError, ImageError, SelfTestError
+from dsunet_runtime.forms import Prepared
+from dsunet_runtime.manifest import InputForm, Manifest, SelfTestCase
+from dsunet_runtime.segmenter import Segmenter
+from dsunet_runtime.selftest.coarse import Coarse
+from dsunet_runtime.selftest.pictures import picture
+from dsunet_runtime.shapes import batch_range
+
+_SEVERAL = 2
+"""A batch of more than one image, of artifacts that take any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One picture at one place of one batch."""
+
+    case: SelfTestCase
+    batch: int
+    place: int
+    """Index in the batch."""
+    blocks: float
+    """Mean absolute difference of the block means, in the unit of the output."""
+    points: float
+    """Mean absolute difference at the points."""
+
+    @property
+    def excess(self) -> float:
+        """The larger difference as a fraction of its tolerance; infinite if it is not a number."""
+        larger = max(
+            self.blocks / self.case.blocks_tolerance, self.points / self.case.points_tolerance
+        )
+        return larger if np.isfinite(larger) else float("inf")
+
+    @property
+    def in_words(self) -> str:
+        """The differences and their tolerances."""
+        return (
+            f"block means differ by {self.blocks:.3g} (tolerance "
+            f"{self.case.blocks_tolerance:.3g}), points by {self.points:.3g} "
+            f"({self.case.points_tolerance:.3g})"
+        )
+
+    @property
+    def passed(self) -> bool:
+        """Whether both differences are within their tolerances."""
+        return self.excess <= 1
+
+
+def run_selftest(segmenter: Segmenter) -> list[Comparison]:
+    """Compute the pictures of a segmenter's manifest at every batch of `batches`.
+
+    Raises ArtifactError if the manifest has no pictures that the artifact takes, and BackendError
+    if the computation fails.
+    """
+    manifest = segmenter.manifest
+    if not manifest.selftest:
+        raise ArtifactError(
+            "the artifact has no self-test, because an earlier version wrote it: export again"
+        )
+    groups = [*_groups(segmenter)]
+    if not groups:
+        raise ArtifactError(
+            "the artifact takes none of the sizes of its self-test: export again with the same "
+            "--size"
+        )
+    return [
+        comparison
+        for batch in batches(manifest)
+        for cases, prepared in groups
+        for comparison in _compare(segmenter, cases, prepared, batch)
+    ]
+
+
+def check(found: Sequence[Comparison]) -> None:
+    """Raise SelfTestError, which names the worst comparison, if one is outside its tolerance."""
+    worst = max(found, key=lambda one: one.excess)
+    if worst.passed:
+        return
+    failed = sum(not one.passed for one in found)
+    alone = worst.batch > 1 and all(one.passed for one in found if one.batch == 1)
+    remedy = (
+        "use batch 1, which is right"
+        if alone
+        else "try another provider, driver or library version, or an artifact in float32"
+    )
+    raise SelfTestError(
+        f"this machine does not compute what the artifact was exported to: {failed} of "
+        f"{len(found)} comparisons are outside the tolerance, the worst at batch {worst.batch}, "
+        f"place {worst.place}, picture {worst.case.picture} of "
+        f"{worst.case.width}×{worst.case.height}: {worst.in_words}; {remedy}"
+    )
+
+
+def batches(manifest: Manifest) -> list[int]:
+    """The batches that are tested: the smallest, 1, 2 and the largest, as far as they are taken."""
+    taken = batch_range(manifest)
+    wanted = {taken.minimum, 1, _SEVERAL, taken.maximum or _SEVERAL}
+    return sorted(batch for batch in wanted if batch in taken)
+
+
+def _groups(segmenter: Segmenter) -> Iterator[tuple[list[SelfTestCase], list[Prepared]]]:
+    """The cases that the artifact takes, and their inputs, by size."""
+    by_size: dict[tuple[int, int], list[SelfTestCase]] = {}
+    for case in segmenter.manifest.selftest:
+        by_size.setdefault((case.height, case.width), []).append(case)
+    for size, cases in by_size.items():
+        try:
+            yield cases, [segmenter.prepare(picture(case.picture, *size)) for case in cases]
+        except ImageError:  # an engine for other sizes
+            continue
+
+
+def _compare(
+    segmenter: Segmenter, cases: Sequence[SelfTestCase], prepared: Sequence[Prepared], batch: int
+) -> Iterator[Comparison]:
+    """Compare a batch, which holds the pictures again and again."""
+    outputs = segmenter.infer([*islice(cycle(prepared), batch)])
+    for place, (case, output) in enumerate(zip(cycle(cases), outputs, strict=False)):
+        found = coarse_output(segmenter.manifest.input_form, output)
+        yield Comparison(
+            case,
+            batch,
+            place,
+            blocks=float(np.abs(found.blocks - case.blocks).mean()),
+            points=float(np.abs(found.points - case.points).mean()),
+        )
+
+
+def coarse_output(form: InputForm, output: Tensors) -> Coarse:
+    """Reduce the mask, or the logits, of one image."""
+    return Coarse.of(output["mask"] if form is InputForm.FRAMES else output["logits"][0])

@@ -1,0 +1,6 @@
+"""How many pictures and numbers a self-test has.  Importing this module does not import NumPy."""
+
+PICTURES = 3
+GRID = 8
+"""Blocks along each side of an output."""
+POINTS = 64

@@ -1,0 +1,61 @@
+"""`dsunet-run selftest`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from dsunet_runtime import read_manifest
+from dsunet_runtime.cli import app
+from tests.runtime import artifacts
+from tests.runtime.selftests import give_selftest
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["selftest", *map(str, arguments)])
+
+
+def make_wrong(tested: Path) -> Path:
+    """An artifact that computes something else than its manifest says."""
+    cases = read_manifest(tested).selftest
+    wrong = replace(cases[1], points=(0.0,) * 64)
+    return give_selftest(tested, (cases[0], wrong, cases[2]))
+
+
+def test_what_is_right(tested: Path) -> None:
+    result = run(tested)
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        *("batch 1, 60×40", "batch 1, 17×33", "batch 2, 60×40", "batch 2, 17×33")
+    ]
+    assert all("(tolerance 0.01)" in line for line in lines)
+
+
+def test_what_is_wrong(tested: Path) -> None:
+    result = run(make_wrong(tested))
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"dsunet-run: {tested}: this machine does not compute what")
+    assert "1 of 6 comparisons" in line
+    assert "batch 2, place 1, picture 1 of 60×40" in line
+
+
+def test_json(tested: Path) -> None:
+    result = run(make_wrong(tested), "--json", "--provider", "cpu")
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    assert [one["passed"] for one in document["comparisons"]] == [True] * 3 + [False] + [True] * 2
+    assert document["comparisons"][3]["points"] > 1
+
+
+def test_refusals(tmp_path: Path) -> None:
+    old = artifacts.frames(tmp_path / "old.onnx")
+    result = run(old)
+    assert result.exit_code == 1
+    assert "export again" in result.stderr
+    assert run(tmp_path / "a.engine", "--provider", "cpu").exit_code == 2
+    assert run(tmp_path / "none.onnx").exit_code == 1
