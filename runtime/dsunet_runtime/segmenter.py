@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,8 @@ from dsunet_runtime.message_text import quote
 from dsunet_runtime.provider import MAX_THREADS, Provider
 from dsunet_runtime.shapes import batch_range
 
+_Choice = TypeVar("_Choice", bound=enum.StrEnum)
+
 _CHECKED_FROM = 1 << 28
 """Batches larger than this many bytes are checked against the available memory."""
 
@@ -35,6 +39,7 @@ def load(
     *,
     provider: Provider | str | None = None,
     threads: int | None = None,
+    selftest: str = "auto",
 ) -> Segmenter:
     """Load an artifact: an ONNX file with ONNX Runtime, or an engine with TensorRT.
 
@@ -54,6 +59,9 @@ def load(
             the process, unless it is already set.
         threads: Number of CPU threads per operation in ONNX Runtime, 1 to 1024 (default: one per
             core).  Not for engines.
+        selftest: When to run the self-test (see `dsunet-run selftest`): `auto`, the first time that
+            an engine, or an ONNX file on a provider other than `cpu`, meets this device, driver and
+            library; `always`; or `never`.  Where it passed is recorded in `PATH.selftest.json`.
 
     Returns:
         A segmenter.  Use it as a context manager, or call `close` when it is no longer needed.
@@ -62,28 +70,40 @@ def load(
         ArtifactError: The artifact is missing, damaged, incomplete, or was not written by
             `dsunet-export`.
         BackendError: ONNX Runtime, TensorRT, CUDA or the execution provider is missing, or cannot
-            run the artifact on this machine; or `provider` or `threads` is not valid.
+            run the artifact on this machine; or `provider`, `threads` or `selftest` is not valid.
+        SelfTestError: The artifact computes on this machine something else than it was exported to.
     """
+    from dsunet_runtime.selftest.policy import SelfTestPolicy, apply_policy
+
     path = Path(path)
+    policy = _one_of(SelfTestPolicy, "selftest", selftest)
     if is_engine(path):
         if provider is not None or threads is not None:
             raise BackendError(
                 f"{path}: provider and threads apply to ONNX files only, and this is an engine: "
                 f"omit them, or load the ONNX file"
             )
-        return _load_engine(path)
-    return _load_onnx(path, _provider(provider or Provider.CPU), threads)
+        manifest, backend = _load_engine(path)
+    else:
+        chosen = _one_of(Provider, "provider", provider or Provider.CPU)
+        manifest, backend = _load_onnx(path, chosen, threads)
+    with ExitStack() as stack:
+        stack.callback(backend.close)
+        segmenter = Segmenter(manifest, backend)
+        apply_policy(segmenter, path, backend.machine, policy)
+        stack.pop_all()
+    return segmenter
 
 
-def _load_engine(path: Path) -> Segmenter:
+def _load_engine(path: Path) -> tuple[Manifest, Backend]:
     from dsunet_runtime.backends.tensorrt import TensorRTBackend
 
     manifest = read_manifest(path)
     check_sizes(path, manifest)
-    return Segmenter(manifest, TensorRTBackend(path, manifest))
+    return manifest, TensorRTBackend(path, manifest)
 
 
-def _load_onnx(path: Path, provider: Provider, threads: int | None) -> Segmenter:
+def _load_onnx(path: Path, provider: Provider, threads: int | None) -> tuple[Manifest, Backend]:
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise BackendError(f"threads is {threads}: use 1 to {MAX_THREADS:,}, or None for all cores")
     manifest = read_manifest(path)
@@ -95,7 +115,7 @@ def _load_onnx(path: Path, provider: Provider, threads: int | None) -> Segmenter
         finally:
             # If both fail, a wrong hash explains the failure better than ONNX Runtime's message.
             hashes.result()
-    return Segmenter(manifest, backend)
+    return manifest, backend
 
 
 class Segmenter(Closeable):
@@ -284,12 +304,12 @@ class Segmenter(Closeable):
         return {name: np.stack([p.inputs[name] for p in images]) for name in images[0].inputs}
 
 
-def _provider(name: Provider | str) -> Provider:
+def _one_of(kind: type[_Choice], name: str, value: str) -> _Choice:
     try:
-        return Provider(name)
+        return kind(value)
     except ValueError as error:
-        known = ", ".join(p.value for p in Provider)
-        raise BackendError(f"unknown provider {quote(name)}: use one of {known}") from error
+        known = ", ".join(kind)
+        raise BackendError(f"unknown {name} {quote(value)}: use one of {known}") from error
 
 
 def _same_shapes(prepared: Sequence[Prepared]) -> list[list[int]]:

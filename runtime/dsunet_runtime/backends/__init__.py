@@ -26,6 +26,10 @@ class Backend(Closeable):
     concurrency: int = 1
     """Number of concurrent calls of `infer`, one thread each, that increase the throughput."""
 
+    machine: tuple[str, ...] = ()
+    """Device, driver and libraries, on which results depend beside the artifact; empty for ONNX
+    Runtime's CPU provider, with which artifacts are verified."""
+
     @abstractmethod
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
         """Compute all outputs for one batch.

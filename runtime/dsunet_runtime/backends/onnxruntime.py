@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.artifact import weights_files
 from dsunet_runtime.backends import Backend, Tensors
+from dsunet_runtime.cuda import nvml
 from dsunet_runtime.errors import ArtifactError, BackendError
 from dsunet_runtime.extras import install_command
 from dsunet_runtime.files import is_unicode, map_file, resolved
@@ -52,6 +53,13 @@ class OnnxRuntimeBackend(Backend):
         _check_started(self._session, provider)
         _check_names(self._session, path, manifest)
         self._outputs = [spec.name for spec in manifest.outputs]
+        if provider is not Provider.CPU:
+            self.machine = (
+                f"ONNX Runtime {runtime.__version__}",
+                provider.official_name,
+                *(nvml.gpu_names() or ()),
+                nvml.driver_version() or "unknown driver",
+            )
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
         try:

@@ -40,6 +40,16 @@ def driver_version() -> str | None:
     return query(lambda nvml: str(nvml.nvmlSystemGetDriverVersion()))
 
 
+def gpu_names() -> tuple[str, ...] | None:
+    """Names of all GPUs in the order of NVML; None if unknown."""
+
+    def read(nvml: Any) -> tuple[str, ...]:
+        handles = map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount()))
+        return tuple(str(nvml.nvmlDeviceGetName(handle)) for handle in handles)
+
+    return query(read)
+
+
 def free_memory(gpu: Gpu) -> int | None:
     """Free memory of a GPU in bytes; None if unknown."""
     return query(lambda nvml: int(nvml.nvmlDeviceGetMemoryInfo(_handle(nvml, gpu)).free))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle, islice
 
@@ -63,12 +64,11 @@ def run_selftest(segmenter: Segmenter) -> list[Comparison]:
     Raises ArtifactError if the manifest has no pictures that the artifact takes, and BackendError
     if the computation fails.
     """
-    manifest = segmenter.manifest
-    if not manifest.selftest:
+    if not segmenter.manifest.selftest:
         raise ArtifactError(
             "the artifact has no self-test, because an earlier version wrote it: export again"
         )
-    groups = [*_groups(segmenter)]
+    groups = cases_taken(segmenter)
     if not groups:
         raise ArtifactError(
             "the artifact takes none of the sizes of its self-test: export again with the same "
@@ -76,7 +76,7 @@ def run_selftest(segmenter: Segmenter) -> list[Comparison]:
         )
     return [
         comparison
-        for batch in batches(manifest)
+        for batch in batches(segmenter.manifest)
         for cases, prepared in groups
         for comparison in _compare(segmenter, cases, prepared, batch)
     ]
@@ -109,16 +109,17 @@ def batches(manifest: Manifest) -> list[int]:
     return sorted(batch for batch in wanted if batch in taken)
 
 
-def _groups(segmenter: Segmenter) -> Iterator[tuple[list[SelfTestCase], list[Prepared]]]:
-    """The cases that the artifact takes, and their inputs, by size."""
+def cases_taken(segmenter: Segmenter) -> list[tuple[list[SelfTestCase], list[Prepared]]]:
+    """The cases of sizes that the artifact takes, and their inputs, by size."""
     by_size: dict[tuple[int, int], list[SelfTestCase]] = {}
     for case in segmenter.manifest.selftest:
         by_size.setdefault((case.height, case.width), []).append(case)
+    groups = []
     for size, cases in by_size.items():
-        try:
-            yield cases, [segmenter.prepare(picture(case.picture, *size)) for case in cases]
-        except ImageError:  # an engine for other sizes
-            continue
+        with suppress(ImageError):  # an engine for other sizes
+            prepared = [segmenter.prepare(picture(case.picture, *size)) for case in cases]
+            groups.append((cases, prepared))
+    return groups
 
 
 def _compare(

@@ -71,6 +71,11 @@ class TensorRTBackend(Backend):
                     traceback.clear_frames(error.__traceback__)
                     raise
                 self._resources = resources.pop_all()
+            self.machine = (
+                f"{engine_of(manifest).flavor.title} {trt.__version__}",
+                gpu.name,
+                nvml.driver_version() or f"CUDA {cuda.version()}",
+            )
             stack.pop_all()
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
