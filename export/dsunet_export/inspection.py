@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dsunet.config import DSUNetConfig
 from dsunet_export.options import FLOAT16_MAX
 from dsunet_export.tensorrt.description import engine_rows
-from dsunet_export.verify import limits_in_words, overlap_in_words
+from dsunet_export.verify import limited_error, limits_in_words, overlap_in_words
 from dsunet_runtime.manifest import (
     Manifest,
     NarrowedWeights,
@@ -117,7 +117,7 @@ def _check_in_words(check: Verification) -> str:
 
 def _fraction_of_tolerance(check: Verification) -> float:
     return max(
-        check.max_abs_error / max(check.tolerance, 1e-30),
+        limited_error(check) / max(check.tolerance, 1e-30),
         check.mean_abs_error / max(check.mean_tolerance, 1e-30),
     )
 

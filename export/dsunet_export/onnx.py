@@ -25,6 +25,7 @@ from dsunet_export.precision import (
     verify_before,
     verify_reduced,
 )
+from dsunet_export.precision.session import compute_logits
 from dsunet_export.probes import GraphInputs, load_probes, make_probes
 from dsunet_export.quantization import QuantizationOptions, quantize
 from dsunet_export.reference import compute_reference
@@ -98,6 +99,11 @@ def export_onnx(
         watch.step("trace")
         precision, float32_logits = Precision(), list[NDArray[np.float32]]()
         if options.precision.is_quantized:
+            if cases:  # before minutes of calibration
+                some = cases[: len(probes)]
+                prepared = (inputs.prepare(case.probe) for case in some)
+                outputs = compute_logits(graph, prepared, folder)
+                verify_before(some, [output["logits"][0, 0] for output in outputs])
             quantization = QuantizationOptions(
                 options.precision, options.keep_fp32, images, only_computed=probes
             )

@@ -25,11 +25,13 @@ class Tolerance:
     """Largest differences from the reference with which an artifact passes."""
 
     logits: float
-    """Largest difference of a logit, as a fraction of the standard deviation of the logits."""
+    """Difference that 99.9 % of the logits do not exceed, as a fraction of their deviation.  Single
+    ones may differ by any finite amount, where attention is peaked: of 123,904 logits of `large`,
+    with the weights of the reference data, one differed by 0.011, and all by 4.6e-5 on average."""
     logits_mean: float
     """Mean difference of the logits, in the same unit."""
     widest_mask: float
-    """Upper bound on the tolerance of a mask, in levels of 0 to 255.  Stretching a mask whose
+    """Upper bound on that of a mask, in levels of 0 to 255.  Stretching a mask whose
     probabilities are all similar amplifies rounding without bound; a larger tolerance could hide a
     fault."""
     mask_mean_fraction: float
@@ -49,6 +51,8 @@ operation shows as 1e-1.
 In a mask, truncation turns a tiny difference into a whole level, but for few pixels: measured means
 were 0.005 levels or less, and 0.06 with one MLP of DINOv2 missing."""
 _MASK_RANGE = 255
+_LIMITED = 0.999
+"""Fraction of the values whose errors are limited."""
 TOGETHER = 2
 """Batch size for artifacts with a dynamic batch: enough to test it, with little memory."""
 
@@ -95,7 +99,8 @@ def check(result: Verification, tolerance: Tolerance) -> None:
     largest, mean, iou = result.max_abs_error, result.mean_abs_error, result.iou_at_half
     # Written so that NaN fails too.
     if (
-        largest <= result.tolerance
+        limited_error(result) <= result.tolerance
+        and largest < np.inf
         and mean <= result.mean_tolerance
         and (iou is None or iou >= tolerance.iou)
     ):
@@ -109,12 +114,18 @@ def check(result: Verification, tolerance: Tolerance) -> None:
     )
 
 
+def limited_error(result: Verification) -> float:
+    """The error that `result.tolerance` limits."""
+    return result.max_abs_error if result.p999_abs_error is None else result.p999_abs_error
+
+
 def limits_in_words(result: Verification) -> str:
     """Format the limits of the errors; that of single pixels only if it is less than the range."""
     mean = f"{result.mean_tolerance:.3g} for the mean"
     if result.output == "mask" and result.tolerance >= _MASK_RANGE:
         return mean
-    return f"{result.tolerance:.3g}, {mean}"
+    part = "" if result.p999_abs_error is None else " for 99.9 %"
+    return f"{result.tolerance:.3g}{part}, {mean}"
 
 
 def overlap_in_words(result: Verification) -> str:
@@ -130,6 +141,7 @@ def compare_logits(case: ReferenceCase, logits: NDArray[np.float32]) -> Verifica
         output="logits",
         max_abs_error=float(errors.max()),
         mean_abs_error=float(errors.mean()),
+        p999_abs_error=float(np.quantile(errors, _LIMITED)),
         tolerance=case.tolerance.logits,
         mean_tolerance=case.tolerance.logits_mean,
         tolerance_unit="standard deviations",
@@ -148,6 +160,7 @@ def compare_masks(case: ReferenceCase, mask: NDArray[np.uint8], form: MaskForm) 
         output="mask",
         max_abs_error=float(errors.max()),
         mean_abs_error=float(errors.mean()),
+        p999_abs_error=float(np.quantile(errors, _LIMITED)),
         tolerance=largest,
         mean_tolerance=case.tolerance.mask_mean_fraction * largest,
         tolerance_unit="of 255 levels",

@@ -237,7 +237,8 @@ class Verification:
     max_abs_error: float
     mean_abs_error: float
     tolerance: float
-    """Limit of `max_abs_error`, in `tolerance_unit`."""
+    """Limit of `p999_abs_error`, in `tolerance_unit`; in artifacts without that, of
+    `max_abs_error`."""
     mean_tolerance: float
     """Limit of `mean_abs_error`."""
     tolerance_unit: str
@@ -248,6 +249,8 @@ class Verification:
     """IoU of the masks at threshold 0.5, that is logits above 0, if at least 1 % of the logits lie
     on either side.  Otherwise for randomly initialised weights: IoU of the logits above their
     median.  None in all other cases."""
+    p999_abs_error: float | None = None
+    """The error that 99.9 % of the values do not exceed; None in artifacts of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)

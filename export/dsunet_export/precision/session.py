@@ -72,12 +72,13 @@ def run(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> list[Tensor
 
 def compute_logits(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> list[Tensors]:
     """Compute the outputs of a graph for each of the inputs, and its logits as `logits`."""
-    logits = find_logits(model.graph)
-    if logits not in model.graph.outputs:
-        model.graph.outputs.append(logits)
-    return [
-        {**outputs, "logits": outputs[str(logits.name)]} for outputs in run(model, inputs, folder)
-    ]
+    logits, declared = find_logits(model.graph), model.graph.outputs
+    before = list(declared)
+    if logits not in before:
+        declared.append(logits)
+    found = run(model, inputs, folder)
+    declared[:] = before
+    return [{**outputs, "logits": outputs[str(logits.name)]} for outputs in found]
 
 
 def find_logits(graph: ir.Graph) -> ir.Value:
