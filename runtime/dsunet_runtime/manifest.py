@@ -187,8 +187,8 @@ class FileDigest:
 
 
 @dataclass(frozen=True, slots=True)
-class PrecisionProof:
-    """Evidence for the precision of an engine, from TensorRT's network before the build."""
+class PrecisionReport:
+    """Types in the network that TensorRT parsed, before the build: what the engine may use."""
 
     layers: int
     layers_reduced: int
@@ -219,7 +219,8 @@ class Engine:
     """Whether the engine has no weights, and the runtime refits them from the ONNX file."""
     optimization_level: int | None
     """Builder optimisation level; None for TensorRT's default."""
-    proof: PrecisionProof
+    proof: PrecisionReport
+    """The next format version calls it `precision_report`."""
     activation_bytes: int | None
     """Device memory of one execution context at the profile's maximum, as reported by TensorRT;
     None if unknown."""

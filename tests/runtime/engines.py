@@ -10,7 +10,7 @@ from typing import Any
 from dsunet_runtime import Manifest, read_manifest
 from dsunet_runtime.artifact import engine_manifest_file
 from dsunet_runtime.flavor import Flavor, this_platform
-from dsunet_runtime.manifest import Engine, OptimizationProfile, PrecisionProof, digest
+from dsunet_runtime.manifest import Engine, OptimizationProfile, PrecisionReport, digest
 from tests.runtime import artifacts, fake_tensorrt
 from tests.runtime.fake_cuda import GPU
 
@@ -75,7 +75,7 @@ def describe(
         gpus=(GPU.name,),
         weights_stripped=False,
         optimization_level=None,
-        proof=PrecisionProof(1, 0, 12, 0),
+        proof=PrecisionReport(1, 0, 12, 0),
         activation_bytes=None,
         weight_bytes=None,
     )

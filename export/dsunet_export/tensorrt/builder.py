@@ -16,8 +16,8 @@ from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_
 from dsunet_export.tensorrt.flavors import title, version
 from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
 from dsunet_export.tensorrt.network import layers_of, parse_graph
+from dsunet_export.tensorrt.precision_report import report_precision
 from dsunet_export.tensorrt.profiles import make_profiles, without_fixed_sides
-from dsunet_export.tensorrt.proof import prove_precision
 from dsunet_export.tensorrt.targets import Target
 from dsunet_runtime.artifact import (
     check_hashes,
@@ -37,7 +37,7 @@ from dsunet_runtime.manifest import (
     Engine,
     Manifest,
     OptimizationProfile,
-    PrecisionProof,
+    PrecisionReport,
     digest,
 )
 
@@ -63,7 +63,7 @@ class _Plan:
 
     serialized: Any
     timing_cache: Any
-    proof: PrecisionProof
+    precision: PrecisionReport
 
 
 def build_engine(
@@ -212,7 +212,7 @@ def _build(
             builder = trt.Builder(logger)
             network = typed_network(trt, builder)
             parser = parse_graph(trt, network, logger, graph.file, graph.source)
-            proof = prove_precision(trt, network, graph.manifest.precision)
+            precision = report_precision(trt, network, graph.manifest.precision)
             config = configure(builder, target, options, profiles)
             monitor = monitor_of(trt, progress)
             config.progress_monitor = monitor
@@ -224,7 +224,7 @@ def _build(
                 )
             del parser  # not before the build: it holds the weights
             cache = config.get_timing_cache() if options.timing_cache is not None else None
-            return _Plan(serialized, cache and cache.serialize(), proof)
+            return _Plan(serialized, cache and cache.serialize(), precision)
 
     return run_stoppable(work, progress, sys.stderr, draw=not options.verbosity)
 
@@ -241,7 +241,7 @@ def _describe(
         gpus=target.gpus,
         weights_stripped=options.strip_weights,
         optimization_level=options.optimization_level,
-        proof=plan.proof,
+        proof=plan.precision,
         activation_bytes=log.activation_bytes,
         weight_bytes=log.weight_bytes,
     )

@@ -17,7 +17,7 @@ def engine_rows(manifest: Manifest, engine: Engine) -> Iterator[tuple[str, str]]
     yield "  for", f"compute capability {', '.join(engine.compute_capabilities)}{gpus}"
     for profile in manifest.profiles:
         yield "  takes", f"{profile.input}: {_range(profile)}"
-    yield "  as parsed", _proof(manifest, engine)
+    yield "  as parsed", _precision_report(manifest, engine)
     yield "  activations", _megabytes(engine.activation_bytes) + " per execution context"
     yield "  weights", _megabytes(engine.weight_bytes)
     if engine.weights_stripped:
@@ -40,7 +40,7 @@ def summarize(path: Path, manifest: Manifest, ranges: Ranges) -> str:
     lines = [
         f"{readable(path)} {_megabytes(engine.file.size)}, activations "
         f"{_megabytes(engine.activation_bytes)}, weights {_megabytes(engine.weight_bytes)}; "
-        f"{_proof(manifest, engine)}"
+        f"{_precision_report(manifest, engine)}"
     ]
     if engine.weights_stripped:
         lines.append(f"the weights stay in {manifest.graph.name}: keep it beside the engine")
@@ -65,20 +65,20 @@ def _frame_sizes(manifest: Manifest) -> tuple[Size, Size, Size]:
     return low, best, high
 
 
-def _proof(manifest: Manifest, engine: Engine) -> str:
-    proof = engine.proof
+def _precision_report(manifest: Manifest, engine: Engine) -> str:
+    report = engine.proof
     compute, quantized = manifest.precision.compute, manifest.precision.quantized
     integers = (
-        f"{proof.weight_bytes_quantized / 1e6:,.1f} MB of weights in {quantized.data_type}; of the "
-        f"rest "
+        f"{report.weight_bytes_quantized / 1e6:,.1f} MB of weights in {quantized.data_type}; of "
+        f"the rest "
         if quantized
         else ""
     )
     if compute == "float32":
         return f"{integers}all in float32"
     return (
-        f"{integers}{proof.weight_bytes_reduced / proof.weight_bytes:.1%} of the weights' bytes "
-        f"and {proof.layers_reduced} of {proof.layers} layers in {compute}"
+        f"{integers}{report.weight_bytes_reduced / report.weight_bytes:.1%} of the weights' bytes "
+        f"and {report.layers_reduced} of {report.layers} layers in {compute}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Prove the precision of a network as TensorRT parsed it: weights and layers by type."""
+"""Report the precision of a network as TensorRT parsed it: weights and layers by type."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from dsunet_export.errors import ExportError
 from dsunet_export.names import PREPROCESS, is_in
 from dsunet_export.tensorrt.network import layers_of
-from dsunet_runtime.manifest import Precision, PrecisionProof, Quantization
+from dsunet_runtime.manifest import Precision, PrecisionReport, Quantization
 
 REQUIRED_FRACTION = 0.95
 """Fraction of the weight bytes and of the matmuls and convolutions that must have the reduced type;
@@ -41,7 +41,7 @@ class _StoredWeights(NamedTuple):
     """Bytes, as stored."""
 
 
-def prove_precision(trt: Any, network: Any, precision: Precision) -> PrecisionProof:
+def report_precision(trt: Any, network: Any, precision: Precision) -> PrecisionReport:
     """Count the weights and layers of the reduced type, among those in floating point.
 
     Weights that are cast before use count as the type after the cast; resampling weights, which
@@ -56,7 +56,7 @@ def prove_precision(trt: Any, network: Any, precision: Precision) -> PrecisionPr
     layers = layers_of(network)
     computed = [types for layer in layers if (types := _computed_floats(layer))]
     weights = list(_weights(trt, layers))
-    proof = PrecisionProof(
+    report = PrecisionReport(
         layers=len(computed),
         layers_reduced=sum(types == {reduced} for types in computed),
         weight_bytes=sum(w.size for w in weights),
@@ -64,31 +64,31 @@ def prove_precision(trt: Any, network: Any, precision: Precision) -> PrecisionPr
         weight_bytes_quantized=_quantized_bytes(layers),
     )
     if precision.quantized:
-        _check_quantized(precision.quantized, proof)
+        _check_quantized(precision.quantized, report)
     if reduced:
-        _check_weights(weights, reduced, precision, proof)
+        _check_weights(weights, reduced, precision, report)
         _check_matmuls(layers, reduced, precision)
-    return proof
+    return report
 
 
-def _check_quantized(quantized: Quantization, proof: PrecisionProof) -> None:
-    if proof.weight_bytes_quantized < REQUIRED_FRACTION * quantized.weights:
+def _check_quantized(quantized: Quantization, report: PrecisionReport) -> None:
+    if report.weight_bytes_quantized < REQUIRED_FRACTION * quantized.weights:
         raise ExportError(
-            f"TensorRT reads {proof.weight_bytes_quantized / 1e6:,.2f} MB of weights in "
+            f"TensorRT reads {report.weight_bytes_quantized / 1e6:,.2f} MB of weights in "
             f"{quantized.data_type} instead of {quantized.weights / 1e6:,.2f} MB: export the graph "
             f"again"
         )
 
 
 def _check_weights(
-    weights: list[_StoredWeights], reduced: str, precision: Precision, proof: PrecisionProof
+    weights: list[_StoredWeights], reduced: str, precision: Precision, report: PrecisionReport
 ) -> None:
-    if proof.weight_bytes_reduced >= REQUIRED_FRACTION * proof.weight_bytes:
+    if report.weight_bytes_reduced >= REQUIRED_FRACTION * report.weight_bytes:
         return
     others = sorted((w for w in weights if w.type != reduced), key=lambda w: w.size, reverse=True)
     largest = ", ".join(f"{w.layer} ({w.size / 1e6:,.2f} MB)" for w in others[:3])
     raise ExportError(
-        f"only {proof.weight_bytes_reduced / proof.weight_bytes:.1%} of the weights are "
+        f"only {report.weight_bytes_reduced / report.weight_bytes:.1%} of the weights are "
         f"{precision.compute} as TensorRT reads them, {REQUIRED_FRACTION:.0%} are required; the "
         f"largest others: {largest}: export the graph again with fewer --keep-fp32 patterns"
     )

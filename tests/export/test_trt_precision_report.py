@@ -1,6 +1,6 @@
-"""The precision of a network, proven on graphs that pretend to one.
+"""The precision of a network, reported of graphs that pretend to one.
 
-What is proven of honest graphs is in test_trt.py.
+What is reported of honest graphs is in test_trt.py.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from onnx import TensorProto, helper
 
 from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.network import parse_graph
-from dsunet_export.tensorrt.proof import prove_precision
+from dsunet_export.tensorrt.precision_report import report_precision
 from dsunet_runtime import read_manifest
 from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.flavor import Flavor, typed_network
-from dsunet_runtime.manifest import KeptInFloat32, Precision, PrecisionProof
+from dsunet_runtime.manifest import KeptInFloat32, Precision, PrecisionReport
 from tests.export.engines import WEIGHTS, edited, graph, trt
 from tests.export.helpers import one_line
 
@@ -34,14 +34,14 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return graph(tmp_path_factory.mktemp("honest") / "honest.onnx")
 
 
-def proof(path: Path) -> PrecisionProof:
+def report(path: Path) -> PrecisionReport:
     """Of the graph as TensorRT reads it, which builds nothing."""
     trt = Flavor.RTX.load()
     logger = log_of(trt)
     builder = trt.Builder(logger)
     network = typed_network(trt, builder)
     parser = parse_graph(trt, network, logger, path, path)
-    found = prove_precision(trt, network, read_manifest(path).precision)
+    found = report_precision(trt, network, read_manifest(path).precision)
     del parser  # not before: it holds the weights
     return found
 
@@ -78,7 +78,7 @@ def test_weights_that_are_cast_to_float32(honest: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ExportError, match=r"only 0\.0% of the weights are float16 as TensorRT reads"
     ):
-        proof(planted)
+        report(planted)
 
 
 def test_some_weights_that_are_cast_to_float32(honest: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_some_weights_that_are_cast_to_float32(honest: Path, tmp_path: Path) -> 
     with pytest.raises(
         ExportError, match=rf"only {share:.1%} .*: head\.weight \(0\.01 MB\): export"
     ):
-        proof(planted)
+        report(planted)
 
 
 def test_casts_that_are_not_seen_beside_the_weights(honest: Path, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_casts_that_are_not_seen_beside_the_weights(honest: Path, tmp_path: Path
         r"only 0 of 2 convolutions and .* float16 .* first others: stem/Conv, head/MatMul: export"
     )
     with pytest.raises(ExportError, match=match):
-        proof(planted)
+        report(planted)
 
 
 def test_products_that_were_kept_in_float32(honest: Path, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_products_that_were_kept_in_float32(honest: Path, tmp_path: Path) -> Non
         lambda graph: widen(graph, "head/MatMul", behind="Identity"),
         Precision("float16", kept),
     )
-    found = proof(planted)
+    found = report(planted)
     assert (found.layers, found.layers_reduced) == (4, 3)
 
 
@@ -126,7 +126,7 @@ def test_weights_that_are_cast_to_float16(tmp_path: Path) -> None:
             weight.CopyFrom(wide)
 
     planted = edited(graph(tmp_path / "honest.onnx"), tmp_path / "x.onnx", narrow)
-    found = proof(planted)
+    found = report(planted)
     assert found.weight_bytes == found.weight_bytes_reduced == 4 * WEIGHTS
     assert (found.layers, found.layers_reduced) == (4, 4)
 
