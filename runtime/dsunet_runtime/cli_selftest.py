@@ -43,7 +43,7 @@ def selftest(
         typer.Option("--json", help="Print the comparisons as JSON.", rich_help_panel="Output"),
     ] = False,
 ) -> None:
-    """Check that an artifact computes on this machine what it was exported to.
+    """Check that an artifact computes here what it should.
 
     The artifact contains what the network computes in PyTorch, in float32, for a few pictures that
     every machine draws alike, and how far its precision may be from that.  They are computed at the

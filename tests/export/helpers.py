@@ -101,6 +101,12 @@ def graph_of(artifact: Path) -> ir.Model:
     return model
 
 
+def save_changed(model: ir.Model, source: Path, path: Path) -> Path:
+    """Write a graph that was loaded from an artifact and changed, with the manifest of that."""
+    model.metadata_props.clear()
+    return artifacts.write(path, ir.to_proto(model), read_manifest(source))
+
+
 def weights_beside(source: Path, path: Path) -> Path:
     """An artifact with its weights in a second file, as the onnx package writes it."""
     data = weights_file(path)

@@ -15,7 +15,6 @@ import onnx_ir.passes.common as passes
 import pytest
 from numpy.typing import NDArray
 
-import dsunet_export.precision.conversion as conversion
 import dsunet_runtime
 from dsunet_export import artifact
 from dsunet_export.artifact import append_manifest
@@ -210,14 +209,14 @@ class TestRefusals:
         self, frames: Path, output: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A planted fault: the last convolution's weights lose their sign."""
-        save = conversion.save
+        save = artifact.save
 
         def wrong(model: ir.Model, path: Path) -> None:
             weight = model.graph.initializers["heads.2.weight"]
             weight.const_value = ir.tensor(np.abs(weight.const_value.numpy()))
             save(model, path)
 
-        monkeypatch.setattr(conversion, "save", wrong)
+        monkeypatch.setattr(artifact, "save", wrong)
         with pytest.raises(
             VerificationError, match=r"logits differs by .*IoU at 0\.5 0\.\d+ .*--keep-fp32"
         ):

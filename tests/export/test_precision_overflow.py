@@ -23,7 +23,7 @@ from dsunet_export.probes import GraphInputs, Probe, make_probes
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm
 from tests.export.graphs import graph
-from tests.export.helpers import convert
+from tests.export.helpers import convert, save_changed
 
 NANO = DSUNetConfig.preset("nano")
 
@@ -150,9 +150,7 @@ def loud(frames: Path, tmp_path: Path) -> Path:
     for name, factor in (("0.0.weight", 2**22), ("0.0.bias", 2**22), ("1.0.weight", 2**-22)):
         value = model.graph.initializers[f"{branch}.{name}"]
         value.const_value = ir.tensor(value.const_value.numpy() * np.float32(factor))
-    path = tmp_path / "loud.onnx"
-    ir.save(model, path)
-    return path
+    return save_changed(model, frames, tmp_path / "loud.onnx")
 
 
 class TestOverflow:

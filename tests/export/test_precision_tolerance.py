@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-import dsunet_export.precision.conversion as conversion
+from dsunet_export import artifact
 from dsunet_export.errors import VerificationError
 from dsunet_export.precision.verification import compute_iou
-from tests.export.helpers import ROUNDED, convert
+from tests.export.helpers import ROUNDED, convert, save_changed
 
 
 class TestTolerance:
@@ -24,9 +24,7 @@ class TestTolerance:
         model = ir.load(frames)
         bias = model.graph.initializers["heads.2.bias"]
         bias.const_value = ir.tensor(bias.const_value.numpy() + np.float32(1.8))
-        path = tmp_path / "shifted.onnx"
-        ir.save(model, path)
-        return path
+        return save_changed(model, frames, tmp_path / "shifted.onnx")
 
     @pytest.mark.parametrize(("random", "logits", "mask"), [(True, 0.2, 12.75), (False, 0.1, 2.55)])
     def test_of_each_image(
@@ -50,14 +48,14 @@ class TestTolerance:
         self, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """All logits are off by 0.11, which is 0.18 and 0.15 of their standard deviation."""
-        save = conversion.save
+        save = artifact.save
 
         def wrong(model: ir.Model, path: Path) -> None:
             bias = model.graph.initializers["heads.2.bias"]
             bias.const_value = ir.tensor(bias.const_value.numpy() + np.float16(0.11))
             save(model, path)
 
-        monkeypatch.setattr(conversion, "save", wrong)
+        monkeypatch.setattr(artifact, "save", wrong)
         convert(frames, tmp_path / "random.onnx")
         with pytest.raises(
             VerificationError, match=r"on photograph .*0\.1 for the mean\).*--keep-fp32.*bf16"

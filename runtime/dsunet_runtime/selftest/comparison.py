@@ -125,17 +125,20 @@ def cases_taken(segmenter: Segmenter) -> list[tuple[list[SelfTestCase], list[Pre
 def _compare(
     segmenter: Segmenter, cases: Sequence[SelfTestCase], prepared: Sequence[Prepared], batch: int
 ) -> Iterator[Comparison]:
-    """Compare a batch, which holds the pictures again and again."""
-    outputs = segmenter.infer([*islice(cycle(prepared), batch)])
-    for place, (case, output) in enumerate(zip(cycle(cases), outputs, strict=False)):
-        found = coarse_output(segmenter.manifest.input_form, output)
-        yield Comparison(
-            case,
-            batch,
-            place,
-            blocks=float(np.abs(found.blocks - case.blocks).mean()),
-            points=float(np.abs(found.points - case.points).mean()),
-        )
+    """Compare full batches with every picture in at least one; the last holds the first again."""
+    pairs = cycle(zip(cases, prepared, strict=True))
+    for _ in range(-(-len(cases) // batch)):
+        members = [*islice(pairs, batch)]
+        outputs = segmenter.infer([ready for _, ready in members])
+        for place, ((case, _), output) in enumerate(zip(members, outputs, strict=True)):
+            found = coarse_output(segmenter.manifest.input_form, output)
+            yield Comparison(
+                case,
+                batch,
+                place,
+                blocks=float(np.abs(found.blocks - case.blocks).mean()),
+                points=float(np.abs(found.points - case.points).mean()),
+            )
 
 
 def coarse_output(form: InputForm, output: Tensors) -> Coarse:

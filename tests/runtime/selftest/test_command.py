@@ -40,16 +40,17 @@ def test_what_is_wrong(tested: Path) -> None:
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"dsunet-run: {tested}: this machine does not compute what")
-    assert "1 of 6 comparisons" in line
-    assert "batch 2, place 1, picture 1 of 60×40" in line
+    assert "2 of 7 comparisons" in line
+    assert "batch 1, place 0, picture 1 of 60×40" in line
 
 
 def test_json(tested: Path) -> None:
     result = run(make_wrong(tested), "--json", "--provider", "cpu")
     assert result.exit_code == 1
     document = json.loads(result.stdout)
-    assert [one["passed"] for one in document["comparisons"]] == [True] * 3 + [False] + [True] * 2
-    assert document["comparisons"][3]["points"] > 1
+    passed = [one["passed"] for one in document["comparisons"]]
+    assert passed == [True, False, True, True, False, True, True]
+    assert document["comparisons"][1]["points"] > 1
 
 
 def test_refusals(tmp_path: Path) -> None:
