@@ -19,8 +19,9 @@ from tests.export.helpers import NANO, export, graph_of, weights_beside
 from tests.made_once import made_once
 from tests.pages.commands import copy_results
 from tests.threads import one_thread
+from tests.trace_once import trace_once
 
-__all__ = ["one_thread"]
+__all__ = ["one_thread", "trace_once"]
 
 
 def exported_frames(factory: pytest.TempPathFactory) -> Path:

@@ -15,6 +15,9 @@ from dsunet import DSUNet, save_model
 from dsunet.cli import app
 from dsunet_export.cli import app as export_app
 from tests.model.weights import public_state
+from tests.trace_once import trace_once
+
+__all__ = ["trace_once"]
 
 ASSETS = Path(__file__).parents[2] / "assets"
 

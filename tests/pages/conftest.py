@@ -10,6 +10,9 @@ import torch
 from dsunet import DSUNetConfig, random_model
 from dsunet.public_layout import public_key
 from tests.pages.commands import ROOT
+from tests.trace_once import trace_once
+
+__all__ = ["trace_once"]
 
 
 @pytest.fixture
