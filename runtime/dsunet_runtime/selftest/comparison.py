@@ -58,8 +58,8 @@ class Comparison:
         return self.excess <= 1
 
 
-def run_selftest(segmenter: Segmenter) -> list[Comparison]:
-    """Compute the pictures of a segmenter's manifest at every batch of `batches`.
+def run_selftest(segmenter: Segmenter, at: Sequence[int] | None = None) -> list[Comparison]:
+    """Compute the pictures of a segmenter's manifest at some batches; by default, `batches`.
 
     Raises ArtifactError if the manifest has no pictures that the artifact takes, and BackendError
     if the computation fails.
@@ -76,7 +76,7 @@ def run_selftest(segmenter: Segmenter) -> list[Comparison]:
         )
     return [
         comparison
-        for batch in batches(segmenter.manifest)
+        for batch in at or batches(segmenter.manifest)
         for cases, prepared in groups
         for comparison in _compare(segmenter, cases, prepared, batch)
     ]
