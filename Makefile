@@ -38,6 +38,7 @@ check: $(INSTALLED)  ## check format, lint and types, and build the site of the 
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # The quick ones come first.  Those of `large`, at the end, take most of the time and 12 GB of memory.
+# demonstration.py needs photographs: see docs/DEMONSTRATION.md.
 bench: $(INSTALLED)  ## measure everything on this CPU, about two hours, and write benchmarks/
 	$(BIN)/python benchmarks/runner_overhead.py --preset nano
 	$(BIN)/python benchmarks/runner_overhead.py --preset tiny --rounds 30 --calls 200
@@ -47,7 +48,6 @@ bench: $(INSTALLED)  ## measure everything on this CPU, about two hours, and wri
 	$(BIN)/python benchmarks/latency.py --preset nano
 	$(BIN)/python benchmarks/latency.py --preset tiny
 	$(BIN)/python benchmarks/evaluation.py --pairs 200
-	$(BIN)/python benchmarks/demonstration.py
 	$(BIN)/python benchmarks/training.py --preset tiny --steps 2
 	$(BIN)/python benchmarks/engine_build.py --preset large
 	$(BIN)/python benchmarks/export_cost.py --preset large --rounds 3

@@ -1,9 +1,10 @@
 """Accuracy of the demonstration checkpoint: tables and figures of docs/DEMONSTRATION.md.
 
-Held-out synthetic scenes (of another seed than the training's) are evaluated with PyTorch and with
-an artifact of each precision, all together and by kind.  8-bit artifacts are calibrated on scenes
-of a third seed.  The figures show scenes at equal intervals in the order of their S-measure, worst
-first, and photographs of scikit-image, none of them selected by the result.
+Held-out drawn scenes (of another seed than the training's) and held-out composites are evaluated
+with PyTorch and with an artifact of each precision, and again with the maps of an encoder replaced.
+The masks of each artifact are compared with those of the float32 one, also on photographs.  The
+figures show scenes at equal intervals in the order of their S-measure, worst first, and
+photographs of scikit-image, none of them selected by the result.
 """
 
 from __future__ import annotations
@@ -13,147 +14,201 @@ import dataclasses
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skimage.data
+import onnx_ir as ir
 from common import write
+from demonstration_sheets import draw_photographs, draw_scenes, photographs
+from numpy.typing import NDArray
 
 from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
 from dsunet.data.layouts import Split, locate
 from dsunet.data.pairs import find_pairs
 from dsunet.evaluation.evaluate import evaluate_models
-from dsunet.evaluation.metrics import summarize
+from dsunet.evaluation.metrics import score_image, summarize
 from dsunet.evaluation.predictors import TorchPredictor, open_predictor
 from dsunet.evaluation.reliance import Encoder, Replacement, s_measure_without
-from dsunet.evaluation.results import Result
-from dsunet.evaluation.scorer import ScoredMask, Scorer
+from dsunet.evaluation.results import DatasetResults, Result
+from dsunet.evaluation.scorer import Scorer
 from dsunet.evaluation.table import draw
 from dsunet.evaluation.testsets import TestSet
 from dsunet.scenes import Kind, write_scenes
-from dsunet.sheet import draw_sheet
+from dsunet_export.artifact import write_artifact
+from dsunet_export.comparison.measures import compare_masks
+from dsunet_export.graph_file import load_graph
 from dsunet_export.onnx import export_onnx
 from dsunet_export.options import ExportOptions, ExportPrecision, WeightsOrigin
+from dsunet_export.precision.emulate_rounding import emulate_rounding
+from dsunet_runtime import read_manifest
 from dsunet_runtime.images import as_rgb
-from dsunet_runtime.output_files import overlay
 
-ROOT = Path(__file__).parent.parent
 SCENES, SEED = 200, 2
-CALIBRATION, CALIBRATION_SEED = 64, 7
-PHOTOGRAPHS = (
-    "astronaut.png",
-    "chelsea.png",
-    "coffee.png",
-    "rocket.jpg",
-    "camera.png",
-    "coins.png",
-)
-TILE = 224
-ROWS = 10
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    checkpoint = demonstration_checkpoint()
+    arguments = parse_arguments()
+    checkpoint = arguments.checkpoint
     with tempfile.TemporaryDirectory() as name, Scorer() as scorer:
         folder = Path(name)
-        write_scenes(folder / "scenes", SCENES, SEED)
-        write_scenes(folder / "calibration", CALIBRATION, CALIBRATION_SEED)
-        artifacts = [
-            export(checkpoint, folder, precision)
-            for precision in ExportPrecision
-            if precision is not ExportPrecision.BF16  # not supported by CPUs
-        ]
-        (evaluation,) = evaluate_models(
-            [checkpoint, *artifacts],
-            [TestSet.of_dataset("held-out scenes", folder / "scenes")],
+        write_scenes(folder / "drawn", SCENES, SEED)
+        datasets = {"drawn": folder / "drawn", "composites": arguments.composites}
+        artifacts = make_artifacts(checkpoint, folder, arguments.calibration)
+        evaluations = evaluate_models(
+            [checkpoint, *artifacts.values()],
+            [TestSet.of_dataset(name, dataset) for name, dataset in datasets.items()],
             open_predictor,
             scorer,
             folder / "masks",
             sys.stderr,
         )
-        kinds = camouflaged(folder / "scenes")
-        without = reliance(checkpoint, folder / "scenes")
-        draw_scenes(evaluation.results[0].scored)
-    draw_photographs(checkpoint)
-    print(draw([evaluation]))
-    write(
-        "demonstration",
-        {
+        print(draw(evaluations))
+        draw_scenes([one for e in evaluations for one in e.results[0].scored])
+        document = {
             "checkpoint_sha256": checkpoint_sha256(checkpoint),
-            "scenes": SCENES,
             "seed": SEED,
-            "calibration": CALIBRATION,
-            "s_measure_without": without,
-            "results": {
-                result.model: scores_by_kind(result, kinds) for result in evaluation.results
+            "images": {e.name: len(e.results[0].scored) for e in evaluations},
+            "calibration": len([*arguments.calibration.iterdir()]),
+            "s_measure_without": {
+                name: reliance(checkpoint, dataset) for name, dataset in datasets.items()
             },
-        },
+            "results": {e.name: scores_of(e, kinds_of(datasets[e.name])) for e in evaluations},
+            "against_float32": {e.name: losses_of(e) for e in evaluations},
+            "photographs": losses_on_photographs(artifacts),
+        }
+    with TorchPredictor(load_model(checkpoint)) as predictor:
+        draw_photographs(predictor, arguments.scored[:1])
+        if arguments.scored:
+            document["scored"] = score_photograph(predictor, *arguments.scored)
+    write("demonstration", document)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--checkpoint", type=Path, default=demonstration_checkpoint())
+    parser.add_argument(
+        "--composites", type=Path, required=True, help="dataset of held-out composites"
+    )
+    parser.add_argument(
+        "--calibration", type=Path, required=True, help="folder of images for 8-bit artifacts"
+    )
+    parser.add_argument(
+        "--scored",
+        type=Path,
+        nargs=2,
+        default=[],
+        metavar=("IMAGE", "MASK"),
+        help="photograph that is scored, and of which only the mask is drawn",
+    )
+    return parser.parse_args()
 
 
-def export(checkpoint: Path, folder: Path, precision: ExportPrecision) -> Path:
-    output = folder / f"nano_{precision}.onnx"
+def make_artifacts(checkpoint: Path, folder: Path, calibration: Path) -> dict[str, Path]:
+    """Artifacts by precision; `engine` is float16 with the rounding of every tensor emulated."""
     origin = WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
-    images = folder / "calibration" / "Image" if precision.is_quantized else None
-    options = ExportOptions(precision=precision, images=images)
-    export_onnx(load_model(checkpoint), origin, output, options, lambda step, seconds: None)
+    artifacts = {}
+    for precision in ExportPrecision:
+        if precision is ExportPrecision.BF16:  # not supported by CPUs
+            continue
+        output = artifacts[precision.value] = folder / f"nano_{precision}.onnx"
+        images = calibration if precision.is_quantized else None
+        options = ExportOptions(precision=precision, images=images)
+        export_onnx(load_model(checkpoint), origin, output, options, lambda step, seconds: None)
+    artifacts["engine"] = round_like_engine(artifacts["fp16"], folder / "engine")
+    return artifacts
+
+
+def round_like_engine(float16: Path, folder: Path) -> Path:
+    folder.mkdir()  # an artifact's folder, until it is published, has nothing else
+    output = folder / "nano_engine.onnx"
+    manifest = read_manifest(float16)
+    model = load_graph(float16, manifest)
+    emulate_rounding(model, ir.DataType.FLOAT16)
+    write_artifact(model, output, manifest)
     return output
 
 
-def reliance(checkpoint: Path, scenes: Path) -> dict[str, float]:
+def reliance(checkpoint: Path, dataset: Path) -> dict[str, float]:
     """The S-measure with the maps of an encoder replaced, by encoder and replacement."""
-    model, pairs = load_model(checkpoint), find_pairs(*locate(scenes, Split.TEST)).pairs
+    model, pairs = load_model(checkpoint), find_pairs(*locate(dataset, Split.TEST)).pairs
     found = {
         f"{encoder}: {replacement}": s_measure_without(model, pairs, encoder, replacement)
         for encoder in Encoder
         for replacement in Replacement
     }
     for name, value in found.items():
-        print(f"S-measure with maps replaced, {name}: {value:.4f}")
+        print(f"{dataset.name}: S-measure with maps replaced, {name}: {value:.4f}")
     return found
 
 
-def camouflaged(scenes: Path) -> set[str]:
-    """File stems of the camouflaged scenes."""
-    kinds = json.loads((scenes / "scenes.json").read_text())["kinds"]
-    return {stem for stem, kind in kinds.items() if kind == Kind.CAMOUFLAGED}
+def kinds_of(dataset: Path) -> dict[str, Kind]:
+    """The kind of each scene, by stem."""
+    kinds = json.loads((dataset / "scenes.json").read_text())["kinds"]
+    return {stem: Kind(kind) for stem, kind in kinds.items()}
 
 
-def scores_by_kind(result: Result, hidden: set[str]) -> dict[str, Any]:
-    parts = {
-        "all": [one.scores for one in result.scored],
-        "salient": [one.scores for one in result.scored if one.case.stem not in hidden],
-        "camouflaged": [one.scores for one in result.scored if one.case.stem in hidden],
-    }
+def scores_of(evaluation: DatasetResults, kinds: dict[str, Kind]) -> dict[str, Any]:
+    """Mean scores by model and by kind of scene, and over all."""
+    return {result.model: scores_by_kind(result, kinds) for result in evaluation.results}
+
+
+def scores_by_kind(result: Result, kinds: dict[str, Kind]) -> dict[str, Any]:
+    parts = {"all": [one.scores for one in result.scored]}
+    for one in result.scored:
+        parts.setdefault(kinds[one.case.stem].value, []).append(one.scores)
     return {kind: dataclasses.asdict(summarize(scores)) for kind, scores in parts.items()}
 
 
-def draw_scenes(scored: Sequence[ScoredMask]) -> None:
-    """Draw image, ground truth and mask of scenes, from the worst to the best."""
-    ranked = sorted(scored, key=lambda one: one.scores.s_measure)
-    shown = [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, 2 * ROWS)]
-    paths = [(one.case.image, one.case.ground_truth, one.case.prediction) for one in shown]
-    rows = [[as_rgb(path) for path in triple if path] for triple in paths]
-    draw_sheet(
-        [first + second for first, second in zip(rows[:ROWS], rows[ROWS:], strict=True)], TILE
-    ).save(ROOT / "docs/demonstration_scenes.jpg", quality=85)
+def losses_of(evaluation: DatasetResults) -> dict[str, Any]:
+    """How far the saved masks of each artifact are from those of the float32 one, by model."""
+    _, float32, *others = evaluation.results
+    first = [one.case.prediction for one in float32.scored]
+    return {
+        result.model: loss(
+            (one.case.stem, as_mask(a), as_mask(one.case.prediction))
+            for a, one in zip(first, result.scored, strict=True)
+        )
+        for result in others
+    }
 
 
-def draw_photographs(checkpoint: Path) -> None:
-    """Draw photograph, mask and overlay."""
-    with TorchPredictor(load_model(checkpoint)) as predictor:
-        rows = []
-        for name in PHOTOGRAPHS:
-            rgb = as_rgb(Path(skimage.data.__file__).parent / name)
-            mask = predictor(rgb)
-            rows.append([rgb, mask, np.asarray(overlay(rgb, mask))])
-    half = len(rows) // 2
-    draw_sheet([a + b for a, b in zip(rows[:half], rows[half:], strict=True)], TILE).save(
-        ROOT / "docs/demonstration_photographs.jpg", quality=85
-    )
+def losses_on_photographs(artifacts: dict[str, Path]) -> dict[str, Any]:
+    """The same on the photographs of scikit-image, by precision."""
+    masks = {}
+    for name, path in artifacts.items():
+        with open_predictor(path) as predictor:
+            masks[name] = [predictor(rgb) for rgb in photographs().values()]
+    return {
+        name: loss(zip(photographs(), masks["fp32"], found, strict=True))
+        for name, found in masks.items()
+        if name != "fp32"
+    }
+
+
+def loss(pairs: Iterable[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]) -> dict[str, Any]:
+    """Mean difference of masks in levels of 0 to 255, the worst image, and IoUs at 0.5."""
+    found = {name: compare_masks(a, b) for name, a, b in pairs}
+    worst = max(found, key=lambda name: found[name].mean)
+    return {
+        "mean": float(np.mean([one.mean for one in found.values()])),
+        "worst": found[worst].mean,
+        "worst_image": worst,
+        "lowest_iou": min(one.iou for one in found.values()),
+    }
+
+
+def as_mask(path: Path) -> NDArray[np.uint8]:
+    return as_rgb(path)[:, :, 0]
+
+
+def score_photograph(predictor: TorchPredictor, image: Path, mask: Path) -> dict[str, Any]:
+    scores = summarize([score_image(predictor(as_rgb(image)), as_mask(mask))])
+    print(f"{image.name}: S-measure {scores.s_measure:.4f}, MAE {scores.mae:.4f}")
+    return {"image": image.name, **dataclasses.asdict(scores)}
 
 
 if __name__ == "__main__":
