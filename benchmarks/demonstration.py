@@ -25,6 +25,7 @@ from demonstration_sheets import draw_photographs, draw_scenes, photographs
 from numpy.typing import NDArray
 
 from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
+from dsunet.data.files import read_mask, read_prediction
 from dsunet.data.layouts import Split, locate
 from dsunet.data.pairs import find_pairs
 from dsunet.evaluation.evaluate import evaluate_models
@@ -169,7 +170,7 @@ def losses_of(evaluation: DatasetResults) -> dict[str, Any]:
     first = [one.case.prediction for one in float32.scored]
     return {
         result.model: loss(
-            (one.case.stem, as_mask(a), as_mask(one.case.prediction))
+            (one.case.stem, read_prediction(a), read_prediction(one.case.prediction))
             for a, one in zip(first, result.scored, strict=True)
         )
         for result in others
@@ -201,12 +202,8 @@ def loss(pairs: Iterable[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]) -> d
     }
 
 
-def as_mask(path: Path) -> NDArray[np.uint8]:
-    return as_rgb(path)[:, :, 0]
-
-
 def score_photograph(predictor: TorchPredictor, image: Path, mask: Path) -> dict[str, Any]:
-    scores = summarize([score_image(predictor(as_rgb(image)), as_mask(mask))])
+    scores = summarize([score_image(predictor(as_rgb(image)), read_mask(mask))])
     print(f"{image.name}: S-measure {scores.s_measure:.4f}, MAE {scores.mae:.4f}")
     return {"image": image.name, **dataclasses.asdict(scores)}
 

@@ -100,14 +100,18 @@ def export_onnx(
         precision, float32_logits = Precision(), list[NDArray[np.float32]]()
         if options.precision.is_quantized:
             if cases:  # before minutes of calibration
-                some = cases[: len(probes)]
-                prepared = (inputs.prepare(case.probe) for case in some)
+                prepared = map(inputs.prepare, probes)
                 outputs = compute_logits(graph, prepared, folder)
-                verify_before(some, [output["logits"][0, 0] for output in outputs])
+                float32_logits = [output["logits"][0, 0] for output in outputs]
+                verify_before(cases[: len(probes)], float32_logits)
             quantization = QuantizationOptions(
-                options.precision, options.keep_fp32, images, only_computed=probes
+                options.precision,
+                options.keep_fp32,
+                images,
+                only_computed=() if cases else probes,
             )
-            graph, precision, float32_logits = quantize(graph, quantization, inputs, folder)
+            graph, precision, found = quantize(graph, quantization, inputs, folder)
+            float32_logits += found
             watch.step("calibrate and quantise")
         elif options.precision is not ExportPrecision.FP32:
             reduction = PrecisionOptions(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dsunet_runtime.artifact_options import Artifact, ChosenProvider, check_provider_applies
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.cli_bench import BENCH_EXAMPLES, bench
 from dsunet_runtime.cli_selftest import SELFTEST_EXAMPLES, selftest
 from dsunet_runtime.command import complain, examples, make_app
 from dsunet_runtime.command_options import integer
 from dsunet_runtime.errors import RuntimeFault
-from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.predict_options import Images, Masks, Overlay, mask_destination
-from dsunet_runtime.provider import Provider
 
 PROGRAM = "dsunet-run"
 
@@ -31,13 +29,7 @@ app = make_app(PROGRAM, "Run exported DSU-Net artifacts and measure their speed.
     )
 )
 def predict(
-    artifact: Annotated[
-        Path,
-        typer.Argument(
-            metavar="ARTIFACT",
-            help="ONNX file or TensorRT engine (.engine, .plan) written by dsunet-export.",
-        ),
-    ],
+    artifact: Artifact,
     images: Images,
     output: Masks,
     overlay: Overlay = False,
@@ -51,13 +43,7 @@ def predict(
             rich_help_panel="Inference",
         ),
     ] = None,
-    provider: Annotated[
-        Provider | None,
-        typer.Option(
-            help="Execution provider of ONNX Runtime; not for engines.  [default: cpu]",
-            rich_help_panel="Inference",
-        ),
-    ] = None,
+    provider: ChosenProvider = None,
 ) -> None:
     """Predict masks for images and write them as PNG files.
 
@@ -65,10 +51,7 @@ def predict(
     overwritten.  If an image fails, the error is printed, the remaining images are processed, and
     the exit code is 1.
     """
-    if provider is not None and is_engine(artifact):
-        raise typer.BadParameter(
-            f"--provider applies to ONNX files only, and {artifact} is an engine"
-        )
+    check_provider_applies(provider, artifact)
     folder, name = mask_destination(output, images)
 
     import dsunet_runtime

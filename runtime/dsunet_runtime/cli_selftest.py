@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from math import isfinite
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dsunet_runtime.artifact_options import Artifact, ChosenProvider, check_provider_applies
 from dsunet_runtime.command import examples
+from dsunet_runtime.command_options import OUTPUT
 from dsunet_runtime.errors import SelfTestError
-from dsunet_runtime.file_kinds import is_engine
-from dsunet_runtime.provider import Provider
 
 if TYPE_CHECKING:
     from dsunet_runtime.selftest.comparison import Comparison
@@ -24,23 +23,11 @@ SELFTEST_EXAMPLES = examples(
 
 
 def selftest(
-    artifact: Annotated[
-        Path,
-        typer.Argument(
-            metavar="ARTIFACT",
-            help="ONNX file or TensorRT engine (.engine, .plan) written by dsunet-export.",
-        ),
-    ],
-    provider: Annotated[
-        Provider | None,
-        typer.Option(
-            help="Execution provider of ONNX Runtime; not for engines.  [default: cpu]",
-            rich_help_panel="Inference",
-        ),
-    ] = None,
+    artifact: Artifact,
+    provider: ChosenProvider = None,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print the comparisons as JSON.", rich_help_panel="Output"),
+        typer.Option("--json", help="Print the comparisons as JSON.", rich_help_panel=OUTPUT),
     ] = False,
 ) -> None:
     """Check that an artifact computes here what it should.
@@ -51,14 +38,12 @@ def selftest(
 
     The exit code is 1 if an output is outside the tolerance.
     """
-    if provider is not None and is_engine(artifact):
-        raise typer.BadParameter(
-            f"--provider applies to ONNX files only, and {artifact} is an engine"
-        )
+    check_provider_applies(provider, artifact)
     import dsunet_runtime
     from dsunet_runtime.selftest.comparison import check, run_selftest
 
-    with dsunet_runtime.load(artifact, provider=provider) as segmenter:
+    # Not by `load` too, which would raise before anything is printed.
+    with dsunet_runtime.load(artifact, provider=provider, selftest="never") as segmenter:
         found = run_selftest(segmenter)
     if as_json:
         import json

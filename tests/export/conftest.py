@@ -67,7 +67,7 @@ def traced(frames: Path) -> ir.Model:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, traced: ir.Model) -> ir.Model:
-    """Exports of nano take the graph that was traced before."""
+    """Exports take the graph of nano, also of other weights, and with what a test changes in it."""
     monkeypatch.setattr(dsunet_export.onnx, "trace_model", lambda model, options: traced)
     return traced
 

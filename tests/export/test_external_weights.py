@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -17,7 +16,7 @@ from tests.export.helpers import NANO, command, export, one_line
 
 
 @pytest.fixture
-def pair(tmp_path: Path, quick: ir.Model, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     monkeypatch.setattr(artifact, "SINGLE_FILE_LIMIT", 1_000_000)
     result = export(*NANO, "-o", tmp_path / "pair" / "nano.onnx")
     assert result.exit_code == 0, result.output

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import onnx_ir as ir
 import pytest
 
 from dsunet_export import artifact
@@ -47,7 +46,7 @@ def kill_when_something_appears(folder: Path, *arguments: object) -> list[Path]:
     return list(folder.iterdir())
 
 
-def test_a_killed_export_is_cleared_by_the_next(tmp_path: Path, quick: ir.Model) -> None:
+def test_a_killed_export_is_cleared_by_the_next(tmp_path: Path) -> None:
     output = tmp_path / "nano.onnx"
     (leftover,) = kill_when_something_appears(tmp_path, *EXPORT, "-o", output)
     assert leftover.name.startswith(".dsunet-")

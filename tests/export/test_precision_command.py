@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -30,7 +29,7 @@ class TestCommand:
         folder.mkdir()
         return folder
 
-    def test_float16(self, quick: ir.Model, tmp_path: Path) -> None:
+    def test_float16(self, tmp_path: Path) -> None:
         patterns = tmp_path / "patterns.txt"
         patterns.write_text("# the finest attention\nsff.2*\n\n  rfb.0/*  # and this\n")
         path = tmp_path / "x.onnx"
@@ -57,9 +56,7 @@ class TestCommand:
         )
         assert inspected["precision"].strip() == "float16"
 
-    def test_images(
-        self, quick: ir.Model, tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_images(self, tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Overflow is looked for on all, and the first few are compared on."""
         monkeypatch.setattr(dsunet_export.onnx, "IMAGES_COMPARED", 1)
         stripes = np.zeros((64, 64, 3), np.uint8)

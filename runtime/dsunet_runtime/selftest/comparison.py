@@ -68,7 +68,7 @@ def run_selftest(segmenter: Segmenter, at: Sequence[int] | None = None) -> list[
         raise ArtifactError(
             "the artifact has no self-test, because an earlier version wrote it: export again"
         )
-    groups = cases_taken(segmenter)
+    groups = _cases_taken(segmenter)
     if not groups:
         raise ArtifactError(
             "the artifact takes none of the sizes of its self-test: export again with the same "
@@ -109,7 +109,7 @@ def batches(manifest: Manifest) -> list[int]:
     return sorted(batch for batch in wanted if batch in taken)
 
 
-def cases_taken(segmenter: Segmenter) -> list[tuple[list[SelfTestCase], list[Prepared]]]:
+def _cases_taken(segmenter: Segmenter) -> list[tuple[list[SelfTestCase], list[Prepared]]]:
     """The cases of sizes that the artifact takes, and their inputs, by size."""
     by_size: dict[tuple[int, int], list[SelfTestCase]] = {}
     for case in segmenter.manifest.selftest:

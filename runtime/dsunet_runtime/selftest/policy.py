@@ -8,14 +8,14 @@ import hashlib
 import json
 from pathlib import Path
 
-from dsunet_runtime.errors import OutputError, SelfTestError
+from dsunet_runtime.errors import ArtifactError, OutputError, SelfTestError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES, parse_object
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import decode
 from dsunet_runtime.segmenter import Segmenter
-from dsunet_runtime.selftest.comparison import cases_taken, check, run_selftest
+from dsunet_runtime.selftest.comparison import check, run_selftest
 
 _MOST_MACHINES = 20
 """Machines in a record; the oldest are dropped."""
@@ -44,13 +44,15 @@ def apply_policy(
     if policy is SelfTestPolicy.NEVER:
         return
     record = path.with_name(f"{path.name}.selftest.json")
-    if policy is SelfTestPolicy.AUTO:
-        if not machine or not cases_taken(segmenter):
-            return
-        if machine in _passed(record, segmenter.manifest):
-            return
+    is_auto = policy is SelfTestPolicy.AUTO
+    if is_auto and (not machine or machine in _passed(record, segmenter.manifest)):
+        return
     try:
         check(run_selftest(segmenter))
+    except ArtifactError:
+        if is_auto:
+            return
+        raise
     except SelfTestError as error:
         on = f" on {', '.join(machine)}" if machine else ""
         raise SelfTestError(

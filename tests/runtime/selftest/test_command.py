@@ -6,9 +6,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from dsunet_runtime import read_manifest
+from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from dsunet_runtime.cli import app
 from tests.runtime import artifacts
 from tests.runtime.selftests import give_selftest
@@ -42,6 +44,15 @@ def test_what_is_wrong(tested: Path) -> None:
     assert line.startswith(f"dsunet-run: {tested}: this machine does not compute what")
     assert "2 of 7 comparisons" in line
     assert "batch 1, place 0, picture 1 of 60×40" in line
+
+
+def test_where_load_would_test_it_too(tested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is computed once, and what was found is printed, also where it is wrong."""
+    monkeypatch.setattr(OnnxRuntimeBackend, "machine", ("a GPU",))
+    result = run(make_wrong(tested))
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 4
+    assert [path.name for path in tested.parent.iterdir()] == [tested.name]
 
 
 def test_json(tested: Path) -> None:

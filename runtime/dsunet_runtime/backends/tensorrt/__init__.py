@@ -74,7 +74,7 @@ class TensorRTBackend(Backend):
             self.machine = (
                 f"{engine_of(manifest).flavor.title} {trt.__version__}",
                 gpu.name,
-                nvml.driver_version() or f"CUDA {cuda.version()}",
+                _driver(cuda),
             )
             stack.pop_all()
 
@@ -158,6 +158,11 @@ class TensorRTBackend(Backend):
             return slot.finish()
 
 
+def _driver(cuda: Cuda) -> str:
+    """The driver's version, or without NVML that of CUDA."""
+    return nvml.driver_version() or f"cuda{cuda.version()}"
+
+
 def _start(
     trt: Any, path: Path, manifest: Manifest, cuda: Cuda, device: Device, resources: ExitStack
 ) -> Execution:
@@ -167,8 +172,7 @@ def _start(
     resources.callback(engine.close)
     cache = None
     if engine_of(manifest).flavor is Flavor.RTX:
-        driver = nvml.driver_version() or f"cuda{cuda.version()}"
-        cache = cache_file(path, device.gpu, driver, trt.__version__)
+        cache = cache_file(path, device.gpu, _driver(cuda), trt.__version__)
     context = engine.create_context(cache)
     execution = Execution(device, context, log, captures=cache is None)
     resources.callback(execution.close)
