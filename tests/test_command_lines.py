@@ -344,6 +344,7 @@ def test_hostile_numbers(folder: Path, command: Command, option: str) -> None:
         ("dsunet-export", ["onnx", "A", "-o", "x.onnx", "--random-weights"]),
         ("dsunet-export", ["onnx", "-o", "x.onnx"]),
         ("dsunet-export", ["onnx", "A", "-o", "x.onnx", "--keep-fp32", "*"]),
+        ("dsunet-export", ["onnx", "A", "-o", "x.onnx", "--attention", "float32"]),
         ("dsunet-export", ["onnx", "A", "-o", "x.onnx", "--precision", "\x1b[31m" + "9" * 5000]),
         ("dsunet", ["train", "--images", "I", "-o", "new"]),
         ("dsunet", ["train", "--images", "I", "--masks", "M", "-o", "new", "--preset", "gigantic"]),

@@ -15,6 +15,7 @@ from dsunet.cli_help import MODEL
 from dsunet.config import PRESETS, DSUNetConfig, Injection
 from dsunet.errors import ConfigError, DSUNetError
 from dsunet_export.artifact import check_onnx_output
+from dsunet_export.attention_option import PRECISION, ChosenAttention
 from dsunet_export.cli_doctor import DOCTOR_EXAMPLES, doctor
 from dsunet_export.cli_trt import TRT_EXAMPLES, trt
 from dsunet_export.cli_verify import VERIFY_EXAMPLES, verify
@@ -25,6 +26,7 @@ from dsunet_export.options import (
     LARGEST_BATCH,
     LARGEST_SIDE,
     OPSETS,
+    Attention,
     ExportOptions,
     ExportPrecision,
     WeightsOrigin,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 DYNAMIC = "dynamic"
 
-_GRAPH, _PRECISION, _VERIFICATION = "Graph", "Precision", "Verification"
+_GRAPH, _VERIFICATION = "Graph", "Verification"
 """The groups of options in the help of `onnx`."""
 _ONNX_EXAMPLES = examples(
     "dsunet-export onnx model.pth -o dsunet.onnx",
@@ -191,7 +193,7 @@ def onnx(
             "later, and raises --opset to at least 22.  int8: 8-bit integers in the encoders' "
             "linear layers, calibrated on --images; the rest stays float32.  fp8: the same with "
             "8-bit floats, for engines of compute capability 8.9 or later.",
-            rich_help_panel=_PRECISION,
+            rich_help_panel=PRECISION,
         ),
     ] = ExportPrecision.FP32,
     keep_fp32: Annotated[
@@ -200,9 +202,10 @@ def onnx(
             metavar="PATTERN|@FILE",
             help="Nodes to keep in float32, such as 'sff.2*' or '*/Softmax*'; @FILE holds one "
             "pattern per line.  Repeatable.",
-            rich_help_panel=_PRECISION,
+            rich_help_panel=PRECISION,
         ),
     ] = None,
+    attention: ChosenAttention = Attention.FUSED,
     images: Annotated[
         Path | None,
         typer.Option(
@@ -210,7 +213,7 @@ def onnx(
             help="Sample images for a --precision other than fp32.  All are used to detect float16 "
             f"overflow and to calibrate int8 and fp8; the first {IMAGES_COMPARED} are also used to "
             "verify the result, together with random pixels and a photograph.",
-            rich_help_panel=_PRECISION,
+            rich_help_panel=PRECISION,
         ),
     ] = None,
     no_verify: Annotated[
@@ -241,6 +244,7 @@ def onnx(
             verify=not no_verify,
             precision=precision,
             keep_fp32=tuple(patterns),
+            attention=attention,
             images=images,
         )
     with needs_extra("export"):

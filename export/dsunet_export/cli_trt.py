@@ -13,8 +13,9 @@ from typing import Annotated
 
 import typer
 
+from dsunet_export.attention_option import PRECISION, ChosenAttention
 from dsunet_export.errors import ExportError
-from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
+from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE, Attention
 from dsunet_export.stopwatch import print_step
 from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import (
@@ -104,9 +105,10 @@ def trt(
             help="Precision of the engine.  A float32 graph is converted first.  [default: that of "
             "the graph, or fp16 if that is float32]",
             show_default=False,
-            rich_help_panel=_BUILDER,
+            rich_help_panel=PRECISION,
         ),
     ] = None,
+    attention: ChosenAttention = Attention.FUSED,
     batch: Annotated[
         str | None,
         typer.Option(
@@ -200,6 +202,7 @@ def trt(
         )
     options = EngineOptions(
         precision=precision,
+        attention=attention,
         ranges=ranges,
         workspace=workspace,
         optimization_level=opt_level,

@@ -16,7 +16,10 @@ from dsunet_runtime.manifest import (
     TensorSpec,
     Verification,
 )
-from dsunet_runtime.message_text import readable
+from dsunet_runtime.message_text import readable, shorten
+
+_PATTERNS = 4
+"""Maximum number of patterns in a line."""
 
 
 def describe(manifest: Manifest, each: bool = False) -> str:
@@ -70,8 +73,11 @@ def _rows(manifest: Manifest, each: bool) -> Iterator[tuple[str, str]]:
 
 
 def kept_in_words(precision: Precision) -> list[str]:
-    """List what stays in float32 and why, one line per pattern."""
-    return [f"{k.pattern} ({k.nodes} nodes): {k.reason}" for k in precision.kept_in_float32]
+    """List what stays in float32 and why, one line per reason."""
+    by_reason: dict[str, list[str]] = {}
+    for kept in precision.kept_in_float32:
+        by_reason.setdefault(kept.reason, []).append(f"{kept.pattern} ({kept.nodes} nodes)")
+    return [f"{shorten(kept, _PATTERNS)}: {reason}" for reason, kept in by_reason.items()]
 
 
 def quantized_in_words(quantized: Quantization) -> str:

@@ -16,6 +16,7 @@ from torch import nn
 
 from dsunet.model import DSUNet
 from dsunet_export.artifact import NOT_WRITTEN, replace_manifest, staging, write_artifact
+from dsunet_export.attention import unfuse
 from dsunet_export.graph import FramesGraph, TensorsGraph, example_inputs
 from dsunet_export.macs import count_macs
 from dsunet_export.options import IMAGES_COMPARED, ExportOptions, ExportPrecision, WeightsOrigin
@@ -94,8 +95,10 @@ def export_onnx(
         watch.step("compute the reference in PyTorch")
         macs = count_macs(model)
         rewrites = apply_rewrites(model, macs) if options.rewrite else ()
+        macs = rewrites[-1].macs_after if rewrites else macs
         watch.step("rewrite")
         graph = trace_model(model, options)
+        rewrites += unfuse(graph.graph, options.attention, macs)
         watch.step("trace")
         precision, float32_logits = Precision(), list[NDArray[np.float32]]()
         if options.precision.is_quantized:
@@ -115,7 +118,7 @@ def export_onnx(
             watch.step("calibrate and quantise")
         elif options.precision is not ExportPrecision.FP32:
             reduction = PrecisionOptions(
-                options.precision.compute, options.keep_fp32, probes + images
+                options.precision.compute, options.keep_fp32, probes + images, options.attention
             )
             graph, precision, float32_logits = reduce_precision(graph, reduction, inputs, folder)
             watch.step(f"convert to {precision.compute}")
@@ -130,7 +133,7 @@ def export_onnx(
             weights_origin=origin.description,
             weights_are_random=origin.are_random,
             checkpoint_sha256=origin.checkpoint_sha256,
-            macs=rewrites[-1].macs_after if rewrites else macs,
+            macs=macs,
             built_with=_versions(),
             precision=precision,
             rewrites=rewrites,

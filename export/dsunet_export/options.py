@@ -54,6 +54,17 @@ class ExportPrecision(enum.StrEnum):
         return Compute.FP32 if self.is_quantized else Compute(self.value)
 
 
+class Attention(enum.StrEnum):
+    """Values of `--attention`: the form in which attention is written."""
+
+    FUSED = "fused"
+    """The form for which TensorRT has fused kernels."""
+    UNFUSED = "unfused"
+    """Softmax over transposed scores, for which TensorRT has no fused kernel."""
+    FLOAT32 = "float32"
+    """Scores and softmax in float32 where the rest is in 16 bits: no fused kernel takes that."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
     """Options of an ONNX export.  Raises ExportError if they do not fit together."""
@@ -71,6 +82,7 @@ class ExportOptions:
     precision: ExportPrecision = ExportPrecision.FP32
     keep_fp32: tuple[str, ...] = ()
     """Patterns of names of nodes to keep in float32."""
+    attention: Attention = Attention.FUSED
     images: Path | None = None
     """Folder of sample images: for fp16 to detect overflow, for int8 and fp8 to calibrate on.  The
     result is verified on the first of them, on random pixels and on a photograph."""
@@ -88,6 +100,11 @@ class ExportOptions:
             raise ExportError(
                 "--keep-fp32 and --images are for --precision fp16, bf16, int8 or fp8; with fp32 "
                 "they have no effect"
+            )
+        if self.attention is Attention.FLOAT32 and self.precision.compute is Compute.FP32:
+            raise ExportError(
+                f"--attention float32 is for --precision fp16 or bf16: with {self.precision} "
+                "attention is in float32 already; to avoid fused kernels use --attention unfused"
             )
         if self.precision.is_quantized and self.images is None:
             raise ExportError(

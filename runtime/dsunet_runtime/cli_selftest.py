@@ -44,7 +44,7 @@ def selftest(
 
     # Not by `load` too, which would raise before anything is printed.
     with dsunet_runtime.load(artifact, provider=provider, selftest="never") as segmenter:
-        found = run_selftest(segmenter)
+        found, manifest = run_selftest(segmenter), segmenter.manifest
     if as_json:
         import json
 
@@ -53,7 +53,7 @@ def selftest(
         for line in _lines(found):
             print(line)
     try:
-        check(found)
+        check(found, manifest)
     except SelfTestError as error:
         raise SelfTestError(f"{artifact}: {error}") from error
 

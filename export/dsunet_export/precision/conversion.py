@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from dsunet_export.artifact import replace_manifest, staging, write_artifact
+from dsunet_export.attention import unfuse
 from dsunet_export.errors import ExportError
 from dsunet_export.graph_file import graph_errors, load_graph
+from dsunet_export.options import Attention
 from dsunet_export.precision.reduction import PrecisionOptions, reduce_precision
 from dsunet_export.precision.verification import before_conversion, verify_reduced
 from dsunet_export.probes import GraphInputs, make_probes
@@ -24,6 +26,7 @@ def convert_file(
     manifest: Manifest,
     compute: Compute,
     report: Report,
+    attention: Attention = Attention.FUSED,
 ) -> Manifest:
     """Convert the float32 artifact `onnx_path` to another precision, verify it and write it.
 
@@ -44,9 +47,10 @@ def convert_file(
     with staging(output) as folder:
         watch = Stopwatch(report)
         model = load_graph(onnx_path, manifest)
+        rewrites = manifest.rewrites + unfuse(model.graph, attention, manifest.macs)
         with graph_errors(onnx_path):
             model, precision, logits = reduce_precision(
-                model, PrecisionOptions(compute, (), probes), inputs, folder
+                model, PrecisionOptions(compute, (), probes, attention), inputs, folder
             )
         cases = [
             ReferenceCase(probe, reference, reference="the float32 graph")
@@ -55,7 +59,7 @@ def convert_file(
         watch.step(f"convert to {compute.element_type}")
         artifact = folder / output.name
         precision = replace(precision, quantized=manifest.precision.quantized)
-        manifest = with_tolerances(replace(manifest, precision=precision))
+        manifest = with_tolerances(replace(manifest, precision=precision, rewrites=rewrites))
         manifest = write_artifact(model, artifact, manifest)
         del model
         watch.step("write")

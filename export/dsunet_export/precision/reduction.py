@@ -12,11 +12,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common as passes
 
+from dsunet_export.attention import score_matmuls
 from dsunet_export.errors import ExportError
-from dsunet_export.options import FLOAT16_MAX
+from dsunet_export.options import FLOAT16_MAX, Attention
 from dsunet_export.precision.magnitudes import Magnitudes, measure, sources
 from dsunet_export.precision.narrow import narrow, nodes_in_float32
-from dsunet_export.precision.rules import Selection
+from dsunet_export.precision.rules import SCORES, Selection
 from dsunet_export.precision.types import follows, is_float, makes_integers, supports
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.compute import Compute
@@ -43,6 +44,7 @@ class PrecisionOptions:
     """Patterns of node names."""
     probes: Sequence[Probe]
     """Sample images on which the float32 graph is run."""
+    attention: Attention = Attention.FUSED
 
 
 class Converted(NamedTuple):
@@ -72,6 +74,9 @@ def reduce_precision(
     selection = Selection(str(node.name) for node in nodes)
     selection.apply_rules(options.compute)
     selection.request(options.keep_fp32)
+    if options.attention is Attention.FLOAT32:
+        for node in score_matmuls(model.graph):
+            selection.keep(str(node.name), SCORES)
     for node in nodes:
         if not supports(node, options.compute.element_type, opset):
             selection.keep(

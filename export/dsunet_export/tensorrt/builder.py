@@ -10,6 +10,7 @@ from typing import Any
 
 from dsunet_export.artifact import check_name, staging, writing
 from dsunet_export.errors import ExportError
+from dsunet_export.options import Attention
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.tensorrt.build_log import BuildLog
 from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_timing_cache
@@ -100,7 +101,8 @@ def build_engine(
         graph = _ParsedGraph(onnx, manifest, onnx)
         if compute.element_type != manifest.precision.compute:
             file = Path(scratch) / f"{onnx.stem}.{compute}.onnx"
-            graph = _ParsedGraph(file, _convert(onnx, file, manifest, compute, report), onnx)
+            converted = _convert(onnx, file, manifest, compute, report, options.attention)
+            graph = _ParsedGraph(file, converted, onnx)
         watch = Stopwatch(report)
         plan = _build(graph, profiles, target, options, log)
         watch.step("build")
@@ -145,6 +147,12 @@ def _precision(onnx: Path, manifest: Manifest, options: EngineOptions) -> Comput
     own = Compute.of(manifest.precision.compute)
     asked = options.precision or (Compute.FP16 if own is Compute.FP32 else own)
     if asked is own:
+        if options.attention is not Attention.FUSED:
+            raise ExportError(
+                f"--attention changes a float32 graph while it is converted, and {onnx} is in "
+                f"{own} already: export it again with `dsunet-export onnx --precision {own} "
+                f"--attention {options.attention}`"
+            )
         return asked
     if own is not Compute.FP32:
         raise ExportError(
@@ -181,7 +189,12 @@ def _check_float8(target: Target, manifest: Manifest) -> None:
 
 
 def _convert(
-    onnx: Path, output: Path, manifest: Manifest, compute: Compute, report: Report
+    onnx: Path,
+    output: Path,
+    manifest: Manifest,
+    compute: Compute,
+    report: Report,
+    attention: Attention,
 ) -> Manifest:
     """Convert the graph to another precision, and return its manifest."""
     try:
@@ -192,7 +205,7 @@ def _convert(
             f"converts it, is not installed: {install_command('export')}, or export it with "
             f"--precision {compute}"
         ) from error
-    return convert_file(onnx, output, manifest, compute, report)
+    return convert_file(onnx, output, manifest, compute, report, attention)
 
 
 def _build(

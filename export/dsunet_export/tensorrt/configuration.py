@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsunet_export.errors import ExportError
+from dsunet_export.options import Attention
 from dsunet_export.tensorrt.profiles import Ranges
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import OutputError
@@ -26,6 +27,8 @@ class EngineOptions:
 
     precision: Compute | None = None
     """None selects that of the graph, or float16 if that is float32."""
+    attention: Attention = Attention.FUSED
+    """Form of attention in a float32 graph that is converted."""
     ranges: Ranges = field(default_factory=Ranges)
     workspace: int | None = None
     """MiB of device memory available to each layer for temporary data."""

@@ -10,6 +10,7 @@ from itertools import cycle, islice
 import numpy as np
 
 from dsunet_runtime.backends import Tensors
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import ArtifactError, ImageError, SelfTestError
 from dsunet_runtime.forms import Prepared
 from dsunet_runtime.manifest import InputForm, Manifest, SelfTestCase
@@ -82,23 +83,33 @@ def run_selftest(segmenter: Segmenter, at: Sequence[int] | None = None) -> list[
     ]
 
 
-def check(found: Sequence[Comparison]) -> None:
-    """Raise SelfTestError, which names the worst comparison, if one is outside its tolerance."""
+def check(found: Sequence[Comparison], manifest: Manifest) -> None:
+    """Raise SelfTestError if a comparison is outside its tolerance.
+
+    It names the worst one, and what to try with the artifact that the manifest describes.
+    """
     worst = max(found, key=lambda one: one.excess)
     if worst.passed:
         return
     failed = sum(not one.passed for one in found)
-    alone = worst.batch > 1 and all(one.passed for one in found if one.batch == 1)
-    remedy = (
-        "use batch 1, which is right"
-        if alone
-        else "try another provider, driver or library version, or an artifact in float32"
-    )
+    ones = [one for one in found if one.batch == 1]
+    only_batches = bool(ones) and all(one.passed for one in ones)
+    remedy = "use batch 1, which is right" if only_batches else _remedy(manifest)
     raise SelfTestError(
         f"this machine does not compute what the artifact was exported to: {failed} of "
-        f"{len(found)} comparisons are outside the tolerance, the worst at batch {worst.batch}, "
-        f"place {worst.place}, picture {worst.case.picture} of "
+        f"{len(found)} comparisons are outside the tolerance, the worst is the "
+        f"{manifest.outputs[0].name} at batch {worst.batch}, place {worst.place}, "
+        f"picture {worst.case.picture} of "
         f"{worst.case.width}×{worst.case.height}: {worst.in_words}; {remedy}"
+    )
+
+
+def _remedy(manifest: Manifest) -> str:
+    """What avoids the known faults of fused attention; docs/running.md has the reports."""
+    form = "unfused" if Compute.of(manifest.precision.compute) is Compute.FP32 else "float32"
+    return (
+        f"export it again with --attention {form}, which avoids fused attention, or try another "
+        "provider, driver or library version"
     )
 
 

@@ -48,7 +48,7 @@ def apply_policy(
     if is_auto and (not machine or machine in _passed(record, segmenter.manifest)):
         return
     try:
-        check(run_selftest(segmenter))
+        check(run_selftest(segmenter), segmenter.manifest)
     except ArtifactError:
         if is_auto:
             return

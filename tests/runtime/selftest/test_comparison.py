@@ -59,7 +59,7 @@ def test_an_artifact_passes(tested: Path) -> None:
     ]
     # References have five digits.
     assert max(one.excess for one in found) < 0.2
-    check(found)
+    check(found, read_manifest(tested))
 
 
 def wrong_at_batch_2(masks: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -112,13 +112,24 @@ def test_faults_are_found(tested: Path, fault: Fault, expected: set[Any]) -> Non
 def test_faults_everywhere(tested: Path, fault: Fault) -> None:
     found = run(tested, fault)
     assert len(failures(found)) == len(found)
-    with pytest.raises(SelfTestError, match=r"7 of 7 comparisons.*try another provider"):
-        check(found)
+    with pytest.raises(
+        SelfTestError,
+        match=r"7 of 7 comparisons .*the mask at batch .*--attention unfused, .*another provider",
+    ):
+        check(found, read_manifest(tested))
+
+
+@pytest.mark.parametrize("compute", ["float16", "bfloat16"])
+def test_the_remedy_of_16_bits(tested: Path, compute: str) -> None:
+    manifest = read_manifest(tested)
+    half = replace(manifest, precision=replace(manifest.precision, compute=compute))
+    with pytest.raises(SelfTestError, match=r"export it again with --attention float32, "):
+        check(run(tested, one_corner), half)
 
 
 def test_batch_1_is_the_remedy_where_it_is_right(tested: Path) -> None:
-    with pytest.raises(SelfTestError, match=r"4 of 7.*the worst at batch 2.*use batch 1, which is"):
-        check(run(tested, wrong_at_batch_2))
+    with pytest.raises(SelfTestError, match=r"4 of 7.*the mask at batch 2.*use batch 1, which is"):
+        check(run(tested, wrong_at_batch_2), read_manifest(tested))
 
 
 def test_an_artifact_without_a_self_test(tmp_path: Path) -> None:
