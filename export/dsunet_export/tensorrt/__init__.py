@@ -10,6 +10,7 @@ build_log         TensorRT's log: errors and memory use
 monitor           progress, and cancelling a build
 network           the ONNX graph as parsed by TensorRT
 precision_report  the precision of the parsed network
+engine_selftest   the references of an engine's self-test
 builder           the steps from the graph to the engine and its manifest
 description       an engine in words
 

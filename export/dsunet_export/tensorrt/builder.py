@@ -14,6 +14,7 @@ from dsunet_export.options import Attention
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.tensorrt.build_log import BuildLog
 from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_timing_cache
+from dsunet_export.tensorrt.engine_selftest import engine_cases
 from dsunet_export.tensorrt.flavors import title, version
 from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
 from dsunet_export.tensorrt.network import layers_of, parse_graph
@@ -103,6 +104,7 @@ def build_engine(
             file = Path(scratch) / f"{onnx.stem}.{compute}.onnx"
             converted = _convert(onnx, file, manifest, compute, report, options.attention)
             graph = _ParsedGraph(file, converted, onnx)
+        selftest = engine_cases(onnx, graph.manifest, profiles)
         watch = Stopwatch(report)
         plan = _build(graph, profiles, target, options, log)
         watch.step("build")
@@ -114,6 +116,7 @@ def build_engine(
             graph=replace(manifest.graph, name=onnx.name),
             files=(),
             profiles=profiles,
+            selftest=selftest,
             built_with={**graph.manifest.built_with, target.flavor.module: version(target.flavor)},
             engine=_describe(engine, target, options, plan, log),
         )
