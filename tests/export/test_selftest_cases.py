@@ -33,7 +33,10 @@ def test_a_float32_export_passes_closely(trained: Path) -> None:
     assert CliRunner().invoke(app, ["selftest", str(trained)]).exit_code == 0
 
 
-@pytest.mark.parametrize("place", ["hiera.trunk.blocks.2.mlp", "rfb.1.branches.2", "sff.2.value"])
+@pytest.mark.parametrize(
+    "place",
+    ["hiera.trunk.blocks.2.mlp", "dino.vit.blocks.1.mlp", "rfb.1.branches.2", "sff.2.value"],
+)
 def test_a_wrong_weight_fails(trained: Path, tmp_path: Path, place: str) -> None:
     other, _ = planted(trained, tmp_path / "b.onnx", place)
     with dsunet_runtime.load(other) as segmenter, pytest.raises(SelfTestError, match="of 7 comp"):

@@ -44,12 +44,6 @@ def saturation(model: onnx.ModelProto, module: str) -> None:
     _before(model, node, "Add", 2.0**14, f"{module}/Add_large")
 
 
-def amplification(model: onnx.ModelProto, module: str) -> None:
-    """The result of a module, of its last ReLU, is a thousand times as large: no fault."""
-    node = [n for n in _nodes(model, module) if n.op_type == "Relu"][-1]
-    _insert(model, node, node.output[0], "Mul", 1000.0, f"{module}/Mul_large")
-
-
 def plant(source: Path, path: Path, *faults: tuple[Plant, str]) -> Path:
     """The artifact with faults in modules."""
     model = onnx.load(source)
