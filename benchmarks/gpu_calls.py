@@ -18,6 +18,7 @@ from common import measure_interleaved_calls
 from torch import Tensor
 
 from dsunet.device import TorchDevice
+from dsunet_runtime.backends.onnxruntime.execution_providers import chain
 from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.bench.monitor import GpuMonitor
 from dsunet_runtime.bench.workload import Call
@@ -109,7 +110,7 @@ def captured(module: Callable[..., Any], inputs: Mapping[str, Tensor]) -> Call:
 def open_session(graph: Path, provider: Provider = Provider.CUDA) -> Any:
     import onnxruntime
 
-    return onnxruntime.InferenceSession(graph, providers=provider.chain(None))
+    return onnxruntime.InferenceSession(graph, providers=chain(provider))
 
 
 def onnxruntime_call(session: Any, inputs: Mapping[str, Tensor]) -> Call:

@@ -162,7 +162,7 @@ def evaluate(
     provider: Annotated[
         Provider | None,
         typer.Option(
-            help="Execution provider for ONNX files.  [default: cpu]",
+            help="ONNX Runtime's execution provider, or OpenVINO, for ONNX files.  [default: cpu]",
             show_default=False,
             rich_help_panel=COMPUTATION,
         ),

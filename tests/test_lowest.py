@@ -12,7 +12,10 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-NOT_TRIED = {"onnxruntime-gpu", "tensorrt", "pycuda", "mkdocs-material", "mkdocstrings-python"}
+NOT_TRIED = {
+    *("onnxruntime-gpu", "onnxruntime-ep-nv-tensorrt-rtx", "tensorrt", "pycuda"),
+    *("mkdocs-material", "mkdocstrings-python"),
+}
 """Which cannot be installed here, or not beside the others, or only draw the manual."""
 
 

@@ -152,7 +152,7 @@ def open_predictor(
         weights: Name of the network in the file.
         device: Device of the model.
         mask_form: Form of the masks, for checkpoints; artifacts record theirs.
-        provider: Execution provider, for ONNX files.
+        provider: What computes an ONNX file; None is ONNX Runtime on the CPU.
         notice: Called with one line per notice about a checkpoint.
 
     Raises:

@@ -116,7 +116,7 @@ def verify(
     provider: Annotated[
         Provider | None,
         typer.Option(
-            help="ONNX Runtime execution provider for ONNX files.  [default: cpu]",
+            help="ONNX Runtime's execution provider, or OpenVINO, for ONNX files.  [default: cpu]",
             rich_help_panel=COMPUTATION,
         ),
     ] = None,

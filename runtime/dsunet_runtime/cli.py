@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
-from dsunet_runtime.artifact_options import Artifact, ChosenProvider, check_provider_applies
+from dsunet_runtime.artifact_options import (
+    Artifact,
+    ChosenProvider,
+    CpuFallback,
+    check_provider_applies,
+)
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.cli_bench import BENCH_EXAMPLES, bench
 from dsunet_runtime.cli_selftest import SELFTEST_EXAMPLES, selftest
@@ -25,6 +30,7 @@ app = make_app(PROGRAM, "Run exported DSU-Net artifacts and measure their speed.
         "dsunet-run predict nano.onnx photo.jpg -o photo_mask.png",
         "dsunet-run predict nano.onnx photos/ -o masks/ --overlay --batch 4",
         "dsunet-run predict nano.onnx photos/ -o masks/ --provider cuda",
+        "dsunet-run predict nano.onnx photos/ -o masks/ --provider openvino",
         "dsunet-run predict nano.engine photos/ -o masks/",
     )
 )
@@ -44,6 +50,7 @@ def predict(
         ),
     ] = None,
     provider: ChosenProvider = None,
+    allow_cpu_fallback: CpuFallback = False,
 ) -> None:
     """Predict masks for images and write them as PNG files.
 
@@ -51,7 +58,7 @@ def predict(
     overwritten.  If an image fails, the error is printed, the remaining images are processed, and
     the exit code is 1.
     """
-    check_provider_applies(provider, artifact)
+    check_provider_applies(provider, artifact, allow_cpu_fallback)
     folder, name = mask_destination(output, images)
 
     import dsunet_runtime
@@ -60,7 +67,9 @@ def predict(
 
     jobs = plan(images, folder, overlays=overlay, name=name)
     with (
-        dsunet_runtime.load(artifact, provider=provider) as segmenter,
+        dsunet_runtime.load(
+            artifact, provider=provider, allow_cpu_fallback=allow_cpu_fallback
+        ) as segmenter,
         results_folder(folder),
     ):
         if segmenter.manifest.weights_are_random:

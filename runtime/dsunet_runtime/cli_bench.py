@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from dsunet_runtime.artifact_options import CPU_FALLBACK_HELP, check_fallback_applies
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.command import examples
@@ -22,6 +23,7 @@ _WORKLOAD, _MEASUREMENT = "Workload", "Measurement"
 BENCH_EXAMPLES = examples(
     "dsunet-run bench nano.onnx",
     "dsunet-run bench nano.onnx nano16.onnx --batch 1 --batch 4 --seconds 2",
+    "dsunet-run bench nano.onnx --provider cpu --provider openvino",
     "dsunet-run bench nano.engine --from device --batch 8 --streams 1 --streams 2",
     "dsunet-run bench nano.onnx --roofline --no-cold-start -o speed/",
 )
@@ -38,11 +40,15 @@ def bench(
     provider: Annotated[
         list[Provider] | None,
         typer.Option(
-            help="Execution provider of ONNX Runtime; not for engines.  Repeatable.  "
-            "[default: cpu]",
+            help="ONNX Runtime's execution provider, or OpenVINO on the CPU; not for engines.  "
+            "Repeatable.  [default: cpu]",
             rich_help_panel=_WORKLOAD,
         ),
     ] = None,
+    allow_cpu_fallback: Annotated[
+        bool,
+        typer.Option("--allow-cpu-fallback", help=CPU_FALLBACK_HELP, rich_help_panel=_WORKLOAD),
+    ] = False,
     origin: Annotated[
         list[Origin] | None,
         typer.Option(
@@ -105,7 +111,7 @@ def bench(
         integer(
             low=1,
             high=MAX_THREADS,
-            help="Number of CPU threads per operation in ONNX Runtime.  [default: one per core]",
+            help="Number of CPU threads per operation; not for engines.  [default: one per core]",
             rich_help_panel=_WORKLOAD,
         ),
     ] = None,
@@ -160,6 +166,7 @@ def bench(
     until its latency is stable.  Then all of them are measured interleaved, in rounds.  A call ends
     when its result is available to the caller.
     """
+    check_fallback_applies(provider or [], allow_cpu_fallback)
     if seconds is not None and calls is not None:
         raise typer.BadParameter("give either --seconds or --calls, not both")
     from dsunet_runtime.bench.benchmark import BenchOptions, run
@@ -171,6 +178,7 @@ def bench(
     options = BenchOptions(
         artifacts=artifacts,
         providers=provider or [Provider.CPU],
+        allow_cpu_fallback=allow_cpu_fallback,
         origins=origin or [Origin.ARRAY],
         batches=batch or [],
         streams=streams or [1],

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dsunet_runtime.artifact_options import Artifact, ChosenProvider, check_provider_applies
+from dsunet_runtime.artifact_options import (
+    Artifact,
+    ChosenProvider,
+    CpuFallback,
+    check_provider_applies,
+)
 from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import OUTPUT
 from dsunet_runtime.errors import SelfTestError
@@ -25,6 +30,7 @@ SELFTEST_EXAMPLES = examples(
 def selftest(
     artifact: Artifact,
     provider: ChosenProvider = None,
+    allow_cpu_fallback: CpuFallback = False,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print the comparisons as JSON.", rich_help_panel=OUTPUT),
@@ -38,12 +44,14 @@ def selftest(
 
     The exit code is 1 if an output is outside the tolerance.
     """
-    check_provider_applies(provider, artifact)
+    check_provider_applies(provider, artifact, allow_cpu_fallback)
     import dsunet_runtime
     from dsunet_runtime.selftest.comparison import check, run_selftest
 
     # Not by `load` too, which would raise before anything is printed.
-    with dsunet_runtime.load(artifact, provider=provider, selftest="never") as segmenter:
+    with dsunet_runtime.load(
+        artifact, provider=provider, selftest="never", allow_cpu_fallback=allow_cpu_fallback
+    ) as segmenter:
         found, manifest = run_selftest(segmenter), segmenter.manifest
     if as_json:
         import json

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
 from dsunet_runtime.backends import Backend, Tensors, closed
-from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from dsunet_runtime.backends.selection import open_backend
 from dsunet_runtime.blank_masks import BlankMasks
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import BackendError
@@ -25,7 +25,7 @@ from dsunet_runtime.images import ImageLike
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.memory import check_memory
 from dsunet_runtime.message_text import quote
-from dsunet_runtime.provider import MAX_THREADS, Provider
+from dsunet_runtime.provider import Provider
 from dsunet_runtime.shapes import batch_range
 
 _Choice = TypeVar("_Choice", bound=enum.StrEnum)
@@ -40,8 +40,9 @@ def load(
     provider: Provider | str | None = None,
     threads: int | None = None,
     selftest: str = "auto",
+    allow_cpu_fallback: bool = False,
 ) -> Segmenter:
-    """Load an artifact: an ONNX file with ONNX Runtime, or an engine with TensorRT.
+    """Load an artifact: an ONNX file with ONNX Runtime or OpenVINO, or an engine with TensorRT.
 
         with dsunet_runtime.load("dsunet.onnx", provider="cuda") as segmenter:
             mask = segmenter("photo.jpg")
@@ -54,14 +55,17 @@ def load(
         path: ONNX file (`.onnx`) or TensorRT engine (`.engine`, `.plan`) written by
             `dsunet-export`.  An engine runs on the first CUDA device, which
             `CUDA_VISIBLE_DEVICES` selects.
-        provider: Execution provider of ONNX Runtime: `cpu` (default), `cuda` or `tensorrt`.  Not
-            for engines.  `tensorrt` sets the environment variable `NVIDIA_TF32_OVERRIDE` to 0 for
-            the process, unless it is already set.
-        threads: Number of CPU threads per operation in ONNX Runtime, 1 to 1024 (default: one per
-            core).  Not for engines.
+        provider: What computes an ONNX file: ONNX Runtime's execution provider `cpu` (default),
+            `cuda`, `tensorrt` or `rtx`; or `openvino`, which is OpenVINO on the CPU.  Not for
+            engines.  `tensorrt` sets the environment variable `NVIDIA_TF32_OVERRIDE` to 0 for the
+            process, unless it is already set.
+        threads: Number of CPU threads per operation, 1 to 1024 (default: one per core).  Not for
+            engines.
         selftest: When to run the self-test (see `dsunet-run selftest`): `auto`, the first time that
             an engine, or an ONNX file on a provider other than `cpu`, meets this device, driver and
             library; `always`; or `never`.  Where it passed is recorded in `PATH.selftest.json`.
+        allow_cpu_fallback: Whether a provider on a GPU may leave matrix multiplications and
+            convolutions to the CPU.  By default that is an error.
 
     Returns:
         A segmenter.  Use it as a context manager, or call `close` when it is no longer needed.
@@ -69,8 +73,9 @@ def load(
     Raises:
         ArtifactError: The artifact is missing, damaged, incomplete, or was not written by
             `dsunet-export`.
-        BackendError: ONNX Runtime, TensorRT, CUDA or the execution provider is missing, or cannot
-            run the artifact on this machine; or `provider`, `threads` or `selftest` is not valid.
+        BackendError: ONNX Runtime, OpenVINO, TensorRT, CUDA or the provider is missing, or cannot
+            run the artifact on this machine; a provider on a GPU leaves the network to the CPU; or
+            `provider`, `threads`, `selftest` or `allow_cpu_fallback` is not valid.
         SelfTestError: The artifact computes on this machine something else than it was exported to.
     """
     from dsunet_runtime.selftest.policy import SelfTestPolicy, apply_policy
@@ -78,15 +83,15 @@ def load(
     path = Path(path)
     policy = _one_of(SelfTestPolicy, "selftest", selftest)
     if is_engine(path):
-        if provider is not None or threads is not None:
+        if provider is not None or threads is not None or allow_cpu_fallback:
             raise BackendError(
-                f"{path}: provider and threads apply to ONNX files only, and this is an engine: "
-                f"omit them, or load the ONNX file"
+                f"{path}: provider, threads and allow_cpu_fallback apply to ONNX files only, and "
+                f"this is an engine: omit them, or load the ONNX file"
             )
         manifest, backend = _load_engine(path)
     else:
         chosen = _one_of(Provider, "provider", provider or Provider.CPU)
-        manifest, backend = _load_onnx(path, chosen, threads)
+        manifest, backend = _load_onnx(path, chosen, threads, allow_cpu_fallback)
     with ExitStack() as stack:
         stack.callback(backend.close)
         segmenter = Segmenter(manifest, backend)
@@ -103,17 +108,17 @@ def _load_engine(path: Path) -> tuple[Manifest, Backend]:
     return manifest, TensorRTBackend(path, manifest)
 
 
-def _load_onnx(path: Path, provider: Provider, threads: int | None) -> tuple[Manifest, Backend]:
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise BackendError(f"threads is {threads}: use 1 to {MAX_THREADS:,}, or None for all cores")
+def _load_onnx(
+    path: Path, provider: Provider, threads: int | None, allow_cpu_fallback: bool
+) -> tuple[Manifest, Backend]:
     manifest = read_manifest(path)
     check_sizes(path, manifest)
     with ThreadPoolExecutor(1) as pool:
         hashes = pool.submit(check_hashes, path, manifest)
         try:
-            backend = OnnxRuntimeBackend(path, manifest, provider, threads)
+            backend = open_backend(path, manifest, provider, threads, allow_cpu_fallback)
         finally:
-            # If both fail, a wrong hash explains the failure better than ONNX Runtime's message.
+            # If both fail, a wrong hash explains the failure better than the library's message.
             hashes.result()
     return manifest, backend
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from dsunet_export.cli import app
 from dsunet_export.doctor import check_tasks
 from dsunet_export.doctor.machine import (
+    Cpu,
     Driver,
     Machine,
     PresentGpu,
@@ -55,6 +56,7 @@ def made_up(
     machine = Machine(
         python="3.11.7",
         platform="linux x86_64",
+        cpu=Cpu("Xeon", ("amx_bf16", "amx_int8", "avx512_bf16")),
         driver=Driver("580.95.05", "13.0", None),
         gpus=tuple(PresentGpu(gpu, gpu.memory - (1 << 30)) for gpu in gpus),
         packages=packages,

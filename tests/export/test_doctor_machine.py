@@ -17,6 +17,7 @@ from dsunet_export.doctor import inspect_machine
 from dsunet_export.doctor.machine import Driver, Torch
 from dsunet_runtime import BackendError
 from dsunet_runtime.backends import onnxruntime as onnxruntime_backend
+from dsunet_runtime.backends.onnxruntime.execution_providers import official_name
 from dsunet_runtime.cuda import nvml
 from dsunet_runtime.provider import Provider
 from tests.export.engines import H100, RTX_4090
@@ -76,10 +77,10 @@ class TestProviders:
         code = (
             "import sys\n"
             "from dsunet_export.doctor import inspect_machine\n"
-            "from dsunet_runtime.backends import onnxruntime as backend\n"
+            "from dsunet_runtime.backends import selection\n"
             "def check(provider):\n"
             "    print(sorted({'torch', 'tensorrt', 'tensorrt_rtx'} & set(sys.modules)))\n"
-            "backend.check_provider = check\n"
+            "selection.check_provider = check\n"
             "inspect_machine()"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -88,7 +89,7 @@ class TestProviders:
     def test_not_built_in(self) -> None:
         import onnxruntime
 
-        if Provider.CUDA.official_name in onnxruntime.get_available_providers():
+        if official_name(Provider.CUDA) in onnxruntime.get_available_providers():
             pytest.skip("the ONNX Runtime here has the provider cuda")
         with pytest.raises(BackendError, match="has no provider 'cuda'"):
             onnxruntime_backend.check_provider(Provider.CUDA)
@@ -98,7 +99,7 @@ class TestProviders:
         """ONNX Runtime then uses the CPU without a message."""
         import onnxruntime
 
-        everything = [provider.official_name for provider in Provider]
+        everything = [official_name(p) for p in (Provider.TENSORRT, Provider.CUDA, Provider.CPU)]
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: everything)
         monkeypatch.setattr(
             onnxruntime.InferenceSession, "get_providers", lambda self: ["CPUExecutionProvider"]

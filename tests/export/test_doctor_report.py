@@ -58,7 +58,7 @@ class TestTable:
         document = as_document(found, check_tasks(found))
         again = json.loads(json.dumps(document))
         assert set(again) == {
-            "python", "platform", "driver", "gpus", "packages", "onnxruntimes", "providers",
+            "python", "platform", "cpu", "driver", "gpus", "packages", "onnxruntimes", "providers",
             "tensorrt", "torch", "tasks",
         }  # fmt: skip
         assert again["packages"]["tensorrt"]["state"] == "broken"

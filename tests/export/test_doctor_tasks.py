@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from dsunet_export.doctor import as_table, check_tasks
-from dsunet_export.doctor.machine import Driver, PresentProvider, Torch
+from dsunet_export.doctor.machine import Cpu, Driver, PresentProvider, Torch
 from dsunet_runtime.extras import install_command
 from dsunet_runtime.provider import Provider
 from tests.export.engines import H100, RTX_4090
@@ -21,8 +23,8 @@ class TestMachines:
     def test_no_driver(self) -> None:
         machine = made_up(driver=Driver(None, None, "no NVIDIA driver works here"))
         assert impossible(machine) == {
-            "build_tensorrt", "run_onnx_cuda", "run_onnx_tensorrt", "run_engine_rtx",
-            "run_engine_tensorrt",
+            "build_tensorrt", "run_onnx_cuda", "run_onnx_tensorrt", "run_onnx_rtx",
+            "run_engine_rtx", "run_engine_tensorrt",
         }  # fmt: skip
         ((missing, remedy),) = lacks(machine, "run_engine_rtx")
         assert missing == "there is no NVIDIA driver"
@@ -95,7 +97,7 @@ class TestMachines:
         cpu = {Provider.CPU: PresentProvider(starts=True)}
         machine = made_up(RTX_4090, providers=cpu, onnxruntimes=("onnxruntime",))
         ((missing, remedy),) = lacks(machine, "run_onnx_cuda")
-        assert missing == "the installed ONNX Runtime was built without execution provider cuda"
+        assert missing == "the installed ONNX Runtime was built without provider cuda"
         assert remedy == f"pip uninstall -y onnxruntime && {install_command('gpu')}"
 
     def test_two_onnxruntimes(self) -> None:
@@ -131,3 +133,34 @@ class TestMachines:
         machine = made_up(RTX_4090, without=("onnxruntime",), providers={}, onnxruntimes=())
         assert lacks(machine, "run_onnx_cuda")[0][1] == install_command("gpu")
         assert {"export_onnx", "convert_precision", "run_onnx_cpu"} <= impossible(machine)
+        assert "run_onnx_openvino" not in impossible(machine)
+
+    def test_rtx_plugin(self) -> None:
+        machine = made_up(RTX_4090, without=("onnxruntime-ep-nv-tensorrt-rtx",))
+        assert impossible(machine) == {"run_onnx_rtx"}
+        assert lacks(machine, "run_onnx_rtx")[0][1] == install_command("rtx-provider")
+        providers = {Provider.RTX: PresentProvider(starts=False, problem="finds no GPU")}
+        ((missing, remedy),) = lacks(made_up(RTX_4090, providers=providers), "run_onnx_rtx")
+        assert missing == "finds no GPU"
+        assert remedy == "pip install --upgrade onnxruntime onnxruntime-ep-nv-tensorrt-rtx"
+
+    def test_openvino(self) -> None:
+        machine = made_up(RTX_4090, without=("openvino",))
+        assert impossible(machine) == {"run_onnx_openvino"}
+        assert lacks(machine, "run_onnx_openvino")[0][1] == install_command("openvino")
+        providers = {Provider.OPENVINO: PresentProvider(starts=False, problem="no plugin")}
+        ((missing, _),) = lacks(made_up(RTX_4090, providers=providers), "run_onnx_openvino")
+        assert missing == "no plugin"
+
+    @pytest.mark.parametrize(
+        ("instructions", "words"),
+        [
+            (("amx_bf16", "avx512_bf16"), "AMX: use bf16 and int8"),
+            (("avx512_bf16", "avx512_vnni"), "AVX512_BF16 without AMX: try bf16"),
+            (("avx_vnni",), "neither AMX nor AVX512_BF16"),
+        ],
+    )
+    def test_what_openvino_gains(self, instructions: tuple[str, ...], words: str) -> None:
+        machine = made_up(cpu=Cpu("Xeon", instructions), without=("openvino",))
+        report = " ".join(as_table(machine, check_tasks(machine)).split())
+        assert f"CPU Xeon; {words}" in report

@@ -173,13 +173,15 @@ class TestLifetime:
 
 
 class TestBackend:
-    @pytest.mark.parametrize("options", [{"provider": "cpu"}, {"threads": 2}])
+    @pytest.mark.parametrize(
+        "options", [{"provider": "cpu"}, {"threads": 2}, {"allow_cpu_fallback": True}]
+    )
     def test_engine_with_what_is_for_onnx_files(
         self, tmp_path: Path, options: dict[str, Any]
     ) -> None:
         with pytest.raises(
             BackendError,
-            match="provider and threads apply to ONNX files only, and this is an engine",
+            match="provider, threads and allow_cpu_fallback apply to ONNX files only, and this is",
         ):
             dsunet_runtime.load(tmp_path / "a.engine", **options)
 
@@ -189,7 +191,8 @@ class TestBackend:
 
     def test_unknown_provider(self, frames_artifact: Path) -> None:
         with pytest.raises(
-            BackendError, match="unknown provider 'gpu': use one of cpu, cuda, tensorrt"
+            BackendError,
+            match="unknown provider 'gpu': use one of cpu, cuda, tensorrt, rtx, openvino",
         ):
             dsunet_runtime.load(frames_artifact, provider="gpu")
 

@@ -9,6 +9,7 @@ from typing import Any
 from dsunet_export.doctor.machine import Machine, PresentGpu
 from dsunet_export.doctor.packages import Package, PackageState
 from dsunet_export.doctor.tasks import Task
+from dsunet_runtime.provider import Provider
 
 _WIDTH = 100
 _MARGIN = "  "
@@ -26,6 +27,11 @@ def as_document(machine: Machine, tasks: tuple[Task, ...]) -> dict[str, Any]:
     return {
         "python": machine.python,
         "platform": machine.platform,
+        "cpu": {
+            "name": machine.cpu.name,
+            "fast_instructions": machine.cpu.fast_instructions,
+            "openvino_gain": machine.cpu.openvino_gain,
+        },
         "driver": {
             "version": machine.driver.version,
             "cuda": machine.driver.cuda,
@@ -97,6 +103,7 @@ def _here(machine: Machine) -> Iterator[Row]:
     driver = machine.driver
     yield "Python", machine.python, ""
     yield "platform", machine.platform, ""
+    yield "CPU", "", f"{machine.cpu.name}; {machine.cpu.openvino_gain}"
     known = driver.version or ("installed" if driver.is_here else "missing")
     yield "NVIDIA driver", known, driver.problem or ""
     if driver.cuda is not None:
@@ -143,7 +150,11 @@ def _torch(machine: Machine) -> str:
 
 def _onnxruntime(machine: Machine) -> str:
     words = {None: " (not tested)", True: "", False: " (does not start)"}
-    providers = ", ".join(f"{p}{words[found.starts]}" for p, found in machine.providers.items())
+    providers = ", ".join(
+        f"{provider}{words[found.starts]}"
+        for provider, found in machine.providers.items()
+        if provider is not Provider.OPENVINO
+    )
     both = " and ".join(machine.onnxruntimes)
     doubled = f"; {both} overwrite each other" if len(machine.onnxruntimes) > 1 else ""
     return f"{both or 'not from pip'}, providers: {providers}{doubled}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import platform
 import re
@@ -18,12 +19,36 @@ from dsunet_export.doctor.packages import (
     onnxruntimes,
 )
 from dsunet_export.tensorrt.flavors import load, rtx_compute_capabilities
+from dsunet_runtime import processor
+from dsunet_runtime.backends import selection
 from dsunet_runtime.cuda import Gpu, find, nvml
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.flavor import Flavor, this_platform
 from dsunet_runtime.provider import Provider
 
 _SILENT = 4
+_OPENVINO_GAINS = {
+    "amx": "AMX: use bf16 and int8 artifacts in OpenVINO",
+    "avx512_bf16": "AVX512_BF16 without AMX: try bf16 artifacts in OpenVINO",
+}
+"""What to run with instructions that begin like this, the fastest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """The processor."""
+
+    name: str
+    fast_instructions: tuple[str, ...]
+    """See `dsunet_runtime.processor`."""
+
+    @property
+    def openvino_gain(self) -> str:
+        """Whether OpenVINO computes bf16 and int8 artifacts much faster here."""
+        for start, words in _OPENVINO_GAINS.items():
+            if any(found.startswith(start) for found in self.fast_instructions):
+                return words
+        return "neither AMX nor AVX512_BF16: bf16 artifacts gain nothing in OpenVINO"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +82,7 @@ class PresentGpu:
 
 @dataclass(frozen=True, slots=True)
 class PresentProvider:
-    """An execution provider with which the installed ONNX Runtime was built."""
+    """A provider whose library is installed."""
 
     starts: bool | None
     """None if it was not tried, because there is no driver."""
@@ -91,6 +116,7 @@ class Machine:
 
     python: str
     platform: str
+    cpu: Cpu
     driver: Driver
     gpus: tuple[PresentGpu, ...]
     """In CUDA's order; empty if CUDA does not start."""
@@ -115,6 +141,7 @@ def inspect_machine() -> Machine:
     return Machine(
         python=platform.python_version(),
         platform=this_platform(),
+        cpu=Cpu(processor.name(), processor.fast_instructions()),
         driver=driver,
         gpus=gpus,
         packages=packages,
@@ -136,23 +163,22 @@ def _find_gpus() -> tuple[Driver, tuple[PresentGpu, ...]]:
 
 
 def _find_providers(driver: Driver) -> dict[Provider, PresentProvider]:
-    try:
+    with contextlib.suppress(Exception):  # `find_packages` reports it
         import onnxruntime
 
         onnxruntime.set_default_logger_severity(_SILENT)
-        built_in = onnxruntime.get_available_providers()
+    try:
+        installed = selection.installed_providers()
     except Exception:  # `find_packages` reports it
         return {}
-    return {p: _try(p, driver) for p in Provider if p.official_name in built_in}
+    return {provider: _try(provider, driver) for provider in installed}
 
 
 def _try(provider: Provider, driver: Driver) -> PresentProvider:
-    from dsunet_runtime.backends.onnxruntime import check_provider
-
-    if provider is not Provider.CPU and not driver.is_here:
+    if provider.on_gpu and not driver.is_here:
         return PresentProvider(starts=None)
     try:
-        check_provider(provider)
+        selection.check_provider(provider)
     except BackendError as error:
         return PresentProvider(starts=False, problem=one_line(error))
     return PresentProvider(starts=True)

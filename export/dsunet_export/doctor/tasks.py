@@ -16,6 +16,7 @@ _TORCH = ("torch", "torchvision", "timm", "sam2", "PyWavelets", "safetensors")
 _METRICS = "pysodmetrics"
 _TRAINING = (_METRICS, "lightning-fabric", "matplotlib")
 _ONNX = ("onnx", "onnx-ir")
+_RTX_PLUGIN = "onnxruntime-ep-nv-tensorrt-rtx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ def check_tasks(machine: Machine) -> tuple[Task, ...]:
         Task("run_onnx_cpu", "run ONNX, cpu", _provider(machine, Provider.CPU)),
         Task("run_onnx_cuda", "run ONNX, cuda", _provider(machine, Provider.CUDA)),
         Task("run_onnx_tensorrt", "run ONNX, tensorrt", _provider(machine, Provider.TENSORRT)),
+        Task("run_onnx_rtx", "run ONNX, rtx", _rtx_provider(machine)),
+        Task("run_onnx_openvino", "run ONNX, openvino", _openvino(machine)),
         Task(
             "run_engine_rtx",
             "run engines, rtx",
@@ -224,7 +227,7 @@ def _provider(machine: Machine, provider: Provider) -> tuple[Need, ...]:
     if not runtime.works:
         return (installed, driver)
     if found is None:
-        what = f"execution provider {provider}"
+        what = f"provider {provider}"
         names = " ".join(machine.onnxruntimes) or "onnxruntime"
         missing = f"the installed ONNX Runtime was built without {what}"
         remedy = f"pip uninstall -y {names} && {install_command('gpu')}"
@@ -232,8 +235,23 @@ def _provider(machine: Machine, provider: Provider) -> tuple[Need, ...]:
     return (installed, _started(provider, found.problem), driver)
 
 
+def _rtx_provider(machine: Machine) -> tuple[Need, ...]:
+    """Return the needs for running ONNX Runtime with its plugin for TensorRT for RTX."""
+    needs = [_package(machine.packages[name]) for name in ("onnxruntime", _RTX_PLUGIN)]
+    found = machine.providers.get(Provider.RTX)
+    if found is not None and machine.driver.is_here:
+        needs.append(_started(Provider.RTX, found.problem))
+    return (*needs, Need(_GPU) if machine.driver.is_here else _NO_DRIVER)
+
+
+def _openvino(machine: Machine) -> tuple[Need, ...]:
+    found = machine.providers.get(Provider.OPENVINO)
+    started = [_started(Provider.OPENVINO, found.problem)] if found else []
+    return (_package(machine.packages["openvino"]), *started)
+
+
 def _started(provider: Provider, problem: str | None) -> Need:
-    what = f"execution provider {provider}"
+    what = f"provider {provider}"
     if problem is None:
         return Need(what)
     remedy = {
@@ -241,5 +259,7 @@ def _started(provider: Provider, problem: str | None) -> Need:
         Provider.CUDA: "pip install 'onnxruntime-gpu[cuda,cudnn]'",
         Provider.TENSORRT: "install the libraries of TensorRT 10 and add their folder to "
         "LD_LIBRARY_PATH",
+        Provider.RTX: f"pip install --upgrade onnxruntime {_RTX_PLUGIN}",
+        Provider.OPENVINO: "pip install --force-reinstall openvino",
     }[provider]
     return Need(what, problem, remedy)

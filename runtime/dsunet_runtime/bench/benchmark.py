@@ -41,7 +41,8 @@ class BenchOptions:
 
     artifacts: Sequence[Path]
     providers: Sequence[Provider] = (Provider.CPU,)
-    """Execution providers; each ONNX file is measured with each of them."""
+    """Providers; each ONNX file is measured with each of them."""
+    allow_cpu_fallback: bool = False
     origins: Sequence[Origin] = (Origin.ARRAY,)
     batches: Sequence[int] = ()
     """Empty: the recommended batch of each artifact."""
@@ -176,7 +177,12 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
 def _runners(options: BenchOptions) -> list[Runner]:
     names = Counter(artifact.name for artifact in options.artifacts)
     return [
-        Runner(artifact, provider, str(artifact) if names[artifact.name] > 1 else "")
+        Runner(
+            artifact,
+            provider,
+            str(artifact) if names[artifact.name] > 1 else "",
+            allow_cpu_fallback=options.allow_cpu_fallback,
+        )
         for artifact in options.artifacts
         for provider in ([None] if is_engine(artifact) else options.providers)
     ]

@@ -13,8 +13,6 @@ from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.message_text import printable
 
-_NOT_GIVEN = "-"
-
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
@@ -45,8 +43,7 @@ def measure_cold_start(runner: Runner, image: Path, threads: int | None) -> Cold
     """Load and run the artifact in a new process.  Raises BackendError if that fails."""
     command = [
         *(sys.executable, "-m", "dsunet_runtime.bench.cold_start_process"),
-        *(str(runner.artifact), str(image)),
-        *(runner.provider or _NOT_GIVEN, str(runner.threads(threads) or _NOT_GIVEN)),
+        *(str(runner.artifact), str(image), json.dumps(runner.load_options(threads))),
     ]
     begin = time.time()
     done = subprocess.run(command, capture_output=True, text=True, check=False)

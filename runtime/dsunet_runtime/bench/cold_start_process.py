@@ -1,6 +1,7 @@
 """The program that `cold_start` runs in a new process.
 
-Arguments: ARTIFACT IMAGE PROVIDER|- THREADS|-.  It prints one JSON object.
+Arguments: ARTIFACT IMAGE OPTIONS, where OPTIONS is a JSON object, the arguments of `load`.  It
+prints one JSON object.
 """
 
 from __future__ import annotations
@@ -21,22 +22,19 @@ def main() -> None:
     from dsunet_runtime.bench.monitor import gpu_of
     from dsunet_runtime.segmenter import load
 
-    artifact, image, provider, threads = sys.argv[1:]
+    artifact, image, options = sys.argv[1:]
+    load_options = json.loads(options)
     imports = time.perf_counter() - start
 
     start = time.perf_counter()
-    gpu = gpu_of(Path(artifact), None if provider == "-" else provider)
+    gpu = gpu_of(Path(artifact), load_options.get("provider"))
     before = memory.device_used(gpu)
 
     def taken() -> int | None:
         now = memory.device_used(gpu)
         return None if before is None or now is None else now - before
 
-    segmenter = load(
-        artifact,
-        provider=None if provider == "-" else provider,
-        threads=None if threads == "-" else int(threads),
-    )
+    segmenter = load(artifact, **load_options)
     load_seconds = time.perf_counter() - start
     host_loaded, device_loaded = memory.resident(), taken()
     calls = []

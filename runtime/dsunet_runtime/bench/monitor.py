@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dsunet_runtime import processor
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.cuda import Gpu, find, nvml
 from dsunet_runtime.errors import BackendError
@@ -97,7 +98,7 @@ class GpuMonitor(Closeable):
 
 def gpu_of(artifact: Path, provider: str | None) -> Gpu | None:
     """Return the GPU that runs an artifact; None for the CPU, or if it cannot be determined."""
-    if not is_engine(artifact) and provider in (None, Provider.CPU):
+    if not is_engine(artifact) and not Provider(provider or Provider.CPU).on_gpu:
         return None
     try:
         return find().gpus()[0]
@@ -116,19 +117,10 @@ def busy_cores() -> str | None:
 def describe(gpu: Gpu | None) -> dict[str, object]:
     """Return a description of the machine for result files."""
     return {
-        "processor": _processor(),
+        "processor": processor.name(),
         "cores": os.cpu_count(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "gpu": gpu.name if gpu else None,
         "driver": nvml.driver_version() if gpu else None,
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

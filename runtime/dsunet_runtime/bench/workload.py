@@ -32,13 +32,15 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """An artifact and the execution provider that runs it."""
+    """An artifact and the provider that runs it."""
 
     artifact: Path
     provider: Provider | None
     """None for engines."""
     name: str = ""
     """Name of the artifact in tables; empty for the file name."""
+    allow_cpu_fallback: bool = False
+    """See `dsunet_runtime.load`; without effect for engines and on the CPU."""
 
     @property
     def title(self) -> str:
@@ -51,9 +53,15 @@ class Runner:
         usual = self.provider in (None, Provider.CPU)
         return self.title if usual else f"{self.title} ({self.provider})"
 
-    def threads(self, wanted: int | None) -> int | None:
-        """Return `wanted` for ONNX Runtime, and None for engines, which use no CPU threads."""
-        return None if self.provider is None else wanted
+    def load_options(self, threads: int | None) -> dict[str, Any]:
+        """Return the arguments of `load`: none for engines, which use no CPU threads."""
+        if self.provider is None:
+            return {}
+        return {
+            "provider": self.provider,
+            "threads": threads,
+            "allow_cpu_fallback": self.allow_cpu_fallback and self.provider.on_gpu,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +116,7 @@ class Workbench(Closeable):
     def __init__(self, runner: Runner, image: Path, rgb: NDArray[np.uint8], threads: int | None):
         self._runner = runner
         self._image, self._rgb = image, rgb
-        self._segmenter = load(
-            runner.artifact, provider=runner.provider, threads=runner.threads(threads)
-        )
+        self._segmenter = load(runner.artifact, **runner.load_options(threads))
         self._resources = ExitStack()
 
     @property

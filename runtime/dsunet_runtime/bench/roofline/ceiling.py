@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from dsunet_runtime.backends.onnxruntime import import_onnxruntime, session_options
+from dsunet_runtime.backends.onnxruntime.execution_providers import CPU
 from dsunet_runtime.bench.roofline.layer_profile import repeat
-from dsunet_runtime.provider import Provider
 
 _SIDE = 2048
 # An ONNX file: y = MatMul(a, b), float32 matrices of any size, opset 13.
@@ -62,7 +62,7 @@ def measure_ceiling(threads: int | None) -> Ceiling:
 def _matmul(threads: int | None) -> Callable[[], object]:
     runtime = import_onnxruntime()
     options = session_options(runtime, threads)
-    providers = [Provider.CPU.official_name]
+    providers = [CPU]
     session = runtime.InferenceSession(_MATMUL, options, providers=providers)
     ones = np.ones((_SIDE, _SIDE), np.float32)
     return lambda: session.run(None, {"a": ones, "b": ones})

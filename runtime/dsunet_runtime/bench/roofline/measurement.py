@@ -43,8 +43,8 @@ def check_can_profile(runner: Runner) -> None:
     if runner.provider not in (None, Provider.CPU):
         raise BackendError(
             f"{runner.artifact}: --roofline supports `--provider cpu` and engines only, because "
-            f"ONNX Runtime's profiler does not time GPU kernels: use `--provider cpu`, or build an "
-            f"engine with `dsunet-export trt`"
+            f"ONNX Runtime's profiler does not time GPU kernels, and OpenVINO's layers are not the "
+            f"graph's: use `--provider cpu`, or build an engine with `dsunet-export trt`"
         )
 
 

@@ -15,12 +15,12 @@ from dsunet_runtime.backends.onnxruntime import (
     import_onnxruntime,
     session_options,
 )
+from dsunet_runtime.backends.onnxruntime.execution_providers import CPU
 from dsunet_runtime.bench.roofline.layer_profile import LayerProfile, ProfiledLayer, medians, repeat
 from dsunet_runtime.bench.roofline.node_cost import Node, NodeTensor
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.message_text import reason
-from dsunet_runtime.provider import Provider
 
 _NODE, _RUN = "_kernel_time", "model_run"
 """Suffix of the names of a node's events, and name of the event of a complete run."""
@@ -84,7 +84,7 @@ def _record(
     with tempfile.TemporaryDirectory() as folder:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        providers = [Provider.CPU.official_name]
+        providers = [CPU]
         kept = give_linked_weights(options, path, manifest)
         try:
             session = runtime.InferenceSession(path, options, providers=providers)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import mmap
 import os
 from collections.abc import Mapping
@@ -14,19 +12,27 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.artifact import weights_files
 from dsunet_runtime.backends import Backend, Tensors
+from dsunet_runtime.backends.cache_folder import cache_folder
+from dsunet_runtime.backends.graph_names import check_names
+from dsunet_runtime.backends.onnxruntime.execution_providers import (
+    check_present,
+    check_started,
+    identity,
+    present,
+    select,
+)
+from dsunet_runtime.backends.onnxruntime.placement import check_placement, record_placement
 from dsunet_runtime.cuda import nvml
 from dsunet_runtime.errors import ArtifactError, BackendError
 from dsunet_runtime.extras import install_command
 from dsunet_runtime.files import is_unicode, map_file, resolved
 from dsunet_runtime.manifest import FLOAT8, Manifest
-from dsunet_runtime.message_text import reason, shorten
-from dsunet_runtime.provider import Provider, forbid_tf32
+from dsunet_runtime.message_text import reason
+from dsunet_runtime.provider import Provider
 
 # Names of ONNX Runtime's exceptions for files that are damaged or not a model.
 _BROKEN_MODEL = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 _FATAL_ONLY = 4
-_NAMES = 4
-"""Maximum number of tensor names in a message."""
 # An ONNX file: y = Identity(x), one float32, opset 13.
 _SMALLEST_MODEL = (
     b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01g'
@@ -40,23 +46,35 @@ class OnnxRuntimeBackend(Backend):
 
     `threads` is the number of CPU threads per operation; None is one per core.
 
-    Raises BackendError if ONNX Runtime or the execution provider is missing or does not start, and
+    Raises BackendError if ONNX Runtime or the execution provider is missing or does not start, or
+    if a provider on the GPU leaves the network to the CPU and that is not allowed; and
     ArtifactError if the file is not a valid model or does not match the manifest.
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, provider: Provider, threads: int | None = None
+        self,
+        path: Path,
+        manifest: Manifest,
+        provider: Provider,
+        threads: int | None = None,
+        allow_cpu_fallback: bool = False,
     ) -> None:
         runtime = import_onnxruntime()
-        _check_available(runtime, provider)
-        self._session = _create_session(runtime, path, manifest, provider, threads)
-        _check_started(self._session, provider)
-        _check_names(self._session, path, manifest)
+        check_present(runtime, provider)
+        options = session_options(runtime, threads, manifest)
+        must_use_gpu = provider.on_gpu and not allow_cpu_fallback
+        if must_use_gpu:
+            record_placement(options)
+        session = _create_session(runtime, path, manifest, provider, options)
+        if must_use_gpu:
+            check_placement(session, path, provider)
+        check_names(path, manifest, _names(session.get_inputs()), _names(session.get_outputs()))
+        self._session = session
         self._outputs = [spec.name for spec in manifest.outputs]
         if provider is not Provider.CPU:
             self.machine = (
                 f"ONNX Runtime {runtime.__version__}",
-                provider.official_name,
+                identity(provider),
                 *(nvml.gpu_names() or ()),
                 nvml.driver_version() or "unknown driver",
             )
@@ -78,14 +96,23 @@ def check_provider(provider: Provider) -> None:
     For providers on the GPU this takes seconds.
     """
     runtime = import_onnxruntime()
-    _check_available(runtime, provider)
+    check_present(runtime, provider)
     try:
-        session = _open(runtime, _SMALLEST_MODEL, provider, session_options(runtime, None))
+        _open(runtime, _SMALLEST_MODEL, provider, session_options(runtime, None))
+    except BackendError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise BackendError(
             f"the provider {provider.value!r} does not start: {reason(error)}"
         ) from error
-    _check_started(session, provider)
+
+
+def installed_providers() -> list[Provider]:
+    """Return the providers of the installed ONNX Runtime; none if it is not installed."""
+    try:
+        return present(import_onnxruntime())
+    except BackendError:
+        return []
 
 
 def import_onnxruntime() -> Any:
@@ -100,17 +127,6 @@ def import_onnxruntime() -> Any:
             f"or {install_command('gpu')} for an NVIDIA GPU"
         ) from error
     return onnxruntime
-
-
-def _check_available(runtime: Any, provider: Provider) -> None:
-    available = runtime.get_available_providers()
-    if provider.official_name in available:
-        return
-    usable = [p.value for p in Provider if p.official_name in available]
-    raise BackendError(
-        f"the installed ONNX Runtime {runtime.__version__} has no provider {provider.value!r}, "
-        f"only {', '.join(usable)}: pip uninstall onnxruntime, then {install_command('gpu')}"
-    )
 
 
 def session_options(runtime: Any, threads: int | None, manifest: Manifest | None = None) -> Any:
@@ -151,77 +167,36 @@ def give_linked_weights(options: Any, path: Path, manifest: Manifest) -> list[mm
 
 
 def _create_session(
-    runtime: Any, path: Path, manifest: Manifest, provider: Provider, threads: int | None
+    runtime: Any, path: Path, manifest: Manifest, provider: Provider, options: Any
 ) -> Any:
     if not is_unicode(path):
         raise ArtifactError(
             f"{path}: ONNX Runtime cannot open a path that is not UTF-8: rename the file or folder"
         )
     try:
-        options = session_options(runtime, threads, manifest)
         kept = give_linked_weights(options, path, manifest)
-        session = _open(runtime, path, provider, options, _engine_folder(path, manifest))
+        cache = cache_folder(path, manifest, provider)
+        session = _open(runtime, path, provider, options, cache)
         del kept
         return session
+    except BackendError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
         if type(error).__name__ in _BROKEN_MODEL:
             raise ArtifactError(f"{path}: not a whole ONNX model: {reason(error)}") from error
         raise BackendError(f"{path}: ONNX Runtime cannot load it: {reason(error)}") from error
 
 
+def _names(tensors: Any) -> list[str]:
+    return [tensor.name for tensor in tensors]
+
+
 def _open(
-    runtime: Any,
-    model: Path | bytes,
-    provider: Provider,
-    options: Any,
-    engines: Path | None = None,
+    runtime: Any, model: Path | bytes, provider: Provider, options: Any, cache: Path | None = None
 ) -> Any:
     """Open a session on a file or its bytes."""
-    if provider is Provider.TENSORRT:
-        forbid_tf32()
-    if provider is not Provider.CPU:
-        _preload_cuda(runtime)
+    further = select(runtime, provider, options, cache)
     # Without the fallback of ONNX Runtime, which prints and continues with another provider.
-    chain = provider.chain(engines)
-    return runtime.InferenceSession(model, options, providers=chain, enable_fallback=0)
-
-
-def _engine_folder(path: Path, manifest: Manifest) -> Path | None:
-    """Return the folder in which the provider `tensorrt` caches engines; None if not writable.
-
-    The provider identifies engines by file and node names, not by weights; so the name of the
-    folder contains the hash of the graph.
-    """
-    folder = path.with_name(f"{path.name}.{manifest.graph.sha256[:16]}.tensorrt")
-    return folder if os.access(path.parent, os.W_OK) else None
-
-
-def _preload_cuda(runtime: Any) -> None:
-    """Load the CUDA libraries of NVIDIA's wheels, without the hints that this prints to stdout."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        runtime.preload_dlls()
-
-
-def _check_started(session: Any, provider: Provider) -> None:
-    if provider.official_name not in session.get_providers():
-        raise BackendError(
-            f"the provider {provider.value!r} did not start: it needs an NVIDIA GPU with its driver"
-            f" and the CUDA and cuDNN{_ALSO_NEEDS.get(provider, '')} libraries that fit the "
-            f"installed onnxruntime-gpu; pip install 'onnxruntime-gpu[cuda,cudnn]' brings CUDA's"
-        )
-
-
-_ALSO_NEEDS = {Provider.TENSORRT: " and TensorRT"}
-
-
-def _check_names(session: Any, path: Path, manifest: Manifest) -> None:
-    for kind, found, described in (
-        ("inputs", session.get_inputs(), manifest.inputs),
-        ("outputs", session.get_outputs(), manifest.outputs),
-    ):
-        in_graph, in_manifest = sorted(t.name for t in found), sorted(t.name for t in described)
-        if in_graph != in_manifest:
-            raise ArtifactError(
-                f"{path}: the graph's {kind} are {shorten(in_graph, _NAMES)} and the manifest's "
-                f"{shorten(in_manifest, _NAMES)}: export again"
-            )
+    session = runtime.InferenceSession(model, options, enable_fallback=0, **further)
+    check_started(session, provider)
+    return session

@@ -1,0 +1,213 @@
+"""The OpenVINO backend, on the CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import re
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dsunet_runtime.artifact import weights_files
+from dsunet_runtime.backends import Backend, Tensors
+from dsunet_runtime.backends.cache_folder import cache_folder
+from dsunet_runtime.backends.graph_names import check_names
+from dsunet_runtime.compute import Compute
+from dsunet_runtime.errors import ArtifactError, BackendError, OutputError
+from dsunet_runtime.extras import install_command
+from dsunet_runtime.files import is_unicode, open_regular, resolved, staging_folder
+from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.message_text import printable, reason
+from dsunet_runtime.output_files import write_whole
+from dsunet_runtime.provider import Provider
+
+_DEVICE = "CPU"
+_PRECISION, _THREADS = "INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS"
+_DIGEST = hashlib.sha256().digest_size
+# OpenVINO's messages begin with the places in its source that an error has passed.
+_PLACE = re.compile(r"(Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:)\s*")
+
+
+class OpenVinoBackend(Backend):
+    """An ONNX file that OpenVINO has compiled for this CPU.
+
+    The artifact decides the precision.  bfloat16 artifacts run in bfloat16 if the CPU computes it,
+    which includes the parts that the file keeps in float32.  All others run in the types of the
+    file, with float16 as float32: OpenVINO computes float16 as bfloat16 on most CPUs that can, and
+    that is outside the tolerance of such artifacts.
+
+    `threads` is the number of CPU threads; None is one per core.
+
+    Raises BackendError if OpenVINO is missing or cannot load the file, and ArtifactError if the
+    file is not a valid model or does not match the manifest.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, threads: int | None = None) -> None:
+        openvino = import_openvino()
+        core = openvino.Core()
+        precision = _precision(core, manifest)
+        self.machine = (
+            f"OpenVINO {openvino.__version__}",
+            core.get_property(_DEVICE, "FULL_DEVICE_NAME"),
+            f"precision {precision}",
+        )
+        options = {_PRECISION: precision}
+        if threads is not None:
+            options[_THREADS] = str(threads)
+        file = _cache_file(path, manifest, self.machine)
+        self._compiled = _load_cached(core, file, options)
+        if self._compiled is None:
+            self._compiled = _compile(core, path, manifest, options)
+            _save(self._compiled, file)
+        check_names(path, manifest, _names(self._compiled.inputs), _names(self._compiled.outputs))
+        self._outputs = [spec.name for spec in manifest.outputs]
+        self._idle: deque[Any] = deque()
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        try:
+            results = request.infer(dict(inputs), share_inputs=True)
+        except Exception as error:  # its exceptions have no common base class
+            raise BackendError(f"OpenVINO failed: {_reason(error)}") from error
+        found = {name: results[name] for name in self._outputs}
+        self._idle.append(request)
+        return found
+
+    def close(self) -> None:
+        self._idle.clear()
+        self._compiled = None
+
+
+def import_openvino() -> Any:
+    """Import the package.  Raises BackendError if it is not installed."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise BackendError(f"OpenVINO is not installed: {install_command('openvino')}") from error
+    return openvino
+
+
+def is_installed() -> bool:
+    """Whether there is an OpenVINO to import; it is not tried."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def check_starts() -> None:
+    """Raise BackendError unless OpenVINO is installed and finds the CPU."""
+    try:
+        import_openvino().Core().get_property(_DEVICE, "FULL_DEVICE_NAME")
+    except RuntimeError as error:
+        raise BackendError(f"OpenVINO does not start: {_reason(error)}") from error
+
+
+def _precision(core: Any, manifest: Manifest) -> str:
+    """Return the precision hint, without which OpenVINO computes float32 as bfloat16."""
+    is_bfloat16 = manifest.precision.compute == Compute.BF16.element_type
+    computes_it = "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    return "bf16" if is_bfloat16 and computes_it else "f32"
+
+
+def _compile(core: Any, path: Path, manifest: Manifest, options: Mapping[str, str]) -> Any:
+    """Compile a graph.  Only OpenVINO's reader of ONNX files sees it: others would print errors."""
+    from openvino.frontend import FrontEndManager
+
+    if not is_unicode(path):
+        raise ArtifactError(
+            f"{path}: OpenVINO cannot open a path that is not UTF-8: rename the file or folder"
+        )
+    reader = FrontEndManager().load_by_framework("onnx")
+    with _without_links(path, manifest) as unlinked:
+        try:
+            model = reader.convert(reader.load(str(unlinked)))
+        except Exception as error:  # its exceptions have no common base class
+            raise ArtifactError(f"{path}: OpenVINO cannot read it: {_reason(error)}") from error
+        try:
+            return core.compile_model(model, _DEVICE, dict(options))
+        except Exception as error:  # of any type, as above
+            raise BackendError(f"{path}: OpenVINO cannot compile it: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def _without_links(path: Path, manifest: Manifest) -> Iterator[Path]:
+    """Yield the artifact's path, or that of a temporary hard link or copy if its weights are links.
+
+    OpenVINO rejects weights in another folder, because a graph may name any file.  Here the names
+    are those in the manifest, of files next to the artifact, and their hashes are verified.
+    """
+    files = weights_files(path, manifest)
+    home = resolved(path.parent)
+    if all(resolved(file).parent == home for file in files.values()):
+        yield path
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(staging_folder(path.parent))
+        except OSError:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for name, file in {path.name: path, **files}.items():
+            _link_or_copy(resolved(file), folder / name)
+        yield folder / path.name
+
+
+def _link_or_copy(file: Path, new: Path) -> None:
+    try:
+        new.hardlink_to(file)
+    except OSError:  # another file system, or no permission
+        shutil.copyfile(file, new)
+
+
+def _cache_file(path: Path, manifest: Manifest, parts: tuple[str, ...]) -> Path | None:
+    """Return the file of the compiled graph for a library, CPU and precision; None if not kept."""
+    folder = cache_folder(path, manifest, Provider.OPENVINO)
+    if folder is None:
+        return None
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    return folder / f"{key}.blob"
+
+
+def _load_cached(core: Any, file: Path | None, options: Mapping[str, str]) -> Any:
+    """Load a compiled graph; None if there is none, or the file is damaged."""
+    if file is None:
+        return None
+    try:
+        with open_regular(file) as opened:
+            digest, content = opened.read(_DIGEST), opened.read()
+    except OSError:
+        return None
+    if hashlib.sha256(content).digest() != digest:
+        return None
+    with contextlib.suppress(RuntimeError):
+        return core.import_model(content, _DEVICE, dict(options))
+    return None
+
+
+def _save(compiled: Any, file: Path | None) -> None:
+    """Keep a compiled graph with its SHA-256.  If that fails, it is compiled again."""
+    if file is None:
+        return
+    content = compiled.export_model().getbuffer()
+    with contextlib.suppress(OSError, OutputError):
+        file.parent.mkdir(exist_ok=True)
+        write_whole(
+            file,
+            lambda opened: (opened.write(hashlib.sha256(content).digest()), opened.write(content)),
+        )
+
+
+def _names(ports: Any) -> list[str]:
+    return [port.any_name for port in ports]
+
+
+def _reason(error: Exception) -> str:
+    """Return OpenVINO's message without the places in its source."""
+    return printable(_PLACE.sub("", str(error))) or reason(error)
