@@ -15,6 +15,7 @@ from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
 from dsunet.cli_help import COMPUTATION
 from dsunet.device import TorchDevice
 from dsunet_export.errors import VerificationError
+from dsunet_export.tolerances import MASK_LEVELS, MASK_LEVELS_OF_8_BITS
 from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import OUTPUT, folder_to_write, number, text_to_write
 from dsunet_runtime.errors import BackendError
@@ -26,18 +27,17 @@ from dsunet_runtime.provider import Provider
 if TYPE_CHECKING:
     from dsunet_export.probes import Probe
 
-_TOLERANCE = 1.0
-_TOLERANCE_OF_8_BITS = 3.0
-"""Measured with the demonstration checkpoint on random pixels: int8 up to 1.8, fp8 up to 2.1."""
-
-
 _COMPARISON, _LAYERS = "Comparison", "Layers"
 """The groups of options in the help."""
+_REMEDY = (
+    "find the layers to keep in float32 with --bisect keep.txt, which compares two ONNX files, or "
+    "raise --tolerance"
+)
 VERIFY_EXAMPLES = examples(
     "dsunet-export verify model.pth dsunet16.onnx --images photos -o report",
     "dsunet-export verify dsunet.onnx dsunet.engine --tolerance 0.5",
     "dsunet-export verify dsunet.onnx dsunet16.onnx --layers",
-    "dsunet-export verify dsunet.onnx dsunet16.onnx --bisect keep.txt",
+    "dsunet-export verify dsunet.onnx dsunet8.onnx --images photos --bisect keep.txt",
 )
 
 
@@ -63,7 +63,7 @@ def verify(
             low=0,
             high=255,
             help="Largest mean difference of a mask on any image, in levels of 0 to 255.  "
-            f"[default: {_TOLERANCE:g}; {_TOLERANCE_OF_8_BITS:g} if A or B is int8 or fp8]",
+            f"[default: {MASK_LEVELS:g}; {MASK_LEVELS_OF_8_BITS:g} if A or B is int8 or fp8]",
             rich_help_panel=_COMPARISON,
         ),
     ] = None,
@@ -82,6 +82,16 @@ def verify(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "-v",
+            "--verbose",
+            help="Print all measures over the images, and with --layers the largest errors.  "
+            "[default: the worst image]",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     layers: Annotated[
         bool,
         typer.Option(
@@ -98,9 +108,10 @@ def verify(
             metavar="FILE",
             parser=text_to_write,
             help="Search for the smallest set of layers that B must keep in float32 to be within "
-            "the tolerance, and write them for `dsunet-export onnx --keep-fp32 @FILE`.  A must be "
-            "the float32 ONNX file and B the same model in float16 or bfloat16.  Uses the first "
-            "four images and the worst one.",
+            "the tolerance and to pass the verification of `dsunet-export onnx`, and write them "
+            "for its --keep-fp32 @FILE.  A must be the float32 ONNX file and B the same model in "
+            "another precision, written with --no-verify if need be.  Uses the first four images, "
+            "the worst one, random pixels and a photograph.",
             rich_help_panel=_LAYERS,
         ),
     ] = None,
@@ -136,7 +147,11 @@ def verify(
         from dsunet_export.comparison.layers import compare_graphs
         from dsunet_export.comparison.model_pair import is_artifact, is_quantized, open_pair
         from dsunet_export.comparison.summary import summarize
-        from dsunet_export.comparison.verify_report import as_document, draw, write_report
+        from dsunet_export.comparison.verify_report import (
+            as_document,
+            draw,
+            write_report,
+        )
         from dsunet_export.probes import notes_on
     from dsunet_runtime.jobs import results_folder
 
@@ -154,7 +169,7 @@ def verify(
         check_precisions(a, b)
     if tolerance is None:
         eight_bits = is_quantized(a) or is_quantized(b)
-        tolerance = _TOLERANCE_OF_8_BITS if eight_bits else _TOLERANCE
+        tolerance = MASK_LEVELS_OF_8_BITS if eight_bits else MASK_LEVELS
     probes = probes_for(a, b, images)
     for line in notes_on(images) if images else []:
         complain("dsunet-export", line)
@@ -177,7 +192,10 @@ def verify(
             raise
         if layers:
             comparison = replace(comparison, graphs=compare_graphs(a, b, images))
-        print(json.dumps(as_document(comparison), indent=2) if as_json else draw(comparison))
+        if as_json:
+            print(json.dumps(as_document(comparison), indent=2))
+        else:
+            print(draw(comparison, tolerance, all_measures=verbose))
         if output is not None:
             write_report(comparison, output)
     worst = comparison.worst
@@ -186,8 +204,7 @@ def verify(
     if not worst.mask.mean <= tolerance:
         raise VerificationError(
             f"on {worst.label} the masks differ by {worst.mask.mean:.3g} levels on average, "
-            f"tolerance {tolerance:g}: keep more layers in float32 (`dsunet-export onnx "
-            "--keep-fp32`), or raise --tolerance"
+            f"tolerance {tolerance:g}: {_REMEDY if bisect is None else 'raise --tolerance'}"
         )
 
 
@@ -201,15 +218,16 @@ def _bisect(a: Path, b: Path, probes: Sequence[Probe], tolerance: float, output:
     if not found.groups:
         print(
             "no further layer has to stay in float32: with B's rounding emulated on every "
-            f"tensor, masks differ by at most {found.before:.3g} levels; {readable(output)} was "
-            "not written",
+            f"tensor, the largest difference is {found.before:.3g} of the tolerance; "
+            f"{readable(output)} was not written",
             file=sys.stderr,
         )
         return
     write_patterns(found, output)
     print(
         f"layers to keep in float32, found in {found.trials} trials: "
-        f"{', '.join(found.patterns)} (mean difference {found.before:.3g} -> "
-        f"{found.after:.3g} levels); written to {readable(output)}",
+        f"{', '.join(found.patterns)} (largest difference {found.before:.3g} -> "
+        f"{found.after:.3g} of the tolerance); export with --precision {found.precision} "
+        f"--keep-fp32 @{readable(output)}",
         file=sys.stderr,
     )

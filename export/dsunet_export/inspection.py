@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from dsunet.config import DSUNetConfig
 from dsunet_export.options import FLOAT16_MAX
 from dsunet_export.tensorrt.description import engine_rows
-from dsunet_export.verify import limited_error, limits_in_words, overlap_in_words
+from dsunet_export.verify import fraction_of_tolerance, in_words
 from dsunet_runtime.manifest import (
     Manifest,
     NarrowedWeights,
     Precision,
     Quantization,
     TensorSpec,
-    Verification,
 )
 from dsunet_runtime.message_text import readable, shorten
 
@@ -108,24 +107,9 @@ def verified_in_words(manifest: Manifest, each: bool = False) -> list[str]:
     """
     checks = manifest.verification
     if each or len(checks) < 2:
-        return [_check_in_words(check) for check in checks]
-    worst = max(checks, key=_fraction_of_tolerance)
-    return [f"{len(checks)} comparisons, the worst: {_check_in_words(worst)}"]
-
-
-def _check_in_words(check: Verification) -> str:
-    return (
-        f"{check.inputs}: {check.output} differs by at most {check.max_abs_error:.3g} (mean "
-        f"{check.mean_abs_error:.2g}) {check.tolerance_unit}, tolerance {limits_in_words(check)}"
-        f"{overlap_in_words(check)}; {check.computed_by}"
-    )
-
-
-def _fraction_of_tolerance(check: Verification) -> float:
-    return max(
-        limited_error(check) / max(check.tolerance, 1e-30),
-        check.mean_abs_error / max(check.mean_tolerance, 1e-30),
-    )
+        return [in_words(check) for check in checks]
+    worst = max(checks, key=fraction_of_tolerance)
+    return [f"{len(checks)} comparisons, the worst: {in_words(worst)}"]
 
 
 def _weights_in_words(weights: NarrowedWeights) -> str:

@@ -11,7 +11,7 @@ from typing import Self
 from dsunet_export.errors import ExportError
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.files import open_regular
-from dsunet_runtime.manifest import InputForm, MaskForm
+from dsunet_runtime.manifest import FLOAT8, InputForm, MaskForm, Precision
 from dsunet_runtime.message_text import quote, reason
 
 DEFAULT_OPSET = 20
@@ -52,6 +52,13 @@ class ExportPrecision(enum.StrEnum):
     def compute(self) -> Compute:
         """Precision of the layers that are not quantised."""
         return Compute.FP32 if self.is_quantized else Compute(self.value)
+
+    @classmethod
+    def of(cls, precision: Precision) -> Self:
+        """Return the option with which an ONNX file of this precision is exported."""
+        if precision.quantized:
+            return cls("fp8" if precision.quantized.data_type == FLOAT8 else "int8")
+        return cls(Compute.of(precision.compute).value)
 
 
 class Attention(enum.StrEnum):

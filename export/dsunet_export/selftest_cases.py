@@ -11,10 +11,14 @@ import numpy as np
 import dsunet_runtime
 from dsunet.model import DSUNet
 from dsunet_export.options import ExportOptions
-from dsunet_export.precision.verification import tolerance_for
 from dsunet_export.probes import Probe
 from dsunet_export.reference import compute_reference
-from dsunet_export.verify import FLOAT32
+from dsunet_export.tolerances import (
+    SELFTEST_FLOAT32_LEVELS,
+    SELFTEST_MARGIN,
+    SELFTEST_POINTS,
+    tolerance_for,
+)
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm, Manifest, SelfTestCase
 from dsunet_runtime.masks import mask_from_logits
@@ -25,16 +29,8 @@ from dsunet_runtime.selftest.pictures import picture
 _SIZES = ((120, 160), (120, 160), (211, 97))
 """Height and width of each picture where frames may have any: two of one size, for a batch.  In the
 tensors form only these two, since the encoders' sizes are fixed."""
-_FLOAT32_LEVELS = 0.5
-"""Tolerance of the block means of a float32 mask, in levels of 0 to 255.  Measured: 0.01 or less
-between ONNX Runtime, OpenVINO and PyTorch."""
-_POINTS = 4.0
-"""Tolerance at the points, in that of the block means: at edges, single points differ more."""
 _SMALLEST = 1e-6
 """Lower bound of the deviation of logits."""
-_SCENE = Probe("picture", np.zeros((1, 1, 3), np.uint8))
-_MARGIN = 2.0
-"""Where the artifact itself is farther off on the CPU of the export, it may be this much more."""
 
 
 def make_selftest(model: DSUNet, options: ExportOptions) -> tuple[SelfTestCase, ...]:
@@ -63,12 +59,12 @@ def with_tolerances(manifest: Manifest) -> Manifest:
 
 def _by_precision(case: SelfTestCase, manifest: Manifest) -> SelfTestCase:
     is_float32 = manifest.precision.element_type == Compute.FP32.element_type
-    tolerance = FLOAT32 if is_float32 else tolerance_for(_SCENE, manifest)
+    tolerance = tolerance_for(manifest)
     if manifest.input_form is InputForm.TENSORS:
         blocks = tolerance.logits_mean * max(float(np.std(case.points)), _SMALLEST)
     else:
-        blocks = _FLOAT32_LEVELS if is_float32 else 255 * tolerance.mask_mean_fraction
-    return replace(case, blocks_tolerance=blocks, points_tolerance=_POINTS * blocks)
+        blocks = SELFTEST_FLOAT32_LEVELS if is_float32 else 255 * tolerance.mask_mean_fraction
+    return replace(case, blocks_tolerance=blocks, points_tolerance=SELFTEST_POINTS * blocks)
 
 
 def with_measured_tolerances(artifact: Path, manifest: Manifest) -> Manifest:
@@ -87,7 +83,7 @@ def with_measured_tolerances(artifact: Path, manifest: Manifest) -> Manifest:
 
 
 def _widened(case: SelfTestCase, found: Sequence[Comparison]) -> SelfTestCase:
-    factor = max(1.0, *(_MARGIN * one.excess for one in found))
+    factor = max(1.0, *(SELFTEST_MARGIN * one.excess for one in found))
     return replace(
         case,
         blocks_tolerance=factor * case.blocks_tolerance,

@@ -5,54 +5,27 @@ The artifact is run through `dsunet_runtime`, as its users run it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet_export.errors import VerificationError
+from dsunet_export.measures import Errors
 from dsunet_export.probes import Probe
+from dsunet_export.tolerances import FLOAT32, Tolerance
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.manifest import InputForm, MaskForm, Verification
 from dsunet_runtime.masks import mask_from_logits, sigmoid
 
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """Largest differences from the reference with which an artifact passes."""
-
-    logits: float
-    """Difference that 99.9 % of the logits do not exceed, as a fraction of their deviation.  Single
-    ones may differ by any finite amount, where attention is peaked: of 123,904 logits of `large`,
-    with the weights of the reference data, one differed by 0.011, and all by 4.6e-5 on average."""
-    logits_mean: float
-    """Mean difference of the logits, in the same unit."""
-    widest_mask: float
-    """Upper bound on that of a mask, in levels of 0 to 255.  Stretching a mask whose
-    probabilities are all similar amplifies rounding without bound; a larger tolerance could hide a
-    fault."""
-    mask_mean_fraction: float
-    """Tolerance of the mean difference of a mask, as a fraction of that of the largest."""
-    mask_follows_logits: bool = True
-    """Whether the tolerance of a mask is derived from that of its logits where that is smaller."""
-    iou: float = 0.0
-    """Smallest intersection over union at threshold 0.5."""
-    remedy: str = "use --no-verify to write it anyway"
-
-
-FLOAT32 = Tolerance(logits=1e-2, logits_mean=1e-3, widest_mask=16.0, mask_mean_fraction=0.03)
-"""Two float32 programs that sum in different orders agree to 1e-5 in the encoders' maps; where the
-decoder's attention is peaked, that grows to a few 1e-3.  Measured means were 1e-4 or less.  A wrong
-operation shows as 1e-1.
-
-In a mask, truncation turns a tiny difference into a whole level, but for few pixels: measured means
-were 0.005 levels or less, and 0.06 with one MLP of DINOv2 missing."""
 _MASK_RANGE = 255
-_LIMITED = 0.999
-"""Fraction of the values whose errors are limited."""
+_TINY = 1e-30
+"""Lower bound of a divisor."""
 TOGETHER = 2
 """Batch size for artifacts with a dynamic batch: enough to test it, with little memory."""
 
@@ -67,6 +40,8 @@ class ReferenceCase:
     reference: str = "PyTorch"
     """What computed the logits."""
     tolerance: Tolerance = FLOAT32
+    remedy: str = "use --no-verify to write it anyway"
+    """What to do outside the tolerance."""
 
 
 def verify(artifact: Path, cases: Sequence[ReferenceCase]) -> tuple[Verification, ...]:
@@ -86,31 +61,47 @@ def verify(artifact: Path, cases: Sequence[ReferenceCase]) -> tuple[Verification
                         result = compare_logits(case, output["logits"][0])
                     else:
                         mask = segmenter.finish(output, ready)
-                        result = compare_masks(case, mask, segmenter.manifest.mask_form)
-                    check(result, case.tolerance)
+                        result = compare_mask(case, mask, segmenter.manifest.mask_form)
+                    check(result, case)
                     results.append(result)
     except RuntimeFault as fault:
         raise VerificationError(f"the artifact does not run: {fault}") from fault
     return tuple(results)
 
 
-def check(result: Verification, tolerance: Tolerance) -> None:
-    """Raise VerificationError if a comparison is outside the tolerance."""
-    largest, mean, iou = result.max_abs_error, result.mean_abs_error, result.iou_at_half
-    # Written so that NaN fails too.
-    if (
-        limited_error(result) <= result.tolerance
-        and largest < np.inf
-        and mean <= result.mean_tolerance
-        and (iou is None or iou >= tolerance.iou)
-    ):
+def check(result: Verification, case: ReferenceCase) -> None:
+    """Raise VerificationError if a comparison is outside the tolerance of its case."""
+    if fraction_of_tolerance(result, case.tolerance.iou) <= 1:  # NaN is not
         return
-    overlap = "" if iou is None else f"{overlap_in_words(result)} (minimum {tolerance.iou})"
+    least = "" if result.iou_at_half is None else f" (IoU: at least {case.tolerance.iou})"
     raise VerificationError(
-        f"the artifact does not compute what the model computes: on {result.inputs}, "
-        f"{result.output} differs by up to {largest:.3g}, mean {mean:.2g} "
-        f"{result.tolerance_unit} (tolerance {limits_in_words(result)}){overlap}; nothing was "
-        f"written: {tolerance.remedy}"
+        f"the artifact does not compute what the model computes: on {in_words(result)}{least}; "
+        f"nothing was written: {case.remedy}"
+    )
+
+
+def fraction_of_tolerance(result: Verification, least_iou: float = 0.0) -> float:
+    """Return the largest of the differences, each divided by what is allowed; above 1 is outside.
+
+    NaN if a difference is NaN, and infinite if one is.
+    """
+    fractions = [
+        limited_error(result) / max(result.tolerance, _TINY),
+        result.mean_abs_error / max(result.mean_tolerance, _TINY),
+    ]
+    if result.iou_at_half is not None:
+        fractions.append((1 - result.iou_at_half) / max(1 - least_iou, _TINY))
+    return float(np.max(fractions))
+
+
+def in_words(result: Verification) -> str:
+    """Describe a comparison."""
+    iou = result.iou_at_half
+    overlap = "" if iou is None else f", IoU at 0.5 {iou:.4f}"
+    return (
+        f"{result.inputs}: {result.output} differs by at most {result.max_abs_error:.3g} (mean "
+        f"{result.mean_abs_error:.2g}) {result.tolerance_unit}, tolerance "
+        f"{limits_in_words(result)}{overlap}; {result.computed_by}"
     )
 
 
@@ -128,20 +119,12 @@ def limits_in_words(result: Verification) -> str:
     return f"{result.tolerance:.3g}{part}, {mean}"
 
 
-def overlap_in_words(result: Verification) -> str:
-    """Format the intersection over union as the end of a line; empty if there is none."""
-    return "" if result.iou_at_half is None else f", IoU at 0.5 {result.iou_at_half:.4f}"
-
-
 def compare_logits(case: ReferenceCase, logits: NDArray[np.float32]) -> Verification:
     """Compare logits S×S with those of the reference."""
-    errors = np.abs(logits - case.logits) / _standard_deviation(case.logits)
     return Verification(
         inputs=case.probe.label,
         output="logits",
-        max_abs_error=float(errors.max()),
-        mean_abs_error=float(errors.mean()),
-        p999_abs_error=float(np.quantile(errors, _LIMITED)),
+        **_fields(Errors.of(case.logits, logits, unit=_standard_deviation(case.logits))),
         tolerance=case.tolerance.logits,
         mean_tolerance=case.tolerance.logits_mean,
         tolerance_unit="standard deviations",
@@ -149,23 +132,23 @@ def compare_logits(case: ReferenceCase, logits: NDArray[np.float32]) -> Verifica
     )
 
 
-def compare_masks(case: ReferenceCase, mask: NDArray[np.uint8], form: MaskForm) -> Verification:
+def compare_mask(case: ReferenceCase, mask: NDArray[np.uint8], form: MaskForm) -> Verification:
     """Compare a mask H×W with the one computed from the reference logits."""
     height, width, _ = case.probe.image.shape
     largest = _mask_tolerance(case.logits, form, case.tolerance)
-    expected = mask_from_logits(case.logits, (height, width), form)
-    errors = np.abs(mask.astype(np.int16) - expected)
     return Verification(
         inputs=case.probe.label,
         output="mask",
-        max_abs_error=float(errors.max()),
-        mean_abs_error=float(errors.mean()),
-        p999_abs_error=float(np.quantile(errors, _LIMITED)),
+        **_fields(Errors.of(mask_from_logits(case.logits, (height, width), form), mask)),
         tolerance=largest,
         mean_tolerance=case.tolerance.mask_mean_fraction * largest,
         tolerance_unit="of 255 levels",
         computed_by=f"ONNX Runtime against {case.reference}",
     )
+
+
+def _fields(errors: Errors) -> dict[str, Any]:
+    return {f"{name}_abs_error": value for name, value in dataclasses.asdict(errors).items()}
 
 
 def _mask_tolerance(logits: NDArray[np.float32], form: MaskForm, tolerance: Tolerance) -> float:

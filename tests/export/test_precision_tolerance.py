@@ -11,7 +11,7 @@ import pytest
 
 from dsunet_export import artifact
 from dsunet_export.errors import VerificationError
-from dsunet_export.precision.verification import compute_iou
+from dsunet_export.measures import logit_overlap
 from tests.export.helpers import ROUNDED, convert, save_changed
 
 
@@ -58,7 +58,8 @@ class TestTolerance:
         monkeypatch.setattr(artifact, "save", wrong)
         convert(frames, tmp_path / "random.onnx")
         with pytest.raises(
-            VerificationError, match=r"on photograph .*0\.1 for the mean\).*--keep-fp32.*bf16"
+            VerificationError,
+            match=r"on photograph .*0\.1 for the mean.*--bisect keep.txt.*--keep-fp32.*bf16",
         ):
             convert(frames, tmp_path / "trained.onnx", weights_are_random=False)
         assert [path.name for path in tmp_path.iterdir()] == ["random.onnx"]
@@ -89,7 +90,7 @@ class TestOverlap:
         smaller = self.HALVES.copy()
         smaller[0, 50:60] = -1
         for or_median in (False, True):
-            overlap = functools.partial(compute_iou, or_median=or_median)
+            overlap = functools.partial(logit_overlap, or_median=or_median)
             assert overlap(self.HALVES, self.HALVES) == 1
             assert overlap(self.HALVES, -self.HALVES) == 0
             assert overlap(self.HALVES, smaller) == 40 / 50
@@ -97,12 +98,12 @@ class TestOverlap:
     def test_where_all_logits_have_one_sign(self) -> None:
         """The median takes the place of zero, or every two maps would agree."""
         low = self.HALVES - 9
-        assert compute_iou(low, low, or_median=True) == 1
-        assert compute_iou(low, -self.HALVES - 9, or_median=True) == 0
-        assert compute_iou(low, low, or_median=False) is None
+        assert logit_overlap(low, low, or_median=True) == 1
+        assert logit_overlap(low, -self.HALVES - 9, or_median=True) == 0
+        assert logit_overlap(low, low, or_median=False) is None
 
     def test_where_a_map_is_flat(self) -> None:
         flat = np.zeros((5, 5), np.float32)
-        assert compute_iou(flat, flat, or_median=True) == 1
-        assert compute_iou(flat, flat + 1, or_median=True) == 0
-        assert compute_iou(flat, flat, or_median=False) is None
+        assert logit_overlap(flat, flat, or_median=True) == 1
+        assert logit_overlap(flat, flat + 1, or_median=True) == 0
+        assert logit_overlap(flat, flat, or_median=False) is None

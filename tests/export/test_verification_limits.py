@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from dsunet_export.errors import VerificationError
 from dsunet_export.probes import Probe
 from dsunet_export.verify import (
-    FLOAT32,
     ReferenceCase,
     check,
     compare_logits,
-    compare_masks,
+    compare_mask,
     limits_in_words,
 )
 from dsunet_runtime.manifest import MaskForm
@@ -54,13 +53,13 @@ def changed(case: ReferenceCase, count: int, by: float) -> NDArray[np.float32]:
 def test_logits(case: ReferenceCase, count: int, by: float, passes: bool) -> None:
     result = compare_logits(case, changed(case, count, by))
     if passes:
-        check(result, FLOAT32)
+        check(result, case)
         assert result.max_abs_error == pytest.approx(by, rel=1e-3)
         return
     with pytest.raises(
         VerificationError, match=r"tolerance 0\.01 for 99\.9 %, 0\.001 for the mean"
     ):
-        check(result, FLOAT32)
+        check(result, case)
 
 
 def test_masks(case: ReferenceCase) -> None:
@@ -69,13 +68,13 @@ def test_masks(case: ReferenceCase) -> None:
     for count, passes in ((9, True), (11, False)):
         other = mask.copy()
         other.flat[:count] ^= 32
-        result = compare_masks(case, other, form)
+        result = compare_mask(case, other, form)
         assert result.max_abs_error == 32
         if passes:
-            check(result, FLOAT32)
+            check(result, case)
         else:
-            with pytest.raises(VerificationError, match="differs by up to 32"):
-                check(result, FLOAT32)
+            with pytest.raises(VerificationError, match="differs by at most 32"):
+                check(result, case)
 
 
 def test_artifacts_of_earlier_versions_limit_the_largest(case: ReferenceCase) -> None:
@@ -83,4 +82,4 @@ def test_artifacts_of_earlier_versions_limit_the_largest(case: ReferenceCase) ->
     older = replace(result, p999_abs_error=None)
     assert limits_in_words(older) == "0.01, 0.001 for the mean"
     with pytest.raises(VerificationError):
-        check(older, FLOAT32)
+        check(older, case)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 DEPTH = 3
 """Number of levels: encoder (or module of the decoder), block, part of the block."""
+DEPTH_TO_MODULES = 4
+"""The same and single modules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +30,21 @@ class Group:
 def group_of(name: str, level: int) -> Group:
     """Return the group of a node at a level of the tree; 0 is the coarsest.
 
-    `dino.vit.blocks.1.attn.project.key/MatMul` is in `dino`, `dino.vit.blocks.1` and
-    `dino.vit.blocks.1.attn`; `dino.vit.blocks.1/Add` is in `dino.vit.blocks.1/` at level 2.
+    `dino.vit.blocks.1.attn.project.key/MatMul` is in `dino`, `dino.vit.blocks.1`,
+    `dino.vit.blocks.1.attn` and `dino.vit.blocks.1.attn.project.key/`.  `dino.vit.blocks.1/Add` is
+    in `dino.vit.blocks.1/` at level 2.
     """
     path = name.partition("/")[0].split(".")
     numbers = [index for index, part in enumerate(path) if part.isdecimal()]
     block = numbers[0] + 1 if numbers else 3
-    length = (1, block, block + 1)[level]
+    length = (1, block, block + 1, len(path) + 1)[level]
     whole = ".".join(path[:length])
     return Group(whole if len(path) >= length else f"{whole}/")
 
 
-def levels_of(names: Iterable[str]) -> list[dict[Group, list[str]]]:
+def levels_of(names: Iterable[str], depth: int) -> list[dict[Group, list[str]]]:
     """Return the groups of each level with the names of their nodes, in order."""
-    found: list[dict[Group, list[str]]] = [{} for _ in range(DEPTH)]
+    found: list[dict[Group, list[str]]] = [{} for _ in range(depth)]
     for name in names:
         for level, groups in enumerate(found):
             groups.setdefault(group_of(name, level), []).append(name)

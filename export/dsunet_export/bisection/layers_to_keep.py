@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from dsunet_export.artifact import temporary_folder
-from dsunet_export.bisection.groups import DEPTH, Group, levels_of, parts_of
+from dsunet_export.bisection.groups import DEPTH, DEPTH_TO_MODULES, Group, levels_of, parts_of
 from dsunet_export.bisection.search import minimize
-from dsunet_export.bisection.switches import Switchboard
+from dsunet_export.bisection.switches import Switchboard, add_quantization_switches, add_switches
 from dsunet_export.errors import ExportError
-from dsunet_export.graph_file import load_graph
+from dsunet_export.graph_file import graph_errors, load_graph
+from dsunet_export.options import ExportPrecision
 from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rules import REQUESTED
 from dsunet_export.precision.types import SELECTS, follows
-from dsunet_export.probes import GraphInputs, Probe
+from dsunet_export.precision.verification import compare_outputs
+from dsunet_export.probes import GraphInputs, Probe, make_probes
+from dsunet_export.quantization.quantized_matmuls import read_quantized_matmuls
+from dsunet_export.tolerances import tolerance_for
+from dsunet_export.verify import ReferenceCase, fraction_of_tolerance
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import InputForm, Manifest
-from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.output_files import write_whole
+
+_ENOUGH = 0.95
+"""Fraction of the tolerance that a result may have: the export rounds a little differently."""
+
+Levels = list[dict[Group, list[str]]]
+"""Groups, with the names of their nodes, from coarse to fine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +45,20 @@ class LayersToKeep:
 
     groups: tuple[Group, ...]
     before: float
-    """Largest mean difference of a mask, in levels of 0 to 255, with only the layers that B keeps
-    by rule in float32; infinite if logits are not finite."""
+    """Largest difference, as a fraction of what is allowed, with only the layers in float32 that
+    the search does not cover; infinite if logits are not finite."""
     after: float
-    """Largest mean difference with `groups` in float32 too."""
+    """Largest difference with `groups` in float32 too."""
     trials: int
+    precision: ExportPrecision
+    """That of B."""
+    given: tuple[str, ...] = ()
+    """Patterns that B was exported with and that the result still needs."""
 
     @property
     def patterns(self) -> list[str]:
         """Patterns for --keep-fp32."""
-        return [group.pattern for group in self.groups]
+        return [*self.given, *(group.pattern for group in self.groups)]
 
 
 def find_layers_to_keep(
@@ -57,45 +70,48 @@ def find_layers_to_keep(
 ) -> LayersToKeep:
     """Search for the smallest set of layers to keep in float32, beside those that B keeps by rule.
 
-    `a` is the float32 artifact, `b` the same model in float16 or bfloat16; the masks of `a` are the
-    reference.  Searches the encoders and the modules of the decoder first, then the blocks of those
-    that matter, then the parts of those blocks.  `report` is called with a line for every trial.
+    `a` is the float32 artifact, which is the reference, and `b` the same model in another
+    precision.  A set is sufficient if every mask differs by at most `tolerance` levels on average,
+    and if `dsunet-export onnx` would accept the result, on `probes` and on its own images.
+
+    Searches the encoders and the modules of the decoder first, then the blocks of those that
+    matter, then the parts of those blocks, and in 8 bits their matmuls.  Layers that B keeps on
+    request are searched too; not in 8 bits, because B has no range for them.  `report` is called
+    with a line for every trial.
 
     Raises ExportError if the artifacts have other precisions or if A computes values that are not
     finite.
     """
-    model, kept, compute, inputs = _prepare(a, b)
-    names = [
-        str(node.name)
-        for node in model.graph
-        if follows(node, model.opset_imports[""])
-        and node.op_type not in SELECTS
-        and "/" in str(node.name)  # in a module
-        and not any(fnmatchcase(str(node.name), pattern) for pattern in kept)
-    ]
-    levels = levels_of(names)
-    finest = {name: group for group, members in levels[-1].items() for name in members}
+    check_precisions(a, b)
+    manifest = replace(read_manifest(a), precision=read_manifest(b).precision)
+    with graph_errors(a, b):
+        prepare = _quantized if manifest.precision.quantized else _narrowed
+        model, levels = prepare(a, b, manifest)
     with (
         temporary_folder() as folder,
-        Switchboard(model, finest, DATA_TYPES[compute], inputs, folder) as board,
+        Switchboard(model, levels[-1], GraphInputs.of(manifest), folder) as board,
     ):
-        trials = _Trials(board, probes, read_manifest(a), list(levels[-1]), report)
-        before = trials.difference([])
-        if before <= tolerance:
-            return LayersToKeep((), before, before, trials.count)
-        groups = list(levels[0])
-        for level in range(DEPTH):
-            groups = minimize(groups, lambda some: trials.difference(some) <= tolerance)
-            if level + 1 < DEPTH:
-                groups = [part for one in groups for part in parts_of(one, levels[level + 1])]
-        return LayersToKeep(tuple(groups), before, trials.difference(groups), trials.count)
+        trials = _Trials(board, probes, tolerance, manifest, report)
+        before = trials.excess([])
+        groups = [] if before <= 1 else list(levels[0])
+        for level in levels:
+            parts = [part for one in groups for part in parts_of(one, level)]
+            groups = minimize(parts, lambda some: trials.excess(some) <= _ENOUGH)
+        return LayersToKeep(
+            groups=tuple(groups),
+            before=before,
+            after=trials.excess(groups),
+            trials=trials.count,
+            precision=ExportPrecision.of(manifest.precision),
+            given=tuple(_requested(manifest)) if manifest.precision.quantized else (),
+        )
 
 
 def write_patterns(found: LayersToKeep, path: Path) -> None:
     """Write the file for `--keep-fp32 @FILE`.  Raises OutputError if it cannot be written."""
     lines = [
         f"# Found by `dsunet-export verify --bisect` in {found.trials} trials: with these layers",
-        f"# in float32, masks differ by {found.after:.3g} levels on average; without, by "
+        f"# in float32, the largest difference is {found.after:.3g} of the tolerance; without, "
         f"{found.before:.3g}.",
         *found.patterns,
     ]
@@ -104,82 +120,110 @@ def write_patterns(found: LayersToKeep, path: Path) -> None:
 
 
 class _Trials:
-    """Measures the difference of the masks for sets of groups without rounding, each set once."""
+    """Measures the differences for sets of groups in float32, each set once."""
 
     def __init__(
         self,
         board: Switchboard,
         probes: Sequence[Probe],
+        tolerance: float,
         manifest: Manifest,
-        finest: Sequence[Group],
         report: Callable[[str], None],
     ) -> None:
-        self._board, self._probes, self._manifest = board, probes, manifest
-        self._finest, self._report = finest, report
+        self._board, self._tolerance, self._report = board, tolerance, report
+        self._manifest = manifest
+        self._labels = {probe.label for probe in probes}
+        exporters = make_probes(GraphInputs.of(manifest).size)
+        others = [probe for probe in exporters if probe.label not in self._labels]
+        self._cases = [self._case(probe) for probe in (*probes, *others)]
         self._found: dict[frozenset[Group], float] = {}
-        self._expected = [self._float32_mask(probe) for probe in probes]
 
     @property
     def count(self) -> int:
         """Number of sets that have been tried."""
         return len(self._found)
 
-    def difference(self, groups: Sequence[Group]) -> float:
-        """Return the largest mean difference of a mask, in levels of 0 to 255."""
-        kept = frozenset(one for one in self._finest if any(g.holds(one) for g in groups))
+    def excess(self, groups: Sequence[Group]) -> float:
+        """Return the largest difference with some groups in float32; above 1 is not allowed."""
+        kept = frozenset(one for one in self._board.groups if any(g.holds(one) for g in groups))
         if kept not in self._found:
-            worst = 0.0
-            for probe, expected in zip(self._probes, self._expected, strict=True):
-                mask = self._mask(probe, kept)
-                if mask is None:
-                    worst = math.inf
-                    break
-                worst = max(worst, float(np.abs(mask.astype(np.int16) - expected).mean()))
-            self._found[kept] = worst
+            self._found[kept] = max(self._excess(case, kept) for case in self._cases)
             named = ", ".join(group.path for group in groups) or "nothing"
-            self._report(f"{worst:9.3g} levels with {named} in float32")
+            self._report(f"{self._found[kept]:9.3g} of the tolerance with {named} in float32")
         return self._found[kept]
 
-    def _float32_mask(self, probe: Probe) -> NDArray[np.uint8]:
-        mask = self._mask(probe, self._finest)
-        if mask is None:
+    def _excess(self, case: ReferenceCase, kept: Collection[Group]) -> float:
+        output = self._board.run(case.probe, kept)
+        if not np.isfinite(output["logits"]).all():
+            return math.inf
+        results = [*compare_outputs(case, output, self._manifest)]
+        worst = max(fraction_of_tolerance(result, case.tolerance.iou) for result in results)
+        if case.probe.label not in self._labels:
+            return worst
+        levels = results[-1].mean_abs_error
+        return max(worst, levels / self._tolerance if levels else 0.0)
+
+    def _case(self, probe: Probe) -> ReferenceCase:
+        logits = self._board.run(probe, self._board.groups)["logits"][0, 0]
+        if not np.isfinite(logits).all():
             raise ExportError(
                 f"the logits are not finite on {probe.label}, in float32: check the checkpoint and "
                 "that image"
             )
-        return mask
-
-    def _mask(
-        self, probe: Probe, kept: Sequence[Group] | frozenset[Group]
-    ) -> NDArray[np.uint8] | None:
-        """Compute a mask; None if logits are not finite."""
-        outputs = self._board.run(probe, kept)
-        logits = outputs["logits"][0, 0]
-        if not np.isfinite(logits).all():
-            return None
-        if self._manifest.input_form is InputForm.FRAMES:
-            mask: NDArray[np.uint8] = outputs["mask"][0]
-            return mask
-        return mask_from_logits(logits, probe.image.shape[:2], self._manifest.mask_form)
+        tolerance = tolerance_for(self._manifest, is_noise=probe.is_noise)
+        return ReferenceCase(probe, logits, "the float32 graph", tolerance)
 
 
 def check_precisions(a: Path, b: Path) -> None:
-    """Raise ExportError if A is not in float32, or B not in float16 or bfloat16."""
+    """Raise ExportError if A is not in float32, or B is."""
     types = [manifest.precision.element_type for manifest in map(read_manifest, (a, b))]
-    if types[0] != "float32" or types[1] not in ("float16", "bfloat16"):
+    if types[0] != "float32" or types[1] == "float32":
         raise ExportError(
             f"{a} is {types[0]} and {b} is {types[1]}: --bisect needs the float32 artifact first "
-            "and the float16 or bfloat16 one second"
+            "and one of another precision second"
         )
 
 
-def _prepare(a: Path, b: Path) -> tuple[ir.Model, list[str], Compute, GraphInputs]:
-    """Return A's graph, the patterns that B keeps by rule, B's precision and A's inputs."""
-    check_precisions(a, b)
-    first, second = read_manifest(a), read_manifest(b)
-    compute = Compute.of(second.precision.compute)
-    model = load_graph(a, first)
+def _requested(manifest: Manifest) -> list[str]:
+    """Return the patterns of --keep-fp32."""
+    return [k.pattern for k in manifest.precision.kept_in_float32 if k.reason == REQUESTED]
+
+
+def _narrowed(a: Path, b: Path, manifest: Manifest) -> tuple[ir.Model, Levels]:
+    """Load A's graph, with a switch for the rounding to 16 bits of each group."""
+    model = load_graph(a, read_manifest(a))
     infer_types(model)
-    entries = second.precision.kept_in_float32
+    entries = manifest.precision.kept_in_float32
     kept = [entry.pattern for entry in entries if entry.reason != REQUESTED]
-    return model, kept, compute, GraphInputs.of(first)
+    levels = levels_of(
+        (
+            str(node.name)
+            for node in model.graph
+            if follows(node, model.opset_imports[""])
+            and node.op_type not in SELECTS
+            and "/" in str(node.name)  # in a module
+            and not any(fnmatchcase(str(node.name), pattern) for pattern in kept)
+        ),
+        DEPTH,
+    )
+    add_switches(model, _finest(levels), DATA_TYPES[Compute.of(manifest.precision.compute)])
+    return model, levels
+
+
+def _quantized(a: Path, b: Path, manifest: Manifest) -> tuple[ir.Model, Levels]:
+    """Load A's graph, with a switch for the quantisation of each group as in B."""
+    model, other = load_graph(a, read_manifest(a)), load_graph(b, read_manifest(b))
+    matmuls = read_quantized_matmuls(other.graph)
+    model.opset_imports[""] = max(model.opset_imports[""], other.opset_imports[""])
+    if not matmuls.keys() <= {node.name for node in model.graph}:
+        raise ExportError(
+            f"{b} has matrix multiplications that {a} does not have: export both from one model, "
+            "both with or both without --plain"
+        )
+    levels = levels_of(matmuls, DEPTH_TO_MODULES)
+    add_quantization_switches(model, _finest(levels), matmuls)
+    return model, levels
+
+
+def _finest(levels: Levels) -> dict[str, Group]:
+    return {name: group for group, members in levels[-1].items() for name in members}

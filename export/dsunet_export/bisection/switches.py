@@ -2,22 +2,26 @@
 
 A boolean input per group switches its rounding, so one session can try every set of layers to keep,
 instead of a conversion for each.  Rounding applies where conversion (`precision.narrow`) rounds: to
-the inputs and weights that a node reads, and to its result.
+the inputs and weights that a node reads, and to its result; or where quantisation does, to the
+activation and the weight of a matmul.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from dsunet_export.bisection.groups import Group
 from dsunet_export.precision.magnitudes import sources
 from dsunet_export.precision.session import Session, find_logits
 from dsunet_export.precision.types import SELECTS, following_inputs, is_float
 from dsunet_export.probes import GraphInputs, Probe
+from dsunet_export.quantization.quantized_matmuls import QuantizedMatmul
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.closeable import Closeable
 
@@ -25,34 +29,26 @@ _PREFIX = "keep:"
 
 
 class Switchboard(Closeable):
-    """A loaded graph with a rounding switch per group.
+    """A loaded graph with a rounding switch for each of its groups.
 
-    `groups` maps names of nodes to groups; other nodes never round.  The model is changed in place,
-    and a temporary file is written to `folder`.
+    The model, to which the switches were added, is changed in place, and a temporary file is
+    written to `folder`.
     """
 
     def __init__(
-        self,
-        model: ir.Model,
-        groups: Mapping[str, Group],
-        data_type: ir.DataType,
-        inputs: GraphInputs,
-        folder: Path,
+        self, model: ir.Model, groups: Collection[Group], inputs: GraphInputs, folder: Path
     ) -> None:
         self._inputs = inputs
-        self._groups = set(groups.values())
+        self.groups = groups
         logits = find_logits(model.graph)
         if logits not in model.graph.outputs:
             model.graph.outputs.append(logits)
         self._logits = str(logits.name)
-        add_switches(model, groups, data_type)
         self._session = Session(model, folder)
 
     def run(self, probe: Probe, kept: Collection[Group]) -> Tensors:
         """Compute the outputs for one image without rounding in these groups; adds `logits`."""
-        switches: Tensors = {
-            _PREFIX + group.path: np.array(group in kept) for group in self._groups
-        }
+        switches: Tensors = {_PREFIX + group.path: np.array(group in kept) for group in self.groups}
         outputs = self._session.run(
             {**self._inputs.prepare(probe), **switches}, self._session.outputs
         )
@@ -63,13 +59,12 @@ class Switchboard(Closeable):
 
 
 def add_switches(model: ir.Model, groups: Mapping[str, Group], data_type: ir.DataType) -> None:
-    """Make nodes round to a type unless the input `keep:GROUP` of their group is true."""
+    """Make nodes round to a type unless the input `keep:GROUP` of their group is true.
+
+    `groups` maps names of nodes to groups; other nodes never round.
+    """
     graph, opset = model.graph, model.opset_imports[""]
-    switches = {
-        each: ir.val(_PREFIX + each.path, ir.DataType.BOOL, ir.Shape([]))
-        for each in dict.fromkeys(groups.values())
-    }
-    graph.inputs.extend(switches.values())
+    switches = _add_inputs(graph, groups.values())
     switched: dict[tuple[ir.Value, Group], ir.Value] = {}
     rounded_by: dict[ir.Value, Group] = {}
 
@@ -107,3 +102,45 @@ def add_switches(model: ir.Model, groups: Mapping[str, Group], data_type: ir.Dat
                 result = switch(value, group, after)
                 for use in uses:
                     use.node.replace_input_with(use.idx, result)
+
+
+def add_quantization_switches(
+    model: ir.Model, groups: Mapping[str, Group], matmuls: Mapping[str, QuantizedMatmul]
+) -> None:
+    """Make matmuls of the graph read what quantisation rounds, unless their group is kept.
+
+    Both mappings have the names of the matmuls; the others are left as they are.
+    """
+    graph = model.graph
+    switches = _add_inputs(graph, groups.values())
+    for node in [node for node in graph if node.name in matmuls]:
+        matmul, keep = matmuls[str(node.name)], switches[groups[str(node.name)]]
+        scale = _constant(graph, f"{node.name}.scale", matmul.scale)
+        zero_point = _constant(graph, f"{node.name}.zero_point", matmul.zero_point)
+        weight = _constant(graph, f"{node.name}.weight", matmul.weight)
+        quantize = ir.node("QuantizeLinear", [node.inputs[0], scale, zero_point])
+        dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], scale, zero_point])
+        read = ir.node("Where", [keep, node.inputs[0], dequantize.outputs[0]])
+        read_weight = ir.node("Where", [keep, node.inputs[1], weight])
+        for new in (quantize, dequantize, read):
+            new.name = new.outputs[0].name = f"{node.name}.{new.op_type}"
+        read_weight.name = read_weight.outputs[0].name = f"{node.name}.weight.Where"
+        graph.insert_before(node, [quantize, dequantize, read, read_weight])
+        node.replace_input_with(0, read.outputs[0])
+        node.replace_input_with(1, read_weight.outputs[0])
+
+
+def _constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
+    value = ir.val(name, const_value=ir.tensor(array))
+    graph.register_initializer(value)
+    return value
+
+
+def _add_inputs(graph: ir.Graph, groups: Iterable[Group]) -> dict[Group, ir.Value]:
+    """Add the boolean input of each group."""
+    switches = {
+        each: ir.val(_PREFIX + each.path, ir.DataType.BOOL, ir.Shape([]))
+        for each in dict.fromkeys(groups)
+    }
+    graph.inputs.extend(switches.values())
+    return switches

@@ -2,7 +2,6 @@
 
 model_pair     opening of both
 compare        both on sample images
-measures       differences of two tensors and of two masks
 summary        percentiles over the images
 layers         differences of two graphs, tensor by tensor
 piecewise      a graph run in pieces, with little memory

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsunet.evaluation.predictors import Predictor
-from dsunet_export.comparison.measures import (
+from dsunet_export.comparison.model_pair import is_artifact
+from dsunet_export.errors import ExportError
+from dsunet_export.measures import (
     MaskDifference,
     TensorDifference,
     compare_masks,
     compare_tensors,
 )
-from dsunet_export.comparison.model_pair import is_artifact
-from dsunet_export.errors import ExportError
 from dsunet_export.probes import GraphInputs, Probe, load_probe, make_probes
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends import Tensors

@@ -1,8 +1,8 @@
 """Compare two graphs of one model tensor by tensor, to find the layer where an error arises.
 
-Tensors are matched by name; conversion to another precision does not change names.  A graph of
-reduced precision is run with the rounding of every tensor emulated, because ONNX Runtime does not
-round every tensor as a GPU does.
+Tensors are matched by name; conversion to another precision does not change names, and matmuls that
+quantisation merges are compared one by one.  A graph of reduced precision is run with the rounding
+of every tensor emulated, because ONNX Runtime does not round every tensor as a GPU does.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.types import SELECTS
 from dsunet_export.probes import GraphInputs, Probe
+from dsunet_export.quantization.merge_matmuls import is_part, unmerged_name
+from dsunet_export.tolerances import LAYER_ERROR, LAYER_ERROR_OF_8_BITS, LAYER_MEDIAN_FACTOR
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.compute import Compute
 
@@ -37,16 +39,6 @@ _AT_ONCE = 8
 later: some 3 GB for `large`, whose largest tensors are attention maps of 240 MB."""
 _BLOCK = 1 << 20
 """Number of elements that are compared at once, in float64."""
-_MEDIAN_FACTOR = 100.0
-"""A layer is at fault if its own error exceeds this multiple of the median of the layers before it.
-In float16, a softmax of large scores or the small difference of large numbers reaches 90 times the
-median without being wrong."""
-_ALLOWED = 1e-3
-"""Error that every layer may have: two float16 roundings."""
-_ALLOWED_OF_8_BITS = 0.4
-"""Error that every layer of a quantised graph may have: twice the largest noise of an input
-(`quantize.NOISIEST`), because a softmax or GELU amplifies it.  Measured on the demonstration
-checkpoint: up to 0.17 for int8 and 0.24 for fp8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +112,7 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
         for name in common
     ]
     quantized = any(read_manifest(path).precision.quantized for path in (a, b))
-    at_fault = first_beyond(layers, _ALLOWED_OF_8_BITS) if quantized else first_at_fault(layers)
+    at_fault = first_beyond(layers, LAYER_ERROR_OF_8_BITS) if quantized else first_at_fault(layers)
     return GraphComparison(layers, at_fault)
 
 
@@ -132,14 +124,14 @@ def first_beyond(layers: Iterable[LayerError], allowed: float) -> LayerError | N
 def first_at_fault(layers: Iterable[LayerError]) -> LayerError | None:
     """Return the first layer with an unusually large own error; None if there is none.
 
-    The limit is a multiple of the median own error of the layers before it (`_MEDIAN_FACTOR`).
+    The limit is a multiple of the median own error of the layers before it (`LAYER_MEDIAN_FACTOR`).
     """
     before: list[float] = []
     for layer in layers:
         if layer.kept:
             continue
         usual = statistics.median(before) if before else 0.0
-        if layer.own > max(_MEDIAN_FACTOR * usual, _ALLOWED):
+        if layer.own > max(LAYER_MEDIAN_FACTOR * usual, LAYER_ERROR):
             return layer
         if layer.own:
             before.append(layer.own)
@@ -160,14 +152,14 @@ class _ArtifactGraph:
         self._inputs = GraphInputs.of(manifest)
         self._outputs: dict[str, ir.Value] = {}
         self.makers: dict[str, ir.Node] = {
-            str(value.name): node
+            unmerged_name(value): node
             for node in self._model.graph
             for value in node.outputs
-            if value.dtype in self._types and node.op_type not in SELECTS
+            if value.dtype in self._types and (node.op_type not in SELECTS or is_part(value))
         }
         """Nodes by the names of their outputs, without nodes that only move values."""
         self.in_float32 = {
-            str(value.name)
+            unmerged_name(value)
             for node in self.makers.values()
             for value in node.outputs
             if value.dtype is ir.DataType.FLOAT
@@ -177,7 +169,7 @@ class _ArtifactGraph:
         """Prepare to run on images and to read the tensors with these names."""
         if self._rounded is not None:
             emulate_rounding(self._model, self._rounded)
-        made = {str(value.name): value for node in self._model.graph for value in node.outputs}
+        made = {unmerged_name(value): value for node in self._model.graph for value in node.outputs}
         for name in names:
             # With emulated rounding, readers read the rounded tensor, `.wide`.
             self._outputs[name] = made.get(f"{name}.wide", made[name])
@@ -198,8 +190,8 @@ class _ArtifactGraph:
                 continue
             seen.add(value)
             producer = value.producer()
-            if value.name in wanted:
-                found.add(str(value.name))
+            if (known_name := unmerged_name(value)) in wanted:
+                found.add(known_name)
             elif producer is not None:
                 ahead.extend(producer.inputs)
         return found

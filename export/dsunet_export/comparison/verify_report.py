@@ -22,24 +22,40 @@ TILE = 384
 LAYERS_SHOWN = 15
 
 
-def draw(comparison: ModelComparison) -> str:
-    """Format a table: percentiles over the images and the worst value of each measure."""
-    percentiles = "".join(f"{f'{p} %':>11}" for p in PERCENTILES)
+def draw(comparison: ModelComparison, tolerance: float, *, all_measures: bool = False) -> str:
+    """Format the worst image in a line, and the layer at fault in another, if there are layers.
+
+    `tolerance` is that of the mean difference of a mask, in levels.  With `all_measures`, tables
+    come first: all measures over the images, and the largest errors of the layers.
+    """
+    mask, images, graphs = comparison.worst.mask, len(comparison.rows), comparison.graphs
+    on = f"{images} images, the worst " if images > 1 else ""
     lines = [
-        f"B: {comparison.b}",
-        f"compared with A: {comparison.a}, on {len(comparison.rows)} images",
-        "",
-        f"{'':28}{percentiles}{'worst':>11}  image",
+        f"{comparison.b} compared with {comparison.a} on {on}{comparison.worst.label}: masks "
+        f"differ by {mask.mean:.3g} levels on average (tolerance {tolerance:g}), by at most "
+        f"{mask.largest:g}; IoU at 0.5 {mask.iou:.4f}"
     ]
+    if all_measures:
+        lines = [*_measures(comparison), "", *(_layers(graphs) if graphs else ()), *lines]
+    if graphs is not None:
+        fault = graphs.at_fault
+        lines.append(
+            f"first layer with an unusually large error: {fault.node if fault else 'none'}"
+        )
+    return "\n".join(lines)
+
+
+def _measures(comparison: ModelComparison) -> list[str]:
+    """Make a table: percentiles over the images and the worst value of each measure."""
+    percentiles = "".join(f"{f'{p} %':>11}" for p in PERCENTILES)
+    lines = [f"{'':28}{percentiles}{'worst':>11}  image"]
     for output, measures in comparison.summaries.items():
         for name, summary in measures.items():
             cells = "".join(
                 f"{_short(value):>11}" for value in (*summary.percentiles, summary.worst)
             )
             lines.append(f"{measure_title(output, name):28}{cells}  {summary.image}")
-    if comparison.graphs is not None:
-        lines += ["", *_layers(comparison.graphs)]
-    return "\n".join(lines)
+    return lines
 
 
 def as_document(comparison: ModelComparison) -> dict[str, Any]:
@@ -93,8 +109,8 @@ def draw_worst(comparison: ModelComparison) -> Image.Image:
 
 
 def _layers(graphs: GraphComparison) -> list[str]:
-    """List the layers with the largest own errors, in graph order, and the one at fault."""
-    layers, fault = graphs.layers, graphs.at_fault
+    """List the layers with the largest own errors, in graph order."""
+    layers = graphs.layers
     losing = sorted(layers, key=lambda layer: -layer.own)[:LAYERS_SHOWN]
     lines = [
         f"{'error':>10}{'inherited':>11}{'own':>10}  layer (largest own errors of {len(layers)})"
@@ -104,7 +120,7 @@ def _layers(graphs: GraphComparison) -> list[str]:
         for layer in layers
         if layer in losing
     ]
-    return [*lines, f"first layer with an unusually large error: {fault.node if fault else 'none'}"]
+    return [*lines, ""]
 
 
 def _layer(layer: LayerError | None) -> dict[str, Any] | None:

@@ -16,6 +16,18 @@ import onnx_ir as ir
 from dsunet_export.precision.narrow import array_of
 from dsunet_export.quantization.matmuls import WeightMatmul
 
+_PART = ".part"
+
+
+def is_part(value: ir.Value) -> bool:
+    """Return whether a value is the result of one of the matmuls that were merged."""
+    return str(value.name).endswith(_PART)
+
+
+def unmerged_name(value: ir.Value) -> str:
+    """Return the name that a value had before `merge_matmuls`; its own if nothing was merged."""
+    return str(value.name).removesuffix(_PART)
+
 
 def merge_matmuls(graph: ir.Graph, matmuls: Sequence[WeightMatmul]) -> list[WeightMatmul]:
     """Merge in place and return the remaining matmuls in graph order."""
@@ -48,7 +60,7 @@ def _merged(graph: ir.Graph, group: Sequence[WeightMatmul]) -> WeightMatmul:
     graph.insert_before(group[0].node, [matmul, parts])
     for old, part in zip(group, parts.outputs, strict=True):
         result = old.node.outputs[0]
-        part.name = f"{result.name}.part"
+        part.name = f"{result.name}{_PART}"
         result.replace_all_uses_with(part)
         graph.remove(old.node, safe=True)
         if not old.weight.uses():

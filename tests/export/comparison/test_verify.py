@@ -135,10 +135,23 @@ def test_beyond_the_tolerance(folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert re.match(r"dsunet-export: on \w\.png the masks differ by .* levels on average", line)
-    # The results are printed nevertheless.
-    assert "mask mean" in done.stdout
+    assert "--bisect keep.txt" in line
+    # The worst image is printed nevertheless, in one line.
+    (printed,) = done.stdout.splitlines()
+    found = json.loads((tmp_path / "report" / "verify.json").read_text())
+    mean = found["outputs"]["mask"]["mean"]
+    words = f"the worst {mean['image']}: masks differ by {mean['worst']:.3g} levels on average"
+    assert f"on 3 images, {words} (tolerance 1)" in printed
     assert (tmp_path / "report" / "worst.png").exists()
     assert verify(a, b, "--images", folder, "--tolerance", 255).exit_code == 0
+
+
+def test_verbose(folder: Path, tmp_path: Path) -> None:
+    a = artifacts.tensors(tmp_path / "a.onnx", scale=3)
+    *table, last = verify(a, a, "--images", folder, "-v").stdout.splitlines()
+    assert [last] == verify(a, a, "--images", folder).stdout.splitlines()
+    measures = {line[:28].strip() for line in table[1:] if line}
+    assert {"logits largest", "logits cosine", "mask mean", "mask IoU at 0.5"} <= measures
 
 
 def test_probabilities_are_compared_with_probabilities(folder: Path, tmp_path: Path) -> None:

@@ -1,24 +1,46 @@
-"""Measure the difference of two tensors and of two masks."""
+"""Measures of the difference of two outputs.  `tolerances` limits them.
+
+There are two IoUs at 0.5.  That of masks is of levels above 127.5, as their users see them; in a
+stretched mask that is not probability 0.5.  That of logits is of probability 0.5 whatever becomes
+of the mask, and verification of an export uses it.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-
-from dsunet.evaluation.metrics import score_image
 
 MASK_THRESHOLD = 127.5
 """Threshold 0.5 in levels of 0 to 255: higher levels are inside the object."""
 NEAR = 8
 """Distance from the threshold, in levels, within which a crossing counts as a flip."""
+FEWEST = 0.01
+"""Fraction of the logits that must lie on either side of zero for an IoU to be computed: for a mask
+of a few pixels it has no meaning."""
 _SMALLEST = 1e-3
 """Lower bound of the denominator of relative differences, in standard deviations of A."""
-
 _TINY = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Absolute differences of two arrays."""
+
+    max: float
+    p999: float
+    """Difference that 99.9 % of the values do not exceed."""
+    mean: float
+
+    @classmethod
+    def of(cls, a: NDArray[Any], b: NDArray[Any], unit: float = 1.0) -> Self:
+        """Compare two arrays of one shape, in a unit."""
+        wide = np.int16 if a.dtype == np.uint8 else np.float64
+        errors = np.abs(b.astype(wide) - a) / unit
+        return cls(float(errors.max()), float(np.quantile(errors, 0.999)), float(errors.mean()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +91,42 @@ def compare_tensors(a: NDArray[Any], b: NDArray[Any]) -> TensorDifference:
 
 
 def compare_masks(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> MaskDifference:
-    """Compare two masks H×W with levels 0 to 255."""
-    first, second = a.astype(np.int16), b.astype(np.int16)
-    differences = np.abs(second - first)
-    inside, found = first > MASK_THRESHOLD, second > MASK_THRESHOLD
-    near = (np.abs(first - MASK_THRESHOLD) <= NEAR) & (np.abs(second - MASK_THRESHOLD) <= NEAR)
+    """Compare two masks H×W with levels 0 to 255.  Needs the extra `evaluate`."""
+    from dsunet.evaluation.metrics import score_image
+
+    errors = Errors.of(a, b)
+    inside, found = a > MASK_THRESHOLD, b > MASK_THRESHOLD
+    near = np.maximum(np.abs(a - MASK_THRESHOLD), np.abs(b - MASK_THRESHOLD)) <= NEAR
     crossing = inside != found
-    union = np.count_nonzero(inside | found)
     ground_truth, prediction = (np.where(mask, 255, 0).astype(np.uint8) for mask in (inside, found))
     s_measure = score_image(prediction, ground_truth).s_measure
     return MaskDifference(
-        largest=float(differences.max()),
-        mean=float(differences.mean()),
-        iou=float(np.count_nonzero(inside & found) / union) if union else 1.0,
+        largest=errors.max,
+        mean=errors.mean,
+        iou=overlap(inside, found),
         flips=float((crossing & near).mean()),
         disagreement=float((crossing & ~near).mean()),
         s_measure=None if math.isnan(s_measure) else s_measure,
     )
+
+
+def overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Return the intersection over union of two regions; 1 if both are empty."""
+    union = np.count_nonzero(a | b)
+    return float(np.count_nonzero(a & b) / union) if union else 1.0
+
+
+def logit_overlap(
+    reference: NDArray[np.float32], logits: NDArray[np.float32], *, or_median: bool
+) -> float | None:
+    """Return the IoU at probability 0.5 of two maps of logits.
+
+    If less than a fraction `FEWEST` of the reference lies on one side of 0.5, returns None; or with
+    `or_median`, for random weights, uses the median of the reference as the threshold.
+    """
+    fraction, threshold = float((reference > 0).mean()), 0.0
+    if not FEWEST <= fraction <= 1 - FEWEST:
+        if not or_median:
+            return None
+        threshold = float(np.median(reference))
+    return overlap(reference > threshold, logits > threshold)
