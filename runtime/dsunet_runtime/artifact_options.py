@@ -10,6 +10,7 @@ import typer
 
 from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.provider import Provider
+from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 Artifact = Annotated[
     Path,
@@ -25,6 +26,14 @@ ChosenProvider = Annotated[
         "[default: cpu]",
         rich_help_panel="Inference",
     ),
+]
+SELFTEST_HELP = (
+    "When to check that this machine computes what the artifact should.  auto: the first time that "
+    "an engine, or a provider other than cpu, meets this device, driver and library."
+)
+ChosenSelfTest = Annotated[
+    SelfTestPolicy,
+    typer.Option("--selftest", help=SELFTEST_HELP, rich_help_panel="Inference"),
 ]
 CPU_FALLBACK_HELP = (
     "Continue if a provider on a GPU leaves matrix multiplications or convolutions to the CPU.  "

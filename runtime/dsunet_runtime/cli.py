@@ -9,6 +9,7 @@ import typer
 from dsunet_runtime.artifact_options import (
     Artifact,
     ChosenProvider,
+    ChosenSelfTest,
     CpuFallback,
     check_provider_applies,
 )
@@ -19,6 +20,7 @@ from dsunet_runtime.command import complain, examples, make_app
 from dsunet_runtime.command_options import integer
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.predict_options import Images, Masks, Overlay, mask_destination
+from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 PROGRAM = "dsunet-run"
 
@@ -51,6 +53,7 @@ def predict(
     ] = None,
     provider: ChosenProvider = None,
     allow_cpu_fallback: CpuFallback = False,
+    selftest: ChosenSelfTest = SelfTestPolicy.AUTO,
 ) -> None:
     """Predict masks for images and write them as PNG files.
 
@@ -68,7 +71,10 @@ def predict(
     jobs = plan(images, folder, overlays=overlay, name=name)
     with (
         dsunet_runtime.load(
-            artifact, provider=provider, allow_cpu_fallback=allow_cpu_fallback
+            artifact,
+            provider=provider,
+            selftest=selftest,
+            allow_cpu_fallback=allow_cpu_fallback,
         ) as segmenter,
         results_folder(folder),
     ):

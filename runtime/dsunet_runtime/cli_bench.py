@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from dsunet_runtime.artifact_options import CPU_FALLBACK_HELP, check_fallback_applies
+from dsunet_runtime.artifact_options import CPU_FALLBACK_HELP, SELFTEST_HELP, check_fallback_applies
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import OUTPUT, folder_to_write, integer, number
 from dsunet_runtime.provider import MAX_THREADS, Provider
+from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 _MOST_CALLS, _MOST_ROUNDS = 10_000_000, 10_000
 """The duration of every call is kept in memory until the end."""
@@ -49,6 +50,10 @@ def bench(
         bool,
         typer.Option("--allow-cpu-fallback", help=CPU_FALLBACK_HELP, rich_help_panel=_WORKLOAD),
     ] = False,
+    selftest: Annotated[
+        SelfTestPolicy,
+        typer.Option("--selftest", help=SELFTEST_HELP, rich_help_panel=_WORKLOAD),
+    ] = SelfTestPolicy.AUTO,
     origin: Annotated[
         list[Origin] | None,
         typer.Option(
@@ -179,6 +184,7 @@ def bench(
         artifacts=artifacts,
         providers=provider or [Provider.CPU],
         allow_cpu_fallback=allow_cpu_fallback,
+        selftest=selftest,
         origins=origin or [Origin.ARRAY],
         batches=batch or [],
         streams=streams or [1],

@@ -78,7 +78,8 @@ def load(
             `provider`, `threads`, `selftest` or `allow_cpu_fallback` is not valid.
         SelfTestError: The artifact computes on this machine something else than it was exported to.
     """
-    from dsunet_runtime.selftest.policy import SelfTestPolicy, apply_policy
+    from dsunet_runtime.selftest.policy import apply_policy
+    from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
     path = Path(path)
     policy = _one_of(SelfTestPolicy, "selftest", selftest)

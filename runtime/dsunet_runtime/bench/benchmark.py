@@ -32,6 +32,7 @@ from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.progress import StatusLine
 from dsunet_runtime.provider import Provider
+from dsunet_runtime.selftest.schedule import SelfTestPolicy
 from dsunet_runtime.shapes import batch_range
 
 
@@ -43,6 +44,7 @@ class BenchOptions:
     providers: Sequence[Provider] = (Provider.CPU,)
     """Providers; each ONNX file is measured with each of them."""
     allow_cpu_fallback: bool = False
+    selftest: SelfTestPolicy = SelfTestPolicy.AUTO
     origins: Sequence[Origin] = (Origin.ARRAY,)
     batches: Sequence[int] = ()
     """Empty: the recommended batch of each artifact."""
@@ -182,6 +184,7 @@ def _runners(options: BenchOptions) -> list[Runner]:
             provider,
             str(artifact) if names[artifact.name] > 1 else "",
             allow_cpu_fallback=options.allow_cpu_fallback,
+            selftest=options.selftest,
         )
         for artifact in options.artifacts
         for provider in ([None] if is_engine(artifact) else options.providers)

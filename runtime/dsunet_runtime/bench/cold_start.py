@@ -12,6 +12,7 @@ from pathlib import Path
 from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.message_text import printable
+from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,14 @@ class ColdStart:
 
 
 def measure_cold_start(runner: Runner, image: Path, threads: int | None) -> ColdStart:
-    """Load and run the artifact in a new process.  Raises BackendError if that fails."""
+    """Load and run the artifact in a new process.  Raises BackendError if that fails.
+
+    The self-test, which runs once on a machine, is left out.
+    """
+    options = runner.load_options(threads) | {"selftest": SelfTestPolicy.NEVER}
     command = [
         *(sys.executable, "-m", "dsunet_runtime.bench.cold_start_process"),
-        *(str(runner.artifact), str(image), json.dumps(runner.load_options(threads))),
+        *(str(runner.artifact), str(image), json.dumps(options)),
     ]
     begin = time.time()
     done = subprocess.run(command, capture_output=True, text=True, check=False)

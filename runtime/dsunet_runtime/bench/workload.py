@@ -24,6 +24,7 @@ from dsunet_runtime.memory import check_memory
 from dsunet_runtime.message_text import readable
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter, load
+from dsunet_runtime.selftest.schedule import SelfTestPolicy
 from dsunet_runtime.shapes import Shape, batch_range, output_shapes
 
 Call = Callable[[], object]
@@ -41,6 +42,8 @@ class Runner:
     """Name of the artifact in tables; empty for the file name."""
     allow_cpu_fallback: bool = False
     """See `dsunet_runtime.load`; without effect for engines and on the CPU."""
+    selftest: SelfTestPolicy = SelfTestPolicy.AUTO
+    """See `dsunet_runtime.load`."""
 
     @property
     def title(self) -> str:
@@ -54,10 +57,11 @@ class Runner:
         return self.title if usual else f"{self.title} ({self.provider})"
 
     def load_options(self, threads: int | None) -> dict[str, Any]:
-        """Return the arguments of `load`: none for engines, which use no CPU threads."""
+        """Return the arguments of `load`; engines use no provider and no CPU threads."""
         if self.provider is None:
-            return {}
+            return {"selftest": self.selftest}
         return {
+            "selftest": self.selftest,
             "provider": self.provider,
             "threads": threads,
             "allow_cpu_fallback": self.allow_cpu_fallback and self.provider.on_gpu,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import hashlib
 import json
 from pathlib import Path
@@ -16,21 +15,13 @@ from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import decode
 from dsunet_runtime.segmenter import Segmenter
 from dsunet_runtime.selftest.comparison import check, run_selftest
+from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 _MOST_MACHINES = 20
 """Machines in a record; the oldest are dropped."""
 
 Machine = tuple[str, ...]
 """Device, driver and libraries (`Backend.machine`)."""
-
-
-class SelfTestPolicy(enum.StrEnum):
-    """When a loaded artifact is tested."""
-
-    AUTO = "auto"
-    """Anywhere but on ONNX Runtime's CPU provider: the first time on each machine."""
-    ALWAYS = "always"
-    NEVER = "never"
 
 
 def apply_policy(
@@ -56,7 +47,8 @@ def apply_policy(
     except SelfTestError as error:
         on = f" on {', '.join(machine)}" if machine else ""
         raise SelfTestError(
-            f"{path}{on}: {error}; selftest='never' loads it all the same"
+            f"{path}{on}: {error}; --selftest never, in Python selftest='never', runs it all the "
+            f"same"
         ) from error
     if machine:
         _add(record, segmenter.manifest, machine)

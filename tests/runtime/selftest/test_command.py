@@ -7,11 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from dsunet_runtime import read_manifest
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from dsunet_runtime.bench.cold_start import measure_cold_start
+from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.cli import app
+from dsunet_runtime.provider import Provider
+from dsunet_runtime.selftest.schedule import SelfTestPolicy
 from tests.runtime import artifacts
 from tests.runtime.selftests import give_selftest
 
@@ -53,6 +58,34 @@ def test_where_load_would_test_it_too(tested: Path, monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 4
     assert [path.name for path in tested.parent.iterdir()] == [tested.name]
+
+
+@pytest.mark.parametrize(("policy", "code"), [("auto", 1), ("always", 1), ("never", 0)])
+@pytest.mark.parametrize("command", ["predict", "bench"])
+def test_other_commands(
+    tested: Path, monkeypatch: pytest.MonkeyPatch, command: str, policy: str, code: int
+) -> None:
+    monkeypatch.setattr(OnnxRuntimeBackend, "machine", ("a GPU",))
+    image = tested.parent / "image.png"
+    Image.new("RGB", (9, 7)).save(image)
+    output = tested.parent / "new"
+    arguments = {
+        "predict": [image, "-o", output / "mask.png"],
+        "bench": ["--calls", 2, "--no-cold-start", "-o", output],
+    }[command]
+    result = CliRunner().invoke(
+        app, [command, str(make_wrong(tested)), *map(str, arguments), "--selftest", policy]
+    )
+    assert result.exit_code == code
+    assert ("--selftest never" in result.stderr) is bool(code)
+
+
+def test_cold_starts_leave_it_out(tested: Path) -> None:
+    """A new process would run it first, and its time would count as loading."""
+    image = tested.parent / "image.png"
+    Image.new("RGB", (9, 7)).save(image)
+    runner = Runner(make_wrong(tested), Provider.CPU, selftest=SelfTestPolicy.ALWAYS)
+    assert measure_cold_start(runner, image, 1).load > 0
 
 
 def test_json(tested: Path) -> None:

@@ -1,0 +1,14 @@
+"""When a loaded artifact is tested.  Importing this module does not import NumPy."""
+
+from __future__ import annotations
+
+import enum
+
+
+class SelfTestPolicy(enum.StrEnum):
+    """Values of `load`'s `selftest`, and of `--selftest`."""
+
+    AUTO = "auto"
+    """Anywhere but on ONNX Runtime's CPU provider: the first time on each machine."""
+    ALWAYS = "always"
+    NEVER = "never"
