@@ -34,16 +34,21 @@ from dsunet.demonstration import demonstration_checkpoint
 from dsunet.model import DSUNet
 from dsunet.scenes import write_scenes
 from dsunet_export.graph import Preprocess
+from dsunet_export.measures import overlap
 from dsunet_runtime.bench.image import read_image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' oracle
 from tests.fill_weights import inputs
-from tests.model.oracle import SEED, filled_large, reference_maps
+from tests.model.oracle import (
+    DECODER_RMS_TOLERANCE,
+    DECODER_TOLERANCE,
+    SEED,
+    filled_large,
+    reference_maps,
+)
 
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 SCENES, SCENES_SEED = 8, 7
-LARGEST, RMS = 1e-2, 3e-4
-"""Tolerances of float32, as in tests/model/test_oracle.py."""
 
 
 def main() -> None:
@@ -72,7 +77,10 @@ def main() -> None:
     if not all(one["finite"] for one in results):
         raise SystemExit("gpu_parity.py: some logits are no numbers: see `finite`")
     exact = [found[name]["float32"] for name in cases]
-    if any(one["largest"] > LARGEST or one["relative_rms"] > RMS for one in exact):
+    if any(
+        one["largest"] > DECODER_TOLERANCE or one["relative_rms"] > DECODER_RMS_TOLERANCE
+        for one in exact
+    ):
         raise SystemExit("gpu_parity.py: float32 is further away than its tolerance")
 
 
@@ -117,12 +125,11 @@ def difference(found: Tensor, expected: Tensor, level: float) -> dict[str, Any]:
     spread = expected.double().std()
     errors = (found.double() - expected) / spread
     ours, theirs = found > level, expected > level
-    union = (ours | theirs).sum().item()
     return {
         "finite": bool(found.isfinite().all()),
         "relative_rms": errors.square().mean().sqrt().item(),
         "largest": errors.abs().max().item(),
-        "iou": (ours & theirs).sum().item() / union if union else 1.0,
+        "iou": overlap(theirs.numpy(), ours.numpy()),
         "mask_fraction": theirs.double().mean().item(),
     }
 

@@ -186,6 +186,7 @@ def trt(
     one.
     """
     from dsunet_export.artifact import check_engine_output
+    from dsunet_export.inspection import verified_in_words
     from dsunet_export.tensorrt.builder import build_engine, read_graph_manifest
     from dsunet_export.tensorrt.configuration import EngineOptions
     from dsunet_export.tensorrt.description import summarize
@@ -210,10 +211,13 @@ def trt(
         timing_cache=timing_cache,
         verbosity=verbose,
     )
-    read_graph_manifest(graph)  # fails before TensorRT is loaded
+    before = read_graph_manifest(graph)  # fails before TensorRT is loaded
     only = None if flavor is FlavorOption.AUTO else Flavor(flavor.value)
     target = select_target(only, hardware, options)
     numbers = ", ".join(target.compute_capabilities)
     print(f"{title(target.flavor)} ({target.reason}), for {numbers}", file=sys.stderr)
     manifest = build_engine(graph, output, target, options, print_step)
+    if manifest.verification != before.verification:  # the graph was converted
+        for line in verified_in_words(manifest):
+            print(line)
     print(summarize(output, manifest, ranges))

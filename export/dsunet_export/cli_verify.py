@@ -33,6 +33,7 @@ _REMEDY = (
     "find the layers to keep in float32 with --bisect keep.txt, which compares two ONNX files, or "
     "raise --tolerance"
 )
+_REMEDY_FOUND = "keep the layers that --bisect found in float32, or raise --tolerance"
 VERIFY_EXAMPLES = examples(
     "dsunet-export verify model.pth dsunet16.onnx --images photos -o report",
     "dsunet-export verify dsunet.onnx dsunet.engine --tolerance 0.5",
@@ -204,7 +205,7 @@ def verify(
     if not worst.mask.mean <= tolerance:
         raise VerificationError(
             f"on {worst.label} the masks differ by {worst.mask.mean:.3g} levels on average, "
-            f"tolerance {tolerance:g}: {_REMEDY if bisect is None else 'raise --tolerance'}"
+            f"tolerance {tolerance:g}: {_REMEDY if bisect is None else _REMEDY_FOUND}"
         )
 
 

@@ -219,7 +219,12 @@ class TestOfTheNetwork:
 
     def test_one_size(self, frames: Path, tmp_path: Path) -> None:
         output = tmp_path / "nano.engine"
-        manifest, _ = built(frames, *ADA, "--size", "720x1280", output=output)
+        result = trt(frames, *ADA, "--size", "720x1280", "-o", output)
+        manifest = read_manifest(output)
+        # It was verified after its conversion.
+        count = len(manifest.verification)
+        assert count > len(read_manifest(frames).verification)
+        assert result.stdout.startswith(f"{count} comparisons, the worst: ")
         assert manifest.profiles[0].minimum == (1, 719, 1279, 3)
         assert manifest.profiles[0].maximum == (1, 720, 1280, 3)
 

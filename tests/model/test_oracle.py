@@ -19,21 +19,19 @@ from dsunet import DSUNetConfig
 from dsunet.model import build_empty
 from dsunet.public_layout import HAAR_KEYS, MASK_TOKEN_KEY, public_key
 from tests.fill_weights import inputs
-from tests.model.oracle import DATA, SEED, Maps, filled_large, reference_maps
+from tests.model.oracle import (
+    DATA,
+    DECODER_RMS_TOLERANCE,
+    DECODER_TOLERANCE,
+    SEED,
+    Maps,
+    filled_large,
+    reference_maps,
+)
 
 TOLERANCE = 1e-4
 """Largest difference in a map before the decoder, as a part of the map's standard deviation.
 Float32 in another order of additions gives up to 7e-6; room is left for other processors."""
-
-DECODER_TOLERANCE = 1e-2
-DECODER_RMS_TOLERANCE = 3e-4
-"""The same from the first SFF on, largest and root mean square.  The oracle's weights make that
-attention so peaked that it magnifies rounding: noise of 4e-6 of the
-standard deviation in its input, which is what rfb4 differs by, moves sff1 by up to 4e-3 (RMS up to
-1.2e-4), and float32 is itself 3e-4 from float64.  So no float32 can meet 1e-4 there.  Found:
-3e-4, RMS 3e-5.  For comparison, batch norm with an epsilon of 1e-3 gives an RMS of 1e-3, aligned
-corners 1e-1, query and key exchanged 4e-1; an attention scale wrong by 1 % would pass here, and is
-tested in test_model.py."""
 
 MAPS = {
     **{f"hiera{level + 1}": ("hiera", level) for level in range(4)},

@@ -34,6 +34,7 @@ from dsunet_runtime.output_files import write_whole
 
 _ENOUGH = 0.95
 """Fraction of the tolerance that a result may have: the export rounds a little differently."""
+_TINY = 1e-30
 
 Levels = list[dict[Group, list[str]]]
 """Groups, with the names of their nodes, from coarse to fine."""
@@ -79,8 +80,8 @@ def find_layers_to_keep(
     request are searched too; not in 8 bits, because B has no range for them.  `report` is called
     with a line for every trial.
 
-    Raises ExportError if the artifacts have other precisions or if A computes values that are not
-    finite.
+    Raises ExportError if the artifacts have other precisions, if A computes values that are not
+    finite, or if no set is sufficient.
     """
     check_precisions(a, b)
     manifest = replace(read_manifest(a), precision=read_manifest(b).precision)
@@ -94,6 +95,11 @@ def find_layers_to_keep(
         trials = _Trials(board, probes, tolerance, manifest, report)
         before = trials.excess([])
         groups = [] if before <= 1 else list(levels[0])
+        if groups and trials.excess(groups) > _ENOUGH:
+            raise ExportError(
+                f"the masks differ by more than {tolerance:g} levels even with all layers in "
+                "float32: raise --tolerance"
+            )
         for level in levels:
             parts = [part for one in groups for part in parts_of(one, level)]
             groups = minimize(parts, lambda some: trials.excess(some) <= _ENOUGH)
@@ -160,8 +166,7 @@ class _Trials:
         worst = max(fraction_of_tolerance(result, case.tolerance.iou) for result in results)
         if case.probe.label not in self._labels:
             return worst
-        levels = results[-1].mean_abs_error
-        return max(worst, levels / self._tolerance if levels else 0.0)
+        return max(worst, results[-1].mean_abs_error / max(self._tolerance, _TINY))
 
     def _case(self, probe: Probe) -> ReferenceCase:
         logits = self._board.run(probe, self._board.groups)["logits"][0, 0]

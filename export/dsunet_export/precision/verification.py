@@ -102,8 +102,8 @@ def remedy_for(precision: ExportPrecision) -> str:
     return (
         f"to find the layers to keep in float32, export with --precision {precision} --no-verify "
         f"and with --precision fp32, run `dsunet-export verify FP32.onnx {precision.upper()}.onnx "
-        "--bisect keep.txt` with the same --images, then export with --precision "
-        f"{precision} --keep-fp32 @keep.txt; or {_OTHER_WAYS[precision]}"
+        f"--images DIR --bisect keep.txt`, then export with --precision {precision} --keep-fp32 "
+        f"@keep.txt; or {_OTHER_WAYS[precision]}"
     )
 
 

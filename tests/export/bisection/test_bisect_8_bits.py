@@ -11,6 +11,7 @@ import dsunet_export.onnx
 import dsunet_runtime
 from dsunet import demonstration_checkpoint, load_model, save_model
 from dsunet.scenes import write_scenes
+from dsunet_export.bisection import layers_to_keep
 from dsunet_export.bisection.layers_to_keep import LayersToKeep, find_layers_to_keep
 from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.errors import ExportError
@@ -149,6 +150,15 @@ def test_the_way_out_of_a_failed_export(
     mended = export(*options, "--keep-fp32", f"@{keep}")
     assert mended.exit_code == 0, mended.output
     assert f"in float32: {MATMUL}/* (1 nodes)" in mended.stderr
+
+
+def test_a_tolerance_that_nothing_meets(
+    trained: Path, quantized: Path, scenes: list[Probe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truncation can move a pixel by a level in float32 too, which no tolerance of 0 allows."""
+    monkeypatch.setattr(layers_to_keep, "_ENOUGH", -1.0)
+    with pytest.raises(ExportError, match=r"even with all layers in float32: raise --tolerance"):
+        find(trained, quantized, scenes, 0)
 
 
 def test_another_model(quantized: Path, scenes: list[Probe], tmp_path: Path) -> None:
