@@ -135,6 +135,12 @@ class TestPrecision:
         manifest = dataclasses.replace(manifest, precision=Precision(compute=compute))
         assert backend._precision(Core(), manifest) == hint
 
+    def test_bfloat16(self, tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+        path = artifacts.bfloat16_frames(tmp_path / "a.onnx")
+        with load(path) as segmenter:
+            found = segmenter(photo).astype(int)
+        assert np.abs(found - artifacts.expected_frames_mask(photo)).max() <= 1
+
     def test_float32_is_not_bfloat16(self, tmp_path: Path) -> None:
         """OpenVINO computes in bfloat16 by itself if the CPU can: 8 bits would lose the weight."""
         weights = np.float32([1 + 1 / 1024, 0, 0])
