@@ -166,6 +166,18 @@ class TestCache:
         with load(frames_artifact) as segmenter:
             np.testing.assert_array_equal(segmenter(photo), photo[..., 0])
 
+    def test_other_external_weights_of_the_same_graph(
+        self, tmp_path: Path, photo: NDArray[np.uint8]
+    ) -> None:
+        path = artifacts.frames(tmp_path / "a.onnx", external=True)
+        graph = dsunet_runtime.read_manifest(path).graph.sha256
+        computes(path, photo)
+        path.with_name("a.onnx.data").unlink()
+        artifacts.frames(path, external=True, weights=np.float32([1, 0, 0]))
+        assert dsunet_runtime.read_manifest(path).graph.sha256 == graph
+        with load(path) as segmenter:
+            np.testing.assert_array_equal(segmenter(photo), photo[..., 0])
+
     @pytest.mark.parametrize("damage", [b"", b"\0" * 500, None])
     def test_damaged(
         self,
