@@ -46,6 +46,7 @@ bench: $(INSTALLED)  ## measure everything on this CPU, about two hours, and wri
 	$(BIN)/python benchmarks/growth.py --preset nano
 	$(BIN)/python benchmarks/growth.py --preset tiny --folder-rounds 0
 	$(BIN)/python benchmarks/latency.py --preset nano
+	$(BIN)/python benchmarks/cpu_providers.py --preset nano
 	$(BIN)/python benchmarks/latency.py --preset tiny
 	$(BIN)/python benchmarks/evaluation.py --pairs 200
 	$(BIN)/python benchmarks/training.py --preset tiny --steps 2
@@ -53,6 +54,7 @@ bench: $(INSTALLED)  ## measure everything on this CPU, about two hours, and wri
 	$(BIN)/python benchmarks/export_cost.py --preset large --rounds 3
 	$(BIN)/python benchmarks/latency.py --preset large
 	$(BIN)/python benchmarks/quantised.py --preset large
+	$(BIN)/python benchmarks/cpu_providers.py --preset large
 	$(BIN)/python benchmarks/readme.py
 
 bench-gpu: $(INSTALLED)  ## measure on an NVIDIA GPU; not run yet

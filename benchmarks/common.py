@@ -27,7 +27,7 @@ RESULTS = Path(os.environ.get("DSUNET_RESULTS", Path(__file__).parent / "results
 """Folder of the result files; set DSUNET_RESULTS for trial runs."""
 
 _PACKAGES = (
-    *("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "tensorrt-rtx"),
+    *("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "openvino", "tensorrt-rtx"),
     *("numpy", "pillow", "pysodmetrics"),
 )
 

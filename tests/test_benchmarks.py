@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -13,7 +14,9 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
+from dsunet_export.options import ExportPrecision
 from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.manifest import InputForm
 from tests.runtime import artifacts
@@ -137,6 +140,18 @@ def test_growth(forms: dict[InputForm, Path], results: Path) -> None:
     readme = page(results)["README.md"]
     assert "\n| 2 | " in readme
     assert "\n| 5 | " in readme
+
+
+def test_cpu_providers(forms: dict[InputForm, Path], results: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    providers = script("cpu_providers")
+    image = tmp_path / "a.png"
+    Image.new("RGB", (30, 20)).save(image)
+    graphs = dict.fromkeys(ExportPrecision, forms[InputForm.TENSORS])
+    write("cpu_providers", providers.measure(graphs, image, SCHEDULE))
+    readme = page(results)["README.md"]
+    assert re.search(r"\| ONNX Runtime, fp32 \| [^|]* \|  \|", readme)
+    assert re.search(r"\| OpenVINO, bf16 \| [^|]* \| \*\*\d", readme)
 
 
 def test_ratios_are_of_rounds(results: Path) -> None:

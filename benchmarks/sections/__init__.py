@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from sections.export import engine_build, export_cost
 from sections.gpus import gpu, gpu_batches, gpu_branches, gpu_rtx
-from sections.latency import latency, quantised
+from sections.latency import cpu_providers, latency, quantised
 from sections.runner import frames, growth, runner_overhead
 from sections.section import Results, Section
 from sections.training import demonstration, evaluation, training
@@ -17,6 +17,7 @@ from sections.training import demonstration, evaluation, training
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     latency,
     quantised,
+    cpu_providers,
     gpu,
     gpu_batches,
     gpu_branches,

@@ -79,6 +79,40 @@ _QUANTISED_VARIANTS = {
 }
 
 
+def cpu_providers(results: Results) -> Section | None:
+    found = of_presets(results, "cpu_providers")
+    section = Section(
+        "ONNX Runtime and OpenVINO on a CPU",
+        ["`cpu_providers.py`: `tensors` form, batch 1, randomly initialised weights, interleaved."],
+    )
+    for preset, document in found.items():
+        rows = [
+            [
+                words,
+                timing(document["times"][variant]),
+                relative(document["over_first"][variant]) if index else "",
+            ]
+            for index, (variant, words) in enumerate(_CPU_PROVIDERS.items())
+        ]
+        instructions = ", ".join(document["instructions"]) or "none"
+        section.blocks += [
+            f"### `{preset}`",
+            table(["", "median (range)", "time of this row / the first"], rows),
+            f"Instructions for bfloat16 and 8 bits: {instructions}.",
+            circumstances(document),
+        ]
+    return section if found else None
+
+
+_CPU_PROVIDERS = {
+    "onnxruntime_fp32": "ONNX Runtime, fp32",
+    "onnxruntime_int8": "ONNX Runtime, int8",
+    "openvino_fp32": "OpenVINO, fp32",
+    "openvino_bf16": "OpenVINO, bf16",
+    "openvino_int8": "OpenVINO, int8",
+}
+
+
 def variants_table(document: Document, words: Mapping[str, str]) -> str:
     """Format one row per variant, with the time of the last variant relative to it."""
     times = {

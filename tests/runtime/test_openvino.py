@@ -135,6 +135,12 @@ class TestPrecision:
         manifest = dataclasses.replace(manifest, precision=Precision(compute=compute))
         assert backend._precision(Core(), manifest) == hint
 
+    def test_bfloat16(self, tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+        path = artifacts.bfloat16_frames(tmp_path / "a.onnx")
+        with load(path) as segmenter:
+            found = segmenter(photo).astype(int)
+        assert np.abs(found - artifacts.expected_frames_mask(photo)).max() <= 1
+
     def test_float32_is_not_bfloat16(self, tmp_path: Path) -> None:
         """OpenVINO computes in bfloat16 by itself if the CPU can: 8 bits would lose the weight."""
         weights = np.float32([1 + 1 / 1024, 0, 0])
@@ -160,6 +166,18 @@ class TestCache:
         with load(frames_artifact) as segmenter:
             np.testing.assert_array_equal(segmenter(photo), photo[..., 0])
 
+    def test_other_external_weights_of_the_same_graph(
+        self, tmp_path: Path, photo: NDArray[np.uint8]
+    ) -> None:
+        path = artifacts.frames(tmp_path / "a.onnx", external=True)
+        graph = dsunet_runtime.read_manifest(path).graph.sha256
+        computes(path, photo)
+        path.with_name("a.onnx.data").unlink()
+        artifacts.frames(path, external=True, weights=np.float32([1, 0, 0]))
+        assert dsunet_runtime.read_manifest(path).graph.sha256 == graph
+        with load(path) as segmenter:
+            np.testing.assert_array_equal(segmenter(photo), photo[..., 0])
+
     @pytest.mark.parametrize("damage", [b"", b"\0" * 500, None])
     def test_damaged(
         self,
@@ -171,7 +189,9 @@ class TestCache:
         computes(frames_artifact, photo)
         (file,) = cache_files(frames_artifact)
         whole = file.read_bytes()
-        flipped = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
+        weights = artifacts.FRAMES_WEIGHTS.tobytes()
+        assert weights in whole
+        flipped = whole.replace(weights, weights[::-1])
         file.write_bytes(flipped if damage is None else damage)
         computes(frames_artifact, photo)
         assert len(compilations) == 2

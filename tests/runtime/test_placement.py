@@ -74,7 +74,8 @@ class TestReport:
         assert str(caught.value) == (
             f"a.onnx: the provider 'rtx' leaves 1 of 2 matrix multiplications and convolutions to "
             f"the CPU ({operator} x/y): export with another --precision or --opset, update the "
-            f"provider, or allow it (`--allow-cpu-fallback`, in Python allow_cpu_fallback=True)"
+            f"provider, or allow it (`dsunet-run … --allow-cpu-fallback`, in Python "
+            f"allow_cpu_fallback=True)"
         )
 
     def test_long_lists_are_shortened(self) -> None:

@@ -73,9 +73,9 @@ class Plugin:
         return [types.SimpleNamespace(ep_name=name) for name in names]
 
     def register(self, name: str, path: str) -> None:
-        if self.registered:
-            raise RuntimeError(f"EP library is already registered under {name}")
         self.registered.append((name, path))
+        if len(self.registered) > 1:
+            raise RuntimeError(f"EP library is already registered under {name}")
 
 
 class TestStandIn:

@@ -185,6 +185,12 @@ class TestBackend:
         ):
             dsunet_runtime.load(tmp_path / "a.engine", **options)
 
+    def test_bfloat16_on_the_cpu(self, tmp_path: Path) -> None:
+        """ONNX Runtime computes none, and the message names what does."""
+        path = artifacts.bfloat16_frames(tmp_path / "a.onnx")
+        with pytest.raises(BackendError, match="the provider 'openvino' runs bf16 artifacts"):
+            dsunet_runtime.load(path)
+
     def test_device_tensors(self, segmenter: Segmenter) -> None:
         with pytest.raises(BackendError, match="build an engine with `dsunet-export trt`"):
             segmenter.run_device({}, {}, stream=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import io
 import re
 import shutil
 import tempfile
@@ -195,7 +196,9 @@ def _save(compiled: Any, file: Path | None) -> None:
     """Keep a compiled graph with its SHA-256.  If that fails, it is compiled again."""
     if file is None:
         return
-    content = compiled.export_model().getbuffer()
+    stream = io.BytesIO()
+    compiled.export_model(stream)
+    content = stream.getbuffer()
     with contextlib.suppress(OSError, OutputError):
         file.parent.mkdir(exist_ok=True)
         write_whole(

@@ -22,6 +22,7 @@ from dsunet_runtime.backends.onnxruntime.execution_providers import (
     select,
 )
 from dsunet_runtime.backends.onnxruntime.placement import check_placement, record_placement
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.cuda import nvml
 from dsunet_runtime.errors import ArtifactError, BackendError
 from dsunet_runtime.extras import install_command
@@ -184,7 +185,10 @@ def _create_session(
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
         if type(error).__name__ in _BROKEN_MODEL:
             raise ArtifactError(f"{path}: not a whole ONNX model: {reason(error)}") from error
-        raise BackendError(f"{path}: ONNX Runtime cannot load it: {reason(error)}") from error
+        hint = ""
+        if provider is Provider.CPU and manifest.precision.compute == Compute.BF16.element_type:
+            hint = "; the provider 'openvino' runs bf16 artifacts on a CPU"
+        raise BackendError(f"{path}: ONNX Runtime cannot load it: {reason(error)}{hint}") from error
 
 
 def _names(tensors: Any) -> list[str]:

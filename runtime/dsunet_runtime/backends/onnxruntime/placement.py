@@ -15,7 +15,7 @@ from dsunet_runtime.errors import BackendError
 from dsunet_runtime.message_text import shorten
 from dsunet_runtime.provider import Provider
 
-_ALLOW = "`--allow-cpu-fallback`, in Python allow_cpu_fallback=True"
+_ALLOW = "`dsunet-run … --allow-cpu-fallback`, in Python allow_cpu_fallback=True"
 _HEAVY = re.compile(r"MatMul|Gemm|Conv(?!ert)|Attention|Einsum")
 """Operators that take nearly all of the time, also fused and quantised ones."""
 
