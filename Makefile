@@ -47,6 +47,7 @@ bench: $(INSTALLED)  ## measure everything on this CPU, about two hours, and wri
 	$(BIN)/python benchmarks/growth.py --preset tiny --folder-rounds 0
 	$(BIN)/python benchmarks/latency.py --preset nano
 	$(BIN)/python benchmarks/cpu_providers.py --preset nano
+	$(BIN)/python benchmarks/cpu_providers.py --preset tiny
 	$(BIN)/python benchmarks/latency.py --preset tiny
 	$(BIN)/python benchmarks/evaluation.py --pairs 200
 	$(BIN)/python benchmarks/training.py --preset tiny --steps 2

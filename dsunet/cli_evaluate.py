@@ -15,6 +15,11 @@ from dsunet.cli_help import COMPUTATION, DATA
 from dsunet.device import TorchDevice
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.table_form import TableForm
+from dsunet_runtime.artifact_options import (
+    CPU_FALLBACK_HELP,
+    SELFTEST_HELP,
+    check_fallback_applies,
+)
 from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import (
     MAX_COUNT,
@@ -27,6 +32,7 @@ from dsunet_runtime.command_options import (
 from dsunet_runtime.file_kinds import is_engine, is_onnx
 from dsunet_runtime.image_folder import counted
 from dsunet_runtime.provider import Provider
+from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 if TYPE_CHECKING:
     from dsunet.evaluation.predictors import Predictor
@@ -167,6 +173,14 @@ def evaluate(
             rich_help_panel=COMPUTATION,
         ),
     ] = None,
+    allow_cpu_fallback: Annotated[
+        bool,
+        typer.Option("--allow-cpu-fallback", help=CPU_FALLBACK_HELP, rich_help_panel=COMPUTATION),
+    ] = False,
+    selftest: Annotated[
+        SelfTestPolicy,
+        typer.Option("--selftest", help=SELFTEST_HELP, rich_help_panel=COMPUTATION),
+    ] = SelfTestPolicy.AUTO,
     workers: Annotated[
         int | None,
         integer(
@@ -210,6 +224,7 @@ def evaluate(
         "--sam2, --dinov2, --weights and --device apply to checkpoints only",
     )
     _require(bool(onnx) or provider is None, "--provider applies to ONNX files only")
+    check_fallback_applies([provider] if provider else [], allow_cpu_fallback)
     folders = [named_folder("--dataset", text) for text in dataset]
 
     from dsunet.evaluation.evaluate import evaluate_models, evaluate_predictions, mask_folder
@@ -231,7 +246,12 @@ def evaluate(
                 device=device or TorchDevice.AUTO,
                 notice=notice,
             )
-        predictor = open_predictor(path, provider=provider if path in onnx else None)
+        predictor = open_predictor(
+            path,
+            provider=provider if path in onnx else None,
+            selftest=selftest,
+            allow_cpu_fallback=allow_cpu_fallback and path in onnx,
+        )
         _warn_of_random_weights(path, predictor)
         return predictor
 

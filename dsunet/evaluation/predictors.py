@@ -24,6 +24,7 @@ from dsunet_runtime.images import ImageLike
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm, Preprocessing
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter, load
+from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 if TYPE_CHECKING:
     import torch
@@ -141,6 +142,8 @@ def open_predictor(
     device: TorchDevice = TorchDevice.AUTO,
     mask_form: MaskForm = MaskForm.STRETCHED,
     provider: Provider | None = None,
+    selftest: SelfTestPolicy = SelfTestPolicy.AUTO,
+    allow_cpu_fallback: bool = False,
     notice: Notice | None = None,
 ) -> Predictor:
     """Open a model for prediction.
@@ -153,6 +156,8 @@ def open_predictor(
         device: Device of the model.
         mask_form: Form of the masks, for checkpoints; artifacts record theirs.
         provider: What computes an ONNX file; None is ONNX Runtime on the CPU.
+        selftest: When an artifact checks itself; see `dsunet_runtime.load`, as the next.
+        allow_cpu_fallback: Whether a provider on a GPU may leave the network to the CPU.
         notice: Called with one line per notice about a checkpoint.
 
     Raises:
@@ -167,7 +172,12 @@ def open_predictor(
                 f"{path}: --sam2, --dinov2, --weights and --device apply to checkpoints only: "
                 "leave them out"
             )
-        return load(path, provider=provider)
+        return load(
+            path,
+            provider=provider,
+            selftest=selftest,
+            allow_cpu_fallback=allow_cpu_fallback,
+        )
     if provider is not None:
         raise EvaluationError(
             f"{path}: --provider applies to ONNX files only: use --device, or leave it out"

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from dsunet_export.errors import ExportError
 from dsunet_export.options import Attention
-from dsunet_runtime.manifest import Rewrite
+from dsunet_runtime.manifest import FLOAT32_SCORES, UNFUSED_ATTENTION, Manifest, Rewrite
 
 _BETWEEN = ("Cast", "Mul", "Div", "Add", "Transpose")
 """Operators that may be between the scores and softmax."""
@@ -29,7 +29,16 @@ def unfuse(graph: ir.Graph, attention: Attention, macs: int) -> tuple[Rewrite, .
         return ()
     for node in softmax:
         _transpose_around(graph, node)
-    return (Rewrite("unfused-attention", macs, macs),)
+    return (Rewrite(UNFUSED_ATTENTION, macs, macs),)
+
+
+def attention_of(manifest: Manifest) -> Attention:
+    """Return the form in which an artifact was exported."""
+    if any(rewrite.name == UNFUSED_ATTENTION for rewrite in manifest.rewrites):
+        return Attention.UNFUSED
+    if any(kept.reason == FLOAT32_SCORES for kept in manifest.precision.kept_in_float32):
+        return Attention.FLOAT32
+    return Attention.FUSED
 
 
 def score_matmuls(graph: ir.Graph) -> list[ir.Node]:

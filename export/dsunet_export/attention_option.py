@@ -15,9 +15,10 @@ ChosenAttention = Annotated[
     Attention,
     typer.Option(
         help="Form of attention, for GPUs on which a fused kernel computes wrongly "
-        "(`dsunet-run selftest` tells).  fused: the form for which TensorRT has fused kernels.  "
-        "float32: scores and softmax in float32 where the rest is in 16 bits, for which it has "
-        "none.  unfused: softmax over transposed scores, for which it has none in any precision.",
+        "(`dsunet-run selftest` reports it).  fused: the form for which TensorRT has fused "
+        "kernels.  float32: scores and softmax in float32 where the rest is in 16 bits, for which "
+        "it has none.  unfused: softmax over transposed scores, for which it has none in any "
+        "precision.",
         rich_help_panel=PRECISION,
     ),
 ]

@@ -259,7 +259,7 @@ def onnx(
         checkpoint, preset, injection, random_weights, seed, sam2, dinov2, weights
     )
     manifest = export_onnx(model, origin, output, options, print_step)
-    for line in kept_in_words(manifest.precision):
+    for line in kept_in_words(manifest.precision, verbose):
         print(f"in float32: {line}", file=sys.stderr)
     for line in headroom_in_words(manifest.precision):
         print(line)

@@ -16,6 +16,7 @@ from dsunet.cli_help import COMPUTATION
 from dsunet.device import TorchDevice
 from dsunet_export.errors import VerificationError
 from dsunet_export.tolerances import MASK_LEVELS, MASK_LEVELS_OF_8_BITS
+from dsunet_runtime.artifact_options import CPU_FALLBACK_HELP, check_fallback_applies
 from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import OUTPUT, folder_to_write, number, text_to_write
 from dsunet_runtime.errors import BackendError
@@ -34,6 +35,10 @@ _REMEDY = (
     "raise --tolerance"
 )
 _REMEDY_FOUND = "keep the layers that --bisect found in float32, or raise --tolerance"
+_REMEDY_NOT_FOUND = (
+    "--bisect found no layers whose rounding explains it: compare with --layers, or raise "
+    "--tolerance"
+)
 VERIFY_EXAMPLES = examples(
     "dsunet-export verify model.pth dsunet16.onnx --images photos -o report",
     "dsunet-export verify dsunet.onnx dsunet.engine --tolerance 0.5",
@@ -109,7 +114,7 @@ def verify(
             metavar="FILE",
             parser=text_to_write,
             help="Search for the smallest set of layers that B must keep in float32 to be within "
-            "the tolerance and to pass the verification of `dsunet-export onnx`, and write them "
+            "the tolerance and within the limits of `dsunet-export onnx`, and write them "
             "for its --keep-fp32 @FILE.  A must be the float32 ONNX file and B the same model in "
             "another precision, written with --no-verify if need be.  Uses the first four images, "
             "the worst one, random pixels and a photograph.",
@@ -132,6 +137,10 @@ def verify(
             rich_help_panel=COMPUTATION,
         ),
     ] = None,
+    allow_cpu_fallback: Annotated[
+        bool,
+        typer.Option("--allow-cpu-fallback", help=CPU_FALLBACK_HELP, rich_help_panel=COMPUTATION),
+    ] = False,
 ) -> None:
     """Compare outputs and masks of two models.
 
@@ -160,6 +169,7 @@ def verify(
         raise typer.BadParameter("--layers and --bisect compare graphs: give two ONNX files")
     if provider is not None and not (is_onnx(a) or is_onnx(b)):
         raise typer.BadParameter("--provider is for ONNX files, and neither A nor B is one")
+    check_fallback_applies([provider] if provider else [], allow_cpu_fallback)
     for_checkpoints = sam2 or dinov2 or weights or device is not TorchDevice.AUTO
     if is_artifact(a) and is_artifact(b) and for_checkpoints:
         raise typer.BadParameter(
@@ -184,6 +194,7 @@ def verify(
                 weights=weights,
                 device=device,
                 provider=provider,
+                allow_cpu_fallback=allow_cpu_fallback,
             ) as (first, second):
                 comparison = summarize(readable(a), readable(b), compare(first, second, probes))
         except BackendError:
@@ -199,18 +210,19 @@ def verify(
             print(draw(comparison, tolerance, all_measures=verbose))
         if output is not None:
             write_report(comparison, output)
-    worst = comparison.worst
+    worst, remedy = comparison.worst, _REMEDY
     if bisect is not None:
-        _bisect(a, b, few_probes(a, b, images, also=worst.label), tolerance, bisect)
+        was_found = _bisect(a, b, few_probes(a, b, images, also=worst.label), tolerance, bisect)
+        remedy = _REMEDY_FOUND if was_found else _REMEDY_NOT_FOUND
     if not worst.mask.mean <= tolerance:
         raise VerificationError(
             f"on {worst.label} the masks differ by {worst.mask.mean:.3g} levels on average, "
-            f"tolerance {tolerance:g}: {_REMEDY if bisect is None else _REMEDY_FOUND}"
+            f"tolerance {tolerance:g}: {remedy}"
         )
 
 
-def _bisect(a: Path, b: Path, probes: Sequence[Probe], tolerance: float, output: Path) -> None:
-    """Search, write the patterns and print them."""
+def _bisect(a: Path, b: Path, probes: Sequence[Probe], tolerance: float, output: Path) -> bool:
+    """Search, write the patterns and print them; return whether there are any."""
     from dsunet_export.bisection.layers_to_keep import find_layers_to_keep, write_patterns
     from dsunet_runtime.progress import StatusLine
 
@@ -223,12 +235,13 @@ def _bisect(a: Path, b: Path, probes: Sequence[Probe], tolerance: float, output:
             f"{readable(output)} was not written",
             file=sys.stderr,
         )
-        return
+        return False
     write_patterns(found, output)
     print(
         f"layers to keep in float32, found in {found.trials} trials: "
         f"{', '.join(found.patterns)} (largest difference {found.before:.3g} -> "
-        f"{found.after:.3g} of the tolerance); export with --precision {found.precision} "
+        f"{found.after:.3g} of the tolerance); export with {found.export_options} "
         f"--keep-fp32 @{readable(output)}",
         file=sys.stderr,
     )
+    return True

@@ -22,7 +22,7 @@ _PATTERNS = 4
 
 
 def describe(manifest: Manifest, each: bool = False) -> str:
-    """Format a manifest as lines of a name and a value; `each` lists every comparison."""
+    """Format a manifest as lines of a name and a value; `each` lists every comparison and node."""
     rows = list(_rows(manifest, each))
     width = max(len(name) for name, _ in rows) + 2
     return "\n".join(f"{name:{width}}{readable(value)}" for name, value in rows)
@@ -47,7 +47,7 @@ def _rows(manifest: Manifest, each: bool) -> Iterator[tuple[str, str]]:
     yield "precision", manifest.precision.compute
     if manifest.precision.quantized:
         yield "  quantised", quantized_in_words(manifest.precision.quantized)
-    for line in kept_in_words(manifest.precision):
+    for line in kept_in_words(manifest.precision, each):
         yield "  in float32", line
     for line in headroom_in_words(manifest.precision):
         yield "  largest", line
@@ -71,12 +71,13 @@ def _rows(manifest: Manifest, each: bool) -> Iterator[tuple[str, str]]:
     yield "built with", ", ".join(f"{k} {v}" for k, v in manifest.built_with.items())
 
 
-def kept_in_words(precision: Precision) -> list[str]:
-    """List what stays in float32 and why, one line per reason."""
+def kept_in_words(precision: Precision, each: bool = False) -> list[str]:
+    """List what stays in float32 and why, a line for each reason; `each` lists every pattern."""
     by_reason: dict[str, list[str]] = {}
     for kept in precision.kept_in_float32:
         by_reason.setdefault(kept.reason, []).append(f"{kept.pattern} ({kept.nodes} nodes)")
-    return [f"{shorten(kept, _PATTERNS)}: {reason}" for reason, kept in by_reason.items()]
+    shown = len(precision.kept_in_float32) if each else _PATTERNS
+    return [f"{shorten(kept, shown)}: {reason}" for reason, kept in by_reason.items()]
 
 
 def quantized_in_words(quantized: Quantization) -> str:

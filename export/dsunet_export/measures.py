@@ -27,7 +27,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
+class AbsoluteErrors:
     """Absolute differences of two arrays."""
 
     max: float
@@ -94,7 +94,7 @@ def compare_masks(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> MaskDifference:
     """Compare two masks H×W with levels 0 to 255.  Needs the extra `evaluate`."""
     from dsunet.evaluation.metrics import score_image
 
-    errors = Errors.of(a, b)
+    errors = AbsoluteErrors.of(a, b)
     inside, found = a > MASK_THRESHOLD, b > MASK_THRESHOLD
     near = np.maximum(np.abs(a - MASK_THRESHOLD), np.abs(b - MASK_THRESHOLD)) <= NEAR
     crossing = inside != found

@@ -152,7 +152,9 @@ def export_onnx(
                 checks = verify_before(cases, float32_logits[: len(cases)])
                 checks += verify_reduced(artifact, manifest, cases, folder)
             manifest = replace(manifest, verification=checks)
-            if options.precision is not ExportPrecision.BF16:  # no CPU provider runs it
+            if (
+                options.precision is not ExportPrecision.BF16
+            ):  # ONNX Runtime does not run it on a CPU
                 manifest = with_measured_tolerances(artifact, manifest)
             replace_manifest(artifact, manifest)
             watch.step("verify with ONNX Runtime")

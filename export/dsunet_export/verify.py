@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet_export.errors import VerificationError
-from dsunet_export.measures import Errors
+from dsunet_export.measures import AbsoluteErrors
 from dsunet_export.probes import Probe
 from dsunet_export.tolerances import FLOAT32, Tolerance
 from dsunet_runtime.errors import RuntimeFault
@@ -24,7 +24,7 @@ from dsunet_runtime.manifest import InputForm, MaskForm, Verification
 from dsunet_runtime.masks import mask_from_logits, sigmoid
 
 _MASK_RANGE = 255
-_TINY = 1e-30
+SMALLEST_DIVISOR = 1e-30
 """Lower bound of a divisor."""
 TOGETHER = 2
 """Batch size for artifacts with a dynamic batch: enough to test it, with little memory."""
@@ -61,7 +61,9 @@ def verify(artifact: Path, cases: Sequence[ReferenceCase]) -> tuple[Verification
                         result = compare_logits(case, output["logits"][0])
                     else:
                         mask = segmenter.finish(output, ready)
-                        result = compare_mask(case, mask, segmenter.manifest.mask_form)
+                        result = compare_mask_with_reference(
+                            case, mask, segmenter.manifest.mask_form
+                        )
                     check(result, case)
                     results.append(result)
     except RuntimeFault as fault:
@@ -86,11 +88,11 @@ def fraction_of_tolerance(result: Verification, least_iou: float = 0.0) -> float
     NaN if a difference is NaN, and infinite if one is.
     """
     fractions = [
-        limited_error(result) / max(result.tolerance, _TINY),
-        result.mean_abs_error / max(result.mean_tolerance, _TINY),
+        limited_error(result) / max(result.tolerance, SMALLEST_DIVISOR),
+        result.mean_abs_error / max(result.mean_tolerance, SMALLEST_DIVISOR),
     ]
     if result.iou_at_half is not None:
-        fractions.append((1 - result.iou_at_half) / max(1 - least_iou, _TINY))
+        fractions.append((1 - result.iou_at_half) / max(1 - least_iou, SMALLEST_DIVISOR))
     return float(np.max(fractions))
 
 
@@ -124,7 +126,7 @@ def compare_logits(case: ReferenceCase, logits: NDArray[np.float32]) -> Verifica
     return Verification(
         inputs=case.probe.label,
         output="logits",
-        **_fields(Errors.of(case.logits, logits, unit=_standard_deviation(case.logits))),
+        **_fields(AbsoluteErrors.of(case.logits, logits, unit=_standard_deviation(case.logits))),
         tolerance=case.tolerance.logits,
         mean_tolerance=case.tolerance.logits_mean,
         tolerance_unit="standard deviations",
@@ -132,14 +134,16 @@ def compare_logits(case: ReferenceCase, logits: NDArray[np.float32]) -> Verifica
     )
 
 
-def compare_mask(case: ReferenceCase, mask: NDArray[np.uint8], form: MaskForm) -> Verification:
+def compare_mask_with_reference(
+    case: ReferenceCase, mask: NDArray[np.uint8], form: MaskForm
+) -> Verification:
     """Compare a mask H×W with the one computed from the reference logits."""
     height, width, _ = case.probe.image.shape
     largest = _mask_tolerance(case.logits, form, case.tolerance)
     return Verification(
         inputs=case.probe.label,
         output="mask",
-        **_fields(Errors.of(mask_from_logits(case.logits, (height, width), form), mask)),
+        **_fields(AbsoluteErrors.of(mask_from_logits(case.logits, (height, width), form), mask)),
         tolerance=largest,
         mean_tolerance=case.tolerance.mask_mean_fraction * largest,
         tolerance_unit="of 255 levels",
@@ -147,7 +151,7 @@ def compare_mask(case: ReferenceCase, mask: NDArray[np.uint8], form: MaskForm) -
     )
 
 
-def _fields(errors: Errors) -> dict[str, Any]:
+def _fields(errors: AbsoluteErrors) -> dict[str, Any]:
     return {f"{name}_abs_error": value for name, value in dataclasses.asdict(errors).items()}
 
 
@@ -159,7 +163,7 @@ def _mask_tolerance(logits: NDArray[np.float32], form: MaskForm, tolerance: Tole
     steepest = float((levels * (1 - levels)).max())
     probability = steepest * tolerance.logits * _standard_deviation(logits)
     if form is MaskForm.STRETCHED:
-        probability /= max(float(np.ptp(levels)), 1e-30)
+        probability /= max(float(np.ptp(levels)), SMALLEST_DIVISOR)
     return min(1 + 255 * probability, tolerance.widest_mask)
 
 

@@ -60,5 +60,5 @@ def check_fallback_applies(providers: Sequence[Provider], allow_cpu_fallback: bo
     """Raise typer.BadParameter if a fallback is allowed where no provider is on a GPU."""
     if allow_cpu_fallback and not any(provider.on_gpu for provider in providers):
         raise typer.BadParameter(
-            f"--allow-cpu-fallback needs --provider {', '.join(p for p in Provider if p.on_gpu)}"
+            f"--allow-cpu-fallback needs --provider {' or '.join(p for p in Provider if p.on_gpu)}"
         )

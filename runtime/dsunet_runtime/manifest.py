@@ -80,6 +80,12 @@ class Preprocessing:
     std: tuple[float, float, float]
 
 
+UNFUSED_ATTENTION = "unfused-attention"
+"""Name of the rewrite to softmax over transposed scores."""
+FLOAT32_SCORES = "attention scores in float32, requested with --attention"
+"""Reason for which they are kept.  Manifests hold this text, so do not change it."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeptInFloat32:
     """Nodes of the graph that are kept in float32 in a reduced-precision artifact."""
@@ -326,6 +332,13 @@ class Manifest:
             raise ArtifactError(
                 f"the manifest cannot be written as JSON: {reason(error)}"
             ) from error
+
+    @property
+    def avoids_fused_attention(self) -> bool:
+        """Whether the graph was exported with --attention."""
+        return any(rewrite.name == UNFUSED_ATTENTION for rewrite in self.rewrites) or any(
+            kept.reason == FLOAT32_SCORES for kept in self.precision.kept_in_float32
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Self:

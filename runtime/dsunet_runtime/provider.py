@@ -26,6 +26,11 @@ class Provider(enum.StrEnum):
     """OpenVINO's own runtime, on the CPU."""
 
     @property
+    def keeps_compiled(self) -> bool:
+        """Whether it keeps what it compiled in a folder beside the artifact."""
+        return self in (Provider.TENSORRT, Provider.RTX, Provider.OPENVINO)
+
+    @property
     def on_gpu(self) -> bool:
         """Whether it computes on an NVIDIA GPU."""
         return self in (Provider.CUDA, Provider.TENSORRT, Provider.RTX)

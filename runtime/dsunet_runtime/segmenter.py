@@ -48,8 +48,9 @@ def load(
             mask = segmenter("photo.jpg")
 
     Every byte of the artifact is verified: the manifest against the SHA-256 that it contains, all
-    other bytes against the hashes in the manifest (an ONNX file while the session is created, an
-    engine before TensorRT reads it).  This detects damage and edits.  It is not a signature.
+    other bytes against the hashes in the manifest (an ONNX file for ONNX Runtime's `cpu` and
+    `cuda` while the session is created, all others before).  This detects damage and edits.  It is
+    not a signature.
 
     Args:
         path: ONNX file (`.onnx`) or TensorRT engine (`.engine`, `.plan`) written by
@@ -57,8 +58,8 @@ def load(
             `CUDA_VISIBLE_DEVICES` selects.
         provider: What computes an ONNX file: ONNX Runtime's execution provider `cpu` (default),
             `cuda`, `tensorrt` or `rtx`; or `openvino`, which is OpenVINO on the CPU.  Not for
-            engines.  `tensorrt` sets the environment variable `NVIDIA_TF32_OVERRIDE` to 0 for the
-            process, unless it is already set.
+            engines.  `tensorrt` and `rtx` set the environment variable `NVIDIA_TF32_OVERRIDE` to 0
+            for the process, unless it is already set.
         threads: Number of CPU threads per operation, 1 to 1024 (default: one per core).  Not for
             engines.
         selftest: When to run the self-test (see `dsunet-run selftest`): `auto`, the first time that
@@ -114,6 +115,9 @@ def _load_onnx(
 ) -> tuple[Manifest, Backend]:
     manifest = read_manifest(path)
     check_sizes(path, manifest)
+    if provider.keeps_compiled:  # what it keeps must not be of a damaged file
+        check_hashes(path, manifest)
+        return manifest, open_backend(path, manifest, provider, threads, allow_cpu_fallback)
     with ThreadPoolExecutor(1) as pool:
         hashes = pool.submit(check_hashes, path, manifest)
         try:

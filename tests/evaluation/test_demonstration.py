@@ -1,4 +1,4 @@
-"""The demonstration checkpoint as a judge: its masks depend on both encoders."""
+"""The masks of the demonstration checkpoint depend on both encoders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST = 0.05
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pair, ...]:
-    """Drawn scenes that the checkpoint was not trained on."""
+    """Synthetic scenes that the checkpoint was not trained on."""
     folder = tmp_path_factory.mktemp("held_out")
     write_scenes(folder, 24, 2)
     return find_pairs(*locate(folder, Split.TEST)).pairs

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from timm.layers.attention import Attention as ViTAttention
 from torch import nn
 
-from dsunet_export.attention import score_matmuls, unfuse
+from dsunet_export.attention import attention_of, score_matmuls, unfuse
 from dsunet_export.errors import ExportError
+from dsunet_export.inspection import kept_in_words
 from dsunet_export.options import Attention, ExportOptions, ExportPrecision
 from dsunet_export.precision import convert_file
 from dsunet_export.precision.narrow import narrow
@@ -141,8 +142,14 @@ def test_float32(quick: ir.Model, tmp_path: Path) -> None:
     assert {value.dtype for value in scores + weights} == {ir.DataType.FLOAT}
     projections = list(outputs_of(graph, r"\.attn\.project\.\w+/MatMul"))
     assert {value.dtype for value in projections} == {ir.DataType.FLOAT16}
-    said = f" and {ATTENTIONS - 4} more: attention scores in float32, requested with --attention"
-    assert said in result.stderr
+    expected = (
+        f" and {ATTENTIONS - 4} more: attention scores in float32, requested with --attention"
+    )
+    assert expected in result.stderr
+    assert attention_of(read_manifest(path)) is Attention.FLOAT32
+    assert "more: attention scores" not in "\n".join(
+        kept_in_words(read_manifest(path).precision, each=True)
+    )
 
 
 def test_unfused(quick: ir.Model, tmp_path: Path) -> None:
@@ -154,6 +161,7 @@ def test_unfused(quick: ir.Model, tmp_path: Path) -> None:
     weights = list(outputs_of(graph, r"/Softmax$"))
     assert {value.dtype for value in weights} == {ir.DataType.FLOAT}
     assert read_manifest(path).rewrites[-1].name == "unfused-attention"
+    assert attention_of(read_manifest(path)) is Attention.UNFUSED
 
 
 def axes_of_softmax(graph: ir.Graph) -> list[int]:
@@ -191,5 +199,12 @@ class TestEngines:
     def test_converted_graphs_are_refused(self, float16: Path, tmp_path: Path) -> None:
         fails(
             *(float16, *ADA, "--attention", "float32", "-o", tmp_path / "x.engine"),
-            match=r"in fp16 already: export it again with .*--precision fp16 --attention float32",
+            match=r"stays in fp16: export it again with .*--precision fp16 --attention float32",
+        )
+
+    def test_float32_engines_need_the_other_form(self, float32: Path, tmp_path: Path) -> None:
+        engine = tmp_path / "x.engine"
+        fails(
+            *(float32, *ADA, "--precision", "fp32", "--attention", "float32", "-o", engine),
+            match=r"stays in fp32: .*--precision fp32 --attention unfused",
         )

@@ -109,6 +109,13 @@ class TestResults:
     def test_threads(self, frames_artifact: Path, photo: NDArray[np.uint8]) -> None:
         for threads in (1, 2, 1024):
             computes(frames_artifact, photo, threads=threads)
+        manifest = dsunet_runtime.read_manifest(frames_artifact)
+        assert cache_files(frames_artifact)
+        with backend.OpenVinoBackend(frames_artifact, manifest, threads=1) as cached:
+            assert cached._compiled.get_property("INFERENCE_NUM_THREADS") == 1
+        cache_files(frames_artifact)[0].unlink()
+        with backend.OpenVinoBackend(frames_artifact, manifest, threads=1) as compiled:
+            assert compiled._compiled.get_property("INFERENCE_NUM_THREADS") == 1
         with pytest.raises(BackendError, match="threads is 0"):
             load(frames_artifact, threads=0)
 
@@ -141,12 +148,10 @@ class TestPrecision:
             found = segmenter(photo).astype(int)
         assert np.abs(found - artifacts.expected_frames_mask(photo)).max() <= 1
 
-    def test_float32_is_not_bfloat16(self, tmp_path: Path) -> None:
-        """OpenVINO computes in bfloat16 by itself if the CPU can: 8 bits would lose the weight."""
-        weights = np.float32([1 + 1 / 1024, 0, 0])
-        path = artifacts.frames(tmp_path / "a.onnx", weights=weights * np.float32(128))
-        manifest = dsunet_runtime.read_manifest(path)
-        with backend.OpenVinoBackend(path, manifest) as opened:
+    def test_float32_is_not_bfloat16(self, frames_artifact: Path) -> None:
+        """OpenVINO computes in bfloat16 by itself if the CPU can."""
+        manifest = dsunet_runtime.read_manifest(frames_artifact)
+        with backend.OpenVinoBackend(frames_artifact, manifest) as opened:
             found = opened._compiled.get_property("INFERENCE_PRECISION_HINT")
         assert found == openvino.Type.f32
 
@@ -196,6 +201,35 @@ class TestCache:
         computes(frames_artifact, photo)
         assert len(compilations) == 2
         assert file.read_bytes()[:32] == hashlib.sha256(file.read_bytes()[32:]).digest()
+
+    def test_nothing_of_a_damaged_artifact_is_kept(
+        self, frames_artifact: Path, photo: NDArray[np.uint8]
+    ) -> None:
+        """Mended, the artifact has the same hash as before, and a cache by that name."""
+        whole = frames_artifact.read_bytes()
+        weights = artifacts.FRAMES_WEIGHTS.tobytes()
+        frames_artifact.write_bytes(whole.replace(weights, weights[::-1]))
+        with pytest.raises(ArtifactError, match="damaged"):
+            load(frames_artifact)
+        assert cache_files(frames_artifact) == []
+        frames_artifact.write_bytes(whole)
+        computes(frames_artifact, photo)
+
+    @pytest.mark.parametrize("kind", ["link", "writable by all"])
+    def test_a_folder_that_others_may_write_is_not_trusted(
+        self, frames_artifact: Path, photo: NDArray[np.uint8], tmp_path: Path, kind: str
+    ) -> None:
+        computes(frames_artifact, photo)
+        (file,) = cache_files(frames_artifact)
+        file.unlink()
+        if kind == "link":
+            file.parent.rmdir()
+            (tmp_path / "theirs").mkdir()
+            file.parent.symlink_to(tmp_path / "theirs")
+        else:
+            file.parent.chmod(0o777)
+        computes(frames_artifact, photo)
+        assert cache_files(frames_artifact) == []
 
     def test_of_another_library_or_cpu(
         self, frames_artifact: Path, photo: NDArray[np.uint8], compilations: list[Path]

@@ -93,6 +93,14 @@ class TestStandIn:
             assert [device.ep_name for device in devices] == [rtx_plugin.NAME]
             assert settings == {"nv_runtime_cache_path": str(folder)}
 
+    def test_computes_no_tf32(self, frames_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The plugin has no option for it."""
+        monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "x")  # so that it is restored
+        del os.environ["NVIDIA_TF32_OVERRIDE"]
+        Plugin(monkeypatch)
+        dsunet_runtime.load(frames_artifact, provider="rtx").close()
+        assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
+
     def test_no_place_for_the_cache(
         self, frames_artifact: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

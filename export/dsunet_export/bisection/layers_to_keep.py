@@ -12,12 +12,13 @@ import numpy as np
 import onnx_ir as ir
 
 from dsunet_export.artifact import temporary_folder
+from dsunet_export.attention import attention_of
 from dsunet_export.bisection.groups import DEPTH, DEPTH_TO_MODULES, Group, levels_of, parts_of
 from dsunet_export.bisection.search import minimize
 from dsunet_export.bisection.switches import Switchboard, add_quantization_switches, add_switches
 from dsunet_export.errors import ExportError
 from dsunet_export.graph_file import graph_errors, load_graph
-from dsunet_export.options import ExportPrecision
+from dsunet_export.options import Attention, ExportPrecision
 from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rules import REQUESTED
@@ -26,7 +27,7 @@ from dsunet_export.precision.verification import compare_outputs
 from dsunet_export.probes import GraphInputs, Probe, make_probes
 from dsunet_export.quantization.quantized_matmuls import read_quantized_matmuls
 from dsunet_export.tolerances import tolerance_for
-from dsunet_export.verify import ReferenceCase, fraction_of_tolerance
+from dsunet_export.verify import SMALLEST_DIVISOR, ReferenceCase, fraction_of_tolerance
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import Manifest
@@ -34,7 +35,6 @@ from dsunet_runtime.output_files import write_whole
 
 _ENOUGH = 0.95
 """Fraction of the tolerance that a result may have: the export rounds a little differently."""
-_TINY = 1e-30
 
 Levels = list[dict[Group, list[str]]]
 """Groups, with the names of their nodes, from coarse to fine."""
@@ -53,8 +53,16 @@ class LayersToKeep:
     trials: int
     precision: ExportPrecision
     """That of B."""
+    attention: Attention
+    """That of B: it is kept by rule."""
     given: tuple[str, ...] = ()
     """Patterns that B was exported with and that the result still needs."""
+
+    @property
+    def export_options(self) -> str:
+        """The options of `dsunet-export onnx` for B, without --keep-fp32."""
+        attention = "" if self.attention is Attention.FUSED else f" --attention {self.attention}"
+        return f"--precision {self.precision}{attention}"
 
     @property
     def patterns(self) -> list[str]:
@@ -109,6 +117,7 @@ def find_layers_to_keep(
             after=trials.excess(groups),
             trials=trials.count,
             precision=ExportPrecision.of(manifest.precision),
+            attention=attention_of(read_manifest(b)),
             given=tuple(_requested(manifest)) if manifest.precision.quantized else (),
         )
 
@@ -119,6 +128,7 @@ def write_patterns(found: LayersToKeep, path: Path) -> None:
         f"# Found by `dsunet-export verify --bisect` in {found.trials} trials: with these layers",
         f"# in float32, the largest difference is {found.after:.3g} of the tolerance; without, "
         f"{found.before:.3g}.",
+        f"# Export with {found.export_options}.",
         *found.patterns,
     ]
     text = "\n".join(lines) + "\n"
@@ -166,7 +176,7 @@ class _Trials:
         worst = max(fraction_of_tolerance(result, case.tolerance.iou) for result in results)
         if case.probe.label not in self._labels:
             return worst
-        return max(worst, results[-1].mean_abs_error / max(self._tolerance, _TINY))
+        return max(worst, results[-1].mean_abs_error / max(self._tolerance, SMALLEST_DIVISOR))
 
     def _case(self, probe: Probe) -> ReferenceCase:
         logits = self._board.run(probe, self._board.groups)["logits"][0, 0]

@@ -190,8 +190,8 @@ class _ArtifactGraph:
                 continue
             seen.add(value)
             producer = value.producer()
-            if (known_name := unmerged_name(value)) in wanted:
-                found.add(known_name)
+            if (name := unmerged_name(value)) in wanted:
+                found.add(name)
             elif producer is not None:
                 ahead.extend(producer.inputs)
         return found

@@ -15,6 +15,7 @@ from dsunet_runtime.command import complain
 from dsunet_runtime.file_kinds import is_engine, is_onnx
 from dsunet_runtime.manifest import MaskForm
 from dsunet_runtime.provider import Provider
+from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 
 @contextmanager
@@ -27,6 +28,7 @@ def open_pair(
     weights: str | None,
     device: TorchDevice,
     provider: Provider | None,
+    allow_cpu_fallback: bool,
 ) -> Iterator[tuple[Predictor, Predictor]]:
     """Open both models, each with the options for its kind of file.
 
@@ -52,7 +54,12 @@ def open_pair(
                 mask_form=mask_form,
                 notice=functools.partial(complain, "dsunet-export"),
             )
-        return open_predictor(path, provider=provider if is_onnx(path) else None)
+        return open_predictor(
+            path,
+            provider=provider if is_onnx(path) else None,
+            selftest=SelfTestPolicy.NEVER,  # a wrong artifact is to be looked at
+            allow_cpu_fallback=allow_cpu_fallback and is_onnx(path),
+        )
 
     with opened(a) as first, opened(b) as second:
         yield first, second

@@ -44,7 +44,7 @@ class Cpu:
 
     @property
     def openvino_gain(self) -> str:
-        """Whether OpenVINO computes bf16 and int8 artifacts much faster here."""
+        """Whether OpenVINO computes bf16 and int8 artifacts much faster on this machine."""
         for start, words in _OPENVINO_GAINS.items():
             if any(found.startswith(start) for found in self.fast_instructions):
                 return words

@@ -259,7 +259,8 @@ def _started(provider: Provider, problem: str | None) -> Need:
         Provider.CUDA: "pip install 'onnxruntime-gpu[cuda,cudnn]'",
         Provider.TENSORRT: "install the libraries of TensorRT 10 and add their folder to "
         "LD_LIBRARY_PATH",
-        Provider.RTX: f"pip install --upgrade onnxruntime {_RTX_PLUGIN}",
+        Provider.RTX: f"pip install --upgrade {_RTX_PLUGIN}, and the onnxruntime or "
+        "onnxruntime-gpu that is installed",
         Provider.OPENVINO: "pip install --force-reinstall openvino",
     }[provider]
     return Need(what, problem, remedy)

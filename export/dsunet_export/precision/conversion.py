@@ -66,7 +66,7 @@ def convert_file(
         earlier = tuple(map(before_conversion, manifest.verification))
         checks = verify_reduced(artifact, manifest, cases, folder)
         manifest = replace(manifest, verification=earlier + checks)
-        if compute is not Compute.BF16:  # no CPU provider runs it
+        if compute is not Compute.BF16:  # ONNX Runtime does not run it on a CPU
             manifest = with_measured_tolerances(artifact, manifest)
         replace_manifest(artifact, manifest)
         watch.step("verify with ONNX Runtime")

@@ -17,11 +17,11 @@ from dsunet_export.errors import ExportError
 from dsunet_export.options import FLOAT16_MAX, Attention
 from dsunet_export.precision.magnitudes import Magnitudes, measure, sources
 from dsunet_export.precision.narrow import narrow, nodes_in_float32
-from dsunet_export.precision.rules import SCORES, Selection
+from dsunet_export.precision.rules import Selection
 from dsunet_export.precision.types import follows, is_float, makes_integers, supports
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import Peak, Precision
+from dsunet_runtime.manifest import FLOAT32_SCORES, Peak, Precision
 from dsunet_runtime.message_text import quote
 
 HEADROOM = 4.0
@@ -76,7 +76,7 @@ def reduce_precision(
     selection.request(options.keep_fp32)
     if options.attention is Attention.FLOAT32:
         for node in score_matmuls(model.graph):
-            selection.keep(str(node.name), SCORES)
+            selection.keep(str(node.name), FLOAT32_SCORES)
     for node in nodes:
         if not supports(node, options.compute.element_type, opset):
             selection.keep(

@@ -57,8 +57,6 @@ def rules_for(compute: Compute) -> list[Rule]:
 REQUESTED = "requested with --keep-fp32"
 """Manifests hold this text, and `verify --bisect` looks for it there: do not change it."""
 
-SCORES = "attention scores in float32, requested with --attention"
-
 
 class Selection:
     """The nodes that stay in float32, with the patterns that select them."""

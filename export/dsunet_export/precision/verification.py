@@ -22,7 +22,13 @@ from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.session import compute_logits
 from dsunet_export.probes import GraphInputs
 from dsunet_export.tolerances import tolerance_for
-from dsunet_export.verify import ReferenceCase, check, compare_logits, compare_mask, verify
+from dsunet_export.verify import (
+    ReferenceCase,
+    check,
+    compare_logits,
+    compare_mask_with_reference,
+    verify,
+)
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm, Manifest, Verification
@@ -128,4 +134,4 @@ def compare_outputs(
     iou = logit_overlap(case.logits, logits, or_median=manifest.weights_are_random)
     unfair = "" if iou is not None else f"; no IoU: less than {FEWEST:.0%} on one side of 0.5"
     yield replace(compare_logits(case, logits), iou_at_half=iou, computed_by=how + unfair)
-    yield replace(compare_mask(case, mask, manifest.mask_form), computed_by=how)
+    yield replace(compare_mask_with_reference(case, mask, manifest.mask_form), computed_by=how)

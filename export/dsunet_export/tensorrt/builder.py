@@ -10,7 +10,7 @@ from typing import Any
 
 from dsunet_export.artifact import check_name, staging, writing
 from dsunet_export.errors import ExportError
-from dsunet_export.options import Attention
+from dsunet_export.options import Attention, ExportPrecision
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.tensorrt.build_log import BuildLog
 from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_timing_cache
@@ -104,8 +104,9 @@ def build_engine(
             file = Path(scratch) / f"{onnx.stem}.{compute}.onnx"
             converted = _convert(onnx, file, manifest, compute, report, options.attention)
             graph = _ParsedGraph(file, converted, onnx)
-        selftest = engine_cases(onnx, graph.manifest, profiles)
         watch = Stopwatch(report)
+        selftest = engine_cases(onnx, graph.manifest, profiles)
+        watch.step("references of the self-test")
         plan = _build(graph, profiles, target, options, log)
         watch.step("build")
         engine = folder / output.name
@@ -151,10 +152,11 @@ def _precision(onnx: Path, manifest: Manifest, options: EngineOptions) -> Comput
     asked = options.precision or (Compute.FP16 if own is Compute.FP32 else own)
     if asked is own:
         if options.attention is not Attention.FUSED:
+            attention = Attention.UNFUSED if own is Compute.FP32 else options.attention
             raise ExportError(
-                f"--attention changes a float32 graph while it is converted, and {onnx} is in "
-                f"{own} already: export it again with `dsunet-export onnx --precision {own} "
-                f"--attention {options.attention}`"
+                f"--attention changes a float32 graph while it is converted to 16 bits, and {onnx} "
+                f"stays in {own}: export it again with `dsunet-export onnx --precision "
+                f"{ExportPrecision.of(manifest.precision)} --attention {attention}`"
             )
         return asked
     if own is not Compute.FP32:

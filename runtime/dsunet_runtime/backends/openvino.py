@@ -41,7 +41,7 @@ class OpenVinoBackend(Backend):
 
     The artifact decides the precision.  bfloat16 artifacts run in bfloat16 if the CPU computes it,
     which includes the parts that the file keeps in float32.  All others run in the types of the
-    file, with float16 as float32: OpenVINO computes float16 as bfloat16 on most CPUs that can, and
+    file, with float16 as float32: OpenVINO computes float16 as bfloat16 on the CPU tried, and
     that is outside the tolerance of such artifacts.
 
     `threads` is the number of CPU threads; None is one per core.
@@ -51,14 +51,10 @@ class OpenVinoBackend(Backend):
     """
 
     def __init__(self, path: Path, manifest: Manifest, threads: int | None = None) -> None:
-        openvino = import_openvino()
-        core = openvino.Core()
+        core, processor = _start()
         precision = _precision(core, manifest)
-        self.machine = (
-            f"OpenVINO {openvino.__version__}",
-            core.get_property(_DEVICE, "FULL_DEVICE_NAME"),
-            f"precision {precision}",
-        )
+        version = import_openvino().__version__
+        self.machine = (f"OpenVINO {version}", processor, f"precision {precision}")
         options = {_PRECISION: precision}
         if threads is not None:
             options[_THREADS] = str(threads)
@@ -105,8 +101,15 @@ def is_installed() -> bool:
 
 def check_starts() -> None:
     """Raise BackendError unless OpenVINO is installed and finds the CPU."""
+    _start()
+
+
+def _start() -> tuple[Any, str]:
+    """Return OpenVINO's core and the name of the CPU."""
+    openvino = import_openvino()
     try:
-        import_openvino().Core().get_property(_DEVICE, "FULL_DEVICE_NAME")
+        core = openvino.Core()
+        return core, core.get_property(_DEVICE, "FULL_DEVICE_NAME")
     except RuntimeError as error:
         raise BackendError(f"OpenVINO does not start: {_reason(error)}") from error
 
@@ -155,8 +158,13 @@ def _without_links(path: Path, manifest: Manifest) -> Iterator[Path]:
             folder = stack.enter_context(staging_folder(path.parent))
         except OSError:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for name, file in {path.name: path, **files}.items():
-            _link_or_copy(resolved(file), folder / name)
+        try:
+            for name, file in {path.name: path, **files}.items():
+                _link_or_copy(resolved(file), folder / name)
+        except OSError as error:
+            raise BackendError(
+                f"{path}: its weights are links, of which OpenVINO needs a copy: {reason(error)}"
+            ) from error
         yield folder / path.name
 
 
@@ -196,11 +204,11 @@ def _save(compiled: Any, file: Path | None) -> None:
     """Keep a compiled graph with its SHA-256.  If that fails, it is compiled again."""
     if file is None:
         return
-    stream = io.BytesIO()
-    compiled.export_model(stream)
-    content = stream.getbuffer()
-    with contextlib.suppress(OSError, OutputError):
-        file.parent.mkdir(exist_ok=True)
+    with contextlib.suppress(OSError, OutputError, RuntimeError):
+        stream = io.BytesIO()
+        compiled.export_model(stream)
+        content = stream.getbuffer()
+        file.parent.mkdir(mode=0o700, exist_ok=True)
         write_whole(
             file,
             lambda opened: (opened.write(hashlib.sha256(content).digest()), opened.write(content)),

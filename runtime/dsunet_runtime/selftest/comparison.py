@@ -22,6 +22,11 @@ from dsunet_runtime.shapes import batch_range
 _SEVERAL = 2
 """A batch of more than one image, of artifacts that take any."""
 
+_BATCH_1 = (
+    "batch 1 is right: export or build it again with --batch 1, or run it with --batch 1 "
+    "--selftest never"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -67,7 +72,8 @@ def run_selftest(segmenter: Segmenter, at: Sequence[int] | None = None) -> list[
     """
     if not segmenter.manifest.selftest:
         raise ArtifactError(
-            "the artifact has no self-test, because an earlier version wrote it: export again"
+            "the artifact has no self-test: an earlier version wrote it, or `dsunet-export trt` "
+            "could not compute one for its frame sizes: export it again, with the same --size"
         )
     groups = _cases_taken(segmenter)
     if not groups:
@@ -94,7 +100,7 @@ def check(found: Sequence[Comparison], manifest: Manifest) -> None:
     failed = sum(not one.passed for one in found)
     ones = [one for one in found if one.batch == 1]
     only_batches = bool(ones) and all(one.passed for one in ones)
-    remedy = "use batch 1, which is right" if only_batches else _remedy(manifest)
+    remedy = _BATCH_1 if only_batches else _remedy(manifest)
     raise SelfTestError(
         f"this machine does not compute what the artifact was exported to: {failed} of "
         f"{len(found)} comparisons are outside the tolerance, the worst is the "
@@ -106,11 +112,12 @@ def check(found: Sequence[Comparison], manifest: Manifest) -> None:
 
 def _remedy(manifest: Manifest) -> str:
     """What avoids the known faults of fused attention; docs/running.md has the reports."""
+    others = "try another provider, driver or library version"
+    if manifest.avoids_fused_attention:
+        return others
     form = "unfused" if Compute.of(manifest.precision.compute) is Compute.FP32 else "float32"
-    return (
-        f"export it again with --attention {form}, which avoids fused attention, or try another "
-        "provider, driver or library version"
-    )
+    again = "build" if manifest.engine and manifest.precision.quantized else "export"
+    return f"{again} it again with --attention {form}, which avoids fused attention, or {others}"
 
 
 def batches(manifest: Manifest) -> list[int]:

@@ -155,7 +155,7 @@ def test_the_way_out_of_a_failed_export(
 def test_a_tolerance_that_nothing_meets(
     trained: Path, quantized: Path, scenes: list[Probe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Truncation can move a pixel by a level in float32 too, which no tolerance of 0 allows."""
+    """As where the float32 graph itself is outside."""
     monkeypatch.setattr(layers_to_keep, "_ENOUGH", -1.0)
     with pytest.raises(ExportError, match=r"even with all layers in float32: raise --tolerance"):
         find(trained, quantized, scenes, 0)

@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+import dsunet_runtime
 from dsunet import DSUNetConfig, random_model, save_model
 from dsunet.sheet import TITLE_HEIGHT
 from dsunet_export.cli import app
 from dsunet_export.comparison.verify_report import TILE
-from dsunet_runtime.errors import OutputError
+from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from dsunet_runtime.errors import OutputError, SelfTestError
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
 from tests.export.helpers import command
 from tests.runtime import artifacts
+from tests.runtime.selftests import cases_for, give_selftest
 
 
 def verify(*arguments: object) -> Result:
@@ -206,6 +209,19 @@ def test_options_for_neither_are_wrong_usage(
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())
     assert not report.exists()
+
+
+def test_what_its_own_test_finds_wrong_is_compared(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`load` refuses it, and this command is to show what is wrong with it."""
+    monkeypatch.setattr(OnnxRuntimeBackend, "machine", ("a GPU",))
+    a = artifacts.frames(tmp_path / "a.onnx")
+    wrong = artifacts.frames(tmp_path / "b.onnx", weights=np.float32([1, 0, 0]))
+    give_selftest(wrong, cases_for())
+    with pytest.raises(SelfTestError):
+        dsunet_runtime.load(wrong)
+    assert document(a, wrong, "--images", folder)["worst"]
 
 
 def test_a_folder_without_images_is_noticed_before_anything_is_loaded(tmp_path: Path) -> None:

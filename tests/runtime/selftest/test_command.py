@@ -101,6 +101,6 @@ def test_refusals(tmp_path: Path) -> None:
     old = artifacts.frames(tmp_path / "old.onnx")
     result = run(old)
     assert result.exit_code == 1
-    assert "export again" in result.stderr
+    assert "export it again" in result.stderr
     assert run(tmp_path / "a.engine", "--provider", "cpu").exit_code == 2
     assert run(tmp_path / "none.onnx").exit_code == 1

@@ -21,6 +21,7 @@ from dsunet_runtime.backends.onnxruntime.execution_providers import (
     present,
     select,
 )
+from dsunet_runtime.backends.onnxruntime.libraries import loaded_libraries
 from dsunet_runtime.backends.onnxruntime.placement import check_placement, record_placement
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.cuda import nvml
@@ -78,6 +79,7 @@ class OnnxRuntimeBackend(Backend):
                 identity(provider),
                 *(nvml.gpu_names() or ()),
                 nvml.driver_version() or "unknown driver",
+                *loaded_libraries(),
             )
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:

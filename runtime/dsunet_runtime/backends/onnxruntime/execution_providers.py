@@ -62,16 +62,16 @@ def _built_in(runtime: Any) -> list[Provider]:
 def select(
     runtime: Any, provider: Provider, options: Any, cache: Path | None = None
 ) -> dict[str, Any]:
-    """Make session options ask for a provider, and prepare the process for it.
+    """Add a provider to session options, and prepare the process for it.
 
     `cache` is the folder in which the provider keeps what it compiles; None disables that.  Returns
     further arguments of InferenceSession.  Raises BackendError if a plugin does not start.
     """
+    if provider in (Provider.TENSORRT, Provider.RTX):
+        _forbid_tf32()
     if provider is Provider.RTX:
         rtx_plugin.select(runtime, options, cache)
         return {}
-    if provider is Provider.TENSORRT:
-        _forbid_tf32()
     if provider is not Provider.CPU:
         _preload_cuda(runtime)
     return {"providers": chain(provider, cache)}
@@ -90,7 +90,7 @@ def chain(provider: Provider, cache: Path | None = None) -> list[tuple[str, dict
 
 
 def check_started(session: Any, provider: Provider) -> None:
-    """Raise BackendError if a session has left out the provider that was asked for."""
+    """Raise BackendError if a session has left out the provider that was requested."""
     if official_name(provider) not in session.get_providers():
         raise BackendError(
             f"the provider {provider.value!r} did not start: it needs an NVIDIA GPU with its driver"
@@ -109,8 +109,8 @@ _LIBRARIES = {
 def _forbid_tf32() -> None:
     """Disable TF32 for the process, unless the environment variable is already set.
 
-    The provider `tensorrt` has no option for it.  NVIDIA's libraries read the variable once, so it
-    must be set before the first session.
+    The providers `tensorrt` and `rtx` have no option for it.  NVIDIA's libraries read the variable
+    once, so it must be set before the first session.
     """
     os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 

@@ -40,12 +40,13 @@ def check_installed(runtime: Any) -> None:
     if not hasattr(runtime, "register_execution_provider_library"):
         raise BackendError(
             f"the provider 'rtx' needs ONNX Runtime {_FIRST_WITH_PLUGINS} or later, and "
-            f"{runtime.__version__} is installed: pip install --upgrade onnxruntime"
+            f"{runtime.__version__} is installed: pip install --upgrade onnxruntime, "
+            f"or onnxruntime-gpu if that is what is installed"
         )
 
 
 def select(runtime: Any, options: Any, cache: Path | None) -> None:
-    """Make session options ask for the plugin on the first GPU that it supports.
+    """Add the plugin on the first GPU that it supports to session options.
 
     `cache` is the folder in which it keeps compiled kernels; None disables that.  Raises
     BackendError if there is no such GPU.
@@ -54,7 +55,7 @@ def select(runtime: Any, options: Any, cache: Path | None) -> None:
     settings = {}
     if cache is not None:
         with contextlib.suppress(OSError):
-            cache.mkdir(exist_ok=True)
+            cache.mkdir(mode=0o700, exist_ok=True)
             settings["nv_runtime_cache_path"] = str(cache)
     options.add_provider_for_devices(devices, settings)
 
@@ -84,8 +85,8 @@ def _registered(runtime: Any) -> list[Any]:
 
 
 def _register(runtime: Any) -> None:
-    plugin = importlib.import_module(_PACKAGE)
     try:
+        plugin = importlib.import_module(_PACKAGE)
         runtime.register_execution_provider_library(NAME, plugin.get_library_path())
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
         if "already registered" in str(error):
