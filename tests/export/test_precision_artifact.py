@@ -164,6 +164,39 @@ def test_tensorrt_reads_it_strongly_typed(
         assert found == {spec.name: named[spec.dtype] for spec in specs}
 
 
+@pytest.mark.parametrize("form", ["frames", "tensors"])
+@pytest.mark.parametrize(
+    ("compute", "largest_mean"), [(Compute.FP32, 0.02), (Compute.FP16, 1.4), (Compute.BF16, 12.75)]
+)
+def test_a_second_runtime_agrees(
+    form: str,
+    compute: Compute,
+    largest_mean: float,
+    frames: Path,
+    tensors: Path,
+    converted: Callable[[str, Compute], Path],
+    photo: NDArray[np.uint8],
+) -> None:
+    """With random weights, by the largest differences of exports (`tolerances`).
+
+    OpenVINO computes float16 in float32, and ONNX Runtime rounds between nodes.  bfloat16, which
+    that does not run on a CPU, is compared with float32.
+    """
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    source = {"frames": frames, "tensors": tensors}[form]
+    path = source if compute is Compute.FP32 else converted(form, compute)
+    reference = source if compute is Compute.BF16 else path
+    with (
+        dsunet_runtime.load(path, provider="openvino", selftest="never") as openvino,
+        dsunet_runtime.load(reference) as onnx_runtime,
+    ):
+        images = [photo, photo[::-1, ::-1]]
+        differences = np.abs(
+            np.stack(openvino.batch(images)).astype(int) - onnx_runtime.batch(images)
+        )
+    assert differences.mean() < largest_mean
+
+
 def test_bfloat16_is_verified_by_rounding_only(
     converted: Callable[[str, Compute], Path],
 ) -> None:

@@ -97,6 +97,21 @@ class TestArtifact:
         # 1.2 M of 1.9 M weights take a byte instead of four.
         assert artifact.stat().st_size < 0.65 * 4 * 1.9e6
 
+    def test_a_second_runtime_agrees(self, artifact: Path, scenes: Path) -> None:
+        """Products of integers are exact in both.
+
+        The float32 between them is summed in other orders, which may round to another integer.
+        """
+        pytest.importorskip("openvino", reason="OpenVINO is not installed")
+        images = sorted((scenes / "evaluated" / "Image").iterdir())
+        with (
+            dsunet_runtime.load(artifact, provider="openvino", selftest="always") as openvino,
+            dsunet_runtime.load(artifact) as onnx_runtime,
+        ):
+            pairs = zip(openvino.batch(images), onnx_runtime.batch(images), strict=True)
+            means = [np.abs(a.astype(int) - b).mean() for a, b in pairs]
+        assert max(means) < 0.5
+
     def test_loses_little(self, artifact: Path, scenes: Path) -> None:
         """By pysodmetrics, against PyTorch; the bound is the one that 200 scenes must keep."""
         model, scores = load_model(demonstration_checkpoint()), {}
