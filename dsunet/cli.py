@@ -110,7 +110,7 @@ def demonstration(
 ) -> None:
     """Write the demonstration checkpoint that ships with dsunet.
 
-    It is the preset nano, trained from scratch on synthetic scenes of `dsunet generate`.
+    It is the preset nano, trained from scratch on images of `dsunet generate`.
     """
     from dsunet import demonstration_checkpoint
     from dsunet_runtime.jobs import make_folder

@@ -1,4 +1,4 @@
-"""The demonstration checkpoint: preset `nano`, trained from scratch on synthetic scenes.
+"""The demonstration checkpoint: preset `nano`, trained from scratch on composites and scenes.
 
 docs/DEMONSTRATION.md describes its training and its limits.
 """

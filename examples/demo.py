@@ -30,7 +30,7 @@ PHOTOGRAPH = ROOT / "assets/camera.jpg"
 FOLDER = ROOT / "build/demo"
 GPU = "rtx4090"
 SCENES, SCENES_SEED = 40, 2
-"""Held-out scenes: the checkpoint was trained on those of seeds 1 and 4."""
+"""Held-out scenes: the checkpoint was trained on those of other seeds."""
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def main() -> None:
         )
     print(f"\n{table}")
     print(f"\nOverlay: {(FOLDER / 'camera_overlay.jpg').relative_to(ROOT)}")
-    print("The checkpoint is small and was trained on synthetic scenes: docs/DEMONSTRATION.md")
+    print("The checkpoint is small: docs/DEMONSTRATION.md has what it can do, and what it cannot")
 
 
 def tell(stage: str, start: float, result: str) -> None:

@@ -8,6 +8,7 @@ capability 12.0), #4328 (float32).
 from __future__ import annotations
 
 import onnx_ir as ir
+from onnx_ir.passes import common as passes
 
 from dsunet_export.errors import ExportError
 from dsunet_export.options import Attention
@@ -17,18 +18,21 @@ _BETWEEN = ("Cast", "Mul", "Div", "Add", "Transpose")
 """Operators that may be between the scores and softmax."""
 
 
-def unfuse(graph: ir.Graph, attention: Attention, macs: int) -> tuple[Rewrite, ...]:
+def unfuse(model: ir.Model, attention: Attention, macs: int) -> tuple[Rewrite, ...]:
     """Let softmax read transposed scores, in place, if `attention` asks for it.
 
     Returns that for the manifest; `macs` is the network's number of multiply-adds, which does not
     change.  TensorRT for RTX 1.7 has fused kernels also for a softmax that is written out, but
     none for this form (docs/LOG.md).
     """
-    softmax = [node for node in graph if node.op_type == "Softmax" and _is_over_last_axis(node)]
-    if attention is not Attention.UNFUSED or not softmax:
+    if attention is not Attention.UNFUSED:
+        return ()
+    passes.ShapeInferencePass()(model)  # --plain graphs have no shapes
+    softmax = [n for n in model.graph if n.op_type == "Softmax" and _is_over_last_axis(n)]
+    if not softmax:
         return ()
     for node in softmax:
-        _transpose_around(graph, node)
+        _transpose_around(model.graph, node)
     return (Rewrite(UNFUSED_ATTENTION, macs, macs),)
 
 

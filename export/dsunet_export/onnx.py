@@ -98,7 +98,7 @@ def export_onnx(
         macs = rewrites[-1].macs_after if rewrites else macs
         watch.step("rewrite")
         graph = trace_model(model, options)
-        rewrites += unfuse(graph.graph, options.attention, macs)
+        rewrites += unfuse(graph, options.attention, macs)
         watch.step("trace")
         precision, float32_logits = Precision(), list[NDArray[np.float32]]()
         if options.precision.is_quantized:

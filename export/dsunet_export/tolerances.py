@@ -59,6 +59,9 @@ a photograph; in bfloat16, with an earlier form of the graph, up to 0.15 and 0.8
 may differ far more, where attention selects another token.  Unrelated maps differ by 1.1 on average
 and have an IoU of one third.  Faults that this tolerance hides, such as one wrong weight, are found
 by the comparison of the float32 graph, which has a smaller one."""
+LENIENT_IN_8_BITS = replace(LENIENT, logits_mean=0.4)
+"""The same for 8 bits, whose ranges are calibrated on images, and not on random pixels.  Measured
+with the demonstration checkpoint in fp8 on random pixels: a mean of 0.26."""
 STRICT = replace(LENIENT, logits_mean=0.1, mask_mean_fraction=0.01, iou=0.95)
 """Tolerance for trained weights on images: 2.55 levels of a mask on average.  The random weights
 above pass in float16 with at most 1.4 levels."""
@@ -72,9 +75,10 @@ def tolerance_for(manifest: Manifest, *, is_noise: bool = False) -> Tolerance:
     """Return the tolerance of an artifact, for images or for random pixels."""
     if manifest.precision.element_type == "float32":
         return FLOAT32
+    in_8_bits = manifest.precision.quantized is not None
     if manifest.weights_are_random or is_noise:
-        return LENIENT
-    return EIGHT_BITS if manifest.precision.quantized else STRICT
+        return LENIENT_IN_8_BITS if in_8_bits else LENIENT
+    return EIGHT_BITS if in_8_bits else STRICT
 
 
 MASK_LEVELS = 1.0

@@ -16,6 +16,7 @@ _DISTRIBUTIONS = {
     "cuda": "cuda-python",
     "lightning_fabric": "lightning-fabric",
     "onnx_ir": "onnx-ir",
+    "onnxruntime_ep_nv_tensorrt_rtx": "onnxruntime-ep-nv-tensorrt-rtx",
     "py_sod_metrics": "pysodmetrics",
     "pynvml": "nvidia-ml-py",
     "pywt": "PyWavelets",

@@ -64,16 +64,16 @@ def run(model: ir.Model) -> NDArray[np.float32]:
 
 def test_unfused_it_computes_the_same(block: ir.Model) -> None:
     expected = run(block)
-    (rewrite,) = unfuse(block.graph, Attention.UNFUSED, 7)
+    (rewrite,) = unfuse(block, Attention.UNFUSED, 7)
     assert (rewrite.name, rewrite.macs_before, rewrite.macs_after) == ("unfused-attention", 7, 7)
     np.testing.assert_allclose(run(block), expected, atol=1e-5)
-    assert unfuse(block.graph, Attention.UNFUSED, 7) == ()  # it is already
+    assert unfuse(block, Attention.UNFUSED, 7) == ()  # it is already
 
 
 def test_other_forms_leave_the_graph(block: ir.Model) -> None:
     before = ir.to_proto(block).SerializeToString()
     for form in (Attention.FUSED, Attention.FLOAT32):
-        assert unfuse(block.graph, form, 7) == ()
+        assert unfuse(block, form, 7) == ()
     assert ir.to_proto(block).SerializeToString() == before
 
 
@@ -99,7 +99,7 @@ def test_without_attention_there_are_no_scores(block: ir.Model) -> None:
 
 
 def convert(block: ir.Model, form: Attention) -> ir.Model:
-    unfuse(block.graph, form, 0)
+    unfuse(block, form, 0)
     infer_types(block)
     kept = {str(node.name) for node in block.graph if "Softmax" in str(node.name)}
     if form is Attention.FLOAT32:

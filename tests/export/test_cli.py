@@ -205,7 +205,7 @@ class TestNothingIsLeft:
             1,
             "-o",
             output,
-            match=r"differs by up to .* of 255 levels \(tolerance .*\)",
+            match=r"differs by at most .* of 255 levels, tolerance .* for the mean",
         )
 
     def test_weights_that_are_no_numbers(self, output: Path, tmp_path: Path) -> None:

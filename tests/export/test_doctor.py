@@ -24,7 +24,8 @@ BASE = ("numpy", "nvidia-ml-py", "pillow", "typer")
 TASKS = (
     "load_checkpoints", "train", "evaluate_checkpoints", "evaluate_masks", "explain", "export_onnx",
     "convert_precision", "build_rtx", "build_tensorrt", "run_onnx_cpu", "run_onnx_cuda",
-    "run_onnx_tensorrt", "run_engine_rtx", "run_engine_tensorrt",
+    "run_onnx_tensorrt", "run_onnx_rtx", "run_onnx_openvino", "run_engine_rtx",
+    "run_engine_tensorrt",
 )  # fmt: skip
 
 

@@ -331,7 +331,7 @@ class TestWeightsBesideTheGraph:
         self, pair: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         creating, hashing = threading.Event(), threading.Event()
-        digest, backend = artifact.digest, segmenter.OnnxRuntimeBackend
+        digest, backend = artifact.digest, segmenter.open_backend
 
         def digest_during_creation(path: Path, size: int | None) -> FileDigest:
             hashing.set()
@@ -344,5 +344,5 @@ class TestWeightsBesideTheGraph:
             return backend(*arguments)
 
         monkeypatch.setattr(artifact, "digest", digest_during_creation)
-        monkeypatch.setattr(segmenter, "OnnxRuntimeBackend", backend_during_hashing)
+        monkeypatch.setattr(segmenter, "open_backend", backend_during_hashing)
         dsunet_runtime.load(pair).close()

@@ -47,7 +47,7 @@ def convert_file(
     with staging(output) as folder:
         watch = Stopwatch(report)
         model = load_graph(onnx_path, manifest)
-        rewrites = manifest.rewrites + unfuse(model.graph, attention, manifest.macs)
+        rewrites = manifest.rewrites + unfuse(model, attention, manifest.macs)
         with graph_errors(onnx_path):
             model, precision, logits = reduce_precision(
                 model, PrecisionOptions(compute, (), probes, attention), inputs, folder

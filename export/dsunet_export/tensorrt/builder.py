@@ -106,7 +106,8 @@ def build_engine(
             graph = _ParsedGraph(file, converted, onnx)
         watch = Stopwatch(report)
         selftest = engine_cases(onnx, graph.manifest, profiles)
-        watch.step("references of the self-test")
+        if selftest != graph.manifest.selftest:
+            watch.step("compute the references of the self-test")
         plan = _build(graph, profiles, target, options, log)
         watch.step("build")
         engine = folder / output.name
