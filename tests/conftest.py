@@ -7,9 +7,16 @@ import torch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files, so that in the end no process waits for one that runs them."""
+    """Begin with what forks, and then the longest files.
+
+    A process in which OpenVINO has started threads cannot be forked to train: it hangs or ends.
+    The longest files come early so that in the end no process waits for one that runs them.
+    """
     items.sort(
-        key=lambda item: item.path.parent.name != "pages" and item.path.name != "test_chain.py"
+        key=lambda item: (
+            item.path.name != "test_devices.py",
+            item.path.parent.name != "pages" and item.path.name != "test_chain.py",
+        )
     )
 
 
