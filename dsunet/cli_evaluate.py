@@ -16,9 +16,9 @@ from dsunet.device import TorchDevice
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.table_form import TableForm
 from dsunet_runtime.artifact_options import (
-    CPU_FALLBACK_HELP,
-    SELFTEST_HELP,
     check_fallback_applies,
+    cpu_fallback_option,
+    selftest_option,
 )
 from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import (
@@ -173,14 +173,8 @@ def evaluate(
             rich_help_panel=COMPUTATION,
         ),
     ] = None,
-    allow_cpu_fallback: Annotated[
-        bool,
-        typer.Option("--allow-cpu-fallback", help=CPU_FALLBACK_HELP, rich_help_panel=COMPUTATION),
-    ] = False,
-    selftest: Annotated[
-        SelfTestPolicy,
-        typer.Option("--selftest", help=SELFTEST_HELP, rich_help_panel=COMPUTATION),
-    ] = SelfTestPolicy.AUTO,
+    allow_cpu_fallback: Annotated[bool, cpu_fallback_option(COMPUTATION)] = False,
+    selftest: Annotated[SelfTestPolicy, selftest_option(COMPUTATION)] = SelfTestPolicy.AUTO,
     workers: Annotated[
         int | None,
         integer(
@@ -224,7 +218,7 @@ def evaluate(
         "--sam2, --dinov2, --weights and --device apply to checkpoints only",
     )
     _require(bool(onnx) or provider is None, "--provider applies to ONNX files only")
-    check_fallback_applies([provider] if provider else [], allow_cpu_fallback)
+    check_fallback_applies([provider], allow_cpu_fallback)
     folders = [named_folder("--dataset", text) for text in dataset]
 
     from dsunet.evaluation.evaluate import evaluate_models, evaluate_predictions, mask_folder

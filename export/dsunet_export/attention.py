@@ -12,7 +12,7 @@ from onnx_ir.passes import common as passes
 
 from dsunet_export.errors import ExportError
 from dsunet_export.options import Attention
-from dsunet_runtime.manifest import FLOAT32_SCORES, UNFUSED_ATTENTION, Manifest, Rewrite
+from dsunet_runtime.manifest import UNFUSED_ATTENTION, Manifest, Rewrite
 
 _BETWEEN = ("Cast", "Mul", "Div", "Add", "Transpose")
 """Operators that may be between the scores and softmax."""
@@ -38,9 +38,9 @@ def unfuse(model: ir.Model, attention: Attention, macs: int) -> tuple[Rewrite, .
 
 def attention_of(manifest: Manifest) -> Attention:
     """Return the form in which an artifact was exported."""
-    if any(rewrite.name == UNFUSED_ATTENTION for rewrite in manifest.rewrites):
+    if manifest.has_unfused_attention:
         return Attention.UNFUSED
-    if any(kept.reason == FLOAT32_SCORES for kept in manifest.precision.kept_in_float32):
+    if manifest.has_float32_scores:
         return Attention.FLOAT32
     return Attention.FUSED
 

@@ -16,7 +16,7 @@ from dsunet.cli_help import COMPUTATION
 from dsunet.device import TorchDevice
 from dsunet_export.errors import VerificationError
 from dsunet_export.tolerances import MASK_LEVELS, MASK_LEVELS_OF_8_BITS
-from dsunet_runtime.artifact_options import CPU_FALLBACK_HELP, check_fallback_applies
+from dsunet_runtime.artifact_options import check_fallback_applies, cpu_fallback_option
 from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import OUTPUT, folder_to_write, number, text_to_write
 from dsunet_runtime.errors import BackendError
@@ -137,10 +137,7 @@ def verify(
             rich_help_panel=COMPUTATION,
         ),
     ] = None,
-    allow_cpu_fallback: Annotated[
-        bool,
-        typer.Option("--allow-cpu-fallback", help=CPU_FALLBACK_HELP, rich_help_panel=COMPUTATION),
-    ] = False,
+    allow_cpu_fallback: Annotated[bool, cpu_fallback_option(COMPUTATION)] = False,
 ) -> None:
     """Compare outputs and masks of two models.
 
@@ -169,7 +166,7 @@ def verify(
         raise typer.BadParameter("--layers and --bisect compare graphs: give two ONNX files")
     if provider is not None and not (is_onnx(a) or is_onnx(b)):
         raise typer.BadParameter("--provider is for ONNX files, and neither A nor B is one")
-    check_fallback_applies([provider] if provider else [], allow_cpu_fallback)
+    check_fallback_applies([provider], allow_cpu_fallback)
     for_checkpoints = sam2 or dinov2 or weights or device is not TorchDevice.AUTO
     if is_artifact(a) and is_artifact(b) and for_checkpoints:
         raise typer.BadParameter(

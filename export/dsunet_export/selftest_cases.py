@@ -22,7 +22,7 @@ from dsunet_export.tolerances import (
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm, Manifest, SelfTestCase
 from dsunet_runtime.masks import mask_from_logits
-from dsunet_runtime.selftest.coarse import Coarse, shortened
+from dsunet_runtime.selftest.coarse import Coarse, case_of
 from dsunet_runtime.selftest.comparison import Comparison, batches, run_selftest
 from dsunet_runtime.selftest.pictures import picture
 
@@ -46,8 +46,7 @@ def make_selftest(model: DSUNet, options: ExportOptions) -> tuple[SelfTestCase, 
             coarse = Coarse.of(mask)
         else:
             coarse = Coarse.of(output)
-        blocks, points = shortened(coarse.blocks), shortened(coarse.points)
-        cases.append(SelfTestCase(number, height, width, blocks, points, 0.0, 0.0))
+        cases.append(case_of(number, (height, width), coarse))
     return tuple(cases)
 
 

@@ -9,7 +9,11 @@ from typing import Annotated
 
 import typer
 
-from dsunet_runtime.artifact_options import CPU_FALLBACK_HELP, SELFTEST_HELP, check_fallback_applies
+from dsunet_runtime.artifact_options import (
+    check_fallback_applies,
+    cpu_fallback_option,
+    selftest_option,
+)
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.command import examples
@@ -46,14 +50,8 @@ def bench(
             rich_help_panel=_WORKLOAD,
         ),
     ] = None,
-    allow_cpu_fallback: Annotated[
-        bool,
-        typer.Option("--allow-cpu-fallback", help=CPU_FALLBACK_HELP, rich_help_panel=_WORKLOAD),
-    ] = False,
-    selftest: Annotated[
-        SelfTestPolicy,
-        typer.Option("--selftest", help=SELFTEST_HELP, rich_help_panel=_WORKLOAD),
-    ] = SelfTestPolicy.AUTO,
+    allow_cpu_fallback: Annotated[bool, cpu_fallback_option(_WORKLOAD)] = False,
+    selftest: Annotated[SelfTestPolicy, selftest_option(_WORKLOAD)] = SelfTestPolicy.AUTO,
     origin: Annotated[
         list[Origin] | None,
         typer.Option(

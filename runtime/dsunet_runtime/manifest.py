@@ -334,11 +334,14 @@ class Manifest:
             ) from error
 
     @property
-    def avoids_fused_attention(self) -> bool:
-        """Whether the graph was exported with --attention."""
-        return any(rewrite.name == UNFUSED_ATTENTION for rewrite in self.rewrites) or any(
-            kept.reason == FLOAT32_SCORES for kept in self.precision.kept_in_float32
-        )
+    def has_unfused_attention(self) -> bool:
+        """Whether the graph was exported with --attention unfused."""
+        return any(rewrite.name == UNFUSED_ATTENTION for rewrite in self.rewrites)
+
+    @property
+    def has_float32_scores(self) -> bool:
+        """Whether the graph was exported with --attention float32."""
+        return any(kept.reason == FLOAT32_SCORES for kept in self.precision.kept_in_float32)
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -8,7 +8,7 @@ from pathlib import Path
 import dsunet_runtime
 from dsunet_runtime import BackendError
 from dsunet_runtime.manifest import InputForm, Manifest, OptimizationProfile, SelfTestCase
-from dsunet_runtime.selftest.coarse import shortened
+from dsunet_runtime.selftest.coarse import case_of
 from dsunet_runtime.selftest.comparison import coarse_output
 from dsunet_runtime.selftest.pictures import picture
 from dsunet_runtime.shapes import batch_range
@@ -53,18 +53,15 @@ def _is_within(case: SelfTestCase, profile: OptimizationProfile) -> bool:
 def _compute(
     onnx: Path, cases: Sequence[SelfTestCase], height: int, width: int
 ) -> tuple[SelfTestCase, ...]:
-    blocks_tolerance = max(case.blocks_tolerance for case in cases)
-    points_tolerance = max(case.points_tolerance for case in cases)
+    tolerances = (
+        max(case.blocks_tolerance for case in cases),
+        max(case.points_tolerance for case in cases),
+    )
     made = []
     with dsunet_runtime.load(onnx, provider="cpu", selftest="never") as segmenter:
         for number in _NUMBERS:
             ready = segmenter.prepare(picture(number, height, width))
             output = segmenter.infer([ready] * batch_range(segmenter.manifest).minimum)[0]
             found = coarse_output(segmenter.manifest.input_form, output)
-            blocks, points = shortened(found.blocks), shortened(found.points)
-            made.append(
-                SelfTestCase(
-                    number, height, width, blocks, points, blocks_tolerance, points_tolerance
-                )
-            )
+            made.append(case_of(number, (height, width), found, *tolerances))
     return tuple(made)

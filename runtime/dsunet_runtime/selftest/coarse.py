@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dsunet_runtime.manifest import SelfTestCase
 from dsunet_runtime.selftest.sizes import GRID, POINTS
 
 _DIGITS = 5
@@ -45,3 +46,15 @@ def point_places(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np
 def shortened(values: NDArray[np.float64]) -> tuple[float, ...]:
     """The numbers with as many digits as a manifest has."""
     return tuple(float(f"{value:.{_DIGITS}g}") for value in values)
+
+
+def case_of(
+    number: int,
+    size: tuple[int, int],
+    coarse: Coarse,
+    blocks_tolerance: float = 0.0,
+    points_tolerance: float = 0.0,
+) -> SelfTestCase:
+    """Make the reference of a picture of height and width `size`, with a manifest's digits."""
+    blocks, points = shortened(coarse.blocks), shortened(coarse.points)
+    return SelfTestCase(number, *size, blocks, points, blocks_tolerance, points_tolerance)

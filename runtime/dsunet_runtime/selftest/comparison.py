@@ -113,7 +113,7 @@ def check(found: Sequence[Comparison], manifest: Manifest) -> None:
 def _remedy(manifest: Manifest) -> str:
     """What avoids the known faults of fused attention; docs/running.md has the reports."""
     others = "try another provider, driver or library version"
-    if manifest.avoids_fused_attention:
+    if manifest.has_unfused_attention or manifest.has_float32_scores:
         return others
     form = "unfused" if Compute.of(manifest.precision.compute) is Compute.FP32 else "float32"
     again = "build" if manifest.engine and manifest.precision.quantized else "export"
