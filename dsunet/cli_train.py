@@ -254,6 +254,17 @@ def train(
             rich_help_panel=OPTIMIZATION,
         ),
     ] = _DEFAULT.blend_hiera,
+    mismatch: Annotated[
+        float,
+        number(
+            low=0,
+            high=1,
+            help="Probability, for each image, of replacing the map of one encoder by zeros or "
+            "another image's, with an empty mask as the target, so that the network segments "
+            "only what both encoders see.",
+            rich_help_panel=OPTIMIZATION,
+        ),
+    ] = _DEFAULT.mismatch,
     seed: Annotated[
         int,
         integer(

@@ -110,6 +110,12 @@ def test_a_run_of_version_3(tmp_path: Path) -> None:
         RunFolder(tmp_path).read_config()
 
 
+def test_a_run_of_version_4(tmp_path: Path) -> None:
+    unpack("c37311a-config.json", tmp_path / "config.json")
+    options = RunFolder(tmp_path).read_config().options
+    assert (options.dino_loss, options.blend_hiera, options.mismatch) == (0.5, 0.25, 0)
+
+
 def test_a_run_of_version_2(tmp_path: Path) -> None:
     unpack("1cfb9e1-config.json", tmp_path / "config.json")
     config = RunFolder(tmp_path).read_config()

@@ -22,7 +22,7 @@ from dsunet.data.pairs import Pair
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 
-_ORDER, _FLIP, _BLEND = 0, 1, 2  # separate random streams
+_ORDER, _FLIP, _BLEND, _MISMATCH = 0, 1, 2, 3  # separate random streams
 
 Sample = dict[str, Tensor]
 """The inputs `hiera` 3×S×S and `dino` 3×T×T, ImageNet-normalised, and `mask` 1×S×S, 0 to 1, all
@@ -158,6 +158,12 @@ def draw_flip(seed: int, key: Key, probabilities: tuple[float, float]) -> Flip:
 def draw_blended(seed: int, key: Key, probability: float) -> bool:
     """Draw whether the image of a sample is blended with another."""
     return bool(np.random.default_rng((_BLEND, seed, *key)).random() < probability)
+
+
+def draw_mismatch(seed: int, key: Key, probability: float, kinds: int) -> int:
+    """Draw the number of a sample's mismatch, 1 to `kinds`, all equally often; 0 is none."""
+    drawn = np.random.default_rng((_MISMATCH, seed, *key)).random()
+    return 1 + int(drawn / probability * kinds) if drawn < probability else 0
 
 
 def flipped(values: NDArray[np.float32], flip: Flip) -> NDArray[np.float32]:

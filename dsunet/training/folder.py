@@ -21,8 +21,9 @@ from dsunet_runtime.message_text import reason
 from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import FieldError, decode, encode
 
-CONFIG_VERSION = 4
-"""Version 3 added `dino_loss` and `drop_hiera`; version 4 has `blend_hiera` for the latter."""
+CONFIG_VERSION = 5
+"""Version 3 added `dino_loss` and `drop_hiera`; version 4 has `blend_hiera` for the latter; version
+5 added `mismatch`."""
 
 _OLDEST_VERSION = 2
 
@@ -37,7 +38,7 @@ def _migrated(document: dict[str, Any]) -> dict[str, Any]:
     if document["version"] == CONFIG_VERSION or not isinstance(options, dict):
         return values
     values.setdefault("lengthened", [])  # version 2 has it only after a change of --epochs
-    values["options"] = {"dino_loss": 0.0, "blend_hiera": 0.0} | options
+    values["options"] = {"dino_loss": 0.0, "blend_hiera": 0.0, "mismatch": 0.0} | options
     if options.get("drop_hiera") == 0:
         del values["options"]["drop_hiera"]
     return values

@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsunet.data.samples import Sample
 from dsunet.errors import TrainingError
+from dsunet.evaluation.reliance import Encoder, Replacement
 from dsunet.model import DSUNet
 from dsunet.training.options import TrainingOptions
 
+MISMATCHES = tuple(itertools.product(Encoder, Replacement))
+"""The kinds of mismatch between the encoders; a sample's number counts from 1."""
+
 
 class TrainedNetwork(nn.Module):
-    """A DSU-Net with an optional head on DINOv2's map, and with blended images for Hiera.
+    """A DSU-Net with an optional head on DINOv2's map, blended images and mismatched encoders.
 
     Raises TrainingError if the options need DINOv2 and the network has none.
     """
 
     def __init__(self, model: DSUNet, options: TrainingOptions) -> None:
         super().__init__()
-        if not model.inject and (options.dino_loss or options.blend_hiera):
+        if not model.inject and (
+            options.dino_loss or options.blend_hiera or options.mismatch
+        ):
             raise TrainingError(
-                "the network has no DINOv2 encoder (injection none): leave --dino-loss and "
-                "--blend-hiera out"
+                "the network has no DINOv2 encoder (injection none): leave --dino-loss, "
+                "--blend-hiera and --mismatch out"
             )
         self.model = model
         self.dino_head: nn.Module | None = None
         if options.dino_loss:
             self.dino_head = nn.Conv2d(model.config.dino.embed_dim, 1, 1)
 
-    def forward(self, batch: Sample, blended: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(
+        self, batch: Sample, blended: Tensor | None = None, mismatched: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Compute the logits N×1×S×S of the three decoder stages, and of the head if there is one.
 
         The batch has the images, or the images for Hiera and cached DINOv2 maps.  Of the images
         where `blended` (N, bool) is true, Hiera gets the mean with the image before in the batch.
+        Where `mismatched` (N, integers) is not 0, the maps of `MISMATCHES` are replaced before they
+        are fused; the head gets DINOv2's own.
         """
         images = batch["hiera"]
         if blended is not None:
@@ -44,7 +57,8 @@ class TrainedNetwork(nn.Module):
         dino_maps = self._dino_maps(batch)
         maps = self.model.hiera(images)
         size = images.shape[2:]
-        logits: tuple[Tensor, ...] = self.model.decode(self.model.fuse(maps, dino_maps), size)
+        fused = self.model.fuse(*_mismatched(maps, dino_maps, mismatched))
+        logits: tuple[Tensor, ...] = self.model.decode(fused, size)
         if self.dino_head is not None:
             extra = F.interpolate(self.dino_head(dino_maps[-1]), size, mode="bilinear")
             logits = (*logits, extra)
@@ -55,6 +69,27 @@ class TrainedNetwork(nn.Module):
             names = sorted(name for name in batch if name.startswith("map"))
             return tuple(_channels_last(batch[name].float()) for name in names)
         return self.model.dino_maps(batch.get("dino"))
+
+
+def _mismatched(
+    hiera: Sequence[Tensor], dino: tuple[Tensor, ...], mismatched: Tensor | None
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Replace Hiera's coarsest map or DINOv2's maps of the samples that `mismatched` names."""
+    maps = {Encoder.HIERA: (hiera[-1],), Encoder.DINO: dino}
+    if mismatched is not None:
+        for number, (encoder, replacement) in enumerate(MISMATCHES, 1):
+            chosen = (mismatched == number)[:, None, None, None]
+            maps[encoder] = tuple(
+                torch.where(chosen, _replaced(own, replacement), own) for own in maps[encoder]
+            )
+    return (*hiera[:-1], *maps[Encoder.HIERA]), maps[Encoder.DINO]
+
+
+def _replaced(own: Tensor, replacement: Replacement) -> Tensor:
+    """Zeros, or the map of the image before in the batch; a batch of one has no other image."""
+    if replacement is Replacement.ZEROS or len(own) == 1:
+        return torch.zeros_like(own)
+    return own.roll(1, dims=0)
 
 
 def _channels_last(images: Tensor) -> Tensor:

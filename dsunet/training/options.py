@@ -69,6 +69,8 @@ class TrainingOptions:
     """Loss weight of an auxiliary head on DINOv2's map, which is not saved in checkpoints."""
     blend_hiera: float = 0.0
     """Probability, for each image, of blending Hiera's input with that of another image."""
+    mismatch: float = 0.0
+    """Probability, for each image, of replacing a map of one encoder, with an empty target."""
     seed: int = 0
 
     device: TorchDevice = TorchDevice.AUTO
@@ -106,7 +108,7 @@ class TrainingOptions:
             _require(0 <= getattr(self, name) <= highest, self, name, f"from 0 to {highest:,}")
         for name in ("min_lr", "warmup", "weight_decay", "dino_loss", "save_every"):
             _require(0 <= getattr(self, name) < math.inf, self, name, "0 or more, and finite")
-        for name in ("horizontal_flip", "vertical_flip", "blend_hiera"):
+        for name in ("horizontal_flip", "vertical_flip", "blend_hiera", "mismatch"):
             _require(0 <= getattr(self, name) <= 1, self, name, "from 0 to 1")
         _require(0 < self.lr < math.inf, self, "lr", "more than 0, and finite")
         _require(

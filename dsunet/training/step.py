@@ -8,9 +8,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from dsunet.data.samples import Key, Sample, draw_blended
+from dsunet.data.samples import Key, Sample, draw_blended, draw_mismatch
 from dsunet.training.loss import stage_losses
-from dsunet.training.network import TrainedNetwork
+from dsunet.training.network import MISMATCHES, TrainedNetwork
 from dsunet.training.options import TrainingOptions
 
 
@@ -46,11 +46,7 @@ class Stepper:
         for number, part in enumerate(keys, 1):
             batch = self._fabric.to_device(next(parts))
             with self._fabric.no_backward_sync(self._forward, enabled=number < len(keys)):
-                stages = stage_losses(
-                    self._forward(batch, self._blended(part)),
-                    batch["mask"],
-                    weighted_bce=self._options.weighted_bce,
-                )
+                stages = self._losses(batch, part)
                 fraction = len(part) / total
                 self._fabric.backward((stages * self._weights).sum() * fraction)
             losses += stages.detach() * fraction
@@ -67,6 +63,23 @@ class Stepper:
         self._optimizer.zero_grad()
         return losses
 
+    def _losses(self, batch: Sample, part: list[Key]) -> Tensor:
+        """Compute the loss of each output: of the decoder's stages, and of the head's if any."""
+        blended, mismatched = self._blended(part), self._mismatched(part)
+        mask = target = batch["mask"]
+        if mismatched is not None:
+            matched = mismatched == 0
+            target = mask * matched[:, None, None, None]
+            blended = None if blended is None else blended & matched
+        logits = self._forward(batch, blended, mismatched)
+        stages = len(self._options.deep_supervision)
+        weighted = self._options.weighted_bce
+        losses = stage_losses(logits[:stages], target, weighted_bce=weighted)
+        if len(logits) == stages:
+            return losses
+        head = stage_losses(logits[stages:], mask, weighted_bce=weighted)
+        return torch.cat((losses, head))
+
     def _blended(self, part: list[Key]) -> Tensor | None:
         """Which images are blended, N of bool; None for none.
 
@@ -76,4 +89,13 @@ class Stepper:
         if not options.blend_hiera:
             return None
         drawn = [draw_blended(options.seed, key, options.blend_hiera) for key in part]
+        return torch.tensor(drawn, device=self._fabric.device)
+
+    def _mismatched(self, part: list[Key]) -> Tensor | None:
+        """The number of each sample's mismatch, N integers; None for none.  Drawn as blends are."""
+        options = self._options
+        if not options.mismatch:
+            return None
+        kinds = len(MISMATCHES)
+        drawn = [draw_mismatch(options.seed, key, options.mismatch, kinds) for key in part]
         return torch.tensor(drawn, device=self._fabric.device)

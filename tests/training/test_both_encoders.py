@@ -1,4 +1,4 @@
-"""Options that make the network use both encoders: a head on DINOv2's map, blends for Hiera."""
+"""Options that make the network use both encoders: head on DINOv2's map, blends, mismatches."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from dsunet import DSUNetConfig, random_model
 from dsunet.config import Injection
 from dsunet.data.samples import Key, Sample
 from dsunet.errors import TrainingError
+from dsunet.evaluation.reliance import Encoder, Replacement
 from dsunet.training import resume, train
-from dsunet.training.network import TrainedNetwork
+from dsunet.training.loss import stage_losses
+from dsunet.training.network import MISMATCHES, TrainedNetwork
 from dsunet.training.options import TrainingOptions
 from dsunet.training.step import Stepper
 from tests.training.conftest import SMALL, small_run
 from tests.training.test_resume import after_three_steps, in_a_process, outcome
 
-BOTH = {"train_encoders": True, "dino_loss": 0.5, "blend_hiera": 0.4}
+BOTH = {"train_encoders": True, "dino_loss": 0.5, "blend_hiera": 0.4, "mismatch": 0.3}
 
 
 def network(config: DSUNetConfig = SMALL, **changes: Any) -> TrainedNetwork:
@@ -58,6 +60,68 @@ def test_only_hiera_gets_the_blend() -> None:
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-3 * float(expected.detach().std()))
     apart = (logits - blending.model(hiera, dino)[-1]).abs().amax((1, 2, 3)) / expected.std()
     assert max(apart[0], apart[2]) < 1e-3 < 0.05 < apart[1]
+
+
+@pytest.mark.parametrize("encoder", Encoder)
+@pytest.mark.parametrize("replacement", Replacement)
+def test_a_mismatch_replaces_maps_of_one_encoder(encoder: Encoder, replacement: Replacement) -> None:
+    """Of the sample that it is asked for, by zeros or the maps of the image before."""
+    trained, images = network(mismatch=0.5), batch()
+    number = 1 + MISMATCHES.index((encoder, replacement))
+    logits = trained(images, None, torch.tensor([0, number, 0]))[-1]
+
+    model = trained.model
+    maps = {
+        Encoder.HIERA: [one.clone() for one in model.hiera(images["hiera"])],
+        Encoder.DINO: [one.clone() for one in model.dino_maps(images["dino"])],
+    }
+    own = logits - model(images["hiera"], images["dino"])[-1]
+    for one in maps[encoder][-1 if encoder is Encoder.HIERA else 0 :]:
+        one[1] = 0 if replacement is Replacement.ZEROS else one[0].clone()
+    expected = model.decode(model.fuse(*map(tuple, maps.values())), (128, 128))[-1]
+    # Rounding: convolutions sum in another order for other values.
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-3 * float(expected.detach().std()))
+    apart = own.abs().amax((1, 2, 3)) / expected.std()
+    assert max(apart[0], apart[2]) < 1e-3 < 0.01 < apart[1]
+
+
+def test_an_image_alone_is_mismatched_with_zeros() -> None:
+    trained, images = network(mismatch=0.5), batch(1)
+    zeros, other = (
+        1 + MISMATCHES.index((Encoder.DINO, replacement))
+        for replacement in (Replacement.ZEROS, Replacement.OTHER_IMAGE)
+    )
+    logits = [trained(images, None, torch.tensor([number]))[-1] for number in (zeros, other)]
+    assert torch.equal(*logits)
+
+
+def test_the_target_of_a_mismatch_is_empty() -> None:
+    """For the decoder; the head on DINOv2's own map still learns the mask."""
+    options = small_run(Path("d"), Path("o"), mismatch=1.0, blend_hiera=1.0, dino_loss=1.0)
+    trained = network(mismatch=1.0, blend_hiera=1.0, dino_loss=1.0)
+    stepper = Stepper(Fabric(accelerator="cpu", devices=1), options, trained)
+    keys, images = [Key(0, number) for number in range(4)], batch(4)
+    images["mask"] = (torch.rand(4, 1, 128, 128) > 0.5).float()
+    found = stepper._losses(images, keys)
+
+    logits = trained(images, None, stepper._mismatched(keys))  # not blended: one of the two
+    empty = stage_losses(logits[:-1], torch.zeros_like(images["mask"]))
+    torch.testing.assert_close(found[:-1], empty)
+    torch.testing.assert_close(found[-1:], stage_losses(logits[-1:], images["mask"]))
+
+
+def test_mismatches_are_as_frequent_as_asked() -> None:
+    """All kinds alike; 2,000 draws: within four standard deviations."""
+    options, trained = small_run(Path("d"), Path("o"), mismatch=0.4), network(mismatch=0.4)
+    stepper = Stepper(Fabric(accelerator="cpu", devices=1), options, trained)
+    keys = [Key(epoch, number) for epoch in range(4) for number in range(500)]
+    drawn = stepper._mismatched(keys)
+    assert drawn is not None
+    frequencies = torch.bincount(drawn, minlength=5) / len(keys)
+    assert frequencies.tolist() == pytest.approx([0.6, 0.1, 0.1, 0.1, 0.1], abs=0.044)
+    again = stepper._mismatched(keys[::-1])
+    assert again is not None
+    assert torch.equal(again.flip(0), drawn)  # of the sample, not of its place
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
@@ -100,7 +164,7 @@ def test_the_loss_is_weighted_by_output() -> None:
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(dataset: Path, tmp_path: Path) -> None:
-    """Head, its optimizer state and the blended images included."""
+    """Head, its optimizer state, blended images and mismatches included."""
 
     def options(name: str) -> TrainingOptions:
         return small_run(
@@ -129,7 +193,7 @@ def test_checkpoints_are_those_of_the_network(dataset: Path, tmp_path: Path) -> 
     assert keys[0] == keys[1]
 
 
-@pytest.mark.parametrize("changes", [{"blend_hiera": 0.5}, {"dino_loss": 1.0}])
+@pytest.mark.parametrize("changes", [{"blend_hiera": 0.5}, {"dino_loss": 1.0}, {"mismatch": 0.1}])
 def test_a_network_without_dinov2_is_refused(changes: dict[str, float]) -> None:
     with pytest.raises(TrainingError, match=r"no DINOv2 encoder.*leave --dino-loss and --blend"):
         network(SMALL.replace(injection=Injection.NONE), train_encoders=True, **changes)

@@ -278,6 +278,7 @@ def test_paths_hold_in_any_working_directory(
         ({"epochs": 0}, "--epochs is 0: it must be from 1 to 1,000,000,000"),
         ({"vertical_flip": 1.5}, "--vertical-flip is 1.5: it must be from 0 to 1"),
         ({"blend_hiera": -0.1}, "--blend-hiera is -0.1: it must be from 0 to 1"),
+        ({"mismatch": 1.5}, "--mismatch is 1.5: it must be from 0 to 1"),
         ({"dino_loss": math.inf, "train_encoders": True}, "--dino-loss is inf"),
         (
             {"dino_loss": 1.0, "train_encoders": False},
