@@ -27,9 +27,7 @@ class TrainedNetwork(nn.Module):
 
     def __init__(self, model: DSUNet, options: TrainingOptions) -> None:
         super().__init__()
-        if not model.inject and (
-            options.dino_loss or options.blend_hiera or options.mismatch
-        ):
+        if not model.inject and (options.dino_loss or options.blend_hiera or options.mismatch):
             raise TrainingError(
                 "the network has no DINOv2 encoder (injection none): leave --dino-loss, "
                 "--blend-hiera and --mismatch out"

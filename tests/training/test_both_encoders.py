@@ -64,7 +64,9 @@ def test_only_hiera_gets_the_blend() -> None:
 
 @pytest.mark.parametrize("encoder", Encoder)
 @pytest.mark.parametrize("replacement", Replacement)
-def test_a_mismatch_replaces_maps_of_one_encoder(encoder: Encoder, replacement: Replacement) -> None:
+def test_a_mismatch_replaces_maps_of_one_encoder(
+    encoder: Encoder, replacement: Replacement
+) -> None:
     """Of the sample that it is asked for, by zeros or the maps of the image before."""
     trained, images = network(mismatch=0.5), batch()
     number = 1 + MISMATCHES.index((encoder, replacement))
@@ -195,5 +197,7 @@ def test_checkpoints_are_those_of_the_network(dataset: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("changes", [{"blend_hiera": 0.5}, {"dino_loss": 1.0}, {"mismatch": 0.1}])
 def test_a_network_without_dinov2_is_refused(changes: dict[str, float]) -> None:
-    with pytest.raises(TrainingError, match=r"no DINOv2 encoder.*leave --dino-loss and --blend"):
+    with pytest.raises(
+        TrainingError, match=r"no DINOv2 encoder.*leave --dino-loss, --blend-hiera and"
+    ):
         network(SMALL.replace(injection=Injection.NONE), train_encoders=True, **changes)

@@ -1,0 +1,17 @@
+// Names of the GPUs and the driver's version, from NVIDIA's management library.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace dsunet::nvml {
+
+struct Gpus {
+  std::vector<std::string> names;
+  std::string driver;
+};
+
+// Empty without a driver.
+Gpus find_gpus();
+
+}  // namespace dsunet::nvml

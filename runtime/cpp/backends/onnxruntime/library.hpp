@@ -1,0 +1,45 @@
+// ONNX Runtime's library, which is loaded at run time, and its objects as owners.
+#pragma once
+
+#include <onnxruntime_c_api.h>
+
+#include <memory>
+#include <string>
+
+#include "../../core/system.hpp"
+
+namespace dsunet::onnxruntime {
+
+// The oldest ONNX Runtime whose functions are used without asking.
+constexpr std::uint32_t kOldestApi = 18;
+
+class Library {
+ public:
+  // Load the library: `path`, or if that is empty the one that the environment names, or that the loader
+  // finds.  Throws Fault if there is none, or if it is older than kOldestApi.
+  explicit Library(const std::string &path);
+
+  const OrtApi *operator->() const { return api_; }
+
+  // Whether the loaded library has the functions that were new in a version of the API.
+  bool has_api(std::uint32_t version) const { return base_->GetApi(version) != nullptr; }
+
+  std::string version() const { return base_->GetVersionString(); }
+
+  // The message of a status, or an empty string for success; releases it.
+  std::string message_of(OrtStatus *status) const;
+
+  // Throws Fault(DSUNET_ERROR_BACKEND) with ONNX Runtime's message, unless the status is success.
+  void require(OrtStatus *status) const;
+
+ private:
+  SharedLibrary library_;
+  const OrtApiBase *base_ = nullptr;
+  const OrtApi *api_ = nullptr;
+};
+
+// An object of ONNX Runtime with the function that releases it.
+template <class Object>
+using Owned = std::unique_ptr<Object, void (*)(Object *)>;
+
+}  // namespace dsunet::onnxruntime

@@ -1,0 +1,63 @@
+// A backend: a shared object of this build that runs networks with one SDK.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../backends/interface.h"
+#include "artifact.hpp"
+
+namespace dsunet {
+
+// What a caller asks for; the fields of dsunet_options, checked.
+struct OpenOptions {
+  std::string provider;  // empty for engines
+  std::int32_t threads = 0, device = 0;
+  dsunet_selftest_policy selftest = DSUNET_SELFTEST_AUTO;
+  bool allow_cpu_fallback = false, verify_hashes = false;
+  std::string library, provider_library, backends;
+};
+
+// Buffers and state for one batch at a time.
+class Lane {
+ public:
+  Lane(const dsunet_backend_table &table, void *backend);
+  ~Lane();
+  Lane(const Lane &) = delete;
+  Lane &operator=(const Lane &) = delete;
+
+  // The lane's buffers for a batch: `frames` and `masks` point to them.
+  dsunet_batch reserve(std::int64_t count, std::int64_t height, std::int64_t width,
+                       std::uint8_t **frames);
+
+  void run(const dsunet_batch &batch);
+
+ private:
+  const dsunet_backend_table &table_;
+  void *lane_ = nullptr;
+};
+
+class Backend {
+ public:
+  // Throws Fault if the backend or its SDK is missing, or cannot run the artifact.
+  Backend(const Artifact &artifact, const OpenOptions &options);
+  ~Backend();
+  Backend(const Backend &) = delete;
+  Backend &operator=(const Backend &) = delete;
+
+  std::size_t most_lanes() const { return static_cast<std::size_t>(table_->most_lanes); }
+  bool takes_any_memory() const { return table_->takes_any_memory != 0; }
+  std::unique_ptr<Lane> open_lane() { return std::make_unique<Lane>(*table_, backend_); }
+
+  // Device, driver and libraries; empty for the provider `cpu`.
+  std::vector<std::string> machine() const;
+
+  void enqueue(const dsunet_frame *frames, const dsunet_mask *masks, std::size_t count, void *stream);
+
+ private:
+  const dsunet_backend_table *table_;
+  void *backend_ = nullptr;
+};
+
+}  // namespace dsunet

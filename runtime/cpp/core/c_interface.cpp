@@ -1,0 +1,218 @@
+// The C interface: arguments are checked, and exceptions become a status and a message.
+
+#include <cstring>
+#include <new>
+
+#include "error.hpp"
+#include "segmenter.hpp"
+#include "selftest.hpp"
+
+struct dsunet_segmenter {
+  dsunet_segmenter(const char *path, const dsunet::OpenOptions &options)
+      : segmenter(path, options) {}
+
+  dsunet::Segmenter segmenter;
+};
+
+namespace dsunet {
+namespace {
+
+constexpr std::int32_t kMostThreads = 1024;
+
+// The message of the last call that failed in this thread; its memory is kept.
+std::string &last_error() {
+  thread_local std::string message;
+  return message;
+}
+
+dsunet_status fail(dsunet_status status, const char *message) noexcept {
+  try {
+    last_error() = clean(message);
+  } catch (...) {
+    last_error().clear();
+  }
+  return status;
+}
+
+// Run the body of a function of the interface.
+template <class Body>
+dsunet_status guarded(const Body &body) noexcept {
+  try {
+    body();
+    return DSUNET_OK;
+  } catch (const Fault &fault) {
+    return fail(fault.status(), fault.what());
+  } catch (const std::bad_alloc &) {
+    return fail(DSUNET_ERROR_MEMORY, "out of memory: use smaller frames or batches");
+  } catch (const std::exception &error) {
+    return fail(DSUNET_ERROR_INTERNAL, error.what());
+  } catch (...) {
+    return fail(DSUNET_ERROR_INTERNAL, "an unknown exception");
+  }
+}
+
+void require(bool holds, const std::string &message) {
+  if (!holds) throw argument_fault(message);
+}
+
+// The address is all that is read of a segmenter that may have been closed.
+template <class Handle>
+Handle &opened(Handle *segmenter) {
+  require(segmenter != nullptr, "the segmenter is NULL: it was never opened, or is closed");
+  return *segmenter;
+}
+
+// Every struct begins with its size.
+template <class Struct>
+void require_struct(const Struct *given, const char *name, const char *macro) {
+  require(given != nullptr, std::string(name) + " is NULL: give its address");
+  require(given->struct_size >= sizeof(std::size_t) && given->struct_size <= 4096 &&
+              given->struct_size % alignof(Struct) == 0,
+          std::string(name) + " has no valid struct_size: initialise it with " + macro);
+}
+
+// A struct as this version knows it: fields that the caller's version lacks are 0.
+template <class Struct>
+Struct known(const Struct &given) {
+  Struct result{};
+  std::memcpy(&result, &given, std::min(sizeof result, given.struct_size));
+  return result;
+}
+
+// Fill in the fields that the caller's version has.
+template <class Struct>
+void hand_out(const Struct &result, Struct *given) {
+  const std::size_t size = given->struct_size;
+  std::memcpy(given, &result, std::min(sizeof result, size));
+  given->struct_size = size;
+}
+
+std::string text_of(const char *text) { return text == nullptr ? "" : text; }
+
+OpenOptions checked(const dsunet_options *given) {
+  OpenOptions options;
+  if (given == nullptr) return options;
+  require_struct(given, "options", "DSUNET_OPTIONS_INIT");
+  const dsunet_options values = known(*given);
+  require(values.threads >= 0 && values.threads <= kMostThreads,
+          "threads is " + std::to_string(values.threads) + ": it must be 1 to " +
+              with_commas(kMostThreads) + ", or 0 for one per core");
+  require(values.device >= 0, "device is " + std::to_string(values.device) +
+                                  ": it must be the number of a CUDA device, from 0");
+  require(values.selftest >= DSUNET_SELFTEST_AUTO && values.selftest <= DSUNET_SELFTEST_NEVER,
+          "unknown selftest " + std::to_string(values.selftest) + ": use a dsunet_selftest_policy");
+  options.provider = text_of(values.provider);
+  options.threads = values.threads;
+  options.device = values.device;
+  options.selftest = static_cast<dsunet_selftest_policy>(values.selftest);
+  options.allow_cpu_fallback = values.allow_cpu_fallback != 0;
+  options.verify_hashes = values.verify_hashes != 0;
+  options.library = text_of(values.library);
+  options.provider_library = text_of(values.provider_library);
+  options.backends = text_of(values.backends);
+  return options;
+}
+
+dsunet_range range_of(const Range &range) {
+  return {static_cast<std::int32_t>(range.minimum), static_cast<std::int32_t>(range.optimum),
+          static_cast<std::int32_t>(range.maximum)};
+}
+
+void check_frames(const dsunet_frame *frames, const dsunet_mask *masks, std::size_t count) {
+  require(count > 0, "count is 0: give at least one frame");
+  require_struct(frames, "frames", "DSUNET_FRAME_INIT");
+  require_struct(masks, "masks", "DSUNET_MASK_INIT");
+}
+
+dsunet_selftest_result result_of(const std::vector<Comparison> &found) {
+  const Comparison &worst = worst_of(found);
+  const SelfTestCase &one = *worst.reference;
+  dsunet_selftest_result result{};
+  result.comparisons = static_cast<std::int32_t>(found.size());
+  for (const Comparison &comparison : found) result.failed += comparison.passed() ? 0 : 1;
+  result.batch = static_cast<std::int32_t>(worst.batch);
+  result.place = static_cast<std::int32_t>(worst.place);
+  result.picture = static_cast<std::int32_t>(one.picture);
+  result.width = static_cast<std::int32_t>(one.width);
+  result.height = static_cast<std::int32_t>(one.height);
+  result.blocks = worst.blocks;
+  result.blocks_tolerance = one.blocks_tolerance;
+  result.points = worst.points;
+  result.points_tolerance = one.points_tolerance;
+  return result;
+}
+
+}  // namespace
+}  // namespace dsunet
+
+using namespace dsunet;
+
+int32_t dsunet_interface_version(void) { return DSUNET_INTERFACE_VERSION; }
+
+const char *dsunet_version(void) { return DSUNET_VERSION; }
+
+const char *dsunet_last_error(void) { return last_error().c_str(); }
+
+dsunet_status dsunet_open(const char *path, const dsunet_options *options,
+                          dsunet_segmenter **segmenter) {
+  return guarded([&] {
+    require(segmenter != nullptr, "segmenter is NULL: give the address of a pointer");
+    *segmenter = nullptr;
+    require(path != nullptr && *path != '\0', "path is empty: name an ONNX file or an engine");
+    *segmenter = new dsunet_segmenter(path, checked(options));
+  });
+}
+
+void dsunet_close(dsunet_segmenter **segmenter) {
+  if (segmenter == nullptr) return;
+  delete *segmenter;
+  *segmenter = nullptr;
+}
+
+dsunet_status dsunet_describe(const dsunet_segmenter *segmenter, dsunet_description *description) {
+  return guarded([&] {
+    const Segmenter &one = opened(segmenter).segmenter;
+    require_struct(description, "description", "DSUNET_DESCRIPTION_INIT");
+    const Manifest &manifest = one.artifact().manifest;
+    dsunet_description result{};
+    result.is_engine = one.artifact().is_engine() ? 1 : 0;
+    result.is_probability = manifest.mask_form == MaskForm::kProbability ? 1 : 0;
+    result.weights_are_random = manifest.weights_are_random ? 1 : 0;
+    result.batch = range_of(one.ranges().batch);
+    result.height = range_of(one.ranges().height);
+    result.width = range_of(one.ranges().width);
+    result.provider = one.provider().c_str();
+    result.precision = manifest.precision.element_type().c_str();
+    result.machine = one.machine().c_str();
+    result.manifest = one.artifact().document.c_str();
+    hand_out(result, description);
+  });
+}
+
+dsunet_status dsunet_segment(dsunet_segmenter *segmenter, const dsunet_frame *frames,
+                             const dsunet_mask *masks, size_t count) {
+  return guarded([&] {
+    Segmenter &one = opened(segmenter).segmenter;
+    check_frames(frames, masks, count);
+    one.segment(frames, masks, count);
+  });
+}
+
+dsunet_status dsunet_segment_device(dsunet_segmenter *segmenter, const dsunet_frame *frames,
+                                    const dsunet_mask *masks, size_t count, void *stream) {
+  return guarded([&] {
+    Segmenter &one = opened(segmenter).segmenter;
+    check_frames(frames, masks, count);
+    one.segment_device(frames, masks, count, stream);
+  });
+}
+
+dsunet_status dsunet_selftest(dsunet_segmenter *segmenter, dsunet_selftest_result *result) {
+  return guarded([&] {
+    Segmenter &one = opened(segmenter).segmenter;
+    if (result != nullptr) require_struct(result, "result", "DSUNET_SELFTEST_RESULT_INIT");
+    const std::vector<Comparison> found = run_selftest(one);
+    if (result != nullptr) hand_out(result_of(found), result);
+    check(found, one.artifact().manifest);
+  });
+}

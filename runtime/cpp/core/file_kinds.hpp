@@ -1,0 +1,27 @@
+// Kinds of files: engines by suffix, and by the first bytes what a file is that is no artifact.
+#pragma once
+
+#include <string>
+
+namespace dsunet {
+
+// Whether a path names a TensorRT engine: NAME.engine or NAME.plan, in any case.
+bool is_engine(const std::string &path);
+
+// Why a file is not an artifact, with the command that helps, to follow its name.  Throws FileError.
+std::string why_no_artifact(const std::string &path);
+
+// Whether a file begins as an ONNX file, or as one of any kind of model but an engine.  Throws FileError.
+bool begins_as_onnx(const std::string &path);
+bool begins_as_other_model(const std::string &path);
+
+// The parts of a path: folder with its slash, name, and suffix with its dot.
+std::string folder_part(const std::string &path);
+std::string name_part(const std::string &path);
+std::string suffix_part(const std::string &path);
+
+// `path` with another name, or with another suffix.
+std::string with_name(const std::string &path, const std::string &name);
+std::string with_suffix(const std::string &path, const std::string &suffix);
+
+}  // namespace dsunet

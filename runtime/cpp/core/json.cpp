@@ -1,0 +1,163 @@
+#include "json.hpp"
+
+#include <set>
+#include <vector>
+
+#include "sha256.hpp"
+#include "text.hpp"
+
+namespace dsunet {
+namespace {
+
+constexpr std::size_t kMostLevels = 32;
+constexpr std::size_t kMostDigits = 20;
+constexpr std::string_view kDigestField = ",\"manifest_sha256\":\"";
+constexpr std::size_t kDigestDigits = 64;
+constexpr int kNumberTooLarge = 406;  // nlohmann's number of the error
+
+// Builds the value while it checks what the library would let pass.
+class Builder : public nlohmann::json_sax<Json> {
+ public:
+  Json take() { return std::move(root_); }
+
+  bool null() override { return add(nullptr); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(number_integer_t value) override { return add(value); }
+  bool number_unsigned(number_unsigned_t value) override { return add(value); }
+
+  bool number_float(number_float_t value, const string_t &digits) override {
+    if (digits.find_first_of(".eE") == string_t::npos) {
+      throw JsonError("contains an integer beyond 64 bits: " + printable(digits, kMostDigits));
+    }
+    return add(value);
+  }
+
+  bool string(string_t &value) override { return add(value); }
+  bool binary(binary_t &) override { return false; }
+  bool start_object(std::size_t) override { return enter(Json::object()); }
+  bool start_array(std::size_t) override { return enter(Json::array()); }
+  bool end_array() override { return leave(); }
+  bool end_object() override { return leave(); }
+
+  bool key(string_t &name) override {
+    if (!levels_.back().names.insert(name).second) {
+      throw JsonError("has the key " + quote(name) + " twice in one object");
+    }
+    levels_.back().key = name;
+    return true;
+  }
+
+  bool parse_error(std::size_t, const std::string &token,
+                   const nlohmann::detail::exception &error) override {
+    if (error.id == kNumberTooLarge) {
+      throw JsonError("contains a number too large for a float: " + printable(token, kMostDigits));
+    }
+    throw JsonError("is not JSON: " + printable(error.what()));
+  }
+
+ private:
+  struct Level {
+    Json *container;
+    std::string key;
+    std::set<std::string> names;
+  };
+
+  bool enter(Json container) {
+    if (levels_.size() == kMostLevels) {
+      throw JsonError("is nested more than " + std::to_string(kMostLevels) + " levels deep");
+    }
+    levels_.push_back({place(std::move(container)), {}, {}});
+    return true;
+  }
+
+  bool leave() {
+    levels_.pop_back();
+    return true;
+  }
+
+  template <class Value>
+  bool add(Value &&value) {
+    place(Json(std::forward<Value>(value)));
+    return true;
+  }
+
+  // A container's address stays valid while it is open: nothing is added beside it until it is left.
+  Json *place(Json value) {
+    if (levels_.empty()) {
+      root_ = std::move(value);
+      return &root_;
+    }
+    Level &level = levels_.back();
+    if (level.container->is_array()) {
+      level.container->push_back(std::move(value));
+      return &level.container->back();
+    }
+    return &((*level.container)[level.key] = std::move(value));
+  }
+
+  Json root_;
+  std::vector<Level> levels_;
+};
+
+std::string type_in_python(const Json &value) {
+  if (value.is_array()) return "list";
+  if (value.is_string()) return "str";
+  if (value.is_boolean()) return "bool";
+  if (value.is_null()) return "NoneType";
+  return value.is_number_float() ? "float" : "int";
+}
+
+}  // namespace
+
+Json parse_object(std::string_view text) {
+  if (text.size() > kMostBytesOfJson) {
+    throw JsonError("has " + with_commas(static_cast<std::int64_t>(text.size())) +
+                    " bytes; the limit is " + with_commas(kMostBytesOfJson));
+  }
+  Builder builder;
+  Json::sax_parse(text, &builder);
+  Json value = builder.take();
+  if (!value.is_object()) throw JsonError("is a " + type_in_python(value) + ", not an object");
+  return value;
+}
+
+std::string canonical_form(std::string_view text) {
+  std::string canonical;
+  canonical.reserve(text.size());
+  bool in_string = false;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char byte = text[at];
+    if (in_string && byte == '\\' && at + 1 < text.size()) {
+      canonical += byte;
+      canonical += text[++at];
+      continue;
+    }
+    if (byte == '"') in_string = !in_string;
+    const bool is_space = byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
+    if (in_string || !is_space) canonical += byte;
+  }
+  return canonical;
+}
+
+bool is_whole(std::string_view text) {
+  const std::string canonical = canonical_form(text);
+  const std::size_t length = kDigestField.size() + kDigestDigits + 2;  // and `"}`
+  if (canonical.size() < length) return false;
+  const std::size_t body = canonical.size() - length;
+  const std::string digest = sha256_of(canonical.substr(0, body) + "}");
+  return canonical.substr(body) == std::string(kDigestField) + digest + "\"}";
+}
+
+std::string in_json(const Json &value) {
+  if (!value.is_structured()) return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::vector<std::string> parts;
+  for (const auto &[name, item] : value.items()) {
+    parts.push_back(value.is_object() ? Json(name).dump() + ": " + in_json(item) : in_json(item));
+  }
+  const std::string inside = join(parts, ", ");
+  return value.is_object() ? "{" + inside + "}" : "[" + inside + "]";
+}
+
+std::string shown(double value) { return Json(value).dump(); }
+
+}  // namespace dsunet

@@ -1,0 +1,103 @@
+#include "manifest.hpp"
+
+#include "error.hpp"
+
+namespace dsunet {
+namespace {
+
+constexpr const char *kUnfusedAttention = "unfused-attention";
+constexpr const char *kFloat32Scores = "attention scores in float32, requested with --attention";
+
+template <class Value>
+void decode_name(const At &at, const std::vector<std::pair<std::string, Value>> &names,
+                 Value &result) {
+  std::vector<std::string> known;
+  for (const auto &[text, value] : names) {
+    if (at.value == text) {
+      result = value;
+      return;
+    }
+    known.push_back(text);
+  }
+  throw at.misfit("one of " + join(known, ", "));
+}
+
+std::int64_t format_version(const Json &values) {
+  if (!values.contains("format_version")) {
+    throw artifact_fault("the manifest is not readable: it has no format_version");
+  }
+  std::int64_t version = 0;
+  try {
+    decode(At{values, {}}.inside("format_version"), version);
+  } catch (const FieldError &error) {
+    throw artifact_fault("the manifest is not readable: " + std::string(error.what()) +
+                         "; export (or build) again");
+  }
+  return version;
+}
+
+}  // namespace
+
+void decode(const At &at, InputForm &result) {
+  decode_name<InputForm>(at, {{"frames", InputForm::kFrames}, {"tensors", InputForm::kTensors}},
+                         result);
+}
+
+void decode(const At &at, MaskForm &result) {
+  decode_name<MaskForm>(
+      at, {{"stretched", MaskForm::kStretched}, {"probability", MaskForm::kProbability}}, result);
+}
+
+void decode(const At &at, Flavor &result) {
+  decode_name<Flavor>(at, {{"rtx", Flavor::kRtx}, {"tensorrt", Flavor::kTensorRT}}, result);
+}
+
+const char *title(Flavor flavor) {
+  return flavor == Flavor::kRtx ? "TensorRT for RTX" : "TensorRT";
+}
+
+const char *name(Flavor flavor) { return flavor == Flavor::kRtx ? "rtx" : "tensorrt"; }
+
+bool Manifest::avoids_fused_attention() const {
+  for (const Rewrite &rewrite : rewrites) {
+    if (rewrite.name == kUnfusedAttention) return true;
+  }
+  for (const KeptInFloat32 &kept : precision.kept_in_float32) {
+    if (kept.reason == kFloat32Scores) return true;
+  }
+  return false;
+}
+
+Manifest parse_manifest(std::string_view text) {
+  Json values;
+  try {
+    values = parse_object(text);
+  } catch (const JsonError &error) {
+    throw artifact_fault("the manifest is not readable: it " + std::string(error.what()));
+  }
+  const std::int64_t version = format_version(values);
+  if (version != kFormatVersion) {
+    throw artifact_fault("the manifest has format version " + std::to_string(version) +
+                         " and this dsunet_runtime reads " + std::to_string(kFormatVersion) + ": " +
+                         (version > kFormatVersion ? "update dsunet, or " : "") +
+                         "export (or build) again with this version");
+  }
+  if (!is_whole(text)) {
+    throw artifact_fault(
+        "the manifest is damaged, or was changed since it was written (its SHA-256 differs): copy "
+        "the artifact again, or export it again");
+  }
+  try {
+    Manifest manifest;
+    decode(At{values, {}}, manifest);
+    check_bounds(manifest);
+    return manifest;
+  } catch (const FieldError &error) {
+    throw artifact_fault(
+        "the manifest does not describe an artifact: update dsunet if a later one wrote it, or "
+        "export again with this version (" +
+        printable(error.what()) + ")");
+  }
+}
+
+}  // namespace dsunet

@@ -1,0 +1,83 @@
+// A loaded artifact: frames of any size and format to batches, and batches to masks.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "backend.hpp"
+#include "pixels.hpp"
+#include "shapes.hpp"
+
+namespace dsunet {
+
+// Where a mask is written; checked, with its default resolved.
+struct MaskView {
+  std::uint8_t *data;
+  std::ptrdiff_t stride;
+  std::int32_t threshold;
+};
+
+class Segmenter {
+ public:
+  // Throws Fault.
+  Segmenter(const std::string &path, const OpenOptions &options);
+
+  const Artifact &artifact() const { return artifact_; }
+  const FrameRanges &ranges() const { return ranges_; }
+  const std::string &provider() const { return provider_; }
+  const std::string &machine() const { return machine_; }
+
+  // See dsunet_segment.  Throws Fault.
+  void segment(const dsunet_frame *frames, const dsunet_mask *masks, std::size_t count);
+
+  // See dsunet_segment_device.  Throws Fault.
+  void segment_device(const dsunet_frame *frames, const dsunet_mask *masks, std::size_t count,
+                      void *stream);
+
+  // Compute the levels of frames of one size, RGB without gaps, as they are: for the self-test.
+  // `levels` has as many masks without gaps.  `frames` has at most the largest batch.
+  void compute_levels(const std::vector<const std::uint8_t *> &frames, std::int64_t height,
+                      std::int64_t width, std::uint8_t *levels);
+
+ private:
+  // What one call uses; kept for later calls, so that they allocate nothing.
+  struct Workspace {
+    std::unique_ptr<Lane> lane;
+    std::vector<FrameView> frames;
+    std::vector<MaskView> masks;
+    std::vector<std::size_t> pending, chunk;
+  };
+  class Borrowed;
+
+  void take_all(Workspace &workspace, const dsunet_frame *frames, const dsunet_mask *masks,
+                std::size_t count) const;
+  void take_chunk(Workspace &workspace) const;
+  void run_chunk(Workspace &workspace);
+  void run_alone(Workspace &workspace, const FrameView &frame, const MaskView &mask);
+  void check_size(const FrameView &frame) const;
+  void notice(const std::uint8_t *levels, std::size_t count);
+  void require_numbers(Lane &lane);
+  void compute_test_pictures(Lane &lane);
+
+  Artifact artifact_;
+  FrameRanges ranges_;
+  std::string provider_;
+  std::unique_ptr<Backend> backend_;
+  std::string machine_;
+
+  std::mutex mutex_;
+  std::condition_variable returned_;
+  std::vector<std::unique_ptr<Workspace>> workspaces_;
+  std::vector<Workspace *> free_;
+
+  // Whether a mask that is not blank was seen, which a network that computes NaN has none of
+  // (blank_masks.py).
+  std::atomic<bool> computes_{false};
+  std::mutex blank_mutex_;
+  bool has_tried_pictures_ = false;
+};
+
+}  // namespace dsunet

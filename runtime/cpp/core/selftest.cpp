@@ -1,0 +1,210 @@
+#include "selftest.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+
+#include "error.hpp"
+#include "pictures.hpp"
+#include "selftest_record.hpp"
+#include "selftest_sizes.hpp"
+
+namespace dsunet {
+namespace {
+
+constexpr std::int64_t kSeveral = 2;  // a batch of more than one frame, of artifacts that take any
+
+// The pictures of one size.
+struct Group {
+  std::int64_t height, width;
+  std::vector<const SelfTestCase *> cases;
+  std::vector<std::vector<std::uint8_t>> pictures;
+};
+
+// Means of the blocks, row by row (selftest/coarse.py).
+std::vector<double> block_means(const std::uint8_t *levels, std::int64_t height, std::int64_t width) {
+  const std::int64_t rows = std::min<std::int64_t>(kGrid, height);
+  const std::int64_t columns = std::min<std::int64_t>(kGrid, width);
+  std::vector<double> means;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t column = 0; column < columns; ++column) {
+      const std::int64_t top = row * height / rows, bottom = (row + 1) * height / rows;
+      const std::int64_t left = column * width / columns, right = (column + 1) * width / columns;
+      std::int64_t sum = 0;
+      for (std::int64_t y = top; y < bottom; ++y) {
+        for (std::int64_t x = left; x < right; ++x) sum += levels[y * width + x];
+      }
+      const auto area = static_cast<double>((bottom - top) * (right - left));
+      means.push_back(static_cast<double>(sum) / area);
+    }
+  }
+  return means;
+}
+
+// Values at places from a multiplicative hash of their number, modulo 2³².
+std::vector<double> point_values(const std::uint8_t *levels, std::int64_t height, std::int64_t width) {
+  std::vector<double> values;
+  for (std::uint32_t number = 1; number <= kPoints; ++number) {
+    const std::int64_t mixed = number * std::uint32_t{2'654'435'761};
+    const std::int64_t y = (mixed >> 16) * height >> 16, x = (mixed % 65536) * width >> 16;
+    values.push_back(levels[y * width + x]);
+  }
+  return values;
+}
+
+double mean_difference(const std::vector<double> &found, const std::vector<double> &expected) {
+  double sum = 0;
+  for (std::size_t index = 0; index < found.size(); ++index) {
+    sum += std::abs(found[index] - expected[index]);
+  }
+  return sum / static_cast<double>(found.size());
+}
+
+std::vector<Group> groups_taken(const Segmenter &segmenter) {
+  std::map<std::pair<std::int64_t, std::int64_t>, std::size_t> places;
+  std::vector<Group> groups;
+  for (const SelfTestCase &one : segmenter.artifact().manifest.selftest) {
+    const FrameRanges &ranges = segmenter.ranges();
+    if (!ranges.height.contains(one.height) || !ranges.width.contains(one.width)) continue;
+    const auto [place, is_new] = places.try_emplace({one.height, one.width}, groups.size());
+    if (is_new) groups.push_back({one.height, one.width, {}, {}});
+    Group &group = groups[place->second];
+    group.cases.push_back(&one);
+    group.pictures.emplace_back(static_cast<std::size_t>(3 * one.height * one.width));
+    draw_picture(one.picture, one.height, one.width, group.pictures.back().data());
+  }
+  return groups;
+}
+
+std::set<std::int64_t> batches(const Range &taken) {
+  const std::int64_t largest = taken.maximum == 0 ? kSeveral : taken.maximum;
+  std::set<std::int64_t> found;
+  for (const std::int64_t batch : {taken.minimum, std::int64_t{1}, kSeveral, largest}) {
+    if (taken.contains(batch)) found.insert(batch);
+  }
+  return found;
+}
+
+// Compare full batches with every picture in at least one; the last holds the first again.
+void compare(Segmenter &segmenter, const Group &group, std::int64_t batch,
+             std::vector<Comparison> &found) {
+  const std::size_t pixels = static_cast<std::size_t>(group.height * group.width);
+  const auto count = static_cast<std::size_t>(batch);
+  std::vector<std::uint8_t> levels(pixels * count);
+  std::size_t next = 0;
+  for (std::size_t done = 0; done < group.cases.size(); done += count) {
+    std::vector<const std::uint8_t *> frames;
+    std::vector<const SelfTestCase *> members;
+    for (std::size_t place = 0; place < count; ++place, ++next) {
+      frames.push_back(group.pictures[next % group.cases.size()].data());
+      members.push_back(group.cases[next % group.cases.size()]);
+    }
+    segmenter.compute_levels(frames, group.height, group.width, levels.data());
+    for (std::size_t place = 0; place < count; ++place) {
+      const std::uint8_t *mask = levels.data() + pixels * place;
+      const SelfTestCase &one = *members[place];
+      found.push_back({&one, batch, static_cast<std::int64_t>(place),
+                       mean_difference(block_means(mask, group.height, group.width), one.blocks),
+                       mean_difference(point_values(mask, group.height, group.width), one.points)});
+    }
+  }
+}
+
+// What avoids the known faults of fused attention; docs/running.md has the reports.
+std::string remedy(const Manifest &manifest) {
+  const std::string others = "try another provider, driver or library version";
+  if (manifest.avoids_fused_attention()) return others;
+  const char *form = manifest.precision.compute == "float32" ? "unfused" : "float32";
+  const char *again = manifest.engine && manifest.precision.quantized ? "build" : "export";
+  return std::string(again) + " it again with --attention " + form +
+         ", which avoids fused attention, or " + others;
+}
+
+bool only_batches_fail(const std::vector<Comparison> &found) {
+  bool has_ones = false;
+  for (const Comparison &one : found) {
+    if (one.batch != 1) continue;
+    has_ones = true;
+    if (!one.passed()) return false;
+  }
+  return has_ones;
+}
+
+}  // namespace
+
+double Comparison::excess() const {
+  const double larger =
+      std::max(blocks / reference->blocks_tolerance, points / reference->points_tolerance);
+  return std::isfinite(larger) ? larger : std::numeric_limits<double>::infinity();
+}
+
+std::vector<Comparison> run_selftest(Segmenter &segmenter) {
+  if (segmenter.artifact().manifest.selftest.empty()) {
+    throw artifact_fault(
+        "the artifact has no self-test: an earlier version wrote it, or `dsunet-export trt` could not "
+        "compute one for its frame sizes: export it again, with the same --size");
+  }
+  const std::vector<Group> groups = groups_taken(segmenter);
+  if (groups.empty()) {
+    throw artifact_fault(
+        "the artifact takes none of the sizes of its self-test: export again with the same --size");
+  }
+  std::vector<Comparison> found;
+  for (const std::int64_t batch : batches(segmenter.ranges().batch)) {
+    for (const Group &group : groups) compare(segmenter, group, batch, found);
+  }
+  return found;
+}
+
+const Comparison &worst_of(const std::vector<Comparison> &found) {
+  return *std::max_element(found.begin(), found.end(), [](const auto &one, const auto &other) {
+    return one.excess() < other.excess();
+  });
+}
+
+void check(const std::vector<Comparison> &found, const Manifest &manifest) {
+  const Comparison &worst = worst_of(found);
+  if (worst.passed()) return;
+  const auto failed =
+      std::count_if(found.begin(), found.end(), [](const auto &one) { return !one.passed(); });
+  const SelfTestCase &one = *worst.reference;
+  const std::string what_to_do =
+      only_batches_fail(found)
+          ? "batch 1 is right: export or build it again with --batch 1, or run it with batches of 1 and "
+            "DSUNET_SELFTEST_NEVER"
+          : remedy(manifest);
+  throw Fault(DSUNET_ERROR_SELFTEST,
+              "this machine does not compute what the artifact was exported to: " +
+                  std::to_string(failed) + " of " + std::to_string(found.size()) +
+                  " comparisons are outside the tolerance, the worst is the " +
+                  manifest.outputs[0].name + " at batch " + std::to_string(worst.batch) + ", place " +
+                  std::to_string(worst.place) + ", picture " + std::to_string(one.picture) + " of " +
+                  std::to_string(one.width) + "×" + std::to_string(one.height) +
+                  ": block means differ by " + three_digits(worst.blocks) + " (tolerance " +
+                  three_digits(one.blocks_tolerance) + "), points by " + three_digits(worst.points) +
+                  " (" + three_digits(one.points_tolerance) + "); " + what_to_do);
+}
+
+void apply_selftest_policy(Segmenter &segmenter, const std::vector<std::string> &machine,
+                           dsunet_selftest_policy policy) {
+  const Artifact &artifact = segmenter.artifact();
+  const bool is_auto = policy == DSUNET_SELFTEST_AUTO;
+  const bool passed_before = is_auto && (machine.empty() || has_passed(artifact, machine));
+  if (policy == DSUNET_SELFTEST_NEVER || passed_before) return;
+  try {
+    check(run_selftest(segmenter), artifact.manifest);
+  } catch (const Fault &fault) {
+    // Without a self-test for its sizes, an artifact is left alone.
+    if (fault.status() == DSUNET_ERROR_ARTIFACT && is_auto) return;
+    if (fault.status() != DSUNET_ERROR_SELFTEST) throw;
+    const std::string on = machine.empty() ? "" : " on " + join(machine, ", ");
+    throw Fault(DSUNET_ERROR_SELFTEST, artifact.path + on + ": " + fault.what() +
+                                           "; DSUNET_SELFTEST_NEVER, in Python selftest='never', runs "
+                                           "it all the same");
+  }
+  if (!machine.empty()) record_pass(artifact, machine);
+}
+
+}  // namespace dsunet

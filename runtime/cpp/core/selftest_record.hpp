@@ -1,0 +1,18 @@
+// The record of the machines on which an artifact's self-test passed: ARTIFACT.selftest.json, which
+// Python reads and writes too.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "artifact.hpp"
+
+namespace dsunet {
+
+// Whether it passed on this machine: device, driver and libraries.
+bool has_passed(const Artifact &artifact, const std::vector<std::string> &machine);
+
+// Add a machine.  If the record cannot be written, the test runs again the next time.
+void record_pass(const Artifact &artifact, const std::vector<std::string> &machine);
+
+}  // namespace dsunet

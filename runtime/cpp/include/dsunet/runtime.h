@@ -1,0 +1,264 @@
+/* The C interface of the dsunet runtime: from an artifact and a frame to a mask.
+ *
+ *     dsunet_segmenter *segmenter = NULL;
+ *     if (dsunet_open("dsunet.onnx", NULL, &segmenter) != DSUNET_OK) {
+ *       fprintf(stderr, "%s\n", dsunet_last_error());
+ *       return 1;
+ *     }
+ *     dsunet_frame frame = DSUNET_FRAME_INIT;
+ *     frame.data = pixels; frame.width = 1280; frame.height = 720;
+ *     dsunet_mask mask = DSUNET_MASK_INIT;
+ *     mask.data = levels;
+ *     dsunet_status status = dsunet_segment(segmenter, &frame, &mask, 1);
+ *     dsunet_close(&segmenter);
+ *
+ * Every function returns a status; `dsunet_last_error` then has one line that says what is wrong and
+ * what to do.  No C++ exception leaves the library.
+ *
+ * Threads.  All functions may be called from several threads at once, also with the same segmenter,
+ * except that `dsunet_close` must be the last call with its segmenter.  On ONNX Runtime concurrent
+ * calls run side by side; each uses buffers of its own, which are kept for later calls.  On TensorRT
+ * the GPU runs them one after the other, and copies overlap.
+ *
+ * Structs begin with their size, so that later versions can add fields at the end: initialise them
+ * with the macros.  Strings are UTF-8 and end in NUL.
+ */
+#ifndef DSUNET_RUNTIME_H
+#define DSUNET_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#if defined(DSUNET_BUILDS_RUNTIME)
+#define DSUNET_API __declspec(dllexport)
+#else
+#define DSUNET_API __declspec(dllimport)
+#endif
+#else
+#define DSUNET_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Version of this interface.  It changes only if programs have to be compiled again. */
+#define DSUNET_INTERFACE_VERSION 1
+
+/* The interface version of the loaded library, to compare with DSUNET_INTERFACE_VERSION. */
+DSUNET_API int32_t dsunet_interface_version(void);
+
+/* The version of the dsunet release, such as "0.1.0". */
+DSUNET_API const char *dsunet_version(void);
+
+typedef enum dsunet_status {
+  DSUNET_OK = 0,
+  DSUNET_ERROR_ARGUMENT = 1, /* a call is wrong: NULL, a size, an unknown value */
+  DSUNET_ERROR_ARTIFACT = 2, /* damaged, incomplete, or of an unsupported format */
+  DSUNET_ERROR_BACKEND = 3,  /* missing, or cannot run the artifact on this machine */
+  DSUNET_ERROR_IMAGE = 4,    /* a frame does not fit the artifact */
+  DSUNET_ERROR_SELFTEST = 5, /* this machine computes something else */
+  DSUNET_ERROR_MEMORY = 6,   /* out of memory */
+  DSUNET_ERROR_INTERNAL = 7  /* a fault of this library */
+} dsunet_status;
+
+/* The message of the last call in this thread that failed: one line, valid until the next call in
+ * this thread.  Empty if none failed. */
+DSUNET_API const char *dsunet_last_error(void);
+
+/* An artifact that is loaded and ready to compute masks. */
+typedef struct dsunet_segmenter dsunet_segmenter;
+
+/* When the artifact's self-test runs. */
+typedef enum dsunet_selftest_policy {
+  /* The first time on each machine (device, driver, libraries); never on ONNX Runtime's provider
+   * `cpu`.  Where it passed is kept in ARTIFACT.selftest.json, as in Python. */
+  DSUNET_SELFTEST_AUTO = 0,
+  DSUNET_SELFTEST_ALWAYS = 1,
+  DSUNET_SELFTEST_NEVER = 2
+} dsunet_selftest_policy;
+
+typedef struct dsunet_options {
+  size_t struct_size;
+  /* What computes an ONNX file: `cpu` (NULL is the same), `cuda`, `tensorrt` or `rtx`.  `tensorrt`
+   * and `rtx` set the environment variable NVIDIA_TF32_OVERRIDE to 0, unless it is set.  NULL for
+   * engines. */
+  const char *provider;
+  /* Number of CPU threads per operation; 0 is one per core.  0 for engines. */
+  int32_t threads;
+  /* Number of the CUDA device. */
+  int32_t device;
+  int32_t selftest; /* dsunet_selftest_policy */
+  /* Whether a provider on a GPU may leave matrix multiplications and convolutions to the CPU. */
+  int32_t allow_cpu_fallback;
+  /* Whether to compare the SHA-256 of all files with the manifest, which reads them completely.
+   * Sizes, and the digest of the manifest itself, are always compared. */
+  int32_t verify_hashes;
+  /* Path of ONNX Runtime's or TensorRT's library.  NULL: the environment variable
+   * DSUNET_ONNXRUNTIME_LIBRARY or DSUNET_TENSORRT_LIBRARY, or else the system's search path. */
+  const char *library;
+  /* Path of the plugin that is the provider `rtx`.  NULL: the environment variable
+   * DSUNET_RTX_PROVIDER_LIBRARY. */
+  const char *provider_library;
+  /* Folder of this library's backends.  NULL: the folder `dsunet` beside this library. */
+  const char *backends;
+} dsunet_options;
+
+#define DSUNET_OPTIONS_INIT {sizeof(dsunet_options), NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL}
+
+/* Load an artifact: an ONNX file (NAME.onnx) or an engine (NAME.engine, NAME.plan) that
+ * `dsunet-export` wrote in the frames form.
+ *
+ * `options` may be NULL.  On success `*segmenter` has to be closed; otherwise it is NULL. */
+DSUNET_API dsunet_status dsunet_open(const char *path, const dsunet_options *options,
+                                     dsunet_segmenter **segmenter);
+
+/* Release everything, and set `*segmenter` to NULL.  NULL, and a pointer to NULL, do nothing. */
+DSUNET_API void dsunet_close(dsunet_segmenter **segmenter);
+
+/* The sizes that one dimension may have. */
+typedef struct dsunet_range {
+  int32_t minimum;
+  int32_t optimum; /* what an engine is optimised for */
+  int32_t maximum; /* 0: no limit */
+} dsunet_range;
+
+/* Pointers are valid until the segmenter is closed. */
+typedef struct dsunet_description {
+  size_t struct_size;
+  int32_t is_engine;
+  int32_t is_probability;     /* 1: level = probability × 255; 0: each mask is stretched to 0..255 */
+  int32_t weights_are_random; /* whether masks mean nothing */
+  dsunet_range batch;
+  dsunet_range height;
+  dsunet_range width;
+  const char *provider;  /* `cpu`, …; `tensorrt` or `rtx` for an engine, by its flavor */
+  const char *precision; /* `float32`, `float16`, `bfloat16`, `int8` or `float8e4m3fn` */
+  const char *machine;   /* device, driver and libraries, separated by ", "; empty for `cpu` */
+  const char *manifest;  /* the artifact's whole manifest, JSON */
+} dsunet_description;
+
+#define DSUNET_DESCRIPTION_INIT                                                                  \
+  {sizeof(dsunet_description), 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL, NULL, NULL, NULL}
+
+DSUNET_API dsunet_status dsunet_describe(const dsunet_segmenter *segmenter,
+                                         dsunet_description *description);
+
+/* Order of the bytes of a pixel.  Alpha is ignored: colours under transparent pixels count. */
+typedef enum dsunet_pixel_format {
+  DSUNET_RGB = 0,
+  DSUNET_BGR = 1,
+  DSUNET_RGBA = 2,
+  DSUNET_BGRA = 3,
+  /* A plane of Y, and one of pairs U, V for each 2×2 pixels; odd sizes are rounded up. */
+  DSUNET_NV12 = 4
+} dsunet_pixel_format;
+
+/* What NV12 means.  With 16 fractional bits, integers, >> rounding down, and limits 0 and 255:
+ *
+ *     y = cy·(Y − y0);  u = U − 128;  v = V − 128
+ *     R = (y + crv·v + 32768) >> 16
+ *     G = (y − cgu·u − cgv·v + 32768) >> 16
+ *     B = (y + cbu·u + 32768) >> 16
+ *
+ * The pixels of a 2×2 square have the same U and V.  The integers are those of ITU-R BT.601 and BT.709
+ * (core/pixels.hpp), and the same as in Python. */
+typedef enum dsunet_yuv_encoding {
+  DSUNET_BT601_LIMITED = 0,
+  DSUNET_BT601_FULL = 1,
+  DSUNET_BT709_LIMITED = 2,
+  DSUNET_BT709_FULL = 3
+} dsunet_yuv_encoding;
+
+/* An image in memory. */
+typedef struct dsunet_frame {
+  size_t struct_size;
+  const void *data; /* the first row; of NV12, of Y */
+  int32_t width;
+  int32_t height;
+  ptrdiff_t stride; /* bytes from one row to the next; negative for images that begin at the bottom;
+                     * 0: rows follow each other without a gap */
+  const void *chroma;      /* NV12: the first row of U and V.  NULL: `height` rows after `data` */
+  ptrdiff_t chroma_stride; /* 0: that of Y, or without a gap if that is 0 too */
+  int32_t format;          /* dsunet_pixel_format */
+  int32_t encoding;        /* dsunet_yuv_encoding, of NV12 */
+  /* The region of interest in pixels.  All 0: the whole frame. */
+  int32_t x;
+  int32_t y;
+  int32_t region_width;
+  int32_t region_height;
+} dsunet_frame;
+
+#define DSUNET_FRAME_INIT {sizeof(dsunet_frame), NULL, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0}
+
+/* Where a mask is written: one byte for each pixel of the frame, or of its region. */
+typedef struct dsunet_mask {
+  size_t struct_size;
+  void *data;
+  ptrdiff_t stride; /* as in a frame */
+  /* 0: levels from 0, outside, to 255, inside.  1 to 255: 255 where the level is at least this, and
+   * 0 elsewhere. */
+  int32_t threshold;
+} dsunet_mask;
+
+#define DSUNET_MASK_INIT {sizeof(dsunet_mask), NULL, 0, 0}
+
+/* Compute the masks of `count` frames in host memory, and wait for them.
+ *
+ * `frames` and `masks` are arrays; `masks[i]` is that of `frames[i]`.  The frames may have different
+ * sizes and formats: those of the same size are combined into batches as large as the artifact takes.
+ *
+ * Copies.  A frame is converted into a buffer of the segmenter.  There is no copy if it has the format
+ * RGB without gaps between rows, no narrower region, and is alone in its batch.  A mask is copied out of
+ * such a buffer, unless it is alone in its batch and has no gaps between rows.  On TensorRT, all
+ * frames and masks pass through pinned memory.
+ *
+ * After the first call for a size and number of frames, nothing is allocated by this library.  What
+ * ONNX Runtime allocates within a run is its own. */
+DSUNET_API dsunet_status dsunet_segment(dsunet_segmenter *segmenter, const dsunet_frame *frames,
+                                        const dsunet_mask *masks, size_t count);
+
+/* Enqueue the computation of masks in GPU memory on a CUDA stream, and return.  Engines only.
+ *
+ * All pointers are device addresses in the segmenter's GPU; `stream` is a `cudaStream_t`, `CUstream`, or
+ * NULL for the default stream, of that GPU's primary context.  All frames have the same size, and
+ * `count` is a batch that the engine takes.  The frames must have been filled by earlier work on the
+ * stream and stay allocated until the work is done; masks are read by later work on it.
+ *
+ * Copies.  None if every frame has the format RGB without gaps, every mask has no gaps and no
+ * threshold, and both are adjacent in memory.  Otherwise a kernel converts into buffers of the
+ * segmenter, or out of them, on the same stream. */
+DSUNET_API dsunet_status dsunet_segment_device(dsunet_segmenter *segmenter,
+                                               const dsunet_frame *frames,
+                                               const dsunet_mask *masks, size_t count, void *stream);
+
+/* The comparison of a self-test that is furthest from its reference. */
+typedef struct dsunet_selftest_result {
+  size_t struct_size;
+  int32_t comparisons;
+  int32_t failed;
+  int32_t batch;
+  int32_t place; /* index in the batch */
+  int32_t picture;
+  int32_t width;
+  int32_t height;
+  double blocks; /* mean difference of block means, in levels */
+  double blocks_tolerance;
+  double points; /* mean difference at points, in levels */
+  double points_tolerance;
+} dsunet_selftest_result;
+
+#define DSUNET_SELFTEST_RESULT_INIT                                                              \
+  {sizeof(dsunet_selftest_result), 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0}
+
+/* Compare what this machine computes with the references in the manifest, at batch 1, 2 and the largest.
+ * DSUNET_ERROR_SELFTEST if it differs; the result is filled in nonetheless.  `result` may be NULL. */
+DSUNET_API dsunet_status dsunet_selftest(dsunet_segmenter *segmenter,
+                                         dsunet_selftest_result *result);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
