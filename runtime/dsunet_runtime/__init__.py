@@ -28,7 +28,9 @@ from dsunet_runtime.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from dsunet_runtime.artifact import read_manifest
+    from dsunet_runtime.frame import Frame
     from dsunet_runtime.manifest import Manifest
+    from dsunet_runtime.pixels import PixelFormat, YuvEncoding
     from dsunet_runtime.segmenter import Segmenter, load
 
 __version__ = "0.1.0"
@@ -38,20 +40,26 @@ __all__ = [
     "ArtifactError",
     "BackendError",
     "DeviceTensor",
+    "Frame",
     "ImageError",
     "Manifest",
     "MissingExtraError",
     "OutputError",
+    "PixelFormat",
     "RuntimeFault",
     "Segmenter",
     "SelfTestError",
+    "YuvEncoding",
     "load",
     "read_manifest",
 ]
 
 _MODULES = {
+    "Frame": "dsunet_runtime.frame",
     "Manifest": "dsunet_runtime.manifest",
+    "PixelFormat": "dsunet_runtime.pixels",
     "Segmenter": "dsunet_runtime.segmenter",
+    "YuvEncoding": "dsunet_runtime.pixels",
     "load": "dsunet_runtime.segmenter",
     "read_manifest": "dsunet_runtime.artifact",
 }

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
+from dsunet_runtime.selftest.pictures import picture
 from dsunet_runtime.shapes import Range, input_ranges
 
 NOT_FINITE = (
@@ -48,6 +49,8 @@ SAME_LOGITS = (
     "weights are damaged or untrained"
 )
 
+_PICTURES = (0, 1)
+"""The pictures of the self-test that are the test images."""
 _SIDE = 256
 _FEWEST_PIXELS = 64
 
@@ -107,7 +110,7 @@ class BlankMasks:
             return
         with self._lock:
             if self._computes is None:
-                found = self._predict(_test_images(*self._size))
+                found = self._predict([picture(number, *self._size) for number in _PICTURES])
                 self._computes = not all(self._is_blank(one[self._output]) for one in found)
         if not self._computes:
             raise BackendError(self._fault)
@@ -130,13 +133,3 @@ def _test_size(manifest: Manifest) -> tuple[int, int] | None:
 
 def _side(allowed: Range) -> int:
     return max(_SIDE, allowed.minimum) if allowed.maximum is None else allowed.optimum
-
-
-def _test_images(height: int, width: int) -> list[NDArray[np.uint8]]:
-    """Create test images: a bright disc on a dark background, and noise in blocks."""
-    rows, columns = np.mgrid[0:height, 0:width]
-    inside = np.hypot(rows / height - 0.5, columns / width - 0.5) < 0.25
-    disc = np.where(inside[..., None], (230, 160, 40), (30, 60, 50)).astype(np.uint8)
-    blocks = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
-    noise = blocks[rows * 9 // height, columns * 9 // width]
-    return [disc, noise]

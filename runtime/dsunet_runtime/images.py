@@ -21,11 +21,12 @@ from PIL import ExifTags, Image, ImageOps
 
 from dsunet_runtime.bit_depth import check_colour, depth_of, grey_levels, stored_levels
 from dsunet_runtime.errors import ImageError
+from dsunet_runtime.frame import Frame
 from dsunet_runtime.image_files import explain, with_image
 from dsunet_runtime.message_text import shorten
 
-ImageLike = NDArray[np.uint8] | Image.Image | str | os.PathLike[str]
-"""A uint8 array H×W×3 in RGB order, 0 to 255; a Pillow image; or the path of an image file."""
+ImageLike = NDArray[np.uint8] | Frame | Image.Image | str | os.PathLike[str]
+"""A uint8 array H×W×3 in RGB order, 0 to 255; a frame; a Pillow image; or the path of a file."""
 
 
 _UPRIGHT = 1
@@ -76,7 +77,9 @@ def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
 def decode(image: ImageLike) -> Decoded:
     """Decode an image like `as_rgb`, with properties of its file.  Raises ImageError."""
     if isinstance(image, np.ndarray):
-        rgb = _checked_array(image)
+        image = Frame(image)
+    if isinstance(image, Frame):
+        rgb = image.to_rgb()
         return Decoded(rgb, ImageHeader(rgb.shape[:2]))
     if isinstance(image, Image.Image):
         try:
@@ -88,7 +91,7 @@ def decode(image: ImageLike) -> Decoded:
     if isinstance(image, str | os.PathLike):
         return with_image(Path(image), _decoded)
     raise ImageError(
-        f"an image is an array, a Pillow image or a path, not {type(image).__name__}: "
+        f"an image is an array, a Frame, a Pillow image or a path, not {type(image).__name__}: "
         f"convert it to a uint8 array H×W×3"
     )
 
@@ -117,23 +120,6 @@ def resampled(rgb: NDArray[np.uint8], side: int) -> Image.Image:
     bilinear = Image.Resampling.BILINEAR
     across = Image.fromarray(rgb).resize((side, rgb.shape[0]), bilinear)
     return across.resize((side, side), bilinear)
-
-
-def _checked_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if array.ndim != 3 or array.shape[2] != 3:
-        raise ImageError(
-            f"an array of shape {array.shape} is not an RGB image: use shape H×W×3, "
-            f"or a Pillow image"
-        )
-    if array.dtype != np.uint8:
-        raise ImageError(
-            f"an array of {array.dtype} has no known range: use uint8 values from 0 to 255"
-        )
-    if array.size == 0:
-        raise ImageError(
-            f"an array of shape {array.shape} is empty: it must have at least one pixel"
-        )
-    return np.ascontiguousarray(array)
 
 
 def first_frames(paths: Sequence[Path]) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
 from dsunet_runtime.backends import Backend, Tensors, closed
 from dsunet_runtime.backends.selection import open_backend
 from dsunet_runtime.blank_masks import BlankMasks
+from dsunet_runtime.choices import one_of
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.file_kinds import is_engine
@@ -24,11 +24,8 @@ from dsunet_runtime.forms import Prepared, form_of
 from dsunet_runtime.images import ImageLike
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.memory import check_memory
-from dsunet_runtime.message_text import quote
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.shapes import batch_range
-
-_Choice = TypeVar("_Choice", bound=enum.StrEnum)
 
 _CHECKED_FROM = 1 << 28
 """Batches larger than this many bytes are checked against the available memory."""
@@ -83,7 +80,7 @@ def load(
     from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
     path = Path(path)
-    policy = _one_of(SelfTestPolicy, "selftest", selftest)
+    policy = one_of(SelfTestPolicy, "selftest", selftest, BackendError)
     if is_engine(path):
         if provider is not None or threads is not None or allow_cpu_fallback:
             raise BackendError(
@@ -92,7 +89,7 @@ def load(
             )
         manifest, backend = _load_engine(path)
     else:
-        chosen = _one_of(Provider, "provider", provider or Provider.CPU)
+        chosen = one_of(Provider, "provider", provider or Provider.CPU, BackendError)
         manifest, backend = _load_onnx(path, chosen, threads, allow_cpu_fallback)
     with ExitStack() as stack:
         stack.callback(backend.close)
@@ -170,11 +167,13 @@ class Segmenter(Closeable):
             inside = mask >= 128
 
         Args:
-            image: Path of an image file, Pillow image, or uint8 array H×W×3 in RGB order, 0 to 255.
-                Files and Pillow images are first rotated upright by their EXIF orientation.
+            image: Path of an image file, Pillow image, uint8 array H×W×3 in RGB order, 0 to 255,
+                or `Frame` of another pixel format.  Files and Pillow images are first rotated
+                upright by their EXIF orientation.
 
         Returns:
-            uint8 array H×W, 0 (outside) to 255 (inside), of the size of the upright image.
+            uint8 array H×W, 0 (outside) to 255 (inside), of the size of the upright image, or of
+            the region of a frame.
 
         Raises:
             ImageError: The image cannot be read, or the artifact does not take its size.
@@ -189,7 +188,7 @@ class Segmenter(Closeable):
         them, in the frames form those of the same size.
 
         Args:
-            images: Images as in `__call__`; in the frames form, of any mix of sizes.
+            images: Images as in `__call__`; in the frames form, of any mix of sizes and formats.
 
         Returns:
             One uint8 array H×W for each image, in the order of `images`.
@@ -312,14 +311,6 @@ class Segmenter(Closeable):
             check_memory(size, f"a batch of {count:,} images", "use a smaller batch")
         images = images + [images[-1]] * (count - len(images))
         return {name: np.stack([p.inputs[name] for p in images]) for name in images[0].inputs}
-
-
-def _one_of(kind: type[_Choice], name: str, value: str) -> _Choice:
-    try:
-        return kind(value)
-    except ValueError as error:
-        known = ", ".join(kind)
-        raise BackendError(f"unknown {name} {quote(value)}: use one of {known}") from error
 
 
 def _same_shapes(prepared: Sequence[Prepared]) -> list[list[int]]:

@@ -25,6 +25,9 @@ COLOURS = np.float32([3, -1, 2])
 SURE = np.float32([-2000, 0, 4000])
 """Black and white pixels have logits of 0 and 2000; grey ones of red alone far below 0."""
 
+SIZES = [(8, 8), (1, 64), (64, 1), (20, 30)]
+"""Height and width, from the fewest pixels that are checked."""
+
 VERIFIED = Verification("random 20, 30", "mask", 0, 0, 1, 1, "levels")
 
 
@@ -60,6 +63,15 @@ class TestNan:
         path = artifacts.frames(tmp_path / "b.onnx", weights=nothing, verification=(VERIFIED,))
         with dsunet_runtime.load(path) as segmenter:
             assert not segmenter(photo()).any()
+
+    @pytest.mark.parametrize(("height", "width"), SIZES)
+    def test_in_weights_of_a_fixed_size(self, tmp_path: Path, height: int, width: int) -> None:
+        path = artifacts.stretching(tmp_path / "a.onnx", NAN, height=height, width=width)
+        with (
+            dsunet_runtime.load(path) as segmenter,
+            pytest.raises(BackendError, match="computes NaN or infinity"),
+        ):
+            segmenter(photo()[:1, :1].repeat(height, 0).repeat(width, 1))
 
     @pytest.mark.parametrize("form", list(MaskForm))
     def test_in_weights_where_there_are_logits(self, tmp_path: Path, form: MaskForm) -> None:
@@ -116,6 +128,18 @@ class TestNothingFound:
             assert segmenter(photo()).any()
             assert not segmenter(uniform(*colour)).any()
 
+    @pytest.mark.parametrize(
+        ("weights", "height", "width"),
+        [*((COLOURS, *size) for size in SIZES), (SURE, 8, 8), (SURE, 20, 30)],
+    )
+    def test_uniform_images_of_a_fixed_size(
+        self, tmp_path: Path, weights: NDArray[np.float32], height: int, width: int
+    ) -> None:
+        """The test images have something to tell apart by in the smallest sizes too."""
+        path = artifacts.stretching(tmp_path / "a.onnx", weights, height=height, width=width)
+        with dsunet_runtime.load(path) as segmenter:
+            assert not segmenter(np.full((height, width, 3), 90, np.uint8)).any()
+
     def test_a_single_pixel(self, tmp_path: Path) -> None:
         for dimensions in ({}, {"height": 1, "width": 1}):
             path = artifacts.stretching(tmp_path / "a.onnx", COLOURS, **dimensions)
@@ -149,11 +173,11 @@ class TestNothingFound:
     ) -> None:
         made = []
 
-        def count(*size: int) -> list[NDArray[np.uint8]]:
-            made.append(size)
-            return [photo()]
+        def count(*picture: int) -> NDArray[np.uint8]:
+            made.append(picture)
+            return photo()
 
-        monkeypatch.setattr("dsunet_runtime.blank_masks._test_images", count)
+        monkeypatch.setattr("dsunet_runtime.blank_masks.picture", count)
         path = artifacts.frames(tmp_path / "a.onnx")
         with dsunet_runtime.load(path) as segmenter:
             segmenter(photo())
@@ -162,7 +186,7 @@ class TestNothingFound:
         with dsunet_runtime.load(path) as segmenter:
             for _ in range(3):
                 assert not segmenter(uniform(0, 0, 0)).any()
-        assert made == [(256, 256)]
+        assert made == [(0, 256, 256), (1, 256, 256)]
 
     def test_from_several_threads(self, tmp_path: Path) -> None:
         path = artifacts.stretching(tmp_path / "a.onnx", COLOURS)
