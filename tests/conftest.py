@@ -7,16 +7,9 @@ import torch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what forks, and then the longest files.
-
-    A process in which OpenVINO has started threads cannot be forked to train: it hangs or ends.
-    The longest files come early so that in the end no process waits for one that runs them.
-    """
+    """Begin with the longest files, so that in the end no process waits for one that runs them."""
     items.sort(
-        key=lambda item: (
-            item.path.name != "test_devices.py",
-            item.path.parent.name != "pages" and item.path.name != "test_chain.py",
-        )
+        key=lambda item: item.path.parent.name != "pages" and item.path.name != "test_chain.py"
     )
 
 
@@ -28,7 +21,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_threads_of_autograd() -> None:
-    """Keep `fork` usable for training.
+    """Keep `fork` usable for tests that kill a training.
 
     `torch.onnx.export` lets PyTorch count devices that are not here.  The first backward pass of a
     process starts a thread for each device, for good, and a process forked from one with such

@@ -36,8 +36,6 @@ _PRECISIONS: dict[TrainingPrecision, Literal["32-true", "bf16-mixed", "16-mixed"
     TrainingPrecision.BF16: "bf16-mixed",
     TrainingPrecision.FP16: "16-mixed",
 }
-_STRATEGIES = {"cpu": "ddp_fork", "cuda": "ddp_spawn"}
-"""Lightning's strategy for several processes; a process that uses CUDA cannot be forked."""
 
 
 def train(options: TrainingOptions, report: ProgressReport | None = None) -> None:
@@ -181,7 +179,8 @@ def make_fabric(options: TrainingOptions) -> Fabric:
     return Fabric(
         accelerator=device.type,
         devices=options.devices,
-        strategy="auto" if options.devices == 1 else _STRATEGIES[device.type],
+        # A process in which CUDA or another library has started threads cannot be forked.
+        strategy="auto" if options.devices == 1 else "ddp_spawn",
         precision=_PRECISIONS[options.precision],
     )
 

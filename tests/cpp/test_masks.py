@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import dsunet_runtime
-from tests.cpp.binding import BGR, BGRA, NV12, RGB, RGBA, Frame, Library, mask_of, packed
+from tests.cpp.binding import Library
 from tests.runtime import artifacts
 
 SIZES = ((40, 60), (33, 17), (1, 1), (1, 9), (7, 1), (40, 60), (121, 255))

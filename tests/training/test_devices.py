@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_two_processes_take_the_step_of_one(four_images: Path, tmp_path: Path) -
         out = tmp_path / f"{devices}.npy"
         options = small_run(four_images, out, devices=devices, device=TorchDevice.CPU)
         launch: Any = run.make_fabric(options).launch
-        launch(one_step, options)
+        launch(functools.partial(one_step, options=options))
         weights.append(np.load(out))
 
     # AdamW's first step is as long for a small gradient as for a large one, so rounding turns
