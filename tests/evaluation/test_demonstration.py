@@ -15,8 +15,12 @@ from dsunet.scenes import write_scenes
 
 LEAST = 0.05
 """Of the S-measure, that has to be lost without an encoder's own map."""
-NEEDED = [(Encoder.DINO, Replacement.OTHER_IMAGE), (Encoder.HIERA, Replacement.ZEROS)]
-"""The other two replacements cost 0.01: docs/DEMONSTRATION.md."""
+NEEDED = [
+    (Encoder.DINO, Replacement.ZEROS),
+    (Encoder.DINO, Replacement.OTHER_IMAGE),
+    (Encoder.HIERA, Replacement.ZEROS),
+]
+"""Hiera's coarsest map of another image costs 0.01: docs/DEMONSTRATION.md."""
 
 
 @pytest.fixture(scope="module")

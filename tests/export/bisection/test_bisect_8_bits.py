@@ -70,8 +70,8 @@ def test_an_outlier(
     found = find(a, b, scenes)
     assert found.before > 1 >= found.after
     assert f"{MATMUL}/*" in found.patterns
-    if precision == "int8":  # which loses more than is allowed elsewhere in 8-bit floats
-        assert found.patterns == [f"{MATMUL}/*"]
+    if precision == "int8":  # in 8-bit floats, more than is allowed is lost elsewhere too
+        assert len(found.patterns) <= 2  # one beside it, of which the outlier takes the margin
     mended = quantize(a, tmp_path / "mended.onnx", scenes, precision, *found.patterns)
     with dsunet_runtime.load(a) as first, dsunet_runtime.load(mended) as second:
         for scene in scenes:
