@@ -16,6 +16,7 @@ from dsunet_runtime import SelfTestError, read_manifest
 from dsunet_runtime.cli import app
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm, SelfTestCase
+from dsunet_runtime.provider import Provider
 from dsunet_runtime.selftest.comparison import check, run_selftest
 from tests.export.comparison.test_layers import planted
 from tests.runtime import artifacts
@@ -40,7 +41,7 @@ def test_a_float32_export_passes_closely(trained: Path) -> None:
 def test_a_wrong_weight_fails(trained: Path, tmp_path: Path, place: str) -> None:
     other, _ = planted(trained, tmp_path / "b.onnx", place)
     with dsunet_runtime.load(other) as segmenter, pytest.raises(SelfTestError, match="of 7 comp"):
-        check(run_selftest(segmenter), segmenter.manifest)
+        check(run_selftest(segmenter), segmenter.manifest, Provider.CPU)
 
 
 def test_a_converted_artifact_has_the_tolerance_of_its_precision(
@@ -56,7 +57,7 @@ def test_a_converted_artifact_has_the_tolerance_of_its_precision(
         assert case.blocks_tolerance >= 2.55
         assert case.points_tolerance == pytest.approx(4 * case.blocks_tolerance)
     with dsunet_runtime.load(half) as segmenter:
-        check(run_selftest(segmenter), segmenter.manifest)
+        check(run_selftest(segmenter), segmenter.manifest, Provider.CPU)
 
 
 def test_tolerances_of_logits_follow_their_deviation(tmp_path: Path) -> None:
