@@ -22,6 +22,7 @@ from dsunet_export.macs import count_macs
 from dsunet_export.options import IMAGES_COMPARED, ExportOptions, ExportPrecision, WeightsOrigin
 from dsunet_export.precision import (
     PrecisionOptions,
+    compute_rounded,
     reduce_precision,
     verify_before,
     verify_reduced,
@@ -33,6 +34,7 @@ from dsunet_export.reference import compute_reference
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.selftest_cases import (
     make_selftest,
+    selftest_probes,
     with_measured_tolerances,
     with_tolerances,
 )
@@ -147,15 +149,13 @@ def export_onnx(
         watch.step("write")
         if options.verify:
             if options.precision is ExportPrecision.FP32:
-                checks = verify(artifact, cases)
+                manifest = replace(manifest, verification=verify(artifact, cases))
+                drawn = compute_rounded(artifact, manifest, selftest_probes(manifest), folder)
+                manifest = with_measured_tolerances(manifest, drawn)
             else:
-                checks = verify_before(cases, float32_logits[: len(cases)])
-                checks += verify_reduced(artifact, manifest, cases, folder)
-            manifest = replace(manifest, verification=checks)
-            if (
-                options.precision is not ExportPrecision.BF16
-            ):  # ONNX Runtime does not run it on a CPU
-                manifest = with_measured_tolerances(artifact, manifest)
+                before = verify_before(cases, float32_logits[: len(cases)])
+                manifest = replace(manifest, verification=before)
+                manifest = verify_reduced(artifact, manifest, cases, folder)
             replace_manifest(artifact, manifest)
             watch.step("verify with ONNX Runtime")
     return manifest

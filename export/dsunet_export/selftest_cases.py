@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-import dsunet_runtime
 from dsunet.model import DSUNet
 from dsunet_export.options import ExportOptions
 from dsunet_export.probes import Probe
 from dsunet_export.reference import compute_reference
 from dsunet_export.tolerances import (
-    SELFTEST_FLOAT32_LEVELS,
+    FLOAT32,
+    SELFTEST_LEVELS,
     SELFTEST_MARGIN,
     SELFTEST_POINTS,
     tolerance_for,
 )
+from dsunet_runtime.backends import Tensors
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.manifest import InputForm, Manifest, SelfTestCase
 from dsunet_runtime.masks import mask_from_logits
 from dsunet_runtime.selftest.coarse import Coarse, case_of
-from dsunet_runtime.selftest.comparison import Comparison, batches, run_selftest
+from dsunet_runtime.selftest.comparison import Comparison, coarse_output
 from dsunet_runtime.selftest.pictures import picture
 
 _SIZES = ((120, 160), (120, 160), (211, 97))
@@ -50,41 +50,52 @@ def make_selftest(model: DSUNet, options: ExportOptions) -> tuple[SelfTestCase, 
     return tuple(cases)
 
 
+def selftest_probes(manifest: Manifest) -> list[Probe]:
+    """Draw the pictures of a manifest's self-test."""
+    return [
+        Probe(f"picture {case.picture}", picture(case.picture, case.height, case.width))
+        for case in manifest.selftest
+    ]
+
+
 def with_tolerances(manifest: Manifest) -> Manifest:
     """Set the tolerances of a manifest's self-test by its precision."""
-    cases = tuple(_by_precision(case, manifest) for case in manifest.selftest)
-    return replace(manifest, selftest=cases)
-
-
-def _by_precision(case: SelfTestCase, manifest: Manifest) -> SelfTestCase:
-    is_float32 = manifest.precision.element_type == Compute.FP32.element_type
     tolerance = tolerance_for(manifest)
-    if manifest.input_form is InputForm.TENSORS:
-        blocks = tolerance.logits_mean * max(float(np.std(case.points)), _SMALLEST)
+    if manifest.precision.element_type == Compute.FP32.element_type:
+        levels = SELFTEST_LEVELS
     else:
-        blocks = SELFTEST_FLOAT32_LEVELS if is_float32 else 255 * tolerance.mask_mean_fraction
-    return replace(case, blocks_tolerance=blocks, points_tolerance=SELFTEST_POINTS * blocks)
-
-
-def with_measured_tolerances(artifact: Path, manifest: Manifest) -> Manifest:
-    """Widen the tolerances where the artifact itself, run on this CPU, is farther off.
-
-    Whether it is good enough is for the verification to say; the self-test compares machines.
-    """
-    if not manifest.selftest:  # of an earlier version
-        return manifest
-    with dsunet_runtime.load(artifact) as segmenter:
-        found = run_selftest(segmenter, batches(manifest)[:1])
+        levels = 255 * tolerance.mask_mean_fraction
     cases = tuple(
-        _widened(case, [one for one in found if one.case == case]) for case in manifest.selftest
+        _with_blocks(case, levels if _has_levels(manifest) else tolerance.logits_mean * _std(case))
+        for case in manifest.selftest
     )
     return replace(manifest, selftest=cases)
 
 
-def _widened(case: SelfTestCase, found: Sequence[Comparison]) -> SelfTestCase:
-    factor = max(1.0, *(SELFTEST_MARGIN * one.excess for one in found))
-    return replace(
-        case,
-        blocks_tolerance=factor * case.blocks_tolerance,
-        points_tolerance=factor * case.points_tolerance,
-    )
+def with_measured_tolerances(manifest: Manifest, outputs: Sequence[Tensors]) -> Manifest:
+    """Set the tolerances by what the artifact itself computes for the pictures.
+
+    `outputs` are those of the graph for each of `selftest_probes`, with its rounding.  Whether they
+    are good enough is for the verification to say; the self-test compares machines.
+    """
+    cases = []
+    for case, output in zip(manifest.selftest, outputs, strict=True):
+        first = {name: value[0] for name, value in output.items()}
+        found = Comparison.of(case, coarse_output(manifest.input_form, first))
+        least = SELFTEST_LEVELS if _has_levels(manifest) else FLOAT32.logits_mean * _std(case)
+        larger = max(found.blocks, found.points / SELFTEST_POINTS)
+        cases.append(_with_blocks(case, max(least, SELFTEST_MARGIN * larger)))
+    return replace(manifest, selftest=tuple(cases))
+
+
+def _has_levels(manifest: Manifest) -> bool:
+    return manifest.input_form is InputForm.FRAMES
+
+
+def _std(case: SelfTestCase) -> float:
+    """Deviation of logits."""
+    return max(float(np.std(case.points)), _SMALLEST)
+
+
+def _with_blocks(case: SelfTestCase, tolerance: float) -> SelfTestCase:
+    return replace(case, blocks_tolerance=tolerance, points_tolerance=SELFTEST_POINTS * tolerance)

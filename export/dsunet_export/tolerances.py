@@ -99,12 +99,13 @@ LAYER_ERROR_OF_8_BITS = 0.4
 input (`quantize.NOISIEST`), because a softmax or GELU amplifies it.  Measured on the demonstration
 checkpoint: up to 0.11 for int8 and 0.32 for fp8."""
 
-SELFTEST_FLOAT32_LEVELS = 0.5
-"""Difference of the block means of a float32 mask in the self-test, in levels of 0 to 255.
-Measured: 0.01 or less between ONNX Runtime, OpenVINO and PyTorch."""
+SELFTEST_LEVELS = 0.5
+"""Difference of the block means of a mask that every self-test allows, in levels of 0 to 255.
+Measured: 0.01 or less in float32 between ONNX Runtime, OpenVINO and PyTorch, 0.1 in float16."""
 SELFTEST_POINTS = 4.0
 """Difference at points, in that of the block means: at edges, single points differ more."""
-SELFTEST_MARGIN = 2.0
-"""Where the artifact itself is farther off on the CPU of the export, the self-test allows this many
-times as much: it compares machines, and whether the artifact is good enough is for its
-verification to say."""
+SELFTEST_MARGIN = 3.0
+"""Where the rounding of the artifact itself, computed at the export, is more than a third of that,
+the self-test allows this many times as much.  Measured with the demonstration checkpoint: OpenVINO
+is 1.0 times as far off as ONNX Runtime in int8, 1.2 times in fp8, and 1.5 times as far off as the
+emulated rounding in bfloat16."""

@@ -86,6 +86,8 @@ def _problems(manifest: Manifest) -> Iterator[str]:
             yield f"macs_before of the rewrite {quote(rewrite.name)} is less than 1"
         if rewrite.macs_after < 0:
             yield f"macs_after of the rewrite {quote(rewrite.name)} is less than 0"
+    if len(manifest.selftest) > PICTURES:
+        yield f"selftest has a number of cases above {PICTURES}"
     for case in manifest.selftest:
         yield from _of_selftest(case)
     if manifest.engine is not None:

@@ -15,7 +15,9 @@ from dsunet_runtime.artifact_options import (
 )
 from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import OUTPUT
-from dsunet_runtime.errors import SelfTestError
+from dsunet_runtime.errors import ArtifactError, SelfTestError
+from dsunet_runtime.file_kinds import is_engine
+from dsunet_runtime.provider import Provider
 
 if TYPE_CHECKING:
     from dsunet_runtime.selftest.comparison import Comparison
@@ -52,7 +54,11 @@ def selftest(
     with dsunet_runtime.load(
         artifact, provider=provider, selftest="never", allow_cpu_fallback=allow_cpu_fallback
     ) as segmenter:
-        found, manifest = run_selftest(segmenter), segmenter.manifest
+        manifest = segmenter.manifest
+        try:
+            found = run_selftest(segmenter)
+        except ArtifactError as error:
+            raise ArtifactError(f"{artifact}: {error}") from error
     if as_json:
         import json
 
@@ -61,7 +67,7 @@ def selftest(
         for line in _lines(found):
             print(line)
     try:
-        check(found, manifest)
+        check(found, manifest, None if is_engine(artifact) else provider or Provider.CPU)
     except SelfTestError as error:
         raise SelfTestError(f"{artifact}: {error}") from error
 

@@ -81,6 +81,7 @@ def load(
 
     path = Path(path)
     policy = one_of(SelfTestPolicy, "selftest", selftest, BackendError)
+    chosen = None
     if is_engine(path):
         if provider is not None or threads is not None or allow_cpu_fallback:
             raise BackendError(
@@ -94,7 +95,7 @@ def load(
     with ExitStack() as stack:
         stack.callback(backend.close)
         segmenter = Segmenter(manifest, backend)
-        apply_policy(segmenter, path, backend.machine, policy)
+        apply_policy(segmenter, path, chosen, backend.machine, policy)
         stack.pop_all()
     return segmenter
 

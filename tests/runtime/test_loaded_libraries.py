@@ -1,4 +1,4 @@
-"""What the record of the self-test says of NVIDIA's libraries."""
+"""What the record of the self-test says of NVIDIA's libraries and GPUs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from dsunet_runtime.backends.onnxruntime import libraries as module
+from dsunet_runtime.backends.onnxruntime import machine_of
 from dsunet_runtime.backends.onnxruntime.libraries import loaded_libraries
+from dsunet_runtime.provider import Provider
 
 
 def test_names_and_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +33,11 @@ def test_names_and_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_where_the_system_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAPS", tmp_path / "none")
     assert loaded_libraries() == ()
+
+
+def test_another_gpu_of_the_machine_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set()
+    for visible in ("0", "1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        found.add(machine_of("1.30", Provider.CUDA))
+    assert len(found) == 2

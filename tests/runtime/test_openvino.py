@@ -21,6 +21,7 @@ from dsunet_runtime import ArtifactError, BackendError, SelfTestError
 from dsunet_runtime.backends import openvino as backend
 from dsunet_runtime.extras import install_command
 from dsunet_runtime.manifest import Precision
+from dsunet_runtime.processor import fast_instructions
 from tests.runtime import artifacts
 from tests.runtime.selftests import cases_for, give_selftest
 
@@ -388,6 +389,7 @@ class TestSelfTest:
         record = tmp_path / "a.onnx.selftest.json"
         load(path).close()
         assert f"OpenVINO {openvino.__version__}" in record.read_text()
+        assert " ".join(fast_instructions()) in record.read_text()
 
     def test_a_failure_names_the_library(self, tmp_path: Path) -> None:
         wrong = artifacts.frames(tmp_path / "a.onnx", weights=np.float32([1, 0, 0]))

@@ -12,11 +12,16 @@ conversion         the conversion of an artifact's file
 
 from dsunet_export.precision.conversion import convert_file
 from dsunet_export.precision.reduction import Converted, PrecisionOptions, reduce_precision
-from dsunet_export.precision.verification import verify_before, verify_reduced
+from dsunet_export.precision.verification import (
+    compute_rounded,
+    verify_before,
+    verify_reduced,
+)
 
 __all__ = [
     "Converted",
     "PrecisionOptions",
+    "compute_rounded",
     "convert_file",
     "reduce_precision",
     "verify_before",

@@ -6,7 +6,7 @@ GPU; and as users run it, where ONNX Runtime supports that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from dsunet_export.options import ExportPrecision
 from dsunet_export.precision.emulate_rounding import emulate_rounding
 from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.session import compute_logits
-from dsunet_export.probes import GraphInputs
+from dsunet_export.probes import GraphInputs, Probe
+from dsunet_export.selftest_cases import selftest_probes, with_measured_tolerances
 from dsunet_export.tolerances import tolerance_for
 from dsunet_export.verify import (
     ReferenceCase,
@@ -63,36 +64,47 @@ def before_conversion(result: Verification) -> Verification:
     return replace(result, computed_by=f"{result.computed_by}, before the conversion")
 
 
-def verify_reduced(
-    artifact: Path, manifest: Manifest, cases: Sequence[ReferenceCase], folder: Path
-) -> tuple[Verification, ...]:
-    """Compare an artifact of reduced precision with the reference of each case.
-
-    Each case gets the tolerance for its kind of image and weights (`tolerance_for`).  Raises
-    VerificationError if a difference is outside the tolerance or a value is not finite.
-    """
+def compute_rounded(
+    artifact: Path, manifest: Manifest, probes: Iterable[Probe], folder: Path
+) -> list[Tensors]:
+    """Compute the outputs and logits of an artifact, with the rounding of 16 bits emulated."""
     compute = Compute.of(manifest.precision.compute)
-    cases = [
-        replace(
-            case,
-            tolerance=tolerance_for(manifest, is_noise=case.probe.is_noise),
-            remedy=remedy_for(ExportPrecision.of(manifest.precision)),
-        )
-        for case in cases
-    ]
     model = load_graph(artifact, manifest)
     if compute is not Compute.FP32:
         emulate_rounding(model, DATA_TYPES[compute])
     inputs = GraphInputs.of(manifest)
-    outputs = compute_logits(model, (inputs.prepare(case.probe) for case in cases), folder)
-    del model
-    results = []
-    for case, output in zip(cases, outputs, strict=True):
+    return compute_logits(model, map(inputs.prepare, probes), folder)
+
+
+def verify_reduced(
+    artifact: Path, manifest: Manifest, cases: Sequence[ReferenceCase], folder: Path
+) -> Manifest:
+    """Compare an artifact of reduced precision with the reference of each case.
+
+    Each case gets the tolerance for its kind of image and weights (`tolerance_for`).  Returns the
+    manifest with the comparisons added, and with the tolerances of its self-test measured.  Raises
+    VerificationError if a difference is outside the tolerance or a value is not finite.
+    """
+    compute = Compute.of(manifest.precision.compute)
+    remedy = remedy_for(ExportPrecision.of(manifest.precision))
+    cases = [
+        replace(
+            case,
+            tolerance=tolerance_for(manifest, is_noise=case.probe.is_noise),
+            remedy=remedy,
+        )
+        for case in cases
+    ]
+    probes = [case.probe for case in cases] + selftest_probes(manifest)
+    outputs = compute_rounded(artifact, manifest, probes, folder)
+    for probe, output in zip(probes, outputs, strict=True):
         if not np.isfinite(output["logits"]).all():
             raise VerificationError(
                 f"the {manifest.precision.element_type} graph computes values that are not finite "
-                f"on {case.probe.label}; nothing was written: {case.remedy}"
+                f"on {probe.label}; nothing was written: {remedy}"
             )
+    results = []
+    for case, output in zip(cases, outputs[: len(cases)], strict=True):
         for result in compare_outputs(case, output, manifest):
             check(result, case)
             results.append(result)
@@ -100,7 +112,8 @@ def verify_reduced(
         as_run = verify(artifact, cases)
         if compute is Compute.FP16:  # for 8 bits it must pass, but is the same comparison
             results += as_run
-    return tuple(results)
+    manifest = replace(manifest, verification=(*manifest.verification, *results))
+    return with_measured_tolerances(manifest, outputs[len(cases) :])
 
 
 def remedy_for(precision: ExportPrecision) -> str:

@@ -27,6 +27,7 @@ from dsunet_runtime.files import is_unicode, open_regular, resolved, staging_fol
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.message_text import printable, reason
 from dsunet_runtime.output_files import write_whole
+from dsunet_runtime.processor import fast_instructions
 from dsunet_runtime.provider import Provider
 
 _DEVICE = "CPU"
@@ -54,6 +55,8 @@ class OpenVinoBackend(Backend):
         core, processor = _start()
         precision = _precision(core, manifest)
         version = import_openvino().__version__
+        # Virtual machines on different processors may report one name.
+        processor = " ".join((processor, *fast_instructions()))
         self.machine = (f"OpenVINO {version}", processor, f"precision {precision}")
         options = {_PRECISION: precision}
         if threads is not None:

@@ -20,6 +20,7 @@ def main() -> None:
 
     from dsunet_runtime.bench import memory
     from dsunet_runtime.bench.monitor import gpu_of
+    from dsunet_runtime.errors import RuntimeFault
     from dsunet_runtime.segmenter import load
 
     artifact, image, options = sys.argv[1:]
@@ -34,7 +35,10 @@ def main() -> None:
         now = memory.device_used(gpu)
         return None if before is None or now is None else now - before
 
-    segmenter = load(artifact, **load_options)
+    try:
+        segmenter = load(artifact, **load_options)
+    except RuntimeFault as error:
+        sys.exit(str(error))
     load_seconds = time.perf_counter() - start
     host_loaded, device_loaded = memory.resident(), taken()
     calls = []

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle, islice
+from typing import Self
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import ArtifactError, ImageError, SelfTestError
 from dsunet_runtime.forms import Prepared
 from dsunet_runtime.manifest import InputForm, Manifest, SelfTestCase
+from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter
 from dsunet_runtime.selftest.coarse import Coarse
 from dsunet_runtime.selftest.pictures import picture
@@ -33,13 +35,20 @@ class Comparison:
     """One picture at one place of one batch."""
 
     case: SelfTestCase
-    batch: int
-    place: int
-    """Index in the batch."""
     blocks: float
     """Mean absolute difference of the block means, in the unit of the output."""
     points: float
     """Mean absolute difference at the points."""
+    batch: int = 1
+    place: int = 0
+    """Index in the batch."""
+
+    @classmethod
+    def of(cls, case: SelfTestCase, found: Coarse, batch: int = 1, place: int = 0) -> Self:
+        """Compare an output, reduced, with the reference."""
+        blocks = float(np.abs(found.blocks - case.blocks).mean())
+        points = float(np.abs(found.points - case.points).mean())
+        return cls(case, blocks, points, batch, place)
 
     @property
     def excess(self) -> float:
@@ -89,10 +98,11 @@ def run_selftest(segmenter: Segmenter, at: Sequence[int] | None = None) -> list[
     ]
 
 
-def check(found: Sequence[Comparison], manifest: Manifest) -> None:
+def check(found: Sequence[Comparison], manifest: Manifest, provider: Provider | None) -> None:
     """Raise SelfTestError if a comparison is outside its tolerance.
 
-    It names the worst one, and what to try with the artifact that the manifest describes.
+    It names the worst one, and what to try with the artifact that the manifest describes and the
+    provider that computed it, which is None for an engine.
     """
     worst = max(found, key=lambda one: one.excess)
     if worst.passed:
@@ -100,7 +110,7 @@ def check(found: Sequence[Comparison], manifest: Manifest) -> None:
     failed = sum(not one.passed for one in found)
     ones = [one for one in found if one.batch == 1]
     only_batches = bool(ones) and all(one.passed for one in ones)
-    remedy = _BATCH_1 if only_batches else _remedy(manifest)
+    remedy = _BATCH_1 if only_batches else _remedy(manifest, provider)
     raise SelfTestError(
         f"this machine does not compute what the artifact was exported to: {failed} of "
         f"{len(found)} comparisons are outside the tolerance, the worst is the "
@@ -110,9 +120,14 @@ def check(found: Sequence[Comparison], manifest: Manifest) -> None:
     )
 
 
-def _remedy(manifest: Manifest) -> str:
-    """What avoids the known faults of fused attention; docs/running.md has the reports."""
-    others = "try another provider, driver or library version"
+def _remedy(manifest: Manifest, provider: Provider | None) -> str:
+    """What avoids the known faults of fused attention on GPUs; docs/export.md has the reports."""
+    if provider is not None and not provider.on_gpu:
+        return (
+            "try another provider or version of the library, or export it again, with another "
+            "--precision"
+        )
+    others = f"try another {'' if provider is None else 'provider, '}driver or library version"
     if manifest.has_unfused_attention or manifest.has_float32_scores:
         return others
     form = "unfused" if Compute.of(manifest.precision.compute) is Compute.FP32 else "float32"
@@ -150,13 +165,7 @@ def _compare(
         outputs = segmenter.infer([ready for _, ready in members])
         for place, ((case, _), output) in enumerate(zip(members, outputs, strict=True)):
             found = coarse_output(segmenter.manifest.input_form, output)
-            yield Comparison(
-                case,
-                batch,
-                place,
-                blocks=float(np.abs(found.blocks - case.blocks).mean()),
-                points=float(np.abs(found.points - case.points).mean()),
-            )
+            yield Comparison.of(case, found, batch, place)
 
 
 def coarse_output(form: InputForm, output: Tensors) -> Coarse:

@@ -13,6 +13,7 @@ from dsunet_runtime.json_text import MAX_BYTES, parse_object
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import decode
+from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter
 from dsunet_runtime.selftest.comparison import check, run_selftest
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
@@ -25,12 +26,17 @@ Machine = tuple[str, ...]
 
 
 def apply_policy(
-    segmenter: Segmenter, path: Path, machine: Machine, policy: SelfTestPolicy
+    segmenter: Segmenter,
+    path: Path,
+    provider: Provider | None,
+    machine: Machine,
+    policy: SelfTestPolicy,
 ) -> None:
     """Run the self-test of an artifact if the policy asks for it, and record where it passed.
 
-    With AUTO, artifacts without a self-test for their sizes are left alone.  Raises SelfTestError
-    if the test fails, and ArtifactError like `run_selftest` with ALWAYS.
+    `provider` is None for an engine.  With AUTO, artifacts without a self-test for their sizes are
+    left alone.  Raises SelfTestError if the test fails, and ArtifactError like `run_selftest` with
+    ALWAYS.
     """
     if policy is SelfTestPolicy.NEVER:
         return
@@ -39,11 +45,11 @@ def apply_policy(
     if is_auto and (not machine or machine in _passed(record, segmenter.manifest)):
         return
     try:
-        check(run_selftest(segmenter), segmenter.manifest)
-    except ArtifactError:
+        check(run_selftest(segmenter), segmenter.manifest, provider)
+    except ArtifactError as error:
         if is_auto:
             return
-        raise
+        raise ArtifactError(f"{path}: {error}") from error
     except SelfTestError as error:
         on = f" on {', '.join(machine)}" if machine else ""
         raise SelfTestError(
@@ -66,7 +72,8 @@ def _passed(record: Path, manifest: Manifest) -> tuple[Machine, ...]:
 
 def _add(record: Path, manifest: Manifest, machine: Machine) -> None:
     """Add a machine.  If the record cannot be written, the test runs again the next time."""
-    machines = [*_passed(record, manifest), machine][-_MOST_MACHINES:]
+    others = [other for other in _passed(record, manifest) if other != machine]
+    machines = [*others, machine][-_MOST_MACHINES:]
     document = {"manifest_sha256": _identity(manifest), "machines": machines}
     with contextlib.suppress(OutputError):
         write_whole(record, lambda file: file.write(json.dumps(document, indent=1).encode()))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from dsunet_runtime import read_manifest
 from dsunet_runtime.bench import monitor, workload
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bench.workload import Runner, Setting, Workbench
@@ -86,6 +87,16 @@ def test_artifacts_are_compared_with_the_first(tmp_path: Path) -> None:
     assert all(ratio["rounds"] == 2 and ratio["within_noise"] for ratio in ratios[2:])
     assert result.stdout.count("time per image, b.onnx / a.onnx") == 2
     assert "{" not in result.stdout
+
+
+def test_a_cold_start_that_fails_says_why(frames_artifact: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.onnx"
+    content = bytearray(frames_artifact.read_bytes())
+    content[read_manifest(frames_artifact).graph.size // 2] ^= 1
+    damaged.write_bytes(content)
+    fails_with_one_line(
+        *("bench", damaged, "--calls", 1), match=f"in a new process: {damaged}: damaged, or changed"
+    )
 
 
 def test_cold_start_and_memory(frames_artifact: Path, picture: Path) -> None:

@@ -65,6 +65,24 @@ def test_once_for_each_machine(
     assert record["machines"] == [[*RTX_4090], [*RTX_5090]]
 
 
+def test_machines_recorded_by_two_processes_are_one(
+    tested: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second process has read the record before the first one wrote it."""
+    on(RTX_4090, monkeypatch)
+    original = policy.run_selftest
+
+    def while_another_starts(segmenter: dsunet_runtime.Segmenter) -> object:
+        monkeypatch.setattr(policy, "run_selftest", original)
+        load(tested)
+        return original(segmenter)
+
+    monkeypatch.setattr(policy, "run_selftest", while_another_starts)
+    load(tested)
+    record = json.loads((tested.parent / f"{tested.name}.selftest.json").read_text())
+    assert record["machines"] == [[*RTX_4090]]
+
+
 def test_again_for_another_artifact_of_the_name(
     tested: Path, runs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +151,7 @@ def test_artifacts_without_a_self_test(tmp_path: Path, monkeypatch: pytest.Monke
     give_selftest(other, cases_for())
     for path in (old, other):
         load(path)
-        with pytest.raises(ArtifactError, match=r"export (it )?again"):
+        with pytest.raises(ArtifactError, match=rf"{path.name}: the artifact .*export (it )?again"):
             load(path, selftest="always")
 
 

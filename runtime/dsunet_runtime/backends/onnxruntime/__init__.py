@@ -35,6 +35,7 @@ from dsunet_runtime.provider import Provider
 # Names of ONNX Runtime's exceptions for files that are damaged or not a model.
 _BROKEN_MODEL = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 _FATAL_ONLY = 4
+_CHOOSE_GPU = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
 # An ONNX file: y = Identity(x), one float32, opset 13.
 _SMALLEST_MODEL = (
     b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01g'
@@ -74,13 +75,7 @@ class OnnxRuntimeBackend(Backend):
         self._session = session
         self._outputs = [spec.name for spec in manifest.outputs]
         if provider is not Provider.CPU:
-            self.machine = (
-                f"ONNX Runtime {runtime.__version__}",
-                identity(provider),
-                *(nvml.gpu_names() or ()),
-                nvml.driver_version() or "unknown driver",
-                *loaded_libraries(),
-            )
+            self.machine = machine_of(runtime.__version__, provider)
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
         try:
@@ -91,6 +86,22 @@ class OnnxRuntimeBackend(Backend):
 
     def close(self) -> None:
         self._session = None
+
+
+def machine_of(version: str, provider: Provider) -> tuple[str, ...]:
+    """Return what `Backend.machine` is with a provider on the GPU.
+
+    NVML lists all GPUs; the environment variables choose among them.
+    """
+    chosen = [f"{name}={os.environ[name]}" for name in _CHOOSE_GPU if name in os.environ]
+    return (
+        f"ONNX Runtime {version}",
+        identity(provider),
+        *(nvml.gpu_names() or ()),
+        *chosen,
+        nvml.driver_version() or "unknown driver",
+        *loaded_libraries(),
+    )
 
 
 def check_provider(provider: Provider) -> None:
