@@ -95,6 +95,14 @@ std::optional<std::string> environment(const char *name);
 // Set an environment variable, unless it is set.
 void set_default_environment(const char *name, const char *value);
 
+// A path as ONNX Runtime takes it.
+#if defined(_WIN32)
+using NativePath = std::wstring;
+#else
+using NativePath = std::string;
+#endif
+NativePath native(const std::string &path);
+
 // A path without links; the path itself if it cannot be resolved.
 std::string resolved(const std::string &path);
 

@@ -136,6 +136,8 @@ std::optional<std::string> environment(const char *name) {
 
 void set_default_environment(const char *name, const char *value) { ::setenv(name, value, 0); }
 
+NativePath native(const std::string &path) { return path; }
+
 std::string resolved(const std::string &path) {
   char *real = ::realpath(path.c_str(), nullptr);
   if (real == nullptr) return path;

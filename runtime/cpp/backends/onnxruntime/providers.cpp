@@ -125,7 +125,7 @@ void add_plugin(const Library &library, OrtEnv *env, OrtSessionOptions *options,
           "environment variable DSUNET_RTX_PROVIDER_LIBRARY)");
     }
     const std::string reason = library.message_of(library->RegisterExecutionProviderLibrary(
-        env, official_name("rtx").c_str(), path.c_str()));
+        env, official_name("rtx").c_str(), native(path).c_str()));
     if (!reason.empty() && reason.find("already registered") == std::string::npos) {
       throw backend_fault("the provider 'rtx' does not start: it needs an NVIDIA GPU with its driver (" +
                           printable(reason) + ")");
