@@ -114,7 +114,7 @@ void compare(Segmenter &segmenter, const Group &group, std::int64_t batch,
 
 // What avoids the known faults of fused attention; docs/running.md has the reports.
 std::string remedy(const Manifest &manifest) {
-  const std::string others = "try another provider, driver or library version";
+  std::string others = "try another provider, driver or library version";
   if (manifest.avoids_fused_attention()) return others;
   const char *form = manifest.precision.compute == "float32" ? "unfused" : "float32";
   const char *again = manifest.engine && manifest.precision.quantized ? "build" : "export";

@@ -31,10 +31,15 @@ struct Result {
 
 dsunet_yuv_encoding encoding_of(const GstVideoColorimetry &color) {
   const bool is_full = color.range == GST_VIDEO_COLOR_RANGE_0_255;
-  if (color.matrix == GST_VIDEO_COLOR_MATRIX_BT709) {
-    return is_full ? DSUNET_BT709_FULL : DSUNET_BT709_LIMITED;
+  switch (color.matrix) {
+    case GST_VIDEO_COLOR_MATRIX_BT709:
+      return is_full ? DSUNET_BT709_FULL : DSUNET_BT709_LIMITED;
+    case GST_VIDEO_COLOR_MATRIX_BT601:
+    case GST_VIDEO_COLOR_MATRIX_UNKNOWN:
+      return is_full ? DSUNET_BT601_FULL : DSUNET_BT601_LIMITED;
+    default:
+      throw std::runtime_error("the pipeline's colours are neither BT.601 nor BT.709: convert them");
   }
-  return is_full ? DSUNET_BT601_FULL : DSUNET_BT601_LIMITED;
 }
 
 // The planes of a buffer, mapped until the end of the scope.
@@ -80,12 +85,16 @@ class Pipeline {
   Pipeline(const Pipeline &) = delete;
   Pipeline &operator=(const Pipeline &) = delete;
 
-  // The next sample; null at the end.  Throws if the pipeline has failed.
+  // The next sample; null at the end.  Throws if the pipeline has failed, which may be before there
+  // is any sample or end: so each wait is short.
   Sample next() {
-    Sample sample(gst_app_sink_pull_sample(GST_APP_SINK(sink_.get())),
-                  [](GstSample *one) { gst_sample_unref(one); });
-    if (!sample) throw_error();
-    return sample;
+    GstAppSink *sink = GST_APP_SINK(sink_.get());
+    GstSample *sample = nullptr;
+    while (sample == nullptr && !gst_app_sink_is_eos(sink)) {
+      sample = gst_app_sink_try_pull_sample(sink, 100 * GST_MSECOND);
+      if (sample == nullptr) throw_error();
+    }
+    return Sample(sample, [](GstSample *one) { gst_sample_unref(one); });
   }
 
  private:

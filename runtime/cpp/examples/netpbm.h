@@ -55,8 +55,9 @@ static inline const char *read_ppm(const char *path, ppm_image *result) {
   return NULL;
 }
 
-/* Write a mask as a PGM file; no file is left if that fails.  NULL, or what is wrong. */
-static inline const char *write_pgm(const char *path, const unsigned char *levels, int width, int height) {
+/* Write a mask as a PGM file; if that fails, the file is left empty.  NULL, or what is wrong. */
+static inline const char *write_pgm(const char *path, const unsigned char *levels, int width,
+                                    int height) {
   const size_t size = (size_t)width * (size_t)height;
   FILE *file = fopen(path, "wb");
   int is_written;
@@ -64,7 +65,8 @@ static inline const char *write_pgm(const char *path, const unsigned char *level
   is_written = fprintf(file, "P5\n%d %d\n255\n", width, height) > 0 &&
                fwrite(levels, 1, size, file) == size;
   if (fclose(file) == 0 && is_written) return NULL;
-  remove(path);
+  file = fopen(path, "wb"); /* not removed: it may be a device */
+  if (file != NULL) fclose(file);
   return "cannot be written: is the disk full?";
 }
 

@@ -27,7 +27,9 @@ static int parse(int count, char **words, arguments *result) {
     if (strcmp(words[index], "--provider") == 0 && has_value) {
       result->provider = words[++index];
     } else if (strcmp(words[index], "--threshold") == 0 && has_value) {
-      result->threshold = atoi(words[++index]);
+      char *end = NULL;
+      result->threshold = (int)strtol(words[++index], &end, 10);
+      if (*end != '\0' || result->threshold < 1 || result->threshold > 255) return 0;
     } else if (strcmp(words[index], "--selftest") == 0) {
       result->runs_selftest = 1;
     } else if (words[index][0] != '-' && files < 3) {

@@ -85,6 +85,7 @@ void test_moves(const char *path) {
   dsunet_segmenter *handle = first.get();
   dsunet::Segmenter second(std::move(first));
   CHECK(second.get() == handle);
+  // NOLINTNEXTLINE(bugprone-use-after-move): as documented, it is like one that is closed
   CHECK(fault_of([&] { first.describe(); }).status() == DSUNET_ERROR_ARGUMENT);
   first = std::move(second);
   CHECK(first.get() == handle);
@@ -93,7 +94,7 @@ void test_moves(const char *path) {
 
 }  // namespace
 
-int main(int count, char **words) {
+int main(int count, char **words) try {
   if (count != 2) return 2;
   dsunet::Segmenter segmenter(words[1]);
   CHECK(std::string(segmenter.describe().provider) == "cpu");
@@ -102,4 +103,7 @@ int main(int count, char **words) {
   test_faults(words[1]);
   test_moves(words[1]);
   return 0;
+} catch (const std::exception &error) {
+  std::fprintf(stderr, "%s\n", error.what());
+  return 1;
 }
