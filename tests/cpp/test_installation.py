@@ -159,3 +159,29 @@ def test_headers_alone(compiler: str, tmp_path: Path) -> None:
     source.write_text(f'#include "dsunet/{header}"\n')
     flags = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", f"-std={standard}"]
     run(compiler, *flags, f"-I{SOURCES}/include", source)
+
+
+def test_the_programs_of_the_manual(
+    prefix: Path,
+    libraries: Path,
+    tmp_path: Path,
+    onnxruntime_library: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = (SOURCES.parents[1] / "docs/cpp.md").read_text()
+    files = {"c": "main.c", "cpp": "main.cpp", "cmake": "CMakeLists.txt"}
+    for language, name in files.items():
+        (block,) = re.findall(rf"^```{language}\n(.*?)^```", page, re.M | re.S)
+        (tmp_path / name).write_text(block)
+    run("cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", tmp_path / "build")
+    paths = [f"-I{prefix}/include", f"-L{libraries}", "-ldsunet_runtime"]
+    run("cc", "-std=c99", tmp_path / "main.c", "-o", tmp_path / "main", *paths)
+    artifacts.frames(tmp_path / "nano.onnx")
+    variables = {
+        "DSUNET_ONNXRUNTIME_LIBRARY": str(onnxruntime_library),
+        "LD_LIBRARY_PATH": str(libraries),
+    }
+    monkeypatch.chdir(tmp_path)
+    assert run(tmp_path / "build/example", **variables) == "0\n"
+    assert run(tmp_path / "main", **variables) == ""

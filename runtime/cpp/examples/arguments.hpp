@@ -16,7 +16,8 @@ class UsageError : public std::runtime_error {
 
 class Arguments {
  public:
-  // Throws UsageError unless there are `places` words beside the options, and all options are known.
+  // Throws UsageError unless there are `places` words beside the options, and all options are
+  // known.
   Arguments(int count, char **words, std::size_t places, const std::set<std::string> &options,
             const std::set<std::string> &switches, const std::string &usage)
       : usage_("usage: " + usage) {

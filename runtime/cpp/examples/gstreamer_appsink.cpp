@@ -38,7 +38,8 @@ dsunet_yuv_encoding encoding_of(const GstVideoColorimetry &color) {
     case GST_VIDEO_COLOR_MATRIX_UNKNOWN:
       return is_full ? DSUNET_BT601_FULL : DSUNET_BT601_LIMITED;
     default:
-      throw std::runtime_error("the pipeline's colours are neither BT.601 nor BT.709: convert them");
+      throw std::runtime_error(
+          "the pipeline's colours are neither BT.601 nor BT.709: convert them");
   }
 }
 
@@ -61,7 +62,8 @@ class MappedFrame {
     return dsunet::nv12(GST_VIDEO_FRAME_PLANE_DATA(&frame_, 0), GST_VIDEO_FRAME_WIDTH(&frame_),
                         GST_VIDEO_FRAME_HEIGHT(&frame_), GST_VIDEO_FRAME_PLANE_STRIDE(&frame_, 0),
                         GST_VIDEO_FRAME_PLANE_DATA(&frame_, 1),
-                        GST_VIDEO_FRAME_PLANE_STRIDE(&frame_, 1), encoding_of(frame_.info.colorimetry));
+                        GST_VIDEO_FRAME_PLANE_STRIDE(&frame_, 1),
+                        encoding_of(frame_.info.colorimetry));
   }
 
  private:
@@ -101,10 +103,10 @@ class Pipeline {
   static void unref(GstElement *element) { gst_object_unref(element); }
 
   static GstElement *parse(const std::string &source, int most_waiting) {
-    const std::string text = source +
-                             " ! videoconvert ! video/x-raw,format=NV12 ! appsink name=masks "
-                             "sync=false max-buffers=" +
-                             std::to_string(most_waiting);
+    const std::string text =
+        source +
+        " ! videoconvert ! video/x-raw,format=NV12 ! appsink name=masks sync=false max-buffers=" +
+        std::to_string(most_waiting);
     GError *error = nullptr;
     GstElement *parsed = gst_parse_launch(text.c_str(), &error);
     if (error == nullptr) return parsed;
@@ -146,8 +148,8 @@ void segment_all(const Arguments &given) {
   std::deque<std::future<Result>> in_flight;
   while (Sample sample = pipeline.next()) {
     in_flight.push_back(std::async(
-        std::launch::async,
-        [&segmenter](const Sample &one) { return segment(segmenter, one); }, std::move(sample)));
+        std::launch::async, [&segmenter](const Sample &one) { return segment(segmenter, one); },
+        std::move(sample)));
     if (in_flight.size() < most) continue;
     write(in_flight.front().get());
     in_flight.pop_front();

@@ -1,5 +1,5 @@
-// The latency of an artifact, as `dsunet-run bench --json` reports it: the same keys, of which those
-// that are not measured here are null, and the same percentiles.
+// The latency of an artifact, as `dsunet-run bench --json` reports it: the same keys, of which
+// those that are not measured here are null, and the same percentiles.
 //
 //     latency nano.onnx [--batch 4] [--streams 2] [--seconds 10] [--image photo.ppm]
 #include <cmath>
@@ -31,7 +31,8 @@ struct WarmUp {
 // One batch with its masks, which one thread computes again and again.
 class Call {
  public:
-  Call(dsunet::Segmenter &segmenter, const Image &image, std::size_t batch) : segmenter_(segmenter) {
+  Call(dsunet::Segmenter &segmenter, const Image &image, std::size_t batch)
+      : segmenter_(segmenter) {
     const std::size_t pixels = image.pixels.size() / 3;
     levels_.resize(batch * pixels);
     for (std::size_t place = 0; place < batch; ++place) {
@@ -60,7 +61,8 @@ class Call {
 bool is_stable(const std::vector<double> &seconds) {
   if (seconds.size() < 2 * kWindow) return false;
   const auto median = [](auto first) { return percentiles_of({first, first + kWindow}).median; };
-  const double before = median(seconds.end() - 2 * kWindow), after = median(seconds.end() - kWindow);
+  const double before = median(seconds.end() - 2 * kWindow),
+               after = median(seconds.end() - kWindow);
   return std::abs(after / before - 1) <= kStable;
 }
 
@@ -99,9 +101,8 @@ std::vector<double> measure(std::deque<Call> &calls, double seconds) {
 // Of the size that the artifact takes, or 1280×720.
 Image draw_image(const dsunet::Description &description) {
   const bool is_fixed = description.height.maximum != 0 && description.width.maximum != 0;
-  Image image{is_fixed ? description.width.optimum : 1280,
-              is_fixed ? description.height.optimum : 720,
-              {}};
+  Image image{
+      is_fixed ? description.width.optimum : 1280, is_fixed ? description.height.optimum : 720, {}};
   for (int row = 0; row < image.height; ++row) {
     for (int column = 0; column < image.width; ++column) {
       for (int shade : {row, column, row + column}) {
@@ -228,10 +229,10 @@ void print_latency(const Arguments &given) {
 
 int main(int count, char **words) {
   return run_program("latency", [&] {
-    print_latency(Arguments(
-        count, words, 1,
-        {"--batch", "--streams", "--seconds", "--threads", "--provider", "--image"}, {},
-        "latency ARTIFACT [--batch N] [--streams N] [--seconds S] [--threads N] "
-        "[--provider NAME] [--image FILE.ppm]"));
+    print_latency(
+        Arguments(count, words, 1,
+                  {"--batch", "--streams", "--seconds", "--threads", "--provider", "--image"}, {},
+                  "latency ARTIFACT [--batch N] [--streams N] [--seconds S] [--threads N] "
+                  "[--provider NAME] [--image FILE.ppm]"));
   });
 }

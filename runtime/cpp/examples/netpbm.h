@@ -62,8 +62,8 @@ static inline const char *write_pgm(const char *path, const unsigned char *level
   FILE *file = fopen(path, "wb");
   int is_written;
   if (file == NULL) return "cannot be created";
-  is_written = fprintf(file, "P5\n%d %d\n255\n", width, height) > 0 &&
-               fwrite(levels, 1, size, file) == size;
+  is_written =
+      fprintf(file, "P5\n%d %d\n255\n", width, height) > 0 && fwrite(levels, 1, size, file) == size;
   if (fclose(file) == 0 && is_written) return NULL;
   file = fopen(path, "wb"); /* not removed: it may be a device */
   if (file != NULL) fclose(file);

@@ -20,8 +20,8 @@ inline Image read_image(const std::string &path) {
   const char *fault = read_ppm(path.c_str(), &read);
   const std::unique_ptr<unsigned char, void (*)(void *)> owner(read.pixels, std::free);
   if (fault != nullptr) throw std::runtime_error(path + ": " + fault);
-  const std::size_t size = std::size_t{3} * static_cast<std::size_t>(read.width) *
-                           static_cast<std::size_t>(read.height);
+  const std::size_t size =
+      std::size_t{3} * static_cast<std::size_t>(read.width) * static_cast<std::size_t>(read.height);
   return {read.width, read.height, {read.pixels, read.pixels + size}};
 }
 

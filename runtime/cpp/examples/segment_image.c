@@ -47,7 +47,8 @@ static int fail(const char *file, const char *reason) {
 }
 
 /* Compute the mask of an image into `levels`, height × width bytes. */
-static dsunet_status compute(const arguments *given, const ppm_image *photo, unsigned char *levels) {
+static dsunet_status compute(const arguments *given, const ppm_image *photo,
+                             unsigned char *levels) {
   dsunet_options options = DSUNET_OPTIONS_INIT;
   dsunet_frame frame = DSUNET_FRAME_INIT;
   dsunet_mask mask = DSUNET_MASK_INIT;

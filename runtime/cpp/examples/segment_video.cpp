@@ -3,9 +3,10 @@
 //     segment_video nano.onnx clip.mp4 overlay.mp4 --as overlay
 //     segment_video nano.onnx 0 'cut-out/%05d.png' --as cutout --frames 100
 //
-// The latency that it prints is that of frames as they are seen: from when the camera or the decoder
-// returned a frame until its result was written.  A camera does not wait: of the frames that arrive
-// while one is computed, only the newest is used, and the others are counted as dropped.
+// The latency that it prints is that of frames as they are seen: from when the camera or the
+// decoder returned a frame until its result was written.  A camera does not wait: of the frames
+// that arrive while one is computed, only the newest is used, and the others are counted as
+// dropped.
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
@@ -183,9 +184,9 @@ void segment_video(const Arguments &given) {
     const cv::Mat &frame = captured->frame;
     mask.create(frame.size(), CV_8UC1);
     const Clock::time_point start = Clock::now();
-    segmenter.segment(dsunet::bgr(frame.data, frame.cols, frame.rows,
-                                  static_cast<std::ptrdiff_t>(frame.step)),
-                      dsunet::mask(mask.data, static_cast<std::ptrdiff_t>(mask.step)));
+    segmenter.segment(
+        dsunet::bgr(frame.data, frame.cols, frame.rows, static_cast<std::ptrdiff_t>(frame.step)),
+        dsunet::mask(mask.data, static_cast<std::ptrdiff_t>(mask.step)));
     computing.push_back(seconds_since(start));
     sink.write(compose(form, frame, mask, sink.has_alpha()));
     latencies.push_back(seconds_since(captured->time));
@@ -205,11 +206,12 @@ void segment_video(const Arguments &given) {
 int main(int count, char **words) {
   return run_program("segment_video", [&] {
     const std::string usage =
-        "segment_video ARTIFACT VIDEO|CAMERA OUTPUT.mp4|OUTPUT.avi|'OUTPUT%05d.png' "
-        "[--as mask|overlay|cutout] [--frames N] [--live] [--provider NAME]";
+        "segment_video ARTIFACT VIDEO|CAMERA OUTPUT.mp4|OUTPUT.avi|'OUTPUT%05d.png' [--as "
+        "mask|overlay|cutout] [--frames N] [--live] [--provider NAME]";
     const Arguments given(count, words, 3, {"--as", "--frames", "--provider"}, {"--live"}, usage);
     const std::string form = given.text("--as", "mask");
-    if (form != "mask" && form != "overlay" && form != "cutout") throw UsageError("usage: " + usage);
+    if (form != "mask" && form != "overlay" && form != "cutout")
+      throw UsageError("usage: " + usage);
     segment_video(given);
   });
 }

@@ -69,15 +69,17 @@ void test_faults(const char *path) {
         DSUNET_ERROR_IMAGE);
   CHECK(fault_of([&] { segmenter.segment(dsunet::rgb(kPixels.data(), -4, 1)); }).status() ==
         DSUNET_ERROR_IMAGE);
-  const dsunet::Error empty = fault_of([&] { segmenter.segment(dsunet::rgb(kPixels.data(), 0, 1)); });
+  const dsunet::Error empty =
+      fault_of([&] { segmenter.segment(dsunet::rgb(kPixels.data(), 0, 1)); });
   CHECK(empty.status() == DSUNET_ERROR_IMAGE);
   CHECK(*empty.what() != '\0');
   CHECK(fault_of([] { dsunet::Segmenter("missing.onnx"); }).status() == DSUNET_ERROR_ARTIFACT);
   dsunet::Options options;
   options.provider = "nonsense";
   CHECK(fault_of([&] { dsunet::Segmenter(path, options); }).status() == DSUNET_ERROR_BACKEND);
-  CHECK(fault_of([&] { segmenter.segment_device({frame}, {dsunet::mask(nullptr)}, nullptr); })
-            .status() != DSUNET_OK);
+  CHECK(fault_of([&] {
+          segmenter.segment_device({frame}, {dsunet::mask(nullptr)}, nullptr);
+        }).status() != DSUNET_OK);
 }
 
 void test_moves(const char *path) {

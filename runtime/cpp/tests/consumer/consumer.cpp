@@ -1,7 +1,6 @@
 // Prints the version, and the mask of one pixel if an artifact is given.
-#include <dsunet/runtime.hpp>
-
 #include <cstdio>
+#include <dsunet/runtime.hpp>
 
 int main(int count, char **words) {
   std::printf("%s %d\n", dsunet_version(), static_cast<int>(dsunet_interface_version()));
