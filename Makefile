@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo test test-slow fuzz lowest check bench bench-gpu bench-report clean
+.PHONY: help demo test test-slow test-cpp fuzz lowest check check-cpp bench bench-gpu bench-report clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## *\(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-13s %s\n", $$1, $$2 }'
@@ -12,10 +12,14 @@ demo: $(INSTALLED)  ## export the demonstration checkpoint, mask a photograph, e
 
 # One thread for each of two processes: on two cores, more of them wait for each other.
 test: $(INSTALLED)  ## run the default tests: no GPU, no downloads of weights
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu" --ignore tests/cpp
 
 test-slow: $(INSTALLED)  ## run the tests of `large`, from a 2.1 GB checkpoint to a mask; 12 GB of memory
 	$(BIN)/pytest -m slow
+
+# CMAKE_OPTIONS="-DTENSORRT_INCLUDE_DIR=..." are options of CMake.
+test-cpp: $(INSTALLED)  ## build the C and C++ library with its examples in build/cpp, and test it
+	BIN=$(BIN) runtime/cpp/tests/run.sh $(CMAKE_OPTIONS)
 
 # FUZZ="--target manifest --seed 1 --case 4711" runs one case again; FUZZ=--help lists all options.
 fuzz: $(INSTALLED)  ## read 100,000 damaged files, run odd command lines; continues an interrupted run
@@ -31,11 +35,14 @@ lowest:  ## run the command chain and the runtime's tests with the oldest allowe
 	PATH=$(CURDIR)/build/lowest/bin:$$PATH examples/chain.sh build/lowest-chain 24 1
 	build/lowest/bin/pytest -n 2 --dist loadfile -m "not slow and not gpu" tests/test_lowest.py tests/test_command_lines.py tests/runtime
 
-check: $(INSTALLED)  ## check format, lint and types, and build the site of the manual
+check: check-cpp  ## check format, lint and types, and build the site of the manual
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+check-cpp: $(INSTALLED)  ## check format and lint of runtime/cpp; lint where build/cpp is built
+	BIN=$(BIN) runtime/cpp/tests/check.sh
 
 # The quick ones come first.  Those of `large`, at the end, take most of the time and 12 GB of memory.
 # demonstration.py needs photographs: see docs/DEMONSTRATION.md.

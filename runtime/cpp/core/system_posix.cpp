@@ -1,6 +1,5 @@
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <link.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -35,7 +34,8 @@ void write_all(int descriptor, const std::string &content) {
   }
 }
 
-// The name that Python gives temporary files too, so that either removes what killed processes left.
+// The name that Python gives temporary files too, so that either removes what killed processes
+// left.
 std::string temporary_name(const std::string &folder) {
   std::random_device random;
   std::string name = folder + "/.dsunet-";
@@ -135,6 +135,8 @@ std::optional<std::string> environment(const char *name) {
 }
 
 void set_default_environment(const char *name, const char *value) { ::setenv(name, value, 0); }
+
+NativePath native(const std::string &path) { return path; }
 
 std::string resolved(const std::string &path) {
   char *real = ::realpath(path.c_str(), nullptr);
