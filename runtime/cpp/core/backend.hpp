@@ -53,8 +53,7 @@ class Backend {
   // Device, driver and libraries; empty for the provider `cpu`.
   std::vector<std::string> machine() const;
 
-  void enqueue(const dsunet_frame *frames, const dsunet_mask *masks, std::size_t count,
-               void *stream);
+  void enqueue(const dsunet_frame *frames, const dsunet_mask *masks, std::size_t count, void *stream);
 
  private:
   const dsunet_backend_table *table_;

@@ -100,8 +100,7 @@ FrameView checked(const dsunet_frame &frame) {
   const std::ptrdiff_t pixel = bytes_per_pixel(frame.format);
   FrameView view{};
   view.stride = checked_stride("stride", frame.stride, pixel * frame.width);
-  view.data =
-      static_cast<const std::uint8_t *>(frame.data) + whole.y * view.stride + whole.x * pixel;
+  view.data = static_cast<const std::uint8_t *>(frame.data) + whole.y * view.stride + whole.x * pixel;
   view.x = whole.x;
   view.y = whole.y;
   view.width = whole.region_width;

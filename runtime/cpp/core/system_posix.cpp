@@ -34,8 +34,7 @@ void write_all(int descriptor, const std::string &content) {
   }
 }
 
-// The name that Python gives temporary files too, so that either removes what killed processes
-// left.
+// The name that Python gives temporary files too, so that either removes what killed processes left.
 std::string temporary_name(const std::string &folder) {
   std::random_device random;
   std::string name = folder + "/.dsunet-";

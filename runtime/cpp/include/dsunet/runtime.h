@@ -12,13 +12,13 @@
  *     dsunet_status status = dsunet_segment(segmenter, &frame, &mask, 1);
  *     dsunet_close(&segmenter);
  *
- * Every function returns a status; `dsunet_last_error` then has one line that says what is wrong
- * and what to do.  No C++ exception leaves the library.
+ * Every function returns a status; `dsunet_last_error` then has one line that says what is wrong and
+ * what to do.  No C++ exception leaves the library.
  *
  * Threads.  All functions may be called from several threads at once, also with the same segmenter,
  * except that `dsunet_close` must be the last call with its segmenter.  On ONNX Runtime concurrent
- * calls run side by side; each uses buffers of its own, which are kept for later calls.  On
- * TensorRT the GPU runs them one after the other, and copies overlap.
+ * calls run side by side; each uses buffers of its own, which are kept for later calls.  On TensorRT
+ * the GPU runs them one after the other, and copies overlap.
  *
  * Structs begin with their size, so that later versions can add fields at the end: initialise them
  * with the macros.  Strings are UTF-8 and end in NUL.
@@ -128,7 +128,7 @@ typedef struct dsunet_range {
 typedef struct dsunet_description {
   size_t struct_size;
   int32_t is_engine;
-  int32_t is_probability; /* 1: level = probability × 255; 0: each mask is stretched to 0..255 */
+  int32_t is_probability;     /* 1: level = probability × 255; 0: each mask is stretched to 0..255 */
   int32_t weights_are_random; /* whether masks mean nothing */
   dsunet_range batch;
   dsunet_range height;
@@ -139,7 +139,7 @@ typedef struct dsunet_description {
   const char *manifest;  /* the artifact's whole manifest, JSON */
 } dsunet_description;
 
-#define DSUNET_DESCRIPTION_INIT \
+#define DSUNET_DESCRIPTION_INIT                                                                  \
   {sizeof(dsunet_description), 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL, NULL, NULL, NULL}
 
 DSUNET_API dsunet_status dsunet_describe(const dsunet_segmenter *segmenter,
@@ -162,8 +162,8 @@ typedef enum dsunet_pixel_format {
  *     G = (y − cgu·u − cgv·v + 32768) >> 16
  *     B = (y + cbu·u + 32768) >> 16
  *
- * The pixels of a 2×2 square have the same U and V.  The integers are those of ITU-R BT.601 and
- * BT.709 (core/pixels.hpp), and the same as in Python. */
+ * The pixels of a 2×2 square have the same U and V.  The integers are those of ITU-R BT.601 and BT.709
+ * (core/pixels.hpp), and the same as in Python. */
 typedef enum dsunet_yuv_encoding {
   DSUNET_BT601_LIMITED = 0,
   DSUNET_BT601_FULL = 1,
@@ -206,14 +206,13 @@ typedef struct dsunet_mask {
 
 /* Compute the masks of `count` frames in host memory, and wait for them.
  *
- * `frames` and `masks` are arrays; `masks[i]` is that of `frames[i]`.  The frames may have
- * different sizes and formats: those of the same size are combined into batches as large as the
- * artifact takes.
+ * `frames` and `masks` are arrays; `masks[i]` is that of `frames[i]`.  The frames may have different
+ * sizes and formats: those of the same size are combined into batches as large as the artifact takes.
  *
- * Copies.  A frame is converted into a buffer of the segmenter.  There is no copy if it has the
- * format RGB without gaps between rows, no narrower region, and is alone in its batch.  A mask is
- * copied out of such a buffer, unless it is alone in its batch and has no gaps between rows.  On
- * TensorRT, all frames and masks pass through pinned memory.
+ * Copies.  A frame is converted into a buffer of the segmenter.  There is no copy if it has the format
+ * RGB without gaps between rows, no narrower region, and is alone in its batch.  A mask is copied out of
+ * such a buffer, unless it is alone in its batch and has no gaps between rows.  On TensorRT, all
+ * frames and masks pass through pinned memory.
  *
  * After the first call for a size and number of frames, nothing is allocated by this library.  What
  * ONNX Runtime allocates within a run is its own. */
@@ -222,18 +221,17 @@ DSUNET_API dsunet_status dsunet_segment(dsunet_segmenter *segmenter, const dsune
 
 /* Enqueue the computation of masks in GPU memory on a CUDA stream, and return.  Engines only.
  *
- * All pointers are device addresses in the segmenter's GPU; `stream` is a `cudaStream_t`,
- * `CUstream`, or NULL for the default stream, of that GPU's primary context.  All frames have the
- * same size, and `count` is a batch that the engine takes.  The frames must have been filled by
- * earlier work on the stream and stay allocated until the work is done; masks are read by later
- * work on it.
+ * All pointers are device addresses in the segmenter's GPU; `stream` is a `cudaStream_t`, `CUstream`, or
+ * NULL for the default stream, of that GPU's primary context.  All frames have the same size, and
+ * `count` is a batch that the engine takes.  The frames must have been filled by earlier work on the
+ * stream and stay allocated until the work is done; masks are read by later work on it.
  *
  * Copies.  None if every frame has the format RGB without gaps, every mask has no gaps and no
  * threshold, and both are adjacent in memory.  Otherwise a kernel converts into buffers of the
  * segmenter, or out of them, on the same stream. */
 DSUNET_API dsunet_status dsunet_segment_device(dsunet_segmenter *segmenter,
-                                               const dsunet_frame *frames, const dsunet_mask *masks,
-                                               size_t count, void *stream);
+                                               const dsunet_frame *frames,
+                                               const dsunet_mask *masks, size_t count, void *stream);
 
 /* The comparison of a self-test that is furthest from its reference. */
 typedef struct dsunet_selftest_result {
@@ -251,12 +249,11 @@ typedef struct dsunet_selftest_result {
   double points_tolerance;
 } dsunet_selftest_result;
 
-#define DSUNET_SELFTEST_RESULT_INIT \
+#define DSUNET_SELFTEST_RESULT_INIT                                                              \
   {sizeof(dsunet_selftest_result), 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0}
 
-/* Compare what this machine computes with the references in the manifest, at batch 1, 2 and the
- * largest. DSUNET_ERROR_SELFTEST if it differs; the result is filled in nonetheless.  `result` may
- * be NULL. */
+/* Compare what this machine computes with the references in the manifest, at batch 1, 2 and the largest.
+ * DSUNET_ERROR_SELFTEST if it differs; the result is filled in nonetheless.  `result` may be NULL. */
 DSUNET_API dsunet_status dsunet_selftest(dsunet_segmenter *segmenter,
                                          dsunet_selftest_result *result);
 
