@@ -16,11 +16,10 @@ namespace {
 
 constexpr std::int64_t kSeveral = 2;  // a batch of more than one frame, of artifacts that take any
 
-// The pictures of one size.
+// The cases of one size.
 struct Group {
   std::int64_t height, width;
   std::vector<const SelfTestCase *> cases;
-  std::vector<std::vector<std::uint8_t>> pictures;
 };
 
 // Means of the blocks, row by row (selftest/coarse.py).
@@ -69,11 +68,8 @@ std::vector<Group> groups_taken(const Segmenter &segmenter) {
     const FrameRanges &ranges = segmenter.ranges();
     if (!ranges.height.contains(one.height) || !ranges.width.contains(one.width)) continue;
     const auto [place, is_new] = places.try_emplace({one.height, one.width}, groups.size());
-    if (is_new) groups.push_back({one.height, one.width, {}, {}});
-    Group &group = groups[place->second];
-    group.cases.push_back(&one);
-    group.pictures.emplace_back(static_cast<std::size_t>(3 * one.height * one.width));
-    draw_picture(one.picture, one.height, one.width, group.pictures.back().data());
+    if (is_new) groups.push_back({one.height, one.width, {}});
+    groups[place->second].cases.push_back(&one);
   }
   return groups;
 }
@@ -92,20 +88,19 @@ void compare(Segmenter &segmenter, const Group &group, std::int64_t batch,
              std::vector<Comparison> &found) {
   const std::size_t pixels = static_cast<std::size_t>(group.height * group.width);
   const auto count = static_cast<std::size_t>(batch);
-  std::vector<std::uint8_t> levels(pixels * count);
-  std::size_t next = 0;
+  std::vector<std::uint8_t> levels;
   for (std::size_t done = 0; done < group.cases.size(); done += count) {
-    std::vector<const std::uint8_t *> frames;
-    std::vector<const SelfTestCase *> members;
-    for (std::size_t place = 0; place < count; ++place, ++next) {
-      frames.push_back(group.pictures[next % group.cases.size()].data());
-      members.push_back(group.cases[next % group.cases.size()]);
-    }
-    segmenter.compute_levels(frames, group.height, group.width, levels.data());
-    for (std::size_t place = 0; place < count; ++place) {
-      const std::uint8_t *mask = levels.data() + pixels * place;
-      const SelfTestCase &one = *members[place];
-      found.push_back({&one, batch, static_cast<std::int64_t>(place),
+    const auto member = [&](std::int64_t place) -> const SelfTestCase & {
+      return *group.cases[(done + static_cast<std::size_t>(place)) % group.cases.size()];
+    };
+    const auto draw = [&](std::int64_t place, std::uint8_t *rgb) {
+      draw_picture(member(place).picture, group.height, group.width, rgb);
+    };
+    segmenter.compute_levels(draw, batch, group.height, group.width, levels);
+    for (std::int64_t place = 0; place < batch; ++place) {
+      const std::uint8_t *mask = levels.data() + pixels * static_cast<std::size_t>(place);
+      const SelfTestCase &one = member(place);
+      found.push_back({&one, batch, place,
                        mean_difference(block_means(mask, group.height, group.width), one.blocks),
                        mean_difference(point_values(mask, group.height, group.width), one.points)});
     }

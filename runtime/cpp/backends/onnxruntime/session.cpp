@@ -33,6 +33,15 @@ std::string machine_of(const Library &library, const std::string &provider) {
   return joined_lines(lines);
 }
 
+void check_request(const dsunet_backend_request &request) {
+  const std::string provider = request.provider;
+  check_name(provider);
+  if (request.allow_cpu_fallback != 0 && !is_on_gpu(provider)) {
+    throw backend_fault("allow_cpu_fallback is for providers on a GPU, and '" + provider +
+                        "' is none: omit it");
+  }
+}
+
 // Errors that mean that a file is damaged or not a model.
 bool is_of_model(OrtErrorCode code) {
   return code == ORT_INVALID_GRAPH || code == ORT_INVALID_PROTOBUF || code == ORT_NO_MODEL ||
@@ -42,7 +51,7 @@ bool is_of_model(OrtErrorCode code) {
 }  // namespace
 
 Session::Session(const dsunet_backend_request &request)
-    : library_((check_name(request.provider), request.library)),
+    : library_((check_request(request), request.library)),
       env_(nullptr, library_->ReleaseEnv),
       session_(nullptr, library_->ReleaseSession),
       memory_(nullptr, library_->ReleaseMemoryInfo) {
@@ -107,7 +116,11 @@ void Session::give_linked_weights(const Artifact &artifact, OrtSessionOptions *o
   const auto weights = weights_files(artifact);
   for (const auto &[name, path] : weights) {
     if (folder_part(resolved(path)) == folder) continue;
-    kept.push_back(std::make_unique<MappedFile>(path));
+    try {
+      kept.push_back(std::make_unique<MappedFile>(path));
+    } catch (const FileError &error) {
+      throw artifact_fault(path + ": " + error.what());
+    }
     names.push_back(name.c_str());
     contents.push_back(static_cast<char *>(kept.back()->data()));
     sizes.push_back(kept.back()->size());
