@@ -25,7 +25,11 @@ FEWEST_RUNS = 1000
 def test_nothing_breaks(build: Path, tmp_path: Path, name: str) -> None:
     targets = [f"dsunet_fuzz_{target}" for target in TARGETS]
     fuzzers = build_with(
-        build, "cpp-fuzz", (*targets, "dsunet_fuzz_backend"), "-DDSUNET_FUZZERS=ON"
+        build,
+        "cpp-fuzz",
+        (*targets, "dsunet_stand_in_backend"),
+        "-DDSUNET_FUZZERS=ON",
+        "-DDSUNET_TESTS=ON",
     )
     make_corpus(tmp_path)
     FOUND.mkdir(parents=True, exist_ok=True)
@@ -35,7 +39,7 @@ def test_nothing_breaks(build: Path, tmp_path: Path, name: str) -> None:
         "-rss_limit_mb=4000", "-max_len=20000", "-print_final_stats=1", "-seed=1",
         f"-artifact_prefix={FOUND}/{name}-", tmp_path / "new", tmp_path / name,
         DSUNET_FUZZ_ARTIFACT=str(tmp_path / "a.onnx"),
-        DSUNET_FUZZ_BACKENDS=str(fuzzers / "fuzz_backend"),
+        DSUNET_FUZZ_BACKENDS=str(fuzzers / "stand_in"),
         TMPDIR=str(tmp_path),
     )  # fmt: skip
     runs = re.search(r"number_of_executed_units: (\d+)", output)

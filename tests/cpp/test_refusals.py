@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -370,6 +371,15 @@ def test_a_document_that_the_parser_reads_in_part(
     python, c = refusals(library, with_document(hidden)(tmp_path))
     assert python is not None
     assert c is not None
+
+
+def test_large_objects_take_linear_time(library: Library, tmp_path: Path) -> None:
+    path = artifacts.frames(tmp_path / "a.onnx")
+    many = {f"key {number}": "" for number in range(200_000)}
+    change_manifest(path, built_with=many)
+    start = time.monotonic()
+    assert of_c(library, path) is None
+    assert time.monotonic() - start < 20  # with a search for each key it is minutes
 
 
 def test_cut_short_anywhere(library: Library, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 // dsunet/runtime.h asks for.  Masks are compared with arithmetic that reads each pixel by itself.
 //
 // DSUNET_FUZZ_ARTIFACT and DSUNET_FUZZ_BACKENDS name an artifact of frames of any size, and the folder of
-// the backend in backend.cpp.
+// the backend in tests/stand_in_backend.cpp.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <cstdint>
@@ -71,7 +71,7 @@ struct Rows {
     if (stride < -kMostOfStride || stride > kMostOfStride) return false;
     const std::int64_t distance = stride < 0 ? -stride : stride;
     const std::int64_t size = (rows - 1) * distance + row + extra;
-    if (size > kMostBytes) return false;
+    if (size < 1 || size > kMostBytes) return false;
     bytes = std::make_unique<Bytes>(static_cast<std::size_t>(size));
     for (std::size_t at = 0; at < bytes->size(); ++at) (*bytes)[at] = static_cast<std::uint8_t>(at * 37 + at / 251);
     first = bytes->data() + (stride < 0 ? (rows - 1) * distance : 0);
@@ -191,7 +191,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
     frames.push_back(one.frame);
     masks.push_back(one.mask);
   }
-  if (input.ConsumeIntegralInRange(0, 20) == 0) frames.back().struct_size = input.ConsumeIntegral<std::uint8_t>();
+  // No size of a struct is odd.  Smaller ones would make it another frame.
+  if (input.ConsumeIntegralInRange(0, 20) == 0) frames.back().struct_size |= 1;
   std::vector<Bytes> before;
   for (const One &one : all) before.push_back(*one.levels.bytes);
   if (dsunet_segment(segmenter(), frames.data(), masks.data(), frames.size()) == DSUNET_OK) {

@@ -1,4 +1,8 @@
-// A backend that computes (R + 2 G + 5 B) / 8, for the fuzzer of frames.
+// A backend in the place of ONNX Runtime's, which computes (R + 2 G + 5 B) / 8.
+//
+// DSUNET_STAND_IN_MACHINE: what it says of the machine.  DSUNET_STAND_IN_FAULT: it computes something
+// else.
+#include <cstdlib>
 #include <new>
 #include <vector>
 
@@ -17,7 +21,10 @@ dsunet_status open(const dsunet_backend_request *, void **backend, dsunet_failur
 
 void close(void *) {}
 
-const char *machine(const void *) { return ""; }
+const char *machine(const void *) {
+  const char *named = std::getenv("DSUNET_STAND_IN_MACHINE");
+  return named == nullptr ? "" : named;
+}
 
 dsunet_status open_lane(void *, void **lane, dsunet_failure *failure) {
   return dsunet::guarded(failure, [&] { *lane = new Lane; });
@@ -40,9 +47,10 @@ dsunet_status reserve(void *lane, std::int64_t count, std::int64_t height, std::
 
 dsunet_status run(void *, const dsunet_batch *batch, dsunet_failure *) {
   const auto pixels = static_cast<std::size_t>(batch->count * batch->height * batch->width);
+  const int added = std::getenv("DSUNET_STAND_IN_FAULT") == nullptr ? 0 : 8;
   for (std::size_t at = 0; at < pixels; ++at) {
     const std::uint8_t *rgb = batch->frames + 3 * at;
-    batch->masks[at] = static_cast<std::uint8_t>((rgb[0] + 2 * rgb[1] + 5 * rgb[2]) / 8);
+    batch->masks[at] = static_cast<std::uint8_t>((rgb[0] + 2 * rgb[1] + 5 * rgb[2] + added) / 8);
   }
   return DSUNET_OK;
 }
