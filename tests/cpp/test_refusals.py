@@ -24,6 +24,7 @@ from dsunet_runtime.onnx_metadata import encode_metadata
 from tests.cpp.binding import BACKEND, CallError, Library, mask_of, packed
 from tests.cpp.both import of_c, of_python, of_pythons_checks, refusals
 from tests.runtime import artifacts, engines
+from tests.runtime.selftests import cases_for
 from tests.runtime.test_artifact import change_manifest, change_metadata, replace_by, weights_of
 
 Make = Callable[[Path], Path]
@@ -203,6 +204,9 @@ CASES |= {
     "name of a folder": with_values(files=[{"name": "../x", "size": 1, "sha256": "0" * 64}]),
     "name that terminals obey": with_values(
         files=[{"name": "\x1b[2J", "size": 1, "sha256": "0" * 64}]
+    ),
+    "four cases": with_values(
+        selftest=[dataclasses.asdict(one) for one in (*cases_for(), *cases_for()[:1])]
     ),
     "manifest of an engine": lambda folder: _engine_manifest_in_onnx(folder),
 }

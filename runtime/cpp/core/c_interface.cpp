@@ -240,6 +240,6 @@ dsunet_status dsunet_selftest(dsunet_segmenter *segmenter, dsunet_selftest_resul
     if (result != nullptr) require_struct(result, "result", "DSUNET_SELFTEST_RESULT_INIT");
     const std::vector<Comparison> found = run_selftest(one);
     if (result != nullptr) hand_out(result_of(found), result);
-    check(found, one.artifact().manifest);
+    check(found, one);
   });
 }

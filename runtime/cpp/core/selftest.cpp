@@ -107,9 +107,15 @@ void compare(Segmenter &segmenter, const Group &group, std::int64_t batch,
   }
 }
 
-// What avoids the known faults of fused attention; docs/running.md has the reports.
-std::string remedy(const Manifest &manifest) {
-  const std::string others = "try another provider, driver or library version";
+// What avoids the known faults of fused attention on GPUs; docs/export.md has the reports.
+std::string remedy(const Segmenter &segmenter) {
+  const Manifest &manifest = segmenter.artifact().manifest;
+  if (segmenter.provider() == "cpu") {
+    return "try another provider or version of the library, or export it again, with another "
+           "--precision";
+  }
+  const std::string others = std::string("try another ") +
+                             (manifest.engine ? "" : "provider, ") + "driver or library version";
   if (manifest.avoids_fused_attention()) return others;
   const char *form = manifest.precision.compute == "float32" ? "unfused" : "float32";
   const char *again = manifest.engine && manifest.precision.quantized ? "build" : "export";
@@ -159,7 +165,7 @@ const Comparison &worst_of(const std::vector<Comparison> &found) {
   });
 }
 
-void check(const std::vector<Comparison> &found, const Manifest &manifest) {
+void check(const std::vector<Comparison> &found, const Segmenter &segmenter) {
   const Comparison &worst = worst_of(found);
   if (worst.passed()) return;
   const auto failed =
@@ -169,12 +175,12 @@ void check(const std::vector<Comparison> &found, const Manifest &manifest) {
       only_batches_fail(found)
           ? "batch 1 is right: export or build it again with --batch 1, or run it with batches of 1 and "
             "DSUNET_SELFTEST_NEVER"
-          : remedy(manifest);
+          : remedy(segmenter);
   throw Fault(DSUNET_ERROR_SELFTEST,
               "this machine does not compute what the artifact was exported to: " +
                   std::to_string(failed) + " of " + std::to_string(found.size()) +
                   " comparisons are outside the tolerance, the worst is the " +
-                  manifest.outputs[0].name + " at batch " + std::to_string(worst.batch) + ", place " +
+                  segmenter.artifact().manifest.outputs[0].name + " at batch " + std::to_string(worst.batch) + ", place " +
                   std::to_string(worst.place) + ", picture " + std::to_string(one.picture) + " of " +
                   std::to_string(one.width) + "×" + std::to_string(one.height) +
                   ": block means differ by " + three_digits(worst.blocks) + " (tolerance " +
@@ -189,10 +195,11 @@ void apply_selftest_policy(Segmenter &segmenter, const std::vector<std::string> 
   const bool passed_before = is_auto && (machine.empty() || has_passed(artifact, machine));
   if (policy == DSUNET_SELFTEST_NEVER || passed_before) return;
   try {
-    check(run_selftest(segmenter), artifact.manifest);
+    check(run_selftest(segmenter), segmenter);
   } catch (const Fault &fault) {
     // Without a self-test for its sizes, an artifact is left alone.
     if (fault.status() == DSUNET_ERROR_ARTIFACT && is_auto) return;
+    if (fault.status() == DSUNET_ERROR_ARTIFACT) throw artifact_fault(artifact.path + ": " + fault.what());
     if (fault.status() != DSUNET_ERROR_SELFTEST) throw;
     const std::string on = machine.empty() ? "" : " on " + join(machine, ", ");
     throw Fault(DSUNET_ERROR_SELFTEST, artifact.path + on + ": " + fault.what() +

@@ -1,6 +1,7 @@
 #include "session.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "../../core/error.hpp"
 #include "../../core/file_kinds.hpp"
@@ -26,6 +27,10 @@ std::string machine_of(const Library &library, const std::string &provider) {
   std::vector<std::string> lines{"ONNX Runtime " + library.version(), official_name(provider)};
   const nvml::Gpus gpus = nvml::find_gpus();
   lines.insert(lines.end(), gpus.names.begin(), gpus.names.end());
+  // NVML lists all GPUs; these variables choose among them.
+  for (const char *name : {"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"}) {
+    if (const char *value = std::getenv(name)) lines.push_back(std::string(name) + "=" + value);
+  }
   lines.push_back(gpus.driver.empty() ? "unknown driver" : gpus.driver);
   for (std::string &one : loaded_libraries({"libnvinfer", "libcudnn", "libcublas"})) {
     lines.push_back(std::move(one));
