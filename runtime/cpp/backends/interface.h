@@ -17,7 +17,7 @@ extern "C" {
 #define DSUNET_BACKEND_ENTRY "dsunet_backend"
 
 typedef struct dsunet_failure {
-  char message[4096];
+  char message[8192]; /* longer than any path */
 } dsunet_failure;
 
 /* An artifact to load.  Texts are never NULL; empty if they do not apply. */

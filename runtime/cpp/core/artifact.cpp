@@ -76,17 +76,11 @@ Artifact read_onnx(const std::string &path) {
   const auto metadata = read_metadata(path);
   const auto entry = metadata.find(kMetadataKey);
   if (entry == metadata.end()) {
-    std::string reason;
-    try {
-      if (!begins_as_onnx(path)) reason = why_no_artifact(path);
-    } catch (const FileError &error) {
-      reason = error.what();
-    }
-    if (reason.empty()) {
-      reason = "was not exported by dsunet-export: export its checkpoint with `dsunet-export onnx "
-               "CHECKPOINT -o " + shell_quoted(name_part(path)) + "`";
-    }
-    throw artifact_fault(path + ": " + reason);
+    if (!begins_as_onnx(path)) throw artifact_fault(path + ": " + why_no_artifact(path));
+    throw artifact_fault(path +
+                         ": was not exported by dsunet-export: export its checkpoint with "
+                         "`dsunet-export onnx CHECKPOINT -o " +
+                         shell_quoted(name_part(path)) + "`");
   }
   Artifact artifact{path, parsed(path, entry->second), entry->second};
   if (artifact.is_engine()) {

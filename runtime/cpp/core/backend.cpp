@@ -1,12 +1,17 @@
 #include "backend.hpp"
 
+#include <algorithm>
 #include <sstream>
 
 #include "error.hpp"
+#include "memory.hpp"
 #include "system.hpp"
 
 namespace dsunet {
 namespace {
+
+// In this library, whatever the address of an exported function is resolved to.
+const char kAnchor = 0;
 
 // The status of a call to a backend as an exception.
 void require(dsunet_status status, const dsunet_failure &failure) {
@@ -15,7 +20,7 @@ void require(dsunet_status status, const dsunet_failure &failure) {
 
 const dsunet_backend_table *load(const std::string &name, const std::string &folder) {
   const std::string in = folder.empty()
-                             ? folder_of_library(reinterpret_cast<const void *>(&dsunet_open)) + "/dsunet"
+                             ? folder_of_library(&kAnchor) + "/dsunet"
                              : folder;
   const std::string file = in + "/" + library_file("dsunet_" + name);
   dsunet_backend_function *entry = nullptr;
@@ -47,7 +52,9 @@ dsunet_batch Lane::reserve(std::int64_t count, std::int64_t height, std::int64_t
                            std::uint8_t **frames) {
   dsunet_failure failure{};
   dsunet_batch batch{nullptr, nullptr, count, height, width};
+  if (count * height * width > largest_) check_memory_for_batch(count, height, width);
   require(table_.reserve(lane_, count, height, width, frames, &batch.masks, &failure), failure);
+  largest_ = std::max(largest_, count * height * width);
   batch.frames = *frames;
   return batch;
 }

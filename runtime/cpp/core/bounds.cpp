@@ -193,6 +193,8 @@ void check_bounds(const Manifest &manifest) {
   check(manifest.graph);
   check_each(manifest.files);
   check_each(manifest.rewrites);
+  require(manifest.selftest.size() <= kPictures,
+          "selftest has a number of cases above " + std::to_string(kPictures));
   check_each(manifest.selftest);
   if (manifest.engine) check(*manifest.engine);
 }

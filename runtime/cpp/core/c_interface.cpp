@@ -18,6 +18,8 @@ namespace dsunet {
 namespace {
 
 constexpr std::int32_t kMostThreads = 1024;
+constexpr std::size_t kLargestStruct = 4096;
+constexpr std::size_t kMostFrames = std::size_t{1} << 20;
 
 // The message of the last call that failed in this thread; its memory is kept.
 std::string &last_error() {
@@ -51,7 +53,8 @@ dsunet_status guarded(const Body &body) noexcept {
   }
 }
 
-void require(bool holds, const std::string &message) {
+// Messages that are put together are built where they are thrown: no call allocates memory for one.
+void require(bool holds, const char *message) {
   if (!holds) throw argument_fault(message);
 }
 
@@ -65,10 +68,25 @@ Handle &opened(Handle *segmenter) {
 // Every struct begins with its size.
 template <class Struct>
 void require_struct(const Struct *given, const char *name, const char *macro) {
-  require(given != nullptr, std::string(name) + " is NULL: give its address");
-  require(given->struct_size >= sizeof(std::size_t) && given->struct_size <= 4096 &&
-              given->struct_size % alignof(Struct) == 0,
-          std::string(name) + " has no valid struct_size: initialise it with " + macro);
+  if (given == nullptr) throw argument_fault(std::string(name) + " is NULL: give its address");
+  const std::size_t size = given->struct_size;
+  if (size >= sizeof(std::size_t) && size <= kLargestStruct && size % alignof(Struct) == 0) return;
+  throw argument_fault(std::string(name) + " has no valid struct_size: initialise it with " + macro);
+}
+
+// The structs of an array are of one version, whose size is the distance between them.
+template <class Struct>
+void require_structs(const Struct *given, std::size_t count, const char *name, const char *macro) {
+  require_struct(given, name, macro);
+  const std::size_t size = given->struct_size;
+  for (std::size_t index = 1; index < count; ++index) {
+    std::size_t found = 0;
+    std::memcpy(&found, reinterpret_cast<const unsigned char *>(given) + index * size, sizeof found);
+    if (found == size) continue;
+    throw argument_fault(std::string(name) + "[" + std::to_string(index) +
+                         "] has another struct_size than " + name + "[0]: initialise each with " +
+                         macro);
+  }
 }
 
 // A struct as this version knows it: fields that the caller's version lacks are 0.
@@ -94,13 +112,18 @@ OpenOptions checked(const dsunet_options *given) {
   if (given == nullptr) return options;
   require_struct(given, "options", "DSUNET_OPTIONS_INIT");
   const dsunet_options values = known(*given);
-  require(values.threads >= 0 && values.threads <= kMostThreads,
-          "threads is " + std::to_string(values.threads) + ": it must be 1 to " +
-              with_commas(kMostThreads) + ", or 0 for one per core");
-  require(values.device >= 0, "device is " + std::to_string(values.device) +
-                                  ": it must be the number of a CUDA device, from 0");
-  require(values.selftest >= DSUNET_SELFTEST_AUTO && values.selftest <= DSUNET_SELFTEST_NEVER,
-          "unknown selftest " + std::to_string(values.selftest) + ": use a dsunet_selftest_policy");
+  if (values.threads < 0 || values.threads > kMostThreads) {
+    throw argument_fault("threads is " + std::to_string(values.threads) + ": use 1 to " +
+                         with_commas(kMostThreads) + ", or 0 for one per core");
+  }
+  if (values.device < 0) {
+    throw argument_fault("device is " + std::to_string(values.device) +
+                         ": it must be the number of a CUDA device, from 0");
+  }
+  if (values.selftest < DSUNET_SELFTEST_AUTO || values.selftest > DSUNET_SELFTEST_NEVER) {
+    throw argument_fault("unknown selftest " + std::to_string(values.selftest) +
+                         ": use a dsunet_selftest_policy");
+  }
   options.provider = text_of(values.provider);
   options.threads = values.threads;
   options.device = values.device;
@@ -120,8 +143,12 @@ dsunet_range range_of(const Range &range) {
 
 void check_frames(const dsunet_frame *frames, const dsunet_mask *masks, std::size_t count) {
   require(count > 0, "count is 0: give at least one frame");
-  require_struct(frames, "frames", "DSUNET_FRAME_INIT");
-  require_struct(masks, "masks", "DSUNET_MASK_INIT");
+  if (count > kMostFrames) {
+    throw argument_fault("count is " + std::to_string(count) + ": give at most " +
+                         with_commas(kMostFrames) + " frames at once");
+  }
+  require_structs(frames, count, "frames", "DSUNET_FRAME_INIT");
+  require_structs(masks, count, "masks", "DSUNET_MASK_INIT");
 }
 
 dsunet_selftest_result result_of(const std::vector<Comparison> &found) {
@@ -213,6 +240,6 @@ dsunet_status dsunet_selftest(dsunet_segmenter *segmenter, dsunet_selftest_resul
     if (result != nullptr) require_struct(result, "result", "DSUNET_SELFTEST_RESULT_INIT");
     const std::vector<Comparison> found = run_selftest(one);
     if (result != nullptr) hand_out(result_of(found), result);
-    check(found, one.artifact().manifest);
+    check(found, one);
   });
 }

@@ -50,9 +50,11 @@ struct At {
 
   std::string where() const { return path.empty() ? "it" : path; }
 
-  At inside(const std::string &name) const {
+  At inside(const std::string &name) const { return inside(name, value.at(name)); }
+
+  At inside(const std::string &name, const Json &of_name) const {
     const std::string shown_name = printable(name, 40);
-    return {value.at(name), path.empty() ? shown_name : path + "." + shown_name};
+    return {of_name, path.empty() ? shown_name : path + "." + shown_name};
   }
 
   At item(std::size_t index) const {
@@ -105,9 +107,9 @@ template <class Item>
 void decode(const At &at, std::vector<std::pair<std::string, Item>> &result) {
   if (!at.value.is_object()) throw at.misfit("an object");
   result.clear();
-  for (const auto &[name, unused] : at.value.items()) {
+  for (const auto &[name, value] : at.value.items()) {
     Item item{};
-    decode(at.inside(name), item);
+    decode(at.inside(name, value), item);
     result.emplace_back(name, std::move(item));
   }
 }

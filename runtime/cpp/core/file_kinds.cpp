@@ -190,15 +190,30 @@ bool is_engine(const std::string &path) {
   return suffix == kEngineSuffix || suffix == ".plan";
 }
 
-bool begins_as_onnx(const std::string &path) { return recognise(path) == Kind::kOnnx; }
+bool begins_as_onnx(const std::string &path) {
+  try {
+    return recognise(path) == Kind::kOnnx;
+  } catch (const FileError &) {
+    return false;
+  }
+}
 
 bool begins_as_other_model(const std::string &path) {
-  const Kind kind = recognise(path);
-  return kind == Kind::kOnnx || is_checkpoint(kind);
+  try {
+    const Kind kind = recognise(path);
+    return kind == Kind::kOnnx || is_checkpoint(kind);
+  } catch (const FileError &) {
+    return false;
+  }
 }
 
 std::string why_no_artifact(const std::string &path) {
-  const Kind kind = recognise(path);
+  Kind kind = Kind::kUnknown;
+  try {
+    kind = recognise(path);
+  } catch (const FileError &error) {
+    return error.what();
+  }
   if (is_checkpoint(kind)) {
     const std::string onnx = name_part(with_suffix(path, kOnnxSuffix));
     return "is not an ONNX file, but " + std::string(described(kind)) + ": `dsunet inspect " +

@@ -8,10 +8,10 @@ namespace dsunet {
 // Whether a path names a TensorRT engine: NAME.engine or NAME.plan, in any case.
 bool is_engine(const std::string &path);
 
-// Why a file is not an artifact, with the command that helps, to follow its name.  Throws FileError.
+// Why a file is not an artifact, with the command that helps, to follow its name.
 std::string why_no_artifact(const std::string &path);
 
-// Whether a file begins as an ONNX file, or as one of any kind of model but an engine.  Throws FileError.
+// Whether a file begins as an ONNX file, or as one of any kind of model but an engine.
 bool begins_as_onnx(const std::string &path);
 bool begins_as_other_model(const std::string &path);
 

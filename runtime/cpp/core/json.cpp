@@ -13,11 +13,14 @@ constexpr std::size_t kMostLevels = 32;
 constexpr std::size_t kMostDigits = 20;
 constexpr std::string_view kDigestField = ",\"manifest_sha256\":\"";
 constexpr std::size_t kDigestDigits = 64;
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 constexpr int kNumberTooLarge = 406;  // nlohmann's number of the error
 
 // Builds the value while it checks what the library would let pass.
 class Builder : public nlohmann::json_sax<Json> {
  public:
+  explicit Builder(std::string_view text) : text_(text) {}
+
   Json take() { return std::move(root_); }
 
   bool null() override { return add(nullptr); }
@@ -26,9 +29,7 @@ class Builder : public nlohmann::json_sax<Json> {
   bool number_unsigned(number_unsigned_t value) override { return add(value); }
 
   bool number_float(number_float_t value, const string_t &digits) override {
-    if (digits.find_first_of(".eE") == string_t::npos) {
-      throw JsonError("contains an integer beyond 64 bits: " + printable(digits, kMostDigits));
-    }
+    if (is_integer(digits)) throw beyond_64_bits(digits);
     return add(value);
   }
 
@@ -47,9 +48,17 @@ class Builder : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  bool parse_error(std::size_t, const std::string &token,
+  bool parse_error(std::size_t position, const std::string &token,
                    const nlohmann::detail::exception &error) override {
+    const std::string_view rest = text_.substr(position > 0 ? position - 1 : 0);
+    for (const std::string_view name : {"NaN", "Infinity"}) {
+      const bool is_negative = position > 1 && text_[position - 2] == '-';
+      if (rest.substr(0, name.size()) != name || (name == "NaN" && is_negative)) continue;
+      throw JsonError("contains " + std::string(is_negative ? "-" : "") + std::string(name) +
+                      ", which is not JSON");
+    }
     if (error.id == kNumberTooLarge) {
+      if (is_integer(token)) throw beyond_64_bits(token);
       throw JsonError("contains a number too large for a float: " + printable(token, kMostDigits));
     }
     throw JsonError("is not JSON: " + printable(error.what()));
@@ -61,6 +70,14 @@ class Builder : public nlohmann::json_sax<Json> {
     std::string key;
     std::set<std::string> names;
   };
+
+  static bool is_integer(const std::string &digits) {
+    return digits.find_first_of(".eE") == std::string::npos;
+  }
+
+  static JsonError beyond_64_bits(const std::string &digits) {
+    return JsonError("contains an integer beyond 64 bits: " + printable(digits, kMostDigits));
+  }
 
   bool enter(Json container) {
     if (levels_.size() == kMostLevels) {
@@ -92,9 +109,13 @@ class Builder : public nlohmann::json_sax<Json> {
       level.container->push_back(std::move(value));
       return &level.container->back();
     }
-    return &((*level.container)[level.key] = std::move(value));
+    // The key is new.  The object's own functions would look for it among all others.
+    auto &object = level.container->get_ref<Json::object_t &>();
+    object.emplace_back(std::move(level.key), std::move(value));
+    return &object.back().second;
   }
 
+  std::string_view text_;
   Json root_;
   std::vector<Level> levels_;
 };
@@ -114,7 +135,14 @@ Json parse_object(std::string_view text) {
     throw JsonError("has " + with_commas(static_cast<std::int64_t>(text.size())) +
                     " bytes; the limit is " + with_commas(kMostBytesOfJson));
   }
-  Builder builder;
+  // The parser skips the one and stops at the other.
+  if (text.substr(0, kByteOrderMark.size()) == kByteOrderMark) {
+    throw JsonError("is not JSON: it begins with a byte order mark");
+  }
+  if (text.find('\0') != std::string_view::npos) {
+    throw JsonError("is not JSON: it contains a NUL character");
+  }
+  Builder builder(text);
   Json::sax_parse(text, &builder);
   Json value = builder.take();
   if (!value.is_object()) throw JsonError("is a " + type_in_python(value) + ", not an object");

@@ -10,8 +10,13 @@ namespace dsunet {
 namespace {
 
 constexpr std::int32_t kMostOfDimension = 1 << 20;
+constexpr std::ptrdiff_t kMostOfStride = std::ptrdiff_t{1} << 32;
 
-void require(bool holds, const std::string &message) {
+// Sizes of up to 2²⁰ and such strides cannot overflow it.
+static_assert(sizeof(std::ptrdiff_t) >= 8, "needs a 64-bit machine");
+
+// Messages that are put together are built where they are thrown: no frame allocates memory.
+void require(bool holds, const char *message) {
   if (!holds) throw image_fault(message);
 }
 
@@ -19,22 +24,37 @@ std::string by(std::int32_t width, std::int32_t height) {
   return std::to_string(width) + "×" + std::to_string(height);
 }
 
-std::ptrdiff_t checked_stride(const char *field, std::ptrdiff_t stride, std::ptrdiff_t row) {
-  if (stride == 0) return row;
-  require(std::abs(stride) >= row, std::string(field) + " is " + std::to_string(stride) +
-                                       " bytes and a row has " + std::to_string(row) +
-                                       ": give the bytes from one row to the next, or 0");
-  return stride;
-}
 
 void check_region(const dsunet_frame &frame) {
   const bool is_inside = frame.x >= 0 && frame.y >= 0 && frame.region_width >= 1 &&
                          frame.region_height >= 1 && frame.x <= frame.width - frame.region_width &&
                          frame.y <= frame.height - frame.region_height;
-  require(is_inside, "the region " + by(frame.region_width, frame.region_height) + " at (" +
-                         std::to_string(frame.x) + ", " + std::to_string(frame.y) +
-                         ") is not inside the frame of " + by(frame.width, frame.height) +
-                         " (width×height): clip it to the frame");
+  if (is_inside) return;
+  throw image_fault("the region " + by(frame.region_width, frame.region_height) + " at (" +
+                    std::to_string(frame.x) + ", " + std::to_string(frame.y) +
+                    ") is not inside the frame of " + by(frame.width, frame.height) +
+                    " (width×height): clip it to the frame");
+}
+
+void check_size(const dsunet_frame &frame) {
+  if (frame.width >= 1 && frame.height >= 1 && frame.width <= kMostOfDimension &&
+      frame.height <= kMostOfDimension) {
+    return;
+  }
+  throw image_fault("a frame of " + by(frame.width, frame.height) +
+                    " (width×height) is empty or too large: sides are 1 to " +
+                    std::to_string(kMostOfDimension));
+}
+
+void check_format(const dsunet_frame &frame) {
+  if (frame.format < DSUNET_RGB || frame.format > DSUNET_NV12) {
+    throw image_fault("unknown pixel format " + std::to_string(frame.format) +
+                      ": use a dsunet_pixel_format");
+  }
+  if (frame.encoding < DSUNET_BT601_LIMITED || frame.encoding > DSUNET_BT709_FULL) {
+    throw image_fault("unknown encoding " + std::to_string(frame.encoding) +
+                      ": use a dsunet_yuv_encoding");
+  }
 }
 
 // Straight loops, which compilers turn into vector instructions.
@@ -79,17 +99,18 @@ void convert_row(const FrameView &frame, std::int32_t row, std::uint8_t *rgb) {
 
 }  // namespace
 
+std::ptrdiff_t checked_stride(const char *field, std::ptrdiff_t stride, std::ptrdiff_t row) {
+  if (stride == 0) return row;
+  const bool is_long_enough = stride >= row || stride <= -row;
+  if (is_long_enough && -kMostOfStride <= stride && stride <= kMostOfStride) return stride;
+  throw image_fault(std::string(field) + " is " + std::to_string(stride) + " bytes and a row has " +
+                    std::to_string(row) + ": give the bytes from one row to the next, or 0");
+}
+
 FrameView checked(const dsunet_frame &frame) {
   require(frame.data != nullptr, "the frame's data is NULL: point it to the first row");
-  require(frame.width >= 1 && frame.height >= 1 && frame.width <= kMostOfDimension &&
-              frame.height <= kMostOfDimension,
-          "a frame of " + by(frame.width, frame.height) +
-              " (width×height) is empty or too large: sides are 1 to " +
-              std::to_string(kMostOfDimension));
-  require(frame.format >= DSUNET_RGB && frame.format <= DSUNET_NV12,
-          "unknown pixel format " + std::to_string(frame.format) + ": use a dsunet_pixel_format");
-  require(frame.encoding >= DSUNET_BT601_LIMITED && frame.encoding <= DSUNET_BT709_FULL,
-          "unknown encoding " + std::to_string(frame.encoding) + ": use a dsunet_yuv_encoding");
+  check_size(frame);
+  check_format(frame);
   dsunet_frame whole = frame;
   if (frame.x == 0 && frame.y == 0 && frame.region_width == 0 && frame.region_height == 0) {
     whole.region_width = frame.width;

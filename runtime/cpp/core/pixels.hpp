@@ -84,6 +84,10 @@ DSUNET_ANYWHERE inline Rgb pixel_at(const FrameView &frame, std::int32_t column,
   return is_reversed ? Rgb{pixel[2], pixel[1], pixel[0]} : Rgb{pixel[0], pixel[1], pixel[2]};
 }
 
+// The bytes from one row to the next, by default `row`.  Throws Fault unless rows lie apart, or if they
+// are so far apart that addresses could overflow.
+std::ptrdiff_t checked_stride(const char *field, std::ptrdiff_t stride, std::ptrdiff_t row);
+
 // Check a frame of the C interface and resolve its defaults.  Throws Fault.
 FrameView checked(const dsunet_frame &frame);
 

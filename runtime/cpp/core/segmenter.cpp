@@ -1,7 +1,6 @@
 #include "segmenter.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 
 #include "error.hpp"
@@ -35,7 +34,10 @@ Artifact opened(const std::string &path, const OpenOptions &options) {
                          "the C interface takes frames: export it again with `--input frames`");
   }
   check_sizes(artifact);
-  if (options.verify_hashes) check_hashes(artifact);
+  // What a provider keeps must not be of a damaged file.
+  const bool keeps_compiled = options.provider == "tensorrt" || options.provider == "rtx";
+  if (options.verify_hashes || keeps_compiled) check_hashes(artifact);
+  if (!artifact.is_engine()) check_external_names(artifact);
   return artifact;
 }
 
@@ -55,13 +57,8 @@ MaskView checked(const dsunet_mask &mask, std::int32_t width) {
     throw image_fault("the threshold is " + std::to_string(mask.threshold) +
                       ": it must be 1 to 255, or 0 for levels");
   }
-  if (mask.stride != 0 && std::abs(mask.stride) < width) {
-    throw image_fault("the mask's stride is " + std::to_string(mask.stride) +
-                      " bytes and a row has " + std::to_string(width) +
-                      ": give the bytes from one row to the next, or 0");
-  }
-  return {static_cast<std::uint8_t *>(mask.data), mask.stride == 0 ? width : mask.stride,
-          mask.threshold};
+  return {static_cast<std::uint8_t *>(mask.data),
+          checked_stride("the mask's stride", mask.stride, width), mask.threshold};
 }
 
 // Items of the caller's array, whose structs may be those of another version.
@@ -144,9 +141,9 @@ class Segmenter::Borrowed {
 
 Segmenter::Segmenter(const std::string &path, const OpenOptions &options)
     : artifact_(opened(path, options)),
-      ranges_(frame_ranges(artifact_.manifest)),
       provider_(provider_of(artifact_, options)),
-      backend_(std::make_unique<Backend>(artifact_, with_provider(options, artifact_))) {
+      backend_(std::make_unique<Backend>(artifact_, with_provider(options, artifact_))),
+      ranges_(frame_ranges(artifact_.manifest)) {
   const std::vector<std::string> machine = backend_->machine();
   machine_ = join(machine, ", ");
   apply_selftest_policy(*this, machine, options.selftest);
@@ -176,20 +173,18 @@ void Segmenter::segment_device(const dsunet_frame *frames, const dsunet_mask *ma
   backend_->enqueue(frames, masks, count, stream);
 }
 
-void Segmenter::compute_levels(const std::vector<const std::uint8_t *> &frames, std::int64_t height,
-                               std::int64_t width, std::uint8_t *levels) {
+void Segmenter::compute_levels(const PicturesOfBatch &draw, std::int64_t count, std::int64_t height,
+                               std::int64_t width, std::vector<std::uint8_t> &levels) {
   const Borrowed borrowed(*this);
   Lane &lane = *(*borrowed).lane;
   const auto pixels = static_cast<std::size_t>(height * width);
-  const auto count = std::max(static_cast<std::int64_t>(frames.size()), ranges_.batch.minimum);
   std::uint8_t *input = nullptr;
   const dsunet_batch batch = lane.reserve(count, height, width, &input);
-  for (std::size_t place = 0; place < static_cast<std::size_t>(count); ++place) {
-    const std::uint8_t *frame = frames[std::min(place, frames.size() - 1)];
-    std::memcpy(input + 3 * pixels * place, frame, 3 * pixels);
+  for (std::int64_t place = 0; place < count; ++place) {
+    draw(place, input + 3 * pixels * static_cast<std::size_t>(place));
   }
   lane.run(batch);
-  std::memcpy(levels, batch.masks, pixels * frames.size());
+  levels.assign(batch.masks, batch.masks + pixels * static_cast<std::size_t>(count));
 }
 
 // Check all frames before the first is computed, so that a fault leaves all masks as they were.

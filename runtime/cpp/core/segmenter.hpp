@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -37,10 +38,12 @@ class Segmenter {
   void segment_device(const dsunet_frame *frames, const dsunet_mask *masks, std::size_t count,
                       void *stream);
 
-  // Compute the levels of frames of one size, RGB without gaps, as they are: for the self-test.
-  // `levels` has as many masks without gaps.  `frames` has at most the largest batch.
-  void compute_levels(const std::vector<const std::uint8_t *> &frames, std::int64_t height,
-                      std::int64_t width, std::uint8_t *levels);
+  // Draws the frame at a place of a batch as RGB without gaps.
+  using PicturesOfBatch = std::function<void(std::int64_t place, std::uint8_t *rgb)>;
+
+  // Compute the levels of a batch that the artifact takes, as they are: for the self-test.
+  void compute_levels(const PicturesOfBatch &draw, std::int64_t count, std::int64_t height,
+                      std::int64_t width, std::vector<std::uint8_t> &levels);
 
  private:
   // What one call uses; kept for later calls, so that they allocate nothing.
@@ -63,9 +66,9 @@ class Segmenter {
   void compute_test_pictures(Lane &lane);
 
   Artifact artifact_;
-  FrameRanges ranges_;
   std::string provider_;
   std::unique_ptr<Backend> backend_;
+  FrameRanges ranges_;  // checked after what the backend checks, as in Python
   std::string machine_;
 
   std::mutex mutex_;

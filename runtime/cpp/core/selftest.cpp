@@ -16,11 +16,10 @@ namespace {
 
 constexpr std::int64_t kSeveral = 2;  // a batch of more than one frame, of artifacts that take any
 
-// The pictures of one size.
+// The cases of one size.
 struct Group {
   std::int64_t height, width;
   std::vector<const SelfTestCase *> cases;
-  std::vector<std::vector<std::uint8_t>> pictures;
 };
 
 // Means of the blocks, row by row (selftest/coarse.py).
@@ -69,11 +68,8 @@ std::vector<Group> groups_taken(const Segmenter &segmenter) {
     const FrameRanges &ranges = segmenter.ranges();
     if (!ranges.height.contains(one.height) || !ranges.width.contains(one.width)) continue;
     const auto [place, is_new] = places.try_emplace({one.height, one.width}, groups.size());
-    if (is_new) groups.push_back({one.height, one.width, {}, {}});
-    Group &group = groups[place->second];
-    group.cases.push_back(&one);
-    group.pictures.emplace_back(static_cast<std::size_t>(3 * one.height * one.width));
-    draw_picture(one.picture, one.height, one.width, group.pictures.back().data());
+    if (is_new) groups.push_back({one.height, one.width, {}});
+    groups[place->second].cases.push_back(&one);
   }
   return groups;
 }
@@ -92,29 +88,34 @@ void compare(Segmenter &segmenter, const Group &group, std::int64_t batch,
              std::vector<Comparison> &found) {
   const std::size_t pixels = static_cast<std::size_t>(group.height * group.width);
   const auto count = static_cast<std::size_t>(batch);
-  std::vector<std::uint8_t> levels(pixels * count);
-  std::size_t next = 0;
+  std::vector<std::uint8_t> levels;
   for (std::size_t done = 0; done < group.cases.size(); done += count) {
-    std::vector<const std::uint8_t *> frames;
-    std::vector<const SelfTestCase *> members;
-    for (std::size_t place = 0; place < count; ++place, ++next) {
-      frames.push_back(group.pictures[next % group.cases.size()].data());
-      members.push_back(group.cases[next % group.cases.size()]);
-    }
-    segmenter.compute_levels(frames, group.height, group.width, levels.data());
-    for (std::size_t place = 0; place < count; ++place) {
-      const std::uint8_t *mask = levels.data() + pixels * place;
-      const SelfTestCase &one = *members[place];
-      found.push_back({&one, batch, static_cast<std::int64_t>(place),
+    const auto member = [&](std::int64_t place) -> const SelfTestCase & {
+      return *group.cases[(done + static_cast<std::size_t>(place)) % group.cases.size()];
+    };
+    const auto draw = [&](std::int64_t place, std::uint8_t *rgb) {
+      draw_picture(member(place).picture, group.height, group.width, rgb);
+    };
+    segmenter.compute_levels(draw, batch, group.height, group.width, levels);
+    for (std::int64_t place = 0; place < batch; ++place) {
+      const std::uint8_t *mask = levels.data() + pixels * static_cast<std::size_t>(place);
+      const SelfTestCase &one = member(place);
+      found.push_back({&one, batch, place,
                        mean_difference(block_means(mask, group.height, group.width), one.blocks),
                        mean_difference(point_values(mask, group.height, group.width), one.points)});
     }
   }
 }
 
-// What avoids the known faults of fused attention; docs/running.md has the reports.
-std::string remedy(const Manifest &manifest) {
-  std::string others = "try another provider, driver or library version";
+// What avoids the known faults of fused attention on GPUs; docs/export.md has the reports.
+std::string remedy(const Segmenter &segmenter) {
+  const Manifest &manifest = segmenter.artifact().manifest;
+  if (segmenter.provider() == "cpu") {
+    return "try another provider or version of the library, or export it again, with another "
+           "--precision";
+  }
+  std::string others = std::string("try another ") + (manifest.engine ? "" : "provider, ") +
+                       "driver or library version";
   if (manifest.avoids_fused_attention()) return others;
   const char *form = manifest.precision.compute == "float32" ? "unfused" : "float32";
   const char *again = manifest.engine && manifest.precision.quantized ? "build" : "export";
@@ -164,7 +165,7 @@ const Comparison &worst_of(const std::vector<Comparison> &found) {
   });
 }
 
-void check(const std::vector<Comparison> &found, const Manifest &manifest) {
+void check(const std::vector<Comparison> &found, const Segmenter &segmenter) {
   const Comparison &worst = worst_of(found);
   if (worst.passed()) return;
   const auto failed =
@@ -174,12 +175,12 @@ void check(const std::vector<Comparison> &found, const Manifest &manifest) {
       only_batches_fail(found)
           ? "batch 1 is right: export or build it again with --batch 1, or run it with batches of 1 and "
             "DSUNET_SELFTEST_NEVER"
-          : remedy(manifest);
+          : remedy(segmenter);
   throw Fault(DSUNET_ERROR_SELFTEST,
               "this machine does not compute what the artifact was exported to: " +
                   std::to_string(failed) + " of " + std::to_string(found.size()) +
                   " comparisons are outside the tolerance, the worst is the " +
-                  manifest.outputs[0].name + " at batch " + std::to_string(worst.batch) + ", place " +
+                  segmenter.artifact().manifest.outputs[0].name + " at batch " + std::to_string(worst.batch) + ", place " +
                   std::to_string(worst.place) + ", picture " + std::to_string(one.picture) + " of " +
                   std::to_string(one.width) + "×" + std::to_string(one.height) +
                   ": block means differ by " + three_digits(worst.blocks) + " (tolerance " +
@@ -194,10 +195,11 @@ void apply_selftest_policy(Segmenter &segmenter, const std::vector<std::string> 
   const bool passed_before = is_auto && (machine.empty() || has_passed(artifact, machine));
   if (policy == DSUNET_SELFTEST_NEVER || passed_before) return;
   try {
-    check(run_selftest(segmenter), artifact.manifest);
+    check(run_selftest(segmenter), segmenter);
   } catch (const Fault &fault) {
     // Without a self-test for its sizes, an artifact is left alone.
     if (fault.status() == DSUNET_ERROR_ARTIFACT && is_auto) return;
+    if (fault.status() == DSUNET_ERROR_ARTIFACT) throw artifact_fault(artifact.path + ": " + fault.what());
     if (fault.status() != DSUNET_ERROR_SELFTEST) throw;
     const std::string on = machine.empty() ? "" : " on " + join(machine, ", ");
     throw Fault(DSUNET_ERROR_SELFTEST, artifact.path + on + ": " + fault.what() +

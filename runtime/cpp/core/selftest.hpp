@@ -28,7 +28,7 @@ std::vector<Comparison> run_selftest(Segmenter &segmenter);
 const Comparison &worst_of(const std::vector<Comparison> &found);
 
 // Throws Fault, with the worst comparison and what to try, if one is outside its tolerance.
-void check(const std::vector<Comparison> &found, const Manifest &manifest);
+void check(const std::vector<Comparison> &found, const Segmenter &segmenter);
 
 // Run the self-test of a segmenter that was just opened, if the policy asks for it, and record where it
 // passed.  `machine` is empty where references are computed the same way.

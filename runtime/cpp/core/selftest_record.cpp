@@ -41,12 +41,13 @@ bool has_passed(const Artifact &artifact, const std::vector<std::string> &machin
 
 void record_pass(const Artifact &artifact, const std::vector<std::string> &machine) {
   Machines machines = passed_on(artifact);
+  machines.erase(std::remove(machines.begin(), machines.end(), machine), machines.end());
   machines.push_back(machine);
   while (machines.size() > kMostMachines) machines.erase(machines.begin());
   const Json record{{"manifest_sha256", identity(artifact)}, {"machines", machines}};
   try {
     write_whole(record_file(artifact), record.dump(1));
-  } catch (const FileError &) {
+  } catch (const std::exception &) {
     return;  // it is tested again the next time
   }
 }

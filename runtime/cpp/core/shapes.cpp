@@ -1,5 +1,7 @@
 #include "shapes.hpp"
 
+#include <algorithm>
+
 #include "error.hpp"
 
 namespace dsunet {
@@ -55,25 +57,28 @@ std::vector<Range> input_ranges(const Manifest &manifest, const TensorSpec &inpu
     }
     return ranges;
   }
-  for (const Profile &profile : manifest.profiles) {
-    if (profile.input != input.name || profile.minimum.size() != input.shape.size()) continue;
-    for (std::size_t index = 0; index < input.shape.size(); ++index) {
-      ranges.push_back({profile.minimum[index], profile.optimum[index], profile.maximum[index]});
-    }
-    return ranges;
+  const auto profile =
+      std::find_if(manifest.profiles.rbegin(), manifest.profiles.rend(),
+                   [&](const Profile &one) { return one.input == input.name; });
+  if (profile == manifest.profiles.rend() || profile->minimum.size() != input.shape.size()) {
+    throw artifact_fault("the manifest has no profile that fits its input " + quote(input.name) +
+                         ": build the engine again with `dsunet-export trt`");
   }
-  throw artifact_fault("the manifest has no profile that fits its input " + quote(input.name) +
-                       ": build the engine again with `dsunet-export trt`");
+  for (std::size_t index = 0; index < input.shape.size(); ++index) {
+    ranges.push_back({profile->minimum[index], profile->optimum[index], profile->maximum[index]});
+  }
+  return ranges;
 }
 
 FrameRanges frame_ranges(const Manifest &manifest) {
   check_names(manifest.inputs, "image");
   check_names(manifest.outputs, "mask");
   const TensorSpec &image = manifest.inputs[0], &mask = manifest.outputs[0];
-  std::vector<Dimension> shape = first_three(image.shape);
-  check_tensor(mask, shape);
-  shape.emplace_back(std::int64_t{3});
-  check_tensor(image, shape);
+  const std::vector<Dimension> sizes = first_three(image.shape);
+  std::vector<Dimension> with_channels = sizes;
+  with_channels.emplace_back(std::int64_t{3});
+  check_tensor(image, with_channels);
+  check_tensor(mask, sizes);
   const std::vector<Range> ranges = input_ranges(manifest, image);
   return {ranges.at(0), ranges.at(1), ranges.at(2)};
 }

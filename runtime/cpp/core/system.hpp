@@ -45,6 +45,8 @@ class RegularFile {
   std::string read_text(std::uint64_t offset, std::size_t limit) const;
 
  private:
+  friend class MappedFile;
+
   std::intptr_t handle_;
   std::uint64_t size_;
 };
@@ -102,6 +104,8 @@ using NativePath = std::wstring;
 using NativePath = std::string;
 #endif
 NativePath native(const std::string &path);
+// The bytes that can be allocated without swapping, within a container's limit; none if unknown.
+std::optional<std::uint64_t> available_memory();
 
 // A path without links; the path itself if it cannot be resolved.
 std::string resolved(const std::string &path);

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <random>
 
 #include "system.hpp"
@@ -50,6 +51,27 @@ std::string folder_of(const std::string &path) {
   const std::size_t slash = path.rfind('/');
   if (slash == std::string::npos) return ".";
   return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// The first number after `name` in a text file of the system; none if it is not there.
+std::optional<std::uint64_t> number_in(const char *path, const std::string &name) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line.compare(0, name.size(), name) != 0) continue;
+    const std::string digits = line.substr(std::min(line.size(), line.find_first_not_of(' ', name.size())));
+    if (digits.empty() || std::isdigit(static_cast<unsigned char>(digits[0])) == 0) return std::nullopt;
+    return std::strtoull(digits.c_str(), nullptr, 10);
+  }
+  return std::nullopt;
+}
+
+// Memory left by the limit of a container; its page cache counts as free.
+std::optional<std::uint64_t> memory_of_control_group() {
+  const auto limit = number_in("/sys/fs/cgroup/memory.max", "");
+  const auto used = number_in("/sys/fs/cgroup/memory.current", "");
+  if (!limit || !used) return std::nullopt;
+  const std::uint64_t cached = number_in("/sys/fs/cgroup/memory.stat", "file ").value_or(0);
+  return *limit + cached > *used ? *limit + cached - *used : 0;
 }
 
 int list_library(dl_phdr_info *info, std::size_t, void *found) {
@@ -98,13 +120,9 @@ std::string RegularFile::read_text(std::uint64_t offset, std::size_t limit) cons
 MappedFile::MappedFile(const std::string &path) : data_(nullptr), size_(0) {
   const RegularFile file(path);
   if (file.size() == 0) throw FileError("is empty", false, false);
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) fail(errno);
   size_ = static_cast<std::size_t>(file.size());
-  data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  const int error = errno;
-  ::close(descriptor);
-  if (data_ == MAP_FAILED) fail(error);
+  data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor_of(file.handle_), 0);
+  if (data_ == MAP_FAILED) fail(errno);
 }
 
 MappedFile::~MappedFile() { ::munmap(data_, size_); }
@@ -143,6 +161,13 @@ std::string resolved(const std::string &path) {
   std::string result = real;
   std::free(real);
   return result;
+}
+
+std::optional<std::uint64_t> available_memory() {
+  const auto kilobytes = number_in("/proc/meminfo", "MemAvailable:");
+  const auto of_group = memory_of_control_group();
+  if (!kilobytes) return of_group;
+  return std::min(*kilobytes * 1024, of_group.value_or(UINT64_MAX));
 }
 
 bool is_folder(const std::string &path) {

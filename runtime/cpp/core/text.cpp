@@ -31,7 +31,7 @@ Character character_at(std::string_view text, std::size_t at) {
     code = code << 6 | (byte(at + index) & 0x3F);
   }
   const bool is_surrogate = code >= 0xD800 && code <= 0xDFFF;
-  if (first < 0xC2 || code < kSmallest[length] || code > 0x10FFFF || is_surrogate) {
+  if (first < 0xC2 || first > 0xF4 || code < kSmallest[length] || code > 0x10FFFF || is_surrogate) {
     return {first, 1, false};
   }
   return {code, length, true};

@@ -12,6 +12,8 @@ constexpr const char *kHowToFind =
     "DSUNET_ONNXRUNTIME_LIBRARY); the Python package onnxruntime has it in onnxruntime/capi/";
 
 SharedLibrary loaded(const std::string &path) {
+  // Telemetry would contact Microsoft, and write an identifier into the home folder.
+  set_default_environment("ORT_DISABLE_TELEMETRY", "1");
   const std::string named = path.empty() ? environment(kVariable).value_or("") : path;
   if (!named.empty()) {
     try {

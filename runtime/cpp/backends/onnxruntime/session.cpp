@@ -1,6 +1,7 @@
 #include "session.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <deque>
 
 #include "../../core/error.hpp"
@@ -27,11 +28,24 @@ std::string machine_of(const Library &library, const std::string &provider) {
   std::vector<std::string> lines{"ONNX Runtime " + library.version(), official_name(provider)};
   const nvml::Gpus gpus = nvml::find_gpus();
   lines.insert(lines.end(), gpus.names.begin(), gpus.names.end());
+  // NVML lists all GPUs; these variables choose among them.
+  for (const char *name : {"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"}) {
+    if (const char *value = std::getenv(name)) lines.push_back(std::string(name) + "=" + value);
+  }
   lines.push_back(gpus.driver.empty() ? "unknown driver" : gpus.driver);
   for (std::string &one : loaded_libraries({"libnvinfer", "libcudnn", "libcublas"})) {
     lines.push_back(std::move(one));
   }
   return joined_lines(lines);
+}
+
+void check_request(const dsunet_backend_request &request) {
+  const std::string provider = request.provider;
+  check_name(provider);
+  if (request.allow_cpu_fallback != 0 && !is_on_gpu(provider)) {
+    throw backend_fault("allow_cpu_fallback is for providers on a GPU, and '" + provider +
+                        "' is none: omit it");
+  }
 }
 
 // Errors that mean that a file is damaged or not a model.
@@ -43,7 +57,7 @@ bool is_of_model(OrtErrorCode code) {
 }  // namespace
 
 Session::Session(const dsunet_backend_request &request)
-    : library_((check_name(request.provider), request.library)),
+    : library_((check_request(request), request.library)),
       env_(nullptr, library_->ReleaseEnv),
       session_(nullptr, library_->ReleaseSession),
       memory_(nullptr, library_->ReleaseMemoryInfo) {
@@ -108,7 +122,11 @@ void Session::give_linked_weights(const Artifact &artifact, OrtSessionOptions *o
   const auto weights = weights_files(artifact);
   for (const auto &[name, path] : weights) {
     if (folder_part(resolved(path)) == folder) continue;
-    kept.push_back(std::make_unique<MappedFile>(path));
+    try {
+      kept.push_back(std::make_unique<MappedFile>(path));
+    } catch (const FileError &error) {
+      throw artifact_fault(path + ": " + error.what());
+    }
     names.push_back(files.emplace_back(native(name)).c_str());
     contents.push_back(static_cast<char *>(kept.back()->data()));
     sizes.push_back(kept.back()->size());

@@ -93,7 +93,8 @@ typedef struct dsunet_options {
   /* Whether a provider on a GPU may leave matrix multiplications and convolutions to the CPU. */
   int32_t allow_cpu_fallback;
   /* Whether to compare the SHA-256 of all files with the manifest, which reads them completely.
-   * Sizes, and the digest of the manifest itself, are always compared. */
+   * Sizes, and the digest of the manifest itself, are always compared; the SHA-256 too where a provider
+   * keeps what it compiled (`tensorrt`, `rtx`). */
   int32_t verify_hashes;
   /* Path of ONNX Runtime's or TensorRT's library.  NULL: the environment variable
    * DSUNET_ONNXRUNTIME_LIBRARY or DSUNET_TENSORRT_LIBRARY, or else the system's search path. */
@@ -171,7 +172,7 @@ typedef enum dsunet_yuv_encoding {
   DSUNET_BT709_FULL = 3
 } dsunet_yuv_encoding;
 
-/* An image in memory. */
+/* An image in memory.  Sides are at most 2²⁰ pixels, strides 2³² bytes. */
 typedef struct dsunet_frame {
   size_t struct_size;
   const void *data; /* the first row; of NV12, of Y */
@@ -214,8 +215,11 @@ typedef struct dsunet_mask {
  * such a buffer, unless it is alone in its batch and has no gaps between rows.  On TensorRT, all
  * frames and masks pass through pinned memory.
  *
- * After the first call for a size and number of frames, nothing is allocated by this library.  What
- * ONNX Runtime allocates within a run is its own. */
+ * After the first call for a size and number of frames, nothing is allocated by this library, if
+ * frames and masks that are not copied come from the same few buffers: up to 16 of them are remembered.
+ * What ONNX Runtime allocates within a run is its own.
+ *
+ * If a frame or a mask is refused, no mask is written.  `count` is at most 2²⁰. */
 DSUNET_API dsunet_status dsunet_segment(dsunet_segmenter *segmenter, const dsunet_frame *frames,
                                         const dsunet_mask *masks, size_t count);
 

@@ -1,0 +1,13 @@
+// Check of the available memory before large allocations, as in Python (memory.py).
+//
+// Linux overcommits memory and kills a process that uses too much of it.
+#pragma once
+
+#include <cstdint>
+
+namespace dsunet {
+
+// Throws Fault if the memory for the frames of a large batch is not available.
+void check_memory_for_batch(std::int64_t count, std::int64_t height, std::int64_t width);
+
+}  // namespace dsunet

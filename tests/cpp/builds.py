@@ -1,0 +1,48 @@
+"""Further builds of the C library, such as with sanitizers, each in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def build_with(build: Path, name: str, targets: tuple[str, ...], *definitions: str) -> Path:
+    """Build targets with clang, with the headers that `build` was made with; skip without clang."""
+    clang = next(filter(shutil.which, ("clang++", "clang++-14")), None)
+    if clang is None or not shutil.which("ninja"):
+        pytest.skip("clang++ or ninja is not installed: apt-get install clang ninja-build")
+    folder = ROOT / "build" / name
+    run(
+        "cmake", "-S", ROOT / "runtime/cpp", "-B", folder, "-G", "Ninja",
+        f"-DCMAKE_CXX_COMPILER={clang}", f"-DCMAKE_C_COMPILER={clang.replace('++', '')}",
+        "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DDSUNET_EXAMPLES=OFF", "-DDSUNET_TENSORRT=OFF",
+        f"-DONNXRUNTIME_INCLUDE_DIR={cached(build, 'ONNXRUNTIME_INCLUDE_DIR')}", *definitions,
+    )  # fmt: skip
+    run("cmake", "--build", folder, "--target", *targets)
+    return folder
+
+
+def cached(build: Path, name: str) -> str:
+    """A value in CMake's cache."""
+    lines = (build / "CMakeCache.txt").read_text().splitlines()
+    return next(line.partition("=")[2] for line in lines if line.startswith(f"{name}:"))
+
+
+def run(*command: object, **environment: str) -> str:
+    """Run a command; fail with its output."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=os.environ | environment,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-6000:]
+    return output

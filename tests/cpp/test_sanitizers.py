@@ -1,0 +1,73 @@
+"""`runtime/cpp/tests/exercise.cpp`, built with sanitizers, on good and bad files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cpp.builds import build_with, run
+from tests.runtime import artifacts
+
+# Findings inside ONNX Runtime's library, which is not built with sanitizers.
+SUPPRESSIONS = {
+    # Its atomics are not seen, so that whatever it hands from thread to thread seems to be a race.
+    "thread": "called_from_lib:libonnxruntime.so\nrace:libonnxruntime.so\n",
+    # Its singletons live until the process ends.
+    "leak": "leak:libonnxruntime.so\n",
+}
+KINDS = {"address": "address,undefined", "thread": "thread"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What exercise.cpp reads."""
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    whole = artifacts.frames(tmp_path / "good.onnx").read_bytes()
+    artifacts.frames(tmp_path / "fixed.onnx", batch=3)
+    for length in range(0, len(whole) - 1, 200):
+        (bad / f"{length}.onnx").write_bytes(whole[:length])
+    for place in range(0, len(whole), 97):
+        changed = bytes([whole[place] ^ 1])
+        (bad / f"edited-{place}.onnx").write_bytes(whole[:place] + changed + whole[place + 1 :])
+    for place in range(0, len(whole), 97):  # a weight or a name may change, and it is an artifact
+        if works(bad / f"edited-{place}.onnx"):
+            (bad / f"edited-{place}.onnx").unlink()
+    artifacts.tensors(bad / "tensors.onnx")
+    (bad / "text.onnx").write_text("hello\n")
+    (bad / "a.engine").write_bytes(b"ftrt" + bytes(100))
+    (bad / "folder.onnx").mkdir()
+    return tmp_path
+
+
+def works(path: Path) -> bool:
+    """Whether the manifest, which has the hashes, is that of before."""
+    import dsunet_runtime
+
+    try:
+        dsunet_runtime.read_manifest(path)
+    except dsunet_runtime.ArtifactError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_find_nothing(
+    build: Path, onnxruntime_library: Path, folder: Path, tmp_path: Path, kind: str
+) -> None:
+    sanitized = build_with(
+        build, f"cpp-{kind}", ("dsunet_exercise", "dsunet_onnxruntime"),
+        f"-DDSUNET_SANITIZE={KINDS[kind]}", "-DDSUNET_TESTS=ON",
+    )  # fmt: skip
+    for name, text in SUPPRESSIONS.items():
+        (tmp_path / name).write_text(text)
+    output = run(
+        sanitized / "dsunet_exercise",
+        folder,
+        DSUNET_ONNXRUNTIME_LIBRARY=str(onnxruntime_library),
+        ASAN_OPTIONS="detect_leaks=1:allocator_may_return_null=1",
+        LSAN_OPTIONS=f"suppressions={tmp_path / 'leak'}",
+        TSAN_OPTIONS=f"suppressions={tmp_path / 'thread'}:ignore_noninstrumented_modules=1",
+    )
+    assert "0 failures" in output
