@@ -124,7 +124,7 @@ void check_tensors(const nvinfer1::ICudaEngine &engine, const Artifact &artifact
 #if defined(TRT_MAJOR_RTX)
 
 // TensorRT for RTX reports whether an engine can run.
-void check_validity(const nvinfer1::IRuntime &runtime, const MappedFile &content,
+void check_validity(nvinfer1::IRuntime &runtime, const MappedFile &content,
                     const Artifact &artifact) {
   using Cause = nvinfer1::EngineInvalidityDiagnostics;
   constexpr std::array<std::pair<Cause, const char *>, 7> kCauses{
@@ -159,7 +159,7 @@ void check_validity(const nvinfer1::IRuntime &runtime, const MappedFile &content
 
 #else
 
-void check_validity(const nvinfer1::IRuntime &, const MappedFile &, const Artifact &) {}
+void check_validity(nvinfer1::IRuntime &, const MappedFile &, const Artifact &) {}
 
 #endif
 

@@ -1,5 +1,6 @@
 #include "library.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "../../core/error.hpp"
