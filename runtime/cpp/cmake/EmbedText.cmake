@@ -1,3 +1,10 @@
-# Write a C++ file that defines a text: cmake -DTEXT=FILE -DNAMESPACE=… -DNAME=… -DOUT=FILE -P EmbedText.cmake
+# Write a C++ file that defines a text, with a literal for each line, since compilers limit their length:
+#   cmake -DTEXT=FILE -DNAMESPACE=NAME -DNAME=NAME -DOUT=FILE -P EmbedText.cmake
 file(READ ${TEXT} content)
-file(WRITE ${OUT} "namespace ${NAMESPACE} {\nextern const char *const ${NAME};\nconst char *const ${NAME} = R\"TEXT(${content})TEXT\";\n}  // namespace ${NAMESPACE}\n")
+string(REPLACE "\n" "\n)TEXT\"\n  R\"TEXT(" content "${content}")
+file(WRITE ${OUT} "namespace ${NAMESPACE} {
+extern const char *const ${NAME};
+const char *const ${NAME} =
+  R\"TEXT(${content})TEXT\";
+}  // namespace ${NAMESPACE}
+")

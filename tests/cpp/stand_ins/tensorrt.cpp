@@ -8,10 +8,13 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "stand_in.hpp"
@@ -164,7 +167,7 @@ class Context : public IExecutionContext, public apiv::UnusedExecutionContext {
       fits = fits && profile[0][axis] <= dims.d[axis] && dims.d[axis] <= profile[2][axis];
     }
     if (!fits) log_error("the shape\nfailed");
-    if (fits) shape_ = dims;
+    shape_ = fits ? dims : Dims{};
     return fits;
   }
 
@@ -176,6 +179,11 @@ class Context : public IExecutionContext, public apiv::UnusedExecutionContext {
   bool enqueueV3(cudaStream_t stream) noexcept override {
     if (!stand_in::is_current()) stand_in::fault("a run without a context");
     if (stand_in::is_default(stream)) stand_in::fault("a run on a default stream");
+    if (is_in_use_.exchange(true)) stand_in::fault("two threads in one context");
+    if (stand_in::setting("slow") != 0) {
+      std::this_thread::sleep_for(std::chrono::microseconds(300));
+    }
+    is_in_use_ = false;
     if (fails("enqueueV3")) {
       log_error("the kernel\nfailed");
       return false;
@@ -215,6 +223,7 @@ class Context : public IExecutionContext, public apiv::UnusedExecutionContext {
   Config *config_ = nullptr;
   std::unique_ptr<Use> uses_config_, uses_cache_;
   Dims shape_{};
+  std::atomic<bool> is_in_use_{false};
   std::map<std::string, CUdeviceptr> addresses_;
   std::vector<std::uint8_t> intermediate_;
 };
