@@ -7,11 +7,10 @@
 #ifndef DSUNET_BACKEND_INTERFACE_H
 #define DSUNET_BACKEND_INTERFACE_H
 
+#include "../core/pixels.hpp"
 #include "dsunet/runtime.h"
 
-#ifdef __cplusplus
 extern "C" {
-#endif
 
 #define DSUNET_BACKEND_INTERFACE 1
 #define DSUNET_BACKEND_ENTRY "dsunet_backend"
@@ -65,15 +64,15 @@ typedef struct dsunet_backend_table {
   /* Compute a batch, and wait for it. */
   dsunet_status (*run)(void *lane, const dsunet_batch *, dsunet_failure *);
 
-  /* dsunet_segment_device; NULL if the backend does not support it. */
-  dsunet_status (*enqueue)(void *backend, const dsunet_frame *frames, const dsunet_mask *masks,
-                           size_t count, void *stream, dsunet_failure *);
+  /* dsunet_segment_device, with frames of one size that were checked; NULL if the backend does not
+   * support it. */
+  dsunet_status (*enqueue)(void *backend, const dsunet::FrameView *frames,
+                           const dsunet::MaskView *masks, size_t count, void *stream,
+                           dsunet_failure *);
 } dsunet_backend_table;
 
 typedef const dsunet_backend_table *dsunet_backend_function(void);
 
-#ifdef __cplusplus
 }
-#endif
 
 #endif

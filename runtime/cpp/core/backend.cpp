@@ -87,7 +87,7 @@ std::vector<std::string> Backend::machine() const {
   return parts;
 }
 
-void Backend::enqueue(const dsunet_frame *frames, const dsunet_mask *masks, std::size_t count,
+void Backend::enqueue(const std::vector<FrameView> &frames, const std::vector<MaskView> &masks,
                       void *stream) {
   if (table_->enqueue == nullptr) {
     throw backend_fault(
@@ -95,7 +95,7 @@ void Backend::enqueue(const dsunet_frame *frames, const dsunet_mask *masks, std:
         "engine with `dsunet-export trt` and open that");
   }
   dsunet_failure failure{};
-  require(table_->enqueue(backend_, frames, masks, count, stream, &failure), failure);
+  require(table_->enqueue(backend_, frames.data(), masks.data(), frames.size(), stream, &failure), failure);
 }
 
 }  // namespace dsunet

@@ -55,7 +55,9 @@ class Backend {
   // Device, driver and libraries; empty for the provider `cpu`.
   std::vector<std::string> machine() const;
 
-  void enqueue(const dsunet_frame *frames, const dsunet_mask *masks, std::size_t count, void *stream);
+  // See dsunet_segment_device: as many masks as frames, which have one size.
+  void enqueue(const std::vector<FrameView> &frames, const std::vector<MaskView> &masks,
+               void *stream);
 
  private:
   const dsunet_backend_table *table_;

@@ -67,6 +67,18 @@ struct FrameView {
   }
 };
 
+// Where a mask is written; checked, with its default resolved.
+struct MaskView {
+  std::uint8_t *data;
+  std::ptrdiff_t stride;
+  std::int32_t threshold;
+
+  // Whether the rows of a frame's mask follow each other without a gap.
+  bool is_packed(const FrameView &frame) const {
+    return frame.height == 1 || stride == frame.width;
+  }
+};
+
 DSUNET_ANYWHERE constexpr std::int32_t bytes_per_pixel(std::int32_t format) {
   return format == DSUNET_NV12 ? 1 : format == DSUNET_RGBA || format == DSUNET_BGRA ? 4 : 3;
 }

@@ -71,10 +71,6 @@ Struct item(const Struct *items, std::size_t index) {
   return result;
 }
 
-bool is_packed(const FrameView &frame, const MaskView &mask) {
-  return frame.height == 1 || mask.stride == frame.width;
-}
-
 void apply_threshold(std::uint8_t *levels, std::size_t count, std::int32_t threshold) {
   for (std::size_t index = 0; index < count; ++index) {
     levels[index] = levels[index] >= threshold ? 255 : 0;
@@ -88,6 +84,14 @@ void write_mask(const std::uint8_t *levels, const FrameView &frame, const MaskVi
     std::memcpy(line, levels + static_cast<std::size_t>(row) * width, width);
     if (mask.threshold != 0) apply_threshold(line, width, mask.threshold);
   }
+}
+
+void check_same_size(const FrameView &first, const FrameView &other) {
+  if (first.width == other.width && first.height == other.height) return;
+  throw image_fault("the frames have different sizes, " + std::to_string(first.width) + "×" +
+                    std::to_string(first.height) + " and " + std::to_string(other.width) + "×" +
+                    std::to_string(other.height) +
+                    " (width×height): enqueue those of one size at once");
 }
 
 std::int64_t test_side(const Range &range) {
@@ -165,12 +169,17 @@ void Segmenter::segment_device(const dsunet_frame *frames, const dsunet_mask *ma
     throw image_fault("the batch has " + std::to_string(count) + " frames and this engine takes " +
                       ranges_.batch.in_words() + ": enqueue as many at once");
   }
+  const std::lock_guard lock(device_mutex_);
+  device_frames_.clear();
+  device_masks_.clear();
   for (std::size_t index = 0; index < count; ++index) {
     const FrameView frame = checked(item(frames, index));
-    checked(item(masks, index), frame.width);
     check_size(frame);
+    check_same_size(device_frames_.empty() ? frame : device_frames_.front(), frame);
+    device_frames_.push_back(frame);
+    device_masks_.push_back(checked(item(masks, index), frame.width));
   }
-  backend_->enqueue(frames, masks, count, stream);
+  backend_->enqueue(device_frames_, device_masks_, stream);
 }
 
 void Segmenter::compute_levels(const PicturesOfBatch &draw, std::int64_t count, std::int64_t height,
@@ -247,7 +256,7 @@ void Segmenter::run_chunk(Workspace &workspace) {
 // Without a copy of the frame or of the mask where neither is needed.
 void Segmenter::run_alone(Workspace &workspace, const FrameView &frame, const MaskView &mask) {
   const bool reads_directly = backend_->takes_any_memory() && frame.is_packed_rgb();
-  const bool writes_directly = backend_->takes_any_memory() && is_packed(frame, mask);
+  const bool writes_directly = backend_->takes_any_memory() && mask.is_packed(frame);
   const auto pixels = static_cast<std::size_t>(frame.width) * static_cast<std::size_t>(frame.height);
   dsunet_batch batch{frame.data, mask.data, 1, frame.height, frame.width};
   if (!reads_directly || !writes_directly) {

@@ -14,13 +14,6 @@
 
 namespace dsunet {
 
-// Where a mask is written; checked, with its default resolved.
-struct MaskView {
-  std::uint8_t *data;
-  std::ptrdiff_t stride;
-  std::int32_t threshold;
-};
-
 class Segmenter {
  public:
   // Throws Fault.
@@ -75,6 +68,11 @@ class Segmenter {
   std::condition_variable returned_;
   std::vector<std::unique_ptr<Workspace>> workspaces_;
   std::vector<Workspace *> free_;
+
+  // Of segment_device, which must not wait for a workspace.
+  std::mutex device_mutex_;
+  std::vector<FrameView> device_frames_;
+  std::vector<MaskView> device_masks_;
 
   // Whether a mask that is not blank was seen, which a network that computes NaN has none of
   // (blank_masks.py).

@@ -97,7 +97,8 @@ typedef struct dsunet_options {
    * keeps what it compiled (`tensorrt`, `rtx`). */
   int32_t verify_hashes;
   /* Path of ONNX Runtime's or TensorRT's library.  NULL: the environment variable
-   * DSUNET_ONNXRUNTIME_LIBRARY or DSUNET_TENSORRT_LIBRARY, or else the system's search path. */
+   * DSUNET_ONNXRUNTIME_LIBRARY or DSUNET_TENSORRT_LIBRARY, or else the system's search path.
+   * The NVIDIA driver's library is on that path, or DSUNET_CUDA_LIBRARY names it. */
   const char *library;
   /* Path of the plugin that is the provider `rtx`.  NULL: the environment variable
    * DSUNET_RTX_PROVIDER_LIBRARY. */
@@ -230,9 +231,13 @@ DSUNET_API dsunet_status dsunet_segment(dsunet_segmenter *segmenter, const dsune
  * `count` is a batch that the engine takes.  The frames must have been filled by earlier work on the
  * stream and stay allocated until the work is done; masks are read by later work on it.
  *
- * Copies.  None if every frame has the format RGB without gaps, every mask has no gaps and no
- * threshold, and both are adjacent in memory.  Otherwise a kernel converts into buffers of the
- * segmenter, or out of them, on the same stream. */
+ * Copies.  None of the frames if all have the format RGB without gaps, and are adjacent in memory from a
+ * multiple of 256 bytes on; none of the masks if all have no gaps and no threshold, and are adjacent like
+ * that.  Otherwise a kernel converts into buffers of the segmenter, or out of them, on the same stream.
+ *
+ * The call does not wait for the GPU, except in the first one of a larger size whose frames or masks are
+ * converted.  On a default stream, the work is put on a stream of the segmenter between what was enqueued
+ * before and after it. */
 DSUNET_API dsunet_status dsunet_segment_device(dsunet_segmenter *segmenter,
                                                const dsunet_frame *frames,
                                                const dsunet_mask *masks, size_t count, void *stream);
