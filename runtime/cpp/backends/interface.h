@@ -1,8 +1,9 @@
-/* The interface between the core and its backends, which are shared objects that it opens at run time.
+/* The interface between the core and its backends, which are shared objects that it opens at run
+ * time.
  *
  * A backend exports `dsunet_backend`.  Core and backends come from one build: the number below is
- * compared, nothing else.  Functions return a dsunet_status and, if that is not DSUNET_OK, fill in the
- * failure.  No exception crosses this interface.
+ * compared, nothing else.  Functions return a dsunet_status and, if that is not DSUNET_OK, fill in
+ * the failure.  No exception crosses this interface.
  */
 #ifndef DSUNET_BACKEND_INTERFACE_H
 #define DSUNET_BACKEND_INTERFACE_H
@@ -72,7 +73,6 @@ typedef struct dsunet_backend_table {
 } dsunet_backend_table;
 
 typedef const dsunet_backend_table *dsunet_backend_function(void);
-
 }
 
 #endif

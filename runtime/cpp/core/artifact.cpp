@@ -65,10 +65,10 @@ void check_end(const Artifact &artifact) {
     throw artifact_fault(artifact.path + ": " + error.what());
   }
   if (found != expected) {
-    throw artifact_fault(
-        artifact.path +
-        ": changed since it was exported (it does not end in its manifest, or the graph before that "
-        "has another size): copy it again, or export again");
+    throw artifact_fault(artifact.path +
+                         ": changed since it was exported (it does not end in its manifest, or the "
+                         "graph before that "
+                         "has another size): copy it again, or export again");
   }
 }
 
@@ -99,8 +99,9 @@ Artifact read_engine(const std::string &path) {
   } catch (const FileError &error) {
     if (!error.is_missing()) throw artifact_fault(file + ": " + error.what());
     if (begins_as_other_model(path)) throw artifact_fault(path + ": " + why_no_artifact(path));
-    throw artifact_fault(file + ": missing; it describes " + name_part(path) +
-                         ": copy both together, or build the engine again with `dsunet-export trt`");
+    throw artifact_fault(
+        file + ": missing; it describes " + name_part(path) +
+        ": copy both together, or build the engine again with `dsunet-export trt`");
   }
   if (!is_utf8(document)) {
     throw artifact_fault(file + ": the manifest is not readable: not text");
@@ -134,8 +135,8 @@ void check_sizes(const Artifact &artifact) {
   }
   for (const FileDigest &expected : artifact.manifest.files) {
     const std::string file = with_name(path, expected.name);
-    const std::uint64_t size = size_of(
-        file, "missing; " + name + " stores its weights in it: copy or move both together");
+    const std::uint64_t size =
+        size_of(file, "missing; " + name + " stores its weights in it: copy or move both together");
     if (size != static_cast<std::uint64_t>(expected.size)) {
       throw artifact_fault(file + ": has " + std::to_string(size) + " bytes and " + name +
                            " was exported with one of " + std::to_string(expected.size) +
@@ -149,17 +150,19 @@ void check_hashes(const Artifact &artifact) {
   const Manifest &manifest = artifact.manifest;
   if (artifact.is_engine()) {
     if (sha256_of_file(path) != manifest.engine->file.sha256) {
-      throw artifact_fault(path + ": not the engine that " + name_part(engine_manifest_file(path)) +
-                           " describes (its SHA-256 differs): damaged, or another engine; copy both "
-                           "again, or build again");
+      throw artifact_fault(
+          path + ": not the engine that " + name_part(engine_manifest_file(path)) +
+          " describes (its SHA-256 differs): damaged, or another engine; copy both "
+          "again, or build again");
     }
     return;
   }
   const auto size = static_cast<std::uint64_t>(manifest.graph.size);
   if (sha256_of_file(path, size) != manifest.graph.sha256) {
-    throw artifact_fault(path +
-                         ": damaged, or changed since it was exported (its SHA-256 differs): copy it "
-                         "again, or export again");
+    throw artifact_fault(
+        path +
+        ": damaged, or changed since it was exported (its SHA-256 differs): copy it "
+        "again, or export again");
   }
   for (const FileDigest &expected : manifest.files) {
     const std::string file = with_name(path, expected.name);

@@ -19,9 +19,7 @@ void require(dsunet_status status, const dsunet_failure &failure) {
 }
 
 const dsunet_backend_table *load(const std::string &name, const std::string &folder) {
-  const std::string in = folder.empty()
-                             ? folder_of_library(&kAnchor) + "/dsunet"
-                             : folder;
+  const std::string in = folder.empty() ? folder_of_library(&kAnchor) + "/dsunet" : folder;
   const std::string file = in + "/" + library_file("dsunet_" + name);
   dsunet_backend_function *entry = nullptr;
   try {
@@ -33,8 +31,8 @@ const dsunet_backend_table *load(const std::string &name, const std::string &fol
   }
   const dsunet_backend_table *table = entry == nullptr ? nullptr : entry();
   if (table == nullptr || table->interface_version != DSUNET_BACKEND_INTERFACE) {
-    throw backend_fault(file +
-                        ": is not a backend of this version of dsunet: build and install both again");
+    throw backend_fault(
+        file + ": is not a backend of this version of dsunet: build and install both again");
   }
   return table;
 }
@@ -66,14 +64,10 @@ void Lane::run(const dsunet_batch &batch) {
 
 Backend::Backend(const Artifact &artifact, const OpenOptions &options)
     : table_(load(artifact.is_engine() ? "tensorrt" : "onnxruntime", options.backends)) {
-  const dsunet_backend_request request{artifact.path.c_str(),
-                                       artifact.document.c_str(),
-                                       options.provider.c_str(),
-                                       options.library.c_str(),
-                                       options.provider_library.c_str(),
-                                       options.threads,
-                                       options.device,
-                                       options.allow_cpu_fallback ? 1 : 0};
+  const dsunet_backend_request request{
+      artifact.path.c_str(),   artifact.document.c_str(),         options.provider.c_str(),
+      options.library.c_str(), options.provider_library.c_str(),  options.threads,
+      options.device,          options.allow_cpu_fallback ? 1 : 0};
   dsunet_failure failure{};
   require(table_->open(&request, &backend_, &failure), failure);
 }
@@ -95,7 +89,8 @@ void Backend::enqueue(const std::vector<FrameView> &frames, const std::vector<Ma
         "engine with `dsunet-export trt` and open that");
   }
   dsunet_failure failure{};
-  require(table_->enqueue(backend_, frames.data(), masks.data(), frames.size(), stream, &failure), failure);
+  require(table_->enqueue(backend_, frames.data(), masks.data(), frames.size(), stream, &failure),
+          failure);
 }
 
 }  // namespace dsunet

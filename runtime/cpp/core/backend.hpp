@@ -27,8 +27,8 @@ class Lane {
   Lane(const Lane &) = delete;
   Lane &operator=(const Lane &) = delete;
 
-  // The lane's buffers for a batch: `frames` and `masks` point to them.  Throws Fault if the memory is
-  // not available.
+  // The lane's buffers for a batch: `frames` and `masks` point to them.  Throws Fault if the memory
+  // is not available.
   dsunet_batch reserve(std::int64_t count, std::int64_t height, std::int64_t width,
                        std::uint8_t **frames);
 

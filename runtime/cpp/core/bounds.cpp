@@ -1,5 +1,5 @@
-// Limits of a manifest's values beyond their types, as in Python (bounds.py): they determine how much
-// memory is allocated, which files are opened, and which commands appear in messages.
+// Limits of a manifest's values beyond their types, as in Python (bounds.py): they determine how
+// much memory is allocated, which files are opened, and which commands appear in messages.
 
 #include <cctype>
 #include <cmath>
@@ -67,8 +67,8 @@ bool is_plain_name(const std::string &name) {
   if (name.empty() || name == "." || name == ".." || name.size() > kLongestName) return false;
   for (std::size_t at = 0; at < name.size(); ++at) {
     const auto byte = static_cast<unsigned char>(name[at]);
-    const bool is_c1 = byte == 0xC2 && at + 1 < name.size() &&
-                       static_cast<unsigned char>(name[at + 1]) < 0xA0;
+    const bool is_c1 =
+        byte == 0xC2 && at + 1 < name.size() && static_cast<unsigned char>(name[at + 1]) < 0xA0;
     if (byte < 0x20 || byte == 0x7F || byte == '/' || is_c1) return false;
   }
   return true;
@@ -107,8 +107,8 @@ void check(const Preprocessing &preprocessing) {
                                                  with_commas(kMostOfSide));
   }
   for (const double value : preprocessing.mean) {
-    require(std::abs(value) <= kLargestMean, "preprocessing.mean is out of range: " +
-                                                 quote(as_tuple(preprocessing.mean, shown)));
+    require(std::abs(value) <= kLargestMean,
+            "preprocessing.mean is out of range: " + quote(as_tuple(preprocessing.mean, shown)));
   }
   for (const double value : preprocessing.std) {
     require(kSmallestStd <= value && value <= kLargestMean,
@@ -122,9 +122,8 @@ void check(const Precision &precision) {
           "precision.compute is " + quote(compute) + ", not one of float32, float16, bfloat16");
   if (!precision.quantized) return;
   const std::string &type = precision.quantized->data_type;
-  require(type == "int8" || type == "float8e4m3fn", "precision.quantized.data_type is " +
-                                                        quote(type) +
-                                                        ", not one of int8, float8e4m3fn");
+  require(type == "int8" || type == "float8e4m3fn",
+          "precision.quantized.data_type is " + quote(type) + ", not one of int8, float8e4m3fn");
 }
 
 void check(const Profile &profile) {

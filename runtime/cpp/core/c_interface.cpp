@@ -71,7 +71,8 @@ void require_struct(const Struct *given, const char *name, const char *macro) {
   if (given == nullptr) throw argument_fault(std::string(name) + " is NULL: give its address");
   const std::size_t size = given->struct_size;
   if (size >= sizeof(std::size_t) && size <= kLargestStruct && size % alignof(Struct) == 0) return;
-  throw argument_fault(std::string(name) + " has no valid struct_size: initialise it with " + macro);
+  throw argument_fault(std::string(name) + " has no valid struct_size: initialise it with " +
+                       macro);
 }
 
 // The structs of an array are of one version, whose size is the distance between them.
@@ -81,7 +82,8 @@ void require_structs(const Struct *given, std::size_t count, const char *name, c
   const std::size_t size = given->struct_size;
   for (std::size_t index = 1; index < count; ++index) {
     std::size_t found = 0;
-    std::memcpy(&found, reinterpret_cast<const unsigned char *>(given) + index * size, sizeof found);
+    std::memcpy(&found, reinterpret_cast<const unsigned char *>(given) + index * size,
+                sizeof found);
     if (found == size) continue;
     throw argument_fault(std::string(name) + "[" + std::to_string(index) +
                          "] has another struct_size than " + name + "[0]: initialise each with " +

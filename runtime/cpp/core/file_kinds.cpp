@@ -67,8 +67,10 @@ bool is_image(const std::string &text) {
   for (const std::string &magic : {"\x89PNG"s, "\xFF\xD8\xFF"s, "GIF8"s, "II*\0"s, "MM\0*"s}) {
     if (begins_with(text, magic)) return true;
   }
-  const bool is_bmp = begins_with(text, "BM") && text.size() >= 10 && text.substr(6, 4) == "\0\0\0\0"s;
-  const bool is_webp = begins_with(text, "RIFF") && text.size() >= 12 && text.substr(8, 4) == "WEBP";
+  const bool is_bmp =
+      begins_with(text, "BM") && text.size() >= 10 && text.substr(6, 4) == "\0\0\0\0"s;
+  const bool is_webp =
+      begins_with(text, "RIFF") && text.size() >= 12 && text.substr(8, 4) == "WEBP";
   return is_bmp || is_webp;
 }
 
@@ -88,7 +90,8 @@ Kind recognise(const std::string &path) {
       start.substr(1, 3) == "trt") {
     return Kind::kEngine;  // `ftrt`, of TensorRT for RTX `vtrt`
   }
-  if (start.size() >= 2 && start[0] == '\x80' && start[1] >= 2 && start[1] <= 5) return Kind::kPickle;
+  if (start.size() >= 2 && start[0] == '\x80' && start[1] >= 2 && start[1] <= 5)
+    return Kind::kPickle;
   if (is_onnx_start(start)) return Kind::kOnnx;
   if (is_image(start)) return Kind::kImage;
   if (is_html(start)) return Kind::kHtml;
@@ -131,8 +134,8 @@ bool is_checkpoint(Kind kind) {
 
 std::string renaming(const std::string &path, Kind kind, const char *suffix) {
   return "is " + std::string(described(kind)) + ", but its name does not end in " + suffix +
-         ": rename it by `mv " + shell_quoted(path) + " " + shell_quoted(with_suffix(path, suffix)) +
-         "`";
+         ": rename it by `mv " + shell_quoted(path) + " " +
+         shell_quoted(with_suffix(path, suffix)) + "`";
 }
 
 std::string no_model(const std::string &path, Kind kind) {
@@ -148,7 +151,9 @@ std::string no_model(const std::string &path, Kind kind) {
       return is + ", but an HTML page: the download failed; download it again";
     case Kind::kLfsPointer: {
       const std::string folder = folder_part(path);
-      const std::string place = folder.empty() ? "." : folder.size() > 1 ? folder.substr(0, folder.size() - 1) : folder;
+      const std::string place = folder.empty()      ? "."
+                                : folder.size() > 1 ? folder.substr(0, folder.size() - 1)
+                                                    : folder;
       return is + ", but " + described(kind) + ": fetch it with `git -C " + shell_quoted(place) +
              " lfs pull`";
     }

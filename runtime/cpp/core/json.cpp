@@ -98,7 +98,8 @@ class Builder : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  // A container's address stays valid while it is open: nothing is added beside it until it is left.
+  // A container's address stays valid while it is open: nothing is added beside it until it is
+  // left.
   Json *place(Json value) {
     if (levels_.empty()) {
       root_ = std::move(value);

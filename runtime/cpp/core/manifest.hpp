@@ -158,7 +158,8 @@ struct PrecisionReport {
 
   static constexpr auto fields() {
     using S = PrecisionReport;
-    return std::tuple(required("layers", &S::layers), required("layers_reduced", &S::layers_reduced),
+    return std::tuple(required("layers", &S::layers),
+                      required("layers_reduced", &S::layers_reduced),
                       required("weight_bytes", &S::weight_bytes),
                       required("weight_bytes_reduced", &S::weight_bytes_reduced),
                       with_default("weight_bytes_quantized", &S::weight_bytes_quantized));
@@ -199,8 +200,8 @@ struct Verification {
         required("max_abs_error", &S::max_abs_error),
         required("mean_abs_error", &S::mean_abs_error), required("tolerance", &S::tolerance),
         required("mean_tolerance", &S::mean_tolerance),
-        required("tolerance_unit", &S::tolerance_unit), with_default("computed_by", &S::computed_by),
-        with_default("iou_at_half", &S::iou_at_half),
+        required("tolerance_unit", &S::tolerance_unit),
+        with_default("computed_by", &S::computed_by), with_default("iou_at_half", &S::iou_at_half),
         with_default("p999_abs_error", &S::p999_abs_error));
   }
 };
@@ -260,8 +261,8 @@ struct Manifest {
   bool avoids_fused_attention() const;
 };
 
-// Read a manifest from JSON.  Throws Fault unless it is one of this format version, whole, and within
-// bounds.
+// Read a manifest from JSON.  Throws Fault unless it is one of this format version, whole, and
+// within bounds.
 Manifest parse_manifest(std::string_view text);
 
 // Throws FieldError, which names the field, if a value is out of bounds (bounds.py).

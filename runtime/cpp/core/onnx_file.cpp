@@ -142,7 +142,17 @@ std::vector<std::pair<std::string, std::string>> metadata_entries(const std::str
   throw NotProtobuf();
 }
 
-enum class Message { kModel, kTraining, kFunction, kGraph, kNode, kAttribute, kSparse, kTensor, kEntry };
+enum class Message {
+  kModel,
+  kTraining,
+  kFunction,
+  kGraph,
+  kNode,
+  kAttribute,
+  kSparse,
+  kTensor,
+  kEntry
+};
 
 // The message that a field of a message holds, if it can contain tensors.
 std::optional<Message> nested(Message message, std::uint64_t field) {
@@ -205,7 +215,8 @@ std::set<std::string> external_names(const std::string &path) {
     while (reader.position() < one.end) {
       const auto [field, length] = reader.next_field(one.end);
       const std::uint64_t start = reader.position();
-      if (const auto inside = nested(one.message, field)) open.push_back({*inside, start, start + length});
+      if (const auto inside = nested(one.message, field))
+        open.push_back({*inside, start, start + length});
       reader.seek(start + length);
     }
   }

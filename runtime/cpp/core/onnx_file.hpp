@@ -1,4 +1,5 @@
-// What is read from an ONNX file without its graph: the metadata, and the names of external weights.
+// What is read from an ONNX file without its graph: the metadata, and the names of external
+// weights.
 #pragma once
 
 #include <map>

@@ -24,7 +24,6 @@ std::string by(std::int32_t width, std::int32_t height) {
   return std::to_string(width) + "×" + std::to_string(height);
 }
 
-
 void check_region(const dsunet_frame &frame) {
   const bool is_inside = frame.x >= 0 && frame.y >= 0 && frame.region_width >= 1 &&
                          frame.region_height >= 1 && frame.x <= frame.width - frame.region_width &&
@@ -121,7 +120,8 @@ FrameView checked(const dsunet_frame &frame) {
   const std::ptrdiff_t pixel = bytes_per_pixel(frame.format);
   FrameView view{};
   view.stride = checked_stride("stride", frame.stride, pixel * frame.width);
-  view.data = static_cast<const std::uint8_t *>(frame.data) + whole.y * view.stride + whole.x * pixel;
+  view.data =
+      static_cast<const std::uint8_t *>(frame.data) + whole.y * view.stride + whole.x * pixel;
   view.x = whole.x;
   view.y = whole.y;
   view.width = whole.region_width;

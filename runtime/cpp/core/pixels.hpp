@@ -1,4 +1,5 @@
-// Pixel formats: the arithmetic, which a CUDA kernel shares, and conversion of frames to RGB on the host.
+// Pixel formats: the arithmetic, which a CUDA kernel shares, and conversion of frames to RGB on the
+// host.
 //
 // The integers, and the result to the byte, are those of dsunet_runtime/pixels.py.
 #pragma once
@@ -55,7 +56,8 @@ DSUNET_ANYWHERE constexpr Rgb rgb_of_yuv(std::int32_t luma, std::int32_t u, std:
 struct FrameView {
   const std::uint8_t *data;  // the region's first pixel; of NV12, that of Y
   std::ptrdiff_t stride;
-  const std::uint8_t *chroma;  // the row of U and V of the region's first row, from x = 0 of the frame
+  const std::uint8_t
+      *chroma;  // the row of U and V of the region's first row, from x = 0 of the frame
   std::ptrdiff_t chroma_stride;
   std::int32_t x, y;  // of the region, by which NV12 finds its U and V
   std::int32_t width, height;
@@ -88,7 +90,8 @@ DSUNET_ANYWHERE inline Rgb pixel_at(const FrameView &frame, std::int32_t column,
   const std::uint8_t *line = frame.data + row * frame.stride;
   if (frame.format == DSUNET_NV12) {
     const std::int32_t chroma_row = (frame.y + row) / 2 - frame.y / 2;
-    const std::uint8_t *pair = frame.chroma + chroma_row * frame.chroma_stride + (frame.x + column) / 2 * 2;
+    const std::uint8_t *pair =
+        frame.chroma + chroma_row * frame.chroma_stride + (frame.x + column) / 2 * 2;
     return rgb_of_yuv(line[column], pair[0], pair[1], yuv_coefficients(frame.encoding));
   }
   const std::uint8_t *pixel = line + std::ptrdiff_t{bytes_per_pixel(frame.format)} * column;
@@ -96,8 +99,8 @@ DSUNET_ANYWHERE inline Rgb pixel_at(const FrameView &frame, std::int32_t column,
   return is_reversed ? Rgb{pixel[2], pixel[1], pixel[0]} : Rgb{pixel[0], pixel[1], pixel[2]};
 }
 
-// The bytes from one row to the next, by default `row`.  Throws Fault unless rows lie apart, or if they
-// are so far apart that addresses could overflow.
+// The bytes from one row to the next, by default `row`.  Throws Fault unless rows lie apart, or if
+// they are so far apart that addresses could overflow.
 std::ptrdiff_t checked_stride(const char *field, std::ptrdiff_t stride, std::ptrdiff_t row);
 
 // Check a frame of the C interface and resolve its defaults.  Throws Fault.

@@ -17,21 +17,26 @@ constexpr std::int64_t kFewestPixels = 64;
 constexpr int kTestPictures = 2;
 
 constexpr const char *kAllBlank =
-    "the network computes NaN or infinity: this mask is blank, and so are those of test images that "
-    "show an object: export it again without `--no-verify`, so that it is compared with PyTorch; with "
+    "the network computes NaN or infinity: this mask is blank, and so are those of test images "
+    "that "
+    "show an object: export it again without `--no-verify`, so that it is compared with PyTorch; "
+    "with "
     "`--precision fp16`, keep more of it in float32 by `--keep-fp32`";
 
 Artifact opened(const std::string &path, const OpenOptions &options) {
   Artifact artifact = read_artifact(path);
-  if (artifact.is_engine() && (!options.provider.empty() || options.threads != 0 || options.allow_cpu_fallback)) {
-    throw backend_fault(path +
-                        ": provider, threads and allow_cpu_fallback apply to ONNX files only, and this "
-                        "is an engine: omit them, or open the ONNX file");
+  if (artifact.is_engine() &&
+      (!options.provider.empty() || options.threads != 0 || options.allow_cpu_fallback)) {
+    throw backend_fault(
+        path +
+        ": provider, threads and allow_cpu_fallback apply to ONNX files only, and this "
+        "is an engine: omit them, or open the ONNX file");
   }
   if (artifact.manifest.input_form != InputForm::kFrames) {
-    throw artifact_fault(path +
-                         ": is of the tensors form, in which the caller does the image processing, and "
-                         "the C interface takes frames: export it again with `--input frames`");
+    throw artifact_fault(
+        path +
+        ": is of the tensors form, in which the caller does the image processing, and "
+        "the C interface takes frames: export it again with `--input frames`");
   }
   check_sizes(artifact);
   // What a provider keeps must not be of a damaged file.
@@ -210,7 +215,8 @@ void Segmenter::take_all(Workspace &workspace, const dsunet_frame *frames, const
   }
 }
 
-// Move the first frame that is pending, and others of its size, to the chunk: as many as a batch takes.
+// Move the first frame that is pending, and others of its size, to the chunk: as many as a batch
+// takes.
 void Segmenter::take_chunk(Workspace &workspace) const {
   const FrameView &first = workspace.frames[workspace.pending.front()];
   const auto most = ranges_.batch.maximum == 0 ? workspace.pending.size()
@@ -234,7 +240,8 @@ void Segmenter::run_chunk(Workspace &workspace) {
     return run_alone(workspace, first, workspace.masks[chunk.front()]);
   }
   const auto count = std::max(static_cast<std::int64_t>(chunk.size()), ranges_.batch.minimum);
-  const auto pixels = static_cast<std::size_t>(first.width) * static_cast<std::size_t>(first.height);
+  const auto pixels =
+      static_cast<std::size_t>(first.width) * static_cast<std::size_t>(first.height);
   std::uint8_t *input = nullptr;
   const dsunet_batch batch = workspace.lane->reserve(count, first.height, first.width, &input);
   for (std::size_t place = 0; place < chunk.size(); ++place) {
@@ -257,7 +264,8 @@ void Segmenter::run_chunk(Workspace &workspace) {
 void Segmenter::run_alone(Workspace &workspace, const FrameView &frame, const MaskView &mask) {
   const bool reads_directly = backend_->takes_any_memory() && frame.is_packed_rgb();
   const bool writes_directly = backend_->takes_any_memory() && mask.is_packed(frame);
-  const auto pixels = static_cast<std::size_t>(frame.width) * static_cast<std::size_t>(frame.height);
+  const auto pixels =
+      static_cast<std::size_t>(frame.width) * static_cast<std::size_t>(frame.height);
   dsunet_batch batch{frame.data, mask.data, 1, frame.height, frame.width};
   if (!reads_directly || !writes_directly) {
     std::uint8_t *input = nullptr;
@@ -298,7 +306,8 @@ void Segmenter::require_numbers(Lane &lane) {
   const Manifest &manifest = artifact_.manifest;
   const bool may_find_nothing =
       manifest.mask_form == MaskForm::kProbability && !manifest.verification.empty();
-  if (may_find_nothing || test_side(ranges_.height) * test_side(ranges_.width) < kFewestPixels) return;
+  if (may_find_nothing || test_side(ranges_.height) * test_side(ranges_.width) < kFewestPixels)
+    return;
   const std::lock_guard lock(blank_mutex_);
   if (!has_tried_pictures_) compute_test_pictures(lane);
   has_tried_pictures_ = true;

@@ -23,7 +23,8 @@ struct Group {
 };
 
 // Means of the blocks, row by row (selftest/coarse.py).
-std::vector<double> block_means(const std::uint8_t *levels, std::int64_t height, std::int64_t width) {
+std::vector<double> block_means(const std::uint8_t *levels, std::int64_t height,
+                                std::int64_t width) {
   const std::int64_t rows = std::min<std::int64_t>(kGrid, height);
   const std::int64_t columns = std::min<std::int64_t>(kGrid, width);
   std::vector<double> means;
@@ -43,7 +44,8 @@ std::vector<double> block_means(const std::uint8_t *levels, std::int64_t height,
 }
 
 // Values at places from a multiplicative hash of their number, modulo 2³².
-std::vector<double> point_values(const std::uint8_t *levels, std::int64_t height, std::int64_t width) {
+std::vector<double> point_values(const std::uint8_t *levels, std::int64_t height,
+                                 std::int64_t width) {
   std::vector<double> values;
   for (std::uint32_t number = 1; number <= kPoints; ++number) {
     const std::int64_t mixed = number * std::uint32_t{2'654'435'761};
@@ -144,7 +146,8 @@ double Comparison::excess() const {
 std::vector<Comparison> run_selftest(Segmenter &segmenter) {
   if (segmenter.artifact().manifest.selftest.empty()) {
     throw artifact_fault(
-        "the artifact has no self-test: an earlier version wrote it, or `dsunet-export trt` could not "
+        "the artifact has no self-test: an earlier version wrote it, or `dsunet-export trt` could "
+        "not "
         "compute one for its frame sizes: export it again, with the same --size");
   }
   const std::vector<Group> groups = groups_taken(segmenter);
@@ -171,21 +174,22 @@ void check(const std::vector<Comparison> &found, const Segmenter &segmenter) {
   const auto failed =
       std::count_if(found.begin(), found.end(), [](const auto &one) { return !one.passed(); });
   const SelfTestCase &one = *worst.reference;
-  const std::string what_to_do =
-      only_batches_fail(found)
-          ? "batch 1 is right: export or build it again with --batch 1, or run it with batches of 1 and "
-            "DSUNET_SELFTEST_NEVER"
-          : remedy(segmenter);
+  const std::string what_to_do = only_batches_fail(found)
+                                     ? "batch 1 is right: export or build it again with --batch 1, "
+                                       "or run it with batches of 1 and "
+                                       "DSUNET_SELFTEST_NEVER"
+                                     : remedy(segmenter);
   throw Fault(DSUNET_ERROR_SELFTEST,
               "this machine does not compute what the artifact was exported to: " +
                   std::to_string(failed) + " of " + std::to_string(found.size()) +
                   " comparisons are outside the tolerance, the worst is the " +
-                  segmenter.artifact().manifest.outputs[0].name + " at batch " + std::to_string(worst.batch) + ", place " +
-                  std::to_string(worst.place) + ", picture " + std::to_string(one.picture) + " of " +
-                  std::to_string(one.width) + "×" + std::to_string(one.height) +
-                  ": block means differ by " + three_digits(worst.blocks) + " (tolerance " +
-                  three_digits(one.blocks_tolerance) + "), points by " + three_digits(worst.points) +
-                  " (" + three_digits(one.points_tolerance) + "); " + what_to_do);
+                  segmenter.artifact().manifest.outputs[0].name + " at batch " +
+                  std::to_string(worst.batch) + ", place " + std::to_string(worst.place) +
+                  ", picture " + std::to_string(one.picture) + " of " + std::to_string(one.width) +
+                  "×" + std::to_string(one.height) + ": block means differ by " +
+                  three_digits(worst.blocks) + " (tolerance " + three_digits(one.blocks_tolerance) +
+                  "), points by " + three_digits(worst.points) + " (" +
+                  three_digits(one.points_tolerance) + "); " + what_to_do);
 }
 
 void apply_selftest_policy(Segmenter &segmenter, const std::vector<std::string> &machine,
@@ -199,12 +203,14 @@ void apply_selftest_policy(Segmenter &segmenter, const std::vector<std::string> 
   } catch (const Fault &fault) {
     // Without a self-test for its sizes, an artifact is left alone.
     if (fault.status() == DSUNET_ERROR_ARTIFACT && is_auto) return;
-    if (fault.status() == DSUNET_ERROR_ARTIFACT) throw artifact_fault(artifact.path + ": " + fault.what());
+    if (fault.status() == DSUNET_ERROR_ARTIFACT)
+      throw artifact_fault(artifact.path + ": " + fault.what());
     if (fault.status() != DSUNET_ERROR_SELFTEST) throw;
     const std::string on = machine.empty() ? "" : " on " + join(machine, ", ");
-    throw Fault(DSUNET_ERROR_SELFTEST, artifact.path + on + ": " + fault.what() +
-                                           "; DSUNET_SELFTEST_NEVER, in Python selftest='never', runs "
-                                           "it all the same");
+    throw Fault(DSUNET_ERROR_SELFTEST,
+                artifact.path + on + ": " + fault.what() +
+                    "; DSUNET_SELFTEST_NEVER, in Python selftest='never', runs "
+                    "it all the same");
   }
   if (!machine.empty()) record_pass(artifact, machine);
 }

@@ -22,7 +22,8 @@ std::string identity(const Artifact &artifact) {
 // None if the record is of another artifact or is damaged.
 Machines passed_on(const Artifact &artifact) {
   try {
-    const Json record = parse_object(RegularFile(record_file(artifact)).read_text(0, kMostBytesOfJson));
+    const Json record =
+        parse_object(RegularFile(record_file(artifact)).read_text(0, kMostBytesOfJson));
     if (record.value("manifest_sha256", "") != identity(artifact)) return {};
     Machines machines;
     decode(At{record, {}}.inside("machines"), machines);

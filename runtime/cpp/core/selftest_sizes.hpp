@@ -4,7 +4,7 @@
 namespace dsunet {
 
 constexpr int kPictures = 3;
-constexpr int kGrid = 8;     // blocks along each side of a mask
+constexpr int kGrid = 8;  // blocks along each side of a mask
 constexpr int kPoints = 64;
 
 }  // namespace dsunet

@@ -57,9 +57,8 @@ std::vector<Range> input_ranges(const Manifest &manifest, const TensorSpec &inpu
     }
     return ranges;
   }
-  const auto profile =
-      std::find_if(manifest.profiles.rbegin(), manifest.profiles.rend(),
-                   [&](const Profile &one) { return one.input == input.name; });
+  const auto profile = std::find_if(manifest.profiles.rbegin(), manifest.profiles.rend(),
+                                    [&](const Profile &one) { return one.input == input.name; });
   if (profile == manifest.profiles.rend() || profile->minimum.size() != input.shape.size()) {
     throw artifact_fault("the manifest has no profile that fits its input " + quote(input.name) +
                          ": build the engine again with `dsunet-export trt`");

@@ -21,7 +21,8 @@ struct Range {
   std::string in_words() const;
 };
 
-// Ranges of an input's dimensions.  Throws Fault if the profiles of an engine do not fit its inputs.
+// Ranges of an input's dimensions.  Throws Fault if the profiles of an engine do not fit its
+// inputs.
 std::vector<Range> input_ranges(const Manifest &manifest, const TensorSpec &input);
 
 // What an artifact in the frames form takes.

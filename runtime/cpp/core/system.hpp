@@ -28,7 +28,8 @@ class FileError : public std::exception {
   bool is_folder_;
 };
 
-// A regular file that is open for reading.  Folders, pipes and devices are refused without blocking.
+// A regular file that is open for reading.  Folders, pipes and devices are refused without
+// blocking.
 class RegularFile {
  public:
   explicit RegularFile(const std::string &path);
@@ -67,8 +68,8 @@ class MappedFile {
   std::size_t size_;
 };
 
-// A shared library that is loaded until the end of the process: NVIDIA's and ONNX Runtime's libraries
-// do not support being unloaded.
+// A shared library that is loaded until the end of the process: NVIDIA's and ONNX Runtime's
+// libraries do not support being unloaded.
 class SharedLibrary {
  public:
   // Throws FileError with the loader's reason.
@@ -115,11 +116,12 @@ bool is_folder(const std::string &path);
 // Write a file as a whole: other processes see the old one or the new one.  Throws FileError.
 void write_whole(const std::string &path, const std::string &content);
 
-// Create a folder that only this user can read, if there is none.  Whether only this user can write it.
+// Create a folder that only this user can read, if there is none.  Whether only this user can write
+// it.
 bool own_folder(const std::string &path);
 
-// Names and sizes of the loaded libraries whose file names begin with one of these, sorted; empty where
-// the system does not list them.
+// Names and sizes of the loaded libraries whose file names begin with one of these, sorted; empty
+// where the system does not list them.
 std::vector<std::string> loaded_libraries(const std::vector<std::string> &beginnings);
 
 // "linux x86_64", as manifests name platforms.

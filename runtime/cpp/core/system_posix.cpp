@@ -35,7 +35,8 @@ void write_all(int descriptor, const std::string &content) {
   }
 }
 
-// The name that Python gives temporary files too, so that either removes what killed processes left.
+// The name that Python gives temporary files too, so that either removes what killed processes
+// left.
 std::string temporary_name(const std::string &folder) {
   std::random_device random;
   std::string name = folder + "/.dsunet-";
@@ -58,8 +59,10 @@ std::optional<std::uint64_t> number_in(const char *path, const std::string &name
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     if (line.compare(0, name.size(), name) != 0) continue;
-    const std::string digits = line.substr(std::min(line.size(), line.find_first_not_of(' ', name.size())));
-    if (digits.empty() || std::isdigit(static_cast<unsigned char>(digits[0])) == 0) return std::nullopt;
+    const std::string digits =
+        line.substr(std::min(line.size(), line.find_first_not_of(' ', name.size())));
+    if (digits.empty() || std::isdigit(static_cast<unsigned char>(digits[0])) == 0)
+      return std::nullopt;
     return std::strtoull(digits.c_str(), nullptr, 10);
   }
   return std::nullopt;

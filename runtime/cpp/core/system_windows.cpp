@@ -69,8 +69,8 @@ void write_all(const std::string &path, const std::string &content) {
                             FILE_ATTRIBUTE_NORMAL, nullptr);
   if (file == INVALID_HANDLE_VALUE) fail(GetLastError());
   DWORD written = 0;
-  const bool is_written = WriteFile(file, content.data(), static_cast<DWORD>(content.size()),
-                                    &written, nullptr) != 0;
+  const bool is_written =
+      WriteFile(file, content.data(), static_cast<DWORD>(content.size()), &written, nullptr) != 0;
   const DWORD error = GetLastError();
   CloseHandle(file);
   if (!is_written) fail(error);
@@ -168,9 +168,9 @@ void *SharedLibrary::find(const char *symbol) const {
 std::string folder_of_library(const void *address) {
   HMODULE module = nullptr;
   wchar_t path[32768];
-  if (!GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
-                              GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
-                          static_cast<const wchar_t *>(address), &module)) {
+  if (!GetModuleHandleExW(
+          GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
+          static_cast<const wchar_t *>(address), &module)) {
     return ".";
   }
   return folder_of(narrow(std::wstring(path, GetModuleFileNameW(module, path, 32768))));
@@ -229,9 +229,10 @@ std::vector<std::string> loaded_libraries(const std::vector<std::string> &beginn
     wchar_t path[32768];
     const std::string name =
         file_name(std::wstring(path, GetModuleFileNameW(modules[index], path, 32768)));
-    const bool is_wanted = std::any_of(
-        beginnings.begin(), beginnings.end(),
-        [&](const std::string &beginning) { return name.compare(0, beginning.size(), beginning) == 0; });
+    const bool is_wanted =
+        std::any_of(beginnings.begin(), beginnings.end(), [&](const std::string &beginning) {
+          return name.compare(0, beginning.size(), beginning) == 0;
+        });
     if (is_wanted) found.push_back(name);
   }
   std::sort(found.begin(), found.end());

@@ -41,14 +41,13 @@ Character character_at(std::string_view text, std::size_t at) {
 // separators, private use and what is not a character.
 bool is_drawn(std::uint32_t code) {
   constexpr std::uint32_t kHidden[][2] = {
-      {0x80, 0xA0},     {0xAD, 0xAD},     {0x600, 0x605},   {0x61C, 0x61C},     {0x6DD, 0x6DD},
-      {0x70F, 0x70F},   {0x1680, 0x1680}, {0x180E, 0x180E}, {0x2000, 0x200F},   {0x2028, 0x202F},
-      {0x205F, 0x206F}, {0x3000, 0x3000}, {0xE000, 0xF8FF}, {0xFEFF, 0xFEFF},   {0xFFF0, 0xFFFB},
+      {0x80, 0xA0},     {0xAD, 0xAD},       {0x600, 0x605},   {0x61C, 0x61C},   {0x6DD, 0x6DD},
+      {0x70F, 0x70F},   {0x1680, 0x1680},   {0x180E, 0x180E}, {0x2000, 0x200F}, {0x2028, 0x202F},
+      {0x205F, 0x206F}, {0x3000, 0x3000},   {0xE000, 0xF8FF}, {0xFEFF, 0xFEFF}, {0xFFF0, 0xFFFB},
       {0xFFFE, 0xFFFF}, {0xE0000, 0x10FFFF}};
   if (code < 0x80) return code >= 0x20 && code != 0x7F;
-  return std::none_of(std::begin(kHidden), std::end(kHidden), [code](const auto &range) {
-    return range[0] <= code && code <= range[1];
-  });
+  return std::none_of(std::begin(kHidden), std::end(kHidden),
+                      [code](const auto &range) { return range[0] <= code && code <= range[1]; });
 }
 
 std::string escape(const Character &character) {
@@ -159,11 +158,13 @@ std::string three_digits(double value) {
 
 std::string shell_quoted(const std::string &argument) {
   const auto is_plain = [](unsigned char byte) {
-    return std::isalnum(byte) || std::string_view("@%+=:,./-_").find(byte) != std::string_view::npos;
+    return std::isalnum(byte) ||
+           std::string_view("@%+=:,./-_").find(byte) != std::string_view::npos;
   };
   if (!argument.empty() && std::all_of(argument.begin(), argument.end(), is_plain)) return argument;
   std::string quoted = "'";
-  for (const char byte : argument) quoted += byte == '\'' ? std::string("'\"'\"'") : std::string(1, byte);
+  for (const char byte : argument)
+    quoted += byte == '\'' ? std::string("'\"'\"'") : std::string(1, byte);
   return quoted + "'";
 }
 

@@ -1,8 +1,9 @@
-// Frames and masks of any fields through the C interface, in buffers that have exactly the size that
-// dsunet/runtime.h asks for.  Masks are compared with arithmetic that reads each pixel by itself.
+// Frames and masks of any fields through the C interface, in buffers that have exactly the size
+// that dsunet/runtime.h asks for.  Masks are compared with arithmetic that reads each pixel by
+// itself.
 //
-// DSUNET_FUZZ_ARTIFACT and DSUNET_FUZZ_BACKENDS name an artifact of frames of any size, and the folder of
-// the backend in tests/stand_in_backend.cpp.
+// DSUNET_FUZZ_ARTIFACT and DSUNET_FUZZ_BACKENDS name an artifact of frames of any size, and the
+// folder of the backend in tests/stand_in_backend.cpp.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <cstdint>
@@ -59,8 +60,8 @@ std::ptrdiff_t drawn_stride(FuzzedDataProvider &input, std::ptrdiff_t row) {
   }
 }
 
-// Memory of rows that are `stride` apart; `first` is the address of the first, which may be the last one
-// in memory.
+// Memory of rows that are `stride` apart; `first` is the address of the first, which may be the
+// last one in memory.
 struct Rows {
   std::unique_ptr<Bytes> bytes;
   std::uint8_t *first = nullptr;
@@ -73,7 +74,8 @@ struct Rows {
     const std::int64_t size = (rows - 1) * distance + row + extra;
     if (size < 1 || size > kMostBytes) return false;
     bytes = std::make_unique<Bytes>(static_cast<std::size_t>(size));
-    for (std::size_t at = 0; at < bytes->size(); ++at) (*bytes)[at] = static_cast<std::uint8_t>(at * 37 + at / 251);
+    for (std::size_t at = 0; at < bytes->size(); ++at)
+      (*bytes)[at] = static_cast<std::uint8_t>(at * 37 + at / 251);
     first = bytes->data() + (stride < 0 ? (rows - 1) * distance : 0);
     return true;
   }
@@ -104,7 +106,9 @@ struct One {
       frame.region_width = drawn(input, 0, 40);
       frame.region_height = drawn(input, 0, 20);
     }
-    const std::int64_t pixel = frame.format == DSUNET_NV12 ? 1 : frame.format == DSUNET_RGBA || frame.format == DSUNET_BGRA ? 4 : 3;
+    const std::int64_t pixel = frame.format == DSUNET_NV12                                  ? 1
+                               : frame.format == DSUNET_RGBA || frame.format == DSUNET_BGRA ? 4
+                                                                                            : 3;
     const std::int64_t row = pixel * frame.width;
     const std::int64_t chroma_row = (std::int64_t{frame.width} + 1) / 2 * 2;
     const std::int64_t chroma_rows = (std::int64_t{frame.height} + 1) / 2;
@@ -115,8 +119,11 @@ struct One {
     if (stride < -kMostOfStride || stride > kMostOfStride) return false;
     if (frame.format == DSUNET_NV12) {
       frame.chroma_stride = drawn_stride(input, chroma_row);
-      const bool is_gapless = frame.stride == 0 || (-chroma_row < frame.stride && frame.stride < chroma_row);
-      chroma_stride = frame.chroma_stride != 0 ? frame.chroma_stride : is_gapless ? chroma_row : stride;
+      const bool is_gapless =
+          frame.stride == 0 || (-chroma_row < frame.stride && frame.stride < chroma_row);
+      chroma_stride = frame.chroma_stride != 0 ? frame.chroma_stride
+                      : is_gapless             ? chroma_row
+                                               : stride;
       if (has_plane && !chroma.make(chroma_rows, chroma_row, chroma_stride)) return false;
       if (!has_plane && (chroma_stride < 0 || chroma_stride > kMostOfStride)) return false;
       if (!has_plane) extra = stride - row + (chroma_rows - 1) * chroma_stride + chroma_row;

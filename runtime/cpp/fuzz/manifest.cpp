@@ -1,4 +1,6 @@
 // Manifests, as they are and with a digest that fits.  The mutator also exchanges whole values.
+#include "../core/manifest.hpp"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -7,7 +9,6 @@
 #include <vector>
 
 #include "../core/error.hpp"
-#include "../core/manifest.hpp"
 #include "../core/shapes.hpp"
 #include "sealed.hpp"
 
@@ -17,11 +18,30 @@ namespace {
 
 using dsunet::Json;
 
-constexpr const char *kHostile[] = {
-    "null", "true", "0", "-1", "1.5", "1e308", "-1e-308", "2147483648", "4611686018427387904",
-    "9223372036854775807", "9223372036854775808", "18446744073709551615", "-9223372036854775808", "\"\"",
-    "\"..\"", "\"\\u001b[2J\"", "\"a\\u0000b\"", "\"\\u0085\\u200f\\ud83d\\ude00\"", "[]", "{}",
-    "[[[[1]]]]", "{\"a\":{\"b\":[]}}", "[1048576,1048576,1048576,1048576]", "[0,0,0]"};
+constexpr const char *kHostile[] = {"null",
+                                    "true",
+                                    "0",
+                                    "-1",
+                                    "1.5",
+                                    "1e308",
+                                    "-1e-308",
+                                    "2147483648",
+                                    "4611686018427387904",
+                                    "9223372036854775807",
+                                    "9223372036854775808",
+                                    "18446744073709551615",
+                                    "-9223372036854775808",
+                                    "\"\"",
+                                    "\"..\"",
+                                    "\"\\u001b[2J\"",
+                                    "\"a\\u0000b\"",
+                                    "\"\\u0085\\u200f\\ud83d\\ude00\"",
+                                    "[]",
+                                    "{}",
+                                    "[[[[1]]]]",
+                                    "{\"a\":{\"b\":[]}}",
+                                    "[1048576,1048576,1048576,1048576]",
+                                    "[0,0,0]"};
 
 void read(std::string_view text) {
   try {
@@ -51,8 +71,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
   return 0;
 }
 
-extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t *data, std::size_t size, std::size_t most,
-                                               unsigned seed) {
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t *data, std::size_t size,
+                                               std::size_t most, unsigned seed) {
   std::minstd_rand random(seed);
   if (random() % 2 == 0) return LLVMFuzzerMutate(data, size, most);
   try {

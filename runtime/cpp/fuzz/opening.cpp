@@ -1,7 +1,7 @@
 // Files of an artifact, up to the point at which a backend is loaded.
 //
-// The first byte says what the others are: bit 0, an engine; bit 1, a graph (its length is in two bytes)
-// and a manifest, which gets that length and a digest that fits; otherwise a file as it is.
+// The first byte says what the others are: bit 0, an engine; bit 1, a graph (its length is in two
+// bytes) and a manifest, which gets that length and a digest that fits; otherwise a file as it is.
 #include <unistd.h>
 
 #include <cstdint>
@@ -29,7 +29,8 @@ std::string folder() {
 }
 
 void write(const std::string &path, std::string_view content) {
-  std::ofstream(path, std::ios::binary).write(content.data(), static_cast<std::streamsize>(content.size()));
+  std::ofstream(path, std::ios::binary)
+      .write(content.data(), static_cast<std::streamsize>(content.size()));
 }
 
 // A manifest that describes a graph of this size.

@@ -3,8 +3,8 @@
 //
 //     dsunet_allocations ARTIFACT LIBRARY
 //
-// Prints a line for each kind of call: its name, the allocations of so many calls of this library, and
-// those of ONNX Runtime.
+// Prints a line for each kind of call: its name, the allocations of so many calls of this library,
+// and those of ONNX Runtime.
 #include <dlfcn.h>
 #include <onnxruntime_c_api.h>
 
@@ -137,7 +137,8 @@ int main(int argument_count, char **arguments) {
   Bare bare(arguments[1], arguments[2]);
 
   constexpr int kBuffers = 5;
-  std::vector<std::vector<std::uint8_t>> frames(kBuffers, std::vector<std::uint8_t>(4 * kPixels, 9));
+  std::vector<std::vector<std::uint8_t>> frames(kBuffers,
+                                                std::vector<std::uint8_t>(4 * kPixels, 9));
   std::vector<std::vector<std::uint8_t>> masks(kBuffers, std::vector<std::uint8_t>(2 * kPixels));
   std::vector<std::uint8_t> four(4 * 3 * kPixels, 9), four_masks(4 * kPixels);
 
@@ -154,7 +155,8 @@ int main(int argument_count, char **arguments) {
     bare.run(small, small_mask);
   });
 
-  const auto segment = [&](const dsunet_frame *given, const dsunet_mask *results, std::size_t number) {
+  const auto segment = [&](const dsunet_frame *given, const dsunet_mask *results,
+                           std::size_t number) {
     if (dsunet_segment(handle, given, results, number) == DSUNET_OK) return;
     std::fprintf(stderr, "%s\n", dsunet_last_error());
     std::exit(1);
@@ -165,8 +167,10 @@ int main(int argument_count, char **arguments) {
 
   const dsunet_mask apart = dsunet::mask(masks[0].data(), 2 * kWidth, 128);
   print("a mask with gaps", count([&](int) { segment(&rgb, &apart, 1); }), one);
-  for (const auto &[name, format] : {std::pair{"BGR", DSUNET_BGR}, {"RGBA", DSUNET_RGBA},
-                                     {"BGRA", DSUNET_BGRA}, {"NV12", DSUNET_NV12}}) {
+  for (const auto &[name, format] : {std::pair{"BGR", DSUNET_BGR},
+                                     {"RGBA", DSUNET_RGBA},
+                                     {"BGRA", DSUNET_BGRA},
+                                     {"NV12", DSUNET_NV12}}) {
     const dsunet_frame frame = dsunet::frame(format, frames[0].data(), kWidth, kHeight);
     print(name, count([&](int) { segment(&frame, &packed, 1); }), one);
   }

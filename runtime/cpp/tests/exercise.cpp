@@ -3,8 +3,8 @@
 //
 //     dsunet_exercise FOLDER
 //
-// FOLDER has good.onnx and fixed.onnx (batches of 3), which compute (R + 2 G + 5 B) / 8, and files in
-// bad/, none of which is an artifact.
+// FOLDER has good.onnx and fixed.onnx (batches of 3), which compute (R + 2 G + 5 B) / 8, and files
+// in bad/, none of which is an artifact.
 #include <atomic>
 #include <climits>
 #include <cstdint>
@@ -39,14 +39,17 @@ struct Image {
 
   Image(int w, int h, unsigned seed)
       : width(w), height(h), rgb(3 * pixels()), expected(pixels()), levels(pixels()) {
-    for (std::uint8_t &byte : rgb) byte = static_cast<std::uint8_t>((seed = seed * 1664525 + 1013904223) >> 24);
+    for (std::uint8_t &byte : rgb)
+      byte = static_cast<std::uint8_t>((seed = seed * 1664525 + 1013904223) >> 24);
     for (std::size_t at = 0; at < pixels(); ++at) {
       expected[at] =
           static_cast<std::uint8_t>((rgb[3 * at] + 2 * rgb[3 * at + 1] + 5 * rgb[3 * at + 2]) / 8);
     }
   }
 
-  std::size_t pixels() const { return static_cast<std::size_t>(width) * static_cast<std::size_t>(height); }
+  std::size_t pixels() const {
+    return static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
+  }
   dsunet_frame frame() const { return dsunet::rgb(rgb.data(), width, height); }
   dsunet_mask mask() { return dsunet::mask(levels.data()); }
 };
@@ -86,7 +89,9 @@ void segment_formats(dsunet_segmenter *segmenter) {
   for (std::int32_t format = DSUNET_RGB; format <= DSUNET_NV12; ++format) {
     for (const std::ptrdiff_t gap : {0, 5}) {
       const int width = 13, height = 7;
-      const std::ptrdiff_t pixel = format == DSUNET_NV12 ? 1 : format == DSUNET_RGBA || format == DSUNET_BGRA ? 4 : 3;
+      const std::ptrdiff_t pixel = format == DSUNET_NV12                            ? 1
+                                   : format == DSUNET_RGBA || format == DSUNET_BGRA ? 4
+                                                                                    : 3;
       const std::ptrdiff_t stride = format == DSUNET_NV12 ? width + 1 + gap : pixel * width + gap;
       const int rows = format == DSUNET_NV12 ? height + (height + 1) / 2 : height;
       std::vector<std::uint8_t> data(static_cast<std::size_t>(stride * rows - gap), 100);
@@ -127,7 +132,8 @@ void misuse(dsunet_segmenter *segmenter) {
   refused(dsunet_describe(segmenter, nullptr), DSUNET_ERROR_ARGUMENT, "no description");
   refused(dsunet_describe(nullptr, nullptr), DSUNET_ERROR_ARGUMENT, "nothing described");
   refused(dsunet_selftest(nullptr, nullptr), DSUNET_ERROR_ARGUMENT, "nothing tested");
-  refused(dsunet_selftest(segmenter, nullptr), DSUNET_ERROR_ARTIFACT, "no self-test in the artifact");
+  refused(dsunet_selftest(segmenter, nullptr), DSUNET_ERROR_ARTIFACT,
+          "no self-test in the artifact");
   refused(dsunet_segment_device(segmenter, &good, &mask, 1, nullptr), DSUNET_ERROR_BACKEND,
           "an ONNX file on a stream");
   refused(dsunet_segment_device(segmenter, &good, &mask, SIZE_MAX, nullptr), DSUNET_ERROR_ARGUMENT,
@@ -184,8 +190,7 @@ void open_bad_files(const std::string &folder) {
   for (const auto &entry : std::filesystem::directory_iterator(folder)) {
     dsunet_segmenter *segmenter = nullptr;
     const dsunet_status status = dsunet_open(entry.path().c_str(), nullptr, &segmenter);
-    expect(status == DSUNET_ERROR_ARTIFACT || status == DSUNET_ERROR_BACKEND,
-           entry.path().c_str());
+    expect(status == DSUNET_ERROR_ARTIFACT || status == DSUNET_ERROR_BACKEND, entry.path().c_str());
     expect(segmenter == nullptr, "no segmenter of a bad file");
   }
 }
@@ -193,7 +198,8 @@ void open_bad_files(const std::string &folder) {
 template <class Body>
 void in_threads(int count, const Body &body) {
   std::vector<std::thread> threads;
-  for (int number = 0; number < count; ++number) threads.emplace_back([&body, number] { body(number); });
+  for (int number = 0; number < count; ++number)
+    threads.emplace_back([&body, number] { body(number); });
   for (std::thread &thread : threads) thread.join();
 }
 

@@ -1,7 +1,7 @@
 // A backend in the place of ONNX Runtime's, which computes (R + 2 G + 5 B) / 8.
 //
-// DSUNET_STAND_IN_MACHINE: what it says of the machine.  DSUNET_STAND_IN_FAULT: it computes something
-// else.
+// DSUNET_STAND_IN_MACHINE: what it says of the machine.  DSUNET_STAND_IN_FAULT: it computes
+// something else.
 #include <cstdlib>
 #include <new>
 #include <vector>
@@ -58,7 +58,16 @@ dsunet_status run(void *, const dsunet_batch *batch, dsunet_failure *) {
 }  // namespace
 
 extern "C" DSUNET_API const dsunet_backend_table *dsunet_backend(void) {
-  static const dsunet_backend_table table{DSUNET_BACKEND_INTERFACE, 0, 1, open, close, machine,
-                                          open_lane, close_lane, reserve, run, nullptr};
+  static const dsunet_backend_table table{DSUNET_BACKEND_INTERFACE,
+                                          0,
+                                          1,
+                                          open,
+                                          close,
+                                          machine,
+                                          open_lane,
+                                          close_lane,
+                                          reserve,
+                                          run,
+                                          nullptr};
   return &table;
 }

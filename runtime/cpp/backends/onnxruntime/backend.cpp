@@ -25,9 +25,8 @@ void close_lane(void *lane) { delete static_cast<Lane *>(lane); }
 
 dsunet_status reserve(void *lane, std::int64_t count, std::int64_t height, std::int64_t width,
                       std::uint8_t **frames, std::uint8_t **masks, dsunet_failure *failure) {
-  return guarded(failure, [&] {
-    static_cast<Lane *>(lane)->reserve(count, height, width, frames, masks);
-  });
+  return guarded(failure,
+                 [&] { static_cast<Lane *>(lane)->reserve(count, height, width, frames, masks); });
 }
 
 dsunet_status run(void *lane, const dsunet_batch *batch, dsunet_failure *failure) {
@@ -39,7 +38,16 @@ dsunet_status run(void *lane, const dsunet_batch *batch, dsunet_failure *failure
 
 extern "C" DSUNET_API const dsunet_backend_table *dsunet_backend(void) {
   using namespace dsunet::onnxruntime;
-  static const dsunet_backend_table table{DSUNET_BACKEND_INTERFACE, 0, 1, open, close, machine,
-                                          open_lane, close_lane, reserve, run, nullptr};
+  static const dsunet_backend_table table{DSUNET_BACKEND_INTERFACE,
+                                          0,
+                                          1,
+                                          open,
+                                          close,
+                                          machine,
+                                          open_lane,
+                                          close_lane,
+                                          reserve,
+                                          run,
+                                          nullptr};
   return &table;
 }

@@ -32,8 +32,8 @@ void Lane::run(const dsunet_batch &batch) {
   const Tensors &tensors = tensors_of(batch);
   const OrtValue *input = tensors.image.get();
   OrtValue *output = tensors.mask.get();
-  session_.library().require(session_.library()->Run(session_.get(), nullptr, &kInput, &input, 1,
-                                                     &kOutput, 1, &output));
+  session_.library().require(
+      session_.library()->Run(session_.get(), nullptr, &kInput, &input, 1, &kOutput, 1, &output));
 }
 
 const Lane::Tensors &Lane::tensors_of(const dsunet_batch &batch) {
@@ -52,7 +52,8 @@ const Lane::Tensors &Lane::tensors_of(const dsunet_batch &batch) {
   const std::array<std::int64_t, 4> shape{batch.count, batch.height, batch.width, 3};
   // ONNX Runtime does not write to inputs.
   void *frames = const_cast<std::uint8_t *>(batch.frames);
-  known_.push_back({batch, tensor(frames, shape.data(), 4), tensor(batch.masks, shape.data(), 3), use});
+  known_.push_back(
+      {batch, tensor(frames, shape.data(), 4), tensor(batch.masks, shape.data(), 3), use});
   return known_.back();
 }
 
@@ -61,8 +62,8 @@ Owned<OrtValue> Lane::tensor(void *data, const std::int64_t *shape, std::size_t 
   for (std::size_t axis = 0; axis < rank; ++axis) bytes *= static_cast<std::size_t>(shape[axis]);
   OrtValue *value = nullptr;
   const Library &library = session_.library();
-  library.require(library->CreateTensorWithDataAsOrtValue(session_.memory(), data, bytes, shape, rank,
-                                                          ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8, &value));
+  library.require(library->CreateTensorWithDataAsOrtValue(
+      session_.memory(), data, bytes, shape, rank, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8, &value));
   return {value, library->ReleaseValue};
 }
 

@@ -40,7 +40,8 @@ Library::Library(const std::string &path) : library_(loaded(path)) {
   const auto entry = library_.function<const OrtApiBase *()>("OrtGetApiBase");
   base_ = entry == nullptr ? nullptr : entry();
   if (base_ == nullptr) {
-    throw backend_fault("the library that was loaded is not ONNX Runtime" + std::string(kHowToFind));
+    throw backend_fault("the library that was loaded is not ONNX Runtime" +
+                        std::string(kHowToFind));
   }
   api_ = base_->GetApi(kOldestApi);
   if (api_ == nullptr) {

@@ -15,8 +15,8 @@ constexpr std::uint32_t kOldestApi = 18;
 
 class Library {
  public:
-  // Load the library: `path`, or if that is empty the one that the environment names, or that the loader
-  // finds.  Throws Fault if there is none, or if it is older than kOldestApi.
+  // Load the library: `path`, or if that is empty the one that the environment names, or that the
+  // loader finds.  Throws Fault if there is none, or if it is older than kOldestApi.
   explicit Library(const std::string &path);
 
   const OrtApi *operator->() const { return api_; }

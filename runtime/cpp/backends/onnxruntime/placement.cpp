@@ -33,10 +33,11 @@ bool is_heavy(const std::string &operator_type) {
 void check_placement(const Library &library, OrtSession *session, const std::string &path,
                      const std::string &provider) {
   if (!library.has_api(kPlacementApi)) {
-    throw backend_fault(path +
-                        ": this ONNX Runtime does not report whether it computes on the GPU or on the "
-                        "CPU: update it to 1.24 or later, or " +
-                        kAllow);
+    throw backend_fault(
+        path +
+        ": this ONNX Runtime does not report whether it computes on the GPU or on the "
+        "CPU: update it to 1.24 or later, or " +
+        kAllow);
   }
 #if ORT_API_VERSION >= 24
   const OrtEpAssignedSubgraph *const *parts = nullptr;
@@ -68,11 +69,11 @@ void check_placement(const Library &library, OrtSession *session, const std::str
   }
 #else
   (void)session;
-  throw backend_fault(path + ": the provider '" + provider +
-                      "' may leave the network to the CPU, which this backend cannot tell: it was built "
-                      "with the headers of ONNX Runtime 1." +
-                      std::to_string(ORT_API_VERSION) + "; build it with those of 1.24 or later, or " +
-                      kAllow);
+  throw backend_fault(
+      path + ": the provider '" + provider +
+      "' may leave the network to the CPU, which this backend cannot tell: it was built "
+      "with the headers of ONNX Runtime 1." +
+      std::to_string(ORT_API_VERSION) + "; build it with those of 1.24 or later, or " + kAllow);
 #endif
 }
 

@@ -33,10 +33,11 @@ struct Settings {
 
 Fault not_started(const std::string &name, const std::string &reason) {
   const bool is_tensorrt = name == "tensorrt";
-  return backend_fault("the provider '" + name +
-                       "' did not start: it needs an NVIDIA GPU with its driver and the CUDA and cuDNN" +
-                       (is_tensorrt ? " and TensorRT" : "") +
-                       " libraries that fit this ONNX Runtime (" + printable(reason) + ")");
+  return backend_fault(
+      "the provider '" + name +
+      "' did not start: it needs an NVIDIA GPU with its driver and the CUDA and cuDNN" +
+      (is_tensorrt ? " and TensorRT" : "") + " libraries that fit this ONNX Runtime (" +
+      printable(reason) + ")");
 }
 
 void check_present(const Library &library, const std::string &name) {
@@ -58,8 +59,8 @@ void check_present(const Library &library, const std::string &name) {
   }
 }
 
-// The graph defines the precision: float32 is not computed in TF32, whose mantissa of 10 bits is too
-// short for exact resampling of frames.
+// The graph defines the precision: float32 is not computed in TF32, whose mantissa of 10 bits is
+// too short for exact resampling of frames.
 void add_cuda(const Library &library, OrtSessionOptions *options, const std::string &device) {
   OrtCUDAProviderOptionsV2 *raw = nullptr;
   library.require(library->CreateCUDAProviderOptions(&raw));
@@ -89,8 +90,8 @@ void add_tensorrt(const Library &library, OrtSessionOptions *options, const std:
   }
   library.require(library->UpdateTensorRTProviderOptions(
       raw, settings.keys.data(), settings.values.data(), settings.keys.size()));
-  const std::string reason = library.message_of(
-      library->SessionOptionsAppendExecutionProvider_TensorRT_V2(options, raw));
+  const std::string reason =
+      library.message_of(library->SessionOptionsAppendExecutionProvider_TensorRT_V2(options, raw));
   if (!reason.empty()) throw not_started("tensorrt", reason);
 }
 
@@ -121,21 +122,24 @@ void add_plugin(const Library &library, OrtEnv *env, OrtSessionOptions *options,
         request.plugin.empty() ? environment(kPluginVariable).value_or("") : request.plugin;
     if (path.empty()) {
       throw backend_fault(
-          "the provider 'rtx' is a plugin: name its library (provider_library in dsunet_options, or the "
+          "the provider 'rtx' is a plugin: name its library (provider_library in dsunet_options, "
+          "or the "
           "environment variable DSUNET_RTX_PROVIDER_LIBRARY)");
     }
     const std::string reason = library.message_of(library->RegisterExecutionProviderLibrary(
         env, official_name("rtx").c_str(), native(path).c_str()));
     if (!reason.empty() && reason.find("already registered") == std::string::npos) {
-      throw backend_fault("the provider 'rtx' does not start: it needs an NVIDIA GPU with its driver (" +
-                          printable(reason) + ")");
+      throw backend_fault(
+          "the provider 'rtx' does not start: it needs an NVIDIA GPU with its driver (" +
+          printable(reason) + ")");
     }
     devices = devices_of_plugin(library, env);
   }
   const auto wanted = static_cast<std::size_t>(request.device);
   if (wanted >= devices.size()) {
     throw backend_fault(
-        "the provider 'rtx' finds no GPU that it supports: it needs an NVIDIA GPU of compute capability "
+        "the provider 'rtx' finds no GPU that it supports: it needs an NVIDIA GPU of compute "
+        "capability "
         "8.6, 8.9, or 12.0 and later");
   }
   Settings settings;
@@ -149,8 +153,9 @@ void add_plugin(const Library &library, OrtEnv *env, OrtSessionOptions *options,
 
 void add_plugin(const Library &, OrtEnv *, OrtSessionOptions *, const ProviderRequest &) {
   throw backend_fault("this backend was built with the headers of ONNX Runtime 1." +
-                      std::to_string(ORT_API_VERSION) + ", and plugins such as 'rtx' need those of 1." +
-                      std::to_string(kPluginApi) + " or later: build it with later headers");
+                      std::to_string(ORT_API_VERSION) +
+                      ", and plugins such as 'rtx' need those of 1." + std::to_string(kPluginApi) +
+                      " or later: build it with later headers");
 }
 
 #endif

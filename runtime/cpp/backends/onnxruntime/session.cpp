@@ -88,30 +88,30 @@ void Session::open(const Artifact &artifact, const dsunet_backend_request &reque
     library_.require(library_->AddSessionConfigEntry(raw, kLeaveQuantized, "1"));
   }
   if (must_use_gpu) library_.require(library_->AddSessionConfigEntry(raw, kRecordPlacement, "1"));
-  const std::string cache = is_on_gpu(provider) && provider != "cuda"
-                                ? cache_folder(artifact, provider)
-                                : "";
+  const std::string cache =
+      is_on_gpu(provider) && provider != "cuda" ? cache_folder(artifact, provider) : "";
   add_provider(library_, env_.get(), raw,
                {provider, request.provider_library, request.device, cache});
 
   std::vector<std::unique_ptr<MappedFile>> kept;
   give_linked_weights(artifact, raw, kept);
   OrtSession *session = nullptr;
-  if (OrtStatus *status = library_->CreateSession(env_.get(), native(artifact.path).c_str(), raw, &session)) {
+  if (OrtStatus *status =
+          library_->CreateSession(env_.get(), native(artifact.path).c_str(), raw, &session)) {
     const bool is_broken = is_of_model(library_->GetErrorCode(status));
     const std::string reason = printable(library_.message_of(status));
     if (is_broken) throw artifact_fault(artifact.path + ": not a whole ONNX model: " + reason);
     const bool is_bf16 = provider == "cpu" && artifact.manifest.precision.compute == "bfloat16";
-    throw backend_fault(artifact.path + ": ONNX Runtime cannot load it: " + reason +
-                        (is_bf16 ? "; in Python, the provider 'openvino' runs bf16 artifacts on a CPU"
-                                 : ""));
+    throw backend_fault(
+        artifact.path + ": ONNX Runtime cannot load it: " + reason +
+        (is_bf16 ? "; in Python, the provider 'openvino' runs bf16 artifacts on a CPU" : ""));
   }
   session_.reset(session);
   if (must_use_gpu) check_placement(library_, session, artifact.path, provider);
 }
 
-// ONNX Runtime rejects weights in another folder, because a graph may name any file.  Here the names are
-// those in the manifest, of files beside the artifact, which may be links.
+// ONNX Runtime rejects weights in another folder, because a graph may name any file.  Here the
+// names are those in the manifest, of files beside the artifact, which may be links.
 void Session::give_linked_weights(const Artifact &artifact, OrtSessionOptions *options,
                                   std::vector<std::unique_ptr<MappedFile>> &kept) const {
   const std::string folder = folder_part(resolved(artifact.path));

@@ -13,9 +13,9 @@ namespace dsunet::onnxruntime {
 
 class Session {
  public:
-  // Throws Fault if ONNX Runtime, or the provider, is missing or does not start; if a provider on a GPU
-  // leaves the network to the CPU and that is not allowed; or if the file is not a model that fits its
-  // manifest.
+  // Throws Fault if ONNX Runtime, or the provider, is missing or does not start; if a provider on a
+  // GPU leaves the network to the CPU and that is not allowed; or if the file is not a model that
+  // fits its manifest.
   explicit Session(const dsunet_backend_request &request);
 
   // Device, driver and libraries, one per line; empty for the provider `cpu`.
@@ -39,7 +39,8 @@ class Session {
   std::string machine_;
 };
 
-// Throws Fault if a session computes matrix multiplications or convolutions on the CPU (placement.py).
+// Throws Fault if a session computes matrix multiplications or convolutions on the CPU
+// (placement.py).
 void check_placement(const Library &library, OrtSession *session, const std::string &path,
                      const std::string &provider);
 

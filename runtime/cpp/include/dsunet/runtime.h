@@ -12,13 +12,13 @@
  *     dsunet_status status = dsunet_segment(segmenter, &frame, &mask, 1);
  *     dsunet_close(&segmenter);
  *
- * Every function returns a status; `dsunet_last_error` then has one line that says what is wrong and
- * what to do.  No C++ exception leaves the library.
+ * Every function returns a status; `dsunet_last_error` then has one line that says what is wrong
+ * and what to do.  No C++ exception leaves the library.
  *
  * Threads.  All functions may be called from several threads at once, also with the same segmenter,
  * except that `dsunet_close` must be the last call with its segmenter.  On ONNX Runtime concurrent
- * calls run side by side; each uses buffers of its own, which are kept for later calls.  On TensorRT
- * the GPU runs them one after the other, and copies overlap.
+ * calls run side by side; each uses buffers of its own, which are kept for later calls.  On
+ * TensorRT the GPU runs them one after the other, and copies overlap.
  *
  * Structs begin with their size, so that later versions can add fields at the end: initialise them
  * with the macros.  Strings are UTF-8 and end in NUL.
@@ -93,8 +93,8 @@ typedef struct dsunet_options {
   /* Whether a provider on a GPU may leave matrix multiplications and convolutions to the CPU. */
   int32_t allow_cpu_fallback;
   /* Whether to compare the SHA-256 of all files with the manifest, which reads them completely.
-   * Sizes, and the digest of the manifest itself, are always compared; the SHA-256 too where a provider
-   * keeps what it compiled (`tensorrt`, `rtx`). */
+   * Sizes, and the digest of the manifest itself, are always compared; the SHA-256 too where a
+   * provider keeps what it compiled (`tensorrt`, `rtx`). */
   int32_t verify_hashes;
   /* Path of ONNX Runtime's or TensorRT's library.  NULL: the environment variable
    * DSUNET_ONNXRUNTIME_LIBRARY or DSUNET_TENSORRT_LIBRARY, or else the system's search path.
@@ -130,7 +130,7 @@ typedef struct dsunet_range {
 typedef struct dsunet_description {
   size_t struct_size;
   int32_t is_engine;
-  int32_t is_probability;     /* 1: level = probability × 255; 0: each mask is stretched to 0..255 */
+  int32_t is_probability; /* 1: level = probability × 255; 0: each mask is stretched to 0..255 */
   int32_t weights_are_random; /* whether masks mean nothing */
   dsunet_range batch;
   dsunet_range height;
@@ -141,7 +141,7 @@ typedef struct dsunet_description {
   const char *manifest;  /* the artifact's whole manifest, JSON */
 } dsunet_description;
 
-#define DSUNET_DESCRIPTION_INIT                                                                  \
+#define DSUNET_DESCRIPTION_INIT \
   {sizeof(dsunet_description), 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL, NULL, NULL, NULL}
 
 DSUNET_API dsunet_status dsunet_describe(const dsunet_segmenter *segmenter,
@@ -164,8 +164,8 @@ typedef enum dsunet_pixel_format {
  *     G = (y − cgu·u − cgv·v + 32768) >> 16
  *     B = (y + cbu·u + 32768) >> 16
  *
- * The pixels of a 2×2 square have the same U and V.  The integers are those of ITU-R BT.601 and BT.709
- * (core/pixels.hpp), and the same as in Python. */
+ * The pixels of a 2×2 square have the same U and V.  The integers are those of ITU-R BT.601 and
+ * BT.709 (core/pixels.hpp), and the same as in Python. */
 typedef enum dsunet_yuv_encoding {
   DSUNET_BT601_LIMITED = 0,
   DSUNET_BT601_FULL = 1,
@@ -208,17 +208,18 @@ typedef struct dsunet_mask {
 
 /* Compute the masks of `count` frames in host memory, and wait for them.
  *
- * `frames` and `masks` are arrays; `masks[i]` is that of `frames[i]`.  The frames may have different
- * sizes and formats: those of the same size are combined into batches as large as the artifact takes.
+ * `frames` and `masks` are arrays; `masks[i]` is that of `frames[i]`.  The frames may have
+ * different sizes and formats: those of the same size are combined into batches as large as the
+ * artifact takes.
  *
- * Copies.  A frame is converted into a buffer of the segmenter.  There is no copy if it has the format
- * RGB without gaps between rows, no narrower region, and is alone in its batch.  A mask is copied out of
- * such a buffer, unless it is alone in its batch and has no gaps between rows.  On TensorRT, all
- * frames and masks pass through pinned memory.
+ * Copies.  A frame is converted into a buffer of the segmenter.  There is no copy if it has the
+ * format RGB without gaps between rows, no narrower region, and is alone in its batch.  A mask is
+ * copied out of such a buffer, unless it is alone in its batch and has no gaps between rows.  On
+ * TensorRT, all frames and masks pass through pinned memory.
  *
  * After the first call for a size and number of frames, nothing is allocated by this library, if
- * frames and masks that are not copied come from the same few buffers: up to 16 of them are remembered.
- * What ONNX Runtime allocates within a run is its own.
+ * frames and masks that are not copied come from the same few buffers: up to 16 of them are
+ * remembered. What ONNX Runtime allocates within a run is its own.
  *
  * If a frame or a mask is refused, no mask is written.  `count` is at most 2²⁰. */
 DSUNET_API dsunet_status dsunet_segment(dsunet_segmenter *segmenter, const dsunet_frame *frames,
@@ -226,21 +227,23 @@ DSUNET_API dsunet_status dsunet_segment(dsunet_segmenter *segmenter, const dsune
 
 /* Enqueue the computation of masks in GPU memory on a CUDA stream, and return.  Engines only.
  *
- * All pointers are device addresses in the segmenter's GPU; `stream` is a `cudaStream_t`, `CUstream`, or
- * NULL for the default stream, of that GPU's primary context.  All frames have the same size, and
- * `count` is a batch that the engine takes.  The frames must have been filled by earlier work on the
- * stream and stay allocated until the work is done; masks are read by later work on it.
+ * All pointers are device addresses in the segmenter's GPU; `stream` is a `cudaStream_t`,
+ * `CUstream`, or NULL for the default stream, of that GPU's primary context.  All frames have the
+ * same size, and `count` is a batch that the engine takes.  The frames must have been filled by
+ * earlier work on the stream and stay allocated until the work is done; masks are read by later
+ * work on it.
  *
- * Copies.  None of the frames if all have the format RGB without gaps, and are adjacent in memory from a
- * multiple of 256 bytes on; none of the masks if all have no gaps and no threshold, and are adjacent like
- * that.  Otherwise a kernel converts into buffers of the segmenter, or out of them, on the same stream.
+ * Copies.  None of the frames if all have the format RGB without gaps, and are adjacent in memory
+ * from a multiple of 256 bytes on; none of the masks if all have no gaps and no threshold, and are
+ * adjacent like that.  Otherwise a kernel converts into buffers of the segmenter, or out of them,
+ * on the same stream.
  *
- * The call does not wait for the GPU, except in the first one of a larger size whose frames or masks are
- * converted.  On a default stream, the work is put on a stream of the segmenter between what was enqueued
- * before and after it. */
+ * The call does not wait for the GPU, except in the first one of a larger size whose frames or
+ * masks are converted.  On a default stream, the work is put on a stream of the segmenter between
+ * what was enqueued before and after it. */
 DSUNET_API dsunet_status dsunet_segment_device(dsunet_segmenter *segmenter,
-                                               const dsunet_frame *frames,
-                                               const dsunet_mask *masks, size_t count, void *stream);
+                                               const dsunet_frame *frames, const dsunet_mask *masks,
+                                               size_t count, void *stream);
 
 /* The comparison of a self-test that is furthest from its reference. */
 typedef struct dsunet_selftest_result {
@@ -258,11 +261,12 @@ typedef struct dsunet_selftest_result {
   double points_tolerance;
 } dsunet_selftest_result;
 
-#define DSUNET_SELFTEST_RESULT_INIT                                                              \
+#define DSUNET_SELFTEST_RESULT_INIT \
   {sizeof(dsunet_selftest_result), 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0}
 
-/* Compare what this machine computes with the references in the manifest, at batch 1, 2 and the largest.
- * DSUNET_ERROR_SELFTEST if it differs; the result is filled in nonetheless.  `result` may be NULL. */
+/* Compare what this machine computes with the references in the manifest, at batch 1, 2 and the
+ * largest. DSUNET_ERROR_SELFTEST if it differs; the result is filled in nonetheless.  `result` may
+ * be NULL. */
 DSUNET_API dsunet_status dsunet_selftest(dsunet_segmenter *segmenter,
                                          dsunet_selftest_result *result);
 

@@ -4,8 +4,8 @@
 //     std::vector<std::uint8_t> levels(1280 * 720);
 //     segmenter.segment(dsunet::rgb(pixels, 1280, 720), dsunet::mask(levels.data()));
 //
-// All functions throw dsunet::Error, except destructors and moves.  `dsunet/runtime.h` says what may be
-// called from several threads, and which path copies what.
+// All functions throw dsunet::Error, except destructors and moves.  `dsunet/runtime.h` says what
+// may be called from several threads, and which path copies what.
 #pragma once
 
 #include <cstddef>
@@ -134,7 +134,8 @@ class Segmenter {
     require(dsunet_segment(segmenter_, &frame, &mask, 1));
   }
 
-  // Compute the masks of frames of any sizes and formats.  Throws Error if there are not as many masks.
+  // Compute the masks of frames of any sizes and formats.  Throws Error if there are not as many
+  // masks.
   void segment(const std::vector<Frame> &frames, const std::vector<Mask> &masks) {
     check_counts(frames, masks);
     require(dsunet_segment(segmenter_, frames.data(), masks.data(), frames.size()));
