@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+FOUND = ("ONNXRUNTIME_INCLUDE_DIR", "nlohmann_json_DIR")
+"""What a build has found that another needs too."""
 
 
 def build_with(build: Path, name: str, targets: tuple[str, ...], *definitions: str) -> Path:
-    """Build targets with clang, with the headers that `build` was made with; skip without clang."""
+    """Build targets with clang and with what `build` has found; skip without clang."""
     clang = next(filter(shutil.which, ("clang++", "clang++-14")), None)
     if clang is None or not shutil.which("ninja"):
         pytest.skip("clang++ or ninja is not installed: apt-get install clang ninja-build")
@@ -22,7 +24,7 @@ def build_with(build: Path, name: str, targets: tuple[str, ...], *definitions: s
         "cmake", "-S", ROOT / "runtime/cpp", "-B", folder, "-G", "Ninja",
         f"-DCMAKE_CXX_COMPILER={clang}", f"-DCMAKE_C_COMPILER={clang.replace('++', '')}",
         "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DDSUNET_EXAMPLES=OFF", "-DDSUNET_TENSORRT=OFF",
-        f"-DONNXRUNTIME_INCLUDE_DIR={cached(build, 'ONNXRUNTIME_INCLUDE_DIR')}", *definitions,
+        *(f"-D{name}={cached(build, name)}" for name in FOUND), *definitions,
     )  # fmt: skip
     run("cmake", "--build", folder, "--target", *targets)
     return folder

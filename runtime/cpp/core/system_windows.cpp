@@ -133,12 +133,9 @@ std::string RegularFile::read_text(std::uint64_t offset, std::size_t limit) cons
 MappedFile::MappedFile(const std::string &path) : data_(nullptr), size_(0) {
   const RegularFile regular(path);
   if (regular.size() == 0) throw FileError("is empty", false, false);
-  HANDLE file = CreateFileW(wide(path).c_str(), GENERIC_READ, FILE_SHARE_READ, nullptr,
-                            OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
-  if (file == INVALID_HANDLE_VALUE) fail(GetLastError());
   // The view keeps the mapping, and the mapping the file.
-  HANDLE mapping = CreateFileMappingW(file, nullptr, PAGE_READONLY, 0, 0, nullptr);
-  CloseHandle(file);
+  HANDLE mapping =
+      CreateFileMappingW(handle_of(regular.handle_), nullptr, PAGE_READONLY, 0, 0, nullptr);
   if (mapping == nullptr) fail(GetLastError());
   data_ = MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0);
   const DWORD error = GetLastError();
@@ -194,6 +191,13 @@ std::string resolved(const std::string &path) {
   wchar_t full[32768];
   const DWORD size = GetFullPathNameW(wide(path).c_str(), 32768, full, nullptr);
   return size == 0 || size >= 32768 ? path : narrow(std::wstring(full, size));
+}
+
+std::optional<std::uint64_t> available_memory() {
+  MEMORYSTATUSEX status{};
+  status.dwLength = sizeof status;
+  if (!GlobalMemoryStatusEx(&status)) return std::nullopt;
+  return status.ullAvailPhys;
 }
 
 bool is_folder(const std::string &path) {
