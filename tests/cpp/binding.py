@@ -180,7 +180,11 @@ class Segmenter:
         return results
 
 
-def packed(image: NDArray[np.uint8], format: int = RGB, **fields: Any) -> Frame:
+def packed(
+    image: NDArray[np.uint8],
+    format: int = RGB,  # noqa: A002 - as the field
+    **fields: Any,
+) -> Frame:
     """A frame over an array H×W×C, whose rows may be apart; keep the array alive."""
     height, width, _ = image.shape
     return Frame(

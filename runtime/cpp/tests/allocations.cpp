@@ -21,12 +21,14 @@
 #include "dsunet/runtime.hpp"
 
 // The C library's own functions; those below take their places in the whole process.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): glibc's names
 extern "C" {
 void *__libc_malloc(std::size_t);
 void *__libc_calloc(std::size_t, std::size_t);
 void *__libc_realloc(void *, std::size_t);
 void *__libc_memalign(std::size_t, std::size_t);
 }
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
 
 namespace {
 
@@ -127,6 +129,7 @@ void print(const char *name, std::uint64_t ours, std::uint64_t bare) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(bugprone-exception-escape): a test program ends with an error then
 int main(int argument_count, char **arguments) {
   if (argument_count != 3) return 2;
   dsunet::Options options;

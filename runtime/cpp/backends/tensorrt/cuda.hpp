@@ -25,6 +25,7 @@ namespace dsunet::tensorrt {
                           use(cuEventCreate) use(cuEventRecord) use(cuEventSynchronize)           \
                               use(cuEventDestroy) use(cuModuleLoadData) use(cuModuleUnload)       \
                                   use(cuModuleGetFunction) use(cuLaunchKernel)
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a declaration
 #define DSUNET_DECLARE(name) decltype(&::name) name = nullptr;
 
 // What to do if a GPU has too little memory (cuda/errors.py).

@@ -8,7 +8,7 @@
 namespace dsunet::tensorrt {
 
 // The text of kernels.cu in PTX; empty if this backend was built without nvcc.
-extern const char *const kernels_ptx;
+extern const char *const kKernelsPtx;
 
 namespace {
 
@@ -117,7 +117,7 @@ void DeviceFrames::prepare(bool reads_directly, bool writes_directly, std::size_
 }
 
 void DeviceFrames::load_kernels() {
-  if (*kernels_ptx == '\0') {
+  if (*kKernelsPtx == '\0') {
     throw backend_fault(
         "this backend was built without nvcc, so that frames and masks in GPU memory are not "
         "converted: build it with nvcc, or use RGB frames and masks without gaps, regions or "
@@ -126,7 +126,7 @@ void DeviceFrames::load_kernels() {
   }
   const Driver &driver = device_.driver();
   const CUresult status =
-      module_ == nullptr ? driver.cuModuleLoadData(&module_, kernels_ptx) : CUDA_SUCCESS;
+      module_ == nullptr ? driver.cuModuleLoadData(&module_, kKernelsPtx) : CUDA_SUCCESS;
   if (status != CUDA_SUCCESS) {
     throw backend_fault("the kernels that convert frames in GPU memory cannot be loaded (" +
                         driver.name_of(status) + "): update the NVIDIA driver");

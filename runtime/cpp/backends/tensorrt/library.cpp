@@ -9,7 +9,7 @@
 
 namespace dsunet::tensorrt {
 
-extern const Sdk tensorrt_sdk, rtx_sdk;
+extern const Sdk kTensorrtSdk, kRtxSdk;
 
 namespace {
 
@@ -18,7 +18,7 @@ constexpr const char *kHowToName =
     "name its library (library in dsunet_options, or the environment variable "
     "DSUNET_TENSORRT_LIBRARY)";
 
-int major_of(const std::string &version) { return std::atoi(version.c_str()); }
+long major_of(const std::string &version) { return std::strtol(version.c_str(), nullptr, 10); }
 
 std::string distribution(Flavor flavor) {
   return flavor == Flavor::kRtx ? "tensorrt-rtx" : "tensorrt";
@@ -114,10 +114,10 @@ Library::Library(const Artifact &artifact, const std::string &path)
 
 const Sdk *find_sdk(Flavor flavor) {
 #if defined(DSUNET_HAS_TENSORRT)
-  if (flavor == Flavor::kTensorRT) return &tensorrt_sdk;
+  if (flavor == Flavor::kTensorRT) return &kTensorrtSdk;
 #endif
 #if defined(DSUNET_HAS_RTX)
-  if (flavor == Flavor::kRtx) return &rtx_sdk;
+  if (flavor == Flavor::kRtx) return &kRtxSdk;
 #endif
   return nullptr;
 }
