@@ -29,8 +29,7 @@ using Clock = std::chrono::steady_clock;
 const OrtApi *api = nullptr;
 
 void require_ort(OrtStatus *status) {
-  if (status == nullptr)
-    return;
+  if (status == nullptr) return;
   std::fprintf(stderr, "%s\n", api->GetErrorMessage(status));
   std::exit(1);
 }
@@ -42,15 +41,13 @@ double seconds_of(const std::function<void()> &call) {
 }
 
 double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2,
-                   values.end());
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
   return values[values.size() / 2];
 }
 
 OrtSession *open_session(const char *artifact, const char *library) {
   void *handle = dlopen(library, RTLD_NOW);
-  auto base =
-      reinterpret_cast<const OrtApiBase *(*)()>(dlsym(handle, "OrtGetApiBase"));
+  auto base = reinterpret_cast<const OrtApiBase *(*)()>(dlsym(handle, "OrtGetApiBase"));
   api = base()->GetApi(ORT_API_VERSION);
   OrtEnv *env = nullptr;
   OrtSessionOptions *options = nullptr;
@@ -64,31 +61,26 @@ OrtSession *open_session(const char *artifact, const char *library) {
 
 OrtValue *tensor(void *data, const std::vector<std::int64_t> &shape) {
   std::size_t bytes = 1;
-  for (const std::int64_t side : shape)
-    bytes *= static_cast<std::size_t>(side);
+  for (const std::int64_t side : shape) bytes *= static_cast<std::size_t>(side);
   OrtMemoryInfo *memory = nullptr;
   OrtValue *value = nullptr;
-  require_ort(
-      api->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory));
-  require_ort(api->CreateTensorWithDataAsOrtValue(
-      memory, data, bytes, shape.data(), shape.size(),
-      ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8, &value));
+  require_ort(api->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory));
+  require_ort(api->CreateTensorWithDataAsOrtValue(memory, data, bytes, shape.data(), shape.size(),
+                                                  ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8, &value));
   return value;
 }
 
-} // namespace
+}  // namespace
 
 int main(int, char **arguments) {
   const int width = std::atoi(arguments[4]), height = std::atoi(arguments[5]);
   const int rounds = std::atoi(arguments[6]);
   const double seconds = std::atof(arguments[7]);
-  const auto pixels =
-      static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
+  const auto pixels = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
   std::vector<std::uint8_t> image(3 * pixels), levels(pixels);
   std::uint32_t state = 1;
   for (std::uint8_t &value : image)
-    value =
-        static_cast<std::uint8_t>((state = state * 1664525 + 1013904223) >> 24);
+    value = static_cast<std::uint8_t>((state = state * 1664525 + 1013904223) >> 24);
 
   OrtSession *session = open_session(arguments[1], arguments[3]);
   const OrtValue *input = tensor(image.data(), {1, height, width, 3});
@@ -105,20 +97,13 @@ int main(int, char **arguments) {
   const std::array<std::pair<const char *, std::function<void()>>, 3> calls{{
       {"bare",
        [&] {
-         require_ort(api->Run(session, nullptr, &input_name, &input, 1,
-                              &output_name, 1, &output));
+         require_ort(api->Run(session, nullptr, &input_name, &input, 1, &output_name, 1, &output));
        }},
-      {"rgb",
-       [&] {
-         segmenter.segment(dsunet::rgb(image.data(), width, height), mask);
-       }},
-      {"bgr",
-       [&] {
-         segmenter.segment(dsunet::bgr(image.data(), width, height), mask);
-       }},
+      {"rgb", [&] { segmenter.segment(dsunet::rgb(image.data(), width, height), mask); }},
+      {"bgr", [&] { segmenter.segment(dsunet::bgr(image.data(), width, height), mask); }},
   }};
   std::vector<std::vector<double>> medians(calls.size());
-  for (int round = -1; round < rounds; ++round) { // the first is a warm-up
+  for (int round = -1; round < rounds; ++round) {  // the first is a warm-up
     std::vector<std::vector<double>> found(calls.size());
     // Call by call in turns: the machine's speed changes within a round.
     for (double spent = 0; spent < seconds / rounds;) {
@@ -127,8 +112,7 @@ int main(int, char **arguments) {
         spent += found[number].back();
       }
     }
-    for (std::size_t number = 0; round >= 0 && number < calls.size();
-         ++number) {
+    for (std::size_t number = 0; round >= 0 && number < calls.size(); ++number) {
       medians[number].push_back(median(found[number]));
     }
   }

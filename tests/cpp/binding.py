@@ -82,6 +82,7 @@ class Mask(_Sized):
         ("data", c.c_void_p),
         ("stride", c.c_ssize_t),
         ("threshold", c.c_int32),
+        ("reserved", c.c_int32),
     )
 
 

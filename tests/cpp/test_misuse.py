@@ -67,7 +67,6 @@ def later(kind: type[c.Structure], **values: Any) -> Any:
     """A struct of a later version, with fields at its end that this one does not know."""
     struct = _later_version(kind)(**values)
     struct.struct_size = c.sizeof(struct)
-    struct.new[:] = [-1, -1, -1]
     return struct
 
 
@@ -87,6 +86,22 @@ class TestStructs:
         for one, mask in zip(images, levels, strict=True):
             assert np.array_equal(mask, artifacts.expected_frames_mask(one))
 
+    def test_fields_of_a_later_version_that_are_set(
+        self, segmenter: Segmenter, image: NDArray[np.uint8]
+    ) -> None:
+        levels = np.zeros((HEIGHT, WIDTH), np.uint8)
+        frames, masks = [_as_later(packed(image))] * 2, [_as_later(mask_of(levels))] * 2
+        for kind, given in (("frames", frames), ("masks", masks)):
+            array = (type(given[0]) * 2)(*given)
+            array[1].new[1] = 1
+            both = [array if kind == "frames" else (type(frames[0]) * 2)(*frames)]
+            both.append(array if kind == "masks" else (type(masks[0]) * 2)(*masks))
+            status = segmenter.library.calls.dsunet_segment(segmenter.handle, *both, 2)
+            message = segmenter.library.calls.dsunet_last_error().decode()
+            assert status == ARGUMENT
+            assert message.startswith(f"{kind}[1] sets fields that this version of dsunet")
+        assert not levels.any()
+
     def test_arrays_of_mixed_versions(self, segmenter: Segmenter, image: NDArray[np.uint8]) -> None:
         levels = np.zeros((HEIGHT, WIDTH), np.uint8)
         second = packed(image)
@@ -100,6 +115,7 @@ class TestStructs:
 
     def test_results_of_a_later_version_keep_what_is_unknown(self, segmenter: Segmenter) -> None:
         description = later(Description)
+        description.new[:] = [-1, -1, -1]
         size = description.struct_size
         segmenter.library.require(
             segmenter.library.calls.dsunet_describe(segmenter.handle, c.byref(description))

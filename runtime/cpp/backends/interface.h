@@ -1,9 +1,9 @@
 /* The interface between the core and its backends, which are shared objects that it opens at run
  * time.
  *
- * A backend exports `dsunet_backend`.  Core and backends come from one build: the number below is
- * compared, nothing else.  Functions return a dsunet_status and, if that is not DSUNET_OK, fill in
- * the failure.  No exception crosses this interface.
+ * A backend exports `dsunet_backend`.  Core and backends come from one release: its version, and
+ * the number below, are compared.  Functions return a dsunet_status and, if that is not DSUNET_OK,
+ * fill in the failure.  No exception crosses this interface.
  */
 #ifndef DSUNET_BACKEND_INTERFACE_H
 #define DSUNET_BACKEND_INTERFACE_H
@@ -43,6 +43,7 @@ typedef struct dsunet_batch {
 
 typedef struct dsunet_backend_table {
   int32_t interface_version;
+  const char *version; /* the dsunet release */
   /* Most lanes that are useful at once; 0: any number. */
   int32_t most_lanes;
   /* Whether `run` takes the caller's memory; otherwise only that of `reserve`. */

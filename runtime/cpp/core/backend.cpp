@@ -30,7 +30,8 @@ const dsunet_backend_table *load(const std::string &name, const std::string &fol
                         "; build and install it, or name its folder (backends in dsunet_options)");
   }
   const dsunet_backend_table *table = entry == nullptr ? nullptr : entry();
-  if (table == nullptr || table->interface_version != DSUNET_BACKEND_INTERFACE) {
+  if (table == nullptr || table->interface_version != DSUNET_BACKEND_INTERFACE ||
+      std::string(table->version) != DSUNET_VERSION) {
     throw backend_fault(
         file + ": is not a backend of this version of dsunet: build and install both again");
   }
@@ -81,13 +82,16 @@ std::vector<std::string> Backend::machine() const {
   return parts;
 }
 
-void Backend::enqueue(const std::vector<FrameView> &frames, const std::vector<MaskView> &masks,
-                      void *stream) {
+void Backend::require_device_frames() const {
   if (table_->enqueue == nullptr) {
     throw backend_fault(
         "dsunet_segment_device supports TensorRT engines only, and this is an ONNX file: build an "
         "engine with `dsunet-export trt` and open that");
   }
+}
+
+void Backend::enqueue(const std::vector<FrameView> &frames, const std::vector<MaskView> &masks,
+                      void *stream) {
   dsunet_failure failure{};
   require(table_->enqueue(backend_, frames.data(), masks.data(), frames.size(), stream, &failure),
           failure);

@@ -56,6 +56,9 @@ class Backend {
   std::vector<std::string> machine() const;
 
   // See dsunet_segment_device: as many masks as frames, which have one size.
+  // Throws Fault if the backend takes no frames in GPU memory.
+  void require_device_frames() const;
+
   void enqueue(const std::vector<FrameView> &frames, const std::vector<MaskView> &masks,
                void *stream);
 

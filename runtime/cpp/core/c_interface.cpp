@@ -6,6 +6,7 @@
 #include "error.hpp"
 #include "segmenter.hpp"
 #include "selftest.hpp"
+#include "structs.hpp"
 
 struct dsunet_segmenter {
   dsunet_segmenter(const char *path, const dsunet::OpenOptions &options)
@@ -18,6 +19,15 @@ namespace dsunet {
 namespace {
 
 constexpr std::int32_t kMostThreads = 1024;
+
+// A later version can tell its structs by their size only if these have no padding at the end.
+static_assert(sizeof(dsunet_options) == offsetof(dsunet_options, backends) + sizeof(void *));
+static_assert(sizeof(dsunet_frame) == offsetof(dsunet_frame, region_height) + sizeof(std::int32_t));
+static_assert(sizeof(dsunet_mask) == offsetof(dsunet_mask, reserved) + sizeof(std::int32_t));
+static_assert(sizeof(dsunet_description) ==
+              offsetof(dsunet_description, manifest) + sizeof(void *));
+static_assert(sizeof(dsunet_selftest_result) ==
+              offsetof(dsunet_selftest_result, points_tolerance) + sizeof(double));
 constexpr std::size_t kLargestStruct = 4096;
 constexpr std::size_t kMostFrames = std::size_t{1} << 20;
 
@@ -58,7 +68,6 @@ void require(bool holds, const char *message) {
   if (!holds) throw argument_fault(message);
 }
 
-// The address is all that is read of a segmenter that may have been closed.
 template <class Handle>
 Handle &opened(Handle *segmenter) {
   require(segmenter != nullptr, "the segmenter is NULL: it was never opened, or is closed");
@@ -75,36 +84,27 @@ void require_struct(const Struct *given, const char *name, const char *macro) {
                        macro);
 }
 
+void require_no_later_fields(bool sets_later_fields, const std::string &name) {
+  if (!sets_later_fields) return;
+  throw argument_fault(name + " sets fields that this version of dsunet, " DSUNET_VERSION
+                              ", does not have: install a later one");
+}
+
 // The structs of an array are of one version, whose size is the distance between them.
 template <class Struct>
 void require_structs(const Struct *given, std::size_t count, const char *name, const char *macro) {
   require_struct(given, name, macro);
   const std::size_t size = given->struct_size;
-  for (std::size_t index = 1; index < count; ++index) {
+  for (std::size_t index = 0; index < count; ++index) {
     std::size_t found = 0;
     std::memcpy(&found, reinterpret_cast<const unsigned char *>(given) + index * size,
                 sizeof found);
-    if (found == size) continue;
-    throw argument_fault(std::string(name) + "[" + std::to_string(index) +
-                         "] has another struct_size than " + name + "[0]: initialise each with " +
-                         macro);
+    if (found == size && !sets_later_fields(given, index)) continue;
+    const std::string one = std::string(name) + "[" + std::to_string(index) + "]";
+    require_no_later_fields(found == size, one);
+    throw argument_fault(one + " has another struct_size than " + name +
+                         "[0]: initialise each with " + macro);
   }
-}
-
-// A struct as this version knows it: fields that the caller's version lacks are 0.
-template <class Struct>
-Struct known(const Struct &given) {
-  Struct result{};
-  std::memcpy(&result, &given, std::min(sizeof result, given.struct_size));
-  return result;
-}
-
-// Fill in the fields that the caller's version has.
-template <class Struct>
-void hand_out(const Struct &result, Struct *given) {
-  const std::size_t size = given->struct_size;
-  std::memcpy(given, &result, std::min(sizeof result, size));
-  given->struct_size = size;
 }
 
 std::string text_of(const char *text) { return text == nullptr ? "" : text; }
@@ -113,7 +113,8 @@ OpenOptions checked(const dsunet_options *given) {
   OpenOptions options;
   if (given == nullptr) return options;
   require_struct(given, "options", "DSUNET_OPTIONS_INIT");
-  const dsunet_options values = known(*given);
+  require_no_later_fields(sets_later_fields(given), "options");
+  const dsunet_options values = item(given);
   if (values.threads < 0 || values.threads > kMostThreads) {
     throw argument_fault("threads is " + std::to_string(values.threads) + ": use 1 to " +
                          with_commas(kMostThreads) + ", or 0 for one per core");

@@ -7,6 +7,7 @@
 #include "file_kinds.hpp"
 #include "pictures.hpp"
 #include "selftest.hpp"
+#include "structs.hpp"
 
 namespace dsunet {
 namespace {
@@ -58,22 +59,13 @@ OpenOptions with_provider(OpenOptions options, const Artifact &artifact) {
 
 MaskView checked(const dsunet_mask &mask, std::int32_t width) {
   if (mask.data == nullptr) throw image_fault("the mask's data is NULL: point it to the first row");
+  if (mask.reserved != 0) throw image_fault("the mask's field `reserved` is not 0: leave it 0");
   if (mask.threshold < 0 || mask.threshold > 255) {
     throw image_fault("the threshold is " + std::to_string(mask.threshold) +
                       ": it must be 1 to 255, or 0 for levels");
   }
   return {static_cast<std::uint8_t *>(mask.data),
           checked_stride("the mask's stride", mask.stride, width), mask.threshold};
-}
-
-// Items of the caller's array, whose structs may be those of another version.
-template <class Struct>
-Struct item(const Struct *items, std::size_t index) {
-  const auto *bytes = reinterpret_cast<const unsigned char *>(items) + index * items->struct_size;
-  const auto &given = *reinterpret_cast<const Struct *>(bytes);
-  Struct result{};
-  std::memcpy(&result, &given, std::min(sizeof result, items->struct_size));
-  return result;
 }
 
 void apply_threshold(std::uint8_t *levels, std::size_t count, std::int32_t threshold) {
@@ -170,6 +162,7 @@ void Segmenter::segment(const dsunet_frame *frames, const dsunet_mask *masks, st
 
 void Segmenter::segment_device(const dsunet_frame *frames, const dsunet_mask *masks,
                                std::size_t count, void *stream) {
+  backend_->require_device_frames();
   if (!ranges_.batch.contains(static_cast<std::int64_t>(count))) {
     throw image_fault("the batch has " + std::to_string(count) + " frames and this engine takes " +
                       ranges_.batch.in_words() + ": enqueue as many at once");

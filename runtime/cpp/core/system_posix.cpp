@@ -88,7 +88,12 @@ RegularFile::RegularFile(const std::string &path) : handle_(-1), size_(0) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (descriptor < 0) fail(errno);
   struct stat found;
-  if (::fstat(descriptor, &found) != 0 || !S_ISREG(found.st_mode)) {
+  if (::fstat(descriptor, &found) != 0) {
+    const int error = errno;
+    ::close(descriptor);
+    fail(error);
+  }
+  if (!S_ISREG(found.st_mode)) {
     const bool folder = S_ISDIR(found.st_mode);
     ::close(descriptor);
     throw FileError(folder ? "is a folder, not a file" : "is a pipe or a device, not a file", false,
@@ -185,6 +190,7 @@ void write_whole(const std::string &path, const std::string &content) {
   ::flock(descriptor, LOCK_EX | LOCK_NB);
   try {
     write_all(descriptor, content);
+    if (::fsync(descriptor) != 0) fail(errno);  // some file systems report a full disk only here
     if (::rename(name.c_str(), path.c_str()) != 0) fail(errno);
   } catch (...) {
     ::unlink(name.c_str());

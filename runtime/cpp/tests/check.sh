@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../../.."
 bin=${BIN:-.venv/bin}
 stamp=build/cpp/clang-tidy.stamp
 
-find runtime/cpp -name '*.[ch]' -o -name '*.[ch]pp' | xargs "$bin/clang-format" --dry-run -Werror
+find runtime/cpp benchmarks/cpp tests/cpp -name '*.[ch]' -o -name '*.[ch]pp' -o -name '*.cu' | xargs "$bin/clang-format" --style=file:runtime/cpp/.clang-format --dry-run -Werror
 
 if [ ! -e build/cpp/compile_commands.json ]; then
   echo "clang-tidy was left out, because there is no build/cpp: \`make test-cpp\` makes it"

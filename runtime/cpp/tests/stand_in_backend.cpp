@@ -59,6 +59,7 @@ dsunet_status run(void *, const dsunet_batch *batch, dsunet_failure *) {
 
 extern "C" DSUNET_API const dsunet_backend_table *dsunet_backend(void) {
   static const dsunet_backend_table table{DSUNET_BACKEND_INTERFACE,
+                                          DSUNET_VERSION,
                                           0,
                                           1,
                                           open,

@@ -37,12 +37,12 @@ using MarkPointer = std::shared_ptr<Mark>;
 
 struct Work {
   std::function<void()> run;
-  MarkPointer waits_for; // of another stream
+  MarkPointer waits_for;  // of another stream
 };
 
 struct Allocation {
   std::size_t size;
-  int device; // -1: of the host
+  int device;  // -1: of the host
   void *whole;
 };
 
@@ -54,7 +54,7 @@ struct Gpu {
 
 struct Plan {
   CUresult status;
-  int skipped; // calls that succeed before
+  int skipped;  // calls that succeed before
 };
 
 struct State {
@@ -69,8 +69,7 @@ struct State {
   std::string faults;
   bool is_lost = false;
   std::uintptr_t last_handle = 1000;
-  std::string functions[2] = {dsunet::tensorrt::kConvert,
-                              dsunet::tensorrt::kWrite};
+  std::string functions[2] = {dsunet::tensorrt::kConvert, dsunet::tensorrt::kWrite};
 };
 
 State &state() {
@@ -87,28 +86,23 @@ CUresult planned(const char *call) {
   State &here = state();
   ++here.calls[call];
   const auto found = here.plans.find(call);
-  if (found == here.plans.end() || found->second.skipped-- > 0)
-    return CUDA_SUCCESS;
+  if (found == here.plans.end() || found->second.skipped-- > 0) return CUDA_SUCCESS;
   return found->second.status;
 }
 
 CUresult entered(const char *call, bool needs_context) {
   const CUresult plan = planned(call);
-  if (plan != CUDA_SUCCESS)
-    return plan;
-  if (state().is_lost || state().settings["lost"] != 0)
-    return CUDA_ERROR_ILLEGAL_ADDRESS;
-  return needs_context && contexts.empty() ? CUDA_ERROR_INVALID_CONTEXT
-                                           : CUDA_SUCCESS;
+  if (plan != CUDA_SUCCESS) return plan;
+  if (state().is_lost || state().settings["lost"] != 0) return CUDA_ERROR_ILLEGAL_ADDRESS;
+  return needs_context && contexts.empty() ? CUDA_ERROR_INVALID_CONTEXT : CUDA_SUCCESS;
 }
 
-#define ENTER(call, needs_context)                                             \
-  const Lock lock(state().mutex);                                              \
-  if (const CUresult status = entered(call, needs_context);                    \
-      status != CUDA_SUCCESS)                                                  \
-  return status
+#define ENTER(call, needs_context) \
+  const Lock lock(state().mutex);  \
+  if (const CUresult status = entered(call, needs_context); status != CUDA_SUCCESS) return status
 
-template <class Handle> Handle new_handle(const char *kind) {
+template <class Handle>
+Handle new_handle(const char *kind) {
   stand_in::hold(kind);
   return reinterpret_cast<Handle>(++state().last_handle);
 }
@@ -129,15 +123,12 @@ MarkPointer mark(CUstream stream) {
 // Do the next work of a stream, and return whether it need not wait.
 bool step(CUstream stream) {
   auto &queue = state().streams[stream];
-  if (queue.empty())
-    return false;
-  if (queue.front().waits_for && !queue.front().waits_for->is_done)
-    return false;
+  if (queue.empty()) return false;
+  if (queue.front().waits_for && !queue.front().waits_for->is_done) return false;
   const Work work = queue.front();
   queue.pop_front();
   try {
-    if (work.run)
-      work.run();
+    if (work.run) work.run();
   } catch (const std::exception &error) {
     stand_in::fault(error.what());
     state().is_lost = true;
@@ -149,24 +140,18 @@ bool step(CUstream stream) {
 // stream in turn.
 CUresult carry_out(const MarkPointer &until) {
   while (!until->is_done) {
-    if (state().is_lost)
-      return CUDA_ERROR_ILLEGAL_ADDRESS;
+    if (state().is_lost) return CUDA_ERROR_ILLEGAL_ADDRESS;
     if (state().settings["interleaved"] != 0) {
       bool any = false;
-      for (auto &[stream, queue] : state().streams)
-        any = step(stream) || any;
-      if (!any)
-        return CUDA_ERROR_LAUNCH_TIMEOUT;
+      for (auto &[stream, queue] : state().streams) any = step(stream) || any;
+      if (!any) return CUDA_ERROR_LAUNCH_TIMEOUT;
       continue;
     }
-    if (step(until->stream))
-      continue;
+    if (step(until->stream)) continue;
     const auto &queue = state().streams[until->stream];
-    if (queue.empty())
-      return CUDA_ERROR_LAUNCH_TIMEOUT;
+    if (queue.empty()) return CUDA_ERROR_LAUNCH_TIMEOUT;
     const MarkPointer other = queue.front().waits_for;
-    if (const CUresult status = carry_out(other); status != CUDA_SUCCESS)
-      return status;
+    if (const CUresult status = carry_out(other); status != CUDA_SUCCESS) return status;
   }
   return state().is_lost ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
 }
@@ -174,16 +159,15 @@ CUresult carry_out(const MarkPointer &until) {
 CUdeviceptr allocate(std::size_t size, int device) {
   auto *whole = static_cast<std::uint8_t *>(std::malloc(size + kAlignment));
   std::memset(whole, kPoison, size + kAlignment);
-  const auto address = (reinterpret_cast<CUdeviceptr>(whole) + kAlignment - 1) /
-                       kAlignment * kAlignment;
+  const auto address =
+      (reinterpret_cast<CUdeviceptr>(whole) + kAlignment - 1) / kAlignment * kAlignment;
   state().memory[address] = {size, device, whole};
   return address;
 }
 
 CUresult release_memory(CUdeviceptr address, const char *kind) {
   const auto found = state().memory.find(address);
-  if (found == state().memory.end())
-    return CUDA_ERROR_INVALID_VALUE;
+  if (found == state().memory.end()) return CUDA_ERROR_INVALID_VALUE;
   std::memset(reinterpret_cast<void *>(address), kPoison, found->second.size);
   std::free(found->second.whole);
   state().memory.erase(found);
@@ -193,8 +177,7 @@ CUresult release_memory(CUdeviceptr address, const char *kind) {
 
 const Allocation *allocation_of(CUdeviceptr address) {
   auto found = state().memory.upper_bound(address);
-  if (found == state().memory.begin())
-    return nullptr;
+  if (found == state().memory.begin()) return nullptr;
   --found;
   return address < found->first + found->second.size ? &found->second : nullptr;
 }
@@ -209,24 +192,19 @@ int device_of(CUcontext context) {
 
 // A launch as the kernel carries it out: each block of rows and columns.
 template <class Body>
-void for_each_thread(unsigned columns, unsigned rows, int width, int height,
-                     const Body &body) {
+void for_each_thread(unsigned columns, unsigned rows, int width, int height, const Body &body) {
   for (unsigned block = 0; block < rows; ++block) {
-    for (int row = static_cast<int>(block); row < height;
-         row += static_cast<int>(rows)) {
+    for (int row = static_cast<int>(block); row < height; row += static_cast<int>(rows)) {
       for (unsigned thread = 0; thread < columns; ++thread) {
-        if (static_cast<int>(thread) < width)
-          body(static_cast<int>(thread), row);
+        if (static_cast<int>(thread) < width) body(static_cast<int>(thread), row);
       }
     }
   }
 }
 
-void check(const void *address) {
-  stand_in::at(reinterpret_cast<CUdeviceptr>(address), 1);
-}
+void check(const void *address) { stand_in::at(reinterpret_cast<CUdeviceptr>(address), 1); }
 
-} // namespace
+}  // namespace
 
 namespace stand_in {
 
@@ -248,9 +226,7 @@ std::uint8_t *at(CUdeviceptr address, std::size_t size) {
   return reinterpret_cast<std::uint8_t *>(address);
 }
 
-bool is_default(CUstream stream) {
-  return reinterpret_cast<std::uintptr_t>(stream) <= 2;
-}
+bool is_default(CUstream stream) { return reinterpret_cast<std::uintptr_t>(stream) <= 2; }
 
 bool is_current() { return !contexts.empty(); }
 
@@ -261,8 +237,7 @@ void hold(const std::string &kind) {
 
 void release(const std::string &kind) {
   const Lock lock(state().mutex);
-  if (--state().held[kind] < 0)
-    fault(kind + " released twice");
+  if (--state().held[kind] < 0) fault(kind + " released twice");
 }
 
 void fault(const std::string &what) {
@@ -275,7 +250,7 @@ std::int64_t setting(const char *name) {
   return state().settings[name];
 }
 
-} // namespace stand_in
+}  // namespace stand_in
 
 extern "C" {
 
@@ -284,8 +259,7 @@ extern "C" {
 STAND_IN_API void stand_in_reset() {
   const Lock lock(state().mutex);
   State &here = state();
-  for (auto &[address, allocation] : here.memory)
-    std::free(allocation.whole);
+  for (auto &[address, allocation] : here.memory) std::free(allocation.whole);
   here.gpus.clear();
   here.memory.clear();
   here.streams.clear();
@@ -332,8 +306,7 @@ STAND_IN_API const char *stand_in_held() {
   const Lock lock(state().mutex);
   text.clear();
   for (const auto &[kind, count] : state().held) {
-    if (count != 0)
-      text += std::to_string(count) + " " + kind + "; ";
+    if (count != 0) text += std::to_string(count) + " " + kind + "; ";
   }
   return text.c_str();
 }
@@ -354,8 +327,8 @@ STAND_IN_API CUstream stand_in_stream() {
 
 // Copy from the host to the host in a stream: the source is read, and the
 // target written, then.
-STAND_IN_API void stand_in_copy(void *target, const void *source,
-                                std::size_t size, CUstream stream) {
+STAND_IN_API void stand_in_copy(void *target, const void *source, std::size_t size,
+                                CUstream stream) {
   stand_in::enqueue(stream, [=] { std::memcpy(target, source, size); });
 }
 
@@ -379,23 +352,23 @@ STAND_IN_API CUresult cuDriverGetVersion(int *version) {
 
 STAND_IN_API CUresult cuGetErrorName(CUresult status, const char **name) {
   switch (status) {
-  case CUDA_ERROR_OUT_OF_MEMORY:
-    *name = "CUDA_ERROR_OUT_OF_MEMORY";
-    break;
-  case CUDA_ERROR_ILLEGAL_ADDRESS:
-    *name = "CUDA_ERROR_ILLEGAL_ADDRESS";
-    break;
-  case CUDA_ERROR_INVALID_CONTEXT:
-    *name = "CUDA_ERROR_INVALID_CONTEXT";
-    break;
-  case CUDA_ERROR_NO_DEVICE:
-    *name = "CUDA_ERROR_NO_DEVICE";
-    break;
-  case CUDA_ERROR_UNKNOWN:
-    *name = "CUDA_ERROR_UNKNOWN";
-    break;
-  default:
-    return CUDA_ERROR_INVALID_VALUE;
+    case CUDA_ERROR_OUT_OF_MEMORY:
+      *name = "CUDA_ERROR_OUT_OF_MEMORY";
+      break;
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+      *name = "CUDA_ERROR_ILLEGAL_ADDRESS";
+      break;
+    case CUDA_ERROR_INVALID_CONTEXT:
+      *name = "CUDA_ERROR_INVALID_CONTEXT";
+      break;
+    case CUDA_ERROR_NO_DEVICE:
+      *name = "CUDA_ERROR_NO_DEVICE";
+      break;
+    case CUDA_ERROR_UNKNOWN:
+      *name = "CUDA_ERROR_UNKNOWN";
+      break;
+    default:
+      return CUDA_ERROR_INVALID_VALUE;
   }
   return CUDA_SUCCESS;
 }
@@ -414,27 +387,22 @@ STAND_IN_API CUresult cuDeviceGet(CUdevice *device, int ordinal) {
 
 STAND_IN_API CUresult cuDeviceGetName(char *name, int length, CUdevice device) {
   ENTER("cuDeviceGetName", false);
-  std::strncpy(name,
-               state().gpus.at(static_cast<std::size_t>(device)).name.c_str(),
+  std::strncpy(name, state().gpus.at(static_cast<std::size_t>(device)).name.c_str(),
                static_cast<std::size_t>(length));
   return CUDA_SUCCESS;
 }
 
-STAND_IN_API CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute which,
-                                           CUdevice device) {
+STAND_IN_API CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute which, CUdevice device) {
   ENTER("cuDeviceGetAttribute", false);
   const Gpu &gpu = state().gpus.at(static_cast<std::size_t>(device));
-  *value = which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? gpu.major
-                                                                 : gpu.minor;
+  *value = which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? gpu.major : gpu.minor;
   return CUDA_SUCCESS;
 }
 
-STAND_IN_API CUresult cuDevicePrimaryCtxRetain(CUcontext *context,
-                                               CUdevice device) {
+STAND_IN_API CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
   ENTER("cuDevicePrimaryCtxRetain", false);
   stand_in::hold("context");
-  *context =
-      reinterpret_cast<CUcontext>(static_cast<std::uintptr_t>(device) + 1);
+  *context = reinterpret_cast<CUcontext>(static_cast<std::uintptr_t>(device) + 1);
   return CUDA_SUCCESS;
 }
 
@@ -451,8 +419,7 @@ STAND_IN_API CUresult cuCtxPushCurrent(CUcontext context) {
 }
 
 STAND_IN_API CUresult cuCtxPopCurrent(CUcontext *context) {
-  if (contexts.empty())
-    return CUDA_ERROR_INVALID_CONTEXT;
+  if (contexts.empty()) return CUDA_ERROR_INVALID_CONTEXT;
   *context = contexts.back();
   contexts.pop_back();
   return CUDA_SUCCESS;
@@ -460,8 +427,7 @@ STAND_IN_API CUresult cuCtxPopCurrent(CUcontext *context) {
 
 STAND_IN_API CUresult cuMemAlloc(CUdeviceptr *address, std::size_t size) {
   ENTER("cuMemAlloc", true);
-  if (size == 0)
-    return CUDA_ERROR_INVALID_VALUE;
+  if (size == 0) return CUDA_ERROR_INVALID_VALUE;
   *address = allocate(size, device_of(contexts.back()));
   stand_in::hold("device memory");
   return CUDA_SUCCESS;
@@ -472,11 +438,9 @@ STAND_IN_API CUresult cuMemFree(CUdeviceptr address) {
   return release_memory(address, "device memory");
 }
 
-STAND_IN_API CUresult cuMemHostAlloc(void **address, std::size_t size,
-                                     unsigned) {
+STAND_IN_API CUresult cuMemHostAlloc(void **address, std::size_t size, unsigned) {
   ENTER("cuMemHostAlloc", true);
-  if (size == 0)
-    return CUDA_ERROR_INVALID_VALUE;
+  if (size == 0) return CUDA_ERROR_INVALID_VALUE;
   *address = reinterpret_cast<void *>(allocate(size, -1));
   stand_in::hold("pinned memory");
   return CUDA_SUCCESS;
@@ -484,42 +448,32 @@ STAND_IN_API CUresult cuMemHostAlloc(void **address, std::size_t size,
 
 STAND_IN_API CUresult cuMemFreeHost(void *address) {
   ENTER("cuMemFreeHost", true);
-  return release_memory(reinterpret_cast<CUdeviceptr>(address),
-                        "pinned memory");
+  return release_memory(reinterpret_cast<CUdeviceptr>(address), "pinned memory");
 }
 
-STAND_IN_API CUresult cuMemcpyHtoDAsync(CUdeviceptr target, const void *source,
-                                        std::size_t size, CUstream stream) {
+STAND_IN_API CUresult cuMemcpyHtoDAsync(CUdeviceptr target, const void *source, std::size_t size,
+                                        CUstream stream) {
   ENTER("cuMemcpyHtoDAsync", true);
-  put(stream, {[=] {
-                 std::memcpy(stand_in::at(target, size), pinned(source, size),
-                             size);
-               },
-               nullptr});
+  put(stream,
+      {[=] { std::memcpy(stand_in::at(target, size), pinned(source, size), size); }, nullptr});
   return CUDA_SUCCESS;
 }
 
-STAND_IN_API CUresult cuMemcpyDtoHAsync(void *target, CUdeviceptr source,
-                                        std::size_t size, CUstream stream) {
+STAND_IN_API CUresult cuMemcpyDtoHAsync(void *target, CUdeviceptr source, std::size_t size,
+                                        CUstream stream) {
   ENTER("cuMemcpyDtoHAsync", true);
-  put(stream, {[=] {
-                 std::memcpy(pinned(target, size), stand_in::at(source, size),
-                             size);
-               },
-               nullptr});
+  put(stream,
+      {[=] { std::memcpy(pinned(target, size), stand_in::at(source, size), size); }, nullptr});
   return CUDA_SUCCESS;
 }
 
-STAND_IN_API CUresult cuPointerGetAttribute(void *value,
-                                            CUpointer_attribute which,
+STAND_IN_API CUresult cuPointerGetAttribute(void *value, CUpointer_attribute which,
                                             CUdeviceptr address) {
   ENTER("cuPointerGetAttribute", true);
   const Allocation *found = allocation_of(address);
-  if (found == nullptr)
-    return CUDA_ERROR_INVALID_VALUE;
+  if (found == nullptr) return CUDA_ERROR_INVALID_VALUE;
   if (which == CU_POINTER_ATTRIBUTE_MEMORY_TYPE) {
-    *static_cast<unsigned *>(value) =
-        found->device < 0 ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
+    *static_cast<unsigned *>(value) = found->device < 0 ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
   } else {
     *static_cast<int *>(value) = found->device;
   }
@@ -548,12 +502,10 @@ STAND_IN_API CUresult cuStreamDestroy(CUstream stream) {
   return CUDA_SUCCESS;
 }
 
-STAND_IN_API CUresult cuStreamWaitEvent(CUstream stream, CUevent event,
-                                        unsigned) {
+STAND_IN_API CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
   ENTER("cuStreamWaitEvent", true);
   const MarkPointer recorded = state().events.at(event);
-  if (recorded)
-    put(stream, {nullptr, recorded});
+  if (recorded) put(stream, {nullptr, recorded});
   return CUDA_SUCCESS;
 }
 
@@ -587,8 +539,7 @@ STAND_IN_API CUresult cuModuleLoadData(CUmodule *module, const void *image) {
   ENTER("cuModuleLoadData", true);
   const auto *text = static_cast<const char *>(image);
   for (const std::string &name : state().functions) {
-    if (std::strstr(text, (".entry " + name + "(").c_str()) == nullptr)
-      return CUDA_ERROR_UNKNOWN;
+    if (std::strstr(text, (".entry " + name + "(").c_str()) == nullptr) return CUDA_ERROR_UNKNOWN;
   }
   *module = new_handle<CUmodule>("module");
   return CUDA_SUCCESS;
@@ -600,42 +551,35 @@ STAND_IN_API CUresult cuModuleUnload(CUmodule) {
   return CUDA_SUCCESS;
 }
 
-STAND_IN_API CUresult cuModuleGetFunction(CUfunction *function, CUmodule,
-                                          const char *name) {
+STAND_IN_API CUresult cuModuleGetFunction(CUfunction *function, CUmodule, const char *name) {
   ENTER("cuModuleGetFunction", true);
   for (std::string &one : state().functions) {
-    if (one == name)
-      *function = reinterpret_cast<CUfunction>(&one);
+    if (one == name) *function = reinterpret_cast<CUfunction>(&one);
   }
   return CUDA_SUCCESS;
 }
 
-STAND_IN_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x,
-                                     unsigned grid_y, unsigned grid_z,
-                                     unsigned block_x, unsigned block_y,
-                                     unsigned block_z, unsigned,
-                                     CUstream stream, void **parameters,
+STAND_IN_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y,
+                                     unsigned grid_z, unsigned block_x, unsigned block_y,
+                                     unsigned block_z, unsigned, CUstream stream, void **parameters,
                                      void **) {
   using dsunet::FrameView;
   using dsunet::MaskView;
   ENTER("cuLaunchKernel", true);
-  if (grid_z != 1 || block_y != 1 || block_z != 1 || block_x > 1024 ||
-      grid_y > 65535 || grid_x == 0 || grid_y == 0) {
+  if (grid_z != 1 || block_y != 1 || block_z != 1 || block_x > 1024 || grid_y > 65535 ||
+      grid_x == 0 || grid_y == 0) {
     return CUDA_ERROR_INVALID_VALUE;
   }
   const unsigned columns = grid_x * block_x;
-  if (*reinterpret_cast<std::string *>(function) ==
-      dsunet::tensorrt::kConvert) {
+  if (*reinterpret_cast<std::string *>(function) == dsunet::tensorrt::kConvert) {
     const FrameView frame = *static_cast<FrameView *>(parameters[0]);
     auto *rgb = *static_cast<std::uint8_t **>(parameters[1]);
     put(stream, {[=] {
-                   for_each_thread(columns, grid_y, frame.width, frame.height,
-                                   [&](int x, int y) {
-                                     check(frame.data + y * frame.stride + x);
-                                     check(rgb + 3 * (y * frame.width + x) + 2);
-                                     dsunet::tensorrt::convert_pixel(frame, rgb,
-                                                                     x, y);
-                                   });
+                   for_each_thread(columns, grid_y, frame.width, frame.height, [&](int x, int y) {
+                     check(frame.data + y * frame.stride + x);
+                     check(rgb + 3 * (y * frame.width + x) + 2);
+                     dsunet::tensorrt::convert_pixel(frame, rgb, x, y);
+                   });
                  },
                  nullptr});
   } else {
@@ -643,17 +587,16 @@ STAND_IN_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x,
     const MaskView mask = *static_cast<MaskView *>(parameters[1]);
     const int width = *static_cast<std::int32_t *>(parameters[2]);
     const int height = *static_cast<std::int32_t *>(parameters[3]);
-    put(stream,
-        {[=] {
-           for_each_thread(columns, grid_y, width, height, [&](int x, int y) {
-             check(levels + y * width + x);
-             check(mask.data + y * mask.stride + x);
-             dsunet::tensorrt::write_level(levels, mask, width, x, y);
-           });
-         },
-         nullptr});
+    put(stream, {[=] {
+                   for_each_thread(columns, grid_y, width, height, [&](int x, int y) {
+                     check(levels + y * width + x);
+                     check(mask.data + y * mask.stride + x);
+                     dsunet::tensorrt::write_level(levels, mask, width, x, y);
+                   });
+                 },
+                 nullptr});
   }
   return CUDA_SUCCESS;
 }
 
-} // extern "C"
+}  // extern "C"

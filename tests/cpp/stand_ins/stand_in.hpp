@@ -35,4 +35,4 @@ STAND_IN_API void fault(const std::string &what);
 // A number that a test has set; 0 otherwise.
 STAND_IN_API std::int64_t setting(const char *name);
 
-} // namespace stand_in
+}  // namespace stand_in

@@ -32,23 +32,20 @@ ILogger *the_log = nullptr;
 
 // An object that must be released, with the device current.
 class Held {
-public:
+ public:
   explicit Held(std::string kind) : kind_(std::move(kind)) {
-    if (!stand_in::is_current())
-      stand_in::fault(kind_ + " made without a context");
+    if (!stand_in::is_current()) stand_in::fault(kind_ + " made without a context");
     stand_in::hold(kind_);
   }
   ~Held() {
-    if (!stand_in::is_current())
-      stand_in::fault(kind_ + " released without a context");
-    if (users_ != 0)
-      stand_in::fault(kind_ + " released before what uses it");
+    if (!stand_in::is_current()) stand_in::fault(kind_ + " released without a context");
+    if (users_ != 0) stand_in::fault(kind_ + " released before what uses it");
     stand_in::release(kind_);
   }
   Held(const Held &) = delete;
   Held &operator=(const Held &) = delete;
 
-private:
+ private:
   friend class Use;
 
   std::string kind_;
@@ -57,13 +54,13 @@ private:
 
 // What must be released after something else.
 class Use {
-public:
+ public:
   explicit Use(Held &held) : held_(held) { ++held_.users_; }
   ~Use() { --held_.users_; }
   Use(const Use &) = delete;
   Use &operator=(const Use &) = delete;
 
-private:
+ private:
   Held &held_;
 };
 
@@ -76,70 +73,59 @@ void log_error(const char *message) {
 Dims dims_of(const Json &sizes) {
   Dims dims{};
   dims.nbDims = static_cast<std::int32_t>(sizes.size());
-  for (std::size_t index = 0; index < sizes.size(); ++index)
-    dims.d[index] = sizes[index];
+  for (std::size_t index = 0; index < sizes.size(); ++index) dims.d[index] = sizes[index];
   return dims;
 }
 
 #if defined(TRT_MAJOR_RTX)
 
 class HostMemory : public IHostMemory, public apiv::VHostMemory {
-public:
-  explicit HostMemory(std::string content)
-      : held_("host memory"), content_(std::move(content)) {
+ public:
+  explicit HostMemory(std::string content) : held_("host memory"), content_(std::move(content)) {
     mImpl = this;
   }
-  void *data() const noexcept override {
-    return const_cast<char *>(content_.data());
-  }
+  void *data() const noexcept override { return const_cast<char *>(content_.data()); }
   std::size_t size() const noexcept override { return content_.size(); }
   DataType type() const noexcept override { return DataType::kUINT8; }
 
-private:
+ private:
   Held held_;
   std::string content_;
 };
 
 class Cache : public IRuntimeCache, public apiv::UnusedRuntimeCache {
-public:
+ public:
   Cache() { mImpl = this; }
   IHostMemory *serialize() const noexcept override {
-    if (kernels_.empty())
-      return nullptr;
+    if (kernels_.empty()) return nullptr;
     std::string text = "kernels:";
-    for (const std::string &kernel : kernels_)
-      text += kernel + ";";
+    for (const std::string &kernel : kernels_) text += kernel + ";";
     return new HostMemory(text);
   }
   bool deserialize(const void *data, std::size_t size) noexcept override {
     const std::string text(static_cast<const char *>(data), size);
-    if (text.rfind("kernels:", 0) != 0)
-      return false;
-    for (std::size_t at = 8, end;
-         (end = text.find(';', at)) != std::string::npos; at = end + 1) {
+    if (text.rfind("kernels:", 0) != 0) return false;
+    for (std::size_t at = 8, end; (end = text.find(';', at)) != std::string::npos; at = end + 1) {
       kernels_.push_back(text.substr(at, end - at));
     }
     return true;
   }
   void compile(const std::string &kernel) {
-    if (std::find(kernels_.begin(), kernels_.end(), kernel) != kernels_.end())
-      return;
-    fails("compile"); // counted
+    if (std::find(kernels_.begin(), kernels_.end(), kernel) != kernels_.end()) return;
+    fails("compile");  // counted
     kernels_.push_back(kernel);
   }
 
   Held held{"cache"};
 
-private:
+ private:
   std::vector<std::string> kernels_;
 };
 
 class Config : public IRuntimeConfig, public apiv::UnusedRuntimeConfig {
-public:
+ public:
   Config() { mImpl = this; }
-  IRuntimeCache *createRuntimeCache() const noexcept override {
-    return new Cache;
-  }
+  IRuntimeCache *createRuntimeCache() const noexcept override { return new Cache; }
   bool setRuntimeCache(const IRuntimeCache &cache) noexcept override {
     cache_ = const_cast<Cache *>(static_cast<const Cache *>(&cache));
     return !fails("setRuntimeCache");
@@ -151,7 +137,7 @@ public:
 
   Held held{"configuration"};
 
-private:
+ private:
   Cache *cache_ = nullptr;
 };
 
@@ -162,7 +148,7 @@ class Config {};
 #endif
 
 class Context : public IExecutionContext, public apiv::UnusedExecutionContext {
-public:
+ public:
   Context(Held &engine, const Json &document, IRuntimeConfig *config)
       : document_(document), uses_engine_(engine) {
     mImpl = this;
@@ -180,11 +166,9 @@ public:
     const Json &profile = document_["tensors"][name]["profile"];
     bool fits = !fails("setInputShape");
     for (std::int32_t axis = 0; axis < dims.nbDims; ++axis) {
-      fits = fits && profile[0][axis] <= dims.d[axis] &&
-             dims.d[axis] <= profile[2][axis];
+      fits = fits && profile[0][axis] <= dims.d[axis] && dims.d[axis] <= profile[2][axis];
     }
-    if (!fits)
-      log_error("the shape\nfailed");
+    if (!fits) log_error("the shape\nfailed");
     shape_ = fits ? dims : Dims{};
     return fits;
   }
@@ -195,12 +179,9 @@ public:
   }
 
   bool enqueueV3(cudaStream_t stream) noexcept override {
-    if (!stand_in::is_current())
-      stand_in::fault("a run without a context");
-    if (stand_in::is_default(stream))
-      stand_in::fault("a run on a default stream");
-    if (is_in_use_.exchange(true))
-      stand_in::fault("two threads in one context");
+    if (!stand_in::is_current()) stand_in::fault("a run without a context");
+    if (stand_in::is_default(stream)) stand_in::fault("a run on a default stream");
+    if (is_in_use_.exchange(true)) stand_in::fault("two threads in one context");
     if (stand_in::setting("slow") != 0) {
       std::this_thread::sleep_for(std::chrono::microseconds(300));
     }
@@ -210,37 +191,29 @@ public:
       return false;
     }
 #if defined(TRT_MAJOR_RTX)
-    config_->cache()->compile(std::to_string(shape_.d[1]) + "x" +
-                              std::to_string(shape_.d[2]));
+    config_->cache()->compile(std::to_string(shape_.d[1]) + "x" + std::to_string(shape_.d[2]));
 #endif
-    const auto pixels =
-        static_cast<std::size_t>(shape_.d[0] * shape_.d[1] * shape_.d[2]);
+    const auto pixels = static_cast<std::size_t>(shape_.d[0] * shape_.d[1] * shape_.d[2]);
     const CUdeviceptr image = addresses_["image"], mask = addresses_["mask"];
-    stand_in::enqueue(stream, [this, image, pixels] {
-      read(stand_in::at(image, 3 * pixels), pixels);
-    });
-    stand_in::enqueue(stream, [this, mask, pixels] {
-      write(stand_in::at(mask, pixels), pixels);
-    });
+    stand_in::enqueue(stream,
+                      [this, image, pixels] { read(stand_in::at(image, 3 * pixels), pixels); });
+    stand_in::enqueue(stream, [this, mask, pixels] { write(stand_in::at(mask, pixels), pixels); });
     return true;
   }
 
-private:
+ private:
   void read(const std::uint8_t *rgb, std::size_t pixels) {
-    if (!intermediate_.empty())
-      stand_in::fault("two runs at once");
+    if (!intermediate_.empty()) stand_in::fault("two runs at once");
     const std::array<double, 3> weights = document_["weights"];
     for (std::size_t index = 0; index < pixels; ++index) {
       const std::uint8_t *pixel = rgb + 3 * index;
-      const double sum =
-          weights[0] * pixel[0] + weights[1] * pixel[1] + weights[2] * pixel[2];
+      const double sum = weights[0] * pixel[0] + weights[1] * pixel[1] + weights[2] * pixel[2];
       intermediate_.push_back(static_cast<std::uint8_t>(sum));
     }
   }
 
   void write(std::uint8_t *mask, std::size_t pixels) {
-    if (intermediate_.size() != pixels)
-      stand_in::fault("two runs at once");
+    if (intermediate_.size() != pixels) stand_in::fault("two runs at once");
     intermediate_.resize(pixels);
     std::copy(intermediate_.begin(), intermediate_.end(), mask);
     intermediate_.clear();
@@ -258,11 +231,10 @@ private:
 };
 
 class CudaEngine : public ICudaEngine, public apiv::UnusedCudaEngine {
-public:
+ public:
   explicit CudaEngine(Json document) : document_(std::move(document)) {
     mImpl = this;
-    for (const auto &[name, tensor] : document_["tensors"].items())
-      names_.push_back(name);
+    for (const auto &[name, tensor] : document_["tensors"].items()) names_.push_back(name);
   }
 
   std::int32_t getNbIOTensors() const noexcept override {
@@ -273,27 +245,22 @@ public:
   }
   TensorIOMode getTensorIOMode(const char *name) const noexcept override {
     const Json *tensor = find(name);
-    if (tensor == nullptr)
-      return TensorIOMode::kNONE;
-    return (*tensor)["mode"] == "INPUT" ? TensorIOMode::kINPUT
-                                        : TensorIOMode::kOUTPUT;
+    if (tensor == nullptr) return TensorIOMode::kNONE;
+    return (*tensor)["mode"] == "INPUT" ? TensorIOMode::kINPUT : TensorIOMode::kOUTPUT;
   }
   DataType getTensorDataType(const char *name) const noexcept override {
-    return (*find(name))["dtype"] == "uint8" ? DataType::kUINT8
-                                             : DataType::kFLOAT;
+    return (*find(name))["dtype"] == "uint8" ? DataType::kUINT8 : DataType::kFLOAT;
   }
   Dims getTensorShape(const char *name) const noexcept override {
     return dims_of((*find(name))["shape"]);
   }
   Dims getProfileShape(const char *name, std::int32_t profile,
                        OptProfileSelector which) const noexcept override {
-    if (profile != 0)
-      stand_in::fault("another profile");
+    if (profile != 0) stand_in::fault("another profile");
     return dims_of((*find(name))["profile"][static_cast<std::size_t>(which)]);
   }
 
-  IExecutionContext *
-  createExecutionContext(ExecutionContextAllocationStrategy) noexcept override {
+  IExecutionContext *createExecutionContext(ExecutionContextAllocationStrategy) noexcept override {
     return create(nullptr);
   }
   IExecutionContext *createExecutionContextWithRuntimeConfig(
@@ -304,10 +271,9 @@ public:
   IRuntimeConfig *createRuntimeConfig() noexcept override { return new Config; }
 #endif
 
-private:
+ private:
   IExecutionContext *create(IRuntimeConfig *config) {
-    if (!fails("createExecutionContext"))
-      return new Context(held_, document_, config);
+    if (!fails("createExecutionContext")) return new Context(held_, document_, config);
     log_error("out of\nmemory");
     return nullptr;
   }
@@ -323,11 +289,10 @@ private:
 };
 
 class Runtime : public IRuntime, public apiv::UnusedRuntime {
-public:
+ public:
   Runtime() { mImpl = this; }
 
-  ICudaEngine *deserializeCudaEngine(const void *blob,
-                                     std::size_t size) noexcept override {
+  ICudaEngine *deserializeCudaEngine(const void *blob, std::size_t size) noexcept override {
     const auto *text = static_cast<const char *>(blob);
     Json document = Json::parse(text, text + size, nullptr, false);
     if (!fails("deserializeCudaEngine") && document.is_object() &&
@@ -339,28 +304,25 @@ public:
   }
 
 #if defined(TRT_MAJOR_RTX)
-  EngineValidity
-  getEngineValidity(const void *, std::int64_t,
-                    std::uint64_t *diagnostics) const noexcept override {
+  EngineValidity getEngineValidity(const void *, std::int64_t,
+                                   std::uint64_t *diagnostics) const noexcept override {
     *diagnostics = static_cast<std::uint64_t>(stand_in::setting("diagnostics"));
     return static_cast<EngineValidity>(stand_in::setting("validity"));
   }
 #endif
 
-private:
+ private:
   Held held_{"runtime"};
 };
 
-} // namespace
+}  // namespace
 
 extern "C" {
 
 void *createInferRuntime_INTERNAL(void *logger, std::int32_t version) noexcept {
-  if (version != NV_TENSORRT_VERSION)
-    stand_in::fault("another version of the headers");
+  if (version != NV_TENSORRT_VERSION) stand_in::fault("another version of the headers");
   the_log = static_cast<ILogger *>(logger);
-  if (!fails("createInferRuntime"))
-    return static_cast<IRuntime *>(new Runtime);
+  if (!fails("createInferRuntime")) return static_cast<IRuntime *>(new Runtime);
   log_error("CUDA\nfailed");
   return nullptr;
 }
@@ -370,4 +332,4 @@ std::int32_t getInferLibMinorVersion() noexcept { return NV_TENSORRT_MINOR; }
 std::int32_t getInferLibPatchVersion() noexcept { return NV_TENSORRT_PATCH; }
 std::int32_t getInferLibBuildVersion() noexcept { return NV_TENSORRT_BUILD; }
 
-} // extern "C"
+}  // extern "C"

@@ -39,6 +39,7 @@ dsunet_status run(void *lane, const dsunet_batch *batch, dsunet_failure *failure
 extern "C" DSUNET_API const dsunet_backend_table *dsunet_backend(void) {
   using namespace dsunet::onnxruntime;
   static const dsunet_backend_table table{DSUNET_BACKEND_INTERFACE,
+                                          DSUNET_VERSION,
                                           0,
                                           1,
                                           open,

@@ -69,6 +69,7 @@ dsunet_status enqueue(void *backend, const FrameView *frames, const MaskView *ma
 extern "C" DSUNET_API const dsunet_backend_table *dsunet_backend(void) {
   using namespace dsunet::tensorrt;
   static const dsunet_backend_table table{DSUNET_BACKEND_INTERFACE,
+                                          DSUNET_VERSION,
                                           kLanes,
                                           0,
                                           open,

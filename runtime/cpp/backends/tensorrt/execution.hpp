@@ -29,7 +29,12 @@ class Execution {
     if (!is_default(stream)) return enqueue_in_order(stream, work);
     arrived_.record(stream);
     arrived_.wait(detour_.get());
-    enqueue_in_order(detour_.get(), work);
+    try {
+      enqueue_in_order(detour_.get(), work);
+    } catch (...) {
+      done_.wait(stream);  // for what was enqueued
+      throw;
+    }
     done_.wait(stream);
   }
 

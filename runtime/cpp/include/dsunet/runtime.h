@@ -21,7 +21,8 @@
  * TensorRT the GPU runs them one after the other, and copies overlap.
  *
  * Structs begin with their size, so that later versions can add fields at the end: initialise them
- * with the macros.  Strings are UTF-8 and end in NUL.
+ * with the macros.  A field that the loaded library does not know has to be 0.  Strings are UTF-8
+ * and end in NUL.
  */
 #ifndef DSUNET_RUNTIME_H
 #define DSUNET_RUNTIME_H
@@ -58,8 +59,8 @@ typedef enum dsunet_status {
   DSUNET_ERROR_ARTIFACT = 2, /* damaged, incomplete, or of an unsupported format */
   DSUNET_ERROR_BACKEND = 3,  /* missing, or cannot run the artifact on this machine */
   DSUNET_ERROR_IMAGE = 4,    /* a frame does not fit the artifact */
-  DSUNET_ERROR_SELFTEST = 5, /* this machine computes something else */
-  DSUNET_ERROR_MEMORY = 6,   /* out of memory */
+  DSUNET_ERROR_SELFTEST = 5, /* masks differ from the references in the artifact */
+  DSUNET_ERROR_MEMORY = 6,   /* out of host memory */
   DSUNET_ERROR_INTERNAL = 7  /* a fault of this library */
 } dsunet_status;
 
@@ -112,11 +113,16 @@ typedef struct dsunet_options {
 /* Load an artifact: an ONNX file (NAME.onnx) or an engine (NAME.engine, NAME.plan) that
  * `dsunet-export` wrote in the frames form.
  *
- * `options` may be NULL.  On success `*segmenter` has to be closed; otherwise it is NULL. */
+ * `options` may be NULL.  On success `*segmenter` has to be closed; otherwise it is NULL.
+ *
+ * For ONNX files, the environment variable ORT_DISABLE_TELEMETRY is set to 1, and for `tensorrt`
+ * and `rtx` NVIDIA_TF32_OVERRIDE to 0, unless they are set.  A program whose other threads read the
+ * environment sets them itself, before it starts these. */
 DSUNET_API dsunet_status dsunet_open(const char *path, const dsunet_options *options,
                                      dsunet_segmenter **segmenter);
 
-/* Release everything, and set `*segmenter` to NULL.  NULL, and a pointer to NULL, do nothing. */
+/* Release everything, and set `*segmenter` to NULL; copies of the pointer must not be used any
+ * more. NULL, and a pointer to NULL, do nothing. */
 DSUNET_API void dsunet_close(dsunet_segmenter **segmenter);
 
 /* The sizes that one dimension may have. */
@@ -131,7 +137,7 @@ typedef struct dsunet_description {
   size_t struct_size;
   int32_t is_engine;
   int32_t is_probability; /* 1: level = probability × 255; 0: each mask is stretched to 0..255 */
-  int32_t weights_are_random; /* whether masks mean nothing */
+  int32_t weights_are_random; /* randomly initialised: masks are not meaningful */
   dsunet_range batch;
   dsunet_range height;
   dsunet_range width;
@@ -202,9 +208,10 @@ typedef struct dsunet_mask {
   /* 0: levels from 0, outside, to 255, inside.  1 to 255: 255 where the level is at least this, and
    * 0 elsewhere. */
   int32_t threshold;
+  int32_t reserved; /* 0 */
 } dsunet_mask;
 
-#define DSUNET_MASK_INIT {sizeof(dsunet_mask), NULL, 0, 0}
+#define DSUNET_MASK_INIT {sizeof(dsunet_mask), NULL, 0, 0, 0}
 
 /* Compute the masks of `count` frames in host memory, and wait for them.
  *
@@ -238,9 +245,9 @@ DSUNET_API dsunet_status dsunet_segment(dsunet_segmenter *segmenter, const dsune
  * adjacent like that.  Otherwise a kernel converts into buffers of the segmenter, or out of them,
  * on the same stream.
  *
- * The call does not wait for the GPU, except in the first one of a larger size whose frames or
- * masks are converted.  On a default stream, the work is put on a stream of the segmenter between
- * what was enqueued before and after it. */
+ * The stream must not be under capture by a CUDA graph.  The call does not wait for the GPU, except
+ * in the first one of a larger size whose frames or masks are converted.  On a default stream, the
+ * work is put on a stream of the segmenter between what was enqueued before and after it. */
 DSUNET_API dsunet_status dsunet_segment_device(dsunet_segmenter *segmenter,
                                                const dsunet_frame *frames, const dsunet_mask *masks,
                                                size_t count, void *stream);

@@ -44,6 +44,12 @@ class SegmenterNode : public rclcpp::Node {
                             image.encoding.c_str());
       return;
     }
+    if (image.height == 0 || image.step == 0 || image.data.size() / image.step < image.height) {
+      RCLCPP_ERROR_THROTTLE(
+          get_logger(), *get_clock(), 5000,
+          "an image has fewer bytes than its height and step: publish whole ones");
+      return;
+    }
     auto mask = std::make_unique<Image>();
     mask->header = image.header;
     mask->height = image.height;

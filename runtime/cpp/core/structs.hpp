@@ -1,0 +1,39 @@
+// Structs of the C interface, which may be those of another version: their size says what they
+// have.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+
+namespace dsunet {
+
+// An item of the caller's array as this version knows it: fields that the caller's version lacks
+// are 0.
+template <class Struct>
+Struct item(const Struct *items, std::size_t index = 0) {
+  const std::size_t size = items->struct_size;
+  Struct result{};
+  std::memcpy(&result, reinterpret_cast<const unsigned char *>(items) + index * size,
+              std::min(sizeof result, size));
+  return result;
+}
+
+// Whether an item sets fields that this version does not know.
+template <class Struct>
+bool sets_later_fields(const Struct *items, std::size_t index = 0) {
+  const std::size_t size = items->struct_size;
+  const auto *bytes = reinterpret_cast<const unsigned char *>(items) + index * size;
+  return size > sizeof(Struct) && std::any_of(bytes + sizeof(Struct), bytes + size,
+                                              [](unsigned char byte) { return byte != 0; });
+}
+
+// Fill in the fields that the caller's version has.
+template <class Struct>
+void hand_out(const Struct &result, Struct *given) {
+  const std::size_t size = given->struct_size;
+  std::memcpy(given, &result, std::min(sizeof result, size));
+  given->struct_size = size;
+}
+
+}  // namespace dsunet
