@@ -14,9 +14,9 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 NOT_TRIED = {
     *("onnxruntime-gpu", "onnxruntime-ep-nv-tensorrt-rtx", "tensorrt", "pycuda"),
-    *("mkdocs-material", "mkdocstrings-python"),
+    *("mkdocs-material", "mkdocstrings-python", "clang-format", "clang-tidy"),
 }
-"""Which cannot be installed here, or not beside the others, or only draw the manual."""
+"""Which cannot be installed here, or not beside the others, or only draw the manual or lint."""
 
 
 def declared() -> list[Requirement]:

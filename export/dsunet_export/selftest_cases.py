@@ -15,6 +15,7 @@ from dsunet_export.tolerances import (
     FLOAT32,
     SELFTEST_LEVELS,
     SELFTEST_MARGIN,
+    SELFTEST_MARGIN_8_BITS,
     SELFTEST_POINTS,
     tolerance_for,
 )
@@ -78,13 +79,14 @@ def with_measured_tolerances(manifest: Manifest, outputs: Sequence[Tensors]) -> 
     `outputs` are those of the graph for each of `selftest_probes`, with its rounding.  Whether they
     are good enough is for the verification to say; the self-test compares machines.
     """
+    margin = SELFTEST_MARGIN_8_BITS if manifest.precision.quantized else SELFTEST_MARGIN
     cases = []
     for case, output in zip(manifest.selftest, outputs, strict=True):
         first = {name: value[0] for name, value in output.items()}
         found = Comparison.of(case, coarse_output(manifest.input_form, first))
         least = SELFTEST_LEVELS if _has_levels(manifest) else FLOAT32.logits_mean * _std(case)
         larger = max(found.blocks, found.points / SELFTEST_POINTS)
-        cases.append(_with_blocks(case, max(least, SELFTEST_MARGIN * larger)))
+        cases.append(_with_blocks(case, max(least, margin * larger)))
     return replace(manifest, selftest=tuple(cases))
 
 

@@ -104,8 +104,10 @@ SELFTEST_LEVELS = 0.5
 Measured: 0.01 or less in float32 between ONNX Runtime, OpenVINO and PyTorch, 0.1 in float16."""
 SELFTEST_POINTS = 4.0
 """Difference at points, in that of the block means: at edges, single points differ more."""
-SELFTEST_MARGIN = 3.0
-"""Where the rounding of the artifact itself, computed at the export, is more than a third of that,
-the self-test allows this many times as much.  Measured with the demonstration checkpoint: OpenVINO
-is 1.0 times as far off as ONNX Runtime in int8, 1.2 times in fp8, and 1.5 times as far off as the
-emulated rounding in bfloat16."""
+SELFTEST_MARGIN = 6.0
+"""Where the rounding of the artifact itself, computed at the export, is more than a sixth of that,
+the self-test allows this many times as much.  Measured with two demonstration checkpoints: OpenVINO
+is 1.5 and 3.6 times as far off as the emulated rounding in bfloat16."""
+SELFTEST_MARGIN_8_BITS = 3.0
+"""The same in 8 bits, where the rounding is large and is computed, not emulated: OpenVINO is 1.0
+times as far off as ONNX Runtime in int8, and 1.2 times in fp8."""
