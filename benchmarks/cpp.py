@@ -70,7 +70,7 @@ def main() -> None:
         schedule = schedule_of(arguments)
         found = {
             "overhead": overhead(artifact, arguments.build, schedule),
-            "python": against_python(artifact, arguments.build, schedule),
+            "against_python": against_python(artifact, arguments.build, schedule),
             "start": starts(artifact, arguments.build, schedule.rounds, Path(scratch)),
             "bytes": stripped_sizes(arguments.build, Path(scratch)),
         }

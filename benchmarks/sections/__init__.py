@@ -10,7 +10,7 @@ from collections.abc import Callable
 from sections.export import engine_build, export_cost
 from sections.gpus import gpu, gpu_batches, gpu_branches, gpu_rtx
 from sections.latency import cpu_providers, latency, quantised
-from sections.runner import frames, growth, runner_overhead
+from sections.runner import cpp, frames, growth, runner_overhead
 from sections.section import Results, Section
 from sections.training import demonstration, evaluation, training
 
@@ -23,6 +23,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     gpu_branches,
     gpu_rtx,
     runner_overhead,
+    cpp,
     frames,
     growth,
     export_cost,

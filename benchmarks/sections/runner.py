@@ -53,6 +53,40 @@ def _memory(memory: Document) -> str:
     )
 
 
+def cpp(results: Results) -> Section | None:
+    found = of_presets(results, "cpp")
+    section = Section(
+        "C and C++ runtime",
+        [
+            "`cpp.py`: `dsunet_segment` and ONNX Runtime's C call on the same buffers, and Python; "
+            "frames of 1280×720, float32, interleaved. The limit for what the C interface adds, "
+            "median over the rounds, is 1 % or 50 µs, whichever is larger."
+        ],
+    )
+    for preset, document in found.items():
+        names = ("overhead", "against_python", "start")
+        overhead, python, start = (document[name] for name in names)
+        sizes = ", ".join(f"`{name}` {size:,}" for name, size in document["bytes"].items())
+        section.blocks += [
+            f"### `{preset}`",
+            table(
+                ["one thread", "time"],
+                [
+                    ["ONNX Runtime's C call", timing(overhead["times"]["bare"])],
+                    ["`dsunet_segment`, RGB, not copied", timing(overhead["times"]["rgb"])],
+                    ["`dsunet_segment`, BGR, converted", timing(overhead["times"]["bgr"])],
+                ],
+            ),
+            f"Added: {timing(overhead['added'])}, limit {duration(overhead['allowed_s'])}. Time of "
+            f"C / time of Python, in one process: {relative(python['c_over_python'])}; new "
+            f"processes from start to the first mask: {relative(start['c_over_python'])} "
+            f"({timing(start['times']['c'])} and {timing(start['times']['python'])}). Bytes "
+            f"without symbols: {sizes}.",
+            circumstances(document),
+        ]
+    return section if found else None
+
+
 def frames(results: Results) -> Section | None:
     found = of_presets(results, "frames")
     section = Section(
