@@ -44,7 +44,7 @@ from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.manifest import InputForm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.cpp.binding import Library
+from tests.cpp.binding import Library, find_onnxruntime
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 1280, 720
@@ -87,7 +87,7 @@ def overhead(artifact: Path, build: Path, schedule: Schedule) -> dict[str, Any]:
         "g++", "-std=c++17", "-O2", *include, *sources, f"-Wl,-rpath,{build}", "-ldl", "-o", program
     )
     size = (WIDTH, HEIGHT, schedule.rounds, schedule.seconds)
-    times = json.loads(run(program, artifact, build / "dsunet", onnxruntime_library(), *size))
+    times = json.loads(run(program, artifact, build / "dsunet", find_onnxruntime(), *size))
     print_times(times)
     added = [a - b for a, b in zip(times["rgb"], times["bare"], strict=True)]
     allowed = max(FRACTION * statistics.median(times["bare"]), SECONDS)
@@ -104,7 +104,7 @@ def overhead(artifact: Path, build: Path, schedule: Schedule) -> dict[str, Any]:
 def against_python(artifact: Path, build: Path, schedule: Schedule) -> dict[str, Any]:
     """Measure both languages in this process, with one thread each."""
     rgb = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-    os.environ["DSUNET_ONNXRUNTIME_LIBRARY"] = str(onnxruntime_library())
+    os.environ["DSUNET_ONNXRUNTIME_LIBRARY"] = str(find_onnxruntime())
     library = Library(build / "libdsunet_runtime.so")
     with (
         dsunet_runtime.load(artifact, threads=1) as python,
@@ -150,14 +150,6 @@ def stripped_sizes(build: Path, scratch: Path) -> dict[str, int]:
         sizes[path.name] = stripped.stat().st_size
     print(sizes)
     return sizes
-
-
-def onnxruntime_library() -> Path:
-    """The shared library inside the installed Python package."""
-    import onnxruntime
-
-    (path,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.1*")
-    return path
 
 
 def cache_entry(build: Path, name: str) -> str:

@@ -104,6 +104,14 @@ class CallError(Exception):
         self.status = status
 
 
+def find_onnxruntime() -> Path:
+    """The shared library inside the installed Python package."""
+    import onnxruntime
+
+    (path,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.1*")
+    return path
+
+
 class Library:
     """The built library."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cpp.binding import Library
+from tests.cpp.binding import Library, find_onnxruntime
 
 BUILD = Path(os.environ.get("DSUNET_CPP_BUILD", Path(__file__).parents[2] / "build/cpp"))
 
@@ -23,10 +23,7 @@ def build() -> Path:
 @pytest.fixture(scope="session")
 def onnxruntime_library() -> Path:
     """The shared library of the installed Python package."""
-    import onnxruntime
-
-    (path,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.1*")
-    return path
+    return find_onnxruntime()
 
 
 @pytest.fixture(scope="session")

@@ -14,25 +14,16 @@ from numpy.typing import NDArray
 import dsunet_runtime
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends.tensorrt.compatibility import engine_of
-from dsunet_runtime.cuda import Cuda, find
-from dsunet_runtime.errors import BackendError
+from dsunet_runtime.cuda import Cuda
 from dsunet_runtime.flavor import Flavor
 from tests.cpp.binding import BGR, RGB, CallError, Frame, Library, Mask, Segmenter
 from tests.cpp.test_tensorrt import LAYOUTS, Layout, check, enqueue, images
 from tests.runtime import artifacts, engine_builds
+from tests.runtime.gpu.conftest import cuda, flavor
+
+__all__ = ["cuda", "flavor"]
 
 pytestmark = pytest.mark.gpu
-
-
-@pytest.fixture(scope="module")
-def cuda() -> Cuda:
-    try:
-        cuda = find()
-    except BackendError as error:
-        pytest.skip(str(error))
-    if not cuda.gpus():
-        pytest.skip("the driver shows no GPU")
-    return cuda
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +34,9 @@ def torch(cuda: Cuda) -> Any:
     return torch
 
 
-@pytest.fixture(scope="module", params=Flavor)
-def engine(
-    request: pytest.FixtureRequest, cuda: Cuda, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+@pytest.fixture(scope="module")
+def engine(flavor: Flavor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An engine of the arithmetic in `artifacts.py` for the first GPU."""
-    flavor: Flavor = request.param
-    try:
-        trt = flavor.load()
-    except (ImportError, OSError) as error:
-        pytest.skip(f"{flavor.title} is not installed ({error})")
-    capability = cuda.gpus()[0].compute_capability
-    if flavor is Flavor.RTX and not hasattr(
-        trt.ComputeCapability, f"SM{capability.replace('.', '')}"
-    ):
-        pytest.skip(f"{flavor.title} does not build for compute capability {capability}")
     return engine_builds.small_engine(
         tmp_path_factory.mktemp(flavor.value), "--flavor", flavor.value
     )

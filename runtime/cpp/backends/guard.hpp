@@ -1,13 +1,17 @@
-// Exceptions of a backend as the failures of its interface.
+// What all backends do at their interface: the artifact of a request, exceptions as failures.
 #pragma once
 
 #include <cstdio>
-#include <new>
 
+#include "../core/artifact.hpp"
 #include "../core/error.hpp"
 #include "interface.h"
 
 namespace dsunet {
+
+inline Artifact artifact_of(const dsunet_backend_request &request) {
+  return {request.path, parse_manifest(request.manifest), request.manifest};
+}
 
 // Run the body of a function of the interface.
 template <class Body>
@@ -16,18 +20,7 @@ dsunet_status guarded(dsunet_failure *failure, const Body &body) noexcept {
     std::snprintf(failure->message, sizeof failure->message, "%s", message);
     return status;
   };
-  try {
-    body();
-    return DSUNET_OK;
-  } catch (const Fault &fault) {
-    return fail(fault.status(), fault.what());
-  } catch (const std::bad_alloc &) {
-    return fail(DSUNET_ERROR_MEMORY, "out of memory: use smaller frames or batches");
-  } catch (const std::exception &error) {
-    return fail(DSUNET_ERROR_INTERNAL, error.what());
-  } catch (...) {
-    return fail(DSUNET_ERROR_INTERNAL, "an unknown exception");
-  }
+  return status_of(fail, body);
 }
 
 }  // namespace dsunet

@@ -1,7 +1,6 @@
 // The C interface: arguments are checked, and exceptions become a status and a message.
 
 #include <cstring>
-#include <new>
 
 #include "error.hpp"
 #include "segmenter.hpp"
@@ -49,18 +48,7 @@ dsunet_status fail(dsunet_status status, const char *message) noexcept {
 // Run the body of a function of the interface.
 template <class Body>
 dsunet_status guarded(const Body &body) noexcept {
-  try {
-    body();
-    return DSUNET_OK;
-  } catch (const Fault &fault) {
-    return fail(fault.status(), fault.what());
-  } catch (const std::bad_alloc &) {
-    return fail(DSUNET_ERROR_MEMORY, "out of memory: use smaller frames or batches");
-  } catch (const std::exception &error) {
-    return fail(DSUNET_ERROR_INTERNAL, error.what());
-  } catch (...) {
-    return fail(DSUNET_ERROR_INTERNAL, "an unknown exception");
-  }
+  return status_of(fail, body);
 }
 
 // Messages that are put together are built where they are thrown: no call allocates memory for one.

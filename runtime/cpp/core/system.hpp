@@ -3,6 +3,7 @@
 // `system_posix.cpp` and `system_windows.cpp` implement it; nothing else includes their headers.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -43,7 +44,12 @@ class RegularFile {
   std::size_t read(std::uint64_t offset, void *buffer, std::size_t count) const;
 
   // All bytes from `offset` on, at most `limit`.
-  std::string read_text(std::uint64_t offset, std::size_t limit) const;
+  std::string read_text(std::uint64_t offset, std::size_t limit) const {
+    const std::uint64_t left = offset < size_ ? size_ - offset : 0;
+    std::string text(static_cast<std::size_t>(std::min<std::uint64_t>(left, limit)), '\0');
+    text.resize(read(offset, text.data(), text.size()));
+    return text;
+  }
 
  private:
   friend class MappedFile;

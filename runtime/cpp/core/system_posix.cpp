@@ -118,13 +118,6 @@ std::size_t RegularFile::read(std::uint64_t offset, void *buffer, std::size_t co
   return done;
 }
 
-std::string RegularFile::read_text(std::uint64_t offset, std::size_t limit) const {
-  const std::uint64_t left = offset < size_ ? size_ - offset : 0;
-  std::string text(static_cast<std::size_t>(std::min<std::uint64_t>(left, limit)), '\0');
-  text.resize(read(offset, text.data(), text.size()));
-  return text;
-}
-
 MappedFile::MappedFile(const std::string &path) : data_(nullptr), size_(0) {
   const RegularFile file(path);
   if (file.size() == 0) throw FileError("is empty", false, false);

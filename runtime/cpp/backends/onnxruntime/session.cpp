@@ -7,6 +7,7 @@
 #include "../../core/error.hpp"
 #include "../../core/file_kinds.hpp"
 #include "../../core/text.hpp"
+#include "../guard.hpp"
 #include "../nvml.hpp"
 
 namespace dsunet::onnxruntime {
@@ -16,12 +17,6 @@ namespace {
 constexpr const char *kRecordPlacement = "session.record_ep_graph_assignment_info";
 constexpr const char *kLeaveQuantized = "session.disable_quant_qdq";
 constexpr std::size_t kMostNames = 4;
-
-Artifact artifact_of(const dsunet_backend_request &request) {
-  return {request.path, parse_manifest(request.manifest), request.manifest};
-}
-
-std::string joined_lines(const std::vector<std::string> &lines) { return join(lines, "\n"); }
 
 std::string machine_of(const Library &library, const std::string &provider) {
   if (!is_on_gpu(provider)) return "";
@@ -36,7 +31,7 @@ std::string machine_of(const Library &library, const std::string &provider) {
   for (std::string &one : loaded_libraries({"libnvinfer", "libcudnn", "libcublas"})) {
     lines.push_back(std::move(one));
   }
-  return joined_lines(lines);
+  return join(lines, "\n");
 }
 
 void check_request(const dsunet_backend_request &request) {

@@ -3,6 +3,7 @@
 #include <new>
 
 #include "../../core/text.hpp"
+#include "../guard.hpp"
 #include "../nvml.hpp"
 #include "compatibility.hpp"
 
@@ -10,7 +11,7 @@ namespace dsunet::tensorrt {
 namespace {
 
 Artifact checked(const dsunet_backend_request &request) {
-  Artifact artifact{request.path, parse_manifest(request.manifest), request.manifest};
+  Artifact artifact = artifact_of(request);
   check_engine(artifact);
   return artifact;
 }
