@@ -42,9 +42,8 @@ from tests.fill_weights import inputs
 from tests.model.oracle import (
     DECODER_RMS_TOLERANCE,
     DECODER_TOLERANCE,
+    DSU_NET_ORACLE,
     SEED,
-    filled_large,
-    reference_maps,
 )
 
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -90,7 +89,8 @@ Case = tuple[DSUNet, tuple[Tensor, ...], Tensor]
 
 def oracle_case() -> Case:
     dino, hiera = (torch.from_numpy(image) for image in inputs(SEED))
-    return filled_large(), (hiera, dino), torch.from_numpy(reference_maps()["out3_full"])
+    expected = DSU_NET_ORACLE.reference_maps()["out3_full"]
+    return DSU_NET_ORACLE.filled(), (hiera, dino), torch.from_numpy(expected)
 
 
 @torch.inference_mode()

@@ -196,8 +196,8 @@ def _scores(one: DatasetResults, variant: Variant) -> dict[str, float | None]:
 
 
 def _published(one: DatasetResults, variant: Variant) -> dict[str, float | None] | None:
-    """The paper's values, if its ablation tables have the dataset."""
-    dataset = known_dataset(one.test_set.name)
+    """The paper's values, if its ablation tables have the dataset and these are all its images."""
+    dataset = None if one.incomparable else known_dataset(one.test_set.name)
     for row in published_rows():
         if (row.dataset, row.method) == (dataset, variant) and row.table in _TABLES:
             return row.figures

@@ -1,11 +1,10 @@
-"""Load and save DSU-Net checkpoints: those of dsunet, and those of the paper's published code.
+"""Load and save checkpoints: those of dsunet, and those of published code.
 
 A dsunet checkpoint is a safetensors file whose metadata holds one JSON document (`dsunet.header`).
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dsunet.config import PRESETS, DSUNetConfig, Injection
+from dsunet.config import PRESETS, Decoder, DSUNetConfig, Injection
 from dsunet.errors import CheckpointError
-from dsunet.header import FORMAT_VERSION, METADATA_KEY, Content, Header
+from dsunet.header import METADATA_KEY, WITHOUT_CHECKSUM, Content, Header
 from dsunet.mismatch import Mismatch, find_mismatch, not_finite, to_float32
 from dsunet.model import DSUNet, build_empty
 from dsunet.parameters import count_parameters, count_trained_parameters
 from dsunet.pretrained import encoder_hashes, load_encoders
-from dsunet.public_layout import HAAR_KEYS, MASK_TOKEN_KEY, is_public_layout, public_key
+from dsunet.public_layouts import PublicLayout, find_public_layout
 from dsunet.run_checkpoint import Notice, find_checkpoint
 from dsunet.states import Network, State, choose_state, find_states
 from dsunet.weight_files import WeightFile, read_weights, write_safetensors
@@ -29,14 +28,6 @@ from dsunet_runtime.message_text import shorten
 
 _MIN_BYTES_PER_PARAMETER = 2
 """Size of a parameter in FP16 or BF16, the smallest types that are read."""
-
-
-class Layout(enum.StrEnum):
-    """The naming scheme of a checkpoint's keys."""
-
-    DSUNET = "dsunet"
-    PUBLIC = "public"
-    """Keys of the paper's published code, which supports only the injection `last`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +39,9 @@ class Checkpoint:
     weights: str
     """`State.name` of the network that was chosen from the file."""
     choices: tuple[str, ...]
-    """`State.name` of every DSU-Net in the file."""
-    layout: Layout
+    """`State.name` of every network in the file."""
+    layout: PublicLayout | None
+    """The published code whose key names the file has; None for dsunet's own."""
     content: Content
     model: DSUNet
     """The matching model, on the meta device."""
@@ -70,7 +62,7 @@ def load_model(
     weights: str | None = None,
     notice: Notice | None = None,
 ) -> DSUNet:
-    """Load a DSU-Net from a checkpoint: float32, on the CPU, in evaluation mode.
+    """Load a DSU-Net or SAM2-UNet from a checkpoint: float32, on the CPU, in evaluation mode.
 
     Float32 tensors stay memory-mapped from their files.  While the model is in use, those files may
     be replaced but not modified.
@@ -167,12 +159,12 @@ def open_checkpoint(
     if header is not None:
         if config is not None and config != header.config:
             raise CheckpointError(
-                f"{path} holds {describe_config(header.config)}, not {describe_config(config)}"
+                f"{path} holds {header.config.describe()}, not {config.describe()}"
             )
         config = header.config
         _check_size(file, header)
     content = header.content if header else Content.WHOLE
-    layout = Layout.PUBLIC if is_public_layout(state.tensors) else Layout.DSUNET
+    layout = find_public_layout(state.tensors)
     configs = [config] if config else _presets(state, layout)
     if len({one.injection for one in configs}) > 1:
         raise CheckpointError(
@@ -180,18 +172,18 @@ def open_checkpoint(
         )
     model, mismatch = _nearest(state, layout, content, configs)
     if mismatch and config is None:
-        nearest = describe_config(model.config)
+        nearest = model.config.describe()
         raise CheckpointError(f"{path} matches no preset; compared with {nearest}: {mismatch}")
     if mismatch:
         other, misfit = _nearest(state, layout, content, _presets(state, layout))
-        hint = "" if misfit else f" (it matches {describe_config(other.config)})"
-        is_earlier = header is not None and header.format_version < FORMAT_VERSION
+        hint = "" if misfit else f" (it matches {other.config.describe()})"
+        is_earlier = header is not None and header.format_version == WITHOUT_CHECKSUM
         remedy = "; convert the original file again" if is_earlier else ""
         raise CheckpointError(
-            f"{path} does not match {describe_config(model.config)}{hint}: {mismatch}{remedy}"
+            f"{path} does not match {model.config.describe()}{hint}: {mismatch}{remedy}"
         )
-    if layout is Layout.PUBLIC:
-        _check_filters(state, model)
+    if layout is not None:
+        _check_filters(state, layout, model)
     names = _names(model, layout, content)
     return Checkpoint(
         path=path,
@@ -204,13 +196,6 @@ def open_checkpoint(
         encoders=header.encoders if header else {},
         is_verified=file.is_verified,
     )
-
-
-def describe_config(config: DSUNetConfig) -> str:
-    """Describe a configuration: its preset, and its injection unless that is `last`."""
-    name = config.preset_name()
-    words = f"preset {name}" if name else "a custom configuration"
-    return words if config.injection is Injection.LAST else f"{words}, injection {config.injection}"
 
 
 def _check_size(file: WeightFile, header: Header) -> None:
@@ -238,38 +223,49 @@ def _no_checkpoint(file: WeightFile, states: Sequence[State]) -> CheckpointError
     return CheckpointError(f"{file.path} is not a DSU-Net checkpoint: it has {found}")
 
 
-def _presets(state: State, layout: Layout) -> list[DSUNetConfig]:
-    """All presets, each with every injection that matches the keys of a file without metadata."""
-    injections = [Injection.LAST]
-    if layout is Layout.DSUNET:
-        levels = {key.split(".")[1] for key in state.tensors if key.startswith("inject.")}
-        if not levels:
-            injections = [Injection.NONE]
-        elif len(levels) > 1:
-            injections = [Injection.LEVELS, Injection.ALL]
+def _presets(state: State, layout: PublicLayout | None) -> list[DSUNetConfig]:
+    """All presets, each with the parts that match the keys of a file without metadata.
+
+    The injections levels and all have the same keys.
+    """
+    if layout is not None:
+        injections, decoder = [layout.injection], layout.decoder
+    else:
+        injections, decoder = _injections(state), _decoder(state)
     presets = [DSUNetConfig.preset(name) for name in PRESETS]
-    return [preset.replace(injection=injection) for preset in presets for injection in injections]
+    return [
+        preset.replace(injection=injection, decoder=decoder)
+        for preset in presets
+        for injection in injections
+    ]
+
+
+def _injections(state: State) -> list[Injection]:
+    levels = {key.split(".")[1] for key in state.tensors if key.startswith("inject.")}
+    if len(levels) > 1:
+        return [Injection.LEVELS, Injection.ALL]
+    return [Injection.LAST if levels else Injection.NONE]
+
+
+def _decoder(state: State) -> Decoder:
+    own = (d for d in Decoder if any(key.startswith(f"{d}.") for key in state.tensors))
+    return next(own, Decoder.SFF)
 
 
 def _nearest(
-    state: State, layout: Layout, content: Content, configs: Iterable[DSUNetConfig]
+    state: State, layout: PublicLayout | None, content: Content, configs: Iterable[DSUNetConfig]
 ) -> tuple[DSUNet, Mismatch]:
     """The empty model of the first matching configuration, or of the one with fewest mismatches."""
     fits = []
     held = sum(tensor.numel() for tensor in state.tensors.values())
     # Closest parameter count first: a file has the parameters and a few buffers.
     for config in sorted(configs, key=lambda config: abs(count_parameters(config) - held)):
-        if layout is Layout.PUBLIC and config.injection is not Injection.LAST:
-            raise CheckpointError(
-                f"{state.path} has the keys of the paper's published code, which supports only "
-                f"injection last, not {config.injection}"
-            )
+        found = state.tensors
+        if layout is not None:
+            _check_parts(state, layout, config)
+            found = {key: tensor for key, tensor in found.items() if not layout.is_extra(key)}
         model = build_empty(config)
         empty, names = model.state_dict(), _names(model, layout, content)
-        found = state.tensors
-        if layout is Layout.PUBLIC:
-            extra = (*HAAR_KEYS, MASK_TOKEN_KEY)
-            found = {key: tensor for key, tensor in found.items() if key not in extra}
         mismatch = find_mismatch(found, {name: empty[key] for key, name in names.items()})
         if not mismatch:
             return model, mismatch
@@ -277,16 +273,26 @@ def _nearest(
     return min(fits, key=lambda fit: len(fit[1]))
 
 
-def _names(model: DSUNet, layout: Layout, content: Content) -> dict[str, str]:
+def _names(model: DSUNet, layout: PublicLayout | None, content: Content) -> dict[str, str]:
     """Map the keys of a model's state dict to those in a file."""
     keys = filter(content.holds, model.state_dict())
-    return {key: public_key(key) if layout is Layout.PUBLIC else key for key in keys}
+    return {key: layout.key(key) if layout is not None else key for key in keys}
 
 
-def _check_filters(state: State, model: DSUNet) -> None:
+def _check_parts(state: State, layout: PublicLayout, config: DSUNetConfig) -> None:
+    """Refuse a configuration with parts that the published code does not have."""
+    if (config.injection, config.decoder) != (layout.injection, layout.decoder):
+        raise CheckpointError(
+            f"{state.path} has the keys of {layout.network}'s published code, which supports only "
+            f"injection {layout.injection} with decoder {layout.decoder}, not {config.injection} "
+            f"with {config.decoder}"
+        )
+
+
+def _check_filters(state: State, layout: PublicLayout, model: DSUNet) -> None:
     """Refuse a checkpoint trained with another wavelet or another order of sub-bands."""
-    ours: Tensor = model.get_buffer("inject.3.wavelet.depthwise.filters")
-    for key in HAAR_KEYS:
+    for key in layout.haar_filters:
+        ours: Tensor = model.get_buffer("inject.3.wavelet.depthwise.filters")
         theirs = state.tensors.get(key, ours)
         # Every tap is ±0.5, which FP16 represents exactly.
         if theirs.shape != ours.shape or not torch.allclose(theirs.float(), ours, atol=1e-3):

@@ -131,7 +131,7 @@ app.command(epilog=cli_generate.EXAMPLES)(cli_generate.generate)
 
 
 def _as_text(info: CheckpointInfo) -> str:
-    layout = {"dsunet": "dsunet", "public": "the paper's published code"}[info.layout]
+    layout = "dsunet" if info.layout == "dsunet" else f"the published code of {info.network}"
     content = {"whole": "whole model", "trained": "trained weights only, no encoders"}[info.content]
     fraction = info.trained_parameters / info.parameters
     several = len(info.choices) > 1
@@ -140,8 +140,10 @@ def _as_text(info: CheckpointInfo) -> str:
         "file": readable(info.path),
         **({"weights": f"{info.weights}, of {shorten(info.choices, 8)}"} if several else {}),
         "format": f"{layout}, {content}",
+        "network": info.network or "parts of several",
         "preset": info.preset or "custom",
         "injection": info.injection,
+        "decoder": info.decoder,
         "parameters": f"{info.parameters:,}, trained {info.trained_parameters:,} ({fraction:.2%})",
         "dtype": info.dtype,
         "values": broken,

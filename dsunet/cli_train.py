@@ -13,7 +13,7 @@ import typer
 
 from dsunet import training
 from dsunet.cli_help import COMPUTATION, DATA, MODEL, OPTIMIZATION, VALIDATION
-from dsunet.config import PRESETS, DSUNetConfig, Injection
+from dsunet.config import PRESETS, Decoder, DSUNetConfig, Injection
 from dsunet.device import TorchDevice
 from dsunet.errors import ConfigError, TrainingError
 from dsunet.training.folder import RunFolder
@@ -107,6 +107,15 @@ def train(
         typer.Option(
             help="Hiera levels that receive DINOv2 features: last as in the paper; none, levels "
             "and all are its ablations A, B and C.  [default: last]",
+            show_default=False,
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    decoder: Annotated[
+        Decoder | None,
+        typer.Option(
+            help="sff: attention, as in the paper; unet: convolutions, as in SAM2-UNet, which is "
+            "--injection none --decoder unet.  [default: sff]",
             show_default=False,
             rich_help_panel=MODEL,
         ),
@@ -456,15 +465,16 @@ def is_given(ctx: typer.Context, name: str) -> bool:
 
 def options_from(given: dict[str, Any]) -> TrainingOptions:
     """The training options from those on the command line; a conflict is wrong usage."""
-    preset, injection = given.pop("preset", None), given.pop("injection", None)
+    preset = given.pop("preset", None)
+    parts = {name: given.pop(name) for name in ("injection", "decoder") if name in given}
     with as_wrong_usage(ConfigError, TrainingError):
-        if preset is not None or injection is not None:
+        if preset is not None or parts:
             if "checkpoint" in given and preset is None:
+                option = next(iter(parts))
                 raise typer.BadParameter(
-                    "--checkpoint determines the injection: leave --injection out"
+                    f"--checkpoint determines the {option}: leave --{option} out"
                 )
-            config = DSUNetConfig.preset(preset or "large")
-            given["config"] = config.replace(injection=injection or config.injection)
+            given["config"] = DSUNetConfig.preset(preset or "large").replace(**parts)
         if "datasets" in given:
             given["datasets"] = tuple(given["datasets"])
         options = TrainingOptions(**given)

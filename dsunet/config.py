@@ -1,4 +1,4 @@
-"""Configuration of a DSU-Net: sizes, encoders, injection.  Does not import PyTorch.
+"""Configuration of a network: sizes, encoders, injection, decoder.  Does not import PyTorch.
 
 The defaults of all classes are the paper's network: `DSUNetConfig()` is the preset `large`.
 """
@@ -40,6 +40,25 @@ class Injection(enum.StrEnum):
     def hiera_levels(self) -> tuple[int, ...]:
         """Indices (0 is the finest) of the Hiera maps that receive a DINOv2 map."""
         return {Injection.LAST: (3,), Injection.NONE: ()}.get(self, (0, 1, 2, 3))
+
+
+class Decoder(enum.StrEnum):
+    """What merges the maps of two levels; the value begins the keys of its tensors."""
+
+    SFF = "sff"
+    """Attention over all positions (`dsunet.decoders.SFF`): DSU-Net."""
+    UNET = "unet"
+    """Concatenation and convolutions (`dsunet.decoders.UNetStage`): SAM2-UNet."""
+
+
+NETWORKS = {
+    "DSU-Net": (Injection.LAST, Decoder.SFF),
+    "SAM2-UNet": (Injection.NONE, Decoder.UNET),
+}
+"""The published networks, by the parts that they are made of."""
+
+ABSENT_IN_EARLIER_FILES = {"decoder": Decoder.SFF.value}
+"""Fields of `DSUNetConfig` that earlier formats lack, with the only value that there was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +167,16 @@ class DinoConfig:
 
 @dataclass(frozen=True, slots=True)
 class DSUNetConfig:
-    """Configuration of a DSU-Net.  Raises ConfigError if its parts are inconsistent."""
+    """Configuration of a network.  Raises ConfigError if its parts are inconsistent."""
 
     hiera: HieraConfig = field(default_factory=HieraConfig)
     dino: DinoConfig = field(default_factory=DinoConfig)
+    """Not used with injection none."""
     injection: Injection = Injection.LAST
+    decoder: Decoder = Decoder.SFF
     decoder_channels: int = number(64, 4096)
     attention_channels: int = number(32, 4096)
+    """Of the decoder SFF."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -198,12 +220,32 @@ class DSUNetConfig:
         """Copy the configuration with other values for some top-level fields."""
         return dataclasses.replace(self, **changes)
 
+    @property
+    def network(self) -> str | None:
+        """Name of the published network with this injection and decoder, or None."""
+        parts = (self.injection, self.decoder)
+        return next((name for name, own in NETWORKS.items() if own == parts), None)
+
     def preset_name(self) -> str | None:
-        """Name of the preset that equals this configuration in all but its injection, or None."""
+        """Name of the preset with the sizes of this configuration, or None."""
+        parts = {"injection": self.injection, "decoder": self.decoder}
         for name in PRESETS:
-            if type(self).preset(name).replace(injection=self.injection) == self:
+            if type(self).preset(name).replace(**parts) == self:
                 return name
         return None
+
+    def describe(self) -> str:
+        """The configuration in words: its preset, and what is not the paper's network."""
+        name = self.preset_name()
+        words = f"preset {name}" if name else "a custom configuration"
+        if self.network:
+            return words if self.network == "DSU-Net" else f"{self.network}, {words}"
+        parts = [words]
+        if self.injection is not Injection.LAST:
+            parts.append(f"injection {self.injection}")
+        if self.decoder is not Decoder.SFF:
+            parts.append(f"decoder {self.decoder}")
+        return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values for JSON; `from_dict` reads them."""
@@ -211,14 +253,14 @@ class DSUNetConfig:
         return values
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read the values that `to_dict` returned.
+    def from_dict(cls, values: dict[str, Any], *, exact: bool = True) -> Self:
+        """Read the values that `to_dict` returned, or an earlier or later version of it.
 
-        Raises ConfigError if a field is missing, unknown or of another type, or if the
-        configuration is inconsistent.
+        Raises ConfigError if a field is of another type, if the configuration is inconsistent, or,
+        with `exact`, if a field is missing or unknown.
         """
         try:
-            return decode(cls, values, exact=True)
+            return decode(cls, values, exact=exact)
         except FieldError as error:
             raise ConfigError(f"the configuration is not valid: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The modules between the encoders and the mask: CGA, RFB and SFF."""
+"""The modules between the encoders and the decoder: CGA and RFB."""
 
 from __future__ import annotations
 
@@ -81,41 +81,3 @@ class RFB(nn.Module):
         """Map N×in_channels×H×W to N×out_channels×H×W, with values of at least 0."""
         branches = torch.cat([branch(x) for branch in self.branches], 1)
         return F.relu(self.merge(branches) + self.shortcut(x))
-
-
-class MapAttention(nn.Module):
-    """Scaled dot-product attention, one head, between all positions of a map."""
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend from `query` to `key` and `value`, all N×C×H×W; returns N×C×H×W."""
-        # Fused kernels require contiguous channels.  Other kernels store the scores of all pairs of
-        # positions: 2 GB for eight maps of 88×88.
-        q, k, v = (
-            x.flatten(2).transpose(1, 2).contiguous().unsqueeze(1) for x in (query, key, value)
-        )
-        attended = F.scaled_dot_product_attention(q, k, v)
-        return attended.squeeze(1).transpose(1, 2).reshape(query.shape)
-
-
-class SFF(nn.Module):
-    """Spatial feature fusion: a coarse map guides a finer one by attention over all positions."""
-
-    def __init__(self, channels: int, attention_channels: int) -> None:
-        super().__init__()
-        c, a = channels, attention_channels
-        self.small = ConvNormReLU(c, c)
-        self.big = ConvNormReLU(c, c)
-        self.query = nn.Sequential(ConvNormReLU(c, a), ConvNormReLU(a, a))
-        self.key = nn.Sequential(ConvNormReLU(c, a), ConvNormReLU(a, a))
-        self.value = ConvNormReLU(c, a)
-        self.attention = MapAttention()
-        self.out = ConvNormReLU(a, c)
-        self.merge = ConvNormReLU(2 * c, c, 3)
-
-    def forward(self, small: Tensor, big: Tensor) -> Tensor:
-        """Fuse maps N×C×h×w and N×C×H×W into one N×C×H×W, with values of at least 0."""
-        size = big.shape[2:]
-        guide = self.small(F.interpolate(small, size, mode="bilinear")) + self.big(big)
-        attended = self.attention(self.query(guide), self.key(guide), self.value(big))
-        fused: Tensor = self.merge(torch.cat((self.out(attended), big), 1))
-        return fused

@@ -2,7 +2,8 @@
 
 It is one JSON document under `METADATA_KEY`: a checksum of the whole file (`dsunet.checksum`), the
 format version, the configuration, whether the file includes the frozen encoders, and the content
-hashes of the encoders (`pretrained.encoder_hashes`).  Version 1 had no checksum and is still read.
+hashes of the encoders (`pretrained.encoder_hashes`).  Version 1 had no checksum, and versions 1 and
+2 had no choice of the decoder; both are still read.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from dsunet.checksum import PLACEHOLDER
-from dsunet.config import DSUNetConfig
+from dsunet.config import ABSENT_IN_EARLIER_FILES, DSUNetConfig
 from dsunet.errors import CheckpointError, ConfigError
 from dsunet.pretrained import ENCODER_PREFIXES
 from dsunet.weight_files import WeightFile
@@ -22,8 +23,9 @@ from dsunet_runtime.message_text import reason
 from dsunet_runtime.plain_values import decode, encode
 
 METADATA_KEY = "dsunet"
-FORMAT_VERSION = 2
-_WITHOUT_CHECKSUM = 1
+FORMAT_VERSION = 3
+WITHOUT_CHECKSUM = 1
+_READABLE = range(WITHOUT_CHECKSUM, FORMAT_VERSION + 1)
 
 _CHECKSUM = "checksum"
 
@@ -64,17 +66,19 @@ class Header:
             document.pop(_CHECKSUM, None)
             version = document.get("format_version", FORMAT_VERSION)
             version = decode(int, version, exact=True, path="format_version")
-            if version not in (FORMAT_VERSION, _WITHOUT_CHECKSUM):
+            if version not in _READABLE:
                 raise CheckpointError(
                     f"{file.path} has format version {version}, but this dsunet "
                     f"reads up to version {FORMAT_VERSION}: update dsunet"
                 )
-            if version == _WITHOUT_CHECKSUM:
+            if version == WITHOUT_CHECKSUM:
                 document.pop("sha256", None)  # of the tensors, in a few files of this version
+            if version < FORMAT_VERSION and isinstance(document.get("config"), dict):
+                document["config"] = ABSENT_IN_EARLIER_FILES | document["config"]
             header = decode(cls, document, exact=True)
         except (ConfigError, ValueError) as error:
             raise CheckpointError(f"{file.path} has damaged metadata: {reason(error)}") from error
-        if version == FORMAT_VERSION and not file.is_verified:
+        if version != WITHOUT_CHECKSUM and not file.is_verified:
             raise CheckpointError(f"{file.path} has lost its checksum: get the file again")
         return header
 

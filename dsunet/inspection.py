@@ -25,12 +25,15 @@ class CheckpointInfo:
     choices: list[str]
     """Names of all networks in the file that `weights` can select."""
     layout: str
-    """Naming scheme of the keys: "dsunet", or "public" for the paper's published code."""
+    """Naming scheme of the keys: "dsunet", or "public" for a network's published code."""
     content: str
     """"whole", or "trained" for a file without the frozen encoders."""
+    network: str | None
+    """"DSU-Net" or "SAM2-UNet"; None for other injections and decoders."""
     preset: str | None
     """Name of the preset, or None for a custom configuration."""
     injection: str
+    decoder: str
     parameters: int
     """Number of parameters of the whole model, including encoders that the file lacks."""
     trained_parameters: int
@@ -74,10 +77,12 @@ def inspect_checkpoint(
         path=str(checkpoint.path),
         weights=checkpoint.weights,
         choices=list(checkpoint.choices),
-        layout=checkpoint.layout.value,
+        layout="public" if checkpoint.layout else "dsunet",
         content=checkpoint.content.value,
+        network=model.config.network,
         preset=model.config.preset_name(),
         injection=model.config.injection.value,
+        decoder=model.config.decoder.value,
         parameters=sum(p.numel() for p in parameters),
         trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
         dtype=", ".join(sorted(dtypes)),

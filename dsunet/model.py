@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from dsunet.config import DSUNetConfig, Injection
+from dsunet.decoders import build_decoder
 from dsunet.encoders import DinoEncoder, HieraEncoder, build_dino_encoder, build_hiera_encoder
-from dsunet.fusion import CGA, RFB, SFF
+from dsunet.fusion import CGA, RFB
 from dsunet.wavelet import WaveletPath
 
 
@@ -42,7 +43,8 @@ class Inject(nn.Module):
 class DSUNet(nn.Module):
     """Two frozen encoders combined in a U-Net (arXiv:2503.21187, section III).
 
-    Only what the paper trains requires gradients: adapters, fusion modules and decoder.
+    The configuration chooses the parts, so that this is also SAM2-UNet (arXiv:2408.08870).  Only
+    what the papers train requires gradients: adapters, fusion modules and decoder.
 
     Example:
         >>> model = DSUNet(DSUNetConfig.preset("nano")).eval()
@@ -54,7 +56,7 @@ class DSUNet(nn.Module):
     def __init__(self, config: DSUNetConfig) -> None:
         super().__init__()
         channels, sizes = config.hiera.channels, config.hiera.map_sizes
-        width, attention = config.decoder_channels, config.attention_channels
+        width = config.decoder_channels
         levels = config.injection.hiera_levels
 
         self.config = config
@@ -75,9 +77,17 @@ class DSUNet(nn.Module):
             }
         )
         self.rfb = nn.ModuleList(RFB(c, width) for c in channels)
-        self.sff = nn.ModuleList(SFF(width, attention) for _ in range(3))
+        # Its name is in the keys of its tensors, so that a file shows which decoder it has.
+        self.add_module(config.decoder, build_decoder(config))
         self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in range(3))
         freeze_encoders(self)
+
+    @property
+    def decoder(self) -> nn.ModuleList:
+        """The three stages of the decoder, coarsest first."""
+        stages = self.get_submodule(self.config.decoder)
+        assert isinstance(stages, nn.ModuleList)
+        return stages
 
     def forward(self, hiera: Tensor, dino: Tensor | None = None) -> SegmentationLogits:
         """Compute the logits of a batch.
@@ -117,9 +127,10 @@ class DSUNet(nn.Module):
         finest, fine, middle, coarse = (
             rfb(level_map) for rfb, level_map in zip(self.rfb, maps, strict=True)
         )
-        stage1 = self.sff[0](coarse, middle)
-        stage2 = self.sff[1](stage1, fine)
-        stage3 = self.sff[2](stage2, finest)
+        first, second, third = self.decoder
+        stage1 = first(coarse, middle)
+        stage2 = second(stage1, fine)
+        stage3 = third(stage2, finest)
         return SegmentationLogits(
             *(
                 F.interpolate(head(stage), size, mode="bilinear")

@@ -30,7 +30,11 @@ def count_trained_parameters(config: DSUNetConfig) -> int:
     )
     rfb = sum(_rfb(c, width) for c in channels)
     heads = 3 * _linear(width, 1)
-    return adapters + inject + rfb + 3 * _sff(width, config.attention_channels) + heads
+    stage = {
+        "sff": _sff(width, config.attention_channels),
+        "unet": _conv_norm(2 * width, width, 9) + _conv_norm(width, width, 9),
+    }[config.decoder]
+    return adapters + inject + rfb + 3 * stage + heads
 
 
 def _hiera(config: HieraConfig) -> int:

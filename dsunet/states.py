@@ -41,6 +41,7 @@ class Network(enum.StrEnum):
     """The networks that are recognised by their keys."""
 
     DSU_NET = "DSU-Net"
+    """DSU-Net and its relatives, which have the same RFBs."""
     SAM2 = "SAM2"
     DINOV2 = "DINOv2"
 
@@ -48,7 +49,7 @@ class Network(enum.StrEnum):
     def marker(self) -> str:
         """Regular expression for the part after the prefix in some of its keys."""
         return {
-            Network.DSU_NET: r"(?:backbone_sam|hiera|rfb)\.",
+            Network.DSU_NET: r"(?:backbone_sam|hiera|rfb1?)\.",
             Network.SAM2: r"(?:image_encoder\.trunk\.|pos_embed_window$)",
             Network.DINOV2: r"cls_token$",
         }[self]
@@ -134,14 +135,14 @@ def choose_state(
 
 
 def _roots(keys: dict[str, str]) -> dict[str, Network]:
-    """The networks by their key prefix; the encoders within a DSU-Net are not counted."""
+    """The networks by their key prefix; the encoders within another are not counted."""
     roots: dict[str, Network] = {}
     for network in Network:
         pattern = re.compile(rf"((?:[^.]+\.)*?){network.marker}")
         within = tuple(
             root + part
             for root in roots
-            for part in ("backbone_sam.", "backbone_dino.", "hiera.", "dino.")
+            for part in ("backbone_sam.", "backbone_dino.", "encoder.", "hiera.", "dino.")
         )
         for key in keys:
             match = pattern.match(key)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet import CheckpointError, TrainingError, inspect_checkpoint, load_model
+from dsunet.config import Decoder
 from dsunet.training.folder import RunFolder
 from dsunet.training.state import load_state
 from dsunet_export.inspection import describe
@@ -114,6 +115,14 @@ def test_a_run_of_version_4(tmp_path: Path) -> None:
     unpack("c37311a-config.json", tmp_path / "config.json")
     options = RunFolder(tmp_path).read_config().options
     assert (options.dino_loss, options.blend_hiera, options.mismatch) == (0.5, 0.25, 0)
+
+
+def test_a_run_of_version_5(tmp_path: Path) -> None:
+    unpack("e273370-config.json", tmp_path / "config.json")
+    config = RunFolder(tmp_path).read_config()
+    assert config.options.mismatch == 0.125
+    assert config.options.config == config.model
+    assert config.model.decoder is Decoder.SFF
 
 
 def test_a_run_of_version_2(tmp_path: Path) -> None:

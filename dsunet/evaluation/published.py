@@ -1,8 +1,12 @@
-"""The values of the paper's tables III to VIII (published.json).
+"""Published values: tables III to VIII of the paper, and those of SAM2-UNet (published.json).
 
 The paper names its columns S_alpha, F_beta, E_phi and M, without stating which F and E they are.
 Its evaluation follows SAM2-UNet, whose rows it repeats and whose script prints the adaptive F
 (beta² = 0.3) and the mean E, so the values are listed under those.  Illegible cells are null.
+
+Of SAM2-UNet's paper (arXiv:2408.08870), published.json has what the paper does not repeat: marine
+animals and mirrors, with the measures that are defined as here.  Its Dice and IoU are means over
+all thresholds, and its figures for polyps are of no other kind.
 """
 
 from __future__ import annotations
@@ -11,9 +15,11 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 _METRICS = ("s_measure", "f_adaptive", "e_mean", "mae")
 _SUFFIXES = ("", "te", "test")
+_IMAGES = "images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,7 @@ class PublishedRow:
 
     method: str
     table: str
-    """Number of the table in the paper, in Roman numerals."""
+    """Number of the table in the paper, in Roman numerals; empty for SAM2-UNet's paper."""
     dataset: str
     s_measure: float | None
     f_adaptive: float | None
@@ -32,7 +38,7 @@ class PublishedRow:
     @property
     def label(self) -> str:
         """Label of the row in tables."""
-        return f"{self.method} (paper, Table {self.table})"
+        return f"{self.method} ({f'paper, Table {self.table}' if self.table else 'its paper'})"
 
     @property
     def figures(self) -> dict[str, float | None]:
@@ -42,34 +48,54 @@ class PublishedRow:
 
 @cache
 def published_rows() -> tuple[PublishedRow, ...]:
-    """All rows, in the order of the paper."""
-    text = resources.files("dsunet.evaluation").joinpath("published.json").read_text("utf-8")
+    """All rows, in the order of the papers."""
+    papers = [tables for name, tables in _document().items() if name != _IMAGES]
     return tuple(
         PublishedRow(method, number, dataset, **{name: figures.get(name) for name in _METRICS})
-        for number, table in json.loads(text)["tables"].items()
+        for tables in papers
+        for number, table in tables.items()
         for method, by_dataset in table.items()
         for dataset, figures in by_dataset.items()
     )
 
 
 def known_dataset(name: str) -> str | None:
-    """The paper's name of a dataset, such as DUTS-TE for `duts`; None if the paper lacks it."""
+    """The papers' name of a dataset, such as DUTS-TE for `duts`; None if they lack it."""
     wanted = _plain(name)
-    for dataset in dict.fromkeys(row.dataset for row in published_rows()):
+    for dataset in _document()[_IMAGES]:
         plain = _plain(dataset).removesuffix("te")
         if wanted in [plain + suffix for suffix in _SUFFIXES]:
-            return dataset
+            return str(dataset)
     return None
 
 
-def rows_for(name: str) -> list[PublishedRow]:
-    """The paper's rows for a dataset: DSU-Net first, without duplicates."""
+def published_images(name: str) -> int | None:
+    """Number of images that the published values of a dataset are of; None if there are none."""
+    images: dict[str | None, int] = _document()[_IMAGES]
+    return images.get(known_dataset(name))
+
+
+def rows_for(name: str, images: int) -> list[PublishedRow]:
+    """The published rows for a dataset: DSU-Net first, without duplicates.
+
+    Empty unless `images`, the number of evaluated images, is that of the published values.
+    """
+    if images != published_images(name):
+        return []
     dataset = known_dataset(name)
     rows: dict[tuple[object, ...], PublishedRow] = {}
     for row in published_rows():
         if row.dataset == dataset:
             rows.setdefault((row.method, *row.figures.values()), row)
     return sorted(rows.values(), key=lambda row: row.method != "DSU-Net")
+
+
+@cache
+def _document() -> dict[str, Any]:
+    """Numbers of images by dataset, and for each paper its tables, methods and datasets."""
+    text = resources.files("dsunet.evaluation").joinpath("published.json").read_text("utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document
 
 
 def _plain(name: str) -> str:

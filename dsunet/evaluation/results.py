@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dsunet.evaluation.metrics import Scores, summarize
-from dsunet.evaluation.published import PublishedRow, rows_for
+from dsunet.evaluation.published import PublishedRow, published_images, rows_for
 from dsunet.evaluation.scorer import ScoredMask
 from dsunet.evaluation.testsets import TestSet
 from dsunet_runtime.message_text import readable
@@ -39,15 +39,21 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class DatasetResults:
-    """The results of all models on one dataset, with the paper's published rows."""
+    """The results of all models on one dataset, with the published rows."""
 
     test_set: TestSet
     results: Sequence[Result]
 
     @property
     def published(self) -> list[PublishedRow]:
-        """The paper's rows for the dataset; empty if it has none."""
-        return rows_for(self.test_set.name)
+        """The published rows for the dataset; empty unless it has all of its images."""
+        return rows_for(self.test_set.name, len(self.test_set.pairs))
+
+    @property
+    def incomparable(self) -> int | None:
+        """Number of images of published values, if the evaluated ones are more or fewer."""
+        images = published_images(self.test_set.name)
+        return None if images == len(self.test_set.pairs) else images
 
     @property
     def name(self) -> str:

@@ -58,7 +58,12 @@ def notes(evaluation: Sequence[DatasetResults]) -> list[str]:
         for one in evaluation
         if one.resampled
     ]
-    return [_ON_MASKS, *([_ON_THE_PAPER] if has_paper else []), *resampled]
+    incomparable = [
+        f"{one.name}: published values are of {one.incomparable:,} images, so they are not shown."
+        for one in evaluation
+        if one.incomparable
+    ]
+    return [_ON_MASKS, *([_ON_THE_PAPER] if has_paper else []), *incomparable, *resampled]
 
 
 def rows_of(one: DatasetResults) -> list[tuple[str, list[str]]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dsunet.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
-from dsunet.config import DSUNetConfig
+from dsunet.config import ABSENT_IN_EARLIER_FILES, DSUNetConfig
 from dsunet.errors import ConfigError, TrainingError
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.errors import OutputError
@@ -21,15 +21,15 @@ from dsunet_runtime.message_text import reason
 from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import FieldError, decode, encode
 
-CONFIG_VERSION = 5
+CONFIG_VERSION = 6
 """Version 3 added `dino_loss` and `drop_hiera`; version 4 has `blend_hiera` for the latter; version
-5 added `mismatch`."""
+5 added `mismatch`, and version 6 the model's `decoder`."""
 
 _OLDEST_VERSION = 2
 
 
 def _migrated(document: dict[str, Any]) -> dict[str, Any]:
-    """The fields of RunConfig in a file; those that an older version lacks were 0.
+    """The fields of RunConfig in a file, with those that an older version lacks.
 
     A `drop_hiera` other than 0 is left, and refused as unknown.
     """
@@ -41,6 +41,9 @@ def _migrated(document: dict[str, Any]) -> dict[str, Any]:
     values["options"] = {"dino_loss": 0.0, "blend_hiera": 0.0, "mismatch": 0.0} | options
     if options.get("drop_hiera") == 0:
         del values["options"]["drop_hiera"]
+    for place, name in ((values, "model"), (values["options"], "config")):
+        if isinstance(place.get(name), dict):
+            place[name] = ABSENT_IN_EARLIER_FILES | place[name]
     return values
 
 

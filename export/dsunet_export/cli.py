@@ -12,7 +12,7 @@ import typer
 
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
 from dsunet.cli_help import MODEL
-from dsunet.config import PRESETS, DSUNetConfig, Injection
+from dsunet.config import PRESETS, Decoder, DSUNetConfig, Injection
 from dsunet.errors import ConfigError, DSUNetError
 from dsunet_export.artifact import check_onnx_output
 from dsunet_export.attention_option import PRECISION, ChosenAttention
@@ -111,6 +111,15 @@ def onnx(
         typer.Option(
             help="Hiera maps that receive DINOv2 maps; needs --preset.  last: the last map only, "
             "the paper's model.  none, levels, all: its ablations A, B and C.  [default: last]",
+            show_default=False,
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    decoder: Annotated[
+        Decoder | None,
+        typer.Option(
+            help="Decoder; needs --preset.  sff: the paper's, with attention; unet: SAM2-UNet's, "
+            "which has --injection none.  [default: sff]",
             show_default=False,
             rich_help_panel=MODEL,
         ),
@@ -255,9 +264,8 @@ def onnx(
     if images is not None:
         for line in notes_on(images):  # fails before anything is loaded
             complain("dsunet-export", line)
-    model, origin = _load(
-        checkpoint, preset, injection, random_weights, seed, sam2, dinov2, weights
-    )
+    config = _config(preset, injection, decoder)
+    model, origin = _load(checkpoint, config, random_weights, seed, sam2, dinov2, weights)
     manifest = export_onnx(model, origin, output, options, print_step)
     for line in kept_in_words(manifest.precision, verbose):
         print(f"in float32: {line}", file=sys.stderr)
@@ -307,8 +315,7 @@ app.command(epilog=DOCTOR_EXAMPLES)(doctor)
 
 def _load(
     checkpoint: Path | None,
-    preset: str | None,
-    injection: Injection | None,
+    config: DSUNetConfig | None,
     random_weights: bool,
     seed: int | None,
     sam2: Path | None,
@@ -319,7 +326,6 @@ def _load(
     from dsunet import checkpoint_sha256, load_model, random_model
     from dsunet.run_checkpoint import find_checkpoint
 
-    config = _config(preset, injection)
     if random_weights:
         if config is None or checkpoint or sam2 or dinov2 or weights:
             raise typer.BadParameter(
@@ -339,14 +345,18 @@ def _load(
     return model, WeightsOrigin(readable(file.name), checkpoint_sha256(file))
 
 
-def _config(preset: str | None, injection: Injection | None) -> DSUNetConfig | None:
+def _config(
+    preset: str | None, injection: Injection | None, decoder: Decoder | None
+) -> DSUNetConfig | None:
     """Build the configuration that the options select; None to read it from the checkpoint."""
+    given = {"injection": injection, "decoder": decoder}
+    parts = {name: part for name, part in given.items() if part is not None}
     if preset is None:
-        if injection is not None:
-            raise typer.BadParameter("--injection goes with --preset")
+        if parts:
+            raise typer.BadParameter(f"--{next(iter(parts))} goes with --preset")
         return None
     with as_wrong_usage(ConfigError):
-        return DSUNetConfig.preset(preset).replace(injection=injection or Injection.LAST)
+        return DSUNetConfig.preset(preset).replace(**parts)
 
 
 def _parse_batch(text: str) -> int | None:

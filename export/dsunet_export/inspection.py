@@ -29,8 +29,8 @@ def describe(manifest: Manifest, each: bool = False) -> str:
 
 
 def _rows(manifest: Manifest, each: bool) -> Iterator[tuple[str, str]]:
-    config = DSUNetConfig.from_dict(manifest.model)
-    yield "model", f"{config.preset_name() or 'own sizes'}, injection {config.injection}"
+    config = DSUNetConfig.from_dict(manifest.model, exact=False)
+    yield "model", config.describe()
     yield "weights", manifest.weights_origin
     if manifest.checkpoint_sha256:
         yield "checkpoint sha256", manifest.checkpoint_sha256

@@ -10,11 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from dsunet.cli import app
+from dsunet.data.pairs import Pair
 from dsunet.evaluation.metrics import score_image
 from dsunet.evaluation.paper_table import draw_table
 from dsunet.evaluation.results import DatasetResults, Result
 from dsunet.evaluation.scorer import ScoredMask
-from dsunet.evaluation.table import HEADINGS
+from dsunet.evaluation.table import HEADINGS, draw
 from dsunet.evaluation.table_form import TableForm
 from dsunet.evaluation.testsets import Case, TestSet
 from tests.evaluation.library import run_directly
@@ -31,8 +32,11 @@ def result_of(model: str, pairs: list[tuple[Mask, Mask]]) -> Result:
     return Result.of(model, [ScoredMask(case, score_image(*pair), 255, False) for pair in pairs])
 
 
-def evaluation(name: str, **models: list[tuple[Mask, Mask]]) -> list[DatasetResults]:
-    test_set = TestSet(name, [], has_images=False)
+def evaluation(
+    name: str, images: int = 3, **models: list[tuple[Mask, Mask]]
+) -> list[DatasetResults]:
+    pair = Pair("a", Path("a.png"), Path("b.png"))
+    test_set = TestSet(name, [pair] * images, has_images=False)
     return [DatasetResults(test_set, [result_of(m, pairs) for m, pairs in models.items()])]
 
 
@@ -66,10 +70,23 @@ def test_of_one_model_nothing_is_best() -> None:
 
 
 def test_the_papers_rows_stand_below() -> None:
-    lines = draw_table(evaluation("ECSSD", a=PAIRS, b=PAIRS), TableForm.MARKDOWN).splitlines()
+    ecssd = evaluation("ECSSD", 1000, a=PAIRS, b=PAIRS)
+    lines = draw_table(ecssd, TableForm.MARKDOWN).splitlines()
     assert lines[4].startswith("| DSU-Net (paper, Table IV) | 0.953 |")
     assert "**" in lines[2]
     assert "**" not in lines[4]
+    text = draw(ecssd)
+    assert text.splitlines()[4].split("  ")[0] == "DSU-Net (paper, Table IV)"
+    assert "adaptive F" in text
+    animals = draw(evaluation("MAS3K", 1141, a=PAIRS))
+    assert animals.splitlines()[2].startswith("SAM2-UNet (its paper)     0.903")
+
+
+@pytest.mark.parametrize("images", [3, 999, 1001])
+def test_published_rows_are_not_beside_another_number_of_images(images: int) -> None:
+    ecssd = evaluation("ECSSD", images, a=PAIRS)
+    assert "paper" not in draw_table(ecssd, TableForm.MARKDOWN)
+    assert "ECSSD: published values are of 1,000 images, so they are not shown." in draw(ecssd)
 
 
 def test_names_are_escaped() -> None:

@@ -248,7 +248,7 @@ class TestInspect:
         assert result.exit_code == 0
         lines = [re.split(r"  +", line.strip(), maxsplit=1) for line in result.stdout.splitlines()]
         printed = dict(lines)
-        assert printed["model"] == "nano, injection last"
+        assert printed["model"] == "preset nano"
         assert printed["weights"] == "random (seed 0)"
         assert printed["input"].startswith("image: uint8 batch×height×width×3 (NHWC)")
         assert printed["output"].startswith("mask: uint8 batch×height×width (NHW)")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet import DSUNet, DSUNetConfig, checkpoint_sha256, random_model, save_model
-from dsunet.config import Injection
+from dsunet.config import Decoder, Injection
 from dsunet_runtime import Manifest
 from dsunet_runtime.manifest import InputForm, MaskForm
 from dsunet_runtime.masks import mask_from_logits
@@ -73,6 +73,7 @@ CASES = {
         batch=2,
         plain=True,
     ),
+    "sam2-unet": Case(SMALL.replace(injection=Injection.NONE, decoder=Decoder.UNET), ()),
 }
 
 

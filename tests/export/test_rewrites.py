@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dsunet import DSUNet, DSUNetConfig, random_model
-from dsunet.config import DinoConfig, Injection
+from dsunet.config import Decoder, DinoConfig, Injection
 from dsunet.encoders import build_hiera_encoder
 from dsunet.model import build_empty
 from dsunet_export.macs import count_macs
@@ -35,7 +35,11 @@ EXACT = {torch.float64: 1e-9, torch.float32: 5e-4}
 """Largest difference of a logit in standard deviations.  Attention in the decoder magnifies what
 rounding does by some thousand times."""
 
-CONFIGS = {"nano": DSUNetConfig.preset("nano"), "small": SMALL}
+CONFIGS = {
+    "nano": DSUNetConfig.preset("nano"),
+    "small": SMALL,
+    "unet": SMALL.replace(decoder=Decoder.UNET),
+}
 
 SAME_WORK = (fold_positions, fold_scales, explicit_attention, sff_on_tokens)
 LESS_WORK = (pad_after_projection, drop_unread_tokens)

@@ -23,7 +23,7 @@ from dsunet import (
     random_model,
     save_model,
 )
-from dsunet.public_layout import HAAR_KEYS, MASK_TOKEN_KEY
+from dsunet.public_layouts import DSU_NET
 from tests.model.weights import NANO, State, public_state, refusal, same, under
 
 PUBLIC_FORMS: dict[str, Callable[[State], Any]] = {
@@ -56,7 +56,7 @@ PUBLIC_FORMS: dict[str, Callable[[State], Any]] = {
     },
     "no counters": lambda state: {k: v for k, v in state.items() if "num_batches" not in k},
     "no constants": lambda state: {
-        k: v for k, v in state.items() if k not in (*HAAR_KEYS, MASK_TOKEN_KEY)
+        k: v for k, v in state.items() if k not in (*DSU_NET.haar_filters, DSU_NET.unused[0])
     },
 }  # fmt: skip
 

@@ -29,7 +29,7 @@ from dsunet import (
 )
 from dsunet.header import METADATA_KEY
 from dsunet.model import build_empty
-from dsunet.public_layout import HAAR_KEYS
+from dsunet.public_layouts import DSU_NET
 from tests.model.weights import NANO, State, public_state, refusal
 
 
@@ -193,8 +193,11 @@ KEY = "rfb1.branch1.1.conv.weight"
         ),
         (lambda s: s.pop("backbone_sam.sam_encoder.blocks.0.prompt_learn.0.weight"), "1 key miss"),
         (lambda s: [s.pop(k) for k in list(s) if "fusion4" in k], "10 keys missing .* and 8 more"),
-        (lambda s: s[HAAR_KEYS[0]].neg_(), "another wavelet: .*wt_filter"),
-        (lambda s: s.update({HAAR_KEYS[1]: torch.zeros(3)}), "another wavelet: .*iwt_filter"),
+        (lambda s: s[DSU_NET.haar_filters[0]].neg_(), "another wavelet: .*wt_filter"),
+        (
+            lambda s: s.update({DSU_NET.haar_filters[1]: torch.zeros(3)}),
+            "another wavelet: .*iwt_filter",
+        ),
     ],
 )
 @pytest.mark.parametrize("named", [True, False], ids=["config", "inferred"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dsunet import ConfigError, DSUNetConfig, Injection
-from dsunet.config import PRESETS, DinoConfig, HieraConfig
+from dsunet.config import PRESETS, Decoder, DinoConfig, HieraConfig
 from dsunet.model import build_empty
 from dsunet.parameters import count_parameters, count_trained_parameters
 
@@ -93,13 +93,14 @@ def test_parameters_are_counted_without_building(name: str, injection: Injection
     assert count_trained_parameters(config) == trained
 
 
-def test_parameters_of_a_network_with_no_two_sizes_alike() -> None:
+@pytest.mark.parametrize("decoder", Decoder)
+def test_parameters_of_a_network_with_no_two_sizes_alike(decoder: Decoder) -> None:
     hiera = HieraConfig(
         image_size=192, embed_dim=40, num_heads=5, stages=(2, 1, 3, 2), adapter_dim=11,
         global_attention_blocks=(4,), window_sizes=(6, 4, 10, 9), background_size=(5, 3),
     )  # fmt: skip
     dino = DinoConfig(image_size=120, patch_size=12, embed_dim=52, depth=5, num_heads=4)
-    config = DSUNetConfig(hiera, dino, Injection.LEVELS, 24, 17)
+    config = DSUNetConfig(hiera, dino, Injection.LEVELS, decoder, 24, 17)
     assert count_parameters(config) == sum(p.numel() for p in build_empty(config).parameters())
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from dsunet import DSUNet, DSUNetConfig, Injection, random_model
-from dsunet.fusion import CGA, RFB, SFF, MapAttention
+from dsunet.decoders import SFF, MapAttention
+from dsunet.fusion import CGA, RFB
 from dsunet.model import build_empty
 
 FROZEN = ("hiera.trunk.", "dino.")

@@ -10,18 +10,26 @@ import torch
 from torch import Tensor
 
 from dsunet import CheckpointError, DSUNet, DSUNetConfig, load_model
-from dsunet.public_layout import HAAR_KEYS, MASK_TOKEN_KEY, public_key
+from dsunet.public_layouts import DSU_NET, SAM2_UNET
 
 State = dict[str, Tensor]
 NANO = DSUNetConfig.preset("nano")
 
 
+def sam2_unet_state(model: DSUNet) -> State:
+    """What SAM2-UNet's published code would save; its fourth stage is never computed."""
+    state = {SAM2_UNET.key(key): tensor for key, tensor in model.state_dict().items()}
+    unused = {key.replace("up3.", "up4."): v + 1 for key, v in state.items() if "up3." in key}
+    assert unused
+    return state | unused
+
+
 def public_state(model: DSUNet) -> State:
     """What the published code's `torch.save(model.state_dict())` would hold."""
-    state = {public_key(key): tensor for key, tensor in model.state_dict().items()}
+    state = {DSU_NET.key(key): tensor for key, tensor in model.state_dict().items()}
     filters = model.get_buffer("inject.3.wavelet.depthwise.filters")
-    state |= {key: filters.clone() for key in HAAR_KEYS}
-    return state | {MASK_TOKEN_KEY: torch.zeros(1, model.config.dino.embed_dim)}
+    state |= {key: filters.clone() for key in DSU_NET.haar_filters}
+    return state | {DSU_NET.unused[0]: torch.zeros(1, model.config.dino.embed_dim)}
 
 
 def under(prefix: str, state: State) -> State:

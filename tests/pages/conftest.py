@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsunet import DSUNetConfig, random_model
-from dsunet.public_layout import public_key
+from dsunet import DSUNetConfig, Injection, random_model
+from dsunet.config import Decoder
+from dsunet.public_layouts import DSU_NET
+from tests.model.weights import sam2_unet_state
 from tests.pages.commands import ROOT
 from tests.trace_once import trace_once
 
@@ -19,8 +21,10 @@ __all__ = ["trace_once"]
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "assets").symlink_to(ROOT / "assets")
     state = random_model(DSUNetConfig.preset("nano")).state_dict()
-    public = {public_key(key): tensor for key, tensor in state.items()}
+    public = {DSU_NET.key(key): tensor for key, tensor in state.items()}
     torch.save(public, tmp_path / "model.pth")
+    config = DSUNetConfig.preset("nano").replace(injection=Injection.NONE, decoder=Decoder.UNET)
+    torch.save(sam2_unet_state(random_model(config)), tmp_path / "sam2-unet.pth")
     trunk = {k: v for k, v in state.items() if k.startswith("hiera.trunk.")}
     sam2 = {k.replace("hiera.trunk.", "image_encoder.trunk."): v for k, v in trunk.items()}
     torch.save({"model": sam2}, tmp_path / "sam2.1_hiera_large.pt")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from dsunet import training
 from dsunet.cli import app
 from dsunet.cli_train import options_from
-from dsunet.config import DSUNetConfig, Injection
+from dsunet.config import Decoder, DSUNetConfig, Injection
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.extras import install_command
 
@@ -55,6 +55,11 @@ def test_trains_and_goes_on(dataset: Path, tmp_path: Path) -> None:
             2,
             "determines the injection",
         ),
+        (
+            ["-o", "r", "--dataset", "d", "--checkpoint", "c", "--decoder", "unet"],
+            2,
+            "determines the decoder: leave --decoder out",
+        ),
         (["-o", "r", "--dataset", "d", "--cache", "c", "--train-encoders"], 2, "one of them"),
     ],
 )
@@ -84,9 +89,10 @@ def test_a_missing_extra_is_named_before_the_first_step(package: str, tmp_path: 
     assert done.stderr == f"dsunet: {name} is not installed: {install_command('train')}\n"
 
 
-def test_an_injection_belongs_to_a_preset() -> None:
-    given = {"output": Path("o"), "datasets": [Path("d")], "injection": Injection.NONE}
-    large = DSUNetConfig().replace(injection=Injection.NONE)
+def test_injection_and_decoder_belong_to_a_preset() -> None:
+    parts = {"injection": Injection.NONE, "decoder": Decoder.UNET}
+    given = {"output": Path("o"), "datasets": [Path("d")], **parts}
+    large = DSUNetConfig().replace(**parts)
     expected = TrainingOptions(output=Path("o"), datasets=(Path("d"),), config=large)
     assert options_from(given) == expected
 

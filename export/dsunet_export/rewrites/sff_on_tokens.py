@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dsunet.decoders import SFF
 from dsunet.model import DSUNet
 from dsunet_export.rewrites.explicit_attention import attend
 from dsunet_export.rewrites.fold_scales import with_norm
@@ -23,8 +24,9 @@ from dsunet_export.rewrites.fold_scales import with_norm
 
 def sff_on_tokens(model: DSUNet) -> None:
     """Replace every SFF by one with its attention on tokens."""
-    for index, block in enumerate(model.sff):
-        model.sff[index] = TokenSFF(block)
+    for index, stage in enumerate(model.decoder):
+        if isinstance(stage, SFF):
+            model.decoder[index] = TokenSFF(stage)
 
 
 class TokenSFF(nn.Module):

@@ -17,7 +17,7 @@ import dsunet.pretrained
 from dsunet import load_model, random_model, save_model
 from dsunet.errors import DSUNetError
 from dsunet.pretrained import load_encoders
-from dsunet.public_layout import public_key
+from dsunet.public_layouts import DSU_NET
 from dsunet.weight_files import read_weights
 from tests.fuzz.harness import Sample, Target
 from tests.fuzz.mutation import (
@@ -63,7 +63,7 @@ def checkpoint(folder: Path, patch: pytest.MonkeyPatch) -> Target:
     folder.mkdir()
     save_model(model, folder / "own.safetensors")
     own = (folder / "own.safetensors").read_bytes()
-    public = {public_key(key): value for key, value in model.state_dict().items()}
+    public = {DSU_NET.key(key): value for key, value in model.state_dict().items()}
     nested = {"model": {f"module.{key}": value for key, value in public.items()}, "epoch": 3}
     samples = [
         _sample("a.safetensors", own, change_safetensors, is_protected=True),

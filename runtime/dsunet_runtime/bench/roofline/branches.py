@@ -40,6 +40,7 @@ _BRANCHES = {
     "inject": Branch.FUSION,
     "rfb": Branch.DECODER,
     "sff": Branch.DECODER,
+    "unet": Branch.DECODER,
     "heads": Branch.DECODER,
     "postprocess": Branch.POSTPROCESSING,
 }
