@@ -44,11 +44,13 @@ def selftest(
     every machine draws alike, and how far its precision may be from that.  They are computed at the
     smallest batch, 1, 2 and the largest, as far as the artifact takes them.
 
-    The exit code is 1 if an output is outside the tolerance.
+    The exit code is 1 if an output is outside the tolerance.  Other commands then test the artifact
+    again on this machine before they run it.
     """
     check_provider_applies(provider, artifact, allow_cpu_fallback)
     import dsunet_runtime
     from dsunet_runtime.selftest.comparison import check, run_selftest
+    from dsunet_runtime.selftest.policy import record_outcome
 
     # Not by `load` too, which would raise before anything is printed.
     with dsunet_runtime.load(
@@ -59,6 +61,7 @@ def selftest(
             found = run_selftest(segmenter)
         except ArtifactError as error:
             raise ArtifactError(f"{artifact}: {error}") from error
+        record_outcome(artifact, manifest, segmenter.machine, found)
     if as_json:
         import json
 

@@ -95,7 +95,7 @@ def load(
     with ExitStack() as stack:
         stack.callback(backend.close)
         segmenter = Segmenter(manifest, backend)
-        apply_policy(segmenter, path, chosen, backend.machine, policy)
+        apply_policy(segmenter, path, chosen, segmenter.machine, policy)
         stack.pop_all()
     return segmenter
 
@@ -289,6 +289,11 @@ class Segmenter(Closeable):
         mask = self._form.finish(outputs, prepared)
         self._blank_masks.check(outputs)
         return mask
+
+    @property
+    def machine(self) -> tuple[str, ...]:
+        """Device, driver and libraries, for the self-test's record; empty on ONNX Runtime's CPU."""
+        return self._open().machine
 
     def close(self) -> None:
         """Release the session or the engine.  Closing twice has no effect."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from dsunet_runtime.errors import ArtifactError, OutputError, SelfTestError
@@ -15,7 +16,7 @@ from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import decode
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter
-from dsunet_runtime.selftest.comparison import check, run_selftest
+from dsunet_runtime.selftest.comparison import Comparison, check, run_selftest
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 _MOST_MACHINES = 20
@@ -32,7 +33,7 @@ def apply_policy(
     machine: Machine,
     policy: SelfTestPolicy,
 ) -> None:
-    """Run the self-test of an artifact if the policy asks for it, and record where it passed.
+    """Run the self-test of an artifact if the policy asks for it, and record the outcome.
 
     `provider` is None for an engine.  With AUTO, artifacts without a self-test for their sizes are
     left alone.  Raises SelfTestError if the test fails, and ArtifactError like `run_selftest` with
@@ -40,12 +41,13 @@ def apply_policy(
     """
     if policy is SelfTestPolicy.NEVER:
         return
-    record = path.with_name(f"{path.name}.selftest.json")
     is_auto = policy is SelfTestPolicy.AUTO
-    if is_auto and (not machine or machine in _passed(record, segmenter.manifest)):
+    if is_auto and (not machine or machine in _passed(_record(path), segmenter.manifest)):
         return
     try:
-        check(run_selftest(segmenter), segmenter.manifest, provider)
+        found = run_selftest(segmenter)
+        record_outcome(path, segmenter.manifest, machine, found)
+        check(found, segmenter.manifest, provider)
     except ArtifactError as error:
         if is_auto:
             return
@@ -56,8 +58,28 @@ def apply_policy(
             f"{path}{on}: {error}; --selftest never, in Python selftest='never', runs it all the "
             f"same"
         ) from error
-    if machine:
-        _add(record, segmenter.manifest, machine)
+
+
+def record_outcome(
+    path: Path, manifest: Manifest, machine: Machine, found: Sequence[Comparison]
+) -> None:
+    """Add a machine to the record if the test passed there, and remove it if not.
+
+    If the record cannot be written, the test runs again the next time.
+    """
+    record = _record(path)
+    before = _passed(record, manifest)
+    others = [other for other in before if other != machine]
+    passed = [machine] if machine and all(one.passed for one in found) else []
+    machines = [*others, *passed][-_MOST_MACHINES:]
+    if machines != [*before]:
+        document = {"manifest_sha256": _identity(manifest), "machines": machines}
+        with contextlib.suppress(OutputError):
+            write_whole(record, lambda file: file.write(json.dumps(document, indent=1).encode()))
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(f"{path.name}.selftest.json")
 
 
 def _passed(record: Path, manifest: Manifest) -> tuple[Machine, ...]:
@@ -68,15 +90,6 @@ def _passed(record: Path, manifest: Manifest) -> tuple[Machine, ...]:
         if document.get("manifest_sha256") == _identity(manifest):
             return decode(tuple[Machine, ...], document.get("machines"), exact=True)
     return ()
-
-
-def _add(record: Path, manifest: Manifest, machine: Machine) -> None:
-    """Add a machine.  If the record cannot be written, the test runs again the next time."""
-    others = [other for other in _passed(record, manifest) if other != machine]
-    machines = [*others, machine][-_MOST_MACHINES:]
-    document = {"manifest_sha256": _identity(manifest), "machines": machines}
-    with contextlib.suppress(OutputError):
-        write_whole(record, lambda file: file.write(json.dumps(document, indent=1).encode()))
 
 
 def _identity(manifest: Manifest) -> str:

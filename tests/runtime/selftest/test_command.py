@@ -16,6 +16,7 @@ from dsunet_runtime.bench.cold_start import measure_cold_start
 from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.cli import app
 from dsunet_runtime.provider import Provider
+from dsunet_runtime.selftest.comparison import Comparison
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
 from tests.runtime import artifacts
 from tests.runtime.selftests import give_selftest
@@ -58,6 +59,17 @@ def test_where_load_would_test_it_too(tested: Path, monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 4
     assert [path.name for path in tested.parent.iterdir()] == [tested.name]
+
+
+def test_the_outcome_is_recorded(tested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnnxRuntimeBackend, "machine", ("a GPU",))
+    record = tested.with_name(f"{tested.name}.selftest.json")
+    assert run(tested).exit_code == 0
+    assert json.loads(record.read_text())["machines"] == [["a GPU"]]
+    with monkeypatch.context() as broken:
+        broken.setattr(Comparison, "of", lambda case, *found: Comparison(case, 1e9, 0.0))
+        assert run(tested).exit_code == 1
+    assert json.loads(record.read_text())["machines"] == []
 
 
 @pytest.mark.parametrize(("policy", "code"), [("auto", 1), ("always", 1), ("never", 0)])

@@ -12,6 +12,7 @@ import dsunet_runtime
 from dsunet_runtime import ArtifactError, BackendError, SelfTestError, read_manifest
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from dsunet_runtime.selftest import policy
+from dsunet_runtime.selftest.comparison import Comparison
 from tests.runtime import artifacts
 from tests.runtime.selftests import cases_for, give_selftest
 
@@ -92,6 +93,23 @@ def test_again_for_another_artifact_of_the_name(
     load(tested)
     load(tested)
     assert len(runs) == 2
+
+
+def test_a_failure_takes_an_earlier_pass_back(
+    tested: Path, runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = tested.parent / f"{tested.name}.selftest.json"
+    for machine in (RTX_4090, RTX_5090):
+        on(machine, monkeypatch)
+        load(tested)
+    with monkeypatch.context() as broken:
+        broken.setattr(Comparison, "of", lambda case, *found: Comparison(case, 1e9, 0.0))
+        with pytest.raises(SelfTestError):
+            load(tested, selftest="always")
+    assert json.loads(record.read_text())["machines"] == [[*RTX_4090]]
+    load(tested)
+    assert len(runs) == 4
+    assert json.loads(record.read_text())["machines"] == [[*RTX_4090], [*RTX_5090]]
 
 
 @pytest.mark.parametrize(
