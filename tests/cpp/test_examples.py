@@ -333,6 +333,24 @@ def test_faults_of_segment_video(
     assert f"segment_video: {tmp_path}/no/o.avi: cannot be written\n" in done.stderr
     done = examples("segment_video", artifact, video, tmp_path / "o.avi", "--as", "nonsense")
     assert done.returncode == 2
+    done = examples("segment_video", artifact, video, tmp_path / "%d.none")
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"segment_video: {tmp_path}/%d.none: cannot be written\n")
+
+
+@pytest.mark.parametrize("camera", ["", "99999999999"])
+def test_no_camera(examples: Examples, artifact: Path, tmp_path: Path, camera: str) -> None:
+    done = examples("segment_video", artifact, camera, tmp_path / "o.avi")
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"{camera}: cannot be opened as a video or a camera\n")
+
+
+@pytest.mark.parametrize("output", ["o%s.png", "%d%n.png", "%d%d.png", "100%.png", "o.png", "avi"])
+def test_outputs_of_segment_video(
+    examples: Examples, artifact: Path, video: Path, tmp_path: Path, output: str
+) -> None:
+    done = examples("segment_video", artifact, video, tmp_path / output)
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 @pytest.mark.parametrize("colorimetry", ["bt601", "bt709", "1:3:0:0", "1:4:0:0"])
