@@ -6,7 +6,9 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -33,15 +35,21 @@ class Examples:
         self._environment = {**os.environ, "DSUNET_ONNXRUNTIME_LIBRARY": str(library)}
 
     def __call__(
-        self, name: str, *arguments: Path | str, **variables: str
+        self,
+        name: str,
+        *arguments: Path | str,
+        before: Sequence[str] = (),
+        output: int | IO[str] = subprocess.PIPE,
+        **variables: str,
     ) -> subprocess.CompletedProcess[str]:
         program = self._folder / name
         if not program.exists():
             pytest.skip(f"{name} is not built: its library was not found")
         return subprocess.run(
-            [program, *map(str, arguments)],
+            [*before, program, *map(str, arguments)],
             env={**self._environment, **variables},
-            capture_output=True,
+            stdout=output,
+            stderr=subprocess.PIPE,
             text=True,
             check=False,
             timeout=60,
@@ -155,6 +163,16 @@ def test_wrong_command_lines(examples: Examples, program: str, arguments: list[s
     assert re.fullmatch(rf"usage: {program} ARTIFACT .*\n", done.stderr)
 
 
+@pytest.mark.parametrize("threshold", ["0", "256", "4294967424", "1.5", ""])
+@SEGMENT_IMAGE
+def test_thresholds_that_are_none(
+    examples: Examples, artifact: Path, program: str, threshold: str
+) -> None:
+    done = examples(program, artifact, "a.ppm", "a.pgm", "--threshold", threshold)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"usage: {program} ARTIFACT ")
+
+
 def keys(value: object) -> object:
     """The keys of a JSON value, with all that is in it."""
     if isinstance(value, dict):
@@ -189,6 +207,20 @@ def test_latency(examples: Examples, artifact: Path) -> None:
     assert latency["minimum"] > 0
     busy = one["images_per_second"] * latency["mean"] / 2  # of a batch of two, in two streams
     assert 0 < busy <= 2.1
+
+
+def test_faults_of_latency(examples: Examples, artifact: Path) -> None:
+    # The second takes 0.4 GB in the program and the library, and 1 GB more in ONNX Runtime.
+    for batch, more in (("1000000", ""), ("90", r" \(ONNX Runtime: .*\)")):
+        limited = ("sh", "-c", 'ulimit -v 1300000 && exec "$@"', "sh")
+        done = examples("latency", artifact, "--batch", batch, "--threads", "1", before=limited)
+        assert (done.returncode, done.stdout) == (1, "")
+        said = rf"latency: out of memory: use smaller \w+ or batches{more}\n"
+        assert re.fullmatch(said, done.stderr), done.stderr
+    with Path("/dev/full").open("w") as full:
+        done = examples("latency", artifact, "--seconds", "0", output=full)
+    said = "latency: the output cannot be written: is the disk full?\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_latency_of_an_image(examples: Examples, artifact: Path, tmp_path: Path) -> None:
@@ -301,6 +333,24 @@ def test_faults_of_segment_video(
     assert f"segment_video: {tmp_path}/no/o.avi: cannot be written\n" in done.stderr
     done = examples("segment_video", artifact, video, tmp_path / "o.avi", "--as", "nonsense")
     assert done.returncode == 2
+    done = examples("segment_video", artifact, video, tmp_path / "%d.none")
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"segment_video: {tmp_path}/%d.none: cannot be written\n")
+
+
+@pytest.mark.parametrize("camera", ["", "99999999999"])
+def test_no_camera(examples: Examples, artifact: Path, tmp_path: Path, camera: str) -> None:
+    done = examples("segment_video", artifact, camera, tmp_path / "o.avi")
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"{camera}: cannot be opened as a video or a camera\n")
+
+
+@pytest.mark.parametrize("output", ["o%s.png", "%d%n.png", "%d%d.png", "100%.png", "o.png", "avi"])
+def test_outputs_of_segment_video(
+    examples: Examples, artifact: Path, video: Path, tmp_path: Path, output: str
+) -> None:
+    done = examples("segment_video", artifact, video, tmp_path / output)
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 @pytest.mark.parametrize("colorimetry", ["bt601", "bt709", "1:3:0:0", "1:4:0:0"])

@@ -1,4 +1,4 @@
-"""libFuzzer targets, some seconds each; `runtime/cpp/fuzz` has them.
+"""libFuzzer targets, some thousand inputs each; `runtime/cpp/fuzz` has them.
 
 For longer runs: `DSUNET_FUZZ_SECONDS=600 pytest tests/cpp/test_fuzzers.py`.
 """
@@ -14,11 +14,12 @@ import pytest
 from tests.cpp.builds import ROOT, build_with, run
 from tests.cpp.fuzz_corpus import make_corpus
 
-SECONDS = int(os.environ.get("DSUNET_FUZZ_SECONDS", "6"))
+SECONDS = os.environ.get("DSUNET_FUZZ_SECONDS")
 TARGETS = ("manifest", "opening", "frames")
 FOUND = ROOT / "build/fuzz"
 """Where inputs that break something are kept."""
-FEWEST_RUNS = 1000
+RUNS = 5000
+"""Some seconds; a number of seconds would be too few runs where other work takes the processor."""
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -34,8 +35,9 @@ def test_nothing_breaks(build: Path, tmp_path: Path, name: str) -> None:
     make_corpus(tmp_path)
     FOUND.mkdir(parents=True, exist_ok=True)
     (tmp_path / "new").mkdir()
+    limit = f"-runs={RUNS}" if SECONDS is None else f"-max_total_time={SECONDS}"
     output = run(
-        fuzzers / f"dsunet_fuzz_{name}", f"-max_total_time={SECONDS}", "-timeout=20",
+        fuzzers / f"dsunet_fuzz_{name}", limit, "-timeout=20",
         "-rss_limit_mb=4000", "-max_len=20000", "-print_final_stats=1", "-seed=1",
         f"-artifact_prefix={FOUND}/{name}-", tmp_path / "new", tmp_path / name,
         DSUNET_FUZZ_ARTIFACT=str(tmp_path / "a.onnx"),
@@ -44,4 +46,4 @@ def test_nothing_breaks(build: Path, tmp_path: Path, name: str) -> None:
     )  # fmt: skip
     runs = re.search(r"number_of_executed_units: (\d+)", output)
     assert runs is not None, output
-    assert int(runs[1]) > FEWEST_RUNS
+    assert int(runs[1]) >= RUNS

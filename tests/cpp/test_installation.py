@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import dsunet_runtime
+from tests.cpp.builds import FOUND, cached
 from tests.runtime import artifacts
 
 SOURCES = Path(__file__).parents[2] / "runtime/cpp"
@@ -27,9 +28,9 @@ def run(*command: str | Path, **variables: str) -> str:
     return result.stdout
 
 
-def cache_entry(build: Path, name: str) -> str:
-    (value,) = re.findall(rf"^{name}:\w+=(.*)$", (build / "CMakeCache.txt").read_text(), re.M)
-    return str(value)
+def found(build: Path) -> list[str]:
+    """The options that give another build what this one has found."""
+    return [f"-D{name}={cached(build, name)}" for name in FOUND]
 
 
 @pytest.fixture(scope="module")
@@ -101,17 +102,43 @@ def test_a_subproject(build: Path, tmp_path: Path) -> None:
         f'add_executable(consumer "{CONSUMER}/consumer.cpp")\n'
         "target_link_libraries(consumer PRIVATE dsunet::runtime)\n"
     )
-    headers = cache_entry(build, "ONNXRUNTIME_INCLUDE_DIR")
-    json = cache_entry(build, "nlohmann_json_DIR")
-    said = run(
-        "cmake", "-S", tmp_path, "-B", tmp_path / "build",
-        f"-DONNXRUNTIME_INCLUDE_DIR={headers}", f"-Dnlohmann_json_DIR={json}",
-    )  # fmt: skip
+    said = run("cmake", "-S", tmp_path, "-B", tmp_path / "build", *found(build))
     assert re.search(r"^--   backends: +ONNX Runtime", said, re.M)
-    assert re.search(r"^--   examples: +none$", said, re.M)
+    for what in ("examples", "tests", "installation"):
+        assert re.search(rf"^--   {what}: +none$", said, re.M)
     targets = run("cmake", "--build", tmp_path / "build", "--target", "help")
     assert {"consumer", "dsunet_runtime", "dsunet_onnxruntime"} <= set(re.findall(r"\w+", targets))
     assert not (tmp_path / "build/_deps/dsunet-build/dsunet_runtime.pc").exists()
+
+
+def test_a_build_of_several_configurations(build: Path, tmp_path: Path) -> None:
+    """As Visual Studio and Xcode make them: each library has the backends beside it."""
+    if not shutil.which("ninja"):
+        pytest.skip("ninja is not installed: apt-get install ninja-build")
+    run(
+        "cmake", "-S", SOURCES, "-B", tmp_path, "-G", "Ninja Multi-Config",
+        "-DDSUNET_EXAMPLES=OFF", "-DDSUNET_TENSORRT=OFF", *found(build),
+    )  # fmt: skip
+    targets = run("ninja", "-C", tmp_path, "-f", "build-Release.ninja", "-t", "targets", "all")
+    (library,) = re.findall(r"^(\S+)/libdsunet_runtime\.so: ", targets, re.M)
+    (backend,) = re.findall(r"^(\S+)/libdsunet_onnxruntime\.so: ", targets, re.M)
+    assert backend == f"{library}/dsunet"
+
+
+def test_an_installation_for_windows(build: Path, tmp_path: Path) -> None:
+    """The backends are beside the library there too, which is in another folder than on Linux."""
+    compiler = shutil.which("x86_64-w64-mingw32-g++")
+    if compiler is None:
+        pytest.skip("MinGW is not installed: apt-get install g++-mingw-w64-x86-64")
+    run(
+        "cmake", "-S", SOURCES, "-B", tmp_path, "-DCMAKE_SYSTEM_NAME=Windows",
+        f"-DCMAKE_CXX_COMPILER={compiler}", f"-DCMAKE_C_COMPILER={compiler.replace('g++', 'gcc')}",
+        "-DDSUNET_EXAMPLES=OFF", "-DDSUNET_TENSORRT=OFF", *found(build),
+    )  # fmt: skip
+    script = (tmp_path / "cmake_install.cmake").read_text()
+    pattern = r'DESTINATION "\$\{CMAKE_INSTALL_PREFIX\}/(\S+)" TYPE \S+ FILES "\S+/(\S+\.dll)"'
+    places = {name: folder for folder, name in re.findall(pattern, script)}
+    assert places == {"libdsunet_runtime.dll": "bin", "dsunet_onnxruntime.dll": "bin/dsunet"}
 
 
 VERSION_1 = {

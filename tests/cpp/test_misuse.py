@@ -302,6 +302,7 @@ class TestOptions:
             library.open(path, **options)
         assert caught.value.status == status
         assert str(caught.value).isprintable()
+        assert list(path.parent.iterdir()) == [path]  # no folder for what a provider compiles
 
     def test_of_providers_on_a_gpu(self, library: Library, path: Path) -> None:
         with pytest.raises(dsunet_runtime.BackendError) as expected:
@@ -325,6 +326,7 @@ class TestOptions:
         monkeypatch.delenv("DSUNET_RTX_PROVIDER_LIBRARY", raising=False)
         message = of_c(library, path, provider="rtx", provider_library=plugin)
         assert "the provider 'rtx'" in str(message) or "plugins such as 'rtx'" in str(message)
+        assert list(path.parent.iterdir()) == [path]
 
 
 def _has_gpu() -> bool:

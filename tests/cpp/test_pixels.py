@@ -144,6 +144,22 @@ def test_rows_from_the_bottom(segmenter: Segmenter) -> None:
     assert np.array_equal(levels[::-1], artifacts.expected_frames_mask(image))
 
 
+@pytest.mark.parametrize("width", [WIDTH, WIDTH + 1])
+def test_nv12_from_the_bottom(
+    segmenter: Segmenter, python: dsunet_runtime.Segmenter, width: int
+) -> None:
+    """Both planes: rows of U and V follow each other like those of Y, also if they are longer."""
+    luma, chroma = noise(HEIGHT, width), noise((HEIGHT + 1) // 2, (width + 1) // 2 * 2)
+    upright = PythonFrame(
+        np.ascontiguousarray(luma[::-1]), "nv12", chroma=np.ascontiguousarray(chroma[::-1])
+    )
+    frame = binding.Frame(
+        data=luma[-1].ctypes.data, width=width, height=HEIGHT, stride=-width,
+        chroma=chroma[-1].ctypes.data, format=binding.NV12,
+    )  # fmt: skip
+    assert np.array_equal(masked(segmenter, frame), python(upright))
+
+
 @pytest.mark.parametrize("threshold", [1, 100, 255])
 @pytest.mark.parametrize("gap", [0, 3])
 @pytest.mark.parametrize("count", [1, 2])

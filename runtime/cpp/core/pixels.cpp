@@ -133,8 +133,9 @@ FrameView checked(const dsunet_frame &frame) {
     require(frame.chroma != nullptr || view.stride > 0,
             "an NV12 frame that begins at the bottom needs its chroma: point it to the first row");
     // Of odd widths, a row of U and V is a byte longer than one of Y.
-    const bool is_gapless = frame.stride == 0 || std::abs(frame.stride) < row;
-    const std::ptrdiff_t like_luma = is_gapless ? row : view.stride;
+    const bool is_gapless = std::abs(view.stride) < row;
+    const std::ptrdiff_t gapless = view.stride < 0 ? -row : row;
+    const std::ptrdiff_t like_luma = is_gapless ? gapless : view.stride;
     view.chroma_stride = checked_stride(
         "chroma_stride", frame.chroma_stride == 0 ? like_luma : frame.chroma_stride, row);
     const auto *plane = static_cast<const std::uint8_t *>(

@@ -1,9 +1,11 @@
 // The command line of the examples: `PROGRAM FILE... --name VALUE --switch`.
 #pragma once
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <new>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -57,7 +59,9 @@ class Arguments {
   }
 
   int integer(const std::string &option, int otherwise, int low, int high) const {
-    return static_cast<int>(number(option, otherwise, low, high));
+    const double result = number(option, otherwise, low, high);
+    if (result != std::floor(result)) throw UsageError(usage_);
+    return static_cast<int>(result);
   }
 
  private:
@@ -71,10 +75,15 @@ template <class Body>
 int run_program(const char *name, const Body &body) {
   try {
     body();
-    return 0;
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+    std::fprintf(stderr, "%s: the output cannot be written: is the disk full?\n", name);
+    return 1;
   } catch (const UsageError &error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 2;
+  } catch (const std::bad_alloc &) {
+    std::fprintf(stderr, "%s: out of memory: use smaller images or batches\n", name);
+    return 1;
   } catch (const std::exception &error) {
     std::fprintf(stderr, "%s: %s\n", name, error.what());
     return 1;

@@ -92,10 +92,10 @@ class Pipeline {
   Sample next() {
     GstAppSink *sink = GST_APP_SINK(sink_.get());
     GstSample *sample = nullptr;
-    while (sample == nullptr && !gst_app_sink_is_eos(sink)) {
+    do {
       sample = gst_app_sink_try_pull_sample(sink, 100 * GST_MSECOND);
       if (sample == nullptr) throw_error();
-    }
+    } while (sample == nullptr && !gst_app_sink_is_eos(sink));
     return Sample(sample, [](GstSample *one) { gst_sample_unref(one); });
   }
 

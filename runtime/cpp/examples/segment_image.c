@@ -28,8 +28,9 @@ static int parse(int count, char **words, arguments *result) {
       result->provider = words[++index];
     } else if (strcmp(words[index], "--threshold") == 0 && has_value) {
       char *end = NULL;
-      result->threshold = (int)strtol(words[++index], &end, 10);
-      if (*end != '\0' || result->threshold < 1 || result->threshold > 255) return 0;
+      const long threshold = strtol(words[++index], &end, 10);
+      if (*end != '\0' || threshold < 1 || threshold > 255) return 0;
+      result->threshold = (int)threshold;
     } else if (strcmp(words[index], "--selftest") == 0) {
       result->runs_selftest = 1;
     } else if (words[index][0] != '-' && files < 3) {

@@ -14,6 +14,7 @@
 #include <opencv2/imgproc.hpp>
 #include <opencv2/videoio.hpp>
 #include <optional>
+#include <regex>
 #include <thread>
 
 #include "arguments.hpp"
@@ -32,7 +33,7 @@ class Source {
  public:
   // A file waits until its frame has been taken, unless it is played at its own speed (`is_live`).
   Source(const std::string &name, bool is_live) {
-    const bool is_camera = name.find_first_not_of("0123456789") == std::string::npos;
+    const bool is_camera = std::regex_match(name, std::regex("\\d{1,6}"));
     is_live_ = is_live || is_camera;
     if (is_camera ? !capture_.open(std::stoi(name)) : !capture_.open(name)) {
       throw std::runtime_error(name + ": cannot be opened as a video or a camera");
@@ -134,21 +135,35 @@ cv::Mat compose(const std::string &form, const cv::Mat &frame, const cv::Mat &ma
   return result;
 }
 
-// A video file, or images if the name has a number like `%05d`.
+// Whether a name is that of images: it has one number like `%05d`, and no other conversion.
+bool is_of_images(const std::string &name) {
+  return std::regex_match(name, std::regex("[^%]*%(0\\d)?d[^%]*"));
+}
+
+bool is_of_a_video(const std::string &name) {
+  return std::regex_match(name, std::regex(".*\\.(mp4|avi)"));
+}
+
+// A video file, or images.
 class Sink {
  public:
   Sink(std::string name, double rate)
-      : name_(std::move(name)), rate_(rate), is_images_(name_.find('%') != std::string::npos) {}
+      : name_(std::move(name)), rate_(rate), is_images_(is_of_images(name_)) {}
 
   bool has_alpha() const { return is_images_; }
 
   void write(const cv::Mat &image) {
-    if (is_images_ ? !cv::imwrite(cv::format(name_.c_str(), count_++), image) : !append(image)) {
+    if (is_images_ ? !write_image(image) : !append(image)) {
       throw std::runtime_error(name_ + ": cannot be written");
     }
   }
 
  private:
+  bool write_image(const cv::Mat &image) {
+    const std::string path = cv::format(name_.c_str(), count_++);
+    return cv::haveImageWriter(path) && cv::imwrite(path, image);
+  }
+
   bool append(const cv::Mat &image) {
     if (!writer_.isOpened()) {
       const bool is_avi = name_.size() > 4 && name_.compare(name_.size() - 4, 4, ".avi") == 0;
@@ -210,8 +225,10 @@ int main(int count, char **words) {
         "mask|overlay|cutout] [--frames N] [--live] [--provider NAME]";
     const Arguments given(count, words, 3, {"--as", "--frames", "--provider"}, {"--live"}, usage);
     const std::string form = given.text("--as", "mask");
-    if (form != "mask" && form != "overlay" && form != "cutout")
+    const bool is_form = form == "mask" || form == "overlay" || form == "cutout";
+    if (!is_form || !(is_of_images(given[2]) || is_of_a_video(given[2]))) {
       throw UsageError("usage: " + usage);
+    }
     segment_video(given);
   });
 }

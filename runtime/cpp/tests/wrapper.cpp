@@ -1,6 +1,7 @@
 // The C++ wrapper: owners, views and exceptions.  Argument: an artifact of (R + 2 G + 5 B) / 8.
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <type_traits>
 #include <vector>
 
@@ -69,6 +70,9 @@ void test_faults(const char *path) {
         DSUNET_ERROR_IMAGE);
   CHECK(fault_of([&] { segmenter.segment(dsunet::rgb(kPixels.data(), -4, 1)); }).status() ==
         DSUNET_ERROR_IMAGE);
+  const int side = std::numeric_limits<int>::max();
+  CHECK(fault_of([&] { segmenter.segment(dsunet::rgb(kPixels.data(), side, side)); }).status() ==
+        DSUNET_ERROR_MEMORY);
   const dsunet::Error empty =
       fault_of([&] { segmenter.segment(dsunet::rgb(kPixels.data(), 0, 1)); });
   CHECK(empty.status() == DSUNET_ERROR_IMAGE);

@@ -11,6 +11,12 @@ constexpr const char *kHowToFind =
     ": install it, and name its library (library in dsunet_options, or the environment variable "
     "DSUNET_ONNXRUNTIME_LIBRARY); the Python package onnxruntime has it in onnxruntime/capi/";
 
+// For want of memory, ONNX Runtime has no code of its own.
+bool is_out_of_memory(const std::string &message) {
+  return message.find("Failed to allocate memory") != std::string::npos ||
+         message.find("bad_alloc") != std::string::npos;
+}
+
 SharedLibrary loaded(const std::string &path) {
   // Telemetry would contact Microsoft, and write an identifier into the home folder.
   set_default_environment("ORT_DISABLE_TELEMETRY", "1");
@@ -59,7 +65,13 @@ std::string Library::message_of(OrtStatus *status) const {
 
 void Library::require(OrtStatus *status) const {
   const std::string message = message_of(status);
-  if (!message.empty()) throw backend_fault("ONNX Runtime failed: " + printable(message));
+  if (message.empty()) return;
+  if (is_out_of_memory(message)) {
+    throw Fault(
+        DSUNET_ERROR_MEMORY,
+        "out of memory: use smaller frames or batches (ONNX Runtime: " + printable(message) + ")");
+  }
+  throw backend_fault("ONNX Runtime failed: " + printable(message));
 }
 
 }  // namespace dsunet::onnxruntime

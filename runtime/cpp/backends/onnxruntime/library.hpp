@@ -29,7 +29,8 @@ class Library {
   // The message of a status, or an empty string for success; releases it.
   std::string message_of(OrtStatus *status) const;
 
-  // Throws Fault(DSUNET_ERROR_BACKEND) with ONNX Runtime's message, unless the status is success.
+  // Throws Fault with ONNX Runtime's message, unless the status is success: DSUNET_ERROR_MEMORY
+  // where memory was too little, or DSUNET_ERROR_BACKEND.
   void require(OrtStatus *status) const;
 
  private:

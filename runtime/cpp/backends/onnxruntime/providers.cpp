@@ -59,6 +59,19 @@ void check_present(const Library &library, const std::string &name) {
   }
 }
 
+// The folder beside the artifact in which a provider keeps what it compiles; empty if it cannot be
+// used.  It is made when the provider is known to be there.
+std::string cache_folder(const ProviderRequest &request) {
+  const Artifact &artifact = request.artifact;
+  const Manifest &manifest = artifact.manifest;
+  // Libraries identify what they compiled by names, not by weights.
+  std::string digests = manifest.graph.sha256;
+  for (const FileDigest &file : manifest.files) digests += file.sha256;
+  const std::string content = manifest.files.empty() ? digests : sha256_of(digests);
+  const std::string folder = artifact.path + "." + content.substr(0, 16) + "." + request.name;
+  return own_folder(folder) ? folder : "";
+}
+
 // The graph defines the precision: float32 is not computed in TF32, whose mantissa of 10 bits is
 // too short for exact resampling of frames.
 void add_cuda(const Library &library, OrtSessionOptions *options, const std::string &device) {
@@ -76,12 +89,13 @@ void add_cuda(const Library &library, OrtSessionOptions *options, const std::str
 }
 
 void add_tensorrt(const Library &library, OrtSessionOptions *options, const std::string &device,
-                  const std::string &cache) {
+                  const ProviderRequest &request) {
   OrtTensorRTProviderOptionsV2 *raw = nullptr;
   library.require(library->CreateTensorRTProviderOptions(&raw));
   const Owned<OrtTensorRTProviderOptionsV2> tensorrt(raw, library->ReleaseTensorRTProviderOptions);
   Settings settings;
   settings.add("device_id", device.c_str());
+  const std::string cache = cache_folder(request);
   if (!cache.empty()) {
     settings.add("trt_engine_cache_enable", "1");
     settings.add("trt_engine_cache_path", cache.c_str());
@@ -143,7 +157,8 @@ void add_plugin(const Library &library, OrtEnv *env, OrtSessionOptions *options,
         "8.6, 8.9, or 12.0 and later");
   }
   Settings settings;
-  if (!request.cache.empty()) settings.add("nv_runtime_cache_path", request.cache.c_str());
+  const std::string cache = cache_folder(request);
+  if (!cache.empty()) settings.add("nv_runtime_cache_path", cache.c_str());
   library.require(library->SessionOptionsAppendExecutionProvider_V2(
       options, env, &devices[wanted], 1, settings.keys.data(), settings.values.data(),
       settings.keys.size()));
@@ -180,16 +195,6 @@ std::string official_name(const std::string &name) {
   return name;
 }
 
-std::string cache_folder(const Artifact &artifact, const std::string &provider) {
-  const Manifest &manifest = artifact.manifest;
-  // Libraries identify what they compiled by names, not by weights.
-  std::string digests = manifest.graph.sha256;
-  for (const FileDigest &file : manifest.files) digests += file.sha256;
-  const std::string content = manifest.files.empty() ? digests : sha256_of(digests);
-  const std::string folder = artifact.path + "." + content.substr(0, 16) + "." + provider;
-  return own_folder(folder) ? folder : "";
-}
-
 void add_provider(const Library &library, OrtEnv *env, OrtSessionOptions *options,
                   const ProviderRequest &request) {
   const std::string device = std::to_string(request.device);
@@ -199,7 +204,7 @@ void add_provider(const Library &library, OrtEnv *env, OrtSessionOptions *option
   if (request.name == "rtx") return add_plugin(library, env, options, request);
   if (request.name == "cpu") return;
   check_present(library, request.name);
-  if (request.name == "tensorrt") add_tensorrt(library, options, device, request.cache);
+  if (request.name == "tensorrt") add_tensorrt(library, options, device, request);
   add_cuda(library, options, device);
 }
 

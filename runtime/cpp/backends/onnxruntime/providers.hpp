@@ -13,7 +13,7 @@ struct ProviderRequest {
   std::string name;    // cpu, cuda, tensorrt or rtx
   std::string plugin;  // path of the library of rtx
   std::int32_t device = 0;
-  std::string cache;  // folder for what the provider compiles; empty for none
+  const Artifact &artifact;  // beside which the provider keeps what it compiles
 };
 
 // Throws Fault unless the name is one of a provider.
@@ -23,10 +23,6 @@ bool is_on_gpu(const std::string &name);
 
 // ONNX Runtime's name, such as CUDAExecutionProvider.
 std::string official_name(const std::string &name);
-
-// The folder beside an artifact in which a provider keeps what it compiles; empty if it cannot be
-// used.
-std::string cache_folder(const Artifact &artifact, const std::string &provider);
 
 // Add a provider to session options.  Throws Fault if it is missing or does not start.
 void add_provider(const Library &library, OrtEnv *env, OrtSessionOptions *options,

@@ -83,10 +83,8 @@ void Session::open(const Artifact &artifact, const dsunet_backend_request &reque
     library_.require(library_->AddSessionConfigEntry(raw, kLeaveQuantized, "1"));
   }
   if (must_use_gpu) library_.require(library_->AddSessionConfigEntry(raw, kRecordPlacement, "1"));
-  const std::string cache =
-      is_on_gpu(provider) && provider != "cuda" ? cache_folder(artifact, provider) : "";
   add_provider(library_, env_.get(), raw,
-               {provider, request.provider_library, request.device, cache});
+               {provider, request.provider_library, request.device, artifact});
 
   std::vector<std::unique_ptr<MappedFile>> kept;
   give_linked_weights(artifact, raw, kept);

@@ -188,7 +188,7 @@ typedef struct dsunet_frame {
   ptrdiff_t stride; /* bytes from one row to the next; negative for images that begin at the bottom;
                      * 0: rows follow each other without a gap */
   const void *chroma;      /* NV12: the first row of U and V.  NULL: `height` rows after `data` */
-  ptrdiff_t chroma_stride; /* 0: that of Y, or without a gap if that is 0 too */
+  ptrdiff_t chroma_stride; /* 0: that of Y, or without a gap if Y has none */
   int32_t format;          /* dsunet_pixel_format */
   int32_t encoding;        /* dsunet_yuv_encoding, of NV12 */
   /* The region of interest in pixels.  All 0: the whole frame. */

@@ -151,10 +151,7 @@ class Segmenter {
     const bool is_whole = frame.region_width == 0 && frame.region_height == 0;
     const int width = is_whole ? frame.width : frame.region_width;
     const int height = is_whole ? frame.height : frame.region_height;
-    if (width < 0 || height < 0) throw Error(DSUNET_ERROR_IMAGE, "a frame's sides are negative");
-    std::vector<std::uint8_t> levels(static_cast<std::size_t>(width) *
-                                     static_cast<std::size_t>(height));
-    // An empty frame is refused with the library's own sentence.
+    std::vector<std::uint8_t> levels = levels_for(width, height);
     std::uint8_t nothing = 0;
     segment(frame, mask(levels.empty() ? &nothing : levels.data(), 0, threshold));
     return levels;
@@ -189,6 +186,19 @@ class Segmenter {
  private:
   static const char *or_null(const std::string &text) {
     return text.empty() ? nullptr : text.c_str();
+  }
+
+  // Room for a mask; none for sides below 1, which the library refuses with its own sentence.
+  static std::vector<std::uint8_t> levels_for(int width, int height) {
+    if (width < 1 || height < 1) return {};
+    try {
+      return std::vector<std::uint8_t>(static_cast<std::size_t>(width) *
+                                       static_cast<std::size_t>(height));
+    } catch (const std::exception &) {
+      throw Error(DSUNET_ERROR_MEMORY, "a mask of " + std::to_string(width) + "×" +
+                                           std::to_string(height) +
+                                           " does not fit in memory: use a smaller frame");
+    }
   }
 
   static void check_counts(const std::vector<Frame> &frames, const std::vector<Mask> &masks) {
