@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes as c
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,23 @@ class StandIn:
 
     def set(self, name: str, value: int) -> None:
         self._calls.stand_in_set(name.encode(), value)
+
+    @contextmanager
+    def paused(self, call: str, entered: int = 1) -> Iterator[Callable[[], None]]:
+        """Calls of a function take until the end; what it yields waits for some to have begun."""
+        before = self.calls(f"{call} entered")
+        deadline = time.monotonic() + 30
+
+        def wait() -> None:
+            while self.calls(f"{call} entered") < before + entered:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+
+        self.set(f"pause {call}", 1)
+        try:
+            yield wait
+        finally:
+            self.set(f"pause {call}", 0)
 
     def calls(self, name: str) -> int:
         """How often a function was called."""

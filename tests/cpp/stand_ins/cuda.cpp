@@ -10,6 +10,7 @@
 #include <cuda.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -18,6 +19,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "../../../runtime/cpp/backends/tensorrt/kernels.hpp"
@@ -69,7 +71,7 @@ struct State {
   std::string faults;
   bool is_lost = false;
   std::uintptr_t last_handle = 1000;
-  std::string functions[2] = {dsunet::tensorrt::kConvert, dsunet::tensorrt::kWrite};
+  std::string functions[2] = {dsunet_runtime::tensorrt::kConvert, dsunet_runtime::tensorrt::kWrite};
 };
 
 State &state() {
@@ -248,6 +250,13 @@ void fault(const std::string &what) {
 std::int64_t setting(const char *name) {
   const Lock lock(state().mutex);
   return state().settings[name];
+}
+
+void pause(const std::string &call) {
+  fails((call + " entered").c_str());  // counted
+  while (setting(("pause " + call).c_str()) != 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 }  // namespace stand_in
@@ -481,6 +490,7 @@ STAND_IN_API CUresult cuPointerGetAttribute(void *value, CUpointer_attribute whi
 }
 
 STAND_IN_API CUresult cuStreamCreate(CUstream *stream, unsigned flags) {
+  stand_in::pause("cuStreamCreate");
   ENTER("cuStreamCreate", true);
   if (flags != CU_STREAM_NON_BLOCKING)
     stand_in::fault("a stream that waits for the default stream");
@@ -563,22 +573,22 @@ STAND_IN_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsig
                                      unsigned grid_z, unsigned block_x, unsigned block_y,
                                      unsigned block_z, unsigned, CUstream stream, void **parameters,
                                      void **) {
-  using dsunet::FrameView;
-  using dsunet::MaskView;
+  using dsunet_runtime::FrameView;
+  using dsunet_runtime::MaskView;
   ENTER("cuLaunchKernel", true);
   if (grid_z != 1 || block_y != 1 || block_z != 1 || block_x > 1024 || grid_y > 65535 ||
       grid_x == 0 || grid_y == 0) {
     return CUDA_ERROR_INVALID_VALUE;
   }
   const unsigned columns = grid_x * block_x;
-  if (*reinterpret_cast<std::string *>(function) == dsunet::tensorrt::kConvert) {
+  if (*reinterpret_cast<std::string *>(function) == dsunet_runtime::tensorrt::kConvert) {
     const FrameView frame = *static_cast<FrameView *>(parameters[0]);
     auto *rgb = *static_cast<std::uint8_t **>(parameters[1]);
     put(stream, {[=] {
                    for_each_thread(columns, grid_y, frame.width, frame.height, [&](int x, int y) {
                      check(frame.data + y * frame.stride + x);
                      check(rgb + 3 * (y * frame.width + x) + 2);
-                     dsunet::tensorrt::convert_pixel(frame, rgb, x, y);
+                     dsunet_runtime::tensorrt::convert_pixel(frame, rgb, x, y);
                    });
                  },
                  nullptr});
@@ -591,7 +601,7 @@ STAND_IN_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsig
                    for_each_thread(columns, grid_y, width, height, [&](int x, int y) {
                      check(levels + y * width + x);
                      check(mask.data + y * mask.stride + x);
-                     dsunet::tensorrt::write_level(levels, mask, width, x, y);
+                     dsunet_runtime::tensorrt::write_level(levels, mask, width, x, y);
                    });
                  },
                  nullptr});

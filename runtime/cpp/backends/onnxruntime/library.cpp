@@ -3,7 +3,7 @@
 #include "../../core/error.hpp"
 #include "../../core/text.hpp"
 
-namespace dsunet::onnxruntime {
+namespace dsunet_runtime::onnxruntime {
 namespace {
 
 constexpr const char *kVariable = "DSUNET_ONNXRUNTIME_LIBRARY";
@@ -62,4 +62,4 @@ void Library::require(OrtStatus *status) const {
   if (!message.empty()) throw backend_fault("ONNX Runtime failed: " + printable(message));
 }
 
-}  // namespace dsunet::onnxruntime
+}  // namespace dsunet_runtime::onnxruntime

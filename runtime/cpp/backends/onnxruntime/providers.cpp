@@ -8,7 +8,7 @@
 #include "../../core/sha256.hpp"
 #include "../../core/text.hpp"
 
-namespace dsunet::onnxruntime {
+namespace dsunet_runtime::onnxruntime {
 namespace {
 
 constexpr const char *kPluginVariable = "DSUNET_RTX_PROVIDER_LIBRARY";
@@ -203,4 +203,4 @@ void add_provider(const Library &library, OrtEnv *env, OrtSessionOptions *option
   add_cuda(library, options, device);
 }
 
-}  // namespace dsunet::onnxruntime
+}  // namespace dsunet_runtime::onnxruntime
