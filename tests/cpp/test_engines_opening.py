@@ -19,6 +19,7 @@ from dsunet_runtime.flavor import Flavor
 from tests.cpp import binding
 from tests.cpp.engine_cases import Case, attempt, check, images
 from tests.cpp.stand_ins import NO_DEVICE, StandIn
+from tests.runtime import engines
 from tests.runtime.fake_cuda import GPU
 
 
@@ -172,6 +173,15 @@ def test_another_platform(case: Case) -> None:
         return
     assert case.refusal().startswith(f"{case.path}: built for windows amd64, and this machine is ")
     assert case.refusal().endswith(f": build it on this machine: {case.rebuild}")
+
+
+def test_an_engine_of_the_tensors_form(case: Case) -> None:
+    engines.tensors(case.path, flavor=case.flavor, tensorrt_version=case.version)
+    assert case.refusal(binding.ARTIFACT) == (
+        f"{case.path}: is of the tensors form, in which the caller does the image processing, and "
+        f"the C interface takes frames: export it again with `--input frames`, and build the "
+        f"engine of that"
+    )
 
 
 def test_an_engine_without_weights(case: Case) -> None:

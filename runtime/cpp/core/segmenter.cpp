@@ -38,7 +38,8 @@ Artifact opened(const std::string &path, const OpenOptions &options) {
     throw artifact_fault(
         path +
         ": is of the tensors form, in which the caller does the image processing, and "
-        "the C interface takes frames: export it again with `--input frames`");
+        "the C interface takes frames: export it again with `--input frames`" +
+        (artifact.is_engine() ? ", and build the engine of that" : ""));
   }
   check_sizes(artifact);
   // What a provider keeps must not be of a damaged file.

@@ -11,7 +11,6 @@
 namespace dsunet_runtime::onnxruntime {
 namespace {
 
-constexpr const char *kPluginVariable = "DSUNET_RTX_PROVIDER_LIBRARY";
 constexpr std::uint32_t kPluginApi = 22;
 
 // Official names by those of this project.
@@ -96,6 +95,8 @@ void add_tensorrt(const Library &library, OrtSessionOptions *options, const std:
 }
 
 #if ORT_API_VERSION >= 22
+
+constexpr const char *kPluginVariable = "DSUNET_RTX_PROVIDER_LIBRARY";
 
 std::vector<const OrtEpDevice *> devices_of_plugin(const Library &library, OrtEnv *env) {
   const OrtEpDevice *const *devices = nullptr;
