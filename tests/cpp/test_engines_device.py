@@ -176,6 +176,22 @@ def test_work_before_a_failure_is_waited_for(case: Case, gpu: StandIn) -> None:
             other.check(given[..., ::-1], other.masks.array)
 
 
+@pytest.mark.parametrize("default", [None, 1, 2])
+def test_a_default_stream_waits_for_a_call_that_failed(
+    case: Case, gpu: StandIn, default: int | None
+) -> None:
+    """The caller frees frames after that; a kernel may read them still."""
+    batch = Batch(gpu, 1, 8, 8)
+    batch.given[0].format = BGR
+    with case.open() as segmenter:
+        gpu.fail("enqueueV3")
+        with pytest.raises(CallError, match="TensorRT failed"):
+            enqueue(segmenter, batch.given, batch.wanted, default)
+        assert gpu.waiting > 0
+        gpu.synchronize(default or 0)
+        assert gpu.waiting == 0
+
+
 def on_the_host(gpu: StandIn, size: int) -> int:
     return np.zeros(size, np.uint8).ctypes.data
 

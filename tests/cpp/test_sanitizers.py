@@ -89,7 +89,7 @@ def test_find_nothing_in_the_tests_of_engines(build: Path, kind: str) -> None:
     )
     runtime = run(find_clang(), f"-print-file-name={RUNTIMES[kind]}").strip()
     output = run(
-        sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
+        sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--capture=sys",
         *sorted((ROOT / "tests/cpp").glob("test_engines_*.py")),
         DSUNET_CPP_BUILD=str(sanitized),
         LD_PRELOAD=runtime,

@@ -82,6 +82,11 @@ class StandIn:
         """What real libraries would not survive."""
         return self._calls.stand_in_faults().decode()  # type: ignore[no-any-return]
 
+    @property
+    def waiting(self) -> int:
+        """How much work waits in streams."""
+        return int(self._calls.stand_in_waiting())
+
     def allocate(self, size: int, gpu: int = 0) -> DeviceArray:
         """Device memory that is freed by `reset`."""
         return DeviceArray(self._calls.stand_in_allocate(size, gpu), size)

@@ -85,6 +85,14 @@ STAND_IN_API void stand_in_copy(void *target, const void *source, std::size_t si
   stand_in::enqueue(stream, [=] { std::memcpy(target, source, size); });
 }
 
+// How much work waits in streams.
+STAND_IN_API int stand_in_waiting() {
+  const Lock lock(state().mutex);
+  std::size_t count = 0;
+  for (const auto &[stream, queue] : state().streams) count += queue.size();
+  return static_cast<int>(count);
+}
+
 STAND_IN_API int stand_in_synchronize(CUstream stream) {
   const Lock lock(state().mutex);
   return carry_out(mark(stream));
