@@ -113,10 +113,11 @@ def find_onnxruntime() -> Path:
 
 
 class Library:
-    """The built library."""
+    """The built library, with backends of its own folder or of another one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, backends: Path | None = None) -> None:
         self.path = path
+        self.backends = backends
         self.calls = c.CDLL(str(path))
         self.calls.dsunet_last_error.restype = c.c_char_p
         self.calls.dsunet_version.restype = c.c_char_p
@@ -137,7 +138,8 @@ class Library:
         """Open an artifact; `options` are the fields of `Options`."""
         segmenter = c.c_void_p()
         name = path if isinstance(path, bytes) else str(path).encode()
-        given = Options(**{k: _text(v) for k, v in options.items()})
+        values = {"backends": self.backends, **options}
+        given = Options(**{k: _text(v) for k, v in values.items()})
         self.require(self.calls.dsunet_open(name, c.byref(given), c.byref(segmenter)))
         return Segmenter(self, segmenter)
 

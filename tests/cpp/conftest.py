@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dsunet_runtime.flavor import Flavor
 from tests.cpp.binding import Library, find_onnxruntime
+from tests.cpp.engine_cases import FLAVORS, Case
+from tests.cpp.stand_ins import StandIn
+from tests.runtime.fake_cuda import GPU
 
 BUILD = Path(os.environ.get("DSUNET_CPP_BUILD", Path(__file__).parents[2] / "build/cpp"))
 
@@ -27,7 +32,67 @@ def onnxruntime_library() -> Path:
 
 
 @pytest.fixture(scope="session")
-def library(build: Path, onnxruntime_library: Path) -> Library:
-    """The C interface, with ONNX Runtime from the Python package."""
+def library(build: Path, onnxruntime_library: Path, request: pytest.FixtureRequest) -> Library:
+    """The C interface, with ONNX Runtime from the Python package; see `WITH_ALL_HEADERS`."""
     os.environ["DSUNET_ONNXRUNTIME_LIBRARY"] = str(onnxruntime_library)
+    backends = build / getattr(request, "param", "dsunet")
+    if not backends.exists():
+        pytest.skip("there are no newest headers of ONNX Runtime: see get_headers.sh")
+    return Library(build / "libdsunet_runtime.so", backends)
+
+
+@pytest.fixture
+def backends(build: Path) -> Path:
+    """The folder of stand_in_backend.cpp, which stands in for ONNX Runtime's backend."""
+    folder = build / "stand_in"
+    if not folder.exists():
+        pytest.skip("the test programs are not built: configure with -DDSUNET_TESTS=ON")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stand_ins(build: Path) -> Path:
+    """The folder of the stand-ins."""
+    folder = build / "stand_ins"
+    if not (folder / "libstand_in_tensorrt_rtx.so").exists():
+        pytest.skip("the stand-ins of TensorRT are not built: run `make test-cpp`")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def runtime(build: Path) -> Library:
+    """The C interface."""
     return Library(build / "libdsunet_runtime.so")
+
+
+@pytest.fixture
+def gpu(stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """A GPU, of which everything must have been released in the end."""
+    stand_in = StandIn(stand_ins)
+    monkeypatch.setenv("DSUNET_CUDA_LIBRARY", str(stand_in.path))
+    monkeypatch.delenv("DSUNET_TENSORRT_LIBRARY", raising=False)
+    stand_in.reset()
+    stand_in.add_gpu(GPU.name, GPU.compute_capability)
+    yield stand_in
+    assert stand_in.held == ""
+    assert stand_in.faults == ""
+
+
+@pytest.fixture(params=FLAVORS)
+def flavor(request: pytest.FixtureRequest) -> Flavor:
+    return Flavor(request.param)
+
+
+@pytest.fixture
+def case(gpu: StandIn, runtime: Library, stand_ins: Path, tmp_path: Path, flavor: Flavor) -> Case:
+    return Case(runtime, stand_ins, tmp_path, flavor)
+
+
+@pytest.fixture
+def classic(gpu: StandIn, runtime: Library, stand_ins: Path, tmp_path: Path) -> Case:
+    return Case(runtime, stand_ins, tmp_path, Flavor.TENSORRT)
+
+
+@pytest.fixture
+def rtx(gpu: StandIn, runtime: Library, stand_ins: Path, tmp_path: Path) -> Case:
+    return Case(runtime, stand_ins, tmp_path, Flavor.RTX)

@@ -17,6 +17,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import dsunet_runtime
+from dsunet_runtime import read_manifest
+from dsunet_runtime.bench.image import size_for
 from dsunet_runtime.cli import app
 from tests.runtime import artifacts
 
@@ -221,6 +223,14 @@ def test_faults_of_latency(examples: Examples, artifact: Path) -> None:
         done = examples("latency", artifact, "--seconds", "0", output=full)
     said = "latency: the output cannot be written: is the disk full?\n"
     assert (done.returncode, done.stderr) == (1, said)
+
+
+@pytest.mark.parametrize("fixed", [{"height": 40}, {"width": 60}, {"height": 40, "width": 60}])
+def test_latency_of_fixed_sides(examples: Examples, tmp_path: Path, fixed: dict[str, int]) -> None:
+    path = artifacts.frames(tmp_path / "a.onnx", **fixed)
+    found = json.loads(examples.succeed("latency", path, "--seconds", "0", "--threads", "1"))
+    assert found["image"] == {"width": 1280, "height": 720, **fixed}
+    assert size_for([read_manifest(path)]) == (found["image"]["height"], found["image"]["width"])
 
 
 def test_latency_of_an_image(examples: Examples, artifact: Path, tmp_path: Path) -> None:

@@ -26,15 +26,6 @@ def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return give_selftest(artifacts.frames(tmp_path / "a.onnx"), cases_for())
 
 
-@pytest.fixture
-def backends(build: Path) -> Path:
-    """A backend that says which machine it is on, and may compute something else."""
-    folder = build / "stand_in"
-    if not folder.exists():
-        pytest.skip("the test programs are not built: configure with -DDSUNET_TESTS=ON")
-    return folder
-
-
 def record_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.selftest.json")
 

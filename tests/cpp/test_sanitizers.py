@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cpp.builds import build_with, run
+from tests.cpp.builds import ROOT, build_with, find_clang, run
 from tests.runtime import artifacts
 
 # Findings inside ONNX Runtime's library, which is not built with sanitizers.
@@ -17,6 +18,11 @@ SUPPRESSIONS = {
     "leak": "leak:libonnxruntime.so\n",
 }
 KINDS = {"address": "address,undefined", "thread": "thread"}
+RUNTIMES = {"address": "libclang_rt.asan-x86_64.so", "thread": "libclang_rt.tsan-x86_64.so"}
+ENGINES = (
+    "dsunet_runtime", "dsunet_tensorrt", "stand_in_cuda", "stand_in_tensorrt",
+    "stand_in_tensorrt_rtx",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -71,3 +77,22 @@ def test_find_nothing(
         TSAN_OPTIONS=f"suppressions={tmp_path / 'thread'}:ignore_noninstrumented_modules=1",
     )
     assert "0 failures" in output
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_find_nothing_in_the_tests_of_engines(build: Path, kind: str) -> None:
+    """The tests of the TensorRT backend, in a Python into which the sanitizer is loaded."""
+    if not (build / "stand_ins").exists():
+        pytest.skip("the stand-ins of TensorRT are not built: they need NVIDIA's headers")
+    sanitized = build_with(
+        build, f"cpp-{kind}", ENGINES, f"-DDSUNET_SANITIZE={KINDS[kind]}", "-DDSUNET_TESTS=ON"
+    )
+    runtime = run(find_clang(), f"-print-file-name={RUNTIMES[kind]}").strip()
+    output = run(
+        sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--capture=sys",
+        *sorted((ROOT / "tests/cpp").glob("test_engines_*.py")),
+        DSUNET_CPP_BUILD=str(sanitized),
+        LD_PRELOAD=runtime,
+        ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1",
+    )  # fmt: skip
+    assert " passed" in output

@@ -17,7 +17,7 @@ from dsunet_runtime.backends.tensorrt.compatibility import engine_of
 from dsunet_runtime.cuda import Cuda
 from dsunet_runtime.flavor import Flavor
 from tests.cpp.binding import BGR, RGB, CallError, Frame, Library, Mask, Segmenter
-from tests.cpp.test_tensorrt import LAYOUTS, Layout, check, enqueue, images
+from tests.cpp.engine_cases import LAYOUTS, Layout, check, enqueue, images
 from tests.runtime import artifacts, engine_builds
 from tests.runtime.gpu.conftest import cuda, flavor
 

@@ -7,7 +7,7 @@
 #include "../core/error.hpp"
 #include "interface.h"
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 inline Artifact artifact_of(const dsunet_backend_request &request) {
   return {request.path, parse_manifest(request.manifest), request.manifest};
@@ -23,4 +23,4 @@ dsunet_status guarded(dsunet_failure *failure, const Body &body) noexcept {
   return status_of(fail, body);
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

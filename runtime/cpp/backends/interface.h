@@ -68,8 +68,8 @@ typedef struct dsunet_backend_table {
 
   /* dsunet_segment_device, with frames of one size that were checked; NULL if the backend does not
    * support it. */
-  dsunet_status (*enqueue)(void *backend, const dsunet::FrameView *frames,
-                           const dsunet::MaskView *masks, size_t count, void *stream,
+  dsunet_status (*enqueue)(void *backend, const dsunet_runtime::FrameView *frames,
+                           const dsunet_runtime::MaskView *masks, size_t count, void *stream,
                            dsunet_failure *);
 } dsunet_backend_table;
 

@@ -4,7 +4,7 @@
 
 #include "../core/system.hpp"
 
-namespace dsunet::nvml {
+namespace dsunet_runtime::nvml {
 namespace {
 
 constexpr int kSuccess = 0;
@@ -43,4 +43,4 @@ Gpus find_gpus() {
   return gpus;
 }
 
-}  // namespace dsunet::nvml
+}  // namespace dsunet_runtime::nvml

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace dsunet::nvml {
+namespace dsunet_runtime::nvml {
 
 struct Gpus {
   std::vector<std::string> names;
@@ -14,4 +14,4 @@ struct Gpus {
 // Empty without a driver.
 Gpus find_gpus();
 
-}  // namespace dsunet::nvml
+}  // namespace dsunet_runtime::nvml

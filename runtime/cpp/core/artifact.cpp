@@ -8,7 +8,7 @@
 #include "sha256.hpp"
 #include "system.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 constexpr std::size_t kBlock = 1 << 20;
@@ -193,4 +193,4 @@ std::map<std::string, std::string> weights_files(const Artifact &artifact) {
   return files;
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

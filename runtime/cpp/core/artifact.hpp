@@ -6,7 +6,7 @@
 
 #include "manifest.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 struct Artifact {
   std::string path;
@@ -31,4 +31,4 @@ void check_external_names(const Artifact &artifact);
 // The paths of external weights by name.
 std::map<std::string, std::string> weights_files(const Artifact &artifact);
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -7,7 +7,7 @@
 #include "memory.hpp"
 #include "system.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 // In this library, whatever the address of an exported function is resolved to.
@@ -97,4 +97,4 @@ void Backend::enqueue(const std::vector<FrameView> &frames, const std::vector<Ma
           failure);
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

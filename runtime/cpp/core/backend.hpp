@@ -8,7 +8,7 @@
 #include "../backends/interface.h"
 #include "artifact.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 // What a caller asks for; the fields of dsunet_options, checked.
 struct OpenOptions {
@@ -67,4 +67,4 @@ class Backend {
   void *backend_ = nullptr;
 };
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -7,11 +7,11 @@
 
 #include "manifest.hpp"
 #include "selftest_sizes.hpp"
+#include "shapes.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
-constexpr std::int64_t kMostOfDimension = 1 << 20;
 constexpr std::int64_t kMostOfSide = 4096;
 constexpr std::int64_t kMostOfPicture = 16384;
 constexpr std::size_t kMostDimensions = 8;
@@ -198,4 +198,4 @@ void check_bounds(const Manifest &manifest) {
   if (manifest.engine) check(*manifest.engine);
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -8,13 +8,13 @@
 #include "structs.hpp"
 
 struct dsunet_segmenter {
-  dsunet_segmenter(const char *path, const dsunet::OpenOptions &options)
+  dsunet_segmenter(const char *path, const dsunet_runtime::OpenOptions &options)
       : segmenter(path, options) {}
 
-  dsunet::Segmenter segmenter;
+  dsunet_runtime::Segmenter segmenter;
 };
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 constexpr std::int32_t kMostThreads = 1024;
@@ -161,9 +161,9 @@ dsunet_selftest_result result_of(const std::vector<Comparison> &found) {
 }
 
 }  // namespace
-}  // namespace dsunet
+}  // namespace dsunet_runtime
 
-using namespace dsunet;
+using namespace dsunet_runtime;
 
 int32_t dsunet_interface_version(void) { return DSUNET_INTERFACE_VERSION; }
 

@@ -1,6 +1,6 @@
 #include "decode.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 void decode(const At &at, bool &result) {
   if (!at.value.is_boolean()) throw at.misfit("true or false");
@@ -42,4 +42,4 @@ void decode(const At &at, Dimension &result) {
   }
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

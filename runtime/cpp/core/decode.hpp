@@ -18,7 +18,7 @@
 #include "json.hpp"
 #include "text.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 // A value does not fit its field; the message names the field and completes a sentence.
 class FieldError : public std::runtime_error {
@@ -132,4 +132,4 @@ void decode(const At &at, Struct &result) {
   std::apply([&](const auto &...field) { (read(field), ...); }, Struct::fields());
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -7,7 +7,7 @@
 
 #include "dsunet/runtime.h"
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 class Fault : public std::runtime_error {
  public:
@@ -51,4 +51,4 @@ dsunet_status status_of(const Fail &fail, const Body &body) noexcept {
   }
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -7,7 +7,7 @@
 #include "system.hpp"
 #include "text.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 constexpr std::size_t kStart = 512;
@@ -233,4 +233,4 @@ std::string why_no_artifact(const std::string &path) {
   return no_model(path, kind);
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -3,7 +3,7 @@
 
 #include <string>
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 // Whether a path names a TensorRT engine: NAME.engine or NAME.plan, in any case.
 bool is_engine(const std::string &path);
@@ -24,4 +24,4 @@ std::string suffix_part(const std::string &path);
 std::string with_name(const std::string &path, const std::string &name);
 std::string with_suffix(const std::string &path, const std::string &suffix);
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -6,7 +6,7 @@
 #include "sha256.hpp"
 #include "text.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 constexpr std::size_t kMostLevels = 32;
@@ -189,4 +189,4 @@ std::string in_json(const Json &value) {
 
 std::string shown(double value) { return Json(value).dump(); }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

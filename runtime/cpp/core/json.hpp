@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 // Objects keep the order of their keys.
 using Json = nlohmann::ordered_json;
@@ -34,4 +34,4 @@ std::string in_json(const Json &value);
 // A number as Python's `repr` writes it.
 std::string shown(double value);
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

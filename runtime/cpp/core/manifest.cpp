@@ -2,7 +2,7 @@
 
 #include "error.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 constexpr const char *kUnfusedAttention = "unfused-attention";
@@ -100,4 +100,4 @@ Manifest parse_manifest(std::string_view text) {
   }
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

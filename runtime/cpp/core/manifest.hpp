@@ -12,7 +12,7 @@
 
 #include "decode.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 constexpr const char *kMetadataKey = "dsunet_manifest";
 constexpr std::int64_t kFormatVersion = 2;
@@ -268,4 +268,4 @@ Manifest parse_manifest(std::string_view text);
 // Throws FieldError, which names the field, if a value is out of bounds (bounds.py).
 void check_bounds(const Manifest &manifest);
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

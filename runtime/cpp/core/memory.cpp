@@ -4,7 +4,7 @@
 #include "system.hpp"
 #include "text.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 constexpr std::uint64_t kCheckedFrom = std::uint64_t{1} << 28;  // bytes; the check reads files
@@ -19,7 +19,7 @@ std::string gigabytes(std::uint64_t size) {
 }  // namespace
 
 void check_memory_for_batch(std::int64_t count, std::int64_t height, std::int64_t width) {
-  // At most 2²⁰ each, by the manifest's bounds and those of frames.
+  // At most kMostOfDimension each, by the manifest's bounds and those of frames.
   const std::uint64_t size = 3 * static_cast<std::uint64_t>(count * height * width);
   if (size <= kCheckedFrom) return;
   const auto available = available_memory();
@@ -29,4 +29,4 @@ void check_memory_for_batch(std::int64_t count, std::int64_t height, std::int64_
                                        " of memory are available: use a smaller batch");
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

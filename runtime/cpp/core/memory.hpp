@@ -5,9 +5,9 @@
 
 #include <cstdint>
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 // Throws Fault if the memory for the frames of a large batch is not available.
 void check_memory_for_batch(std::int64_t count, std::int64_t height, std::int64_t width);
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -10,7 +10,7 @@
 #include "system.hpp"
 #include "text.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 // Field numbers of onnx.proto, and protobuf's wire types.
@@ -255,4 +255,4 @@ std::set<std::string> external_files(const std::string &path) {
   return reading(path, [&] { return external_names(path); });
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

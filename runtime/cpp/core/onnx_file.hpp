@@ -6,7 +6,7 @@
 #include <set>
 #include <string>
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 // The metadata_props of an ONNX file, found by seeking over the graph.  Throws Fault.
 std::map<std::string, std::string> read_metadata(const std::string &path);
@@ -17,4 +17,4 @@ std::string encode_metadata(const std::string &key, const std::string &value);
 // The names of the files that the graph reads weights from.  Throws Fault.
 std::set<std::string> external_files(const std::string &path);
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

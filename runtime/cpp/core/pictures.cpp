@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdlib>
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 using Int = std::int64_t;
@@ -60,4 +60,4 @@ void draw_picture(std::int64_t number, std::int64_t height, std::int64_t width, 
   }
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

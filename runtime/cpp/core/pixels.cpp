@@ -5,11 +5,11 @@
 #include <string>
 
 #include "error.hpp"
+#include "shapes.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
-constexpr std::int32_t kMostOfDimension = 1 << 20;
 constexpr std::ptrdiff_t kMostOfStride = std::ptrdiff_t{1} << 32;
 
 // Sizes of up to 2²⁰ and such strides cannot overflow it.
@@ -156,4 +156,4 @@ void convert_to_rgb(const FrameView &frame, std::uint8_t *rgb) {
   for (std::int32_t row = 0; row < frame.height; ++row) convert_row(frame, row, rgb + row * bytes);
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -15,7 +15,7 @@
 #define DSUNET_ANYWHERE
 #endif
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 // Coefficients with 16 fractional bits; `include/dsunet/runtime.h` has the formula.
 struct YuvCoefficients {
@@ -63,6 +63,10 @@ struct FrameView {
   std::int32_t width, height;
   std::int32_t format, encoding;
 
+  std::size_t pixels() const {
+    return static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
+  }
+
   // Whether the pixels are RGB without gaps, as the network takes them.
   bool is_packed_rgb() const {
     return format == DSUNET_RGB && (height == 1 || stride == std::ptrdiff_t{3} * width);
@@ -80,6 +84,24 @@ struct MaskView {
     return frame.height == 1 || stride == frame.width;
   }
 };
+
+// Whether frames of one size lie in memory as the network takes a batch.
+inline bool are_one_block(const FrameView *frames, std::size_t count) {
+  for (std::size_t index = 0; index < count; ++index) {
+    const std::uint8_t *expected = frames->data + 3 * frames->pixels() * index;
+    if (!frames[index].is_packed_rgb() || frames[index].data != expected) return false;
+  }
+  return true;
+}
+
+// Whether the masks of frames of one size lie in memory as the network writes them.
+inline bool are_one_block(const MaskView *masks, const FrameView &frame, std::size_t count) {
+  for (std::size_t index = 0; index < count; ++index) {
+    const std::uint8_t *expected = masks->data + frame.pixels() * index;
+    if (!masks[index].is_packed(frame) || masks[index].data != expected) return false;
+  }
+  return true;
+}
 
 DSUNET_ANYWHERE constexpr std::int32_t bytes_per_pixel(std::int32_t format) {
   return format == DSUNET_NV12 ? 1 : format == DSUNET_RGBA || format == DSUNET_BGRA ? 4 : 3;
@@ -109,4 +131,4 @@ FrameView checked(const dsunet_frame &frame);
 // Write a frame's region as RGB without gaps: height × width × 3 bytes.
 void convert_to_rgb(const FrameView &frame, std::uint8_t *rgb);
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

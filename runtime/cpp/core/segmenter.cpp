@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 
 #include "error.hpp"
 #include "file_kinds.hpp"
@@ -9,7 +10,7 @@
 #include "selftest.hpp"
 #include "structs.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 // Test images of the search for blank masks (blank_masks.py).
@@ -37,7 +38,8 @@ Artifact opened(const std::string &path, const OpenOptions &options) {
     throw artifact_fault(
         path +
         ": is of the tensors form, in which the caller does the image processing, and "
-        "the C interface takes frames: export it again with `--input frames`");
+        "the C interface takes frames: export it again with `--input frames`" +
+        (artifact.is_engine() ? ", and build the engine of that" : ""));
   }
   check_sizes(artifact);
   // What a provider keeps must not be of a damaged file.
@@ -74,12 +76,26 @@ void apply_threshold(std::uint8_t *levels, std::size_t count, std::int32_t thres
   }
 }
 
+// Write the mask of a frame from its levels, which may be where it belongs already.
 void write_mask(const std::uint8_t *levels, const FrameView &frame, const MaskView &mask) {
   const auto width = static_cast<std::size_t>(frame.width);
+  const bool is_there = levels == mask.data;
+  if (is_there && mask.threshold == 0) return;
   for (std::int32_t row = 0; row < frame.height; ++row) {
     std::uint8_t *line = mask.data + row * mask.stride;
-    std::memcpy(line, levels + static_cast<std::size_t>(row) * width, width);
+    if (!is_there) std::memcpy(line, levels + static_cast<std::size_t>(row) * width, width);
     if (mask.threshold != 0) apply_threshold(line, width, mask.threshold);
+  }
+}
+
+// Frames of one size as RGB, and the last again up to the smallest batch.
+void convert_all(const std::vector<FrameView> &frames, std::size_t count, std::uint8_t *rgb) {
+  const std::size_t size = 3 * frames.front().pixels();
+  for (std::size_t place = 0; place < frames.size(); ++place) {
+    convert_to_rgb(frames[place], rgb + size * place);
+  }
+  for (std::size_t place = frames.size(); place < count; ++place) {
+    std::memcpy(rgb + size * place, rgb + size * (frames.size() - 1), size);
   }
 }
 
@@ -108,18 +124,15 @@ class Segmenter::Borrowed {
  public:
   explicit Borrowed(Segmenter &segmenter) : segmenter_(segmenter) {
     std::unique_lock lock(segmenter_.mutex_);
-    const std::size_t most = segmenter_.backend_->most_lanes();
-    if (segmenter_.free_.empty() && (most == 0 || segmenter_.workspaces_.size() < most)) {
-      auto created = std::make_unique<Workspace>();
-      created->lane = segmenter_.backend_->open_lane();
-      segmenter_.free_.reserve(segmenter_.workspaces_.size() + 1);
-      segmenter_.workspaces_.push_back(std::move(created));
-      workspace_ = segmenter_.workspaces_.back().get();
-      return;
+    while (workspace_ == nullptr) {
+      segmenter_.returned_.wait(lock, [this] { return !segmenter_.free_.empty() || can_open(); });
+      if (segmenter_.free_.empty()) {
+        open(lock);
+      } else {
+        workspace_ = segmenter_.free_.back();
+        segmenter_.free_.pop_back();
+      }
     }
-    segmenter_.returned_.wait(lock, [this] { return !segmenter_.free_.empty(); });
-    workspace_ = segmenter_.free_.back();
-    segmenter_.free_.pop_back();
   }
 
   ~Borrowed() {
@@ -136,8 +149,39 @@ class Segmenter::Borrowed {
   Workspace &operator*() const { return *workspace_; }
 
  private:
+  bool can_open() const {
+    const std::size_t most = segmenter_.backend_->most_lanes();
+    return !has_failed_ &&
+           (most == 0 || segmenter_.workspaces_.size() + segmenter_.opening_ < most);
+  }
+
+  // While a lane opens, other calls go on.  If that fails, this call takes one that they return.
+  void open(std::unique_lock<std::mutex> &lock) {
+    ++segmenter_.opening_;
+    lock.unlock();
+    auto created = std::make_unique<Workspace>();
+    std::exception_ptr failure;
+    try {
+      created->lane = segmenter_.backend_->open_lane();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    --segmenter_.opening_;
+    if (failure) {
+      segmenter_.returned_.notify_all();  // there is room for another again
+      if (segmenter_.workspaces_.empty()) std::rethrow_exception(failure);
+      has_failed_ = true;
+      return;
+    }
+    segmenter_.free_.reserve(segmenter_.workspaces_.size() + 1);
+    segmenter_.workspaces_.push_back(std::move(created));
+    workspace_ = segmenter_.workspaces_.back().get();
+  }
+
   Segmenter &segmenter_;
   Workspace *workspace_ = nullptr;
+  bool has_failed_ = false;
 };
 
 Segmenter::Segmenter(const std::string &path, const OpenOptions &options)
@@ -215,66 +259,46 @@ void Segmenter::take_chunk(Workspace &workspace) const {
   const auto most = ranges_.batch.maximum == 0 ? workspace.pending.size()
                                                : static_cast<std::size_t>(ranges_.batch.maximum);
   workspace.chunk.clear();
+  workspace.chunk_masks.clear();
   const auto is_taken = [&](std::size_t index) {
     const FrameView &frame = workspace.frames[index];
     const bool fits = frame.width == first.width && frame.height == first.height;
     if (!fits || workspace.chunk.size() == most) return false;
-    workspace.chunk.push_back(index);
+    workspace.chunk.push_back(frame);
+    workspace.chunk_masks.push_back(workspace.masks[index]);
     return true;
   };
   auto &pending = workspace.pending;
   pending.erase(std::remove_if(pending.begin(), pending.end(), is_taken), pending.end());
 }
 
+// Without a copy of the frames or of the masks where neither is needed.
 void Segmenter::run_chunk(Workspace &workspace) {
-  const auto &chunk = workspace.chunk;
-  const FrameView &first = workspace.frames[chunk.front()];
-  if (chunk.size() == 1 && ranges_.batch.minimum == 1) {
-    return run_alone(workspace, first, workspace.masks[chunk.front()]);
-  }
-  const auto count = std::max(static_cast<std::int64_t>(chunk.size()), ranges_.batch.minimum);
-  const auto pixels =
-      static_cast<std::size_t>(first.width) * static_cast<std::size_t>(first.height);
-  std::uint8_t *input = nullptr;
-  const dsunet_batch batch = workspace.lane->reserve(count, first.height, first.width, &input);
-  for (std::size_t place = 0; place < chunk.size(); ++place) {
-    convert_to_rgb(workspace.frames[chunk[place]], input + 3 * pixels * place);
-  }
-  // The last frame again, up to the smallest batch.
-  for (std::size_t place = chunk.size(); place < static_cast<std::size_t>(count); ++place) {
-    std::memcpy(input + 3 * pixels * place, input + 3 * pixels * (chunk.size() - 1), 3 * pixels);
-  }
-  workspace.lane->run(batch);
-  for (std::size_t place = 0; place < chunk.size(); ++place) {
-    const std::uint8_t *levels = batch.masks + pixels * place;
-    notice(levels, pixels);
-    write_mask(levels, workspace.frames[chunk[place]], workspace.masks[chunk[place]]);
-  }
-  require_numbers(*workspace.lane);
-}
+  const auto &frames = workspace.chunk;
+  const auto &masks = workspace.chunk_masks;
+  const FrameView &first = frames.front();
+  const std::size_t pixels = first.pixels();
+  const auto count = std::max(static_cast<std::int64_t>(frames.size()), ranges_.batch.minimum);
+  const bool can_be_direct =
+      backend_->takes_any_memory() && frames.size() == static_cast<std::size_t>(count);
+  const bool reads_directly = can_be_direct && are_one_block(frames.data(), frames.size());
+  const bool writes_directly = can_be_direct && are_one_block(masks.data(), first, masks.size());
 
-// Without a copy of the frame or of the mask where neither is needed.
-void Segmenter::run_alone(Workspace &workspace, const FrameView &frame, const MaskView &mask) {
-  const bool reads_directly = backend_->takes_any_memory() && frame.is_packed_rgb();
-  const bool writes_directly = backend_->takes_any_memory() && mask.is_packed(frame);
-  const auto pixels =
-      static_cast<std::size_t>(frame.width) * static_cast<std::size_t>(frame.height);
-  dsunet_batch batch{frame.data, mask.data, 1, frame.height, frame.width};
+  dsunet_batch batch{first.data, masks.front().data, count, first.height, first.width};
   if (!reads_directly || !writes_directly) {
     std::uint8_t *input = nullptr;
-    const dsunet_batch own = workspace.lane->reserve(1, frame.height, frame.width, &input);
+    const dsunet_batch own = workspace.lane->reserve(count, first.height, first.width, &input);
     if (!reads_directly) {
-      convert_to_rgb(frame, input);
+      convert_all(frames, static_cast<std::size_t>(count), input);
       batch.frames = own.frames;
     }
     if (!writes_directly) batch.masks = own.masks;
   }
   workspace.lane->run(batch);
-  notice(batch.masks, pixels);
-  if (!writes_directly) {
-    write_mask(batch.masks, frame, mask);
-  } else if (mask.threshold != 0) {
-    apply_threshold(mask.data, pixels, mask.threshold);
+  for (std::size_t place = 0; place < frames.size(); ++place) {
+    const std::uint8_t *levels = batch.masks + pixels * place;
+    notice(levels, pixels);
+    write_mask(levels, first, masks[place]);
   }
   require_numbers(*workspace.lane);
 }
@@ -321,4 +345,4 @@ void Segmenter::compute_test_pictures(Lane &lane) {
   }
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -12,7 +12,7 @@
 #include "pixels.hpp"
 #include "shapes.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 class Segmenter {
  public:
@@ -44,7 +44,9 @@ class Segmenter {
     std::unique_ptr<Lane> lane;
     std::vector<FrameView> frames;
     std::vector<MaskView> masks;
-    std::vector<std::size_t> pending, chunk;
+    std::vector<std::size_t> pending;
+    std::vector<FrameView> chunk;  // frames of one size for one batch, and their masks
+    std::vector<MaskView> chunk_masks;
   };
   class Borrowed;
 
@@ -52,7 +54,6 @@ class Segmenter {
                 std::size_t count) const;
   void take_chunk(Workspace &workspace) const;
   void run_chunk(Workspace &workspace);
-  void run_alone(Workspace &workspace, const FrameView &frame, const MaskView &mask);
   void check_size(const FrameView &frame) const;
   void notice(const std::uint8_t *levels, std::size_t count);
   void require_numbers(Lane &lane);
@@ -67,6 +68,7 @@ class Segmenter {
   std::mutex mutex_;
   std::condition_variable returned_;
   std::vector<std::unique_ptr<Workspace>> workspaces_;
+  std::size_t opening_ = 0;  // workspaces that calls are opening
   std::vector<Workspace *> free_;
 
   // Of segment_device, which must not wait for a workspace.
@@ -81,4 +83,4 @@ class Segmenter {
   bool has_tried_pictures_ = false;
 };
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -11,7 +11,7 @@
 #include "selftest_record.hpp"
 #include "selftest_sizes.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 constexpr std::int64_t kSeveral = 2;  // a batch of more than one frame, of artifacts that take any
@@ -215,4 +215,4 @@ void apply_selftest_policy(Segmenter &segmenter, const std::vector<std::string> 
   if (!machine.empty()) record_pass(artifact, machine);
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -7,7 +7,7 @@
 
 #include "segmenter.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 // One picture at one place of one batch.
 struct Comparison {
@@ -35,4 +35,4 @@ void check(const std::vector<Comparison> &found, const Segmenter &segmenter);
 void apply_selftest_policy(Segmenter &segmenter, const std::vector<std::string> &machine,
                            dsunet_selftest_policy policy);
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

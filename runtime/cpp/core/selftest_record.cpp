@@ -6,7 +6,7 @@
 #include "sha256.hpp"
 #include "system.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 constexpr std::size_t kMostMachines = 20;  // the oldest are dropped
@@ -53,4 +53,4 @@ void record_pass(const Artifact &artifact, const std::vector<std::string> &machi
   }
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

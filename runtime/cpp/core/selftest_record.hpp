@@ -7,7 +7,7 @@
 
 #include "artifact.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 // Whether it passed on this machine: device, driver and libraries.
 bool has_passed(const Artifact &artifact, const std::vector<std::string> &machine);
@@ -15,4 +15,4 @@ bool has_passed(const Artifact &artifact, const std::vector<std::string> &machin
 // Add a machine.  If the record cannot be written, the test runs again the next time.
 void record_pass(const Artifact &artifact, const std::vector<std::string> &machine);
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -1,10 +1,10 @@
 // How many pictures and numbers a self-test has (selftest/sizes.py).
 #pragma once
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 constexpr int kPictures = 3;
 constexpr int kGrid = 8;  // blocks along each side of a mask
 constexpr int kPoints = 64;
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 constexpr std::uint32_t kRound[64] = {
@@ -85,4 +85,4 @@ std::string sha256_of(std::string_view bytes) {
   return hash.digest();
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

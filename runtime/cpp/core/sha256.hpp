@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 class Sha256 {
  public:
@@ -26,4 +26,4 @@ class Sha256 {
 
 std::string sha256_of(std::string_view bytes);
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -4,7 +4,7 @@
 
 #include "error.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 constexpr std::size_t kMostNames = 4;
@@ -82,4 +82,4 @@ FrameRanges frame_ranges(const Manifest &manifest) {
   return {ranges.at(0), ranges.at(1), ranges.at(2)};
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

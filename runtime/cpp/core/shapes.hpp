@@ -7,7 +7,10 @@
 
 #include "manifest.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
+
+// The largest size of a dimension, of frames too.
+constexpr std::int32_t kMostOfDimension = 1 << 20;
 
 // The size of one dimension; both ends are included, and a maximum of 0 is no limit.
 struct Range {
@@ -33,4 +36,4 @@ struct FrameRanges {
 // Throws Fault unless the tensors of the manifest are those of the frames form.
 FrameRanges frame_ranges(const Manifest &manifest);
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

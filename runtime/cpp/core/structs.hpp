@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstring>
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 // An item of the caller's array as this version knows it: fields that the caller's version lacks
 // are 0.
@@ -36,4 +36,4 @@ void hand_out(const Struct &result, Struct *given) {
   given->struct_size = size;
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

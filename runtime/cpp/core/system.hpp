@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 // A file cannot be read or written; the message completes a sentence that begins with its path.
 class FileError : public std::exception {
@@ -133,4 +133,4 @@ std::vector<std::string> loaded_libraries(const std::vector<std::string> &beginn
 // "linux x86_64", as manifests name platforms.
 std::string this_platform();
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

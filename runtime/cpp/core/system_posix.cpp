@@ -18,7 +18,7 @@
 
 #include "system.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 [[noreturn]] void fail(int error) {
@@ -232,4 +232,4 @@ std::string this_platform() {
   return text;
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -12,7 +12,7 @@
 
 #include "system.hpp"
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 std::wstring wide(const std::string &text) {
@@ -244,4 +244,4 @@ std::string this_platform() {
 #endif
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -4,7 +4,7 @@
 #include <cctype>
 #include <cstdio>
 
-namespace dsunet {
+namespace dsunet_runtime {
 namespace {
 
 constexpr std::size_t kMostBytesOfMessage = 20000;
@@ -181,4 +181,4 @@ bool ends_with(std::string_view text, std::string_view ending) {
   return text.size() >= ending.size() && text.substr(text.size() - ending.size()) == ending;
 }
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace dsunet {
+namespace dsunet_runtime {
 
 // The text on one line of at most `limit` characters; what is longer is cut and ends in "…".
 std::string printable(std::string_view text, std::size_t limit = 300);
@@ -35,4 +35,4 @@ bool is_utf8(std::string_view text);
 
 bool ends_with(std::string_view text, std::string_view ending);
 
-}  // namespace dsunet
+}  // namespace dsunet_runtime

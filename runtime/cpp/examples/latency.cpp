@@ -98,11 +98,13 @@ std::vector<double> measure(std::deque<Call> &calls, double seconds) {
   return all;
 }
 
-// Of the size that the artifact takes, or 1280×720.
+// The side that the artifact takes, or the usual one if it takes any.
+int side_of(const dsunet_range &range, int usual) {
+  return range.maximum == 0 ? usual : range.optimum;
+}
+
 Image draw_image(const dsunet::Description &description) {
-  const bool is_fixed = description.height.maximum != 0 && description.width.maximum != 0;
-  Image image{
-      is_fixed ? description.width.optimum : 1280, is_fixed ? description.height.optimum : 720, {}};
+  Image image{side_of(description.width, 1280), side_of(description.height, 720), {}};
   for (int row = 0; row < image.height; ++row) {
     for (int column = 0; column < image.width; ++column) {
       for (int shade : {row, column, row + column}) {

@@ -16,7 +16,7 @@ extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t *data, std::size_t size, st
 
 namespace {
 
-using dsunet::Json;
+using dsunet_runtime::Json;
 
 constexpr const char *kHostile[] = {"null",
                                     "true",
@@ -45,10 +45,10 @@ constexpr const char *kHostile[] = {"null",
 
 void read(std::string_view text) {
   try {
-    const dsunet::Manifest manifest = dsunet::parse_manifest(text);
+    const dsunet_runtime::Manifest manifest = dsunet_runtime::parse_manifest(text);
     manifest.avoids_fused_attention();
-    dsunet::frame_ranges(manifest);
-  } catch (const dsunet::Fault &fault) {
+    dsunet_runtime::frame_ranges(manifest);
+  } catch (const dsunet_runtime::Fault &fault) {
     if (std::strlen(fault.what()) > 3000) __builtin_trap();
   }
 }
@@ -67,7 +67,7 @@ void collect(Json &value, std::vector<Json *> &places) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char *>(data), size);
   read(text);
-  read(dsunet::fuzz::sealed(text));
+  read(dsunet_runtime::fuzz::sealed(text));
   return 0;
 }
 
@@ -76,7 +76,7 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t *data, std::size_t s
   std::minstd_rand random(seed);
   if (random() % 2 == 0) return LLVMFuzzerMutate(data, size, most);
   try {
-    Json document = dsunet::parse_object({reinterpret_cast<const char *>(data), size});
+    Json document = dsunet_runtime::parse_object({reinterpret_cast<const char *>(data), size});
     std::vector<Json *> places;
     collect(document, places);
     if (places.empty()) return LLVMFuzzerMutate(data, size, most);
@@ -88,7 +88,7 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t *data, std::size_t s
     if (text.size() > most) return LLVMFuzzerMutate(data, size, most);
     std::memcpy(data, text.data(), text.size());
     return text.size();
-  } catch (const dsunet::JsonError &) {
+  } catch (const dsunet_runtime::JsonError &) {
     return LLVMFuzzerMutate(data, size, most);
   }
 }

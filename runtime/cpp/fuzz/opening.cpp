@@ -17,7 +17,7 @@
 
 namespace {
 
-using dsunet::Json;
+using dsunet_runtime::Json;
 
 std::string folder() {
   static const std::string made = [] {
@@ -36,9 +36,9 @@ void write(const std::string &path, std::string_view content) {
 // A manifest that describes a graph of this size.
 std::string fitting(std::string_view manifest, std::size_t size) {
   try {
-    Json values = dsunet::parse_object(manifest);
+    Json values = dsunet_runtime::parse_object(manifest);
     values["graph"]["size"] = size;
-    return dsunet::fuzz::sealed(values.dump());
+    return dsunet_runtime::fuzz::sealed(values.dump());
   } catch (const std::exception &) {
     return std::string(manifest);
   }
@@ -61,22 +61,23 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
     write(path, first);
     write(path + ".json", manifest);
   } else {
-    const std::string end = is_made ? dsunet::encode_metadata(dsunet::kMetadataKey, manifest) : "";
+    const std::string end =
+        is_made ? dsunet_runtime::encode_metadata(dsunet_runtime::kMetadataKey, manifest) : "";
     write(path, std::string(first) + end);
   }
   const auto attempt = [](const auto &body) {
     try {
       body();
-    } catch (const dsunet::Fault &fault) {
+    } catch (const dsunet_runtime::Fault &fault) {
       if (std::strlen(fault.what()) > 3000) __builtin_trap();
     }
   };
-  attempt([&] { dsunet::external_files(path); });
+  attempt([&] { dsunet_runtime::external_files(path); });
   attempt([&] {
-    const dsunet::Artifact artifact = dsunet::read_artifact(path);
-    attempt([&] { dsunet::check_external_names(artifact); });
-    attempt([&] { dsunet::check_sizes(artifact); });
-    attempt([&] { dsunet::check_hashes(artifact); });
+    const dsunet_runtime::Artifact artifact = dsunet_runtime::read_artifact(path);
+    attempt([&] { dsunet_runtime::check_external_names(artifact); });
+    attempt([&] { dsunet_runtime::check_sizes(artifact); });
+    attempt([&] { dsunet_runtime::check_hashes(artifact); });
   });
   return 0;
 }

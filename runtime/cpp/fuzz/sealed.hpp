@@ -7,7 +7,7 @@
 #include "../core/json.hpp"
 #include "../core/sha256.hpp"
 
-namespace dsunet::fuzz {
+namespace dsunet_runtime::fuzz {
 
 // A document, which need not be JSON, whose last field is its digest.
 inline std::string sealed(std::string_view document) {
@@ -17,4 +17,4 @@ inline std::string sealed(std::string_view document) {
   return body + ",\"manifest_sha256\":\"" + digest + "\"}";
 }
 
-}  // namespace dsunet::fuzz
+}  // namespace dsunet_runtime::fuzz

@@ -21,6 +21,8 @@ options=(-S runtime/cpp -B build/cpp -DDSUNET_TESTS=ON)
   options+=("-DONNXRUNTIME_INCLUDE_DIR=$include/include/onnxruntime")
 [ ! -d "$include/share/cmake/nlohmann_json" ] ||
   options+=("-Dnlohmann_json_DIR=$include/share/cmake/nlohmann_json")
+newest=$PWD/build/headers/newest/usr/include/onnxruntime
+[ ! -d "$newest" ] || options+=("-DDSUNET_NEWEST_ONNXRUNTIME_INCLUDE_DIR=$newest")
 if [ ! -e build/cpp/CMakeCache.txt ] && command -v ninja > /dev/null; then
   options+=(-G Ninja)
 fi

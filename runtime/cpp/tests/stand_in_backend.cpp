@@ -1,7 +1,7 @@
 // A backend in the place of ONNX Runtime's, which computes (R + 2 G + 5 B) / 8.
 //
 // DSUNET_STAND_IN_MACHINE: what it says of the machine.  DSUNET_STAND_IN_FAULT: it computes
-// something else.
+// something else.  DSUNET_STAND_IN_NO_BUFFERS: it has no memory for frames and masks of its own.
 #include <cstdlib>
 #include <new>
 #include <vector>
@@ -27,7 +27,7 @@ const char *machine(const void *) {
 }
 
 dsunet_status open_lane(void *, void **lane, dsunet_failure *failure) {
-  return dsunet::guarded(failure, [&] { *lane = new Lane; });
+  return dsunet_runtime::guarded(failure, [&] { *lane = new Lane; });
 }
 
 void close_lane(void *lane) { delete static_cast<Lane *>(lane); }
@@ -35,7 +35,8 @@ void close_lane(void *lane) { delete static_cast<Lane *>(lane); }
 // Buffers that have exactly the size, so that a sanitizer sees what is beyond.
 dsunet_status reserve(void *lane, std::int64_t count, std::int64_t height, std::int64_t width,
                       std::uint8_t **frames, std::uint8_t **masks, dsunet_failure *failure) {
-  return dsunet::guarded(failure, [&] {
+  return dsunet_runtime::guarded(failure, [&] {
+    if (std::getenv("DSUNET_STAND_IN_NO_BUFFERS") != nullptr) throw std::bad_alloc();
     const auto pixels = static_cast<std::size_t>(count * height * width);
     Lane &one = *static_cast<Lane *>(lane);
     std::vector<std::uint8_t>(3 * pixels).swap(one.frames);

@@ -41,10 +41,14 @@ def read_image(image: Path) -> NDArray[np.uint8]:
 
 
 def size_for(manifests: Sequence[Manifest]) -> tuple[int, int]:
-    """Return the height and width that the artifacts require, or DEFAULT_SIZE."""
+    """Return the height and width that the artifacts require; dynamic ones as in DEFAULT_SIZE."""
     for manifest in manifests:
         if manifest.input_form is InputForm.FRAMES:
-            height, width = input_ranges(manifest)["image"][1:3]
-            if height.maximum is not None and width.maximum is not None:
-                return height.optimum, width.optimum
+            sides = input_ranges(manifest)["image"][1:3]
+            if any(side.maximum is not None for side in sides):
+                height, width = (
+                    usual if side.maximum is None else side.optimum
+                    for side, usual in zip(sides, DEFAULT_SIZE, strict=True)
+                )
+                return height, width
     return DEFAULT_SIZE

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes as c
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,23 @@ class StandIn:
     def set(self, name: str, value: int) -> None:
         self._calls.stand_in_set(name.encode(), value)
 
+    @contextmanager
+    def paused(self, call: str, entered: int = 1) -> Iterator[Callable[[], None]]:
+        """Calls of a function take until the end; what it yields waits for some to have begun."""
+        before = self.calls(f"{call} entered")
+        deadline = time.monotonic() + 30
+
+        def wait() -> None:
+            while self.calls(f"{call} entered") < before + entered:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+
+        self.set(f"pause {call}", 1)
+        try:
+            yield wait
+        finally:
+            self.set(f"pause {call}", 0)
+
     def calls(self, name: str) -> int:
         """How often a function was called."""
         return int(self._calls.stand_in_calls(name.encode()))
@@ -62,6 +81,11 @@ class StandIn:
     def faults(self) -> str:
         """What real libraries would not survive."""
         return self._calls.stand_in_faults().decode()  # type: ignore[no-any-return]
+
+    @property
+    def waiting(self) -> int:
+        """How much work waits in streams."""
+        return int(self._calls.stand_in_waiting())
 
     def allocate(self, size: int, gpu: int = 0) -> DeviceArray:
         """Device memory that is freed by `reset`."""

@@ -1,185 +1,21 @@
-// CUDA's driver on host memory.  It puts off everything until somebody waits
-// for it.
-//
-// Nothing that is put into a stream is done before a thread synchronises: then
-// only what that thread waits for.  So a wait that is missing between streams,
-// or between the GPU and the host, shows in the results; and so does memory
-// that is written or freed too early.  (The same as
-// tests/runtime/fake_cuda.py.)
+// CUDA's driver on host memory, which puts off everything until somebody waits for it: see gpu.hpp.
 
-#include <cuda.h>
-
-#include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <stdexcept>
-#include <string>
-#include <vector>
 
-#include "../../../runtime/cpp/backends/tensorrt/kernels.hpp"
-#include "stand_in.hpp"
+#include "gpu.hpp"
 
-namespace {
-
-constexpr std::uint8_t kPoison = 0xDD;
-constexpr std::size_t kAlignment = 256;
-
-// How far a stream has come.
-struct Mark {
-  CUstream stream;
-  bool is_done = false;
-};
-using MarkPointer = std::shared_ptr<Mark>;
-
-struct Work {
-  std::function<void()> run;
-  MarkPointer waits_for;  // of another stream
-};
-
-struct Allocation {
-  std::size_t size;
-  int device;  // -1: of the host
-  void *whole;
-};
-
-struct Gpu {
-  std::string name;
-  int major, minor;
-  int retained = 0;
-};
-
-struct Plan {
-  CUresult status;
-  int skipped;  // calls that succeed before
-};
-
-struct State {
-  std::recursive_mutex mutex;
-  std::vector<Gpu> gpus;
-  std::map<CUdeviceptr, Allocation> memory;
-  std::map<CUstream, std::deque<Work>> streams;
-  std::map<CUevent, MarkPointer> events;
-  std::map<std::string, int> held, calls;
-  std::map<std::string, Plan> plans;
-  std::map<std::string, std::int64_t> settings;
-  std::string faults;
-  bool is_lost = false;
-  std::uintptr_t last_handle = 1000;
-  std::string functions[2] = {dsunet::tensorrt::kConvert, dsunet::tensorrt::kWrite};
-};
-
-State &state() {
-  static State &one = *new State;
-  return one;
-}
-
-thread_local std::vector<CUcontext> contexts;
-
-using Lock = std::lock_guard<std::recursive_mutex>;
-
-// Count a call, and return its planned failure.
-CUresult planned(const char *call) {
-  State &here = state();
-  ++here.calls[call];
-  const auto found = here.plans.find(call);
-  if (found == here.plans.end() || found->second.skipped-- > 0) return CUDA_SUCCESS;
-  return found->second.status;
-}
-
-CUresult entered(const char *call, bool needs_context) {
-  const CUresult plan = planned(call);
-  if (plan != CUDA_SUCCESS) return plan;
-  if (state().is_lost || state().settings["lost"] != 0) return CUDA_ERROR_ILLEGAL_ADDRESS;
-  return needs_context && contexts.empty() ? CUDA_ERROR_INVALID_CONTEXT : CUDA_SUCCESS;
-}
+using namespace stand_in;
 
 #define ENTER(call, needs_context) \
   const Lock lock(state().mutex);  \
   if (const CUresult status = entered(call, needs_context); status != CUDA_SUCCESS) return status
 
+namespace {
+
 template <class Handle>
 Handle new_handle(const char *kind) {
   stand_in::hold(kind);
   return reinterpret_cast<Handle>(++state().last_handle);
-}
-
-void put(CUstream stream, Work work) {
-  const auto found = state().streams.find(stream);
-  if (found == state().streams.end())
-    return stand_in::fault("work on a stream that does not exist");
-  found->second.push_back(std::move(work));
-}
-
-MarkPointer mark(CUstream stream) {
-  auto made = std::make_shared<Mark>(Mark{stream});
-  put(stream, {[made] { made->is_done = true; }, nullptr});
-  return made;
-}
-
-// Do the next work of a stream, and return whether it need not wait.
-bool step(CUstream stream) {
-  auto &queue = state().streams[stream];
-  if (queue.empty()) return false;
-  if (queue.front().waits_for && !queue.front().waits_for->is_done) return false;
-  const Work work = queue.front();
-  queue.pop_front();
-  try {
-    if (work.run) work.run();
-  } catch (const std::exception &error) {
-    stand_in::fault(error.what());
-    state().is_lost = true;
-  }
-  return true;
-}
-
-// Do what must be done, or, if a test wants it, one piece of work of every
-// stream in turn.
-CUresult carry_out(const MarkPointer &until) {
-  while (!until->is_done) {
-    if (state().is_lost) return CUDA_ERROR_ILLEGAL_ADDRESS;
-    if (state().settings["interleaved"] != 0) {
-      bool any = false;
-      for (auto &[stream, queue] : state().streams) any = step(stream) || any;
-      if (!any) return CUDA_ERROR_LAUNCH_TIMEOUT;
-      continue;
-    }
-    if (step(until->stream)) continue;
-    const auto &queue = state().streams[until->stream];
-    if (queue.empty()) return CUDA_ERROR_LAUNCH_TIMEOUT;
-    const MarkPointer other = queue.front().waits_for;
-    if (const CUresult status = carry_out(other); status != CUDA_SUCCESS) return status;
-  }
-  return state().is_lost ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
-}
-
-CUdeviceptr allocate(std::size_t size, int device) {
-  auto *whole = static_cast<std::uint8_t *>(std::malloc(size + kAlignment));
-  std::memset(whole, kPoison, size + kAlignment);
-  const auto address =
-      (reinterpret_cast<CUdeviceptr>(whole) + kAlignment - 1) / kAlignment * kAlignment;
-  state().memory[address] = {size, device, whole};
-  return address;
-}
-
-CUresult release_memory(CUdeviceptr address, const char *kind) {
-  const auto found = state().memory.find(address);
-  if (found == state().memory.end()) return CUDA_ERROR_INVALID_VALUE;
-  std::memset(reinterpret_cast<void *>(address), kPoison, found->second.size);
-  std::free(found->second.whole);
-  state().memory.erase(found);
-  stand_in::release(kind);
-  return CUDA_SUCCESS;
-}
-
-const Allocation *allocation_of(CUdeviceptr address) {
-  auto found = state().memory.upper_bound(address);
-  if (found == state().memory.begin()) return nullptr;
-  --found;
-  return address < found->first + found->second.size ? &found->second : nullptr;
 }
 
 std::uint8_t *pinned(const void *address, std::size_t size) {
@@ -206,138 +42,7 @@ void check(const void *address) { stand_in::at(reinterpret_cast<CUdeviceptr>(add
 
 }  // namespace
 
-namespace stand_in {
-
-bool fails(const char *call) {
-  const Lock lock(state().mutex);
-  return planned(call) != CUDA_SUCCESS;
-}
-
-void enqueue(CUstream stream, std::function<void()> work) {
-  const Lock lock(state().mutex);
-  put(stream, {std::move(work), nullptr});
-}
-
-std::uint8_t *at(CUdeviceptr address, std::size_t size) {
-  const Allocation *found = allocation_of(address);
-  if (found == nullptr || allocation_of(address + size - 1) != found) {
-    throw std::runtime_error("an access to memory that is not allocated");
-  }
-  return reinterpret_cast<std::uint8_t *>(address);
-}
-
-bool is_default(CUstream stream) { return reinterpret_cast<std::uintptr_t>(stream) <= 2; }
-
-bool is_current() { return !contexts.empty(); }
-
-void hold(const std::string &kind) {
-  const Lock lock(state().mutex);
-  ++state().held[kind];
-}
-
-void release(const std::string &kind) {
-  const Lock lock(state().mutex);
-  if (--state().held[kind] < 0) fault(kind + " released twice");
-}
-
-void fault(const std::string &what) {
-  const Lock lock(state().mutex);
-  state().faults += what + "; ";
-}
-
-std::int64_t setting(const char *name) {
-  const Lock lock(state().mutex);
-  return state().settings[name];
-}
-
-}  // namespace stand_in
-
 extern "C" {
-
-// For tests.
-
-STAND_IN_API void stand_in_reset() {
-  const Lock lock(state().mutex);
-  State &here = state();
-  for (auto &[address, allocation] : here.memory) std::free(allocation.whole);
-  here.gpus.clear();
-  here.memory.clear();
-  here.streams.clear();
-  here.events.clear();
-  here.held.clear();
-  here.calls.clear();
-  here.plans.clear();
-  here.settings.clear();
-  here.faults.clear();
-  here.is_lost = false;
-  for (std::uintptr_t stream = 0; stream <= 2; ++stream)
-    here.streams[reinterpret_cast<CUstream>(stream)];
-}
-
-STAND_IN_API void stand_in_add_gpu(const char *name, int major, int minor) {
-  const Lock lock(state().mutex);
-  state().gpus.push_back({name, major, minor});
-}
-
-// From the call after the `skipped` next ones on, a function returns this
-// status; 0 ends that.
-STAND_IN_API void stand_in_fail(const char *call, int status, int skipped) {
-  const Lock lock(state().mutex);
-  if (status == 0) {
-    state().plans.erase(call);
-  } else {
-    state().plans[call] = {static_cast<CUresult>(status), skipped};
-  }
-}
-
-STAND_IN_API void stand_in_set(const char *name, std::int64_t value) {
-  const Lock lock(state().mutex);
-  state().settings[name] = value;
-}
-
-STAND_IN_API int stand_in_calls(const char *call) {
-  const Lock lock(state().mutex);
-  return state().calls[call];
-}
-
-// What is not released, as text; valid until the next call.
-STAND_IN_API const char *stand_in_held() {
-  static std::string text;
-  const Lock lock(state().mutex);
-  text.clear();
-  for (const auto &[kind, count] : state().held) {
-    if (count != 0) text += std::to_string(count) + " " + kind + "; ";
-  }
-  return text.c_str();
-}
-
-STAND_IN_API const char *stand_in_faults() { return state().faults.c_str(); }
-
-STAND_IN_API CUdeviceptr stand_in_allocate(std::size_t size, int device) {
-  const Lock lock(state().mutex);
-  return allocate(size, device);
-}
-
-STAND_IN_API CUstream stand_in_stream() {
-  const Lock lock(state().mutex);
-  const auto stream = reinterpret_cast<CUstream>(++state().last_handle);
-  state().streams[stream];
-  return stream;
-}
-
-// Copy from the host to the host in a stream: the source is read, and the
-// target written, then.
-STAND_IN_API void stand_in_copy(void *target, const void *source, std::size_t size,
-                                CUstream stream) {
-  stand_in::enqueue(stream, [=] { std::memcpy(target, source, size); });
-}
-
-STAND_IN_API int stand_in_synchronize(CUstream stream) {
-  const Lock lock(state().mutex);
-  return carry_out(mark(stream));
-}
-
-// CUDA's.
 
 STAND_IN_API CUresult cuInit(unsigned) {
   ENTER("cuInit", false);
@@ -481,6 +186,7 @@ STAND_IN_API CUresult cuPointerGetAttribute(void *value, CUpointer_attribute whi
 }
 
 STAND_IN_API CUresult cuStreamCreate(CUstream *stream, unsigned flags) {
+  stand_in::pause("cuStreamCreate");
   ENTER("cuStreamCreate", true);
   if (flags != CU_STREAM_NON_BLOCKING)
     stand_in::fault("a stream that waits for the default stream");
@@ -563,22 +269,22 @@ STAND_IN_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsig
                                      unsigned grid_z, unsigned block_x, unsigned block_y,
                                      unsigned block_z, unsigned, CUstream stream, void **parameters,
                                      void **) {
-  using dsunet::FrameView;
-  using dsunet::MaskView;
+  using dsunet_runtime::FrameView;
+  using dsunet_runtime::MaskView;
   ENTER("cuLaunchKernel", true);
   if (grid_z != 1 || block_y != 1 || block_z != 1 || block_x > 1024 || grid_y > 65535 ||
       grid_x == 0 || grid_y == 0) {
     return CUDA_ERROR_INVALID_VALUE;
   }
   const unsigned columns = grid_x * block_x;
-  if (*reinterpret_cast<std::string *>(function) == dsunet::tensorrt::kConvert) {
+  if (*reinterpret_cast<std::string *>(function) == dsunet_runtime::tensorrt::kConvert) {
     const FrameView frame = *static_cast<FrameView *>(parameters[0]);
     auto *rgb = *static_cast<std::uint8_t **>(parameters[1]);
     put(stream, {[=] {
                    for_each_thread(columns, grid_y, frame.width, frame.height, [&](int x, int y) {
                      check(frame.data + y * frame.stride + x);
                      check(rgb + 3 * (y * frame.width + x) + 2);
-                     dsunet::tensorrt::convert_pixel(frame, rgb, x, y);
+                     dsunet_runtime::tensorrt::convert_pixel(frame, rgb, x, y);
                    });
                  },
                  nullptr});
@@ -591,7 +297,7 @@ STAND_IN_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsig
                    for_each_thread(columns, grid_y, width, height, [&](int x, int y) {
                      check(levels + y * width + x);
                      check(mask.data + y * mask.stride + x);
-                     dsunet::tensorrt::write_level(levels, mask, width, x, y);
+                     dsunet_runtime::tensorrt::write_level(levels, mask, width, x, y);
                    });
                  },
                  nullptr});

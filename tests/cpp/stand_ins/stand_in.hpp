@@ -35,4 +35,7 @@ STAND_IN_API void fault(const std::string &what);
 // A number that a test has set; 0 otherwise.
 STAND_IN_API std::int64_t setting(const char *name);
 
+// Wait as long as a test wants a function to take.
+STAND_IN_API void pause(const std::string &call);
+
 }  // namespace stand_in

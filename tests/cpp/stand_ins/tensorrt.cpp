@@ -182,6 +182,7 @@ class Context : public IExecutionContext, public apiv::UnusedExecutionContext {
     if (!stand_in::is_current()) stand_in::fault("a run without a context");
     if (stand_in::is_default(stream)) stand_in::fault("a run on a default stream");
     if (is_in_use_.exchange(true)) stand_in::fault("two threads in one context");
+    stand_in::pause("enqueueV3");
     if (stand_in::setting("slow") != 0) {
       std::this_thread::sleep_for(std::chrono::microseconds(300));
     }

@@ -4,7 +4,7 @@
 #include "lane.hpp"
 #include "session.hpp"
 
-namespace dsunet::onnxruntime {
+namespace dsunet_runtime::onnxruntime {
 namespace {
 
 dsunet_status open(const dsunet_backend_request *request, void **backend, dsunet_failure *failure) {
@@ -34,10 +34,10 @@ dsunet_status run(void *lane, const dsunet_batch *batch, dsunet_failure *failure
 }
 
 }  // namespace
-}  // namespace dsunet::onnxruntime
+}  // namespace dsunet_runtime::onnxruntime
 
 extern "C" DSUNET_API const dsunet_backend_table *dsunet_backend(void) {
-  using namespace dsunet::onnxruntime;
+  using namespace dsunet_runtime::onnxruntime;
   static const dsunet_backend_table table{DSUNET_BACKEND_INTERFACE,
                                           DSUNET_VERSION,
                                           0,

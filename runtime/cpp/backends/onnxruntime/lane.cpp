@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace dsunet::onnxruntime {
+namespace dsunet_runtime::onnxruntime {
 namespace {
 
 constexpr std::size_t kMostKnown = 16;
@@ -67,4 +67,4 @@ Owned<OrtValue> Lane::tensor(void *data, const std::int64_t *shape, std::size_t 
   return {value, library->ReleaseValue};
 }
 
-}  // namespace dsunet::onnxruntime
+}  // namespace dsunet_runtime::onnxruntime

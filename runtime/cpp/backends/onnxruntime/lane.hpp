@@ -7,7 +7,7 @@
 
 #include "session.hpp"
 
-namespace dsunet::onnxruntime {
+namespace dsunet_runtime::onnxruntime {
 
 class Lane {
  public:
@@ -37,4 +37,4 @@ class Lane {
   std::uint64_t uses_ = 0;
 };
 
-}  // namespace dsunet::onnxruntime
+}  // namespace dsunet_runtime::onnxruntime

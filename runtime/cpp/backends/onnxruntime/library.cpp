@@ -3,7 +3,7 @@
 #include "../../core/error.hpp"
 #include "../../core/text.hpp"
 
-namespace dsunet::onnxruntime {
+namespace dsunet_runtime::onnxruntime {
 namespace {
 
 constexpr const char *kVariable = "DSUNET_ONNXRUNTIME_LIBRARY";
@@ -74,4 +74,4 @@ void Library::require(OrtStatus *status) const {
   throw backend_fault("ONNX Runtime failed: " + printable(message));
 }
 
-}  // namespace dsunet::onnxruntime
+}  // namespace dsunet_runtime::onnxruntime

@@ -8,7 +8,7 @@
 
 #include "../../core/system.hpp"
 
-namespace dsunet::onnxruntime {
+namespace dsunet_runtime::onnxruntime {
 
 // The oldest ONNX Runtime whose functions are used without asking.
 constexpr std::uint32_t kOldestApi = 18;
@@ -43,4 +43,4 @@ class Library {
 template <class Object>
 using Owned = std::unique_ptr<Object, void (*)(Object *)>;
 
-}  // namespace dsunet::onnxruntime
+}  // namespace dsunet_runtime::onnxruntime

@@ -8,7 +8,7 @@
 #include "../../core/text.hpp"
 #include "session.hpp"
 
-namespace dsunet::onnxruntime {
+namespace dsunet_runtime::onnxruntime {
 namespace {
 
 constexpr const char *kAllow = "allow it (allow_cpu_fallback in dsunet_options)";
@@ -77,4 +77,4 @@ void check_placement(const Library &library, OrtSession *session, const std::str
 #endif
 }
 
-}  // namespace dsunet::onnxruntime
+}  // namespace dsunet_runtime::onnxruntime

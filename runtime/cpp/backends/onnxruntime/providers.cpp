@@ -8,10 +8,9 @@
 #include "../../core/sha256.hpp"
 #include "../../core/text.hpp"
 
-namespace dsunet::onnxruntime {
+namespace dsunet_runtime::onnxruntime {
 namespace {
 
-constexpr const char *kPluginVariable = "DSUNET_RTX_PROVIDER_LIBRARY";
 constexpr std::uint32_t kPluginApi = 22;
 
 // Official names by those of this project.
@@ -111,6 +110,8 @@ void add_tensorrt(const Library &library, OrtSessionOptions *options, const std:
 
 #if ORT_API_VERSION >= 22
 
+constexpr const char *kPluginVariable = "DSUNET_RTX_PROVIDER_LIBRARY";
+
 std::vector<const OrtEpDevice *> devices_of_plugin(const Library &library, OrtEnv *env) {
   const OrtEpDevice *const *devices = nullptr;
   std::size_t count = 0;
@@ -208,4 +209,4 @@ void add_provider(const Library &library, OrtEnv *env, OrtSessionOptions *option
   add_cuda(library, options, device);
 }
 
-}  // namespace dsunet::onnxruntime
+}  // namespace dsunet_runtime::onnxruntime

@@ -6,7 +6,7 @@
 #include "../../core/artifact.hpp"
 #include "library.hpp"
 
-namespace dsunet::onnxruntime {
+namespace dsunet_runtime::onnxruntime {
 
 // What a session is asked for.
 struct ProviderRequest {
@@ -28,4 +28,4 @@ std::string official_name(const std::string &name);
 void add_provider(const Library &library, OrtEnv *env, OrtSessionOptions *options,
                   const ProviderRequest &request);
 
-}  // namespace dsunet::onnxruntime
+}  // namespace dsunet_runtime::onnxruntime

@@ -10,7 +10,7 @@
 #include "../guard.hpp"
 #include "../nvml.hpp"
 
-namespace dsunet::onnxruntime {
+namespace dsunet_runtime::onnxruntime {
 namespace {
 
 // Arguments of ONNX Runtime's functions.
@@ -164,4 +164,4 @@ std::vector<std::string> Session::names(bool are_inputs) const {
   return found;
 }
 
-}  // namespace dsunet::onnxruntime
+}  // namespace dsunet_runtime::onnxruntime

@@ -9,7 +9,7 @@
 #include "library.hpp"
 #include "providers.hpp"
 
-namespace dsunet::onnxruntime {
+namespace dsunet_runtime::onnxruntime {
 
 class Session {
  public:
@@ -44,4 +44,4 @@ class Session {
 void check_placement(const Library &library, OrtSession *session, const std::string &path,
                      const std::string &provider);
 
-}  // namespace dsunet::onnxruntime
+}  // namespace dsunet_runtime::onnxruntime

@@ -4,7 +4,7 @@
 #include "lane.hpp"
 #include "session.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 namespace {
 
 // Two lanes overlap copies with computation; more would only use memory.
@@ -64,10 +64,10 @@ dsunet_status enqueue(void *backend, const FrameView *frames, const MaskView *ma
 }
 
 }  // namespace
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt
 
 extern "C" DSUNET_API const dsunet_backend_table *dsunet_backend(void) {
-  using namespace dsunet::tensorrt;
+  using namespace dsunet_runtime::tensorrt;
   static const dsunet_backend_table table{DSUNET_BACKEND_INTERFACE,
                                           DSUNET_VERSION,
                                           kLanes,

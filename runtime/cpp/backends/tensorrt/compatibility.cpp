@@ -9,7 +9,7 @@
 #include "../../core/shapes.hpp"
 #include "../../core/text.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 namespace {
 
 // What TensorRT for RTX 1 builds engines for.
@@ -152,4 +152,4 @@ Gpu choose_gpu(const Artifact &artifact, const Driver &driver, int number) {
 
 std::string rebuild_command(const Artifact &artifact) { return command(artifact, {}); }
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

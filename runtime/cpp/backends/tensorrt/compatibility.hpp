@@ -7,7 +7,7 @@
 #include "../../core/artifact.hpp"
 #include "cuda.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 // Throws Fault if the engine was built for another operating system or processor, which does not
 // matter to TensorRT for RTX, or if it has no weights.
@@ -22,4 +22,4 @@ Gpu choose_gpu(const Artifact &artifact, const Driver &driver, int number);
 // The command that builds the engine again with the options in its manifest, in backquotes.
 std::string rebuild_command(const Artifact &artifact);
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

@@ -6,7 +6,7 @@
 #include "../../core/error.hpp"
 #include "../../core/text.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 namespace {
 
 constexpr const char *kVariable = "DSUNET_CUDA_LIBRARY";
@@ -180,4 +180,4 @@ void PinnedMemory::release() noexcept {
   data_ = nullptr;
 }
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

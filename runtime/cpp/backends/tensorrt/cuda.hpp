@@ -12,7 +12,7 @@
 
 #include "../../core/system.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 // The functions that are used.  Some names are macros of cuda.h, of names with versions.
 #define DSUNET_FOR_EACH_CUDA_FUNCTION(use)                                                        \
@@ -177,4 +177,4 @@ class PinnedMemory {
   void *data_ = nullptr;
 };
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

@@ -5,7 +5,7 @@
 #include "../../core/error.hpp"
 #include "kernels.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 // The text of kernels.cu in PTX; empty if this backend was built without nvcc.
 extern const char *const kKernelsPtx;
@@ -16,29 +16,16 @@ bool is_aligned(const void *address) {
   return reinterpret_cast<std::uintptr_t>(address) % kAlignment == 0;
 }
 
-std::size_t pixels_of(const FrameView &frame) {
-  return static_cast<std::size_t>(frame.width) * static_cast<std::size_t>(frame.height);
-}
-
 // Whether TensorRT can read the frames where they are.
 bool is_readable(const FrameView *frames, std::size_t count) {
-  for (std::size_t index = 0; index < count; ++index) {
-    const std::uint8_t *expected = frames->data + 3 * pixels_of(*frames) * index;
-    if (!frames[index].is_packed_rgb() || frames[index].data != expected) return false;
-  }
-  return is_aligned(frames->data);
+  return are_one_block(frames, count) && is_aligned(frames->data);
 }
 
 // Whether TensorRT can write the masks where they should be.
 bool is_writable(const FrameView *frames, const MaskView *masks, std::size_t count) {
-  for (std::size_t index = 0; index < count; ++index) {
-    const std::uint8_t *expected = masks->data + pixels_of(*frames) * index;
-    if (!masks[index].is_packed(*frames) || masks[index].threshold != 0 ||
-        masks[index].data != expected) {
-      return false;
-    }
-  }
-  return is_aligned(masks->data);
+  const auto has_levels = [](const MaskView &mask) { return mask.threshold == 0; };
+  return are_one_block(masks, *frames, count) && std::all_of(masks, masks + count, has_levels) &&
+         is_aligned(masks->data);
 }
 
 // The last byte of rows that are `stride` apart.
@@ -60,7 +47,7 @@ void DeviceFrames::enqueue(const FrameView *frames, const MaskView *masks, std::
                            CUstream stream) {
   for (std::size_t index = 0; index < count; ++index) check_memory(frames[index], masks[index]);
   const FrameView &first = *frames;
-  const std::size_t pixels = pixels_of(first);
+  const std::size_t pixels = first.pixels();
   const bool reads_directly = is_readable(frames, count);
   const bool writes_directly = is_writable(frames, masks, count);
   const BatchShape shape{static_cast<std::int64_t>(count), first.height, first.width};
@@ -146,4 +133,4 @@ void DeviceFrames::launch(CUfunction kernel, const FrameView &size, void **param
                  "cuLaunchKernel");
 }
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

@@ -5,7 +5,7 @@
 #include "../../core/pixels.hpp"
 #include "execution.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 // Safe to use from any thread, with the device's context current.
 class DeviceFrames {
@@ -31,4 +31,4 @@ class DeviceFrames {
   DeviceMemory rgb_, levels_;
 };
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

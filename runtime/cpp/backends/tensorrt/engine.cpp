@@ -16,7 +16,7 @@
 #include "compatibility.hpp"
 #include "cuda.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 extern const Sdk DSUNET_SDK;
 
@@ -265,4 +265,4 @@ std::unique_ptr<LoadedEngine> open(const Artifact &artifact, const SharedLibrary
 
 const Sdk DSUNET_SDK{NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR, open};
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

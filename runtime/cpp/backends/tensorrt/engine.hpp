@@ -13,7 +13,7 @@
 #include "../../core/artifact.hpp"
 #include "../../core/system.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 // Sizes of the batch that an engine computes.
 struct BatchShape {
@@ -59,4 +59,4 @@ struct Sdk {
 // nullptr if this backend was built without the headers of the flavor.
 const Sdk *find_sdk(Flavor flavor);
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

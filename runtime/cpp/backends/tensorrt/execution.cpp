@@ -2,7 +2,7 @@
 
 #include <exception>
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 Execution::Execution(const Driver &driver, LoadedEngine &engine)
     : engine_(engine), done_(driver), arrived_(driver), detour_(driver) {}
@@ -24,4 +24,4 @@ void Execution::run(const BatchShape &shape, CUdeviceptr image, CUdeviceptr mask
   engine_.enqueue(image, mask, stream);
 }
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

@@ -8,7 +8,7 @@
 #include "cuda.hpp"
 #include "engine.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 // Safe to use from any thread.  The device's context must be current in all methods.
 class Execution {
@@ -71,4 +71,4 @@ class Execution {
   std::optional<BatchShape> shape_;
 };
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

@@ -4,7 +4,7 @@
 
 #include "../../core/pixels.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 // Threads of a block, along a row; blocks along the columns, which CUDA limits, take turns.
 constexpr std::int32_t kThreads = 256;
@@ -34,4 +34,4 @@ DSUNET_ANYWHERE inline void write_level(const std::uint8_t *levels, const MaskVi
   *target = mask.threshold == 0 ? level : level >= mask.threshold ? 255 : 0;
 }
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

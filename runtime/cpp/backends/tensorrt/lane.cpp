@@ -1,6 +1,6 @@
 #include "lane.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 Lane::Lane(const Device &device, Execution &execution)
     : device_(device),
@@ -46,4 +46,4 @@ void Lane::enqueue(const BatchShape &shape) const {
   done_.record(stream);
 }
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

@@ -4,7 +4,7 @@
 #include "../interface.h"
 #include "execution.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 // While the GPU computes the batch of one lane, the batch of another is copied.
 class Lane {
@@ -30,4 +30,4 @@ class Lane {
   DeviceMemory image_, mask_;
 };
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

@@ -7,7 +7,7 @@
 #include "../../core/text.hpp"
 #include "compatibility.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 extern const Sdk kTensorrtSdk, kRtxSdk;
 
@@ -122,4 +122,4 @@ const Sdk *find_sdk(Flavor flavor) {
   return nullptr;
 }
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

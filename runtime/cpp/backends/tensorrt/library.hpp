@@ -7,7 +7,7 @@
 #include "../../core/system.hpp"
 #include "engine.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 class Library {
  public:
@@ -28,4 +28,4 @@ class Library {
   std::string version_;
 };
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

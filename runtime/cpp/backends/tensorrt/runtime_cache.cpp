@@ -8,7 +8,7 @@
 #include "../../core/system.hpp"
 #include "../../core/text.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 namespace {
 
 constexpr const char *kSuffix = ".cache";
@@ -80,4 +80,4 @@ void RuntimeCache::delete_older() const {
   }
 }
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

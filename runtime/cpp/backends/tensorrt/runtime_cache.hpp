@@ -3,7 +3,7 @@
 
 #include <string>
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 // If the file cannot be read or written, kernels are compiled again.
 class RuntimeCache {
@@ -25,4 +25,4 @@ class RuntimeCache {
   std::string file_, saved_;  // saved_: the SHA-256 of the file's content
 };
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

@@ -7,7 +7,7 @@
 #include "../nvml.hpp"
 #include "compatibility.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 namespace {
 
 Artifact checked(const dsunet_backend_request &request) {
@@ -71,4 +71,4 @@ void Session::release() {
   engine_.reset();
 }
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

@@ -10,7 +10,7 @@
 #include "library.hpp"
 #include "runtime_cache.hpp"
 
-namespace dsunet::tensorrt {
+namespace dsunet_runtime::tensorrt {
 
 class Session {
  public:
@@ -50,4 +50,4 @@ class Session {
   std::optional<DeviceFrames> device_frames_;
 };
 
-}  // namespace dsunet::tensorrt
+}  // namespace dsunet_runtime::tensorrt

@@ -219,10 +219,12 @@ typedef struct dsunet_mask {
  * different sizes and formats: those of the same size are combined into batches as large as the
  * artifact takes.
  *
- * Copies.  A frame is converted into a buffer of the segmenter.  There is no copy if it has the
- * format RGB without gaps between rows, no narrower region, and is alone in its batch.  A mask is
- * copied out of such a buffer, unless it is alone in its batch and has no gaps between rows.  On
- * TensorRT, all frames and masks pass through pinned memory.
+ * Copies.  Frames are converted into a buffer of the segmenter.  There is no copy if those of a
+ * batch have the format RGB without gaps between rows, no narrower region, and are adjacent in
+ * memory in their order; one frame alone always is.  Masks are copied out of such a buffer, unless
+ * those of a batch have no gaps and are adjacent.  Batches that an artifact requires to be larger
+ * are filled up in a buffer.  On TensorRT, all frames and masks pass through pinned memory.  Masks
+ * must not overlap frames or each other.
  *
  * After the first call for a size and number of frames, nothing is allocated by this library, if
  * frames and masks that are not copied come from the same few buffers: up to 16 of them are
