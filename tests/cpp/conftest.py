@@ -55,7 +55,10 @@ def stand_ins(build: Path) -> Path:
     """The folder of the stand-ins."""
     folder = build / "stand_ins"
     if not (folder / "libstand_in_tensorrt_rtx.so").exists():
-        pytest.skip("the stand-ins of TensorRT are not built: run `make test-cpp`")
+        pytest.skip(
+            "the stand-ins of TensorRT are not built: run `runtime/cpp/tests/run.sh "
+            "-DTENSORRT_INCLUDE_DIR=FOLDER` with NVIDIA's headers"
+        )
     return folder
 
 

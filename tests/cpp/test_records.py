@@ -42,7 +42,7 @@ def test_is_pythons(library: Library, artifact: Path, backends: Path) -> None:
     assert status_of(library, artifact, backends) == OK
     manifest = read_manifest(artifact)
     assert policy._passed(record_of(artifact), manifest) == (MACHINE,)
-    policy._add(record_of(artifact), manifest, ("another",))
+    policy.record_outcome(artifact, manifest, ("another",), [])
     assert status_of(library, artifact, backends) == OK
     assert policy._passed(record_of(artifact), manifest) == (MACHINE, ("another",))
 
@@ -54,9 +54,30 @@ def test_decides_whether_it_is_tested(
     assert status_of(library, artifact, backends) == SELFTEST
     assert not record_of(artifact).exists()
     assert status_of(library, artifact, backends, NEVER) == OK
-    policy._add(record_of(artifact), read_manifest(artifact), MACHINE)
+    policy.record_outcome(artifact, read_manifest(artifact), MACHINE, [])
     assert status_of(library, artifact, backends) == OK
-    assert status_of(library, artifact, backends, ALWAYS) == SELFTEST
+
+
+def test_a_failure_takes_an_earlier_pass_back(
+    library: Library, artifact: Path, backends: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = read_manifest(artifact)
+    for test in ("open", "selftest"):
+        for machine in (MACHINE, ("another",)):
+            policy.record_outcome(artifact, manifest, machine, [])
+        with monkeypatch.context() as broken:
+            broken.setenv("DSUNET_STAND_IN_FAULT", "1")
+            if test == "open":
+                assert status_of(library, artifact, backends, ALWAYS) == SELFTEST
+            else:
+                with (
+                    library.open(artifact, backends=backends, selftest=NEVER) as segmenter,
+                    pytest.raises(CallError, match="comparisons are outside the tolerance"),
+                ):
+                    segmenter.selftest()
+        assert policy._passed(record_of(artifact), manifest) == (("another",),)
+        assert status_of(library, artifact, backends) == OK
+        assert policy._passed(record_of(artifact), manifest) == (("another",), MACHINE)
 
 
 @pytest.mark.parametrize(

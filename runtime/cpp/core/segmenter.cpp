@@ -189,9 +189,9 @@ Segmenter::Segmenter(const std::string &path, const OpenOptions &options)
       provider_(provider_of(artifact_, options)),
       backend_(std::make_unique<Backend>(artifact_, with_provider(options, artifact_))),
       ranges_(frame_ranges(artifact_.manifest)) {
-  const std::vector<std::string> machine = backend_->machine();
-  machine_ = join(machine, ", ");
-  apply_selftest_policy(*this, machine, options.selftest);
+  machine_parts_ = backend_->machine();
+  machine_ = join(machine_parts_, ", ");
+  apply_selftest_policy(*this, options.selftest);
 }
 
 void Segmenter::segment(const dsunet_frame *frames, const dsunet_mask *masks, std::size_t count) {

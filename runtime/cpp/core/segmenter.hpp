@@ -23,6 +23,7 @@ class Segmenter {
   const FrameRanges &ranges() const { return ranges_; }
   const std::string &provider() const { return provider_; }
   const std::string &machine() const { return machine_; }
+  const std::vector<std::string> &machine_parts() const { return machine_parts_; }
 
   // See dsunet_segment.  Throws Fault.
   void segment(const dsunet_frame *frames, const dsunet_mask *masks, std::size_t count);
@@ -63,6 +64,7 @@ class Segmenter {
   std::string provider_;
   std::unique_ptr<Backend> backend_;
   FrameRanges ranges_;  // checked after what the backend checks, as in Python
+  std::vector<std::string> machine_parts_;
   std::string machine_;
 
   std::mutex mutex_;

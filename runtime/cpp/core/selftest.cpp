@@ -159,6 +159,7 @@ std::vector<Comparison> run_selftest(Segmenter &segmenter) {
   for (const std::int64_t batch : batches(segmenter.ranges().batch)) {
     for (const Group &group : groups) compare(segmenter, group, batch, found);
   }
+  record_outcome(segmenter.artifact(), segmenter.machine_parts(), worst_of(found).passed());
   return found;
 }
 
@@ -192,9 +193,9 @@ void check(const std::vector<Comparison> &found, const Segmenter &segmenter) {
                   three_digits(one.points_tolerance) + "); " + what_to_do);
 }
 
-void apply_selftest_policy(Segmenter &segmenter, const std::vector<std::string> &machine,
-                           dsunet_selftest_policy policy) {
+void apply_selftest_policy(Segmenter &segmenter, dsunet_selftest_policy policy) {
   const Artifact &artifact = segmenter.artifact();
+  const std::vector<std::string> &machine = segmenter.machine_parts();
   const bool is_auto = policy == DSUNET_SELFTEST_AUTO;
   const bool passed_before = is_auto && (machine.empty() || has_passed(artifact, machine));
   if (policy == DSUNET_SELFTEST_NEVER || passed_before) return;
@@ -206,13 +207,12 @@ void apply_selftest_policy(Segmenter &segmenter, const std::vector<std::string> 
     if (fault.status() == DSUNET_ERROR_ARTIFACT)
       throw artifact_fault(artifact.path + ": " + fault.what());
     if (fault.status() != DSUNET_ERROR_SELFTEST) throw;
-    const std::string on = machine.empty() ? "" : " on " + join(machine, ", ");
+    const std::string on = machine.empty() ? "" : " on " + segmenter.machine();
     throw Fault(DSUNET_ERROR_SELFTEST,
                 artifact.path + on + ": " + fault.what() +
                     "; DSUNET_SELFTEST_NEVER, in Python selftest='never', runs "
                     "it all the same");
   }
-  if (!machine.empty()) record_pass(artifact, machine);
 }
 
 }  // namespace dsunet_runtime

@@ -20,8 +20,9 @@ struct Comparison {
   bool passed() const { return excess() <= 1; }
 };
 
-// Compare the pictures at batch 1, 2, the smallest and the largest.  Throws Fault if the manifest
-// has no pictures that the artifact takes, or if the computation fails.
+// Compare the pictures at batch 1, 2, the smallest and the largest, and record whether they are
+// right here.  Throws Fault if the manifest has no pictures that the artifact takes, or if the
+// computation fails.
 std::vector<Comparison> run_selftest(Segmenter &segmenter);
 
 // The comparison that is furthest from its reference.
@@ -30,9 +31,8 @@ const Comparison &worst_of(const std::vector<Comparison> &found);
 // Throws Fault, with the worst comparison and what to try, if one is outside its tolerance.
 void check(const std::vector<Comparison> &found, const Segmenter &segmenter);
 
-// Run the self-test of a segmenter that was just opened, if the policy asks for it, and record
-// where it passed.  `machine` is empty where references are computed the same way.
-void apply_selftest_policy(Segmenter &segmenter, const std::vector<std::string> &machine,
-                           dsunet_selftest_policy policy);
+// Run the self-test of a segmenter that was just opened, if the policy asks for it.  Its machine is
+// empty where references are computed the same way.
+void apply_selftest_policy(Segmenter &segmenter, dsunet_selftest_policy policy);
 
 }  // namespace dsunet_runtime

@@ -40,11 +40,14 @@ bool has_passed(const Artifact &artifact, const std::vector<std::string> &machin
   return std::find(machines.begin(), machines.end(), machine) != machines.end();
 }
 
-void record_pass(const Artifact &artifact, const std::vector<std::string> &machine) {
-  Machines machines = passed_on(artifact);
+void record_outcome(const Artifact &artifact, const std::vector<std::string> &machine,
+                    bool passed) {
+  const Machines before = passed_on(artifact);
+  Machines machines = before;
   machines.erase(std::remove(machines.begin(), machines.end(), machine), machines.end());
-  machines.push_back(machine);
+  if (passed && !machine.empty()) machines.push_back(machine);
   while (machines.size() > kMostMachines) machines.erase(machines.begin());
+  if (machines == before) return;
   const Json record{{"manifest_sha256", identity(artifact)}, {"machines", machines}};
   try {
     write_whole(record_file(artifact), record.dump(1));

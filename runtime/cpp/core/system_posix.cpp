@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <mutex>
 #include <random>
 
 #include "system.hpp"
@@ -146,13 +147,24 @@ std::string folder_of_library(const void *address) {
 
 std::string library_file(const std::string &name) { return "lib" + name + ".so"; }
 
+namespace {
+
+// Of the environment, which two threads may not read and write at once.
+std::mutex environment_mutex;
+
+}  // namespace
+
 std::optional<std::string> environment(const char *name) {
+  const std::lock_guard<std::mutex> lock(environment_mutex);
   const char *value = std::getenv(name);
   if (value == nullptr || *value == '\0') return std::nullopt;
   return value;
 }
 
-void set_default_environment(const char *name, const char *value) { ::setenv(name, value, 0); }
+void set_default_environment(const char *name, const char *value) {
+  const std::lock_guard<std::mutex> lock(environment_mutex);
+  ::setenv(name, value, 0);
+}
 
 NativePath native(const std::string &path) { return path; }
 

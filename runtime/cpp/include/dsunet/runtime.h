@@ -74,7 +74,8 @@ typedef struct dsunet_segmenter dsunet_segmenter;
 /* When the artifact's self-test runs. */
 typedef enum dsunet_selftest_policy {
   /* The first time on each machine (device, driver, libraries); never on ONNX Runtime's provider
-   * `cpu`.  Where it passed is kept in ARTIFACT.selftest.json, as in Python. */
+   * `cpu`.  Where it passed is kept in ARTIFACT.selftest.json, as in Python; a failure takes an
+   * earlier pass back. */
   DSUNET_SELFTEST_AUTO = 0,
   DSUNET_SELFTEST_ALWAYS = 1,
   DSUNET_SELFTEST_NEVER = 2
@@ -274,8 +275,8 @@ typedef struct dsunet_selftest_result {
   {sizeof(dsunet_selftest_result), 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0}
 
 /* Compare what this machine computes with the references in the manifest, at batch 1, 2 and the
- * largest. DSUNET_ERROR_SELFTEST if it differs; the result is filled in nonetheless.  `result` may
- * be NULL. */
+ * largest, and record the outcome as with DSUNET_SELFTEST_ALWAYS. DSUNET_ERROR_SELFTEST if it
+ * differs; the result is filled in nonetheless.  `result` may be NULL. */
 DSUNET_API dsunet_status dsunet_selftest(dsunet_segmenter *segmenter,
                                          dsunet_selftest_result *result);
 
