@@ -64,6 +64,26 @@ def test_streams_and_threads_share_one_context(case: Case, gpu: StandIn) -> None
         list(pool.map(work, range(3)))
 
 
+def test_threads_enqueue_at_once(case: Case, gpu: StandIn) -> None:
+    gpu.set("slow", 1)
+    batches = [Batch(gpu, count, 4, 5) for count in (1, 2, 3)]
+    streams = [gpu.stream() for _ in batches]
+    given = [np.stack(images(*[(4, 5)] * batch.shape[0])) for batch in batches]
+    for batch, pixels in zip(batches, given, strict=True):
+        batch.frames.array[:] = pixels.reshape(-1)
+
+    def work(batch: Batch, stream: int) -> None:
+        for _ in range(20):
+            enqueue(segmenter, batch.given, batch.wanted, stream)
+
+    with case.open() as segmenter, concurrent.futures.ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, batches, streams))
+        for stream in streams:
+            gpu.synchronize(stream)
+    for batch, pixels in zip(batches, given, strict=True):
+        batch.check(pixels, batch.masks.array)
+
+
 def test_closing_waits_for_the_gpu(case: Case, gpu: StandIn) -> None:
     batch, stream = Batch(gpu, 1, 5, 7), gpu.stream()
     (given,) = images((5, 7))

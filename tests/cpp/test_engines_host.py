@@ -49,6 +49,7 @@ def test_threads_share_one_context(case: Case, gpu: StandIn) -> None:
 
     with case.open() as segmenter, concurrent.futures.ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
+    assert gpu.calls("cuStreamCreate") <= 3  # of the engine, and of two lanes
 
 
 def test_a_lane_that_cannot_open_waits_for_another(case: Case, gpu: StandIn) -> None:
