@@ -18,6 +18,7 @@ from dsunet_export.artifact import check_onnx_output
 from dsunet_export.attention_option import PRECISION, ChosenAttention
 from dsunet_export.cli_doctor import DOCTOR_EXAMPLES, doctor
 from dsunet_export.cli_trt import TRT_EXAMPLES, trt
+from dsunet_export.cli_tune import TUNE_EXAMPLES, tune
 from dsunet_export.cli_verify import VERIFY_EXAMPLES, verify
 from dsunet_export.errors import ExportError
 from dsunet_export.options import (
@@ -284,6 +285,7 @@ def onnx(
 
 app.command(epilog=TRT_EXAMPLES)(trt)
 app.command(epilog=VERIFY_EXAMPLES)(verify)
+app.command(epilog=TUNE_EXAMPLES)(tune)
 
 
 @app.command(epilog=_INSPECT_EXAMPLES)
