@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from dsunet import DSUNet
     from dsunet.evaluation.testsets import TestSet
     from dsunet_export.operating_points.points import Point
-    from dsunet_export.operating_points.results import Result
 
 _POINTS, _CHOICE = "Points", "Choice"
 """The groups of options in the help."""
@@ -197,7 +196,6 @@ def tune(
         from dsunet_export.operating_points.report import (
             as_document,
             draw,
-            summary,
             write_report,
         )
         from dsunet_export.operating_points.results import ResultFiles
@@ -231,11 +229,9 @@ def tune(
             dino_size=point.dino_size,
         )
 
-    def report(number: int, point: Point, found: Result | str) -> None:
-        line = found if isinstance(found, str) else summary(found, first.setdefault(0, found))
+    def report(number: int, point: Point, line: str) -> None:
         print(f"{number}/{len(points)} {point.label}: {readable(line)}", file=sys.stderr)
 
-    first: dict[int, Result] = {}
     about = describe_inputs(origin, weights, test_sets, images, seconds)
     kept = output / "points"
     with results_folder(output), Scorer() as scorer:
@@ -258,7 +254,10 @@ def tune(
         )
         print(json.dumps(as_document(tuning, about), indent=2) if as_json else draw(tuning))
         write_report(tuning, about, output)
-        export_point(tuning.fastest.point, output / "fastest.onnx", load, origin, images)
+        artifact = output / "fastest.onnx"
+        export_point(tuning.fastest.point, artifact, load, origin, images)
+        size = tuning.fastest.size / 1e6
+        print(f"{readable(artifact)} {size:,.1f} MB", file=sys.stderr)
 
 
 def _test_sets(folders: list[tuple[str, Path]], limit: int | None) -> list[TestSet]:

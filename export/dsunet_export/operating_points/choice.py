@@ -32,6 +32,15 @@ def loss_of(result: Result, reference: Result) -> Loss:
     return max(losses, key=lambda loss: loss.value)
 
 
+def summary(result: Result, reference: Result) -> str:
+    """One line about a result."""
+    loss, timing = loss_of(result, reference), result.timing
+    return (
+        f"loses {loss.value:.4f} ± {loss.standard_error:.4f} of the S-measure, takes "
+        f"{timing.ratio:.2f} of the time ({timing.lowest:.2f} to {timing.highest:.2f})"
+    )
+
+
 def pareto_front(results: Sequence[Result], reference: Result) -> list[Result]:
     """The results that no other one surpasses in time or loss without being worse in the other."""
     costs = [(one.timing.ratio, loss_of(one, reference).value) for one in results]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dsunet.html_page import element, page, table
-from dsunet_export.operating_points.choice import loss_of
+from dsunet_export.operating_points.choice import loss_of, summary
 from dsunet_export.operating_points.results import Result
 from dsunet_export.operating_points.tune import Tuning
 from dsunet_runtime.message_text import readable
@@ -25,15 +25,6 @@ _LEGEND = (
 )
 _LEAST_SPAN = 1e-3
 """Of the axis of losses, where no point loses anything."""
-
-
-def summary(result: Result, reference: Result) -> str:
-    """One line about a result."""
-    loss, timing = loss_of(result, reference), result.timing
-    return (
-        f"loses {loss.value:.4f} ± {loss.standard_error:.4f} of the S-measure, takes "
-        f"{timing.ratio:.2f} of the time ({timing.lowest:.2f} to {timing.highest:.2f})"
-    )
 
 
 def draw(tuning: Tuning) -> str:

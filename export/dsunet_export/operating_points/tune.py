@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dsunet.errors import DSUNetError
 from dsunet_export.errors import ExportError
-from dsunet_export.operating_points.choice import fastest_within, pareto_front
+from dsunet_export.operating_points.choice import fastest_within, pareto_front, summary
 from dsunet_export.operating_points.measurement import Instruments
 from dsunet_export.operating_points.points import Point
 from dsunet_export.operating_points.results import Result, ResultFiles
@@ -55,7 +55,7 @@ def tune(
     *,
     max_loss: float,
     seconds: float | None,
-    report: Callable[[int, Point, Result | str], None],
+    report: Callable[[int, Point, str], None],
 ) -> Tuning:
     """Measure every point, or read what was measured before.
 
@@ -67,7 +67,7 @@ def tune(
         max_loss: Largest loss of S-measure of the fastest point.
         seconds: Time after which no further point is begun; None for no limit.  The reference is
             always measured.
-        report: Called after each point with its number from 1 and the result, or why it failed.
+        report: Called after each point with its number from 1 and a line about it.
 
     Raises:
         ExportError, DSUNetError, RuntimeFault: The reference cannot be measured.
@@ -94,7 +94,7 @@ def tune(
                     continue
                 files.write(found)
             results.append(found)
-            report(number, point, found)
+            report(number, point, summary(found, results[0]))
     return Tuning(results, failures, not_tried, max_loss)
 
 
