@@ -24,6 +24,7 @@ from dsunet_runtime.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from dsunet.checkpoint import load_model, save_model
+    from dsunet.input_sizes import resize_inputs
     from dsunet.inspection import CheckpointInfo, inspect_checkpoint
     from dsunet.model import DSUNet, SegmentationLogits
     from dsunet.pretrained import load_encoders
@@ -49,6 +50,7 @@ __all__ = [
     "load_encoders",
     "load_model",
     "random_model",
+    "resize_inputs",
     "save_model",
 ]
 
@@ -61,6 +63,7 @@ _NEED_TORCH = {
     "load_encoders": "dsunet.pretrained",
     "load_model": "dsunet.checkpoint",
     "random_model": "dsunet.random_weights",
+    "resize_inputs": "dsunet.input_sizes",
     "save_model": "dsunet.checkpoint",
 }
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from dsunet.config import PRESETS, Decoder, DSUNetConfig, Injection
 from dsunet.errors import CheckpointError
 from dsunet.header import METADATA_KEY, WITHOUT_CHECKSUM, Content, Header
+from dsunet.input_sizes import resize_inputs
 from dsunet.mismatch import Mismatch, find_mismatch, not_finite, to_float32
 from dsunet.model import DSUNet, build_empty
 from dsunet.parameters import count_parameters, count_trained_parameters
@@ -60,6 +61,8 @@ def load_model(
     sam2: str | Path | None = None,
     dinov2: str | Path | None = None,
     weights: str | None = None,
+    hiera_size: int | None = None,
+    dino_size: int | None = None,
     notice: Notice | None = None,
 ) -> DSUNet:
     """Load a DSU-Net or SAM2-UNet from a checkpoint: float32, on the CPU, in evaluation mode.
@@ -76,6 +79,9 @@ def load_model(
         dinov2: Official DINOv2 file or `timm:NAME`, in the same way; see `load_encoders`.
         weights: Name of the network to load from a file with several, such as `model` or `ema`.  By
             default, the only one, or the only averaged one (EMA, SWA).
+        hiera_size: Side of Hiera's input in pixels, instead of the checkpoint's; see
+            `dsunet.resize_inputs`.
+        dino_size: Side of DINOv2's input in pixels, in the same way.
         notice: Called with one line per notice: which network or file was chosen, and which weights
             are not finite.
 
@@ -84,6 +90,7 @@ def load_model(
 
     Raises:
         CheckpointError: The file is damaged, or does not match the configuration or the encoders.
+        ConfigError: A size does not fit the network.
 
     Example:
         >>> model = load_model("model.pth")
@@ -109,6 +116,10 @@ def load_model(
     if broken and notice is not None:
         notice(f"{path}: has NaN or infinity in {shorten(broken)}: its masks are not meaningful")
     model.load_state_dict(state | filled, assign=True)
+    if hiera_size is not None or dino_size is not None:
+        model = resize_inputs(model, hiera_size=hiera_size, dino_size=dino_size)
+        if checkpoint.content is Content.TRAINED:  # resampled once, from the official embeddings
+            load_encoders(model, sam2=sam2, dinov2=dinov2)
     return model.eval()
 
 

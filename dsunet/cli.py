@@ -142,6 +142,7 @@ def _as_text(info: CheckpointInfo) -> str:
         "format": f"{layout}, {content}",
         "network": info.network or "parts of several",
         "preset": info.preset or "custom",
+        "inputs": ", ".join(f"{name} {side}×{side}" for name, side in info.input_sizes.items()),
         "injection": info.injection,
         "decoder": info.decoder,
         "parameters": f"{info.parameters:,}, trained {info.trained_parameters:,} ({fraction:.2%})",

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from dsunet.cli_help import MODEL
+from dsunet.config import MAX_IMAGE_SIZE
 from dsunet_runtime.command import complain
+from dsunet_runtime.command_options import integer
 
 WeightsKey = Annotated[
     str | None,
@@ -37,6 +39,30 @@ Dinov2File = Annotated[
         "--dinov2",
         metavar="FILE",
         help="DINOv2 weights, a file or timm:NAME, for a checkpoint without the encoders.",
+        rich_help_panel=MODEL,
+    ),
+]
+
+HieraSize = Annotated[
+    int | None,
+    integer(
+        "--hiera-size",
+        low=1,
+        high=MAX_IMAGE_SIZE,
+        metavar="PIXELS",
+        help="Side of Hiera's input, a multiple of 32.  [default: that of the network]",
+        rich_help_panel=MODEL,
+    ),
+]
+DinoSize = Annotated[
+    int | None,
+    integer(
+        "--dino-size",
+        low=1,
+        high=MAX_IMAGE_SIZE,
+        metavar="PIXELS",
+        help="Side of DINOv2's input, a multiple of 14; its position embeddings are resampled.  "
+        "[default: that of the network]",
         rich_help_panel=MODEL,
     ),
 ]

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from dsunet import training
+from dsunet.cli_checkpoint import DinoSize, HieraSize
 from dsunet.cli_help import COMPUTATION, DATA, MODEL, OPTIMIZATION, VALIDATION
 from dsunet.config import PRESETS, Decoder, DSUNetConfig, Injection
 from dsunet.device import TorchDevice
@@ -138,6 +139,8 @@ def train(
             metavar="FILE", help="DSU-Net checkpoint to start from.", rich_help_panel=MODEL
         ),
     ] = None,
+    hiera_size: HieraSize = None,
+    dino_size: DinoSize = None,
     train_encoders: Annotated[
         bool,
         typer.Option(
@@ -474,7 +477,9 @@ def options_from(given: dict[str, Any]) -> TrainingOptions:
                 raise typer.BadParameter(
                     f"--checkpoint determines the {option}: leave --{option} out"
                 )
-            given["config"] = DSUNetConfig.preset(preset or "large").replace(**parts)
+            config = DSUNetConfig.preset(preset or "large").replace(**parts)
+            config.resized(hiera_size=given.get("hiera_size"), dino_size=given.get("dino_size"))
+            given["config"] = config
         if "datasets" in given:
             given["datasets"] = tuple(given["datasets"])
         options = TrainingOptions(**given)

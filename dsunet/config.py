@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -22,6 +23,9 @@ TIMM_PREFIX = "timm:"
 
 MAX_PARAMETERS = 10_000_000_000
 """Upper limit of a configuration: twenty times the paper's network, 40 GB in float32."""
+
+MAX_IMAGE_SIZE = 4096
+"""Upper limit of an encoder's input in pixels."""
 
 
 class Injection(enum.StrEnum):
@@ -65,7 +69,7 @@ ABSENT_IN_EARLIER_FILES = {"decoder": Decoder.SFF.value}
 class HieraConfig:
     """SAM2's Hiera (`sam2.modeling.backbones.hieradet`) and the adapters before its blocks."""
 
-    image_size: int = number(352, 4096)
+    image_size: int = number(352, MAX_IMAGE_SIZE)
     embed_dim: int = number(144, 1024)
     num_heads: int = number(2, 64)
     stages: tuple[int, int, int, int] = number((2, 6, 36, 4), 256)
@@ -88,6 +92,11 @@ class HieraConfig:
         s = self.image_size // self.PATCH_STRIDE
         return (s, s // 2, s // 4, s // 8)
 
+    @property
+    def size_step(self) -> int:
+        """Number that `image_size` is a multiple of: of the strides, and of the first windows."""
+        return math.lcm(32, self.PATCH_STRIDE * self.window_sizes[0])
+
     def validate(self) -> None:
         """Raise ConfigError if SAM2's Hiera could not be built or run with these numbers."""
         check_ranges(self, "hiera.")
@@ -100,7 +109,7 @@ class HieraConfig:
             raise ConfigError(
                 f"hiera.image_size {self.image_size} gives a first map of {self.map_sizes[0]}, "
                 f"which is not a multiple of the first window, {self.window_sizes[0]}: choose a "
-                f"multiple of {math.lcm(32, 4 * self.window_sizes[0])}"
+                f"multiple of {self.size_step}"
             )
         odd = [w for w in self.window_sizes[:3] if w % 2]
         if odd:
@@ -131,7 +140,7 @@ class HieraConfig:
 class DinoConfig:
     """DINOv2's vision transformer without registers (timm's VisionTransformer)."""
 
-    image_size: int = number(518, 4096)
+    image_size: int = number(518, MAX_IMAGE_SIZE)
     patch_size: int = number(14, 256)
     embed_dim: int = number(1024, 8192)
     depth: int = number(24, 256)
@@ -226,18 +235,50 @@ class DSUNetConfig:
         parts = (self.injection, self.decoder)
         return next((name for name, own in NETWORKS.items() if own == parts), None)
 
-    def preset_name(self) -> str | None:
-        """Name of the preset with the sizes of this configuration, or None."""
+    def resized(self, *, hiera_size: int | None = None, dino_size: int | None = None) -> Self:
+        """Copy the configuration with other input sizes; None keeps a size.
+
+        Raises ConfigError if a size does not fit, and names some that do.
+        """
+        if dino_size is not None and not self.injection.hiera_levels:
+            raise ConfigError(
+                "the network has no DINOv2 (injection none): leave out the size of its input"
+            )
+        hiera_size, dino_size = (
+            hiera_size or self.hiera.image_size,
+            dino_size or self.dino.image_size,
+        )
+        _check_multiple("Hiera", hiera_size, self.hiera.size_step)
+        _check_multiple("DINOv2", dino_size, self.dino.patch_size)
+        return self.replace(
+            hiera=dataclasses.replace(self.hiera, image_size=hiera_size),
+            dino=dataclasses.replace(self.dino, image_size=dino_size),
+        )
+
+    def preset_name(self, *, any_size: bool = False) -> str | None:
+        """Name of the preset with the sizes of this configuration, or None.
+
+        With `any_size`, also if those of its inputs differ.
+        """
         parts = {"injection": self.injection, "decoder": self.decoder}
         for name in PRESETS:
-            if type(self).preset(name).replace(**parts) == self:
+            preset = type(self).preset(name).replace(**parts)
+            hiera, dino = self.hiera, self.dino
+            if any_size:
+                hiera = dataclasses.replace(hiera, image_size=preset.hiera.image_size)
+                dino = dataclasses.replace(dino, image_size=preset.dino.image_size)
+            if (hiera, dino) == (preset.hiera, preset.dino) and preset == self.replace(
+                hiera=hiera, dino=dino
+            ):
                 return name
         return None
 
     def describe(self) -> str:
         """The configuration in words: its preset, and what is not the paper's network."""
-        name = self.preset_name()
+        name = self.preset_name(any_size=True)
         words = f"preset {name}" if name else "a custom configuration"
+        if name and not self.preset_name():
+            words += f" with inputs of {describe_sizes(self.input_sizes)} pixels"
         if self.network:
             return words if self.network == "DSU-Net" else f"{self.network}, {words}"
         parts = [words]
@@ -263,6 +304,20 @@ class DSUNetConfig:
             return decode(cls, values, exact=exact)
         except FieldError as error:
             raise ConfigError(f"the configuration is not valid: {error}") from error
+
+
+def describe_sizes(sizes: Mapping[str, int]) -> str:
+    """Describe input sizes by encoder, such as `352 (hiera) and 518 (dino)`."""
+    return " and ".join(f"{size} ({name})" for name, size in sizes.items())
+
+
+def _check_multiple(encoder: str, size: int, step: int) -> None:
+    if size % step:
+        near = [step * n for n in (size // step, size // step + 1) if n]
+        raise ConfigError(
+            f"the size of {encoder}'s input is {size}: it must be a multiple of {step}, such as "
+            f"{' or '.join(map(str, near))}"
+        )
 
 
 _VIT_B = DinoConfig(embed_dim=768, depth=12, num_heads=12)

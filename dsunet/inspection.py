@@ -31,7 +31,9 @@ class CheckpointInfo:
     network: str | None
     """"DSU-Net" or "SAM2-UNet"; None for other injections and decoders."""
     preset: str | None
-    """Name of the preset, or None for a custom configuration."""
+    """Name of the preset, which may have other input sizes, or None for a custom configuration."""
+    input_sizes: dict[str, int]
+    """Side of the input of "hiera", and of "dino" if the model has it, in pixels."""
     injection: str
     decoder: str
     parameters: int
@@ -80,7 +82,8 @@ def inspect_checkpoint(
         layout="public" if checkpoint.layout else "dsunet",
         content=checkpoint.content.value,
         network=model.config.network,
-        preset=model.config.preset_name(),
+        preset=model.config.preset_name(any_size=True),
+        input_sizes=model.config.input_sizes,
         injection=model.config.injection.value,
         decoder=model.config.decoder.value,
         parameters=sum(p.numel() for p in parameters),

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import timm
 import torch
-from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from dsunet.config import PRESETS, TIMM_PREFIX, DinoConfig, DSUNetConfig
 from dsunet.errors import CheckpointError
+from dsunet.input_sizes import resample_positions
 from dsunet.mismatch import find_mismatch, to_float32
 from dsunet.model import DSUNet
 from dsunet.run_checkpoint import Notice
@@ -42,7 +42,7 @@ def load_encoders(
 ) -> None:
     """Load official encoder weights into a model on the CPU; its other weights do not change.
 
-    Position embeddings of DINOv2 for another grid are resampled.
+    Position embeddings of DINOv2 for another grid are resampled as DINOv2 does.
 
     Args:
         model: The model, on the CPU.
@@ -138,7 +138,7 @@ def _read_dinov2(
     if position is not None and position.dim() == 3:
         old, new = math.isqrt(position.shape[1] - 1), config.map_size
         if old != new and old * old + 1 == position.shape[1]:
-            tensors["pos_embed"] = resample_abs_pos_embed(position.float(), [new, new], [old, old])
+            tensors["pos_embed"] = resample_positions(position.float(), new)
     return tensors
 
 

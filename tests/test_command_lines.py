@@ -106,6 +106,7 @@ CONTEXT: dict[tuple[str, str], list[str]] = {
     ("dsunet-export", "onnx"): ["CHECKPOINT", "--output", "new.onnx"],
     ("dsunet-export", "trt"): ["CHECKPOINT", "--output", "new.engine", "--gpu", "rtx4090"],
     ("dsunet-export", "verify"): ["CHECKPOINT", "CHECKPOINT"],
+    ("dsunet-export", "tune"): ["CHECKPOINT", "--dataset", "a=I", "--output", "new"],
     ("dsunet-export", "inspect"): ["CHECKPOINT"],
     ("dsunet-export", "doctor"): [],
     ("dsunet-run", "predict"): ["CHECKPOINT", "I", "--output", "new"],

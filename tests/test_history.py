@@ -123,6 +123,7 @@ def test_a_run_of_version_5(tmp_path: Path) -> None:
     assert config.options.mismatch == 0.125
     assert config.options.config == config.model
     assert config.model.decoder is Decoder.SFF
+    assert (config.options.hiera_size, config.options.dino_size) == (None, None)
 
 
 def test_a_run_of_version_2(tmp_path: Path) -> None:

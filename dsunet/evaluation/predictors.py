@@ -5,13 +5,15 @@ All of them have the three steps of `dsunet_runtime.Segmenter`: `prepare`, `infe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsunet.config import describe_sizes
 from dsunet.device import TorchDevice
 from dsunet.errors import EvaluationError
 from dsunet_runtime.backends import Tensors
@@ -48,6 +50,8 @@ class TorchPredictor(Closeable):
 
     concurrency = 1
     best_batch = 1
+    input_sizes: dict[str, int]
+    """Side of each encoder's square input in pixels, by name."""
 
     def __init__(
         self,
@@ -59,8 +63,8 @@ class TorchPredictor(Closeable):
     ) -> None:
         self._model: DSUNet | None = model
         self._device = device
-        sizes = model.config.input_sizes
-        preprocessing = Preprocessing(False, sizes, IMAGENET_MEAN, IMAGENET_STD)
+        self.input_sizes = model.config.input_sizes
+        preprocessing = Preprocessing(False, self.input_sizes, IMAGENET_MEAN, IMAGENET_STD)
         self._form = EncoderTensors(preprocessing, mask_form)
         self._blank_masks = (
             BlankMasks.of_logits(f"{SAME_LOGITS}: use another checkpoint", self._outputs)
@@ -141,6 +145,7 @@ def open_predictor(
     weights: str | None = None,
     device: TorchDevice = TorchDevice.AUTO,
     mask_form: MaskForm = MaskForm.STRETCHED,
+    input_sizes: Mapping[str, int] | None = None,
     provider: Provider | None = None,
     selftest: SelfTestPolicy = SelfTestPolicy.AUTO,
     allow_cpu_fallback: bool = False,
@@ -150,11 +155,13 @@ def open_predictor(
 
     Args:
         path: NAME.onnx, NAME.engine, NAME.plan, or else a checkpoint.
-        sam2: For checkpoints, as the next three; see `dsunet.load_model`.
+        sam2: For checkpoints, as the next five; see `dsunet.load_model`.
         dinov2: DINOv2 weights.
         weights: Name of the network in the file.
         device: Device of the model.
-        mask_form: Form of the masks, for checkpoints; artifacts record theirs.
+        mask_form: Form of the masks; artifacts record theirs.
+        input_sizes: Side of each encoder's input in pixels, by name; those that the network lacks
+            are ignored.  By default the checkpoint's own; see `dsunet.resize_inputs`.
         provider: What computes an ONNX file; None is ONNX Runtime on the CPU.
         selftest: When an artifact checks itself; see `dsunet_runtime.load`, as the next.
         allow_cpu_fallback: Whether a provider on a GPU may leave the network to the CPU.
@@ -185,5 +192,15 @@ def open_predictor(
     from dsunet import load_model
 
     target = device.resolve()
-    model = load_model(path, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice).to(target)
-    return TorchPredictor(model, target, mask_form)
+    open_model = partial(load_model, path, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
+    model = open_model()
+    own = model.config.input_sizes
+    wanted = {name: (input_sizes or own).get(name, side) for name, side in own.items()}
+    if wanted != own:
+        if notice is not None:
+            notice(
+                f"{path}: runs with inputs of {describe_sizes(wanted)} pixels, instead of its own "
+                f"{describe_sizes(own)}"
+            )
+        model = open_model(hiera_size=wanted["hiera"], dino_size=wanted.get("dino"))
+    return TorchPredictor(model.to(target), target, mask_form)

@@ -21,11 +21,19 @@ from dsunet_runtime.message_text import reason
 from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import FieldError, decode, encode
 
-CONFIG_VERSION = 6
+CONFIG_VERSION = 7
 """Version 3 added `dino_loss` and `drop_hiera`; version 4 has `blend_hiera` for the latter; version
-5 added `mismatch`, and version 6 the model's `decoder`."""
+5 added `mismatch`, version 6 the model's `decoder`, and version 7 `hiera_size` and `dino_size`."""
 
 _OLDEST_VERSION = 2
+_ADDED_OPTIONS = {
+    "dino_loss": 0.0,
+    "blend_hiera": 0.0,
+    "mismatch": 0.0,
+    "hiera_size": None,
+    "dino_size": None,
+}
+"""Options that later versions added, with the values that have no effect."""
 
 
 def _migrated(document: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +46,7 @@ def _migrated(document: dict[str, Any]) -> dict[str, Any]:
     if document["version"] == CONFIG_VERSION or not isinstance(options, dict):
         return values
     values.setdefault("lengthened", [])  # version 2 has it only after a change of --epochs
-    values["options"] = {"dino_loss": 0.0, "blend_hiera": 0.0, "mismatch": 0.0} | options
+    values["options"] = _ADDED_OPTIONS | options
     if options.get("drop_hiera") == 0:
         del values["options"]["drop_hiera"]
     for place, name in ((values, "model"), (values["options"], "config")):

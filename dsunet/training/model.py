@@ -29,10 +29,15 @@ def starting_model(options: TrainingOptions, notice: Notice | None = None) -> DS
             config=options.config,
             sam2=options.sam2,
             dinov2=options.dinov2,
+            hiera_size=options.hiera_size,
+            dino_size=options.dino_size,
             notice=notice,
         )
     else:
-        model = _with_fresh_weights(options, options.config or DSUNetConfig(), notice)
+        config = (options.config or DSUNetConfig()).resized(
+            hiera_size=options.hiera_size, dino_size=options.dino_size
+        )
+        model = _with_fresh_weights(options, config, notice)
     if options.train_encoders:
         model.requires_grad_(True)
     for tensor in (*model.parameters(), *model.buffers()):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from dsunet.config import TIMM_PREFIX, DSUNetConfig
+from dsunet.config import MAX_IMAGE_SIZE, TIMM_PREFIX, DSUNetConfig
 from dsunet.device import TorchDevice
 from dsunet.errors import TrainingError
 from dsunet_runtime.message_text import printable
@@ -46,6 +46,10 @@ class TrainingOptions:
     """Configuration; by default that of `checkpoint`, or else the paper's."""
     checkpoint: Path | None = None
     """Checkpoint to start from; by default, trained weights are randomly initialised."""
+    hiera_size: int | None = None
+    """Side of Hiera's input in pixels; by default that of the network."""
+    dino_size: int | None = None
+    """Side of DINOv2's input in pixels; by default that of the network."""
     sam2: Path | None = None
     dinov2: SystemText | None = None
     train_encoders: bool = False
@@ -106,6 +110,10 @@ class TrainingOptions:
             )
         for name, highest in (("workers", _MAX_COUNT), ("seed", _MAX_SEED)):
             _require(0 <= getattr(self, name) <= highest, self, name, f"from 0 to {highest:,}")
+        for name in ("hiera_size", "dino_size"):
+            size = getattr(self, name)
+            fits = size is None or 1 <= size <= MAX_IMAGE_SIZE
+            _require(fits, self, name, f"from 1 to {MAX_IMAGE_SIZE}")
         for name in ("min_lr", "warmup", "weight_decay", "dino_loss", "save_every"):
             _require(0 <= getattr(self, name) < math.inf, self, name, "0 or more, and finite")
         for name in ("horizontal_flip", "vertical_flip", "blend_hiera", "mismatch"):

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey
+from dsunet.cli_checkpoint import DinoSize, Dinov2File, HieraSize, Sam2File, WeightsKey
 from dsunet.cli_help import MODEL
-from dsunet.config import PRESETS, Decoder, DSUNetConfig, Injection
+from dsunet.config import PRESETS, Decoder, DSUNetConfig, Injection, describe_sizes
 from dsunet.errors import ConfigError, DSUNetError
 from dsunet_export.artifact import check_onnx_output
 from dsunet_export.attention_option import PRECISION, ChosenAttention
 from dsunet_export.cli_doctor import DOCTOR_EXAMPLES, doctor
 from dsunet_export.cli_trt import TRT_EXAMPLES, trt
+from dsunet_export.cli_tune import TUNE_EXAMPLES, tune
 from dsunet_export.cli_verify import VERIFY_EXAMPLES, verify
 from dsunet_export.errors import ExportError
 from dsunet_export.options import (
@@ -51,6 +52,7 @@ _ONNX_EXAMPLES = examples(
     "dsunet-export onnx model.pth -o dsunet.onnx",
     "dsunet-export onnx runs/sod -o dsunet16.onnx --precision fp16",
     "dsunet-export onnx model.pth -o dsunet8.onnx --precision int8 --images photos",
+    "dsunet-export onnx model.pth -o dsunet266.onnx --dino-size 266",
     "dsunet-export onnx --preset nano --random-weights -o nano.onnx",
 )
 _INSPECT_EXAMPLES = examples(
@@ -145,6 +147,8 @@ def onnx(
     sam2: Sam2File = None,
     dinov2: Dinov2File = None,
     weights: WeightsKey = None,
+    hiera_size: HieraSize = None,
+    dino_size: DinoSize = None,
     input_form: Annotated[
         InputForm,
         typer.Option(
@@ -265,7 +269,9 @@ def onnx(
         for line in notes_on(images):  # fails before anything is loaded
             complain("dsunet-export", line)
     config = _config(preset, injection, decoder)
-    model, origin = _load(checkpoint, config, random_weights, seed, sam2, dinov2, weights)
+    model, origin = _load(
+        checkpoint, config, random_weights, seed, sam2, dinov2, weights, hiera_size, dino_size
+    )
     manifest = export_onnx(model, origin, output, options, print_step)
     for line in kept_in_words(manifest.precision, verbose):
         print(f"in float32: {line}", file=sys.stderr)
@@ -279,6 +285,7 @@ def onnx(
 
 app.command(epilog=TRT_EXAMPLES)(trt)
 app.command(epilog=VERIFY_EXAMPLES)(verify)
+app.command(epilog=TUNE_EXAMPLES)(tune)
 
 
 @app.command(epilog=_INSPECT_EXAMPLES)
@@ -321,9 +328,15 @@ def _load(
     sam2: Path | None,
     dinov2: str | None,
     weights: str | None,
+    hiera_size: int | None,
+    dino_size: int | None,
 ) -> tuple[DSUNet, WeightsOrigin]:
-    """Load or create the model that the options select, with the origin of its weights."""
+    """Load or create the model that the options select, with the origin of its weights.
+
+    Prints what other input sizes change.
+    """
     from dsunet import checkpoint_sha256, load_model, random_model
+    from dsunet.checkpoint import open_checkpoint
     from dsunet.run_checkpoint import find_checkpoint
 
     if random_weights:
@@ -332,17 +345,46 @@ def _load(
                 "--random-weights goes with --preset NAME, and without CHECKPOINT, --sam2, "
                 "--dinov2 and --weights"
             )
-        return random_model(config, seed or 0), WeightsOrigin.random(seed or 0)
+        with as_wrong_usage(ConfigError):
+            resized = config.resized(hiera_size=hiera_size, dino_size=dino_size)
+        _print_change(config, resized)
+        return random_model(resized, seed or 0), WeightsOrigin.random(seed or 0)
     if checkpoint is None:
         raise typer.BadParameter("name a CHECKPOINT, or use --preset NAME --random-weights")
     if seed is not None:
         raise typer.BadParameter("--seed goes with --random-weights, not with a CHECKPOINT")
     notice = functools.partial(complain, "dsunet-export")
     file = find_checkpoint(checkpoint, notice)
-    model = load_model(
-        file, config=config, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice
-    )
+    with as_wrong_usage(ConfigError):
+        model = load_model(
+            file,
+            config=config,
+            sam2=sam2,
+            dinov2=dinov2,
+            weights=weights,
+            hiera_size=hiera_size,
+            dino_size=dino_size,
+            notice=notice,
+        )
+    if hiera_size is not None or dino_size is not None:
+        own = open_checkpoint(file, config=config, weights=weights).model.config
+        _print_change(own, model.config)
     return model, WeightsOrigin(readable(file.name), checkpoint_sha256(file))
+
+
+def _print_change(own: DSUNetConfig, resized: DSUNetConfig) -> None:
+    """Print other input sizes and the multiply-adds before and after, if the sizes differ."""
+    from dsunet.model import build_empty
+    from dsunet_export.macs import count_macs
+
+    if resized == own:
+        return
+    before, after = (count_macs(build_empty(config)) for config in (own, resized))
+    old, new = (describe_sizes(config.input_sizes) for config in (own, resized))
+    print(
+        f"inputs of {new} pixels instead of {old}: {before / 1e9:,.3f} G multiply-adds -> "
+        f"{after / 1e9:,.3f} G before the rewrites"
+    )
 
 
 def _config(

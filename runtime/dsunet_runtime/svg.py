@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Self
@@ -33,9 +33,16 @@ class Axis:
     @classmethod
     def to(cls, largest: float, label: str) -> Self:
         """Create an axis from 0 to at least `largest` > 0, in about five round steps."""
-        unit = 10.0 ** math.floor(math.log10(largest / 4))
-        step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor * 5 >= largest)
-        return cls(label, [step * n for n in range(math.ceil(largest / step - 1e-9) + 1)])
+        return cls.between(0, largest, label)
+
+    @classmethod
+    def between(cls, low: float, high: float, label: str) -> Self:
+        """Create an axis that spans `low` to `high` > `low`, in about five round steps."""
+        span = high - low
+        unit = 10.0 ** math.floor(math.log10(span / 4))
+        step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor * 5 >= span)
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        return cls(label, [step * n for n in range(first, last + 1)])
 
     @classmethod
     def decades(cls, values: Iterable[float], label: str) -> Self:
@@ -65,6 +72,8 @@ class Plot:
     """By default from 0 to the largest value."""
     dots: bool = True
     """Whether every point is marked."""
+    unconnected: Collection[str] = ()
+    """Labels of the lines of which only the points are drawn."""
 
     def draw(self, left: float = 0) -> str:
         """Draw the plot without a legend.  `left` is its position inside a larger drawing."""
@@ -73,10 +82,11 @@ class Plot:
         for index, (label, points) in enumerate(self.lines.items()):
             places = [(_x(self.across, x), _y(up, y)) for x, y in points]
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-            drawn.append(
-                f'<polyline fill="none" stroke="{_colour(index)}" stroke-width="1.5" '
-                f'points="{path}"><title>{escape(label)}</title></polyline>'
-            )
+            if label not in self.unconnected:
+                drawn.append(
+                    f'<polyline fill="none" stroke="{_colour(index)}" stroke-width="1.5" '
+                    f'points="{path}"><title>{escape(label)}</title></polyline>'
+                )
             drawn += [
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{_colour(index)}"/>'
                 for x, y in places

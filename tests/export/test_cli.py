@@ -63,6 +63,8 @@ class TestRefusals:
             (("--size", "32x32", "--input", "tensors"), "--size is for --input frames"),
             (("--preset", "gigantic"), "no preset 'gigantic'"),
             (("--sam2", "x.pt"), "--random-weights goes with"),
+            (("--dino-size", "270"), "must be a multiple of 14, such as 266 or 280"),
+            (("--hiera-size", "96"), "choose 128 or more"),
         ],
     )
     def test_options(self, folder: Path, arguments: tuple[object, ...], match: str) -> None:
@@ -110,6 +112,12 @@ class TestRefusals:
         checkpoint = tmp_path / "nano.safetensors"
         save_model(random_model(DSUNetConfig.preset("nano")), checkpoint)
         fails(checkpoint, "--preset", "tiny", "-o", folder / "x.onnx", match="holds preset nano")
+
+    def test_sizes_that_do_not_fit_the_checkpoint(self, folder: Path, tmp_path: Path) -> None:
+        checkpoint = tmp_path / "nano.safetensors"
+        save_model(random_model(DSUNetConfig.preset("nano")), checkpoint)
+        output = ("-o", folder / "x.onnx")
+        fails(checkpoint, "--dino-size", 100, *output, match="such as 98 or 112", code=2)
 
     def test_in_a_process_of_its_own(self, folder: Path) -> None:
         done = command("onnx", folder / "none.pth", "-o", folder / "x.onnx")

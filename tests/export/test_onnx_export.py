@@ -6,7 +6,7 @@ Each form, mask, batch, frame size and operator set is in at least one of a few 
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import dsunet_runtime
-from dsunet import DSUNet, DSUNetConfig, checkpoint_sha256, random_model, save_model
+from dsunet import DSUNet, DSUNetConfig, checkpoint_sha256, random_model, resize_inputs, save_model
 from dsunet.config import Decoder, Injection
 from dsunet_runtime import Manifest
 from dsunet_runtime.manifest import InputForm, MaskForm
@@ -45,6 +45,8 @@ class Case:
     size: tuple[int | str, int | str] = ("height", "width")
     opset: int = 20
     plain: bool = False
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Of the artifact's inputs, where they are not the checkpoint's."""
 
 
 CASES = {
@@ -56,6 +58,7 @@ CASES = {
         batch=3,
         opset=18,
         plain=True,
+        sizes={"hiera_size": 128, "dino_size": 56},
     ),
     "fixed": Case(
         SMALL.replace(injection=Injection.LEVELS),
@@ -106,10 +109,12 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     model = random_model(case.config, seed=5)
     checkpoint, path = folder / "weights.safetensors", folder / "model.onnx"
     save_model(model, checkpoint)
-    result = export(checkpoint, "-o", path, *case.options)
+    sizes = [f"--{name.replace('_', '-')}={size}" for name, size in case.sizes.items()]
+    result = export(checkpoint, "-o", path, *case.options, *sizes)
     assert result.exit_code == 0, result.output
     assert {file.name for file in folder.iterdir()} == {checkpoint.name, path.name}
-    return Exported(case, model, checkpoint, path, result.stdout)
+    resized = resize_inputs(model, **case.sizes).eval()
+    return Exported(case, resized, checkpoint, path, result.stdout)
 
 
 def test_manifest_describes_the_graph(exported: Exported) -> None:
@@ -130,16 +135,18 @@ def test_manifest_describes_the_graph(exported: Exported) -> None:
 
 def test_manifest_records_the_options(exported: Exported) -> None:
     manifest, case = exported.manifest, exported.case
-    assert DSUNetConfig.from_dict(manifest.model) == case.config
+    config = case.config.resized(**case.sizes)
+    assert DSUNetConfig.from_dict(manifest.model) == config
     assert (manifest.input_form, manifest.mask_form) == (case.form, case.mask)
-    assert manifest.preprocessing.sizes == case.config.input_sizes
+    assert manifest.preprocessing.sizes == config.input_sizes
     assert manifest.preprocessing.in_graph == (case.form is InputForm.FRAMES)
     shapes = {spec.name: spec.shape for spec in (*manifest.inputs, *manifest.outputs)}
     if case.form is InputForm.FRAMES:
         assert shapes == {"image": (case.batch, *case.size, 3), "mask": (case.batch, *case.size)}
     else:
-        sizes = {name: (case.batch, 3, s, s) for name, s in case.config.input_sizes.items()}
-        assert shapes == {**sizes, "logits": (case.batch, 1, 160, 160)}
+        sizes = {name: (case.batch, 3, s, s) for name, s in config.input_sizes.items()}
+        side = config.hiera.image_size
+        assert shapes == {**sizes, "logits": (case.batch, 1, side, side)}
     assert not manifest.files
     assert {"dsunet", "torch", "onnx", "onnxruntime", "python"} <= manifest.built_with.keys()
 
@@ -162,6 +169,16 @@ def test_multiply_adds_are_recorded(exported: Exported) -> None:
     if manifest.rewrites:
         assert manifest.macs == manifest.rewrites[-1].macs_after < manifest.rewrites[0].macs_before
     assert 1e7 < manifest.macs < 1e10
+
+
+def test_other_input_sizes_are_printed_with_the_multiply_adds(exported: Exported) -> None:
+    """Without rewrites, those of the artifact are the ones that are printed."""
+    change = (
+        "inputs of 128 (hiera) and 56 (dino) pixels instead of 160 (hiera) and 98 (dino): "
+        f"0.418 G multiply-adds -> {exported.manifest.macs / 1e9:.3f} G before the rewrites\n"
+    )
+    assert (change in exported.output) is bool(exported.case.sizes)
+    assert ("inputs of" in exported.output) is bool(exported.case.sizes)
 
 
 def test_verification_is_recorded(exported: Exported) -> None:

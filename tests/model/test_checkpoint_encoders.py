@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from timm.layers.pos_embed import resample_abs_pos_embed
 
 from dsunet import (
     CheckpointError,
@@ -22,6 +21,7 @@ from dsunet import (
     random_model,
     save_model,
 )
+from dsunet.input_sizes import resample_positions
 from dsunet.model import build_empty
 from tests.model.weights import NANO, State, dinov2_state, refusal, sam2_state, same
 
@@ -98,7 +98,7 @@ def test_position_embeddings_of_another_grid_are_resampled(
     model = random_model(NANO)
     load_encoders(model, sam2=official[0], dinov2=official[1])
     assert model.dino is not None
-    expected = resample_abs_pos_embed(state["pos_embed"], [16, 16], [37, 37])
+    expected = resample_positions(state["pos_embed"], 16)
     assert torch.equal(model.dino.vit.pos_embed, expected)
 
 

@@ -51,6 +51,11 @@ def test_trains_and_goes_on(dataset: Path, tmp_path: Path) -> None:
         ),
         (["-o", "run", "--dataset", "d", "--preset", "huge"], 2, "there is no preset 'huge'"),
         (
+            ["-o", "run", "--dataset", "d", "--preset", "nano", "--dino-size", "270"],
+            2,
+            "must be a multiple of 14, such as 266 or 280",
+        ),
+        (
             ["-o", "r", "--dataset", "d", "--checkpoint", "c", "--injection", "all"],
             2,
             "determines the injection",

@@ -16,7 +16,15 @@ from PIL import Image
 from torch import Tensor
 
 import dsunet.training.step
-from dsunet import CheckpointError, Injection, inspect_checkpoint, load_model, random_model
+from dsunet import (
+    CheckpointError,
+    Injection,
+    inspect_checkpoint,
+    load_encoders,
+    load_model,
+    random_model,
+    resize_inputs,
+)
 from dsunet.checkpoint import save_model
 from dsunet.device import TorchDevice
 from dsunet.errors import DataError, TrainingError
@@ -310,3 +318,28 @@ def test_the_paper_is_the_default() -> None:
     assert options.deep_supervision == (0.25, 0.5, 1)
     assert not options.weighted_bce
     assert not options.train_encoders
+
+
+def test_a_checkpoint_is_fine_tuned_at_other_sizes(
+    dataset: Path, encoder_files: EncoderFiles, tmp_path: Path
+) -> None:
+    """The result has the new sizes, and loads with the official files of its frozen encoders."""
+    start = tmp_path / "start.safetensors"
+    model = random_model(SMALL, seed=4)
+    load_encoders(model, sam2=encoder_files.sam2, dinov2=encoder_files.dinov2)
+    save_model(model, start, only_trained=True)
+    official = {"sam2": encoder_files.sam2, "dinov2": encoder_files.dinov2}
+    out = tmp_path / "run"
+    options = small_run(
+        dataset, out, config=None, checkpoint=start, epochs=1, train_encoders=False,
+        hiera_size=160, dino_size=56, **official,
+    )  # fmt: skip
+    train(options, ProgressReport(io.StringIO()))
+    tuned = load_model(out / "checkpoint.safetensors", **official)
+    assert tuned.config == SMALL.resized(hiera_size=160, dino_size=56)
+    expected = resize_inputs(model, hiera_size=160, dino_size=56).state_dict()
+    frozen = {key for key in expected if key.startswith(("hiera.trunk.", "dino."))}
+    for key, tensor in tuned.state_dict().items():
+        if tensor.is_floating_point():
+            assert torch.equal(tensor, expected[key]) is (key in frozen), key
+    assert RunFolder(out).read_config().options == options

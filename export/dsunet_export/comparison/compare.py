@@ -57,7 +57,8 @@ def compare(a: Predictor, b: Predictor, probes: Iterable[Probe]) -> Iterator[Ima
             if outputs_a[name].shape != outputs_b[name].shape:
                 shapes = " and ".join(_sides(outputs[name]) for outputs in (outputs_a, outputs_b))
                 raise ExportError(
-                    f"the {name} have different shapes, {shapes}: compare models of one preset"
+                    f"the {name} have different shapes, {shapes}: compare models of one "
+                    "preset and one --hiera-size"
                 )
         yield ImageComparison(
             label=probe.label,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from dsunet.config import describe_sizes
 from dsunet.device import TorchDevice
-from dsunet.evaluation.predictors import Predictor, open_predictor
+from dsunet.evaluation.predictors import Predictor, TorchPredictor, open_predictor
 from dsunet_export.errors import ExportError
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.command import complain
@@ -32,19 +33,24 @@ def open_pair(
 ) -> Iterator[tuple[Predictor, Predictor]]:
     """Open both models, each with the options for its kind of file.
 
-    A checkpoint uses the mask form of the artifact that it is compared with.  Raises ExportError if
-    two artifacts have different mask forms, and the exceptions of `open_predictor`.
+    A checkpoint uses the mask form and the input sizes of the artifact that it is compared with, so
+    that the difference is what the export changed.  Prints a line if its own sizes are others, or
+    if those of two artifacts or two checkpoints differ.  Raises ExportError if two artifacts have
+    different mask forms, and the exceptions of `open_predictor`.
     """
-    forms = {path: read_manifest(path).mask_form for path in (a, b) if is_artifact(path)}
+    manifests = {path: read_manifest(path) for path in (a, b) if is_artifact(path)}
+    forms = {path: manifest.mask_form for path, manifest in manifests.items()}
     if len({*forms.values()}) > 1:
         raise ExportError(
             f"the masks of {a} are {forms[a]} and those of {b} are {forms[b]}: export both with "
             "the same --mask"
         )
     mask_form = next(iter(forms.values()), MaskForm.STRETCHED)
+    sizes = next((manifest.preprocessing.sizes for manifest in manifests.values()), None)
+    notice = functools.partial(complain, "dsunet-export")
 
     def opened(path: Path) -> Predictor:
-        if path not in forms:
+        if path not in manifests:
             return open_predictor(
                 path,
                 sam2=sam2,
@@ -52,7 +58,8 @@ def open_pair(
                 weights=weights,
                 device=device,
                 mask_form=mask_form,
-                notice=functools.partial(complain, "dsunet-export"),
+                input_sizes=sizes,
+                notice=notice,
             )
         return open_predictor(
             path,
@@ -62,7 +69,19 @@ def open_pair(
         )
 
     with opened(a) as first, opened(b) as second:
+        ours, theirs = _input_sizes(first), _input_sizes(second)
+        if any(ours[name] != theirs[name] for name in ours.keys() & theirs.keys()):
+            notice(
+                f"the input sizes differ, {describe_sizes(ours)} pixels in {a} and "
+                f"{describe_sizes(theirs)} in {b}: so will the masks"
+            )
         yield first, second
+
+
+def _input_sizes(predictor: Predictor) -> Mapping[str, int]:
+    if isinstance(predictor, TorchPredictor):
+        return predictor.input_sizes
+    return predictor.manifest.preprocessing.sizes
 
 
 def is_artifact(path: Path) -> bool:

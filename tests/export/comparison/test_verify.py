@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import dsunet_runtime
-from dsunet import DSUNetConfig, random_model, save_model
+from dsunet import DSUNetConfig, random_model, resize_inputs, save_model
 from dsunet.sheet import TITLE_HEIGHT
 from dsunet_export.cli import app
 from dsunet_export.comparison.verify_report import TILE
@@ -22,7 +22,7 @@ from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from dsunet_runtime.errors import OutputError, SelfTestError
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
-from tests.export.helpers import command
+from tests.export.helpers import SMALL, command
 from tests.runtime import artifacts
 from tests.runtime.selftests import cases_for, give_selftest
 
@@ -116,6 +116,36 @@ def test_a_checkpoint_beside_its_export(frames: Path, tmp_path: Path) -> None:
         titles = np.asarray(picture.convert("L"))[:TITLE_HEIGHT].reshape(TITLE_HEIGHT, 4, TILE)
         assert (titles.max(axis=(0, 2)) > 200).all()
     assert json.loads((tmp_path / "report" / "verify.json").read_text())["images"] == 2
+
+
+def test_a_checkpoint_is_compared_at_the_sizes_of_the_artifact(
+    frames: Path, tmp_path: Path
+) -> None:
+    """`frames` stands for an export at 224 of a checkpoint that has DINOv2 at 112."""
+    config = DSUNetConfig.preset("nano")
+    model = resize_inputs(random_model(config, 0), dino_size=112)
+    checkpoint = tmp_path / "other.safetensors"
+    save_model(model, checkpoint)
+    result = verify(checkpoint, frames, "--tolerance", 255)
+    assert result.exit_code == 0, result.output
+    assert (
+        "other.safetensors: runs with inputs of 160 (hiera) and 224 (dino) pixels, instead of its "
+        "own 160 (hiera) and 112 (dino)\n"
+    ) in result.stderr
+    assert "the input sizes differ" not in result.stderr
+
+
+def test_other_input_sizes_are_named(folder: Path, tmp_path: Path) -> None:
+    paths = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    model = random_model(SMALL, 0)
+    for path, size in zip(paths, (98, 56), strict=True):
+        save_model(resize_inputs(model, dino_size=size), path)
+    result = verify(*paths, "--images", folder, "--tolerance", 255)
+    assert result.exit_code == 0, result.output
+    assert (
+        f"the input sizes differ, 160 (hiera) and 98 (dino) pixels in {paths[0]} and 160 (hiera) "
+        f"and 56 (dino) in {paths[1]}: so will the masks"
+    ) in result.stderr
 
 
 def test_percentiles_grow_towards_the_worse(folder: Path, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ VALID = {
     "dsunet-export onnx": "own.safetensors -o out.onnx",
     "dsunet-export trt": "frames.onnx -o out.engine --gpu rtx4090",
     "dsunet-export verify": "frames.onnx frames.onnx --images photos",
+    "dsunet-export tune": "own.safetensors --dataset scenes=scenes --dino-size 28 --provider cpu "
+    "--seconds 0 --budget 0 -o out",
     "dsunet-export inspect": "frames.onnx",
     "dsunet-run predict": "frames.onnx photos -o out",
     "dsunet-run selftest": "frames.onnx",
