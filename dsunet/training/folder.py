@@ -23,9 +23,11 @@ from dsunet_runtime.plain_values import FieldError, decode, encode
 
 CONFIG_VERSION = 6
 """Version 3 added `dino_loss` and `drop_hiera`; version 4 has `blend_hiera` for the latter; version
-5 added `mismatch`, and version 6 the model's `decoder`."""
+5 added `mismatch`, and version 6 the model's `decoder`, `distillation`, `teacher_sha256` and
+`unlabelled`."""
 
 _OLDEST_VERSION = 2
+_ADDED = {"dino_loss": 0.0, "blend_hiera": 0.0, "mismatch": 0.0, "distillation": None}
 
 
 def _migrated(document: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +40,10 @@ def _migrated(document: dict[str, Any]) -> dict[str, Any]:
     if document["version"] == CONFIG_VERSION or not isinstance(options, dict):
         return values
     values.setdefault("lengthened", [])  # version 2 has it only after a change of --epochs
-    values["options"] = {"dino_loss": 0.0, "blend_hiera": 0.0, "mismatch": 0.0} | options
+    values["options"] = _ADDED | options
+    values.setdefault("teacher_sha256", None)
+    if isinstance(values.get("data"), dict):
+        values["data"] = {"unlabelled": 0} | values["data"]
     if options.get("drop_hiera") == 0:
         del values["options"]["drop_hiera"]
     for place, name in ((values, "model"), (values["options"], "config")):
@@ -56,6 +61,7 @@ class RunData:
     """The images and masks of a run."""
 
     pairs: int
+    unlabelled: int
     val_pairs: int
     sha256: str
     """`TrainingData.sha256`."""
@@ -73,6 +79,8 @@ class RunConfig:
     encoders: dict[str, str]
     """Content hashes of the encoders (`pretrained.encoder_hashes`), if weights came from files."""
     checkpoint_sha256: str | None
+    teacher_sha256: str | None
+    """Of the teacher's checkpoint."""
     versions: dict[str, str]
     """Versions of Python and of packages, by name."""
     lengthened: tuple[dict[str, int], ...] = ()
