@@ -145,10 +145,11 @@ class Samples(Dataset[Sample]):
 
     def _arrays(self, image: Path, mask: Path | None) -> dict[str, NDArray[np.float32]]:
         rgb = read_image(image)
-        arrays = {
-            name: encoder_input(rgb, side, IMAGENET_MEAN, IMAGENET_STD)
-            for name, side in self._sides.items()
+        by_side = {  # a teacher's inputs often have the sides of the student's
+            side: encoder_input(rgb, side, IMAGENET_MEAN, IMAGENET_STD)
+            for side in {*self._sides.values()}
         }
+        arrays = {name: by_side[side] for name, side in self._sides.items()}
         if side := self._sides.get("hiera"):
             empty = np.zeros((1, side, side), np.float32)
             arrays["mask"] = empty if mask is None else mask_target(read_mask(mask), side)
