@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsunet import cli_ablate, cli_evaluate, cli_explain, cli_generate, cli_predict, cli_train
+from dsunet import (
+    cli_ablate,
+    cli_distill,
+    cli_evaluate,
+    cli_explain,
+    cli_generate,
+    cli_predict,
+    cli_train,
+)
 from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
 from dsunet.errors import DSUNetError
 from dsunet_runtime.command import examples, make_app
@@ -123,6 +131,7 @@ def demonstration(
 
 
 app.command(epilog=cli_train.EXAMPLES)(cli_train.train)
+app.command(epilog=cli_distill.EXAMPLES)(cli_distill.distill)
 app.command(epilog=cli_predict.EXAMPLES)(cli_predict.predict)
 app.command(epilog=cli_evaluate.EXAMPLES)(cli_evaluate.evaluate)
 app.command(epilog=cli_ablate.EXAMPLES, context_settings=cli_ablate.SETTINGS)(cli_ablate.ablate)

@@ -11,7 +11,8 @@ import typer
 
 from dsunet.cli_evaluate import named_folder
 from dsunet.cli_help import DATA
-from dsunet.cli_train import is_given, options_from, train
+from dsunet.cli_train import train
+from dsunet.cli_training_options import is_given, options_from
 from dsunet.errors import EvaluationError
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.command import examples

@@ -2,6 +2,7 @@
 
 DATA = "Data"
 MODEL = "Model"
+TEACHER = "Teacher"
 OPTIMIZATION = "Optimization"
 VALIDATION = "Validation"
 COMPUTATION = "Computation"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import re
@@ -16,10 +17,13 @@ import pytest
 import torch
 from PIL import Image
 
+from dsunet import random_model
+from dsunet_export.macs import count_macs
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.manifest import InputForm
 from tests.runtime import artifacts
+from tests.training.conftest import SMALL
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(p.name for p in BENCHMARKS.glob("*.py") if "\ndef main()" in p.read_text())
@@ -219,3 +223,43 @@ def test_old_plots_go(tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyP
     runpy.run_path(str(BENCHMARKS / "readme.py"), run_name="__main__")
     assert not [*(tmp_path / "plots").iterdir()]
     assert (tmp_path / "README.md").is_file()
+
+
+def test_pruning_is_removal() -> None:
+    """Logits are those of the whole network with these weights at zero, at fewer multiply-adds."""
+    pruning = script("pruning")
+    model = random_model(SMALL)
+    assert model.dino is not None
+    inputs = [torch.randn(2, 3, side, side) for side in SMALL.input_sizes.values()]
+    whole = count_macs(model)
+    for name, prune in pruning.variants(model):
+        pruned, zeroed = copy.deepcopy(model), copy.deepcopy(model)
+        prune(pruned)
+        for block, kept in zip(
+            pruning.dino_blocks(zeroed), pruning.dino_blocks(pruned), strict=True
+        ):
+            _set_to_zero(block, kept)
+        for block, kept in zip(zeroed.hiera.trunk.blocks, pruned.hiera.trunk.blocks, strict=True):
+            _keep_where_equal(block.mlp.layers[1], kept.mlp.layers[1])
+        with torch.no_grad():
+            found, expected = pruned(*inputs).fine, zeroed(*inputs).fine
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4, msg=name)
+        assert (count_macs(pruned) < whole) is (name != "whole")
+    assert not torch.allclose(found, model(*inputs).fine, rtol=0, atol=1e-3)
+
+
+def _set_to_zero(block: Any, kept: Any) -> None:
+    """The output weights of a block of DINOv2 that the other, pruned, does not have."""
+    if isinstance(kept, torch.nn.Identity):
+        for scale in (block.ls1, block.ls2):
+            torch.nn.init.zeros_(scale.gamma)
+        return
+    _keep_where_equal(block.attn.proj, kept.attn.proj)
+    _keep_where_equal(block.mlp.fc2, kept.mlp.fc2)
+
+
+def _keep_where_equal(whole: Any, kept: Any) -> None:
+    """Set the columns of the first layer to zero that are not among those of the second."""
+    columns = {tuple(column) for column in kept.weight.T.tolist()}
+    gone = [k for k, column in enumerate(whole.weight.T.tolist()) if tuple(column) not in columns]
+    whole.weight.data[:, gone] = 0

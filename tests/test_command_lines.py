@@ -98,6 +98,7 @@ CONTEXT: dict[tuple[str, str], list[str]] = {
     ("dsunet", "convert"): ["CHECKPOINT", "--output", "new.safetensors"],
     ("dsunet", "demonstration"): ["--output", "new.safetensors"],
     ("dsunet", "train"): ["--output", "new", "--images", "I", "--masks", "M", "--preset", "nano"],
+    ("dsunet", "distill"): ["CHECKPOINT", "--output", "new", "--images", "I", "--masks", "M"],
     ("dsunet", "evaluate"): ["CHECKPOINT", "--images", "I", "--masks", "M"],
     ("dsunet", "ablate"): ["--output", "new", "--test", "a=I", "--images", "I", "--masks", "M"],
     ("dsunet", "explain"): ["I/a.png", "--output", "new.png", "--checkpoint", "CHECKPOINT"],

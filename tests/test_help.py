@@ -46,7 +46,10 @@ def test_examples_stand_at_the_end(program: str, command: str) -> None:
 @pytest.mark.parametrize(
     ("program", "command"),
     [
-        *(("dsunet", name) for name in ("train", "evaluate", "ablate", "explain", "generate")),
+        *(
+            ("dsunet", name)
+            for name in ("train", "distill", "evaluate", "ablate", "explain", "generate")
+        ),
         *(("dsunet-export", name) for name in ("onnx", "trt", "verify")),
         *(("dsunet-run", name) for name in ("predict", "bench")),
     ],

@@ -136,7 +136,7 @@ def test_a_run_of_version_2(tmp_path: Path) -> None:
     assert (config.options.dino_loss, config.options.blend_hiera) == (0, 0)  # there were none
 
     model = torch.nn.Linear(2, 1)
-    network = SimpleNamespace(model=model, dino_head=None)
+    network = SimpleNamespace(model=model, extra_state=dict)
     optimizer = torch.optim.AdamW(model.parameters())
     state = unpack("1cfb9e1-state.pt", tmp_path / "state.pt")
     fabric = Fabric(accelerator="cpu", devices=1)

@@ -37,6 +37,7 @@ def check_pairs(
     pairs: Sequence[Pair],
     stream: TextIO | None = None,
     *,
+    unlabelled: Sequence[Path] = (),
     faults: Sequence[Fault] = (),
     notes: Sequence[str] = (),
 ) -> None:
@@ -45,6 +46,7 @@ def check_pairs(
     Args:
         pairs: Pairs of image and mask.
         stream: Stream for progress and notes; stderr by default.
+        unlabelled: Images without a mask.
         faults: Faults found before, which are reported together with those found here.
         notes: Lines to print, beside those on ignored frames and on masks whose size differs by a
             few pixels.
@@ -53,10 +55,11 @@ def check_pairs(
         DataError: Lists all faults: unreadable or truncated files, files that are not masks, and
             pairs whose upright image and mask differ in size.  An empty mask is valid.
     """
-    if not pairs and not faults:
+    files = [*((pair.image, pair.mask) for pair in pairs), *((image, None) for image in unlabelled)]
+    if not files and not faults:
         raise DataError("there are no images: give a folder that has some")
-    with Progress(max(len(pairs), 1), stream or sys.stderr) as progress:
-        found = check_each(_check, pairs, progress)
+    with Progress(max(len(files), 1), stream or sys.stderr) as progress:
+        found = check_each(_check, files, progress)
         for note in (*notes, *_notes(found)):
             progress.say(note)
     all_faults = [*faults, *(fault for one in found for fault in one.faults)]
@@ -108,10 +111,14 @@ def _sizes(path: Path, image: ImageHeader, other: str, mask: ImageHeader) -> str
     return f"{path}: is {width}×{height} pixels, its {other} {mask_width}×{mask_height}"
 
 
-def _check(pair: Pair) -> _Found:
+def _check(files: tuple[Path, Path | None]) -> _Found:
+    """Check an image and its mask, if it has one."""
     found = _Found()
     headers = []
-    for path, is_mask in ((pair.image, False), (pair.mask, True)):
+    image, mask = files
+    for path, is_mask in ((image, False), (mask, True)):
+        if path is None:
+            continue
         try:
             decoded = decode_file(path)
             if is_mask:
@@ -123,7 +130,7 @@ def _check(pair: Pair) -> _Found:
         if decoded.header.is_first_of_several:
             found.of_several.append(path)
     if len(headers) == 2:
-        fault = alignment_fault(pair.image, headers[0], "mask", headers[1])
+        fault = alignment_fault(image, headers[0], "mask", headers[1])
         found.faults += [fault] if fault else []
         found.is_close = align(*headers) is Alignment.CLOSE
     return found

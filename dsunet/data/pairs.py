@@ -98,13 +98,21 @@ def key(stem: str) -> str:
     return unicodedata.normalize("NFC", stem)
 
 
-def _read(path: Path) -> _Stems:
+def read_images(path: Path) -> ImageFolder:
+    """Read a folder of images or masks.  Raises DataError if it is none, or has no images."""
     if not path.is_dir():
         raise DataError(f"{path}: is no folder: give a folder of images or masks")
     try:
         folder = ImageFolder.read(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {reason(error)}") from error
+    if not folder.images:
+        raise DataError(folder.no_images)
+    return folder
+
+
+def _read(path: Path) -> _Stems:
+    folder = read_images(path)
     files = [file for file in folder.images if not file.name.startswith(NON_CAMOUFLAGED)]
     if not files:
         raise DataError(folder.no_images)

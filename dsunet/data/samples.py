@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,9 @@ _ORDER, _FLIP, _BLEND, _MISMATCH = 0, 1, 2, 3  # separate random streams
 
 Sample = dict[str, Tensor]
 """The inputs `hiera` 3×S×S and `dino` 3×T×T, ImageNet-normalised, and `mask` 1×S×S, 0 to 1, all
-float32.  With a feature cache, DINOv2's maps `map0`, ... D×s×s, float16, replace `dino`."""
+float32.  With a feature cache, DINOv2's maps `map0`, ... D×s×s, float16, replace `dino`.  Among
+images without masks, `labelled` (bool) says whether `mask` is one; otherwise it is 0.  A teacher's
+inputs are `teacher_hiera` and `teacher_dino`."""
 
 
 class Key(NamedTuple):
@@ -94,11 +97,12 @@ class Samples(Dataset[Sample]):
 
     Args:
         pairs: The image and mask files.
-        sides: Side in pixels of the encoder inputs `hiera` and `dino`, or of one of them; the mask
-            comes with `hiera`.
+        sides: Side in pixels of each input, by its name: `hiera`, which the mask comes with, `dino`
+            and those of a teacher.
         seed: Random seed of the flips.
         flips: Probabilities of a horizontal and a vertical flip.
-        maps: Reads the cached DINOv2 maps of a pair and flip.
+        maps: Reads the cached DINOv2 maps of an image and flip.
+        unlabelled: Images without a mask, numbered after the pairs.
     """
 
     def __init__(
@@ -109,34 +113,46 @@ class Samples(Dataset[Sample]):
         seed: int,
         flips: tuple[float, float] = (0.5, 0.5),
         maps: Callable[[int, Flip], Sample] | None = None,
+        unlabelled: Sequence[Path] = (),
     ) -> None:
         self._pairs = pairs
+        self._unlabelled = unlabelled
         self._sides = sides
         self._seed = seed
         self._flips = flips
         self._maps = maps
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self._pairs) + len(self._unlabelled)
 
     def __getitem__(self, key: Key) -> Sample:
         """Load a sample.  Raises DataError if a file cannot be read."""
         flip = draw_flip(self._seed, key, self._flips)
-        pair = self._pairs[key.number]
+        image, mask = self._files(key.number)
         sample = {
             name: torch.from_numpy(flipped(values, flip))
-            for name, values in self._arrays(pair).items()
+            for name, values in self._arrays(image, mask).items()
         }
+        if self._unlabelled:
+            sample["labelled"] = torch.tensor(mask is not None)
         return sample | (self._maps(key.number, flip) if self._maps else {})
 
-    def _arrays(self, pair: Pair) -> dict[str, NDArray[np.float32]]:
-        rgb = read_image(pair.image)
-        arrays = {
-            name: encoder_input(rgb, side, IMAGENET_MEAN, IMAGENET_STD)
-            for name, side in self._sides.items()
+    def _files(self, number: int) -> tuple[Path, Path | None]:
+        """The files of an image and of its mask, if it has one."""
+        if number < len(self._pairs):
+            return self._pairs[number].image, self._pairs[number].mask
+        return self._unlabelled[number - len(self._pairs)], None
+
+    def _arrays(self, image: Path, mask: Path | None) -> dict[str, NDArray[np.float32]]:
+        rgb = read_image(image)
+        by_side = {  # a teacher's inputs often have the sides of the student's
+            side: encoder_input(rgb, side, IMAGENET_MEAN, IMAGENET_STD)
+            for side in {*self._sides.values()}
         }
-        if "hiera" in self._sides:
-            arrays["mask"] = mask_target(read_mask(pair.mask), self._sides["hiera"])
+        arrays = {name: by_side[side] for name, side in self._sides.items()}
+        if side := self._sides.get("hiera"):
+            empty = np.zeros((1, side, side), np.float32)
+            arrays["mask"] = empty if mask is None else mask_target(read_mask(mask), side)
         return arrays
 
 

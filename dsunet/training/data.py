@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dsunet.data.checks import check_pairs
 from dsunet.data.layouts import Split, locate
-from dsunet.data.pairs import Pair, Pairing, find_pairs
+from dsunet.data.pairs import Pair, Pairing, find_pairs, read_images
 from dsunet.errors import DataError
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.manifest import digest
@@ -20,15 +20,22 @@ from dsunet_runtime.message_text import reason
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """The training and validation pairs of a run, and their hashes."""
+    """The training and validation images of a run, and their hashes."""
 
     pairs: tuple[Pair, ...]
+    unlabelled: tuple[Path, ...]
+    """Training images without a mask; they are numbered after the pairs."""
     val_pairs: tuple[Pair, ...]
     """At most `val_count` evenly spaced validation pairs; empty without validation."""
     image_hashes: tuple[str, ...]
-    """SHA-256 of each training image's file."""
+    """SHA-256 of each training image's file, of the pairs and then of the unlabelled."""
     sha256: str
     """SHA-256 of the names and contents of all training files, in order."""
+
+    @property
+    def count(self) -> int:
+        """Number of training images."""
+        return len(self.image_hashes)
 
 
 def find_data(options: TrainingOptions) -> TrainingData:
@@ -42,16 +49,26 @@ def find_data(options: TrainingOptions) -> TrainingData:
     pairs = [pair for pairing in found for pair in pairing.pairs]
     val_pairs = [pair for pairing in val_found for pair in pairing.pairs]
     val_pairs = evenly_spaced(val_pairs, options.val_count)
+    folders = [read_images(path) for path in options.unlabelled]
+    unlabelled = [image for folder in folders for image in folder.images]
+    left_out = [folder.left_out for folder in folders if folder.left_out]
     check_pairs(
         [*pairs, *val_pairs],
+        unlabelled=unlabelled,
         faults=[fault for pairing in (*found, *val_found) for fault in pairing.faults],
-        notes=[note for pairing in (*found, *val_found) for note in pairing.notes],
+        notes=[*(note for pairing in (*found, *val_found) for note in pairing.notes), *left_out],
     )
     images, masks = (_hashes([getattr(pair, name) for pair in pairs]) for name in ("image", "mask"))
-    names = [pair.stem for pair in pairs]
-    lines = "".join(" ".join(line) + "\n" for line in zip(images, masks, names, strict=True))
-    sha256 = hashlib.sha256(os.fsencode(lines)).hexdigest()  # names may not be valid UTF-8
-    return TrainingData(tuple(pairs), tuple(val_pairs), tuple(images), sha256)
+    alone = _hashes(unlabelled)
+    lines = [
+        *zip(images, masks, (pair.stem for pair in pairs), strict=True),
+        *zip(alone, (image.stem for image in unlabelled), strict=True),
+    ]
+    text = "".join(" ".join(line) + "\n" for line in lines)
+    sha256 = hashlib.sha256(os.fsencode(text)).hexdigest()  # names may not be valid UTF-8
+    return TrainingData(
+        tuple(pairs), tuple(unlabelled), tuple(val_pairs), (*images, *alone), sha256
+    )
 
 
 def evenly_spaced(pairs: Sequence[Pair], count: int) -> list[Pair]:

@@ -23,15 +23,17 @@ _PACKAGES = ("torch", "lightning-fabric", "timm", "sam2", "numpy", "pillow")
 def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> RunConfig:
     """Describe a new run; `model` is the initial model."""
     from_files = any((options.checkpoint, options.sam2, options.dinov2))
+    taught = options.distillation
     return RunConfig(
         run=uuid.uuid4().hex,
         options=options.absolute(),
         model=model.config,
-        data=RunData(len(data.pairs), len(data.val_pairs), data.sha256),
+        data=RunData(len(data.pairs), len(data.unlabelled), len(data.val_pairs), data.sha256),
         encoders=encoder_hashes(model.state_dict()) if from_files else {},
         checkpoint_sha256=checkpoint_sha256(find_checkpoint(options.checkpoint))
         if options.checkpoint
         else None,
+        teacher_sha256=checkpoint_sha256(find_checkpoint(taught.teacher)) if taught else None,
         versions={
             "python": platform.python_version(),
             "dsunet": __version__,
@@ -44,7 +46,7 @@ def check_unchanged(
     config: RunConfig, ours: RunConfig, folder: RunFolder, report: ProgressReport
 ) -> None:
     """Raise TrainingError if the initial weights have changed; report changed packages."""
-    for name in ("encoders", "checkpoint_sha256"):
+    for name in ("encoders", "checkpoint_sha256", "teacher_sha256"):
         if getattr(config, name) != getattr(ours, name):
             raise TrainingError(
                 f"the weight files that {folder.path} was started from have changed ({name}): "

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from lightning_fabric import Fabric
 
-from dsunet.data.pairs import Pair
 from dsunet.data.samples import FLIPS, Key, Samples
 from dsunet.errors import TrainingError
 from dsunet.model import DSUNet
@@ -49,7 +48,7 @@ def extract_features(
     missing = cache.missing()
     fabric.barrier()  # before anyone writes
     model.dino.to(fabric.device)
-    _fill(fabric, options, cache, model, data.pairs, missing, report)
+    _fill(fabric, options, cache, model, data, missing, report)
     model.dino.cpu()
     fabric.barrier()
     return cache
@@ -60,13 +59,14 @@ def _fill(
     options: TrainingOptions,
     cache: FeatureCache,
     model: DSUNet,
-    pairs: Sequence[Pair],
+    data: TrainingData,
     missing: Sequence[int],
     report: ProgressReport,
 ) -> None:
     """Compute and write the maps of this process's part of the missing images."""
     own = missing[fabric.global_rank :: fabric.world_size]
-    images = Samples(pairs, {"dino": model.config.dino.image_size}, seed=0, flips=(0, 0))
+    sides = {"dino": model.config.dino.image_size}
+    images = Samples(data.pairs, sides, seed=0, flips=(0, 0), unlabelled=data.unlabelled)
     batches = [
         [Key(0, index) for index in own[start : start + _BATCH]]
         for start in range(0, len(own), _BATCH)

@@ -21,9 +21,10 @@ from dsunet_runtime.message_text import reason
 from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import FieldError, decode, encode
 
-CONFIG_VERSION = 7
+CONFIG_VERSION = 6
 """Version 3 added `dino_loss` and `drop_hiera`; version 4 has `blend_hiera` for the latter; version
-5 added `mismatch`, version 6 the model's `decoder`, and version 7 `hiera_size` and `dino_size`."""
+5 added `mismatch`, and version 6 the model's `decoder`, `hiera_size`, `dino_size`, `distillation`,
+`teacher_sha256` and `unlabelled`."""
 
 _OLDEST_VERSION = 2
 _ADDED_OPTIONS = {
@@ -32,6 +33,7 @@ _ADDED_OPTIONS = {
     "mismatch": 0.0,
     "hiera_size": None,
     "dino_size": None,
+    "distillation": None,
 }
 """Options that later versions added, with the values that have no effect."""
 
@@ -47,6 +49,9 @@ def _migrated(document: dict[str, Any]) -> dict[str, Any]:
         return values
     values.setdefault("lengthened", [])  # version 2 has it only after a change of --epochs
     values["options"] = _ADDED_OPTIONS | options
+    values.setdefault("teacher_sha256", None)
+    if isinstance(values.get("data"), dict):
+        values["data"] = {"unlabelled": 0} | values["data"]
     if options.get("drop_hiera") == 0:
         del values["options"]["drop_hiera"]
     for place, name in ((values, "model"), (values["options"], "config")):
@@ -64,6 +69,7 @@ class RunData:
     """The images and masks of a run."""
 
     pairs: int
+    unlabelled: int
     val_pairs: int
     sha256: str
     """`TrainingData.sha256`."""
@@ -81,6 +87,8 @@ class RunConfig:
     encoders: dict[str, str]
     """Content hashes of the encoders (`pretrained.encoder_hashes`), if weights came from files."""
     checkpoint_sha256: str | None
+    teacher_sha256: str | None
+    """Of the teacher's checkpoint."""
     versions: dict[str, str]
     """Versions of Python and of packages, by name."""
     lengthened: tuple[dict[str, int], ...] = ()

@@ -18,6 +18,7 @@ from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.model import DSUNet
 from dsunet.training.curve import draw_curve
 from dsunet.training.data import TrainingData, evenly_spaced
+from dsunet.training.distillation import Lesson
 from dsunet.training.feature_cache import FeatureCache
 from dsunet.training.folder import Row, RunFolder
 from dsunet.training.loader import open_loader
@@ -51,17 +52,19 @@ class Training:
         run: str,
         report: ProgressReport,
         cache: FeatureCache | None = None,
+        teacher: DSUNet | None = None,
     ) -> None:
         self._fabric, self._options, self._data = fabric, options, data
         self._folder, self._id, self._report, self._cache = folder, run, report, cache
         self._model = model
-        self._network = TrainedNetwork(model, options)
+        lesson = Lesson(fabric, teacher, options) if teacher is not None else None
+        self._network = TrainedNetwork(model, options, lesson.channels if lesson else ())
         self._dino = model.dino
         if cache is not None:
             model.dino = None  # not needed on the device
-        self._stepper = Stepper(fabric, options, self._network)
+        self._stepper = Stepper(fabric, options, self._network, lesson)
         self._plan = BatchPlan(
-            len(data.pairs),
+            data.count,
             options.batch,
             options.seed,
             options.accumulate,
@@ -75,7 +78,7 @@ class Training:
             self._position = load_state(
                 folder.state, run, self._network, self._stepper.optimizer, fabric
             )
-        self._loader = self._open_loader()
+        self._loader = self._open_loader(lesson.sides if lesson else {})
         self._tensorboard: TensorBoardLog | None = None
 
     @property
@@ -102,9 +105,9 @@ class Training:
         done = self._position.epoch * self._plan.steps_per_epoch + self._position.step
         return TensorBoardLog(self._folder.tensorboard, done + 1)
 
-    def _open_loader(self) -> DataLoader[Sample]:
+    def _open_loader(self, teacher_sides: dict[str, int]) -> DataLoader[Sample]:
         options, position = self._options, self._position
-        sides = dict(self._model.config.input_sizes)
+        sides = self._model.config.input_sizes | teacher_sides
         if self._cache is not None:
             del sides["dino"]
         samples = Samples(
@@ -113,6 +116,7 @@ class Training:
             seed=options.seed,
             flips=(options.horizontal_flip, options.vertical_flip),
             maps=self._cache.read if self._cache else None,
+            unlabelled=self._data.unlabelled,
         )
         return open_loader(
             samples,
@@ -164,7 +168,7 @@ class Training:
             self._log_step(first + number, self._named(row))
 
     def _named(self, losses: Sequence[float]) -> dict[str, float]:
-        """The losses by output: coarse, middle, fine, and dino if there is a head on its map."""
+        """The losses by name, as `TrainingOptions.loss_weights`."""
         return dict(zip(self._options.loss_weights, losses, strict=True))
 
     def _log_step(self, step: int, losses: Mapping[str, float]) -> None:
@@ -206,7 +210,7 @@ class Training:
             "loss": self._weighted(means),
             **{f"loss_{name}": loss for name, loss in means.items()},
             "lr": self._rate,
-            "images_per_s": len(self._data.pairs) / position.seconds,
+            "images_per_s": self._data.count / position.seconds,
             "seconds": position.seconds,
         }
         if self._fabric.is_global_zero:
@@ -228,8 +232,8 @@ class Training:
         with self._whole_model() as model:
             device = self._fabric.device
             predictor = TorchPredictor(model.to(device), device, refuse_constant=False)
-            pairs = evenly_spaced(self._data.val_pairs or self._data.pairs, OVERLAYS)
-            write_overlays(predictor, pairs, self._folder.overlays / f"epoch_{epoch:03}.jpg")
+            if pairs := evenly_spaced(self._data.val_pairs or self._data.pairs, OVERLAYS):
+                write_overlays(predictor, pairs, self._folder.overlays / f"epoch_{epoch:03}.jpg")
             return validate(predictor, self._data.val_pairs) if due and self._data.val_pairs else {}
 
     def _write_checkpoints(self, row: Row) -> None:

@@ -47,6 +47,17 @@ def starting_model(options: TrainingOptions, notice: Notice | None = None) -> DS
     return model.to(memory_format=torch.channels_last).train()
 
 
+def teacher_model(options: TrainingOptions, notice: Notice | None = None) -> DSUNet | None:
+    """Load the teacher of a run, on the CPU; None if it has none.
+
+    Raises CheckpointError if its files cannot be used.
+    """
+    taught = options.distillation
+    if taught is None:
+        return None
+    return load_model(taught.teacher, sam2=taught.sam2, dinov2=taught.dinov2, notice=notice)
+
+
 def trains_encoders(model: DSUNet) -> bool:
     """Whether training changes the encoders too."""
     return all(parameter.requires_grad for parameter in model.parameters())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +20,26 @@ MISMATCHES = tuple(itertools.product(Encoder, Replacement))
 """The kinds of mismatch between the encoders; a sample's number counts from 1."""
 
 
-class TrainedNetwork(nn.Module):
-    """A DSU-Net with an optional head on DINOv2's map, blended images and mismatched encoders.
+class Outputs(NamedTuple):
+    """What the losses are computed from."""
 
-    Raises TrainingError if the options need DINOv2 and the network has none.
+    logits: tuple[Tensor, ...]
+    """Logits N×1×S×S of the three decoder stages, and of the head on DINOv2's map if any."""
+    maps: tuple[Tensor, ...] = ()
+    """The four fused maps N×C×H×W, finest first, with a teacher: C is its number of channels."""
+
+
+class TrainedNetwork(nn.Module):
+    """A DSU-Net with the parts that only training has.
+
+    These are a head on DINOv2's map, blended images and mismatched encoders, and projections of the
+    fused maps to the channels of a teacher's (`teacher_channels`, finest first).  Raises
+    TrainingError if the options need DINOv2 and the network has none.
     """
 
-    def __init__(self, model: DSUNet, options: TrainingOptions) -> None:
+    def __init__(
+        self, model: DSUNet, options: TrainingOptions, teacher_channels: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         if not model.inject and (options.dino_loss or options.blend_hiera or options.mismatch):
             raise TrainingError(
@@ -36,11 +50,16 @@ class TrainedNetwork(nn.Module):
         self.dino_head: nn.Module | None = None
         if options.dino_loss:
             self.dino_head = nn.Conv2d(model.config.dino.embed_dim, 1, 1)
+        self.projections = nn.ModuleList(
+            # Normalised, because single channels of Hiera's maps are orders of magnitude larger.
+            nn.Sequential(nn.BatchNorm2d(own), nn.Conv2d(own, theirs, 1))
+            for own, theirs in zip(model.config.hiera.channels, teacher_channels, strict=False)
+        )
 
     def forward(
         self, batch: Sample, blended: Tensor | None = None, mismatched: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
-        """Compute the logits N×1×S×S of the three decoder stages, and of the head if there is one.
+    ) -> Outputs:
+        """Compute what the losses need.
 
         The batch has the images, or the images for Hiera and cached DINOv2 maps.  Of the images
         where `blended` (N, bool) is true, Hiera gets the mean with the image before in the batch.
@@ -60,7 +79,13 @@ class TrainedNetwork(nn.Module):
         if self.dino_head is not None:
             extra = F.interpolate(self.dino_head(dino_maps[-1]), size, mode="bilinear")
             logits = (*logits, extra)
-        return logits
+        projected = [project(one) for project, one in zip(self.projections, fused, strict=False)]
+        return Outputs(logits, tuple(projected))
+
+    def extra_state(self) -> dict[str, Tensor]:
+        """The state dict of the parts that checkpoints do not have."""
+        state = self.state_dict()
+        return {key: tensor for key, tensor in state.items() if not key.startswith("model.")}
 
     def _dino_maps(self, batch: Sample) -> tuple[Tensor, ...]:
         if "map0" in batch:

@@ -29,6 +29,44 @@ class TrainingPrecision(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Distillation:
+    """What the network learns from a trained one, the teacher, beside the masks.
+
+    Raises TrainingError if a weight is out of range, or both are 0.
+    """
+
+    teacher: Path
+    """Checkpoint, or run folder, of the teacher; it may have other sizes and another injection."""
+    sam2: Path | None = None
+    """Official weights of the teacher's encoders, for a checkpoint without them."""
+    dinov2: SystemText | None = None
+    unlabelled: tuple[Path, ...] = ()
+    """Folders of images without masks, on which the teacher alone is learned from."""
+    logit_loss: float = 1.0
+    """Loss weight of the difference from the teacher's logits."""
+    map_loss: float = 1.0
+    """Loss weight of the difference from the teacher's fused maps."""
+
+    def __post_init__(self) -> None:
+        for name in ("logit_loss", "map_loss"):
+            _require(0 <= getattr(self, name) < math.inf, self, name, "0 or more, and finite")
+        if not (self.logit_loss or self.map_loss):
+            raise TrainingError(
+                "--logit-loss and --map-loss are both 0, so nothing is learned from the teacher: "
+                "give one of them more than 0, or use dsunet train"
+            )
+
+    def absolute(self) -> Self:
+        """Copy the options with absolute paths."""
+        return dataclasses.replace(
+            self,
+            **_absolute_paths(self),
+            dinov2=_absolute_source(self.dinov2),
+            unlabelled=tuple(path.absolute() for path in self.unlabelled),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOptions:
     """All options of a training run; the defaults are the paper's protocol.
 
@@ -75,6 +113,8 @@ class TrainingOptions:
     """Probability, for each image, of blending Hiera's input with that of another image."""
     mismatch: float = 0.0
     """Probability, for each image, of replacing a map of one encoder, with an empty target."""
+    distillation: Distillation | None = None
+    """The teacher to learn from, if any."""
     seed: int = 0
 
     device: TorchDevice = TorchDevice.AUTO
@@ -99,7 +139,9 @@ class TrainingOptions:
     """Also log to TensorBoard, in the run folder."""
 
     def __post_init__(self) -> None:
-        _check_source(self.images, self.masks, self.datasets, "--images", "--masks", "--dataset")
+        if self.images or self.masks or not (self.datasets or self.unlabelled):
+            names = ("--images", "--masks", "--dataset")
+            _check_source(self.images, self.masks, self.datasets, *names)
         if self.val_dataset or self.val_images or self.val_masks:
             datasets = (self.val_dataset,) if self.val_dataset else ()
             names = ("--val-images", "--val-masks", "--val-dataset")
@@ -140,6 +182,11 @@ class TrainingOptions:
                 "--dino-loss trains DINOv2, which is frozen: add --train-encoders, or leave "
                 "--dino-loss out"
             )
+        if self.distillation and (self.blend_hiera or self.mismatch):
+            raise TrainingError(
+                "--blend-hiera and --mismatch change what the network sees, and the teacher does "
+                "not see it: leave them out"
+            )
         if self.cache and self.train_encoders:
             raise TrainingError(
                 "--cache requires a frozen DINOv2, which --train-encoders trains: give only one of "
@@ -148,9 +195,23 @@ class TrainingOptions:
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        """Weights of the losses, by output; the auxiliary head's only if there is one."""
+        """Weights of the losses by name, in the order of the losses.
+
+        They are those of the decoder's outputs from masks, and then, if the run has them, those of
+        the auxiliary head and of the differences from the teacher.
+        """
         weights = dict(zip(("coarse", "middle", "fine"), self.deep_supervision, strict=True))
-        return weights | ({"dino": self.dino_loss} if self.dino_loss else {})
+        if self.dino_loss:
+            weights["dino"] = self.dino_loss
+        if self.distillation:
+            weights["logits"] = self.distillation.logit_loss
+            weights["maps"] = self.distillation.map_loss
+        return weights
+
+    @property
+    def unlabelled(self) -> tuple[Path, ...]:
+        """Folders of images without masks."""
+        return self.distillation.unlabelled if self.distillation else ()
 
     @property
     def worker_count(self) -> int:
@@ -159,15 +220,29 @@ class TrainingOptions:
 
     def absolute(self) -> Self:
         """Copy the options with absolute paths, to resume from any working directory."""
-        changes: dict[str, Any] = {
-            field.name: value.absolute()
-            for field in dataclasses.fields(self)
-            if isinstance(value := getattr(self, field.name), Path)
-        }
-        if self.dinov2 is not None and not self.dinov2.startswith(TIMM_PREFIX):
-            changes["dinov2"] = str(Path(self.dinov2).absolute())
-        datasets = tuple(path.absolute() for path in self.datasets)
-        return dataclasses.replace(self, datasets=datasets, **changes)
+        return dataclasses.replace(
+            self,
+            **_absolute_paths(self),
+            dinov2=_absolute_source(self.dinov2),
+            datasets=tuple(path.absolute() for path in self.datasets),
+            distillation=self.distillation.absolute() if self.distillation else None,
+        )
+
+
+def _absolute_paths(options: Distillation | TrainingOptions) -> dict[str, Any]:
+    """The absolute paths of all fields that are paths."""
+    return {
+        field.name: value.absolute()
+        for field in dataclasses.fields(options)
+        if isinstance(value := getattr(options, field.name), Path)
+    }
+
+
+def _absolute_source(source: str | None) -> str | None:
+    """The absolute path of a source of weights that is a file."""
+    if source is None or source.startswith(TIMM_PREFIX):
+        return source
+    return str(Path(source).absolute())
 
 
 def _check_source(
@@ -180,7 +255,7 @@ def _check_source(
         raise TrainingError(f"give either {either} and {or_}, or {instead}")
 
 
-def _require(holds: bool, options: TrainingOptions, name: str, range_: str) -> None:
+def _require(holds: bool, options: Distillation | TrainingOptions, name: str, range_: str) -> None:
     if not holds:
         option, value = "--" + name.replace("_", "-"), printable(getattr(options, name), 40)
         raise TrainingError(f"{option} is {value}: it must be {range_}")

@@ -19,7 +19,9 @@ def start_line(
         where += f" ({torch.cuda.get_device_name(device)})"
     if options.devices > 1:
         where += f", {options.devices} processes"
-    images = f"{len(data.pairs):,} images"
+    images = f"{data.count:,} images"
+    if data.unlabelled:
+        images += f", {len(data.unlabelled):,} of them without masks"
     if data.val_pairs:
         images += f", {len(data.val_pairs):,} for validation"
     counts = [(p.numel(), p.requires_grad) for p in model.parameters()]

@@ -22,7 +22,7 @@ from dsunet.training.faults import last_line, named_faults, resumable
 from dsunet.training.feature_extraction import extract_features
 from dsunet.training.folder import RunConfig, RunFolder
 from dsunet.training.loop import Training
-from dsunet.training.model import starting_model
+from dsunet.training.model import starting_model, teacher_model
 from dsunet.training.options import TrainingOptions, TrainingPrecision
 from dsunet.training.progress import start_line
 from dsunet.training.progress_report import ProgressReport
@@ -77,7 +77,7 @@ def resume(
 
 def _check_folders(options: TrainingOptions, folder: RunFolder) -> None:
     """Raise DataError if a folder of images or masks is no longer at its path in config.json."""
-    named = (options.images, options.masks, *options.datasets)
+    named = (options.images, options.masks, *options.datasets, *options.unlabelled)
     for path in (*named, options.val_images, options.val_masks, options.val_dataset):
         if path is not None and not path.is_dir():
             raise DataError(
@@ -124,6 +124,7 @@ def _run(
         report if fabric.is_global_zero else contextlib.nullcontext(),
     ):
         model = starting_model(options, report.say)
+        teacher = teacher_model(options, report.say)
         report.say(start_line(options, data, model, fabric.device))
         found = describe(options, model, data)
         if config is not None:
@@ -132,7 +133,7 @@ def _run(
         if options.checkpointing:
             recompute_blocks(model)
         run = (config or found).run
-        training = Training(fabric, options, model, data, folder, run, report, cache)
+        training = Training(fabric, options, model, data, folder, run, report, cache, teacher)
         if fabric.is_global_zero:
             if config is None:
                 folder.start(found)

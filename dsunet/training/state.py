@@ -146,9 +146,8 @@ def _read(path: Path, run: str) -> dict[str, Any]:
 
 
 def _tensors(network: TrainedNetwork) -> dict[str, Tensor]:
-    """All that training changes: of the model, and of the head on DINOv2's map."""
-    head = {} if network.dino_head is None else network.dino_head.state_dict(prefix="dino_head.")
-    return trained_state(network.model) | head
+    """All that training changes, of the model and of the parts that only training has."""
+    return trained_state(network.model) | network.extra_state()
 
 
 def _fill(tensors: dict[str, Tensor], saved: dict[str, Tensor]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from dsunet.data.samples import Key, Sample, draw_blended, draw_mismatch
+from dsunet.training.distillation import Lesson
 from dsunet.training.loss import stage_losses
 from dsunet.training.network import MISMATCHES, TrainedNetwork
 from dsunet.training.options import TrainingOptions
@@ -17,9 +18,16 @@ from dsunet.training.options import TrainingOptions
 class Stepper:
     """The network and its optimizer, set up for the devices and the precision of `fabric`."""
 
-    def __init__(self, fabric: Fabric, options: TrainingOptions, network: TrainedNetwork) -> None:
+    def __init__(
+        self,
+        fabric: Fabric,
+        options: TrainingOptions,
+        network: TrainedNetwork,
+        lesson: Lesson | None = None,
+    ) -> None:
         self._fabric = fabric
         self._options = options
+        self._lesson = lesson
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             # Batch statistics over all devices, as on one; PyTorch supports this on CUDA only.
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
@@ -64,21 +72,31 @@ class Stepper:
         return losses
 
     def _losses(self, batch: Sample, part: list[Key]) -> Tensor:
-        """Compute the loss of each output: of the decoder's stages, and of the head's if any."""
+        """Compute the losses, in the order of `TrainingOptions.loss_weights`."""
         blended, mismatched = self._blended(part), self._mismatched(part)
         mask = target = batch["mask"]
         if mismatched is not None:
             matched = mismatched == 0
             target = mask * matched[:, None, None, None]
             blended = None if blended is None else blended & matched
-        logits = self._forward(batch, blended, mismatched)
+        outputs = self._forward(batch, blended, mismatched)
         stages = len(self._options.deep_supervision)
-        weighted = self._options.weighted_bce
-        losses = stage_losses(logits[:stages], target, weighted_bce=weighted)
-        if len(logits) == stages:
-            return losses
-        head = stage_losses(logits[stages:], mask, weighted_bce=weighted)
-        return torch.cat((losses, head))
+        losses = [self._mask_losses(outputs.logits[:stages], target, batch)]
+        if len(outputs.logits) > stages:
+            losses.append(self._mask_losses(outputs.logits[stages:], mask, batch))
+        if self._lesson is not None:
+            losses.append(self._lesson(outputs, batch))
+        return torch.cat(losses)
+
+    def _mask_losses(self, logits: Sequence[Tensor], mask: Tensor, batch: Sample) -> Tensor:
+        """The mean loss of each output over the batch, where images without a mask count as 0."""
+        labelled = batch.get("labelled")
+        if labelled is not None:
+            logits, mask = [one[labelled] for one in logits], mask[labelled]
+            if not len(mask):  # zeros of which all outputs have a gradient, as DDP requires
+                return torch.stack([one.sum() for one in logits])
+        losses = stage_losses(logits, mask, weighted_bce=self._options.weighted_bce)
+        return losses if labelled is None else losses * labelled.float().mean()
 
     def _blended(self, part: list[Key]) -> Tensor | None:
         """Which images are blended, N of bool; None for none.

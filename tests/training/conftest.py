@@ -75,8 +75,8 @@ def encoder_files(tmp_path_factory: pytest.TempPathFactory) -> EncoderFiles:
 
 def run_config(options: TrainingOptions) -> RunConfig:
     """As of a run of SMALL without files of weights."""
-    data = RunData(pairs=7, val_pairs=0, sha256="2" * 64)
-    return RunConfig("3" * 32, options, SMALL, data, {}, None, {"torch": "2.8.0"})
+    data = RunData(pairs=7, unlabelled=0, val_pairs=0, sha256="2" * 64)
+    return RunConfig("3" * 32, options, SMALL, data, {}, None, None, {"torch": "2.8.0"})
 
 
 def small_run(dataset: Path, out: Path, **changes: Any) -> TrainingOptions:

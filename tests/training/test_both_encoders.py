@@ -42,7 +42,7 @@ def test_without_options_it_is_the_network() -> None:
     """Up to rounding: it runs in channels-last order, in which convolutions sum differently."""
     plain, images = network(), batch()
     expected = plain.model(images["hiera"], images["dino"])
-    for logits, same in zip(plain(images), expected, strict=True):
+    for logits, same in zip(plain(images).logits, expected, strict=True):
         torch.testing.assert_close(logits, same, rtol=0, atol=1e-3 * float(same.detach().std()))
 
 
@@ -53,7 +53,7 @@ def test_only_hiera_gets_the_blend() -> None:
     """
     blending, images = network(blend_hiera=0.5), batch()
     hiera, dino = images["hiera"], images["dino"]
-    logits = blending(images, torch.tensor([False, True, False]))[-1]
+    logits = blending(images, torch.tensor([False, True, False])).logits[-1]
     mixed = hiera.clone()
     mixed[1] = (hiera[0] + hiera[1]) / 2
     expected = blending.model(mixed, dino)[-1]
@@ -70,7 +70,7 @@ def test_a_mismatch_replaces_maps_of_one_encoder(
     """Of the sample that it is asked for, by zeros or the maps of the image before."""
     trained, images = network(mismatch=0.5), batch()
     number = 1 + MISMATCHES.index((encoder, replacement))
-    logits = trained(images, None, torch.tensor([0, number, 0]))[-1]
+    logits = trained(images, None, torch.tensor([0, number, 0])).logits[-1]
 
     model = trained.model
     maps = {
@@ -93,7 +93,7 @@ def test_an_image_alone_is_mismatched_with_zeros() -> None:
         1 + MISMATCHES.index((Encoder.DINO, replacement))
         for replacement in (Replacement.ZEROS, Replacement.OTHER_IMAGE)
     )
-    logits = [trained(images, None, torch.tensor([number]))[-1] for number in (zeros, other)]
+    logits = [trained(images, None, torch.tensor([number])).logits[-1] for number in (zeros, other)]
     assert torch.equal(*logits)
 
 
@@ -106,7 +106,7 @@ def test_the_target_of_a_mismatch_is_empty() -> None:
     images["mask"] = (torch.rand(4, 1, 128, 128) > 0.5).float()
     found = stepper._losses(images, keys)
 
-    logits = trained(images, None, stepper._mismatched(keys))  # not blended: one of the two
+    logits = trained(images, None, stepper._mismatched(keys)).logits  # not blended: one of the two
     empty = stage_losses(logits[:-1], torch.zeros_like(images["mask"]))
     torch.testing.assert_close(found[:-1], empty)
     torch.testing.assert_close(found[-1:], stage_losses(logits[-1:], images["mask"]))

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from dsunet import training
 from dsunet.cli import app
-from dsunet.cli_train import options_from
+from dsunet.cli_training_options import options_from
 from dsunet.config import Decoder, DSUNetConfig, Injection
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.extras import install_command

@@ -11,16 +11,16 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from dsunet import training
+from dsunet import random_model, save_model, training
 from dsunet.device import TorchDevice
 from dsunet.errors import TrainingError
 from dsunet.training import run
 from dsunet.training.data import find_data
 from dsunet.training.model import starting_model
 from dsunet.training.network import TrainedNetwork
-from dsunet.training.options import TrainingOptions
+from dsunet.training.options import Distillation, TrainingOptions
 from dsunet.training.step import Stepper
-from tests.training.conftest import small_run, write_dataset
+from tests.training.conftest import SMALL, small_run, write_dataset
 
 SHARES = {1: [[0, 1, 2, 3]], 2: [[0, 2], [1, 3]]}
 """Which of four images each process takes."""
@@ -78,6 +78,20 @@ def test_a_run_with_two_processes(
     assert capfd.readouterr().err.count("epoch 2/2") == 1
     assert len((out / "log.csv").read_text().splitlines()) == 3
     assert (out / "best.safetensors").exists()
+
+
+def test_a_distillation_with_two_processes(four_images: Path, tmp_path: Path) -> None:
+    """A process may have images without masks only: its head on DINOv2's map learns nothing."""
+    save_model(random_model(SMALL), tmp_path / "teacher.safetensors")
+    taught = Distillation(
+        teacher=tmp_path / "teacher.safetensors", unlabelled=(four_images / "Image",)
+    )
+    options = small_run(
+        four_images, tmp_path / "run", devices=2, device=TorchDevice.CPU, batch=2, epochs=1,
+        dino_loss=1.0, distillation=taught,
+    )  # fmt: skip
+    training.train(options)
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
 def test_an_error_in_a_process_is_one_line(four_images: Path, tmp_path: Path) -> None:

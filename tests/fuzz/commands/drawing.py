@@ -19,6 +19,8 @@ VALID = {
     "dsunet convert": "own.safetensors -o out.safetensors",
     "dsunet demonstration": "-o out.safetensors",
     "dsunet train": "--dataset scenes --checkpoint own.safetensors --epochs 1 --workers 0 -o out",
+    "dsunet distill": "own.safetensors --dataset scenes --preset pico --train-encoders --epochs 1 "
+    "--workers 0 -o out",
     "dsunet evaluate": "own.safetensors frames.onnx --dataset scenes=scenes --workers 1",
     "dsunet ablate": "-o out --dataset scenes --test scenes=scenes --preset nano --epochs 1",
     "dsunet explain": "photo.png --checkpoint own.safetensors -o out.png",
