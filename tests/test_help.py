@@ -32,7 +32,7 @@ def test_first_lines_fit(program: str) -> None:
 
 def test_commands_of_the_export() -> None:
     found = {command for program, command in COMMANDS if program == "dsunet-export"}
-    assert found == {"onnx", "trt", "verify", "inspect", "doctor"}
+    assert found == {"onnx", "trt", "verify", "inspect", "tune", "doctor"}
 
 
 @pytest.mark.parametrize(("program", "command"), COMMANDS)
