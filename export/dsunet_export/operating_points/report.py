@@ -20,8 +20,9 @@ _FASTEST, _ON_FRONT = ">", "*"
 _LEGEND = (
     "> the fastest within the loss; * on the Pareto front.  S: S-measure; M: MAE; loss: of S "
     "against the first row on the worst dataset, ± its standard error; ms: median time of one "
-    "image; ratio: of the time to that of the first row, with its range over the rounds; noise: "
-    "the rounds do not tell which is faster."
+    "image, which on a busy machine differs from one row to the next; ratio: of that to the time "
+    "of the first row in the same minutes, with its range over the rounds; noise: the rounds do "
+    "not tell which is faster."
 )
 _LEAST_SPAN = 1e-3
 """Of the axis of losses, where no point loses anything."""
