@@ -39,6 +39,13 @@ def check_engine_output(output: Path) -> None:
     _check_length(engine_manifest_file(output))
 
 
+def is_shared_name(name: str) -> bool:
+    """Return whether `--shared-weights` can have this value."""
+    return is_plain_name(name) and is_plain_name(
+        shared_weights_file(Path("x"), name, "0" * 64).name
+    )
+
+
 def _check_output(output: Path, fits: bool, rule: str) -> None:
     if not fits:
         raise ExportError(f"{output}: the name of {rule}")
@@ -104,6 +111,12 @@ def _publish(folder: Path, output: Path) -> None:
 def weights_file(output: Path) -> Path:
     """Return the path of the second file, for weights that do not fit into the first."""
     return output.with_name(f"{output.name}.data")
+
+
+def shared_weights_file(output: Path, name: str, sha256: str) -> Path:
+    """Return the path of a file of shared weights: `name` with digits of its SHA-256, beside it."""
+    given = Path(name)
+    return output.with_name(f"{given.stem}-{sha256[:16]}{given.suffix}")
 
 
 @contextmanager

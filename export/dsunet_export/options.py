@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from dsunet_export.artifact import is_shared_name
 from dsunet_export.errors import ExportError
-from dsunet_runtime.bounds import is_plain_name
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.manifest import FLOAT8, InputForm, MaskForm, Precision
@@ -124,7 +124,7 @@ class ExportOptions:
             )
         if self.precision is ExportPrecision.FP8 and self.opset < FLOAT8_OPSET:
             raise ExportError(f"--precision fp8 needs --opset {FLOAT8_OPSET} or later")
-        if self.shared_weights is not None and not is_plain_name(f"{self.shared_weights:.>40}"):
+        if self.shared_weights is not None and not is_shared_name(self.shared_weights):
             raise ExportError(
                 f"--shared-weights {quote(self.shared_weights)}: give the name of a file without a "
                 "folder, for example backbone.data; it is written beside the ONNX file"

@@ -10,13 +10,15 @@ therefore depends on the frozen weights and on the precision alone.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 
-from dsunet_export.artifact import writing
+from dsunet_export.artifact import shared_weights_file, writing
 from dsunet_export.names import is_frozen
 from dsunet_export.precision.narrow import NUMPY_TYPES, array_of
 from dsunet_export.precision.types import is_float
@@ -32,14 +34,37 @@ _FEWEST = 64
 which libraries need when they read the graph."""
 _ALIGNMENT = 4096
 """Of the offset of each weight, so that it can be mapped into memory."""
-_DIGITS = 16
-"""Number of digits of the SHA-256 in the file's name."""
 
 
-def shared_name(name: str, sha256: str) -> str:
-    """Return the name of the file with this SHA-256, for the name that `--shared-weights` gives."""
-    path = Path(name)
-    return f"{path.stem}-{sha256[:_DIGITS]}{path.suffix}"
+class _SharedFile:
+    """The content of a shared file: tensors, each of them once, in the order of their SHA-256."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[bytes, tuple[int, _Content]] = {}
+
+    def add(self, content: _Content) -> bytes:
+        """Add a tensor, and return its SHA-256."""
+        found = content()
+        key = hashlib.sha256(found).digest()
+        self._tensors[key] = len(found), content
+        return key
+
+    def places(self) -> dict[bytes, range]:
+        """Return where each tensor is, in bytes."""
+        places, end = {}, 0
+        for key in sorted(self._tensors):
+            start = -(-end // _ALIGNMENT) * _ALIGNMENT
+            end = start + self._tensors[key][0]
+            places[key] = range(start, end)
+        return places
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes of the file."""
+        end = 0
+        for key, place in self.places().items():
+            yield bytes(place.start - end)
+            yield self._tensors[key][1]()
+            end = place.stop
 
 
 def share_weights(model: ir.Model, artifact: Path, precision: Precision, name: str) -> None:
@@ -48,52 +73,26 @@ def share_weights(model: ir.Model, artifact: Path, precision: Precision, name: s
     If the artifact's final folder has the file already, the staged one is a second name of it.
     Raises ExportError if the file cannot be written.
     """
-    contents, placed = _contents(model.graph, precision)
-    offsets, end = {}, 0
-    for key in sorted(contents):
-        offsets[key] = -(-end // _ALIGNMENT) * _ALIGNMENT
-        end = offsets[key] + contents[key][0]
-    sha256 = hashlib.sha256()
-    for piece in _pieces(contents, offsets):
-        sha256.update(piece)
-    wanted = FileDigest(shared_name(name, sha256.hexdigest()), end, sha256.hexdigest())
-    _write(artifact.with_name(wanted.name), wanted, _pieces(contents, offsets))
-    for value, key in placed.items():
-        tensor = value.const_value
-        if tensor is not None:
-            value.const_value = ir.ExternalTensor(
-                wanted.name,
-                offsets[key],
-                contents[key][0],
-                tensor.dtype,
-                shape=ir.Shape(tensor.shape.numpy()),
-                name=str(value.name),
-                base_dir=artifact.parent,
-            )
-
-
-def _contents(
-    graph: ir.Graph, precision: Precision
-) -> tuple[dict[bytes, tuple[int, _Content]], dict[ir.Value, bytes]]:
-    """Return size and content of each shared tensor by its SHA-256, and that of the graph's."""
-    contents: dict[bytes, tuple[int, _Content]] = {}
-
-    def add(content: _Content) -> bytes:
-        found = content()
-        key = hashlib.sha256(found).digest()
-        contents[key] = len(found), content
-        return key
-
-    others = _not_shared(graph, precision)
-    placed = {}
-    for value in graph.initializers.values():
-        tensor = value.const_value
-        if tensor is not None and value not in others and _is_shared(value):
-            placed[value] = add(tensor.tobytes)
-    for reduced in others.values():
-        for content in reduced:
-            add(content)
-    return contents, placed
+    file, keys = _SharedFile(), dict[ir.Value, bytes]()
+    others = _in_float32(model.graph, precision)
+    for value in model.graph.initializers.values():
+        if value not in others and _is_shared(value):
+            keys[value] = file.add(_tensor(value).tobytes)
+    for content in itertools.chain.from_iterable(others.values()):
+        file.add(content)
+    staged = _write(file, artifact, name)
+    places = file.places()
+    for value, key in keys.items():
+        tensor, place = _tensor(value), places[key]
+        value.const_value = ir.ExternalTensor(
+            staged.name,
+            place.start,
+            len(place),
+            tensor.dtype,
+            shape=ir.Shape(tensor.shape.numpy()),
+            name=str(value.name),
+            base_dir=artifact.parent,
+        )
 
 
 def _is_shared(value: ir.Value) -> bool:
@@ -102,11 +101,10 @@ def _is_shared(value: ir.Value) -> bool:
     Equal weights have been merged, so that a trained one may be read by a frozen module.
     """
     names = (value.name, *(use.node.name for use in value.uses()))
-    tensor = value.const_value
-    return tensor is not None and tensor.size >= _FEWEST and any(map(is_frozen, names))
+    return _tensor(value).size >= _FEWEST and any(map(is_frozen, names))
 
 
-def _not_shared(graph: ir.Graph, precision: Precision) -> dict[ir.Value, list[_Content]]:
+def _in_float32(graph: ir.Graph, precision: Precision) -> dict[ir.Value, list[_Content]]:
     """Return frozen weights that stay in float32, with what the shared file has in their place."""
     if precision.quantized is not None:
         found = quantized_weights(graph, precision.quantized.data_type)
@@ -125,26 +123,29 @@ def _not_shared(graph: ir.Graph, precision: Precision) -> dict[ir.Value, list[_C
 
 
 def _reduced(value: ir.Value, compute: Compute) -> bytes:
-    return array_of(value).astype(NUMPY_TYPES[compute]).tobytes()
+    with np.errstate(over="ignore"):  # such a weight stays in float32 for that reason
+        return array_of(value).astype(NUMPY_TYPES[compute]).tobytes()
 
 
-def _pieces(
-    contents: dict[bytes, tuple[int, _Content]], offsets: dict[bytes, int]
-) -> Iterator[bytes]:
-    """Yield the content of the shared file."""
-    position = 0
-    for key, offset in offsets.items():
-        size, content = contents[key]
-        yield bytes(offset - position)
-        yield content()
-        position = offset + size
+def _tensor(value: ir.Value) -> ir.TensorProtocol:
+    if value.const_value is None:
+        raise ValueError(f"{value.name} is not an initializer")
+    return value.const_value
 
 
-def _write(staged: Path, wanted: FileDigest, pieces: Iterator[bytes]) -> None:
-    existing = destination(staged) / wanted.name
+def _write(file: _SharedFile, artifact: Path, name: str) -> Path:
+    """Write the file beside a staged artifact, unless it is there; return its path."""
+    sha256, size = hashlib.sha256(), 0
+    for piece in file.pieces():
+        sha256.update(piece)
+        size += len(piece)
+    staged = shared_weights_file(artifact, name, sha256.hexdigest())
+    existing = destination(staged) / staged.name
+    wanted = FileDigest(staged.name, size, sha256.hexdigest())
     with writing(staged):
         if existing.is_file() and digest(existing) == wanted:
             link_or_copy(resolved(existing), staged)
-            return
-        with staged.open("wb") as file:
-            file.writelines(pieces)
+        else:
+            with staged.open("wb") as opened:
+                opened.writelines(file.pieces())
+    return staged

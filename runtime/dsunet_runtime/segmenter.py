@@ -66,9 +66,9 @@ def load(
         allow_cpu_fallback: Whether a provider on a GPU may leave matrix multiplications and
             convolutions to the CPU.  By default that is an error.
         mapped_weights: Whether to compute with the weights in the file beside an ONNX file as they
-            are, mapped into memory, so that artifacts and processes that share the file hold its
-            float32 weights once.  By default ONNX Runtime makes a rearranged copy for each
-            artifact, with which it computes faster.  For the provider `cpu`.
+            are, mapped into memory, so that artifacts and processes that share the file hold them
+            once.  By default ONNX Runtime makes a rearranged copy for each artifact, with which it
+            is a little faster.  For the provider `cpu`, and not for artifacts in 16 bits.
 
     Returns:
         A segmenter.  Use it as a context manager, or call `close` when it is no longer needed.

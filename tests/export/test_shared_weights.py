@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,30 +14,35 @@ import onnx
 import onnx_ir as ir
 import pytest
 import torch
+import typer
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from PIL import Image
 from torch import Tensor
+from typer.testing import CliRunner
 
+import dsunet_export.cli
 import dsunet_export.onnx
-import dsunet_runtime
+import dsunet_runtime.cli
 from dsunet import DSUNet, DSUNetConfig, random_model
 from dsunet_export import artifact
 from dsunet_export.artifact import staging, write_artifact
 from dsunet_export.errors import ExportError
 from dsunet_export.names import is_frozen
 from dsunet_export.onnx import apply_rewrites
-from dsunet_export.options import Attention, ExportPrecision
+from dsunet_export.options import Attention, ExportOptions, ExportPrecision
 from dsunet_export.precision import PrecisionOptions, reduce_precision
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization import QuantizationOptions, quantize
 from dsunet_export.rewrites import REWRITES
 from dsunet_runtime import Manifest, read_manifest
-from tests.export.helpers import NANO, SMALL, command, export, graph_of, one_line, random_frames
+from dsunet_runtime.artifact import check_hashes
+from tests.export.helpers import NANO, SMALL, export, graph_of, random_frames
+from tests.made_once import made_once
 
 PRECISIONS = list(ExportPrecision)
-ONE_GROUP = ("dino.vit.blocks.0.attn.project.*",)
-ONE_MATMUL = ("hiera.trunk.blocks.1.mlp*/MatMul*",)
+KEPT = ("dino.vit.blocks.0.attn.project.*", "hiera.trunk.blocks.1.mlp*/MatMul*")
+"""In 8 bits, the first are merged into one."""
 
 
 def perturb(name: str, array: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
@@ -120,70 +126,96 @@ def test_no_rewrite_folds_what_is_trained_into_a_frozen_weight(name: str) -> Non
     assert any(not torch.equal(found[0][key], found[1][key]) for key in others)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_domains_share_one_file(precision: ExportPrecision, frames: Path, tmp_path: Path) -> None:
-    manifest = read_manifest(frames)
-    first = write(domain(frames, 1), manifest, tmp_path / "first.onnx", precision)
-    file = tmp_path / backbone(first)
-    before = file.stat()
-    second = write(domain(frames, 2), manifest, tmp_path / "second.onnx", precision)
-    assert second.files == first.files
-    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    assert {path.name for path in tmp_path.iterdir()} == {"first.onnx", "second.onnx", file.name}
-    assert file.name == f"backbone-{first.files[0].sha256[:16]}.data"
+@pytest.fixture
+def first(
+    precision: ExportPrecision,
+    frames: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """One domain in a precision, in a folder with the file that it shares."""
 
-    write(domain(frames, 2), manifest, tmp_path / "whole" / "x.onnx", precision, shared=None)
-    mine, whole = tensors(tmp_path / "second.onnx"), tensors(tmp_path / "whole" / "x.onnx")
+    def make(folder: Path) -> None:
+        write(domain(frames, 1), read_manifest(frames), folder / "first.onnx", precision)
+
+    made = made_once(tmp_path_factory, f"shared-{precision}", make)
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "first.onnx"
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_domains_share_one_file(precision: ExportPrecision, first: Path, frames: Path) -> None:
+    manifest, folder = read_manifest(frames), first.parent
+    files = read_manifest(first).files
+    file = folder / files[0].name
+    before = file.stat()
+    second = write(domain(frames, 2), manifest, folder / "second.onnx", precision)
+    assert second.files == files
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert {path.name for path in folder.iterdir()} == {"first.onnx", "second.onnx", file.name}
+    assert file.name == f"backbone-{files[0].sha256[:16]}.data"
+
+    write(domain(frames, 2), manifest, folder / "whole" / "x.onnx", precision, shared=None)
+    mine, whole = tensors(folder / "second.onnx"), tensors(folder / "whole" / "x.onnx")
     assert mine.keys() == whole.keys()
     for name, array in whole.items():
         assert (mine[name].dtype, mine[name].shape) == (array.dtype, array.shape), name
         assert mine[name].tobytes() == array.tobytes(), name
     # Nothing frozen is left in the artifact but what is tiny.
-    stored = onnx.load(tmp_path / "second.onnx", load_external_data=False).graph.initializer
+    stored = onnx.load(folder / "second.onnx", load_external_data=False).graph.initializer
     inside = [tensor for tensor in stored if not tensor.external_data]
     assert all(np.prod(tensor.dims) < 64 for tensor in inside if is_frozen(tensor.name))
     assert file.stat().st_size < sum(a.nbytes for n, a in whole.items() if is_frozen(n)) * 1.3
 
 
-@pytest.mark.parametrize("keep", [ONE_GROUP, ONE_MATMUL], ids=["group", "matmul"])
 @pytest.mark.parametrize("precision", PRECISIONS[1:])
 def test_what_one_domain_keeps_in_float32_is_its_own(
-    precision: ExportPrecision, keep: tuple[str, ...], frames: Path, tmp_path: Path
+    precision: ExportPrecision, first: Path, frames: Path
 ) -> None:
     """Images and trained weights decide what overflows, or has outliers; the file is the same."""
-    manifest = read_manifest(frames)
-    plain = write(domain(frames, 1), manifest, tmp_path / "plain.onnx", precision)
-    kept = write(domain(frames, 2), manifest, tmp_path / "kept.onnx", precision, keep)
-    assert kept.precision.kept_in_float32 != plain.precision.kept_in_float32
-    assert kept.files == plain.files
-    write(domain(frames, 2), manifest, tmp_path / "whole" / "x.onnx", precision, keep, None)
-    mine, whole = tensors(tmp_path / "kept.onnx"), tensors(tmp_path / "whole" / "x.onnx")
-    assert {name: a.tobytes() for name, a in mine.items()} == {
-        name: a.tobytes() for name, a in whole.items()
+    model, output = domain(frames, 2), first.with_name("kept.onnx")
+    source = {
+        name: value.const_value.numpy()
+        for name, value in model.graph.initializers.items()
+        if value.const_value is not None
     }
-    assert (tmp_path / "kept.onnx").stat().st_size > (tmp_path / "plain.onnx").stat().st_size
+    kept = write(model, read_manifest(frames), output, precision, KEPT)
+    assert kept.precision.kept_in_float32 != read_manifest(first).precision.kept_in_float32
+    assert kept.files == read_manifest(first).files
+    in_float32 = {
+        name
+        for name, array in tensors(output).items()
+        if is_frozen(name) and array.dtype == np.float32 and array.ndim == 2 and name in source
+    }
+    modules = {name.rsplit(".", 2 + name.endswith(".T"))[0] for name in in_float32}
+    assert {"dino.vit.blocks.0.attn.project", "hiera.trunk.blocks.1.mlp.layers"} <= modules
+    for name, array in tensors(output).items():
+        if name in in_float32:
+            np.testing.assert_array_equal(array, source[name], name)
+    assert output.stat().st_size > first.stat().st_size
 
 
 def test_other_content_is_another_file(frames: Path, tmp_path: Path) -> None:
     manifest = read_manifest(frames)
     names = set()
-    for precision in PRECISIONS:
-        made = write(domain(frames, 1), manifest, tmp_path / f"{precision}.onnx", precision)
-        names.add(backbone(made))
     changed = domain(frames, 1)
-    value = changed.graph.initializers["dino.vit.pos_embed"]
-    assert value.const_value is not None
-    value.const_value = ir.tensor(value.const_value.numpy() + np.float32(1e-3), name=value.name)
-    names.add(backbone(write(changed, manifest, tmp_path / "x.onnx", ExportPrecision.FP32)))
-    assert len(names) == len(PRECISIONS) + 1
+    for difference in (0, 1e-3):
+        value = changed.graph.initializers["dino.vit.pos_embed"]
+        assert value.const_value is not None
+        array = value.const_value.numpy() + np.float32(difference)
+        value.const_value = ir.tensor(array, name=value.name)
+        copy = ir.from_proto(ir.to_proto(changed))
+        output = tmp_path / f"{difference}.onnx"
+        names.add(backbone(write(copy, manifest, output, ExportPrecision.FP32)))
+    names.add(backbone(write(changed, manifest, tmp_path / "x.onnx", ExportPrecision.FP16)))
+    assert len(names) == 3
     for path in tmp_path.glob("*.onnx"):
-        dsunet_runtime.artifact.check_hashes(path, read_manifest(path))
+        check_hashes(path, read_manifest(path))
 
 
-def test_equal_weights_on_either_side(frames: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", PRECISIONS[:1])
+def test_equal_weights_on_either_side(first: Path, frames: Path) -> None:
     """The trace merges them: a trained bias of zeros would take a frozen one out of the file."""
-    manifest = read_manifest(frames)
-    plain = write(domain(frames, 1), manifest, tmp_path / "plain.onnx", ExportPrecision.FP32)
     merged = domain(frames, 2)
     initializers = merged.graph.initializers
     frozen = initializers["dino.vit.blocks.0.mlp.fc1.bias"]
@@ -193,8 +225,9 @@ def test_equal_weights_on_either_side(frames: Path, tmp_path: Path) -> None:
     merged.graph.register_initializer(trained)
     frozen.replace_all_uses_with(trained)
     del initializers["dino.vit.blocks.0.mlp.fc1.bias"]
-    made = write(merged, manifest, tmp_path / "merged.onnx", ExportPrecision.FP32)
-    assert made.files == plain.files
+    output = first.with_name("merged.onnx")
+    made = write(merged, read_manifest(frames), output, ExportPrecision.FP32)
+    assert made.files == read_manifest(first).files
 
 
 def test_a_damaged_file_is_replaced(frames: Path, tmp_path: Path) -> None:
@@ -249,18 +282,19 @@ def test_the_commands_run_it(
     masks = []
     for path in (graph, frames):
         output = graph.parent / path.parent.name / "mask.png"
-        done = command("predict", path, image, "-o", output, program="dsunet-run")
-        assert done.returncode == 0, done.stderr
+        run(dsunet_runtime.cli.app, "predict", path, image, "-o", output)
         masks.append(output.read_bytes())
     assert masks[0] == masks[1]
-    for program, arguments in (
-        ("dsunet-run", ("selftest", graph)),
-        ("dsunet-run", ("bench", graph, "--seconds", 0, "--rounds", 1, "--image", image)),
-        ("dsunet-export", ("inspect", graph)),
-        ("dsunet-export", ("verify", frames, graph, "--images", graph.parent)),
-    ):
-        done = command(*arguments, program=program)
-        assert done.returncode == 0, done.stderr
+    run(dsunet_runtime.cli.app, "selftest", graph)
+    short = ("--seconds", 0, "--rounds", 1, "--no-cold-start", "--image", image)
+    run(dsunet_runtime.cli.app, "bench", graph, *short)
+    run(dsunet_export.cli.app, "inspect", graph)
+    run(dsunet_export.cli.app, "verify", frames, graph, "--images", graph.parent)
+
+
+def run(app: typer.Typer, *arguments: object) -> None:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
 
 
 def test_without_its_file_or_with_another(pair: tuple[Path, Path]) -> None:
@@ -290,8 +324,7 @@ def test_it_reads_what_is_said_of_it(pair: tuple[Path, Path], tmp_path: Path) ->
     assert (tmp_path / "other-name").samefile(file)
 
 
-@pytest.mark.parametrize("name", ["folder/b.data", "..", "a" * 240, "a\nb"])
-def test_names_that_do_not_fit(name: str, tmp_path: Path) -> None:
-    done = command("onnx", *NANO, "-o", tmp_path / "x.onnx", "--shared-weights", name)
-    assert done.returncode == 2
-    assert "without a folder" in one_line(done.stderr)
+@pytest.mark.parametrize("name", ["folder/b.data", "..", "", "a" * 240, "a\nb"])
+def test_names_that_do_not_fit(name: str) -> None:
+    with pytest.raises(ExportError, match="give the name of a file without a folder"):
+        ExportOptions(shared_weights=name)

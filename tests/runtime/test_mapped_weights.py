@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from dsunet_runtime import BackendError, Segmenter, load, read_manifest
-from dsunet_runtime.manifest import digest
+from dsunet_runtime.manifest import Precision, digest
 from tests.runtime import artifacts
 
 WIDE, SIZE = 2048, 2048 * 4096 * 4
@@ -97,6 +97,14 @@ def test_memory_of_two_domains(layout: Layout, mapped: bool, tmp_path: Path) -> 
 def test_an_artifact_with_its_weights_inside(frames_artifact: Path) -> None:
     with pytest.raises(BackendError, match="export it with `dsunet-export onnx --shared-weights`"):
         load(frames_artifact, mapped_weights=True)
+
+
+def test_an_artifact_in_16_bits(tmp_path: Path) -> None:
+    """ONNX Runtime makes a float32 copy of each weight, so that nothing would be saved."""
+    half = Precision(compute="float16")
+    path = artifacts.frames(tmp_path / "a.onnx", external=True, precision=half)
+    with pytest.raises(BackendError, match="mapped_weights has no effect on float16 weights"):
+        load(path, mapped_weights=True)
 
 
 @pytest.mark.parametrize("provider", ["openvino", "cuda", "rtx"])

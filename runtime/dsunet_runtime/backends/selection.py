@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsunet_runtime.backends import Backend, onnxruntime, openvino
+from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.provider import MAX_THREADS, Provider
@@ -33,6 +34,12 @@ def open_backend(path: Path, manifest: Manifest, options: OnnxOptions) -> Backen
     if options.mapped_weights and provider is not Provider.CPU:
         raise BackendError(
             f"mapped_weights is for the provider 'cpu', and this is {provider.value!r}: omit it"
+        )
+    if options.mapped_weights and manifest.precision.compute != Compute.FP32.element_type:
+        raise BackendError(
+            f"{path}: mapped_weights has no effect on {manifest.precision.compute} weights, which "
+            f"ONNX Runtime converts to float32 on a CPU: omit it, or export with --precision fp32 "
+            f"or int8"
         )
     if options.mapped_weights and not manifest.files:
         raise BackendError(
