@@ -39,6 +39,13 @@ def check_engine_output(output: Path) -> None:
     _check_length(engine_manifest_file(output))
 
 
+def is_shared_name(name: str) -> bool:
+    """Return whether `--shared-weights` can have this value."""
+    return is_plain_name(name) and is_plain_name(
+        shared_weights_file(Path("x"), name, "0" * 64).name
+    )
+
+
 def _check_output(output: Path, fits: bool, rule: str) -> None:
     if not fits:
         raise ExportError(f"{output}: the name of {rule}")
@@ -89,11 +96,14 @@ def temporary_folder() -> AbstractContextManager[Path]:
 
 def _publish(folder: Path, output: Path) -> None:
     files = sorted(folder.iterdir(), key=lambda file: file.name == output.name)
+    older = weights_file(output)
     try:
         for file in files:
-            file.replace(output.with_name(file.name))
-        if len(files) == 1:
-            weights_file(output).unlink(missing_ok=True)  # of an older artifact
+            new = output.with_name(file.name)
+            if not (new.exists() and new.samefile(file)):  # shared weights that were there
+                file.replace(new)
+        if older.name not in {file.name for file in files}:
+            older.unlink(missing_ok=True)
     except OSError as error:
         raise ExportError(f"cannot write {output}: {reason(error)}") from error
 
@@ -101,6 +111,12 @@ def _publish(folder: Path, output: Path) -> None:
 def weights_file(output: Path) -> Path:
     """Return the path of the second file, for weights that do not fit into the first."""
     return output.with_name(f"{output.name}.data")
+
+
+def shared_weights_file(output: Path, name: str, sha256: str) -> Path:
+    """Return the path of a file of shared weights: `name` with digits of its SHA-256, beside it."""
+    given = Path(name)
+    return output.with_name(f"{given.stem}-{sha256[:16]}{given.suffix}")
 
 
 @contextmanager
@@ -113,21 +129,39 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def save(model: ir.Model, path: Path) -> None:
-    """Write a model; weights that do not fit into one file go to `NAME.onnx.data` beside it."""
+    """Write a model; weights that do not fit into one file go to `NAME.onnx.data` beside it.
+
+    Raises ExportError if it cannot be written, or if such weights are left after others went to a
+    shared file.
+    """
     import onnx_ir as ir
 
     values = [value.const_value for value in model.graph.initializers.values()]
-    weights = sum(tensor.nbytes for tensor in values if tensor is not None)
+    own = [value for value in values if not isinstance(value, ir.ExternalTensor)]
+    weights = sum(tensor.nbytes for tensor in own if tensor is not None)
     external = weights_file(path).name if weights >= SINGLE_FILE_LIMIT else None
+    if external and len(own) < len(values):
+        raise ExportError(
+            f"{weights / 1e9:.1f} GB of the weights cannot be shared, which is too much for "
+            f"{path.name}: keep fewer layers in float32, or omit --shared-weights"
+        )
     with writing(path):
         ir.save(model, path, external_data=external)
 
 
-def write_artifact(model: ir.Model, path: Path, manifest: Manifest) -> Manifest:
-    """Write a staged artifact; the manifest is returned with the digests of its files."""
+def write_artifact(
+    model: ir.Model, path: Path, manifest: Manifest, shared_weights: str | None = None
+) -> Manifest:
+    """Write a staged artifact; the manifest is returned with the digests of its files.
+
+    `shared_weights` is the name for the file of the frozen weights; None to write none.
+    """
     from dsunet_export.self_description import describe_itself
+    from dsunet_export.shared_weights import share_weights
 
     describe_itself(model, manifest)
+    if shared_weights is not None:
+        share_weights(model, path, manifest.precision, shared_weights)
     save(model, path)
     files = sorted(path.parent.iterdir())
     written = replace(

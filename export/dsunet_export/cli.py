@@ -229,6 +229,16 @@ def onnx(
             rich_help_panel=PRECISION,
         ),
     ] = None,
+    shared_weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="File for the weights of the frozen encoders, beside OUTPUT, for example "
+            "backbone.data; a hash of its content is added to the name.  An export that finds the "
+            "same content there reuses it, so that exports of one backbone share it.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     no_verify: Annotated[
         bool,
         typer.Option(
@@ -259,6 +269,7 @@ def onnx(
             keep_fp32=tuple(patterns),
             attention=attention,
             images=images,
+            shared_weights=shared_weights,
         )
     with needs_extra("export"):
         from dsunet_export.inspection import headroom_in_words, kept_in_words, verified_in_words
@@ -272,6 +283,7 @@ def onnx(
     model, origin = _load(
         checkpoint, config, random_weights, seed, sam2, dinov2, weights, hiera_size, dino_size
     )
+    earlier = {file.name for file in output.parent.glob("*")} if shared_weights else set()
     manifest = export_onnx(model, origin, output, options, print_step)
     for line in kept_in_words(manifest.precision, verbose):
         print(f"in float32: {line}", file=sys.stderr)
@@ -279,8 +291,11 @@ def onnx(
         print(line)
     for line in verified_in_words(manifest, verbose):
         print(line)
-    files = [output, *(output.with_name(file.name) for file in manifest.files)]
-    print(", ".join(f"{readable(file)} {file.stat().st_size / 1e6:,.1f} MB" for file in files))
+    written = [f"{readable(output)} {output.stat().st_size / 1e6:,.1f} MB"]
+    for file in manifest.files:
+        reused = " (reused)" if file.name in earlier else ""
+        written.append(f"{readable(output.with_name(file.name))} {file.size / 1e6:,.1f} MB{reused}")
+    print(", ".join(written))
 
 
 app.command(epilog=TRT_EXAMPLES)(trt)

@@ -142,7 +142,9 @@ def export_onnx(
             graph=NOT_WRITTEN,
             selftest=selftest,
         )
-        manifest = write_artifact(graph, artifact, with_tolerances(manifest))
+        manifest = write_artifact(
+            graph, artifact, with_tolerances(manifest), options.shared_weights
+        )
         # ONNX Runtime loads the weights again: release this copy.
         del graph
         model.to_empty(device="meta")

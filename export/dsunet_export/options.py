@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from dsunet_export.artifact import is_shared_name
 from dsunet_export.errors import ExportError
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.files import open_regular
@@ -93,6 +94,9 @@ class ExportOptions:
     images: Path | None = None
     """Folder of sample images: for fp16 to detect overflow, for int8 and fp8 to calibrate on.  The
     result is verified on the first of them, on random pixels and on a photograph."""
+    shared_weights: str | None = None
+    """Name, without the hash that is added, of a file for the frozen weights beside the artifact;
+    None to keep them in the artifact."""
 
     def __post_init__(self) -> None:
         if self.input_form is InputForm.TENSORS and self.size is not None:
@@ -120,6 +124,11 @@ class ExportOptions:
             )
         if self.precision is ExportPrecision.FP8 and self.opset < FLOAT8_OPSET:
             raise ExportError(f"--precision fp8 needs --opset {FLOAT8_OPSET} or later")
+        if self.shared_weights is not None and not is_shared_name(self.shared_weights):
+            raise ExportError(
+                f"--shared-weights {quote(self.shared_weights)}: give the name of a file without a "
+                "folder, for example backbone.data; it is written beside the ONNX file"
+            )
         if self.opset not in OPSETS:
             raise ExportError(
                 f"opset {self.opset} is not supported: choose one from {OPSETS[0]} to {OPSETS[-1]}"

@@ -66,6 +66,14 @@ def map_file(path: str | os.PathLike[str]) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
+def link_or_copy(file: Path, new: Path) -> None:
+    """Give a file a second name, or copy it where that is not possible.  Raises OSError."""
+    try:
+        new.hardlink_to(file)
+    except OSError:  # another file system, or no permission
+        shutil.copyfile(file, new)
+
+
 def is_unicode(path: Path) -> bool:
     """Whether the absolute path is valid UTF-8, as ONNX Runtime, TensorRT and PyTorch require."""
     try:

@@ -174,14 +174,20 @@ class TestLifetime:
 
 class TestBackend:
     @pytest.mark.parametrize(
-        "options", [{"provider": "cpu"}, {"threads": 2}, {"allow_cpu_fallback": True}]
+        "options",
+        [
+            {"provider": "cpu"},
+            {"threads": 2},
+            {"allow_cpu_fallback": True},
+            {"mapped_weights": True},
+        ],
     )
     def test_engine_with_what_is_for_onnx_files(
         self, tmp_path: Path, options: dict[str, Any]
     ) -> None:
         with pytest.raises(
             BackendError,
-            match="provider, threads and allow_cpu_fallback apply to ONNX files only, and this is",
+            match=r"provider, threads, .* and mapped_weights apply to ONNX files only, and this is",
         ):
             dsunet_runtime.load(tmp_path / "a.engine", **options)
 

@@ -10,15 +10,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from dsunet_export.errors import ExportError
-from dsunet_export.options import ExportPrecision
+from dsunet_export.options import FLOAT8_OPSET, ExportPrecision
 from dsunet_export.precision.narrow import array_of
 from dsunet_export.precision.reduction import Converted, infer_types
 from dsunet_export.precision.rules import Selection
@@ -37,6 +39,8 @@ NARROWEST = 2.0**-12
 """Smallest range of a tensor or column, so that its scale is not zero if the graph is converted to
 float16 later.  A weight column with a smaller range is effectively zero."""
 OPERATORS = ["MatMul"]
+_IR_VERSION = 10
+"""ONNX's format version of a graph of one matmul."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +105,48 @@ def quantize(
     merged = merge_matmuls(model.graph, chosen)
     for matmul in merged:
         _separate_bias(model.graph, matmul)
-    quantized = _quantize(model, merged, ranges)
-    if not in_integers:
-        originals = {str(matmul.weight.name): array_of(matmul.weight) for matmul in merged}
-        to_float8(quantized.graph, originals, NARROWEST)
+    quantized = _quantize(model, merged, ranges, in_integers)
     infer_types(quantized)
     return Converted(quantized, precision, statistics.logits)
+
+
+def quantized_weights(graph: ir.Graph, data_type: str) -> dict[ir.Value, list[NDArray[Any]]]:
+    """Return what a quantised graph would have for the weights that it leaves in float32.
+
+    These are the integers or floats of 8 bits, their scales and zero points.  For weights that
+    would be merged, the first has those of all.
+    """
+    groups: dict[ir.Value, list[ir.Value]] = {}
+    for matmul in find_matmuls(graph):
+        groups.setdefault(matmul.activation, []).append(matmul.weight)
+    found: dict[ir.Value, list[NDArray[Any]]] = {}
+    for weights in groups.values():
+        whole = np.concatenate([array_of(weight) for weight in weights], axis=1)
+        found |= {weight: [] for weight in weights}
+        found[weights[0]] = _quantized(whole, data_type != FLOAT8)
+    return found
+
+
+def _quantized(weight: NDArray[np.float32], in_integers: bool) -> list[NDArray[Any]]:
+    """Quantise one weight K×N as `quantize` does; returns it with its scales and zero points."""
+    rows, columns = weight.shape
+    stored = ir.val("weight", const_value=ir.tensor(weight))
+    x = ir.val("x", shape=ir.Shape([1, rows]), type=ir.TensorType(ir.DataType.FLOAT))
+    node = ir.node("MatMul", [x, stored], name="matmul")
+    (y,) = node.outputs
+    y.name, y.shape, y.type = "y", ir.Shape([1, columns]), ir.TensorType(ir.DataType.FLOAT)
+    graph = ir.Graph(
+        [x], [y], nodes=[node], initializers=[stored], opset_imports={"": FLOAT8_OPSET}, name="one"
+    )
+    ranges = {"x": ActivationRange(1.0, 1.0)}
+    model = ir.Model(graph, ir_version=_IR_VERSION)
+    quantized = _quantize(model, [WeightMatmul(node, x, stored)], ranges, in_integers)
+    (matmul,) = (node for node in quantized.graph if node.op_type == "MatMul")
+    dequantized = matmul.inputs[1]
+    producer = None if dequantized is None else dequantized.producer()
+    if producer is None:
+        raise ValueError("ONNX Runtime's quantiser did not quantise the weight")
+    return [array_of(value) for value in producer.inputs if value is not None]
 
 
 def _keep_noisy(
@@ -143,7 +183,10 @@ def _separate_bias(graph: ir.Graph, matmul: WeightMatmul) -> None:
 
 
 def _quantize(
-    model: ir.Model, matmuls: list[WeightMatmul], ranges: dict[str, ActivationRange]
+    model: ir.Model,
+    matmuls: list[WeightMatmul],
+    ranges: dict[str, ActivationRange],
+    in_integers: bool,
 ) -> ir.Model:
     tensor_data = {
         name: TensorData(lowest=np.float32(-measured.largest), highest=np.float32(measured.largest))
@@ -172,6 +215,9 @@ def _quantize(
     quantized.graph.sort()
     _undo_for_others(quantized.graph, {matmul.name for matmul in matmuls})
     _name_nodes(quantized.graph)
+    if not in_integers:
+        originals = {str(matmul.weight.name): array_of(matmul.weight) for matmul in matmuls}
+        to_float8(quantized.graph, originals, NARROWEST)
     return quantized
 
 

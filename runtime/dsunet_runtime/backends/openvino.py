@@ -7,7 +7,6 @@ import hashlib
 import importlib.util
 import io
 import re
-import shutil
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ from dsunet_runtime.backends.graph_names import check_names
 from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import ArtifactError, BackendError, OutputError
 from dsunet_runtime.extras import install_command
-from dsunet_runtime.files import is_unicode, open_regular, resolved, staging_folder
+from dsunet_runtime.files import is_unicode, link_or_copy, open_regular, resolved, staging_folder
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.message_text import printable, reason
 from dsunet_runtime.output_files import write_whole
@@ -163,19 +162,12 @@ def _without_links(path: Path, manifest: Manifest) -> Iterator[Path]:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         try:
             for name, file in {path.name: path, **files}.items():
-                _link_or_copy(resolved(file), folder / name)
+                link_or_copy(resolved(file), folder / name)
         except OSError as error:
             raise BackendError(
                 f"{path}: its weights are links, of which OpenVINO needs a copy: {reason(error)}"
             ) from error
         yield folder / path.name
-
-
-def _link_or_copy(file: Path, new: Path) -> None:
-    try:
-        new.hardlink_to(file)
-    except OSError:  # another file system, or no permission
-        shutil.copyfile(file, new)
 
 
 def _cache_file(path: Path, manifest: Manifest, parts: tuple[str, ...]) -> Path | None:

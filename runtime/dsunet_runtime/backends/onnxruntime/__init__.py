@@ -36,6 +36,11 @@ from dsunet_runtime.provider import Provider
 _BROKEN_MODEL = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 _FATAL_ONLY = 4
 _CHOOSE_GPU = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
+# Without a rearranged copy of weights, and without a copy of those behind links.
+_MAPPED_WEIGHTS = (
+    "session.disable_prepacking",
+    "session.use_external_initializer_file_buffers_directly",
+)
 # An ONNX file: y = Identity(x), one float32, opset 13.
 _SMALLEST_MODEL = (
     b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01g'
@@ -47,7 +52,8 @@ _SMALLEST_MODEL = (
 class OnnxRuntimeBackend(Backend):
     """An ONNX file in an ONNX Runtime session.
 
-    `threads` is the number of CPU threads per operation; None is one per core.
+    `threads` is the number of CPU threads per operation; None is one per core.  With
+    `mapped_weights`, the weights in files beside the artifact are used where they are mapped.
 
     Raises BackendError if ONNX Runtime or the execution provider is missing or does not start, or
     if a provider on the GPU leaves the network to the CPU and that is not allowed; and
@@ -61,18 +67,23 @@ class OnnxRuntimeBackend(Backend):
         provider: Provider,
         threads: int | None = None,
         allow_cpu_fallback: bool = False,
+        mapped_weights: bool = False,
     ) -> None:
         runtime = import_onnxruntime()
         check_present(runtime, provider)
         options = session_options(runtime, threads, manifest)
+        if mapped_weights:
+            for entry in _MAPPED_WEIGHTS:
+                options.add_session_config_entry(entry, "1")
         must_use_gpu = provider.on_gpu and not allow_cpu_fallback
         if must_use_gpu:
             record_placement(options)
-        session = _create_session(runtime, path, manifest, provider, options)
+        session, contents = _create_session(runtime, path, manifest, provider, options)
         if must_use_gpu:
             check_placement(session, path, provider)
         check_names(path, manifest, _names(session.get_inputs()), _names(session.get_outputs()))
         self._session = session
+        self._contents = contents if mapped_weights else []
         self._outputs = [spec.name for spec in manifest.outputs]
         if provider is not Provider.CPU:
             self.machine = machine_of(runtime.__version__, provider)
@@ -86,6 +97,7 @@ class OnnxRuntimeBackend(Backend):
 
     def close(self) -> None:
         self._session = None
+        self._contents = []
 
 
 def machine_of(version: str, provider: Provider) -> tuple[str, ...]:
@@ -165,7 +177,7 @@ def give_linked_weights(options: Any, path: Path, manifest: Manifest) -> list[mm
 
     ONNX Runtime rejects weights in another folder, because a graph may name any file.  Here the
     names are those in the manifest, of files next to the artifact, and their hashes are verified.
-    Keep the returned mappings until the session is open.
+    Keep the returned mappings until the session is open, or with `_MAPPED_WEIGHTS` as long as it.
     """
     give = getattr(options, "add_external_initializers_from_files_in_memory", None)
     linked = {
@@ -182,17 +194,16 @@ def give_linked_weights(options: Any, path: Path, manifest: Manifest) -> list[mm
 
 def _create_session(
     runtime: Any, path: Path, manifest: Manifest, provider: Provider, options: Any
-) -> Any:
+) -> tuple[Any, list[mmap.mmap]]:
+    """Return a session, and the files that are mapped for it."""
     if not is_unicode(path):
         raise ArtifactError(
             f"{path}: ONNX Runtime cannot open a path that is not UTF-8: rename the file or folder"
         )
     try:
-        kept = give_linked_weights(options, path, manifest)
+        contents = give_linked_weights(options, path, manifest)
         cache = cache_folder(path, manifest, provider)
-        session = _open(runtime, path, provider, options, cache)
-        del kept
-        return session
+        return _open(runtime, path, provider, options, cache), contents
     except BackendError:
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
