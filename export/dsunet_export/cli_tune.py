@@ -202,7 +202,7 @@ def tune(
         from dsunet_export.operating_points.tune import tune as tune_points
         from dsunet_export.options import WeightsOrigin
         from dsunet_runtime.bench.measurement import Schedule
-        from dsunet_runtime.jobs import make_folder, results_folder
+        from dsunet_runtime.jobs import results_folder
 
     notice = functools.partial(complain, "dsunet-export")
     test_sets = _test_sets(folders, limit)
@@ -233,9 +233,7 @@ def tune(
         print(f"{number}/{len(points)} {point.label}: {readable(line)}", file=sys.stderr)
 
     about = describe_inputs(origin, weights, test_sets, images, seconds)
-    kept = output / "points"
     with results_folder(output), Scorer() as scorer:
-        make_folder(kept)
         instruments = Instruments(
             export=lambda point, path: export_point(point, path, load, origin, images),
             evaluate=lambda path, on: evaluate_artifact(path, on, test_sets, scorer, sys.stderr),
@@ -246,7 +244,7 @@ def tune(
         tuning = tune_points(
             points,
             instruments,
-            ResultFiles(kept, {**about, "reference": encode(points[0])}),
+            ResultFiles(output / "points", {**about, "reference": encode(points[0])}),
             output,
             max_loss=max_loss,
             seconds=None if budget is None else 60 * budget,

@@ -10,6 +10,7 @@ from typing import Any
 
 from dsunet_export.operating_points.points import Point
 from dsunet_runtime.files import open_regular
+from dsunet_runtime.jobs import make_folder
 from dsunet_runtime.json_text import MAX_BYTES, JsonError, parse_object
 from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import FieldError, decode, encode
@@ -59,7 +60,10 @@ class ResultFiles:
     """One file for each point, named by a hash of all that its content depends on."""
 
     def __init__(self, folder: Path, inputs: dict[str, Any]) -> None:
-        """Keep results in a folder; `inputs` is what all points depend on, as plain values."""
+        """Keep results in a folder, which is made with the first.
+
+        `inputs` has what all points depend on, as plain values.
+        """
         self._folder = folder
         self._inputs = {"format_version": FORMAT_VERSION, **inputs}
 
@@ -80,5 +84,6 @@ class ResultFiles:
 
     def write(self, result: Result) -> None:
         """Keep a result.  Raises OutputError if it cannot be written."""
+        make_folder(self._folder)
         text = json.dumps(encode(result), indent=2) + "\n"
         write_whole(self.path(result.point), lambda file: file.write(text.encode()))

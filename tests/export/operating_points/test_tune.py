@@ -70,8 +70,6 @@ class Laboratory:
         return Timing(ratio / 10, ratio, ratio - 0.01, ratio + 0.01, int(size) in self.noisy)
 
     def tune(self, folder: Path, points: list[Point], **changes: Any) -> Tuning:
-        kept = folder / "points"
-        kept.mkdir(exist_ok=True)
         instruments = Instruments(self.export, self.evaluate, self.time)
         given: dict[str, Any] = {
             "max_loss": 0.005,
@@ -79,7 +77,7 @@ class Laboratory:
             "report": lambda number, point, found: None,
             **changes,
         }
-        return tune(points, instruments, ResultFiles(kept, ABOUT), folder, **given)
+        return tune(points, instruments, ResultFiles(folder / "points", ABOUT), folder, **given)
 
 
 def _named(name: str) -> SimpleNamespace:
@@ -216,6 +214,7 @@ def test_a_point_that_fails_is_left_out(laboratory: Laboratory, tmp_path: Path) 
     (tmp_path / "new").mkdir()
     with pytest.raises(VerificationError):
         laboratory.tune(tmp_path / "new", points_of(112))
+    assert not list((tmp_path / "new").iterdir())
 
 
 def test_one_artifact_for_several_providers(laboratory: Laboratory, tmp_path: Path) -> None:
