@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOUND = (
     "ONNXRUNTIME_INCLUDE_DIR", "nlohmann_json_DIR", "TENSORRT_INCLUDE_DIR", "CUDA_INCLUDE_DIR",
-    "CUDA_NVCC",
+    "CUDA_NVCC", "DSUNET_TENSORRT",
 )  # fmt: skip
 """What a build has found that another needs too."""
 

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <onnxruntime_c_api.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -71,6 +72,7 @@ namespace {
 
 constexpr int kWarmUp = 10;
 constexpr int kCalls = 50;
+constexpr int kRounds = 3;  // the least counts: threads of ONNX Runtime's own allocate now and then
 constexpr int kWidth = 64, kHeight = 48;
 constexpr std::size_t kPixels = std::size_t{kWidth} * kHeight;
 
@@ -117,9 +119,13 @@ class Bare {
 
 std::uint64_t count(const std::function<void(int)> &call) {
   for (int number = 0; number < kWarmUp; ++number) call(number);
-  const std::uint64_t before = allocations;
-  for (int number = 0; number < kCalls; ++number) call(number);
-  return allocations - before;
+  std::uint64_t least = UINT64_MAX;
+  for (int round = 0; round < kRounds; ++round) {
+    const std::uint64_t before = allocations;
+    for (int number = 0; number < kCalls; ++number) call(number);
+    least = std::min(least, allocations - before);
+  }
+  return least;
 }
 
 void print(const char *name, std::uint64_t ours, std::uint64_t bare) {
