@@ -25,6 +25,7 @@ import dsunet_export.cli
 import dsunet_export.onnx
 import dsunet_runtime.cli
 from dsunet import DSUNet, DSUNetConfig, random_model
+from dsunet.config import NETWORKS, Decoder, Injection
 from dsunet_export import artifact
 from dsunet_export.artifact import staging, write_artifact
 from dsunet_export.errors import ExportError
@@ -97,8 +98,9 @@ def backbone(manifest: Manifest) -> str:
     return file.name
 
 
-def test_frozen_is_what_is_not_trained() -> None:
-    model = random_model(SMALL)
+@pytest.mark.parametrize(("injection", "decoder"), NETWORKS.values(), ids=NETWORKS)
+def test_frozen_is_what_is_not_trained(injection: Injection, decoder: Decoder) -> None:
+    model = random_model(SMALL.replace(injection=injection, decoder=decoder))
     for name, parameter in model.named_parameters():
         assert is_frozen(name) == (not parameter.requires_grad), name
 
