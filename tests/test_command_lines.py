@@ -363,6 +363,8 @@ def test_hostile_numbers(folder: Path, command: Command, option: str) -> None:
         ("dsunet-run", ["selftest", "A.engine", "--provider", "cpu"]),
         ("dsunet-run", ["selftest", "A", "--allow-cpu-fallback", "--provider", "openvino"]),
         ("dsunet-run", ["predict", "A", "I", "-o", "new", "--allow-cpu-fallback"]),
+        ("dsunet-run", ["predict", "A", "I", "-o", "new", "--domain", "A"]),
+        ("dsunet-run", ["selftest", "A", "--domain", "A"]),
         ("dsunet-run", ["predict", "A", "I", "-o", "new", "--provider", "tpu"]),
         ("dsunet-run", ["bench", "A", "--allow-cpu-fallback", "--provider", "cpu"]),
         ("dsunet-run", ["predict", "A", "I", "--output="]),

@@ -157,6 +157,16 @@ def trt(
             rich_help_panel=_BUILDER,
         ),
     ] = False,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit",
+            help="Let `dsunet-run predict --domain` exchange the trained weights for those of "
+            "another export with the same --shared-weights.  With TensorRT for RTX this needs a "
+            "GPU and one compute capability; not yet tested on a GPU.",
+            rich_help_panel=_BUILDER,
+        ),
+    ] = False,
     timing_cache: Annotated[
         Path | None,
         typer.Option(
@@ -194,6 +204,11 @@ def trt(
     from dsunet_export.tensorrt.profiles import Ranges, parse_batch, parse_size
     from dsunet_export.tensorrt.targets import parse_hardware, select_target
 
+    if strip_weights and refit:
+        raise typer.BadParameter(
+            "--strip-weights and --refit exclude each other: an engine without weights reads them "
+            "from the ONNX file that it was built from"
+        )
     with as_wrong_usage(ExportError):
         check_engine_output(output)
         hardware = parse_hardware(gpu, compute_capability)
@@ -208,6 +223,7 @@ def trt(
         workspace=workspace,
         optimization_level=opt_level,
         strip_weights=strip_weights,
+        refit=refit,
         timing_cache=timing_cache,
         verbosity=verbose,
     )

@@ -32,6 +32,17 @@ ChosenProvider = Annotated[
 ]
 
 
+Domain = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="ONNX file whose trained weights an engine built with --refit takes, instead of its "
+        "own; both exported with the same --shared-weights.",
+        rich_help_panel=_INFERENCE,
+    ),
+]
+
+
 def selftest_option(panel: str) -> Any:
     """Make the option `--selftest`, in a group of the help."""
     return typer.Option(
@@ -57,9 +68,13 @@ CpuFallback = Annotated[bool, cpu_fallback_option(_INFERENCE)]
 
 
 def check_provider_applies(
-    provider: Provider | None, artifact: Path, allow_cpu_fallback: bool
+    provider: Provider | None, artifact: Path, allow_cpu_fallback: bool, domain: Path | None
 ) -> None:
     """Raise typer.BadParameter if these options do not fit the artifact or each other."""
+    if domain is not None and not is_engine(artifact):
+        raise typer.BadParameter(
+            f"--domain applies to engines, and {artifact} is an ONNX file: name that of the domain"
+        )
     if provider is not None and is_engine(artifact):
         raise typer.BadParameter(
             f"--provider applies to ONNX files only, and {artifact} is an engine"

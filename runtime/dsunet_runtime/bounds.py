@@ -92,6 +92,8 @@ def _problems(manifest: Manifest) -> Iterator[str]:
         yield from _of_selftest(case)
     if manifest.engine is not None:
         yield from _of_file(manifest.engine.file)
+        if manifest.engine.shared_weights is not None:
+            yield from _of_file(manifest.engine.shared_weights)
         yield from _of_engine(manifest.engine)
 
 

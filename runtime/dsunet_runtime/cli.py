@@ -11,6 +11,7 @@ from dsunet_runtime.artifact_options import (
     ChosenProvider,
     ChosenSelfTest,
     CpuFallback,
+    Domain,
     check_provider_applies,
 )
 from dsunet_runtime.bounds import MAX_DIMENSION
@@ -53,6 +54,7 @@ def predict(
     ] = None,
     provider: ChosenProvider = None,
     allow_cpu_fallback: CpuFallback = False,
+    domain: Domain = None,
     selftest: ChosenSelfTest = SelfTestPolicy.AUTO,
 ) -> None:
     """Predict masks for images and write them as PNG files.
@@ -61,7 +63,7 @@ def predict(
     overwritten.  If an image fails, the error is printed, the remaining images are processed, and
     the exit code is 1.
     """
-    check_provider_applies(provider, artifact, allow_cpu_fallback)
+    check_provider_applies(provider, artifact, allow_cpu_fallback, domain)
     folder, name = mask_destination(output, images)
 
     import dsunet_runtime
@@ -75,6 +77,7 @@ def predict(
             provider=provider,
             selftest=selftest,
             allow_cpu_fallback=allow_cpu_fallback,
+            domain=domain,
         ) as segmenter,
         results_folder(folder),
     ):

@@ -11,6 +11,7 @@ from dsunet_runtime.artifact_options import (
     Artifact,
     ChosenProvider,
     CpuFallback,
+    Domain,
     check_provider_applies,
 )
 from dsunet_runtime.command import examples
@@ -33,6 +34,7 @@ def selftest(
     artifact: Artifact,
     provider: ChosenProvider = None,
     allow_cpu_fallback: CpuFallback = False,
+    domain: Domain = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print the comparisons as JSON.", rich_help_panel=OUTPUT),
@@ -47,21 +49,26 @@ def selftest(
     The exit code is 1 if an output is outside the tolerance.  Other commands then test the artifact
     again on this machine before they run it.
     """
-    check_provider_applies(provider, artifact, allow_cpu_fallback)
+    check_provider_applies(provider, artifact, allow_cpu_fallback, domain)
     import dsunet_runtime
     from dsunet_runtime.selftest.comparison import check, run_selftest
     from dsunet_runtime.selftest.policy import record_outcome
 
     # Not by `load` too, which would raise before anything is printed.
     with dsunet_runtime.load(
-        artifact, provider=provider, selftest="never", allow_cpu_fallback=allow_cpu_fallback
+        artifact,
+        provider=provider,
+        selftest="never",
+        allow_cpu_fallback=allow_cpu_fallback,
+        domain=domain,
     ) as segmenter:
         manifest = segmenter.manifest
         try:
             found = run_selftest(segmenter)
         except ArtifactError as error:
             raise ArtifactError(f"{artifact}: {error}") from error
-        record_outcome(artifact, manifest, segmenter.machine, found)
+        if domain is None:
+            record_outcome(artifact, manifest, segmenter.machine, found)
     if as_json:
         import json
 

@@ -232,6 +232,9 @@ class Engine:
     None if unknown."""
     weight_bytes: int | None
     """Device memory of the weights, as reported by TensorRT; None if unknown."""
+    shared_weights: FileDigest | None = None
+    """The file of frozen weights that its graph shares with those of other domains, whose trained
+    weights the engine takes; None if it takes no others."""
 
 
 @dataclass(frozen=True, slots=True)

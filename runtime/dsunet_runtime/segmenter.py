@@ -39,6 +39,7 @@ def load(
     selftest: str = "auto",
     allow_cpu_fallback: bool = False,
     mapped_weights: bool = False,
+    domain: str | os.PathLike[str] | None = None,
 ) -> Segmenter:
     """Load an artifact: an ONNX file with ONNX Runtime or OpenVINO, or an engine with TensorRT.
 
@@ -69,6 +70,9 @@ def load(
             are, mapped into memory, so that artifacts and processes that share the file hold them
             once.  By default ONNX Runtime makes a rearranged copy for each artifact, with which it
             is a little faster.  For the provider `cpu`, and not for artifacts in 16 bits.
+        domain: ONNX file whose trained weights replace those of an engine that was built with
+            `dsunet-export trt --refit`; both exported with the same `--shared-weights`.  The
+            self-test then runs at every load, with that file's references, unless it is `never`.
 
     Returns:
         A segmenter.  Use it as a context manager, or call `close` when it is no longer needed.
@@ -93,25 +97,37 @@ def load(
                 f"{path}: provider, threads, allow_cpu_fallback and mapped_weights apply to ONNX "
                 f"files only, and this is an engine: omit them, or load the ONNX file"
             )
-        manifest, backend = _load_engine(path)
+        manifest, backend = _load_engine(path, None if domain is None else Path(domain))
     else:
+        if domain is not None:
+            raise BackendError(
+                f"{path}: domain applies to engines, and this is an ONNX file: load the ONNX file "
+                f"of the domain itself"
+            )
         chosen = one_of(Provider, "provider", provider or Provider.CPU, BackendError)
         options = OnnxOptions(chosen, threads, allow_cpu_fallback, mapped_weights)
         manifest, backend = _load_onnx(path, options)
     with ExitStack() as stack:
         stack.callback(backend.close)
         segmenter = Segmenter(manifest, backend)
-        apply_policy(segmenter, path, chosen, segmenter.machine, policy)
+        machine = segmenter.machine
+        if domain is not None:
+            machine, policy = (), policy.without_record
+        apply_policy(segmenter, path, chosen, machine, policy)
         stack.pop_all()
     return segmenter
 
 
-def _load_engine(path: Path) -> tuple[Manifest, Backend]:
+def _load_engine(path: Path, domain: Path | None) -> tuple[Manifest, Backend]:
     from dsunet_runtime.backends.tensorrt import TensorRTBackend
 
     manifest = read_manifest(path)
     check_sizes(path, manifest)
-    return manifest, TensorRTBackend(path, manifest)
+    if domain is not None:
+        from dsunet_runtime.domain import with_domain
+
+        manifest = with_domain(path, manifest, domain)
+    return manifest, TensorRTBackend(path, manifest, domain)
 
 
 def _load_onnx(path: Path, options: OnnxOptions) -> tuple[Manifest, Backend]:

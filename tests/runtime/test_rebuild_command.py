@@ -11,7 +11,7 @@ import pytest
 from dsunet_runtime import read_manifest
 from dsunet_runtime.backends.tensorrt.compatibility import rebuild_command
 from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.manifest import Precision
+from dsunet_runtime.manifest import FileDigest, Precision
 from tests.runtime import engine_builds, engines
 
 
@@ -39,6 +39,12 @@ def test_all_options_in_the_manifest(tmp_path: Path) -> None:
         *("--batch", "1:2:4", "--size", "64x32:720x1280:1080x1920"),
         *("--opt-level", "4", "--strip-weights"),
     ]
+
+
+def test_an_engine_that_takes_other_domains(tmp_path: Path) -> None:
+    shared = FileDigest("backbone.data", 9, "0" * 64)
+    path = engines.frames(tmp_path / "a.engine", shared_weights=shared)
+    assert words(rebuild_command(path, read_manifest(path)))[-1] == "--refit"
 
 
 def test_tensors_and_single_sizes(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def _reach(machine: Machine) -> str | None:
         return None
     reach = f"for {', '.join(trt.compute_capabilities)}"
     if not machine.gpus:
-        return f"{reach}; --strip-weights needs a GPU on this machine"
+        return f"{reach}; --strip-weights and --refit need a GPU on this machine"
     known = [g.gpu.compute_capability in trt.compute_capabilities for g in machine.gpus]
     gpus = (
         f"{'' if ok else 'not '}for this {gpu.title}"

@@ -20,6 +20,7 @@ from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppa
 from dsunet_export.tensorrt.network import layers_of, parse_graph
 from dsunet_export.tensorrt.precision_report import report_precision
 from dsunet_export.tensorrt.profiles import make_profiles, without_fixed_sides
+from dsunet_export.tensorrt.refit import mark_trained_weights, shared_weights_of
 from dsunet_export.tensorrt.targets import Target
 from dsunet_runtime.artifact import (
     check_hashes,
@@ -37,6 +38,7 @@ from dsunet_runtime.flavor import Flavor, this_platform, typed_network
 from dsunet_runtime.manifest import (
     FLOAT8,
     Engine,
+    FileDigest,
     Manifest,
     OptimizationProfile,
     PrecisionReport,
@@ -92,6 +94,7 @@ def build_engine(
     """
     manifest = _read_graph(onnx)
     compute = _precision(onnx, manifest, options)
+    shared = shared_weights_of(onnx, manifest) if options.refit else None
     profiles = make_profiles(manifest, options.ranges)
     if target.flavor is Flavor.RTX:
         profiles = without_fixed_sides(manifest, profiles)
@@ -120,7 +123,7 @@ def build_engine(
             profiles=profiles,
             selftest=selftest,
             built_with={**graph.manifest.built_with, target.flavor.module: version(target.flavor)},
-            engine=_describe(engine, target, options, plan, log),
+            engine=_describe(engine, target, options, plan, log, shared),
         )
         with writing(engine):
             document = manifest.to_json(indent=2) + "\n"
@@ -165,11 +168,11 @@ def _precision(onnx: Path, manifest: Manifest, options: EngineOptions) -> Comput
             f"{onnx} is in {own} and cannot be converted to {asked}: export it again with "
             f"`dsunet-export onnx --precision {asked}`"
         )
-    if options.strip_weights:
+    if options.strip_weights or options.refit:
+        option = "--strip-weights" if options.strip_weights else "--refit"
         raise ExportError(
-            f"--strip-weights needs a graph in {asked}, from which the runtime reads the weights, "
-            f"and {onnx} is in {own}: export it with `dsunet-export onnx --precision {asked}` "
-            f"first"
+            f"{option} needs a graph in {asked}, from which the runtime reads the weights, and "
+            f"{onnx} is in {own}: export it with `dsunet-export onnx --precision {asked}` first"
         )
     return asked
 
@@ -232,6 +235,8 @@ def _build(
             network = typed_network(trt, builder)
             parser = parse_graph(trt, network, logger, graph.file, graph.source)
             precision = report_precision(trt, network, graph.manifest.precision)
+            if options.refit:
+                mark_trained_weights(network, graph.file, graph.manifest)
             config = configure(builder, target, options, profiles)
             monitor = monitor_of(trt, progress)
             config.progress_monitor = monitor
@@ -249,7 +254,12 @@ def _build(
 
 
 def _describe(
-    engine: Path, target: Target, options: EngineOptions, plan: _Plan, log: BuildLog
+    engine: Path,
+    target: Target,
+    options: EngineOptions,
+    plan: _Plan,
+    log: BuildLog,
+    shared: FileDigest | None,
 ) -> Engine:
     return Engine(
         file=digest(engine),
@@ -263,4 +273,5 @@ def _describe(
         proof=plan.precision,
         activation_bytes=log.activation_bytes,
         weight_bytes=log.weight_bytes,
+        shared_weights=shared,
     )

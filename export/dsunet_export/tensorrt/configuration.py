@@ -35,6 +35,8 @@ class EngineOptions:
     optimization_level: int | None = None
     strip_weights: bool = False
     """Leave the weights in the ONNX file, from which the runtime reads them."""
+    refit: bool = False
+    """Let `dsunet_runtime.load` exchange the trained weights for those of another domain."""
     timing_cache: Path | None = None
     """Timing cache file, which is read if it exists, and written."""
     verbosity: int = 0
@@ -69,6 +71,8 @@ def configure(
         # weights, loses the biases of matmuls in TensorRT 11.3.
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
         config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)
+    if options.refit:  # only what `refit.mark_trained_weights` marks; the rest may be folded
+        config.set_flag(trt.BuilderFlag.REFIT_INDIVIDUAL)
     if options.timing_cache is not None:
         load_timing_cache(config, options.timing_cache)
     return config

@@ -22,6 +22,8 @@ def engine_rows(manifest: Manifest, engine: Engine) -> Iterator[tuple[str, str]]
     yield "  weights", _megabytes(engine.weight_bytes)
     if engine.weights_stripped:
         yield "  stripped", f"the weights are in {manifest.graph.name}: keep it beside the engine"
+    if engine.shared_weights is not None:
+        yield "  refit", f"takes the weights of domains that share {engine.shared_weights.name}"
     if engine.optimization_level is not None:
         yield "  optimization", f"level {engine.optimization_level}"
     graph = manifest.graph

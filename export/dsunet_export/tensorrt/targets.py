@@ -174,21 +174,30 @@ def _rtx_hardware(requested: Hardware, options: EngineOptions) -> Hardware:
             "--timing-cache is for --flavor tensorrt: TensorRT for RTX times no kernels while it "
             "builds, because it selects them on the GPU that runs the engine"
         )
-    if options.strip_weights:
-        try:
-            local_gpu()
-        except BackendError as error:
-            raise ExportError(
-                f"--strip-weights needs a GPU on this machine ({error}), because TensorRT for RTX "
-                f"compiles refittable engines with the CUDA driver: build on a machine with a GPU, "
-                f"or keep the weights"
-            ) from error
-    if options.strip_weights and len(hardware) > 1:
-        raise ExportError(
-            f"with TensorRT for RTX, --strip-weights takes one compute capability, not "
-            f"{', '.join(hardware)}: build one engine for each, or keep the weights"
-        )
+    for option, is_given, otherwise in (
+        ("--strip-weights", options.strip_weights, "keep the weights"),
+        ("--refit", options.refit, "build an engine for each domain"),
+    ):
+        if is_given:
+            _check_refittable(option, hardware, otherwise)
     return hardware
+
+
+def _check_refittable(option: str, hardware: Hardware, otherwise: str) -> None:
+    """Raise ExportError unless TensorRT for RTX can build a refittable engine here."""
+    try:
+        local_gpu()
+    except BackendError as error:
+        raise ExportError(
+            f"{option} needs a GPU on this machine ({error}), because TensorRT for RTX compiles "
+            f"refittable engines with the CUDA driver: build on a machine with a GPU, or "
+            f"{otherwise}"
+        ) from error
+    if len(hardware) > 1:
+        raise ExportError(
+            f"with TensorRT for RTX, {option} takes one compute capability, not "
+            f"{', '.join(hardware)}: build one engine for each, or {otherwise}"
+        )
 
 
 def _classic_hardware(requested: Hardware, options: EngineOptions) -> Hardware:

@@ -167,6 +167,7 @@ void check(const SelfTestCase &one) {
 
 void check(const Engine &engine) {
   check(engine.file);
+  if (engine.shared_weights) check(*engine.shared_weights);
   require(is_version(engine.tensorrt_version),
           "engine.tensorrt_version is not valid: " + quote(engine.tensorrt_version));
   const auto &found = engine.compute_capabilities;

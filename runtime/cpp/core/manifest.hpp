@@ -174,6 +174,7 @@ struct Engine {
   bool weights_stripped = false;
   std::optional<std::int64_t> optimization_level, activation_bytes, weight_bytes;
   PrecisionReport proof;
+  std::optional<FileDigest> shared_weights;
 
   static constexpr auto fields() {
     using S = Engine;
@@ -184,7 +185,8 @@ struct Engine {
         required("weights_stripped", &S::weights_stripped),
         required("optimization_level", &S::optimization_level), required("proof", &S::proof),
         required("activation_bytes", &S::activation_bytes),
-        required("weight_bytes", &S::weight_bytes));
+        required("weight_bytes", &S::weight_bytes),
+        with_default("shared_weights", &S::shared_weights));
   }
 };
 

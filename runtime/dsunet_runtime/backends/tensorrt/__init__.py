@@ -39,7 +39,7 @@ _SLOTS = 2
 
 
 class TensorRTBackend(Backend):
-    """An engine on the first CUDA device.
+    """An engine on the first CUDA device; with `domain`, with the trained weights of an ONNX file.
 
     Raises BackendError if a library is missing or the engine does not fit the machine, and
     ArtifactError if the file does not match its manifest.
@@ -47,7 +47,7 @@ class TensorRTBackend(Backend):
 
     concurrency = _SLOTS
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, domain: Path | None = None) -> None:
         check_platform(path, manifest)
         trt = load_flavor(path, manifest)
         cuda = find_cuda(path, manifest)
@@ -61,7 +61,10 @@ class TensorRTBackend(Backend):
             self._device = stack.enter_context(cuda.open(gpu))
             with self._device.current(), ExitStack() as resources:
                 try:
-                    self._execution = _start(trt, path, manifest, cuda, self._device, resources)
+                    engine = LoadedEngine(trt, path, manifest, log_of(trt), domain)
+                    resources.callback(engine.close)
+                    cache = self._cache_file(path, cuda, trt.__version__)
+                    self._execution = _start(engine, cache, self._device, log_of(trt), resources)
                     for _ in range(_SLOTS):
                         slot = Slot(self._device, self._execution, manifest)
                         resources.callback(slot.close)
@@ -133,6 +136,12 @@ class TensorRTBackend(Backend):
             with contextlib.suppress(BackendError):
                 self._device.close()
 
+    def _cache_file(self, path: Path, cuda: Cuda, version: str) -> Path | None:
+        """The runtime cache of an engine of TensorRT for RTX; None for classic TensorRT."""
+        if engine_of(self._manifest).flavor is not Flavor.RTX:
+            return None
+        return cache_file(path, self._device.gpu, _driver(cuda), version)
+
     def _take(self, *, wait: bool) -> Slot | None:
         """Take a free slot; None if there is none and `wait` is false."""
         try:
@@ -164,15 +173,9 @@ def _driver(cuda: Cuda) -> str:
 
 
 def _start(
-    trt: Any, path: Path, manifest: Manifest, cuda: Cuda, device: Device, resources: ExitStack
+    engine: LoadedEngine, cache: Path | None, device: Device, log: Any, resources: ExitStack
 ) -> Execution:
-    """Load the engine and create its execution context; `resources` releases both."""
-    log = log_of(trt)
-    engine = LoadedEngine(trt, path, manifest, log)
-    resources.callback(engine.close)
-    cache = None
-    if engine_of(manifest).flavor is Flavor.RTX:
-        cache = cache_file(path, device.gpu, _driver(cuda), trt.__version__)
+    """Create the engine's execution context, which `resources` releases."""
     context = engine.create_context(cache)
     execution = Execution(device, context, log, captures=cache is None)
     resources.callback(execution.close)

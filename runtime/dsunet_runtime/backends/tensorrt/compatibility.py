@@ -118,6 +118,8 @@ def rebuild_command(
         words += ["--opt-level", str(engine.optimization_level)]
     if engine.weights_stripped:
         words.append("--strip-weights")
+    if engine.shared_weights is not None:
+        words.append("--refit")
     return f"`{shlex.join(words)}`"
 
 

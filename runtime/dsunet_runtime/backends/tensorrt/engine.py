@@ -30,11 +30,14 @@ class LoadedEngine(Closeable):
     context does not hold references to them.  So they are kept here, and the context must be
     dropped before this object is closed.
 
-    Raises BackendError if TensorRT rejects the engine, and ArtifactError if the engine does not
-    match its manifest.
+    `domain` is an ONNX file whose trained weights replace those of the engine; None keeps them.
+    Raises BackendError if TensorRT rejects the engine or those weights, and ArtifactError if the
+    engine does not match its manifest.
     """
 
-    def __init__(self, trt: Any, path: Path, manifest: Manifest, log: Any) -> None:
+    def __init__(
+        self, trt: Any, path: Path, manifest: Manifest, log: Any, domain: Path | None = None
+    ) -> None:
         self._trt = trt
         self._path = path
         self._log = log
@@ -44,6 +47,8 @@ class LoadedEngine(Closeable):
         self._engine = _deserialize(trt, self._runtime, path, manifest, log)
         if engine_of(manifest).weights_stripped:
             _refit(trt, self._engine, weights_source(path, manifest), log)
+        if domain is not None:
+            _refit(trt, self._engine, domain, log)
         _check_tensors(trt, self._engine, path, manifest)
 
     def create_context(self, cache_file: Path | None) -> Any:
