@@ -76,6 +76,7 @@ std::string command(const Artifact &artifact, const Changes &changes) {
   for (const std::string &word : range_options(artifact.manifest)) words.push_back(word);
   if (engine.optimization_level) add("--opt-level", std::to_string(*engine.optimization_level));
   if (engine.weights_stripped && !changes.keeps_weights) words.emplace_back("--strip-weights");
+  if (engine.shared_weights) words.emplace_back("--refit");
   for (std::string &word : words) word = shell_quoted(word);
   return "`" + join(words, " ") + "`";
 }
