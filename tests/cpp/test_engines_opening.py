@@ -16,6 +16,7 @@ from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends.tensorrt import compatibility
 from dsunet_runtime.cuda import nvml
 from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.manifest import FileDigest
 from tests.cpp import binding
 from tests.cpp.engine_cases import Case, attempt, check, images
 from tests.cpp.stand_ins import NO_DEVICE, StandIn
@@ -199,6 +200,7 @@ def test_an_engine_without_weights(case: Case) -> None:
     [
         {},
         {"optimization_level": 5},
+        {"shared_weights": FileDigest("backbone.data", 9, "0" * 64)},
         {"compute_capabilities": ("8.9", "12.0")},
         {"batch": (2, 2, 2)},
         {"height": (8, 16, 64), "width": (9, 17, 65)},
