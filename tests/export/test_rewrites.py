@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import pytest
 import torch
+from timm.layers.attention import Attention
 from torch import Tensor
 
 from dsunet import DSUNet, DSUNetConfig, random_model
@@ -21,7 +22,7 @@ from dsunet_export.macs import count_macs
 from dsunet_export.onnx import apply_rewrites
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.rewrites.drop_unread_tokens import drop_unread_tokens, resampling_matrix
-from dsunet_export.rewrites.explicit_attention import explicit_attention
+from dsunet_export.rewrites.explicit_attention import AttentionProjections, explicit_attention
 from dsunet_export.rewrites.fold_positions import fold_positions
 from dsunet_export.rewrites.fold_scales import fold_scales
 from dsunet_export.rewrites.pad_after_projection import (
@@ -102,6 +103,23 @@ def test_each_runs_for_every_injection(
     rewrite: Callable[[DSUNet], None], injection: Injection
 ) -> None:
     assert_same_function(rewrite, "small", injection, torch.float64)
+
+
+def test_a_folded_bias_is_the_same_wherever_the_weights_lie() -> None:
+    torch.manual_seed(1)
+    attention = Attention(96, num_heads=3, qkv_bias=True)
+    biases = set()
+    for start in range(16):  # as in a mapped file, behind a header of another length
+        for parameter in attention.parameters():
+            parameter.data = _from(start, parameter.data)
+        biases.add(bytes(AttentionProjections(attention).out.bias.detach().numpy()))
+    assert len(biases) == 1
+
+
+def _from(start: int, tensor: Tensor) -> Tensor:
+    """Copy a tensor into memory that begins at the element with a number."""
+    memory = torch.empty(start + tensor.numel(), dtype=tensor.dtype)
+    return memory[start:].view_as(tensor).copy_(tensor)
 
 
 def test_a_rewritten_model_does_not_share_changed_weights_with_a_checkpoint() -> None:

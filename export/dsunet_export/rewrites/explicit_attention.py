@@ -53,12 +53,21 @@ class AttentionProjections(nn.Module):
         self.query = _linear(q * scale, q_bias * scale)
         self.key = _linear(k)
         self.value = _linear(v)
-        self.out = _linear(out, out_bias + out @ v_bias)
+        self.out = _linear(out, _add_value_bias(out, out_bias, v_bias))
 
     def heads(self, x: Tensor) -> Tensor:
         """Split B×N×(heads·d) into B×heads×N×d."""
         split: Tensor = x.unflatten(-1, (self.num_heads, self.head_dim))
         return split.transpose(1, 2)
+
+
+def _add_value_bias(out: Tensor, out_bias: Tensor, v_bias: Tensor) -> Tensor:
+    """Add the value's bias, after the output projection, to the bias of that projection.
+
+    In float64: float32 sums depend on where the weights lie in memory, and domains would not share
+    the result.
+    """
+    return (out_bias.double() + out.double() @ v_bias.double()).to(out.dtype)
 
 
 def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
