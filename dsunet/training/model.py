@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dsunet.checkpoint import load_model
+from dsunet.checkpoint import load_model, open_checkpoint
 from dsunet.config import DSUNetConfig
 from dsunet.errors import TrainingError
 from dsunet.header import Content
@@ -50,11 +50,21 @@ def starting_model(options: TrainingOptions, notice: Notice | None = None) -> DS
 def teacher_model(options: TrainingOptions, notice: Notice | None = None) -> DSUNet | None:
     """Load the teacher of a run, on the CPU; None if it has none.
 
-    Raises CheckpointError if its files cannot be used.
+    Raises CheckpointError if its files cannot be used, and TrainingError if one is missing.
     """
     taught = options.distillation
     if taught is None:
         return None
+    checkpoint = open_checkpoint(taught.teacher)
+    needs_dinov2 = checkpoint.model.dino is not None
+    if checkpoint.content is Content.TRAINED and (
+        taught.sam2 is None or (needs_dinov2 and taught.dinov2 is None)
+    ):
+        files = "--teacher-sam2 and --teacher-dinov2" if needs_dinov2 else "--teacher-sam2"
+        raise TrainingError(
+            f"the teacher {taught.teacher} has no encoder weights: give the official files that it "
+            f"was trained with ({files})"
+        )
     return load_model(taught.teacher, sam2=taught.sam2, dinov2=taught.dinov2, notice=notice)
 
 

@@ -251,9 +251,9 @@ def tune(
             report=report,
         )
         print(json.dumps(as_document(tuning, about), indent=2) if as_json else draw(tuning))
-        write_report(tuning, about, output)
         artifact = output / "fastest.onnx"
         export_point(tuning.fastest.point, artifact, load, origin, images)
+        write_report(tuning, about, output)  # it names the artifact, which must be there
         size = tuning.fastest.size / 1e6
         print(f"{readable(artifact)} {size:,.1f} MB", file=sys.stderr)
 

@@ -8,7 +8,10 @@ import pytest
 from tests.pages.commands import ROOT, run_page, shell_lines
 
 README = (ROOT / "README.md").read_text()
-TESTED = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
+TESTED = {
+    path.stem.removeprefix("test_").replace("_", "-")
+    for path in Path(__file__).parent.glob("test_*.py")
+}
 
 
 def test_commands_in_their_order(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

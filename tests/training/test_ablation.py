@@ -141,10 +141,15 @@ class TestAblation:
         ]
 
     def test_draws_the_papers_table(self, ablation: Ablation) -> None:
-        _, evaluation = ablation
-        other = replace(evaluation[0], test_set=replace(evaluation[0].test_set, name="mine"))
-        lines = draw([*evaluation, other]).splitlines()
-        assert lines[0].split() == ["CAMO,", "3", "images", "mine,", "3", "images"]
+        (found,) = ablation[1]
+        other = replace(found, test_set=replace(found.test_set, name="mine"))
+        assert "paper" not in draw([found, other])  # CAMO has 250 images, not 3
+        camo = replace(
+            found, test_set=replace(found.test_set, pairs=found.test_set.pairs[:1] * 250)
+        )
+        evaluation = [camo]
+        lines = draw([camo, other]).splitlines()
+        assert lines[0].split() == ["CAMO,", "250", "images", "mine,", "3", "images"]
         assert lines[1].split() == ["S", "F", "E", "M"] * 2
         assert [line.split()[0] for line in lines[2:10]] == [
             "A", "paper", "B", "paper", "C", "paper", "DSU-Net", "paper",

@@ -286,7 +286,7 @@ class TestRun:
         assert (tmp_path / "run" / "checkpoint.safetensors").exists()
         assert options.distillation is not None
         alone = dataclasses.replace(options.distillation, sam2=None)
-        with pytest.raises(CheckpointError, match=r"trained\.safetensors has no encoder weights"):
+        with pytest.raises(TrainingError, match=r"was trained with \(--teacher-sam2 and --teacher"):
             train(dataclasses.replace(options, distillation=alone, output=tmp_path / "other"))
         assert not (tmp_path / "other").exists()
 

@@ -34,6 +34,8 @@ def loss_of(result: Result, reference: Result) -> Loss:
 
 def summary(result: Result, reference: Result) -> str:
     """One line about a result."""
+    if result is reference:
+        return f"the reference, {1000 * result.timing.seconds:,.1f} ms"
     loss, timing = loss_of(result, reference), result.timing
     return (
         f"loses {loss.value:.4f} ± {loss.standard_error:.4f} of the S-measure, takes "

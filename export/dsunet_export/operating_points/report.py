@@ -11,6 +11,7 @@ from dsunet.html_page import element, page, table
 from dsunet_export.operating_points.choice import loss_of, summary
 from dsunet_export.operating_points.results import Result
 from dsunet_export.operating_points.tune import Tuning
+from dsunet_runtime.image_folder import counted
 from dsunet_runtime.message_text import readable
 from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import encode
@@ -45,8 +46,8 @@ def notes(tuning: Tuning) -> list[str]:
     lines += [f"not measured: {point.label}: {why}" for point, why in tuning.failures.items()]
     if tuning.not_tried:
         lines.append(
-            f"not tried, because the time of --budget was over: {len(tuning.not_tried)} points; "
-            "the same command continues"
+            "not tried, because the time of --budget was over: "
+            f"{counted(len(tuning.not_tried), 'point')}; the same command continues"
         )
     fastest, reference = tuning.fastest, tuning.reference
     within = f"within a loss of {tuning.max_loss:g}"
@@ -128,6 +129,7 @@ def _rows(tuning: Tuning) -> list[list[str]]:
 
 def _row(result: Result, reference: Result, mark: str) -> list[str]:
     point, timing, loss = result.point, result.timing, loss_of(result, reference)
+    noise = ", noise" if timing.within_noise else ""
     return [
         mark,
         str(point.hiera_size),
@@ -145,7 +147,7 @@ def _row(result: Result, reference: Result, mark: str) -> list[str]:
         f"{loss.standard_error:.4f}",
         f"{1000 * timing.seconds:,.1f}",
         f"{timing.ratio:.3f}",
-        f"{timing.lowest:.3f} to {timing.highest:.3f}{', noise' if timing.within_noise else ''}",
+        "" if result is reference else f"{timing.lowest:.3f} to {timing.highest:.3f}{noise}",
     ]
 
 

@@ -77,7 +77,7 @@ def state(folder: Path, patch: pytest.MonkeyPatch) -> Target:
     folder.mkdir()
     row = {"epoch": 1.0, "loss": 0.5, "lr": 1e-3}
     position = Position(epoch=1, step=2, losses=[0.5, 0.4, 0.3], counted=2, best=0.7, log=[row])
-    network: Any = SimpleNamespace(model=model, dino_head=None)
+    network: Any = SimpleNamespace(model=model, extra_state=dict)
     save_state(folder / "state.pt", _RUN, network, optimizer, fabric, position)
     files = {"state.pt": (folder / "state.pt").read_bytes()}
 
