@@ -20,7 +20,7 @@ from dsunet import DSUNetConfig, load_model, random_model, save_model
 from dsunet.cli import app
 from dsunet.config import DinoConfig, HieraConfig, Injection
 from dsunet.data.samples import Key, Sample, Samples
-from dsunet.errors import CheckpointError, DataError, TrainingError
+from dsunet.errors import DataError, TrainingError
 from dsunet.training import resume, train
 from dsunet.training.data import find_data
 from dsunet.training.distillation import TEMPERATURE, Lesson, logit_loss, map_loss
