@@ -49,6 +49,12 @@ def export_domains(folder: Path) -> None:
                 parameter.data = parameter.data * 1.02
 
 
+def test_the_frozen_weights_are_one_file(domains: tuple[Path, Path]) -> None:
+    """Of two checkpoints that lie differently in memory."""
+    (shared,) = domains[0].parent.glob("backbone-*.data")
+    assert {file.name for path in domains for file in read_manifest(path).files} == {shared.name}
+
+
 def test_flags() -> None:
     """Only marked weights can be exchanged: REFIT would forbid TensorRT to fold any other."""
     for refit in (False, True):
