@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dsunet.config import PRESETS, Decoder, DSUNetConfig, Injection
-from dsunet.errors import CheckpointError
+from dsunet.errors import CheckpointError, MissingEncodersError
 from dsunet.header import METADATA_KEY, WITHOUT_CHECKSUM, Content, Header
 from dsunet.input_sizes import resize_inputs
 from dsunet.mismatch import Mismatch, find_mismatch, not_finite, to_float32
@@ -101,9 +101,10 @@ def load_model(
     if checkpoint.content is Content.TRAINED:
         if sam2 is None or (model.dino is not None and dinov2 is None):
             both = "SAM2 and DINOv2" if model.dino is not None else "SAM2"
-            raise CheckpointError(
+            raise MissingEncodersError(
                 f"{path} has no encoder weights: give the official files of {both} as well "
-                "(--sam2, --dinov2)"
+                "(--sam2, --dinov2)",
+                ("sam2", "dinov2") if model.dino is not None else ("sam2",),
             )
         load_encoders(model, sam2=sam2, dinov2=dinov2, notice=notice)
         _check_encoders(checkpoint, {"hiera": sam2, "dino": dinov2})

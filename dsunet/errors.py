@@ -3,6 +3,7 @@
 DSUNetError
 ├── ConfigError          invalid network configuration
 ├── CheckpointError      unusable weight file
+│   └── MissingEncodersError  without encoders, and no files were given for them
 ├── DataError            unusable images or masks
 ├── TrainingError        training run that cannot start or continue
 └── EvaluationError      evaluation that cannot be done
@@ -27,6 +28,15 @@ class ConfigError(DSUNetError):
 
 class CheckpointError(DSUNetError):
     """A weight file is damaged, of the wrong kind, or made for another configuration."""
+
+
+class MissingEncodersError(CheckpointError):
+    """A checkpoint has no encoders, and not all of their files were given."""
+
+    def __init__(self, message: str, files: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.files = files
+        """The arguments of `load_model` for the files that it needs."""
 
 
 class DataError(DSUNetError):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dsunet.checkpoint import load_model, open_checkpoint
+from dsunet.checkpoint import load_model
 from dsunet.config import DSUNetConfig
-from dsunet.errors import TrainingError
+from dsunet.errors import MissingEncodersError, TrainingError
 from dsunet.header import Content
 from dsunet.model import DSUNet
 from dsunet.pretrained import load_encoders
@@ -55,17 +55,14 @@ def teacher_model(options: TrainingOptions, notice: Notice | None = None) -> DSU
     taught = options.distillation
     if taught is None:
         return None
-    checkpoint = open_checkpoint(taught.teacher)
-    needs_dinov2 = checkpoint.model.dino is not None
-    if checkpoint.content is Content.TRAINED and (
-        taught.sam2 is None or (needs_dinov2 and taught.dinov2 is None)
-    ):
-        files = "--teacher-sam2 and --teacher-dinov2" if needs_dinov2 else "--teacher-sam2"
+    try:
+        return load_model(taught.teacher, sam2=taught.sam2, dinov2=taught.dinov2, notice=notice)
+    except MissingEncodersError as error:
+        files = " and ".join(f"--teacher-{name}" for name in error.files)
         raise TrainingError(
             f"the teacher {taught.teacher} has no encoder weights: give the official files that it "
             f"was trained with ({files})"
-        )
-    return load_model(taught.teacher, sam2=taught.sam2, dinov2=taught.dinov2, notice=notice)
+        ) from error
 
 
 def trains_encoders(model: DSUNet) -> bool:
