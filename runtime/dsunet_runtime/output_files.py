@@ -8,16 +8,12 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import staged_file
 from dsunet_runtime.message_text import reason
-
-# Cyan contrasts with tissue and with foliage.
-_COLOUR = (0, 200, 255)
-_OPACITY = 0.5
-_CONTOUR_AT = 128
+from dsunet_runtime.renderings import Overlay
 
 
 def write_mask(mask: NDArray[np.uint8], path: Path) -> None:
@@ -32,17 +28,8 @@ def write_overlay(rgb: NDArray[np.uint8], mask: NDArray[np.uint8], path: Path) -
 
     Raises OutputError if that fails.
     """
-    image = overlay(rgb, mask)
+    image = Image.fromarray(Overlay()(rgb, mask))
     write_whole(path, lambda file: image.save(file, "JPEG", quality=90))
-
-
-def overlay(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Image.Image:
-    """Tint an image where the mask is bright, and draw the contour where the mask crosses 128."""
-    drawn = Image.fromarray(rgb).copy()
-    tint = Image.fromarray(mask).point(lambda value: value * _OPACITY)
-    drawn.paste(_COLOUR, mask=tint)
-    drawn.paste(_COLOUR, mask=_contour(mask))
-    return drawn
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -52,11 +39,3 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: cannot be written: {reason(error)}") from error
-
-
-def _contour(mask: NDArray[np.uint8]) -> Image.Image:
-    """Return 255 near the border of the object, else 0; the line is wider in larger images."""
-    radius = max(1, round(min(mask.shape) / 400))
-    inside = Image.fromarray(np.where(mask >= _CONTOUR_AT, 255, 0).astype(np.uint8))
-    # The mean in a box is between 0 and 255 only where the box crosses the border.
-    return inside.filter(ImageFilter.BoxBlur(radius)).point(lambda v: 255 if 0 < v < 255 else 0)
