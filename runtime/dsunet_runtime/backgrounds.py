@@ -123,4 +123,5 @@ def _blurred(plane: NDArray[np.float32], kernel: NDArray[np.float32]) -> NDArray
         for start, factor in enumerate(kernel):
             plane += factor * padded[start : start + rows]
         plane = plane.T
-    return np.ascontiguousarray(plane)
+    whole: NDArray[np.float32] = np.ascontiguousarray(plane)
+    return whole
