@@ -1,0 +1,72 @@
+"""From decoded frames to 8-bit RGB, and from RGB to what encoders take."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsunet_runtime.video.hdr import Hdr, sdr_from_hdr
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+BT709 = 1
+"""The matrix, the primaries and the transfer characteristic of BT.709 in ISO/IEC 23091-2."""
+LIMITED = 1
+"""FFmpeg's number of the range of 16 to 235."""
+_FULL = 2
+_UNSPECIFIED = 2
+_BT601 = 5
+_KNOWN_TO_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+"""Matrices of ISO/IEC 23091-2, and their numbers in libswscale."""
+_LARGEST_SD = (1280, 576)
+"""Untagged video as wide as the first or higher than the second is BT.709, as in players."""
+
+# Bilinear chroma, rounding and no dithering: within a level of the formula.
+_BILINEAR, _FULL_CHROMA, _ACCURATE, _BIT_EXACT = 2, 0x2000, 0x40000, 0x80000
+_EXACT = _BILINEAR | _FULL_CHROMA | _ACCURATE | _BIT_EXACT
+
+
+def hdr_of(frame: VideoFrame) -> Hdr | None:
+    """Return the HDR transfer characteristic of a frame; None for SDR."""
+    with suppress(ValueError):
+        return Hdr(frame.color_trc)
+    return None
+
+
+def to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
+    """Convert a frame as stored, of any pixel format, to RGB, uint8, H×W×3; HDR becomes SDR."""
+    hdr = hdr_of(frame)
+    pixels = frame.to_ndarray(  # not rgb48, which libswscale gets wrong with full chroma
+        format="rgb24" if hdr is None else "gbrp16le",
+        src_colorspace=_matrix(frame),
+        interpolation=_EXACT,
+    )
+    return pixels if hdr is None else sdr_from_hdr(pixels, hdr)  # type: ignore[return-value, arg-type]
+
+
+def for_encoder(pixels: NDArray[np.uint8], format_: str) -> VideoFrame:
+    """Convert grey H×W, RGB H×W×3 or RGBA H×W×4 to a pixel format of YUV: BT.709, limited range."""
+    from av import VideoFrame
+
+    stored = {2: "gray", 3: "rgb24"}[pixels.ndim]
+    if pixels.shape[2:] == (4,):
+        stored = "rgba"
+    frame = VideoFrame.from_ndarray(pixels, format=stored)
+    frame.color_range = _FULL
+    return frame.reformat(
+        format=format_,
+        dst_colorspace=BT709,
+        dst_color_range=LIMITED,
+        interpolation=_EXACT,
+    )
+
+
+def _matrix(frame: VideoFrame) -> int:
+    """Number of the frame's matrix in libswscale."""
+    wide, high = _LARGEST_SD
+    by_size = BT709 if frame.width >= wide or frame.height > high else _BT601
+    return _KNOWN_TO_SWSCALE.get(frame.colorspace, by_size)

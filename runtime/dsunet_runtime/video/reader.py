@@ -1,0 +1,269 @@
+"""Decoding of a video, with what is wrong in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from dsunet_runtime.closeable import Closeable
+from dsunet_runtime.errors import ImageError
+from dsunet_runtime.extras import needs_extra
+from dsunet_runtime.image_folder import counted
+from dsunet_runtime.video.colour import hdr_of
+from dsunet_runtime.video.faults import why
+from dsunet_runtime.video.hdr import Hdr
+from dsunet_runtime.video.orientation import Orientation
+from dsunet_runtime.video.sources import TIMEOUT, VideoSource
+
+if TYPE_CHECKING:
+    from av import AudioStream, FFmpegError, Packet, VideoFrame, VideoStream
+
+EXTRA = "video"
+
+_WITH_DURATION = ("mov", "matroska", "avi")
+"""Demuxers that know the duration of a file without guessing."""
+_TOLERATED = Fraction(1, 4)
+"""Seconds that a file may end before its duration."""
+_STALLED = f"no data for {TIMEOUT:.0f} s"
+_MICROSECOND = Fraction(1, 1_000_000)
+
+Listener = Callable[["Packet[AudioStream]"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a frame belongs in its video."""
+
+    index: int
+    """The number of frames before it."""
+    pts: int
+    """Its time since the beginning of the video, in units of the reader's `time_base`."""
+    duration: int
+    """In the same units; 0 if unknown."""
+    pixel_aspect: Fraction | None
+    """Width of a pixel of the upright frame over its height; None if unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded frame as stored."""
+
+    place: Place
+    frame: VideoFrame
+    orientation: Orientation
+
+
+class VideoReader(Closeable):
+    """An open video.
+
+    Attributes:
+        source: What was opened.
+        time_base: Unit of the times of its frames, in seconds.
+        audio: Its audio streams.
+        left_out: What else it has, for a message: `2 subtitle streams`; empty if nothing.
+        rate: Average number of frames per second; None if unknown.
+        expected_frames: Number of frames by the header, which may be an estimate; None if unknown.
+        frames: Number of frames decoded so far.
+        hdr: What the HDR of its first frame is; None before, and for SDR.
+    """
+
+    def __init__(self, source: VideoSource) -> None:
+        """Open a video.
+
+        Raises:
+            ImageError: It cannot be opened, or has no video stream that can be decoded.
+            MissingExtraError: PyAV is not installed.
+        """
+        with needs_extra(EXTRA):
+            import av
+        self.source = source
+        timeout = None if source.is_file else TIMEOUT
+        try:
+            self._container = av.open(
+                source.address,
+                "r",
+                source.format,
+                source.options,
+                metadata_errors="replace",
+                timeout=timeout,
+            )
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise ImageError(f"{source.name}: {_why_not_opened(source, error)}") from error
+        try:
+            self._video = self._choose()
+        except ImageError:
+            self.close()
+            raise
+        self._video.thread_type = "AUTO"
+        stated = self._container.duration
+        self._duration = stated * _MICROSECOND if stated and stated > 0 else None
+        self._is_exact = self._container.format.name.startswith(_WITH_DURATION)
+        self.rate = self._video.average_rate or self._video.guessed_rate or None
+        self.expected_frames = self._count()
+        self.time_base = self._video.time_base or Fraction(1, 1000)
+        self.audio = list(self._container.streams.audio)
+        self.left_out = self._others()
+        self._errors = (av.FFmpegError, OSError)
+        self._origin = max(0, self._container.start_time or 0) * _MICROSECOND
+        self.frames = 0
+        self.hdr: Hdr | None = None
+        self._is_reading = False
+        self._damaged_at: Fraction | None = None
+        self._undecoded = 0
+        self._imperfect = 0
+        self._stopped_by: str | None = None
+        self._end = Fraction(0)
+
+    def pictures(self, listen: Listener | None = None) -> Generator[Picture, None, None]:
+        """Decode the frames in the order in which they are shown; give audio to `listen`.
+
+        Frames that cannot be decoded are left out; afterwards, `damage` tells of them.
+        """
+        self._is_reading = True
+        last = -1
+        try:
+            for packet in self._packets():
+                if packet.stream.type == "audio" and listen is not None:
+                    listen(self._shifted(packet))
+                if packet.stream is not self._video:
+                    continue
+                for frame in self._decoded(packet):
+                    last = max(last + 1, self._time_of(frame, last))
+                    yield self._picture(frame, last)
+        finally:
+            self._is_reading = False
+
+    def give_up(self) -> None:
+        """Note that a source without an end gives no more frames."""
+        self._stopped_by = _STALLED
+
+    @property
+    def damage(self) -> str | None:
+        """A line about what could not be decoded, once all pictures were; None if nothing."""
+        if self._stopped_by is not None:
+            what = f"{self._stopped_by} after {_clock(self._end)}"
+        elif self._damaged_at is not None:
+            lost = counted(self._undecoded, "frame") if self._undecoded else "none"
+            what = f"damaged from {_clock(self._damaged_at)} on ({lost} left out)"
+        elif self._ends_early():
+            what = f"ends after {_clock(self._end)}, where its header says {_clock(self._duration)}"
+        else:
+            return None
+        return f"{self.source.name}: {what}: {counted(self.frames, 'frame')} could be decoded"
+
+    def close(self) -> None:
+        """Close the file or the connection, unless another thread is waiting for it for good."""
+        if not self._is_reading:
+            self._container.close()
+
+    def _choose(self) -> VideoStream:
+        """The video stream; cover pictures of audio files are none."""
+        streams = self._container.streams
+        moving = [s for s in streams.video if not s.disposition & s.disposition.attached_pic]
+        if not moving:
+            has = "only audio" if streams.audio else "none of the streams are video"
+            raise ImageError(f"{self.source.name}: has no video stream ({has})")
+        best = streams.best("video")
+        chosen = next((stream for stream in moving if stream is best), moving[0])
+        if chosen.codec_context is None:
+            raise ImageError(f"{self.source.name}: its video codec cannot be decoded by PyAV")
+        return chosen
+
+    def _others(self) -> str:
+        kinds = [s.type for s in self._container.streams if s.type not in ("video", "audio")]
+        more = sum(s.type == "video" for s in self._container.streams) - 1
+        named = [(kind, kinds.count(kind)) for kind in dict.fromkeys(kinds)]
+        parts = [counted(number, f"{kind} stream") for kind, number in named]
+        return ", ".join([*parts, *([counted(more, "other video stream")] if more else [])])
+
+    def _count(self) -> int | None:
+        """The number of frames by the header."""
+        if self._video.frames:
+            return self._video.frames
+        if self.source.is_live or self._duration is None or self.rate is None:
+            return None
+        return max(1, round(self._duration * self.rate))
+
+    def _ends_early(self) -> bool:
+        whole = self._duration
+        return self._is_exact and whole is not None and self._end < whole - _TOLERATED
+
+    def _picture(self, frame: VideoFrame, pts: int) -> Picture:
+        if not self.frames:
+            self.hdr = hdr_of(frame)
+        duration = frame.duration or 0
+        self._end = max(self._end, (pts + duration) * self.time_base)
+        orientation = Orientation.of(frame)
+        aspect = orientation.aspect(self._video.sample_aspect_ratio)
+        place = Place(self.frames, pts, duration, aspect)
+        self.frames += 1
+        return Picture(place, frame, orientation)
+
+    def _packets(self) -> Iterator[Packet[Any]]:
+        """All packets until the end, or until the file or the connection breaks off."""
+        try:
+            for packet in self._container.demux():
+                if packet.stream is not self._video and packet.pts is not None:
+                    end = packet.pts + (packet.duration or 0)
+                    self._end = max(self._end, end * packet.time_base - self._origin)
+                yield packet
+        except self._errors as error:
+            self._stopped_by = _why_stopped(self.source, error)
+
+    def _decoded(self, packet: Packet[Any]) -> list[VideoFrame]:
+        try:
+            frames: list[VideoFrame] = packet.decode()
+        except self._errors:
+            self._note_damage(packet.pts)
+            self._undecoded += 1
+            return []
+        for frame in frames:
+            if frame.is_corrupt:
+                self._note_damage(frame.pts)
+        return frames
+
+    def _note_damage(self, pts: int | None) -> None:
+        if self._damaged_at is None:
+            self._damaged_at = (pts or 0) * self.time_base - self._origin
+
+    def _time_of(self, frame: VideoFrame, last: int) -> int:
+        """Time since the beginning; by the frame rate where the file has no times."""
+        if frame.pts is not None:
+            return frame.pts - round(self._origin / self.time_base)
+        step = 1 / (self.rate or Fraction(25)) / self.time_base
+        return 0 if last < 0 else last + max(1, round(step))
+
+    def _shifted(self, packet: Packet[Any]) -> Packet[Any]:
+        shift = round(self._origin / packet.time_base)
+        if packet.pts is not None:
+            packet.pts -= shift
+        if packet.dts is not None:
+            packet.dts -= shift
+        return packet
+
+
+def _why_not_opened(source: VideoSource, error: Exception) -> str:
+    from av.error import ExitError, InvalidDataError
+
+    if isinstance(error, ExitError):
+        return f"no answer within {TIMEOUT:.0f} s"
+    if isinstance(error, InvalidDataError):
+        whole = ", or it is cut short: the index of MP4 is at the end" if source.is_file else ""
+        return f"is not a video that PyAV can read{whole}"
+    return f"cannot be opened: {why(error)}"
+
+
+def _why_stopped(source: VideoSource, error: FFmpegError | OSError) -> str:
+    from av.error import ExitError
+
+    if isinstance(error, ExitError):
+        return _STALLED
+    return f"breaks off ({why(error)})" if source.is_file else f"broke off ({why(error)})"
+
+
+def _clock(seconds: Fraction | None) -> str:
+    """Format a time: `75.04 s` becomes `1:15.04`."""
+    minutes, rest = divmod(float(seconds or 0), 60)
+    return f"{minutes:.0f}:{rest:05.2f}"

@@ -1,0 +1,105 @@
+"""What `predict` takes as a video: files by suffix, URLs and cameras."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from dsunet_runtime.errors import ImageError
+from dsunet_runtime.files import open_regular
+from dsunet_runtime.message_text import printable, reason
+
+# fmt: off
+SUFFIXES = frozenset({
+    ".3g2", ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
+    ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+})
+# fmt: on
+"""Suffixes of videos, in lower or upper case.  Animated images (.gif, .apng, .webp) are images."""
+
+LIVE_SCHEMES = ("rtp", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "udp")
+SCHEMES = (*LIVE_SCHEMES, "http", "https")
+MOST_CAMERAS = 255
+"""The largest number of a camera."""
+TIMEOUT = 10.0
+"""Seconds without data after which a camera or stream counts as stalled."""
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}")
+"""The beginning of a URL, also after `Path` has removed one of its slashes."""
+_PASSWORD = re.compile(r"://[^/@]*@")
+_OPEN_RTSP = {"rtsp_flags": "prefer_tcp"}
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSource:
+    """A video to open.
+
+    Attributes:
+        name: What messages call it; without user and password.
+        stem: What the names of frames begin with.
+        address: What FFmpeg opens.
+        format: FFmpeg's demuxer; None to recognise it.
+        options: FFmpeg's options.
+        is_live: Whether it goes on while nobody reads.
+        is_file: Whether it is a local file.
+    """
+
+    name: str
+    stem: str
+    address: str
+    format: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    is_live: bool = False
+    is_file: bool = False
+
+    @classmethod
+    def of_file(cls, path: Path) -> Self:
+        """Name a file.  Raises ImageError if it is not a regular file that can be read."""
+        try:
+            with open_regular(path):
+                pass
+        except OSError as error:
+            raise ImageError(f"{path}: {reason(error)}") from error
+        # With the protocol, so that no name is taken for a URL.
+        return cls(str(path), path.stem, f"file:{path}", is_file=True)
+
+    @classmethod
+    def of_url(cls, url: str) -> Self:
+        """Name a stream.  Raises ImageError if the protocol is none of `SCHEMES`."""
+        found = _URL.match(url)
+        scheme = found[1].lower() if found else ""
+        if found is None or scheme not in SCHEMES:
+            raise ImageError(
+                f"{printable(_PASSWORD.sub('://', url))}: this protocol is not read: "
+                f"use {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}"
+            )
+        address = f"{scheme}://{url[found.end() :]}"
+        shown = _PASSWORD.sub("://", address)
+        stem = Path(shown.partition("?")[0].rstrip("/")).stem or scheme
+        is_live = scheme in LIVE_SCHEMES
+        return cls(shown, stem, address, options=_OPEN_RTSP if is_live else {}, is_live=is_live)
+
+    @classmethod
+    def of_camera(cls, number: int) -> Self:
+        """Name a camera.  Raises ImageError if it is missing, or the system is not Linux."""
+        if sys.platform != "linux":
+            raise ImageError("cameras are read through V4L2, which only Linux has: use a URL")
+        device = Path(f"/dev/video{number}")
+        if not device.exists():
+            found = sorted(path.name for path in device.parent.glob("video*"))
+            known = f"found {', '.join(found)}" if found else "found none in /dev"
+            raise ImageError(f"camera {number}: there is no {device}: {known}")
+        return cls(f"camera {number}", f"camera{number}", str(device), "v4l2", is_live=True)
+
+
+def is_url(text: str) -> bool:
+    """Whether an argument is a URL rather than a path."""
+    return _URL.match(text) is not None
+
+
+def is_video(text: str) -> bool:
+    """Whether an argument names a video: a URL, or a file with the suffix of one."""
+    return is_url(text) or Path(text).suffix.lower() in SUFFIXES

@@ -1,0 +1,223 @@
+"""Writing of renderings: as a video, or as a folder of PNG files."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsunet_runtime.closeable import Closeable
+from dsunet_runtime.errors import OutputError
+from dsunet_runtime.output_files import write_mask
+from dsunet_runtime.video.colour import BT709, LIMITED, for_encoder
+from dsunet_runtime.video.encodings import container_for, encoding_for
+from dsunet_runtime.video.faults import why
+from dsunet_runtime.video.reader import Place
+from dsunet_runtime.video.sound import Track
+
+if TYPE_CHECKING:
+    from av import AudioStream, Packet
+
+_DIGITS = 6
+
+
+Renderings = Mapping[str, NDArray[np.uint8]]
+"""By name: grey H×W, RGB H×W×3 or RGBA H×W×4."""
+
+
+class Sink(Protocol):
+    """Where frames go, in their order."""
+
+    def write(self, place: Place, renderings: Renderings) -> None:
+        """Write a frame.  Raises OutputError."""
+
+    def listen(self, packet: Packet[AudioStream]) -> None:
+        """Take a packet of audio, from any thread.  Raises OutputError."""
+
+
+class FrameFolder:
+    """A folder with a PNG file for each rendering of each frame: NAME_000001.png."""
+
+    def __init__(self, folder: Path, stem: str) -> None:
+        self._folder = folder
+        self._stem = stem
+
+    def path(self, index: int, rendering: str) -> Path:
+        """Return the file of a rendering of a frame."""
+        ending = "" if rendering == "mask" else f"_{rendering}"
+        return self._folder / f"{self._stem}_{index + 1:0{_DIGITS}}{ending}.png"
+
+    def first_missing(self, renderings: Sequence[str]) -> int:
+        """Return the number of frames, from the first on, that have all their files."""
+        index = 0
+        while all(self.path(index, name).is_file() for name in renderings):
+            index += 1
+        return index
+
+    def write(self, place: Place, renderings: Renderings) -> None:
+        """Write the files of a frame.  Raises OutputError."""
+        for name, pixels in renderings.items():
+            write_mask(pixels, self.path(place.index, name))
+
+    def listen(self, packet: Packet[AudioStream]) -> None:
+        """Leave the audio out."""
+
+
+class VideoWriter(Closeable):
+    """A video with one rendering, and the audio of another video.
+
+    The size is that of the first frame, with the last row or column repeated where a side is odd.
+
+    Attributes:
+        notices: Lines about what is not as in the source.
+        frames: Number of frames written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        file: BinaryIO,
+        *,
+        channels: int,
+        time_base: Fraction,
+        rate: Fraction | None,
+        audio: Sequence[AudioStream],
+    ) -> None:
+        """Prepare writing; the header is written with the first frame.
+
+        Args:
+            path: Name for messages, whose suffix is the container.
+            file: Where the bytes go, seekable.
+            channels: Of the rendering: 1, 3 or 4.
+            time_base: Unit of the times of frames, in seconds.
+            rate: Average number of frames per second; None if unknown.
+            audio: Streams whose packets will be passed to `listen`.
+
+        Raises:
+            OutputError: The container is unknown, or has no transparency and the rendering has.
+        """
+        self.notices: list[str] = []
+        self.frames = 0
+        self._path = path
+        self._file = file
+        self._encoding = encoding_for(path, channels)
+        self._time_base = time_base
+        self._rate = rate
+        self._audio = audio
+        self._lock = threading.Lock()
+        self._container: Any = None
+        self._video: Any = None
+        self._tracks: dict[int, Track] = {}
+        self._early: list[Packet[AudioStream]] = []
+        self._is_closed = False
+
+    def write(self, place: Place, renderings: Renderings) -> None:
+        """Encode a frame.  Raises OutputError."""
+        (pixels,) = renderings.values()
+        with _explained(self._path):
+            if self._video is None:
+                self._open(pixels.shape[:2], place.pixel_aspect)
+            frame = for_encoder(self._fitted(pixels), self._encoding.pixels)
+            frame.pts, frame.time_base = place.pts, self._time_base
+            frame.duration = place.duration
+            self._mux(self._video.encode(frame))
+        self.frames += 1
+
+    def listen(self, packet: Packet[AudioStream]) -> None:
+        """Write a packet of audio; after `finish` or `close` it is ignored.  Raises OutputError."""
+        with _explained(self._path), self._lock:
+            if self._is_closed:
+                return
+            if not self._tracks:
+                self._early.append(packet)
+                return
+            self._container.mux(self._tracks[packet.stream.index].packets(packet))
+
+    def finish(self) -> None:
+        """Write what the encoders still hold, and the index.  Raises OutputError."""
+        with _explained(self._path), self._lock:
+            self._container.mux(self._video.encode(None))
+            for track in self._tracks.values():
+                self._container.mux(track.rest())
+            self._is_closed = True
+            self._container.close()
+
+    def close(self) -> None:
+        """Give up, unless the video is finished."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            if self._container is not None:
+                with suppress(Exception):  # the index of a file that is thrown away
+                    self._container.close()
+
+    def _open(self, size: tuple[int, ...], pixel_aspect: Fraction | None) -> None:
+        import av
+
+        height, width = (side + side % 2 for side in size)
+        if (height, width) != size:
+            self.notices.append(
+                f"{size[1]}×{size[0]} has an odd side: the video is {width}×{height}, with the "
+                f"last row or column repeated"
+            )
+        container = container_for(self._path)
+        with self._lock:
+            self._container = av.open(self._file, "w", container.format)
+            video: Any = self._container.add_stream(
+                self._encoding.codec, rate=self._rate or 25, options=self._encoding.options
+            )
+            video.width, video.height, video.pix_fmt = width, height, self._encoding.pixels
+            video.codec_context.time_base = video.time_base = self._time_base
+            video.codec_context.flags |= av.codec.context.Flags.frame_duration.value
+            video.colorspace = video.color_primaries = video.color_trc = BT709
+            video.color_range = LIMITED
+            if pixel_aspect is not None:
+                video.codec_context.sample_aspect_ratio = pixel_aspect
+            self._video = video
+            for stream in self._audio:
+                track = Track(self._container, stream, container.audio)
+                self._tracks[stream.index] = track
+                if not track.is_copied:
+                    self.notices.append(
+                        f"audio in {stream.codec_context.name} does not go into "
+                        f"{self._path.suffix}: encoded again with {container.audio}"
+                    )
+            self._container.start_encoding()
+            for packet in self._early:
+                self._container.mux(self._tracks[packet.stream.index].packets(packet))
+            self._early.clear()
+
+    def _mux(self, packets: object) -> None:
+        with self._lock:
+            self._container.mux(packets)
+
+    def _fitted(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Repeat the last row or column up to the size of the video."""
+        height, width = pixels.shape[:2]
+        more = [(0, self._video.height - height), (0, self._video.width - width)]
+        if more == [(0, 0), (0, 0)]:
+            return np.ascontiguousarray(pixels)
+        if min(more)[1] < 0 or max(more)[1] > 1:
+            raise OutputError(
+                f"{self._path}: a frame is {width}×{height} in a video of "
+                f"{self._video.width}×{self._video.height}: write frames into a folder"
+            )
+        return np.pad(pixels, [*more, (0, 0)][: pixels.ndim], mode="edge")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Convert errors of writing to OutputError."""
+    from av import FFmpegError
+
+    try:
+        yield
+    except (FFmpegError, OSError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be written: {why(error)}") from error
