@@ -105,13 +105,14 @@ def _filling(picture: Picture, width: int, height: int) -> NDArray[np.uint8]:
 
 def _reduced(plane: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     """Return the means of squares of `factor`×`factor` pixels."""
-    return np.asarray(Image.fromarray(plane).reduce(factor))
+    return np.asarray(Image.fromarray(plane).reduce(factor), np.float32)
 
 
 def _gaussian(sigma: float) -> NDArray[np.float32]:
     distance = np.arange(-round(3 * sigma), round(3 * sigma) + 1)
-    kernel = np.exp(-(distance**2) / (2 * sigma**2))
-    return (kernel / kernel.sum()).astype(np.float32)
+    kernel = np.exp(-(distance**2) / (2 * sigma**2)).astype(np.float32)
+    kernel /= kernel.sum()
+    return kernel
 
 
 def _blurred(plane: NDArray[np.float32], kernel: NDArray[np.float32]) -> NDArray[np.float32]:

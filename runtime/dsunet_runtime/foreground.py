@@ -7,8 +7,11 @@ Germer et al., "Fast Multi-Level Foreground Estimation" (2020), from PyMatting.
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import threading
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,8 @@ from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.message_text import reason
 
 EXTRA = "cutout"
+
+_MODULE = "pymatting.foreground.estimate_foreground_ml"
 
 # The estimate reads no pixels of the image where the mask is 0, but continues the colours there.
 _MARGIN = 2
@@ -51,7 +56,8 @@ def foreground(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.ui
 
 def check_installed() -> None:
     """Raise MissingExtraError if the colours cannot be estimated."""
-    _estimator()
+    with _one_at_a_time:
+        _estimator()
 
 
 def _place(mask: NDArray[np.uint8]) -> tuple[slice, slice] | None:
@@ -67,7 +73,6 @@ def _place(mask: NDArray[np.uint8]) -> tuple[slice, slice] | None:
 
 
 def _estimated(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    estimate = _estimator()
     height, width = mask.shape
     # PyMatting divides by 0 for an image of a single pixel.
     wider = ((0, 0), (0, max(0, _SMALLEST - width)))
@@ -76,7 +81,7 @@ def _estimated(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.ui
     alpha = np.pad(mask, wider, mode="edge").astype(np.float32)
     alpha /= 255
     with _one_at_a_time:
-        colours: NDArray[np.float32] = estimate(levels, alpha)
+        colours: NDArray[np.float32] = _estimator()(levels, alpha)
     colours *= 255
     colours += 0.5
     return colours[:height, :width].astype(np.uint8)
@@ -84,12 +89,34 @@ def _estimated(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.ui
 
 @cache
 def _estimator() -> Any:
-    with needs_extra(EXTRA):
-        try:
-            from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml
-        except RuntimeError as error:  # of Numba: no folder for compiled code
+    """Return PyMatting's function.
+
+    Its package compiles all of its functions when it is imported for the first time, which takes a
+    minute.  The module of this function alone takes some seconds.
+    """
+    if _MODULE not in sys.modules:
+        with needs_extra(EXTRA):
+            package = importlib.util.find_spec("pymatting")
+            if package is None or package.origin is None:
+                raise ModuleNotFoundError(name="pymatting")
+            _load(Path(package.origin).with_name("foreground") / "estimate_foreground_ml.py")
+    return sys.modules[_MODULE].estimate_foreground_ml
+
+
+def _load(path: Path) -> None:
+    spec = importlib.util.spec_from_file_location(_MODULE, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        # Numba's cache of compiled code refers to the module by its name.
+        sys.modules[_MODULE] = module
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[_MODULE]
+        if isinstance(error, RuntimeError):  # of Numba: there is no folder for that cache
             raise MissingExtraError(
-                f"PyMatting cannot be used: {reason(error)}: set NUMBA_CACHE_DIR to a folder that "
-                f"can be written"
+                f"PyMatting cannot be compiled: {reason(error)}: set NUMBA_CACHE_DIR to a folder "
+                f"that can be written"
             ) from error
-    return estimate_foreground_ml
+        raise

@@ -11,9 +11,7 @@ from PIL import Image, ImageFilter
 
 from dsunet_runtime.backgrounds import Backdrop
 from dsunet_runtime.foreground import foreground
-
-INSIDE = 128
-"""The lowest level of a mask that is inside of an object, unless another one is chosen."""
+from dsunet_runtime.masks import INSIDE
 
 # Cyan contrasts with tissue and with foliage.
 _COLOUR = (0, 200, 255)
