@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from dsunet_runtime.manifest import MaskForm
 from dsunet_runtime.predict_options import (
     Background,
     Binary,
+    Camera,
     Cutout,
     Images,
     Json,
@@ -24,8 +25,15 @@ from dsunet_runtime.predict_options import (
     Recursive,
     Results,
     SkipExisting,
+    Smooth,
     make_plan,
+    make_video_job,
 )
+
+if TYPE_CHECKING:
+    from dsunet.evaluation.predictors import TorchPredictor
+    from dsunet_runtime.jobs import Plan
+    from dsunet_runtime.video.job import VideoJob
 
 EXAMPLES = examples(
     "dsunet predict runs/sod photos/ -o masks/ --overlay",
@@ -42,12 +50,14 @@ def predict(
             show_default=False,
         ),
     ],
-    images: Images,
     output: Results,
+    images: Images = None,
+    camera: Camera = None,
     binary: Binary = None,
     cutout: Cutout = None,
     background: Background = None,
     overlay: Overlay = False,
+    smooth: Smooth = 0,
     recursive: Recursive = False,
     skip_existing: SkipExisting = False,
     as_json: Json = False,
@@ -85,8 +95,20 @@ def predict(
     If an image fails, the error is printed, the remaining images are processed, and the exit code
     is 1.
     """
-    plan = make_plan(
-        images,
+    video = make_video_job(
+        images or [],
+        output,
+        camera=camera,
+        smooth=smooth,
+        binary=binary,
+        cutout=cutout,
+        background=background,
+        overlay=overlay,
+        recursive=recursive,
+        skip_existing=skip_existing,
+    )
+    work = video or make_plan(
+        images or [],
         output,
         binary=binary,
         cutout=cutout,
@@ -99,13 +121,25 @@ def predict(
 
     from dsunet import load_model
     from dsunet.evaluation.predictors import TorchPredictor
-    from dsunet_runtime.jobs import results_folder
-    from dsunet_runtime.prediction_run import run_jobs
 
     target = device.resolve()
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
-    with TorchPredictor(model.to(target), target, mask) as predictor, results_folder(plan.folder):
-        for line in plan.left_out:
-            notice(line)
-        if run_jobs("dsunet", predictor, plan, batch, as_json=as_json):
+    with TorchPredictor(model.to(target), target, mask) as predictor:
+        if not _is_done(predictor, work, batch, as_json=as_json):
             raise typer.Exit(1)
+
+
+def _is_done(
+    predictor: TorchPredictor, work: VideoJob | Plan, batch: int, *, as_json: bool
+) -> bool:
+    """Compute the results; return whether all could be computed."""
+    from dsunet_runtime.jobs import Plan, results_folder
+    from dsunet_runtime.prediction_run import run_jobs
+    from dsunet_runtime.video.run import run_video
+
+    if not isinstance(work, Plan):
+        return run_video("dsunet", predictor, work, batch, as_json=as_json)
+    with results_folder(work.folder):
+        for line in work.left_out:
+            notice(line)
+        return not run_jobs("dsunet", predictor, work, batch, as_json=as_json)

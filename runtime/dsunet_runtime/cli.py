@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +24,7 @@ from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.predict_options import (
     Background,
     Binary,
+    Camera,
     Cutout,
     Images,
     Json,
@@ -30,9 +32,14 @@ from dsunet_runtime.predict_options import (
     Recursive,
     Results,
     SkipExisting,
+    Smooth,
     make_plan,
+    make_video_job,
 )
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
+
+if TYPE_CHECKING:
+    from dsunet_runtime.manifest import Manifest
 
 PROGRAM = "dsunet-run"
 
@@ -45,6 +52,9 @@ app = make_app(PROGRAM, "Run exported DSU-Net artifacts and measure their speed.
         "dsunet-run predict nano.onnx photos/ -o masks/ --overlay --batch 4",
         "dsunet-run predict nano.onnx photo.jpg -o cat.webp --cutout",
         "dsunet-run predict nano.onnx photos/ -o results/ --recursive --cutout --background white",
+        "dsunet-run predict nano.onnx clip.mp4 -o masks.mp4 --smooth 2",
+        "dsunet-run predict nano.onnx clip.mp4 -o cat.webm --cutout",
+        "dsunet-run predict nano.onnx --camera 0 -o seen.mkv --overlay",
         "dsunet-run predict nano.onnx - -o - --binary < photo.jpg > mask.png",
         "dsunet-run predict nano.onnx photos/ -o masks/ --provider cuda",
         "dsunet-run predict nano.onnx photos/ -o masks/ --provider openvino",
@@ -53,12 +63,14 @@ app = make_app(PROGRAM, "Run exported DSU-Net artifacts and measure their speed.
 )
 def predict(
     artifact: Artifact,
-    images: Images,
     output: Results,
+    images: Images = None,
+    camera: Camera = None,
     binary: Binary = None,
     cutout: Cutout = None,
     background: Background = None,
     overlay: Overlay = False,
+    smooth: Smooth = 0,
     recursive: Recursive = False,
     skip_existing: SkipExisting = False,
     as_json: Json = False,
@@ -77,15 +89,44 @@ def predict(
     domain: Domain = None,
     selftest: ChosenSelfTest = SelfTestPolicy.AUTO,
 ) -> None:
-    """Predict masks, cut-outs and other results for images.
+    """Predict masks and cut-outs of images or a video.
 
     A mask is an 8-bit grey PNG of the size of the upright image.  Existing files are overwritten.
     If an image fails, the error is printed, the remaining images are processed, and the exit code
     is 1.
     """
     check_provider_applies(provider, artifact, allow_cpu_fallback, domain)
+    video = make_video_job(
+        images or [],
+        output,
+        camera=camera,
+        smooth=smooth,
+        binary=binary,
+        cutout=cutout,
+        background=background,
+        overlay=overlay,
+        recursive=recursive,
+        skip_existing=skip_existing,
+    )
+    import dsunet_runtime
+
+    if video is not None:
+        from dsunet_runtime.video.run import run_video
+
+        with dsunet_runtime.load(
+            artifact,
+            provider=provider,
+            selftest=selftest,
+            allow_cpu_fallback=allow_cpu_fallback,
+            domain=domain,
+        ) as segmenter:
+            _warn_of_random_weights(artifact, segmenter.manifest)
+            batch = batch or segmenter.best_batch
+            if not run_video(PROGRAM, segmenter, video, batch, as_json=as_json):
+                raise typer.Exit(1)
+        return
     plan = make_plan(
-        images,
+        images or [],
         output,
         binary=binary,
         cutout=cutout,
@@ -96,7 +137,6 @@ def predict(
         as_json=as_json,
     )
 
-    import dsunet_runtime
     from dsunet_runtime.jobs import results_folder
     from dsunet_runtime.prediction_run import run_jobs
 
@@ -110,15 +150,18 @@ def predict(
         ) as segmenter,
         results_folder(plan.folder),
     ):
-        if segmenter.manifest.weights_are_random:
-            complain(
-                PROGRAM,
-                f"{artifact} has randomly initialised weights: its masks are not meaningful",
-            )
+        _warn_of_random_weights(artifact, segmenter.manifest)
         for line in plan.left_out:
             complain(PROGRAM, line)
         if run_jobs(PROGRAM, segmenter, plan, batch or segmenter.best_batch, as_json=as_json):
             raise typer.Exit(1)
+
+
+def _warn_of_random_weights(artifact: Path, manifest: Manifest) -> None:
+    if manifest.weights_are_random:
+        complain(
+            PROGRAM, f"{artifact} has randomly initialised weights: its masks are not meaningful"
+        )
 
 
 app.command(epilog=SELFTEST_EXAMPLES)(selftest)

@@ -32,9 +32,9 @@ MAX_WORKERS = 1024
 _LONGEST_NUMBER = 40
 # fmt: off
 FILE_SUFFIXES = frozenset({
-    ".avif", ".bmp", ".csv", ".engine", ".gif", ".html", ".jpeg", ".jpg", ".json", ".npy", ".npz",
-    ".onnx", ".pdf", ".plan", ".png", ".pt", ".pth", ".safetensors", ".svg", ".tif", ".tiff",
-    ".txt", ".webp", ".zip",
+    ".avi", ".avif", ".bmp", ".csv", ".engine", ".gif", ".html", ".jpeg", ".jpg", ".json", ".m4v",
+    ".mkv", ".mov", ".mp4", ".npy", ".npz", ".onnx", ".pdf", ".plan", ".png", ".pt", ".pth",
+    ".safetensors", ".svg", ".tif", ".tiff", ".txt", ".webm", ".webp", ".zip",
 })
 # fmt: on
 """Suffixes that mark a path as a file, not a new folder."""

@@ -13,14 +13,17 @@ from dsunet_runtime.command_options import (
     FILE_SUFFIXES,
     OUTPUT,
     as_wrong_usage,
+    integer,
     names_folder,
     place_to_write,
     with_optional_value,
 )
 from dsunet_runtime.message_text import printable, quote
+from dsunet_runtime.video.sources import MOST_CAMERAS, MOST_SMOOTH, Url, is_url, is_video
 
 if TYPE_CHECKING:
     from dsunet_runtime.jobs import Destination, OutputKind, Plan
+    from dsunet_runtime.video.job import VideoJob
 
 _STANDARD_STREAM = "-"
 _OTSU = "otsu"
@@ -29,7 +32,9 @@ _NUMBER = re.compile(r"[-+]?[0-9][0-9.]*")
 
 
 def _image(text: str | Path) -> Path:
-    """Keep a file named `-`, as in `./-`, apart from standard input."""
+    """Keep a file named `-`, as in `./-`, apart from standard input, and URLs as they are."""
+    if is_url(str(text)):
+        return Url(str(text))
     path = Path(text)
     return path.absolute() if path.name == _STANDARD_STREAM != str(text) else path
 
@@ -59,12 +64,12 @@ def _cutout_format(text: str) -> str:
 
 
 Images = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Argument(
         parser=_image,
         metavar="IMAGE_OR_FOLDER",
         help="Image files, folders of images, patterns such as 'photos/**/*.jpg', or - for "
-        "standard input.",
+        "standard input.  Or one video: a file, or the URL of a stream.",
         show_default=False,
     ),
 ]
@@ -77,7 +82,9 @@ Results = Annotated[
         metavar="DIR|FILE|-",
         help="Folder for the results, created if missing: the mask NAME.png of each image, and "
         "the files of the options below.  For a single image and a single result, also a file "
-        "(.png; cut-outs also .webp; other images also .webp or .jpg), or - for standard output.",
+        "(.png; cut-outs also .webp; other images also .webp or .jpg), or - for standard output.  "
+        "For a video and a single result, also a video (.mp4, .mkv, .mov; with alpha .webm, .mov); "
+        "in a folder, the masks of its frames are NAME_000001.png and so on.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -137,7 +144,7 @@ SkipExisting = Annotated[
     bool,
     typer.Option(
         "--skip-existing",
-        help="Skip images all of whose files exist already.",
+        help="Skip images all of whose files exist already, and the first frames of a video.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -145,10 +152,85 @@ Json = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="Print a line of JSON for each image: its files, time, size and mask statistics.",
+        help="Print a line of JSON for each image or frame: its files, time, size and mask "
+        "statistics.",
         rich_help_panel=OUTPUT,
     ),
 ]
+
+
+Camera = Annotated[
+    int | None,
+    integer(
+        "--camera",
+        low=0,
+        high=MOST_CAMERAS,
+        help="Read the camera /dev/videoN instead of images, until Ctrl-C.",
+        rich_help_panel="Input",
+    ),
+]
+Smooth = Annotated[
+    int,
+    integer(
+        "--smooth",
+        metavar="K",
+        low=0,
+        high=MOST_SMOOTH,
+        help="Against flicker in videos: blend each mask with those of K frames before and K "
+        "after it, along motion and where the frames show the same.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+def make_video_job(
+    images: Sequence[Path],
+    output: Path,
+    *,
+    camera: int | None,
+    smooth: int,
+    binary: str | None,
+    cutout: str | None,
+    background: str | None,
+    overlay: bool,
+    recursive: bool,
+    skip_existing: bool,
+) -> VideoJob | None:
+    """Return the video that the options describe; None if they describe images.
+
+    Raises typer.BadParameter if options do not fit each other, and RuntimeFault if the video or the
+    camera is missing.
+    """
+    from dsunet_runtime.errors import OutputError
+    from dsunet_runtime.video.job import VideoJob
+    from dsunet_runtime.video.sources import VideoSource, source_of
+
+    videos = [str(path) for path in images if is_video(path)]
+    if camera is not None:
+        videos.append(f"--camera {camera}")
+    if not videos:
+        if not images:
+            raise typer.BadParameter("name images, a folder of images or a video, or use --camera")
+        if smooth:
+            raise typer.BadParameter(
+                "--smooth applies to videos, and these are images: leave it out"
+            )
+        return None
+    if len(images) + (camera is not None) > 1:
+        raise typer.BadParameter(
+            f"{printable(videos[0])} is a video, and a video is computed alone: name one video and "
+            f"no images"
+        )
+    if recursive:
+        raise typer.BadParameter(
+            "--recursive applies to folders, and this is a video: leave it out"
+        )
+    kinds = _output_kinds(binary, cutout, background, overlay=overlay)
+    source = source_of(images[0]) if camera is None else VideoSource.of_camera(camera)
+    with as_wrong_usage(OutputError):
+        job = VideoJob(source, *_video_destination(output, kinds), smooth, skip_existing)
+        job.check()
+    return job
 
 
 def make_plan(
@@ -219,30 +301,58 @@ def _destination(
     """
     from dsunet_runtime.jobs import Destination, OutputKind
     from dsunet_runtime.patterns import is_pattern
-    from dsunet_runtime.renderings import Mask
 
-    mask = OutputKind(Mask(), ".png")
-    to_standard_output = str(output) == _STANDARD_STREAM
-    is_folder = output.is_dir() or output.suffix.lower() not in FILE_SUFFIXES
-    if is_folder and not to_standard_output:
-        all_kinds = [*kinds] if any(kind.is_mask for kind in kinds) else [mask, *kinds]
-        return Destination(output, tuple(all_kinds))
+    if _is_folder(output):
+        return Destination(output, tuple(_with_mask(kinds)))
     if len(images) > 1 or images[0].is_dir() or is_pattern(images[0]) or recursive:
         raise typer.BadParameter(
             f"--output {output} is one file, and each image needs one of its own: name a folder"
         )
-    if len(kinds) > 1:
-        names = " and ".join(f"--{kind.rendering.name}" for kind in kinds)
-        raise typer.BadParameter(
-            f"--output {output} is one file, and {names} need one each: name a folder"
-        )
-    (kind,) = kinds or [mask]
-    if to_standard_output:
+    kind = _only_kind(output, kinds)
+    if str(output) == _STANDARD_STREAM:
         return Destination(None, (kind,))
     _check_suffix(output, kind)
     return Destination(
         output.parent, (OutputKind(kind.rendering, output.suffix.lower()),), output.name
     )
+
+
+def _video_destination(
+    output: Path, kinds: Sequence[OutputKind]
+) -> tuple[Path, str | None, tuple[OutputKind, ...]]:
+    """Return the folder for the results of a video, the name of a file, and what is written."""
+    if _is_folder(output):
+        return output, None, tuple(_with_mask(kinds))
+    kind = _only_kind(output, kinds)
+    if str(output) == _STANDARD_STREAM:
+        raise typer.BadParameter("a video does not go to standard output: name a file or a folder")
+    return output.parent, output.name, (kind,)
+
+
+def _is_folder(output: Path) -> bool:
+    """Whether results go into a folder, rather than to a file or to standard output."""
+    if str(output) == _STANDARD_STREAM:
+        return False
+    return output.is_dir() or output.suffix.lower() not in FILE_SUFFIXES
+
+
+def _with_mask(kinds: Sequence[OutputKind]) -> list[OutputKind]:
+    """Add the mask, unless a form of it is among the kinds."""
+    from dsunet_runtime.jobs import OutputKind
+    from dsunet_runtime.renderings import Mask
+
+    is_there = any(kind.is_mask for kind in kinds)
+    return [*kinds] if is_there else [OutputKind(Mask(), ".png"), *kinds]
+
+
+def _only_kind(output: Path, kinds: Sequence[OutputKind]) -> OutputKind:
+    """Return the kind that goes to a file: the one that was named, or else the mask."""
+    if len(kinds) > 1:
+        names = " and ".join(f"--{kind.rendering.name}" for kind in kinds)
+        raise typer.BadParameter(
+            f"--output {output} is one file, and {names} need one each: name a folder"
+        )
+    return kinds[0] if kinds else _with_mask(())[0]
 
 
 def _check_suffix(output: Path, kind: OutputKind) -> None:

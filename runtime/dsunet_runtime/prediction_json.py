@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from dsunet_runtime.jobs import Job
+from dsunet_runtime.masks import MaskStatistics
 from dsunet_runtime.prediction import Outcome
 
 _DIGITS = 6
@@ -20,14 +21,21 @@ def outcome_line(outcome: Outcome) -> str:
     return _line(
         outcome.job,
         seconds=seconds,
-        width=outcome.mask.width,
-        height=outcome.mask.height,
-        mask={
-            "mean": round(outcome.mask.mean, _DIGITS),
-            "maximum": outcome.mask.maximum,
-            "inside": round(outcome.mask.inside, _DIGITS),
-        },
+        **statistics_values(outcome.mask),
     )
+
+
+def statistics_values(mask: MaskStatistics) -> dict[str, Any]:
+    """Return the size and the statistics of a mask as values of a line."""
+    return {
+        "width": mask.width,
+        "height": mask.height,
+        "mask": {
+            "mean": round(mask.mean, _DIGITS),
+            "maximum": mask.maximum,
+            "inside": round(mask.inside, _DIGITS),
+        },
+    }
 
 
 def skipped_line(job: Job) -> str:

@@ -1,7 +1,7 @@
 """The steps from decoded frames to written ones, overlapped, with few frames in memory.
 
-    decoding (a thread) → RGB and preprocessing (threads) → inference → masks (threads)
-    → smoothing → renderings (threads) → encoding (a thread)
+decoding (a thread) → RGB and preprocessing (threads) → inference → masks (threads)
+→ smoothing → renderings (threads) → encoding (a thread)
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.forms import Prepared
+from dsunet_runtime.masks import MaskStatistics
 from dsunet_runtime.prediction import Steps, behind
 from dsunet_runtime.renderings import Rendering
 from dsunet_runtime.video.colour import to_rgb
@@ -47,7 +45,7 @@ class Written:
     """A frame that is done."""
 
     place: Place
-    mask: NDArray[np.uint8]
+    mask: MaskStatistics
 
 
 def process(pictures: Iterable[Picture], work: Work) -> Iterator[Written]:
@@ -102,10 +100,10 @@ def _finished(steps: Steps, computed: _Computed) -> Segmented:
 
 
 def _drawn(renderings: Sequence[Rendering], item: Segmented) -> _Drawn:
-    return item, {rendering.name: rendering(item.rgb, item.mask) for rendering in renderings}
+    return item, [rendering(item.rgb, item.mask) for rendering in renderings]
 
 
 def _written(sink: Sink, drawn: _Drawn) -> Written:
     item, renderings = drawn
     sink.write(item.place, renderings)
-    return Written(item.place, item.mask)
+    return Written(item.place, MaskStatistics.of(item.mask))

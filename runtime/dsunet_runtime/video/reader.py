@@ -79,7 +79,7 @@ class VideoReader(Closeable):
         with needs_extra(EXTRA):
             import av
         self.source = source
-        timeout = None if source.is_file else TIMEOUT
+        timeout = TIMEOUT if source.path is None else None
         try:
             self._container = av.open(
                 source.address,
@@ -250,7 +250,11 @@ def _why_not_opened(source: VideoSource, error: Exception) -> str:
     if isinstance(error, ExitError):
         return f"no answer within {TIMEOUT:.0f} s"
     if isinstance(error, InvalidDataError):
-        whole = ", or it is cut short: the index of MP4 is at the end" if source.is_file else ""
+        whole = (
+            ", or it is cut short: the index of MP4 is at the end"
+            if source.path is not None
+            else ""
+        )
         return f"is not a video that PyAV can read{whole}"
     return f"cannot be opened: {why(error)}"
 
@@ -260,7 +264,7 @@ def _why_stopped(source: VideoSource, error: FFmpegError | OSError) -> str:
 
     if isinstance(error, ExitError):
         return _STALLED
-    return f"breaks off ({why(error)})" if source.is_file else f"broke off ({why(error)})"
+    return f"breaks off ({why(error)})" if source.path is not None else f"broke off ({why(error)})"
 
 
 def _clock(seconds: Fraction | None) -> str:

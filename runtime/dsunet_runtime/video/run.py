@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from dsunet_runtime.command import complain
@@ -14,47 +14,36 @@ from dsunet_runtime.errors import ImageError, OutputError
 from dsunet_runtime.files import staged_file
 from dsunet_runtime.image_folder import counted
 from dsunet_runtime.jobs import results_folder
+from dsunet_runtime.masks import INSIDE
 from dsunet_runtime.message_text import reason
 from dsunet_runtime.prediction import Steps
-from dsunet_runtime.renderings import Rendering
-from dsunet_runtime.video.pipeline import Work, process
+from dsunet_runtime.prediction_json import statistics_values
+from dsunet_runtime.video.job import VideoJob
+from dsunet_runtime.video.pipeline import Work, Written, process
 from dsunet_runtime.video.progress import VideoProgress
 from dsunet_runtime.video.read_ahead import ReadAhead
 from dsunet_runtime.video.reader import VideoReader
-from dsunet_runtime.video.sources import TIMEOUT, VideoSource
+from dsunet_runtime.video.sources import TIMEOUT
 from dsunet_runtime.video.writer import FrameFolder, Sink, VideoWriter
 
+_DIGITS = 6
 _WAITING = 4
 """Decoded frames that may wait to be computed."""
 
 
-@dataclass(frozen=True, slots=True)
-class VideoJob:
-    """A video and where its masks go.
-
-    Attributes:
-        source: The video.
-        output: A file whose suffix is a video's, or a folder for the frames as PNG files.
-        is_folder: Whether `output` is a folder.
-        renderings: What is written: one for a file.
-        batch: Number of frames per call of the network.
-        smooth: Number of frames before and after each one that its mask is blended with.
-        skip_existing: Whether a folder's frames that exist are left as they are.
-    """
-
-    source: VideoSource
-    output: Path
-    is_folder: bool
-    renderings: Sequence[Rendering]
-    batch: int = 1
-    smooth: int = 0
-    skip_existing: bool = False
-
-
-def run_video(program: str, steps: Steps, job: VideoJob) -> bool:
+def run_video(
+    program: str, steps: Steps, job: VideoJob, batch: int, *, as_json: bool = False
+) -> bool:
     """Compute a video, print messages prefixed with the program, and return whether it was whole.
 
-    An interruption ends the output after the last written frame, and is then raised again.
+    An interruption ends the result after the last written frame, and is then raised again.
+
+    Args:
+        program: Name of the command.
+        steps: Computes the masks.
+        job: The video.
+        batch: Number of frames per call of the network.
+        as_json: Whether to print a line of JSON for each frame on standard output.
 
     Raises:
         ImageError: The video cannot be opened, or not one frame of it can be decoded.
@@ -62,39 +51,18 @@ def run_video(program: str, steps: Steps, job: VideoJob) -> bool:
         OutputError: The result cannot be written.
         MissingExtraError: PyAV is not installed.
     """
-    with VideoReader(job.source) as reader:
+    if job.skip_existing and job.file is not None and job.file.is_file():
+        complain(program, f"{job.file} exists already, and is kept")
+        return True
+    with results_folder(job.folder), VideoReader(job.source) as reader:
         if reader.left_out:
             complain(program, f"{job.source.name}: {reader.left_out} left out")
-        if job.is_folder:
-            with results_folder(job.output):
-                return _into_folder(program, steps, job, reader)
-        return _into_file(program, steps, job, reader)
-
-
-def _into_folder(program: str, steps: Steps, job: VideoJob, reader: VideoReader) -> bool:
-    folder = FrameFolder(job.output, job.source.stem)
-    names = [rendering.name for rendering in job.renderings]
-    first = folder.first_missing(names) if job.skip_existing else 0
-    if first:
-        complain(program, f"{counted(first, 'frame')} in {job.output} left as found")
-    run = _Run(program, reader)
-    run.through(Work(steps, job.batch, job.smooth, job.renderings, folder, first))
-    run.conclude(job.output)
-    return run.is_whole
-
-
-def _into_file(program: str, steps: Steps, job: VideoJob, reader: VideoReader) -> bool:
-    (rendering,) = job.renderings
-    run = _Run(program, reader)
-    with _staged_writer(job.output, rendering.channels, reader) as writer:
-        run.through(Work(steps, job.batch, job.smooth, job.renderings, writer))
-        if not run.frames:
-            run.conclude(job.output)
-        writer.finish()
-    for line in writer.notices:
-        complain(program, f"{job.output}: {line}")
-    run.conclude(job.output)
-    return run.is_whole
+        run = _Run(program, reader, as_json=as_json)
+        if job.file is None:
+            run.into_folder(steps, job, batch)
+        else:
+            run.into_file(steps, job, job.file, batch)
+        return run.is_whole
 
 
 @contextmanager
@@ -125,15 +93,38 @@ class _Run:
         is_whole: Whether all frames of the video could be decoded.
     """
 
-    def __init__(self, program: str, reader: VideoReader) -> None:
+    def __init__(self, program: str, reader: VideoReader, *, as_json: bool) -> None:
         self.frames = 0
         self.is_whole = True
         self._program = program
         self._reader = reader
+        self._as_json = as_json
+        self._highest = 0
         self._interruption: BaseException | None = None
         self._start = time.perf_counter()
 
-    def through(self, work: Work) -> None:
+    def into_folder(self, steps: Steps, job: VideoJob, batch: int) -> None:
+        """Write each frame to files of its own."""
+        folder = FrameFolder(job.folder, job.source.stem, job.kinds)
+        first = folder.first_missing() if job.skip_existing else 0
+        if first:
+            self._say(f"{job.folder}: {counted(first, 'frame')} exist already, and are kept")
+        self._through(Work(steps, batch, job.smooth, job.renderings, folder, first))
+        self._conclude(job.folder)
+
+    def into_file(self, steps: Steps, job: VideoJob, path: Path, batch: int) -> None:
+        """Write a video, which appears under its name when it is complete."""
+        (kind,) = job.kinds
+        with _staged_writer(path, kind.rendering.channels, self._reader) as writer:
+            self._through(Work(steps, batch, job.smooth, job.renderings, writer))
+            if not self.frames:
+                self._conclude(path)
+            writer.finish()
+        for line in writer.notices:
+            self._say(f"{path}: {line}")
+        self._conclude(path)
+
+    def _through(self, work: Work) -> None:
         """Compute and write all frames, or those until an interruption."""
         source = self._reader.source
         pictures = ReadAhead(
@@ -147,38 +138,61 @@ class _Run:
         left = None if total is None else max(1, total - work.first)
         with VideoProgress(left, sys.stderr) as progress:
             try:
-                for _ in process(pictures, work):
-                    self.frames += 1
+                for written in process(pictures, work):
+                    self._count(written, work.sink)
                     progress.advance()
             except (KeyboardInterrupt, SystemExit) as interruption:
                 self._interruption = interruption
         if pictures.dropped:
-            complain(
-                self._program,
+            self._say(
                 f"{source.name}: {counted(pictures.dropped, 'frame')} came faster than they were "
-                f"computed, and were left out",
+                f"computed, and were left out"
             )
 
-    def conclude(self, output: Path) -> None:
+    def _count(self, written: Written, sink: Sink) -> None:
+        self.frames += 1
+        self._highest = max(self._highest, written.mask.maximum)
+        if self._as_json:
+            outputs = [str(path) for path in sink.outputs(written.place.index)]
+            values = {
+                "video": self._reader.source.name,
+                "frame": written.place.index + 1,
+                "time": round(float(written.place.pts * self._reader.time_base), _DIGITS),
+                "outputs": outputs,
+                **statistics_values(written.mask),
+            }
+            print(json.dumps(values), flush=True)
+
+    def _conclude(self, output: Path) -> None:
         """Print what was wrong and the summary; raise what interrupted the run.
 
         Raises ImageError if no frame could be decoded.
         """
         if self._interruption is not None:
             raise self._interrupted(output)
+        name = self._reader.source.name
+        if self._reader.hdr is not None:
+            self._say(f"{name}: HDR ({self._reader.hdr.name}) was converted to SDR")
         if self._reader.damage is not None:
             self.is_whole = False
-            complain(self._program, self._reader.damage)
+            self._say(self._reader.damage)
         if not self._reader.frames:
-            raise ImageError(f"{self._reader.source.name}: not one frame could be decoded")
+            raise ImageError(f"{name}: not one frame could be decoded")
+        if self.frames and self._highest < INSIDE:
+            self._say(f"{name}: no object found: the highest value is {self._highest} of 255")
         seconds = time.perf_counter() - self._start
-        speed = f"{self.frames / seconds:.1f} frames/s"
-        print(f"{counted(self.frames, 'frame')}, {seconds:.1f} s, {speed}")
+        summary = f"{counted(self.frames, 'frame')}, {seconds:.1f} s"
+        stream = sys.stderr if self._as_json else sys.stdout
+        print(f"{summary}, {self.frames / seconds:.1f} frames/s", file=stream)
 
     def _interrupted(self, output: Path) -> BaseException:
-        kept = f"{counted(self.frames, 'frame')} are in {output}" if self.frames else "no frame yet"
+        """Return the interruption, with what is there of the result."""
+        kept = f"{counted(self.frames, 'frame')} in {output}" if self.frames else "no frame done"
         if isinstance(self._interruption, KeyboardInterrupt):
             return KeyboardInterrupt(kept)
-        complain(self._program, f"terminated: {kept}")
         assert self._interruption is not None
+        self._say(f"terminated: {kept}")
         return self._interruption
+
+    def _say(self, line: str) -> None:
+        complain(self._program, line)

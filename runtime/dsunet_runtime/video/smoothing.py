@@ -22,8 +22,6 @@ from PIL import Image, ImageFilter
 
 from dsunet_runtime.video.reader import Place
 
-MOST_FRAMES = 16
-"""The largest K."""
 _SIDE = 352
 """The longer side at which images and masks are compared: that of the network's mask."""
 _SCALE = 6.0

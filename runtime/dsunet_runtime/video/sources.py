@@ -24,13 +24,29 @@ LIVE_SCHEMES = ("rtp", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "udp")
 SCHEMES = (*LIVE_SCHEMES, "http", "https")
 MOST_CAMERAS = 255
 """The largest number of a camera."""
+MOST_SMOOTH = 16
+"""The largest number of frames before and after each one whose masks are blended with its own."""
 TIMEOUT = 10.0
 """Seconds without data after which a camera or stream counts as stalled."""
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}")
-"""The beginning of a URL, also after `Path` has removed one of its slashes."""
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _PASSWORD = re.compile(r"://[^/@]*@")
 _OPEN_RTSP = {"rtsp_flags": "prefer_tcp"}
+
+
+class Url(type(Path())):  # type: ignore[misc]
+    """A URL among paths, from which `Path` would remove slashes.
+
+    Attributes:
+        text: The URL as typed.
+    """
+
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        self: Self = super().__new__(cls, text)
+        self.text = text
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +60,7 @@ class VideoSource:
         format: FFmpeg's demuxer; None to recognise it.
         options: FFmpeg's options.
         is_live: Whether it goes on while nobody reads.
-        is_file: Whether it is a local file.
+        path: The file, if it is a local one.
     """
 
     name: str
@@ -53,7 +69,7 @@ class VideoSource:
     format: str | None = None
     options: dict[str, str] = field(default_factory=dict)
     is_live: bool = False
-    is_file: bool = False
+    path: Path | None = None
 
     @classmethod
     def of_file(cls, path: Path) -> Self:
@@ -64,7 +80,7 @@ class VideoSource:
         except OSError as error:
             raise ImageError(f"{path}: {reason(error)}") from error
         # With the protocol, so that no name is taken for a URL.
-        return cls(str(path), path.stem, f"file:{path}", is_file=True)
+        return cls(str(path), path.stem, f"file:{path}", path=path)
 
     @classmethod
     def of_url(cls, url: str) -> Self:
@@ -100,6 +116,11 @@ def is_url(text: str) -> bool:
     return _URL.match(text) is not None
 
 
-def is_video(text: str) -> bool:
+def is_video(path: Path) -> bool:
     """Whether an argument names a video: a URL, or a file with the suffix of one."""
-    return is_url(text) or Path(text).suffix.lower() in SUFFIXES
+    return isinstance(path, Url) or path.suffix.lower() in SUFFIXES
+
+
+def source_of(path: Path) -> VideoSource:
+    """Return the video that an argument names.  Raises ImageError if it cannot be read."""
+    return VideoSource.of_url(path.text) if isinstance(path, Url) else VideoSource.of_file(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import OutputError
-from dsunet_runtime.output_files import write_mask
+from dsunet_runtime.jobs import OutputKind
+from dsunet_runtime.output_files import write_pixels
 from dsunet_runtime.video.colour import BT709, LIMITED, for_encoder
 from dsunet_runtime.video.encodings import container_for, encoding_for
 from dsunet_runtime.video.faults import why
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
 _DIGITS = 6
 
 
-Renderings = Mapping[str, NDArray[np.uint8]]
-"""By name: grey H×W, RGB H×W×3 or RGBA H×W×4."""
+Renderings = Sequence[NDArray[np.uint8]]
+"""Grey H×W, RGB H×W×3 or RGBA H×W×4, in the order of the job's kinds."""
 
 
 class Sink(Protocol):
     """Where frames go, in their order."""
+
+    def outputs(self, index: int) -> list[Path]:
+        """Return the files to which a frame goes."""
 
     def write(self, place: Place, renderings: Renderings) -> None:
         """Write a frame.  Raises OutputError."""
@@ -42,28 +46,31 @@ class Sink(Protocol):
 
 
 class FrameFolder:
-    """A folder with a PNG file for each rendering of each frame: NAME_000001.png."""
+    """A folder with a file for each rendering of each frame: NAME_000001.png, numbered from 1."""
 
-    def __init__(self, folder: Path, stem: str) -> None:
+    def __init__(self, folder: Path, stem: str, kinds: Sequence[OutputKind]) -> None:
         self._folder = folder
         self._stem = stem
+        self._kinds = kinds
 
-    def path(self, index: int, rendering: str) -> Path:
-        """Return the file of a rendering of a frame."""
-        ending = "" if rendering == "mask" else f"_{rendering}"
-        return self._folder / f"{self._stem}_{index + 1:0{_DIGITS}}{ending}.png"
+    def outputs(self, index: int) -> list[Path]:
+        """Return the files of a frame."""
+        stem = f"{self._stem}_{index + 1:0{_DIGITS}}"
+        return [self._folder / kind.file_name(stem) for kind in self._kinds]
 
-    def first_missing(self, renderings: Sequence[str]) -> int:
+    def first_missing(self) -> int:
         """Return the number of frames, from the first on, that have all their files."""
         index = 0
-        while all(self.path(index, name).is_file() for name in renderings):
+        while all(path.is_file() for path in self.outputs(index)):
             index += 1
         return index
 
     def write(self, place: Place, renderings: Renderings) -> None:
         """Write the files of a frame.  Raises OutputError."""
-        for name, pixels in renderings.items():
-            write_mask(pixels, self.path(place.index, name))
+        for kind, path, pixels in zip(
+            self._kinds, self.outputs(place.index), renderings, strict=True
+        ):
+            write_pixels(pixels, path, kind.suffix)
 
     def listen(self, packet: Packet[AudioStream]) -> None:
         """Leave the audio out."""
@@ -117,9 +124,13 @@ class VideoWriter(Closeable):
         self._early: list[Packet[AudioStream]] = []
         self._is_closed = False
 
+    def outputs(self, index: int) -> list[Path]:
+        """Return the video."""
+        return [self._path]
+
     def write(self, place: Place, renderings: Renderings) -> None:
         """Encode a frame.  Raises OutputError."""
-        (pixels,) = renderings.values()
+        (pixels,) = renderings
         with _explained(self._path):
             if self._video is None:
                 self._open(pixels.shape[:2], place.pixel_aspect)

@@ -1,0 +1,53 @@
+"""A video and where its masks go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsunet_runtime.errors import OutputError
+from dsunet_runtime.files import resolved
+from dsunet_runtime.jobs import OutputKind
+from dsunet_runtime.renderings import Rendering
+from dsunet_runtime.video.encodings import encoding_for
+from dsunet_runtime.video.sources import VideoSource
+
+
+@dataclass(frozen=True, slots=True)
+class VideoJob:
+    """A video to compute.
+
+    Attributes:
+        source: The video.
+        folder: The folder for the result.
+        name: Name of the video file in it; None for the frames as image files.
+        kinds: What is written; one for a video file.
+        smooth: Number of frames before and after each one whose masks are blended with its own.
+        skip_existing: Whether to keep what exists of the result, and to go on after it.
+    """
+
+    source: VideoSource
+    folder: Path
+    name: str | None
+    kinds: tuple[OutputKind, ...]
+    smooth: int = 0
+    skip_existing: bool = False
+
+    def check(self) -> None:
+        """Raise OutputError if the result cannot be written there."""
+        if self.file is None:
+            return
+        (kind,) = self.kinds
+        encoding_for(self.file, kind.rendering.channels)
+        if self.source.path is not None and resolved(self.source.path) == resolved(self.file):
+            raise OutputError(f"{self.file}: would overwrite the video itself: use another name")
+
+    @property
+    def renderings(self) -> list[Rendering]:
+        """Those of the kinds."""
+        return [kind.rendering for kind in self.kinds]
+
+    @property
+    def file(self) -> Path | None:
+        """The video file for the result; None if frames are written."""
+        return None if self.name is None else self.folder / self.name
