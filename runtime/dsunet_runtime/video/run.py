@@ -143,6 +143,7 @@ class _Run:
                     progress.advance()
             except (KeyboardInterrupt, SystemExit) as interruption:
                 self._interruption = interruption
+        self.frames = work.sink.frames  # with what was being written at an interruption
         if pictures.dropped:
             self._say(
                 f"{source.name}: {counted(pictures.dropped, 'frame')} came faster than they were "
@@ -150,7 +151,6 @@ class _Run:
             )
 
     def _count(self, written: Written, sink: Sink) -> None:
-        self.frames += 1
         self._highest = max(self._highest, written.mask.maximum)
         if self._as_json:
             outputs = [str(path) for path in sink.outputs(written.place.index)]

@@ -1,20 +1,25 @@
-"""Masks without flicker: each is blended with those before and after it where the images agree.
+"""Masks without flicker: each is blended with those before and after it where the frames agree.
 
-A mask is averaged, pixel by pixel, with the masks of up to K frames before and K frames after it.
-A frame counts where it shows the same as the frame in question: the weight is
+A mask is averaged, pixel by pixel, with the masks of up to K frames before and K frames after it,
+each moved as the image has moved.  A frame counts where it then shows the same:
 
-    exp(-(d / S)²)        d: mean absolute difference of the images around the pixel
+    weight = exp(-(d / S)²)        d: mean absolute difference of the images around the pixel
 
-so that nothing is averaged where something moves, and nothing lags.  Nothing counts across a cut.
-Images and masks are compared at the size at which the network computes its mask; only the
+so that nothing is averaged with what it is not, and nothing lags.  The movement is a translation:
+for each pixel the best of none and the two that phase correlation finds, which are mostly those of
+the camera and of an object.  Nothing counts across a cut.
+
+Images and masks are compared at the size at which the network computes its mask.  Only the
 difference between the smoothed and the original mask is resampled, so that edges stay sharp.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +33,15 @@ _SCALE = 6.0
 """S, in levels of 255."""
 _RADIUS = 2
 """The difference of the images is that of squares of 2 · 2 + 1 pixels."""
-_SAME_SCENE = 0.1
+_MOVEMENTS = 2
+_PEAK = 2
+"""Movements that differ by so many pixels are the same peak of the phase correlation."""
+_SAME_SCENE = 0.15
 """Neighbours that agree less than this, on average, are of two scenes."""
 
 Floats = NDArray[np.float32]
+Movement = tuple[int, int]
+"""Rows and columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +56,27 @@ class Segmented:
 
 
 @dataclass(frozen=True, slots=True)
+class _Match:
+    """How well a frame agrees with one before it that was moved."""
+
+    movement: Movement
+    agreement: Floats
+    """h×w, 0 to 1; 0 where the moved frame has no pixels."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Small:
-    """A frame at the working size, with its agreement with frames before it."""
+    """A frame at the working size."""
 
     item: Segmented
     image: NDArray[np.int16]
     """h×w×3."""
     mask: Floats
     """h×w, 0 to 255."""
-    agreement: dict[int, Floats]
-    """By the number of frames between, h×w, 0 to 1; not beyond a cut."""
+    spectrum: NDArray[np.complexfloating]
+    """Fourier transform of its brightness."""
+    matches: dict[int, list[_Match]] = field(default_factory=dict)
+    """With frames of its scene, by how many frames before it they are."""
 
 
 def smoothed(items: Iterator[Segmented], reach: int) -> Iterator[Segmented]:
@@ -83,32 +104,30 @@ def _compared(item: Segmented, before: deque[_Small], reach: int) -> _Small:
     size = _working_size(item.mask)
     image = np.asarray(_resized(item.rgb, size), np.int16)
     mask = np.asarray(_resized(item.mask, size), np.float32)
-    agreement: dict[int, Floats] = {}
+    new = _Small(item, image, mask, _spectrum(image))
     for distance, other in enumerate(reversed(before), start=1):
         if distance > reach or other.image.shape != image.shape:
             break
-        found = _agreement(image, other.image)
-        if distance == 1 and found.mean() < _SAME_SCENE:
+        found = _matches(new, other)
+        if distance == 1 and np.max([m.agreement for m in found], axis=0).mean() < _SAME_SCENE:
             break
-        agreement[distance] = found
-        if not other.agreement:  # the first of its scene
+        new.matches[distance] = found
+        if not other.matches:  # the first of its scene
             break
-    return _Small(item, image, mask, agreement)
+    return new
 
 
 def _blended(window: deque[_Small], place: int) -> Segmented:
     """Blend the mask of the frame at a place with those that agree with it."""
     this = window[place]
-    weights = [(this.agreement.get(place - i), window[i]) for i in range(place)]
-    weights += [
-        (window[i].agreement.get(i - place), window[i]) for i in range(place + 1, len(window))
-    ]
     total = np.ones_like(this.mask)
     change = np.zeros_like(this.mask)
-    for weight, other in weights:
-        if weight is not None:
-            total += weight
-            change += weight * (other.mask - this.mask)
+    for index, other in enumerate(window):
+        later, earlier = (other, this) if index > place else (this, other)
+        matches = later.matches.get(abs(index - place), ())
+        weight, mask = _moved_here(matches, other.mask, backwards=other is not earlier)
+        total += weight
+        change += weight * (mask - this.mask)
     change /= total
     height, width = this.item.mask.shape
     whole = Image.fromarray(change).resize((width, height), Image.Resampling.BILINEAR)
@@ -117,12 +136,81 @@ def _blended(window: deque[_Small], place: int) -> Segmented:
     return replace(this.item, mask=levels.clip(0, 255).astype(np.uint8))
 
 
+def _moved_here(
+    matches: Sequence[_Match], mask: Floats, *, backwards: bool
+) -> tuple[Floats, Floats]:
+    """Return the weight and the mask of another frame, by the best movement for each pixel."""
+    weight, best = np.zeros_like(mask), mask
+    for match in matches:
+        down, right = match.movement
+        agreement, moved = match.agreement, (down, right)
+        if backwards:
+            moved = (-down, -right)
+            agreement = _moved(agreement, moved)
+        best = np.where(agreement > weight, _moved(mask, moved), best)
+        weight = np.maximum(agreement, weight)
+    return weight, best
+
+
+def _matches(new: _Small, old: _Small) -> list[_Match]:
+    there = np.ones_like(new.mask)
+    return [
+        _Match(m, _agreement(new.image, _moved(old.image, m)) * _moved(there, m))
+        for m in _movements(new, old)
+    ]
+
+
+def _movements(new: _Small, old: _Small) -> list[Movement]:
+    """Return no movement, and the strongest ones from the old to the new frame."""
+    height, width = new.mask.shape
+    product = new.spectrum * np.conj(old.spectrum)
+    size = np.abs(product)
+    product /= size + np.float32(1e-3) * size.mean() + np.float32(1e-9)
+    correlation = np.fft.irfft2(product, s=(height, width))
+    found = [(0, 0)]
+    for _ in range(_MOVEMENTS):
+        row, column = divmod(int(correlation.argmax()), width)
+        around = np.arange(-_PEAK, _PEAK + 1)
+        correlation[np.ix_((row + around) % height, (column + around) % width)] = -np.inf
+        down = row - height if row > height // 2 else row
+        right = column - width if column > width // 2 else column
+        if (down, right) not in found:
+            found.append((down, right))
+    return found
+
+
+def _spectrum(image: NDArray[np.int16]) -> NDArray[np.complexfloating]:
+    grey = image.sum(axis=2).astype(np.float32)
+    grey -= grey.mean()
+    return np.fft.rfft2(grey * _fade_out(grey.shape)).astype(np.complex64)
+
+
+@cache
+def _fade_out(shape: tuple[int, int]) -> Floats:
+    """Weights that hide the borders from the Fourier transform."""
+    rows, columns = (np.hanning(side + 2)[1:-1] for side in shape)
+    return np.outer(rows, columns).astype(np.float32)
+
+
 def _agreement(one: NDArray[np.int16], other: NDArray[np.int16]) -> Floats:
     """Return how well two images agree around each pixel, h×w, 0 to 1."""
     difference = np.abs(one - other).sum(axis=2).clip(0, 255).astype(np.uint8)
     around = Image.fromarray(difference).filter(ImageFilter.BoxBlur(_RADIUS))
     weights: Floats = _WEIGHTS[np.asarray(around)]
     return weights
+
+
+def _moved(pixels: NDArray[Any], movement: Movement) -> NDArray[Any]:
+    """Move an array h×w or h×w×3 down and to the right; 0 comes in."""
+    if movement == (0, 0):
+        return pixels
+    (rows, from_rows), (columns, from_columns) = (
+        (slice(max(0, by), size + min(0, by)), slice(max(0, -by), size - max(0, by)))
+        for by, size in zip(movement, pixels.shape, strict=False)
+    )
+    moved = np.zeros_like(pixels)
+    moved[rows, columns] = pixels[from_rows, from_columns]
+    return moved
 
 
 def _working_size(mask: NDArray[np.uint8]) -> tuple[int, int]:

@@ -35,6 +35,9 @@ Renderings = Sequence[NDArray[np.uint8]]
 class Sink(Protocol):
     """Where frames go, in their order."""
 
+    frames: int
+    """Number of frames written."""
+
     def outputs(self, index: int) -> list[Path]:
         """Return the files to which a frame goes."""
 
@@ -52,6 +55,7 @@ class FrameFolder:
         self._folder = folder
         self._stem = stem
         self._kinds = kinds
+        self.frames = 0
 
     def outputs(self, index: int) -> list[Path]:
         """Return the files of a frame."""
@@ -71,6 +75,7 @@ class FrameFolder:
             self._kinds, self.outputs(place.index), renderings, strict=True
         ):
             write_pixels(pixels, path, kind.suffix)
+        self.frames += 1
 
     def listen(self, packet: Packet[AudioStream]) -> None:
         """Leave the audio out."""
