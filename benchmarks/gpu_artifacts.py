@@ -17,8 +17,11 @@ from gpu_frames import frames_artifact
 
 from dsunet import load_model
 from dsunet.demonstration import demonstration_checkpoint
+from dsunet.scenes import write_scenes
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.manifest import InputForm
+
+SCENES = 32
 
 
 def main() -> None:
@@ -50,8 +53,18 @@ def demonstration_artifact(precision: ExportPrecision, folder: Path) -> Path:
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         options = {"input_form": InputForm.FRAMES, "batch": None, "precision": precision}
+        if precision.is_quantized:
+            options["images"] = calibration_images(folder)
         export_ours(load_model(demonstration_checkpoint()), path, **options)
     return path
+
+
+def calibration_images(folder: Path) -> Path:
+    """Return a folder of synthetic scenes, which are written unless they exist."""
+    scenes = folder / "scenes"
+    if not scenes.is_dir():
+        write_scenes(scenes, SCENES, seed=0, workers=1)
+    return scenes / "Image"
 
 
 if __name__ == "__main__":
