@@ -79,6 +79,7 @@ class VideoReader(Closeable):
         with needs_extra(EXTRA):
             import av
         self.source = source
+        self._is_reading = False
         timeout = TIMEOUT if source.path is None else None
         try:
             self._container = av.open(
@@ -109,7 +110,6 @@ class VideoReader(Closeable):
         self._origin = max(0, self._container.start_time or 0) * _MICROSECOND
         self.frames = 0
         self.hdr: Hdr | None = None
-        self._is_reading = False
         self._damaged_at: Fraction | None = None
         self._undecoded = 0
         self._imperfect = 0
@@ -144,11 +144,11 @@ class VideoReader(Closeable):
         """A line about what could not be decoded, once all pictures were; None if nothing."""
         if self._stopped_by is not None:
             what = f"{self._stopped_by} after {_clock(self._end)}"
+        elif self._ends_early():
+            what = f"ends after {_clock(self._end)}, where its header says {_clock(self._duration)}"
         elif self._damaged_at is not None:
             lost = counted(self._undecoded, "frame") if self._undecoded else "none"
             what = f"damaged from {_clock(self._damaged_at)} on ({lost} left out)"
-        elif self._ends_early():
-            what = f"ends after {_clock(self._end)}, where its header says {_clock(self._duration)}"
         else:
             return None
         return f"{self.source.name}: {what}: {counted(self.frames, 'frame')} could be decoded"

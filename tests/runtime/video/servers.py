@@ -1,0 +1,35 @@
+"""A local HTTP server for clips."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+HEADER = b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n"
+
+
+@contextmanager
+def serving(content: bytes, *, ends: bool = False) -> Iterator[str]:
+    """Serve a clip to one client, which then waits for more unless the connection ends."""
+    is_over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                if content:
+                    connection.sendall(HEADER + content)
+                if not ends:
+                    is_over.wait()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{port}/clip.ts"
+        finally:
+            is_over.set()
+            thread.join()
