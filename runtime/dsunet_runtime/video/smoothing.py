@@ -124,7 +124,9 @@ def _blended(window: deque[_Small], place: int) -> Segmented:
     change = np.zeros_like(this.mask)
     for index, other in enumerate(window):
         later, earlier = (other, this) if index > place else (this, other)
-        matches = later.matches.get(abs(index - place), ())
+        matches = later.matches.get(abs(index - place))
+        if matches is None:  # itself, or of another scene
+            continue
         weight, mask = _moved_here(matches, other.mask, backwards=other is not earlier)
         total += weight
         change += weight * (mask - this.mask)
