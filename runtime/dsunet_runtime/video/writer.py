@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import OutputError
@@ -118,6 +119,8 @@ class VideoWriter(Closeable):
         self.frames = 0
         self._path = path
         self._file = file
+        self._size: tuple[int, ...] = ()
+        self._has_other_sizes = False
         self._encoding = encoding_for(path, channels)
         self._time_base = time_base
         self._rate = rate
@@ -138,7 +141,8 @@ class VideoWriter(Closeable):
         (pixels,) = renderings
         with _explained(self._path):
             if self._video is None:
-                self._open(pixels.shape[:2], place.pixel_aspect)
+                self._size = pixels.shape[:2]
+                self._open(place.pixel_aspect)
             frame = for_encoder(self._fitted(pixels), self._encoding.pixels)
             frame.pts, frame.time_base = place.pts, self._time_base
             frame.duration = place.duration
@@ -174,14 +178,14 @@ class VideoWriter(Closeable):
                 with suppress(Exception):  # the index of a file that is thrown away
                     self._container.close()
 
-    def _open(self, size: tuple[int, ...], pixel_aspect: Fraction | None) -> None:
+    def _open(self, pixel_aspect: Fraction | None) -> None:
         import av
 
-        height, width = (side + side % 2 for side in size)
-        if (height, width) != size:
+        height, width = (side + side % 2 for side in self._size)
+        if (height, width) != self._size:
             self.notices.append(
-                f"{size[1]}×{size[0]} has an odd side: the video is {width}×{height}, with the "
-                f"last row or column repeated"
+                f"{self._size[1]}×{self._size[0]} has an odd side: the video is "
+                f"{width}×{height}, with the last row or column repeated"
             )
         container = container_for(self._path)
         with self._lock:
@@ -215,17 +219,19 @@ class VideoWriter(Closeable):
             self._container.mux(packets)
 
     def _fitted(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Repeat the last row or column up to the size of the video."""
-        height, width = pixels.shape[:2]
-        more = [(0, self._video.height - height), (0, self._video.width - width)]
-        if more == [(0, 0), (0, 0)]:
-            return np.ascontiguousarray(pixels)
-        if min(more)[1] < 0 or max(more)[1] > 1:
-            raise OutputError(
-                f"{self._path}: a frame is {width}×{height} in a video of "
-                f"{self._video.width}×{self._video.height}: write frames into a folder"
-            )
-        return np.pad(pixels, [*more, (0, 0)][: pixels.ndim], mode="edge")
+        """Repeat the last row or column of odd sizes, and resize frames of another size."""
+        if pixels.shape[:2] != self._size:
+            if not self._has_other_sizes:
+                self._has_other_sizes = True
+                self.notices.append(
+                    f"the size of the frames changes: they were resized to that of the first, "
+                    f"{self._size[1]}×{self._size[0]}"
+                )
+            height, width = self._size
+            resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+            pixels = np.asarray(resized)
+        more = [(0, side % 2) for side in self._size] + [(0, 0)]
+        return np.pad(pixels, more[: pixels.ndim], mode="edge")
 
 
 @contextmanager

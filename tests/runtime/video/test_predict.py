@@ -125,6 +125,19 @@ class TestVideoFile:
         assert predict("in.ts", "-o", "out.mp4").exit_code == 0
         assert read(Path("out.mp4")).times == [Fraction(n, RATE) for n in range(4)]
 
+    def test_change_of_size(self, predict: Predict) -> None:
+        """Two transport streams, one after the other."""
+        parts = [
+            write(Path(f"{n}.ts"), scene(3, *size), times=[5000 * n + STEP * i for i in range(3)])
+            for n, size in enumerate([(48, 64), (96, 80)])
+        ]
+        Path("in.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+        result = predict("in.ts", "-o", "out.mp4")
+        assert "the size of the frames changes: they were resized to that of the" in result.stderr
+        assert [f.shape for f in read(Path("out.mp4")).frames] == [(48, 64, 3)] * 6
+        predict("in.ts", "-o", "out", "--smooth", 2)
+        assert Image.open("out/in_000006.png").size == (80, 96)
+
     def test_attachments_are_left_out(self, predict: Predict) -> None:
         write(Path("in.mkv"), scene(2), attachment=b"notes")
         result = predict("in.mkv", "-o", "out.mkv")
