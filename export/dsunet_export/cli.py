@@ -17,6 +17,7 @@ from dsunet.errors import ConfigError, DSUNetError
 from dsunet_export.artifact import check_onnx_output
 from dsunet_export.attention_option import PRECISION, ChosenAttention
 from dsunet_export.cli_doctor import DOCTOR_EXAMPLES, doctor
+from dsunet_export.cli_triton import TRITON_EXAMPLES, triton
 from dsunet_export.cli_trt import TRT_EXAMPLES, trt
 from dsunet_export.cli_tune import TUNE_EXAMPLES, tune
 from dsunet_export.cli_verify import VERIFY_EXAMPLES, verify
@@ -332,6 +333,7 @@ def inspect(
         check_weights_files(artifact, manifest)
 
 
+app.command(epilog=TRITON_EXAMPLES)(triton)
 app.command(epilog=DOCTOR_EXAMPLES)(doctor)
 
 

@@ -31,6 +31,7 @@ VALID = {
     "dsunet-export tune": "own.safetensors --dataset scenes=scenes --dino-size 28 --provider cpu "
     "--seconds 0 --budget 0 -o out",
     "dsunet-export inspect": "frames.onnx",
+    "dsunet-export triton": "frames.onnx -o out --name model",
     "dsunet-run predict": "frames.onnx photos -o out",
     "dsunet-run selftest": "frames.onnx",
     "dsunet-run bench": "frames.onnx --seconds 0 --rounds 1 --no-cold-start --image photo.png",
