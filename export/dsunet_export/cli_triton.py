@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dsunet_export.errors import ExportError
+from dsunet_export.servers.served import Artifact, check_model_name
 from dsunet_export.servers.triton_options import (
     DEFAULT_BATCH,
     DEFAULT_DELAY,
@@ -18,7 +19,6 @@ from dsunet_export.servers.triton_options import (
     TritonBackend,
     TritonDevice,
     TritonOptions,
-    check_model_name,
 )
 from dsunet_runtime.command import complain, examples
 from dsunet_runtime.command_options import OUTPUT, as_wrong_usage, folder_to_write, integer
@@ -170,7 +170,6 @@ def triton(
                 f"{unused[0]} has no effect with --add, which keeps the configuration: edit "
                 f"config.pbtxt, or omit it"
             )
-    from dsunet_export.servers.triton_model import Artifact
     from dsunet_export.servers.triton_repository import add_versions, create_model
 
     read = [Artifact.read(path) for path in artifacts]

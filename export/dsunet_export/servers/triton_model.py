@@ -4,33 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from dsunet_export.errors import ExportError
 from dsunet_export.servers.triton_options import DEFAULT_BATCH, TritonBackend, TritonOptions
-from dsunet_runtime.artifact import check_hashes, check_sizes, check_weights_files, read_manifest
 from dsunet_runtime.manifest import InputForm, Manifest, TensorSpec
 from dsunet_runtime.message_text import quote
 from dsunet_runtime.shapes import batch_range, input_ranges
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A file whose content was compared with its manifest."""
-
-    path: Path
-    manifest: Manifest
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read and check an artifact.  Raises ArtifactError."""
-        manifest = read_manifest(path)
-        check_sizes(path, manifest)
-        check_hashes(path, manifest)
-        if manifest.engine is None:
-            check_weights_files(path, manifest)
-        return cls(path, manifest)
 
 
 @dataclass(frozen=True, slots=True)

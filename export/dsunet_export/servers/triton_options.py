@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import enum
-import re
 from dataclasses import dataclass
 
 from dsunet_export.errors import ExportError
+from dsunet_export.servers.served import check_model_name
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.manifest import FLOAT8, Manifest
-from dsunet_runtime.message_text import quote
 
 DEFAULT_BATCH = 8
 """Largest batch of an ONNX file that takes any."""
@@ -18,7 +17,6 @@ DEFAULT_DELAY = 1000
 LARGEST_DELAY = 10_000_000
 MOST_INSTANCES = 64
 LARGEST_BATCH = 1024
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
 class TritonBackend(enum.StrEnum):
@@ -104,15 +102,6 @@ class TritonOptions:
             TritonBackend.OPENVINO: TritonDevice.CPU,
             TritonBackend.ONNXRUNTIME: TritonDevice.AUTO,
         }[self.backend]
-
-
-def check_model_name(name: str) -> None:
-    """Raise ExportError unless a model can have a name, which is in URLs and in metrics."""
-    if not _NAME.fullmatch(name):
-        raise ExportError(
-            f"{quote(name)} cannot be the name of a model: choose another with --name, of up to "
-            f"128 letters from a to z, digits, dots, hyphens and underscores"
-        )
 
 
 def check_backend(file: str, manifest: Manifest, options: TritonOptions) -> None:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dsunet_export.errors import ExportError
+from dsunet_export.servers.served import Artifact, staging
 from dsunet_export.servers.triton_config import describe_version, make_config, warmup_file
-from dsunet_export.servers.triton_model import Artifact, Batching, check_agreement
+from dsunet_export.servers.triton_model import Batching, check_agreement
 from dsunet_export.servers.triton_options import (
     TritonBackend,
     TritonDevice,
@@ -29,7 +29,7 @@ from dsunet_export.servers.triton_options import (
 )
 from dsunet_export.servers.triton_warmup import Sample, make_samples, raw
 from dsunet_runtime.errors import ArtifactError
-from dsunet_runtime.files import link_or_copy, open_regular, staging_folder
+from dsunet_runtime.files import link_or_copy, open_regular
 from dsunet_runtime.json_text import MAX_BYTES
 from dsunet_runtime.manifest import FileDigest, Manifest, digest
 from dsunet_runtime.message_text import reason
@@ -72,7 +72,7 @@ def create_model(
     batching = Batching.of(first.manifest, options)
     samples = make_samples(first.manifest, batching.largest)
     config = make_config(first.manifest, options, batching, samples)
-    with _staging(repository) as staged:
+    with staging(repository) as staged:
         folder = staged / model.name
         folder.mkdir()
         versions = _write_versions(folder, artifacts, options.backend, {}, 0)
@@ -97,22 +97,11 @@ def add_versions(model: Path, artifacts: Sequence[Artifact]) -> list[Version]:
     for artifact in artifacts:
         check_backend(str(artifact.path), artifact.manifest, options)
         check_agreement(str(last), _read_manifest(last), str(artifact.path), artifact.manifest)
-    with _staging(model) as staged:
+    with staging(model) as staged:
         versions = _write_versions(staged, artifacts, options.backend, _weights(model), numbers[-1])
         _write_config(staged, config, versions)
         _move(staged, model, versions)
     return versions
-
-
-@contextmanager
-def _staging(parent: Path) -> Iterator[Path]:
-    """Provide a temporary folder in another, which is made if need be."""
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with staging_folder(parent) as folder:
-            yield folder
-    except OSError as error:
-        raise ExportError(f"cannot write to {parent}: {reason(error)}") from error
 
 
 def _write_versions(

@@ -32,6 +32,7 @@ VALID = {
     "--seconds 0 --budget 0 -o out",
     "dsunet-export inspect": "frames.onnx",
     "dsunet-export triton": "frames.onnx -o out --name model",
+    "dsunet-export deepstream": "frames.onnx -o out --size 32x32",
     "dsunet-run predict": "frames.onnx photos -o out",
     "dsunet-run selftest": "frames.onnx",
     "dsunet-run bench": "frames.onnx --seconds 0 --rounds 1 --no-cold-start --image photo.png",
