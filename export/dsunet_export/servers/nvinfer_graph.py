@@ -68,7 +68,10 @@ def _change_input(graph: ir.Graph, image: ir.Value, shape: ir.Shape) -> None:
 
 
 def _change_output(graph: ir.Graph, mask: ir.Value, last: ir.Node, shape: ir.Shape) -> None:
-    """Let the graph return float32 N×1×H×W, of 0 to 1."""
+    """Let the graph return float32 N×1×H×W, of 0 to 1, where its last Cast gave 8 bits."""
+    floor = ir.node("Floor", [last.inputs[0]], name="nvinfer/Floor")  # as the Cast truncates
+    graph.insert_before(last, floor)
+    last.replace_input_with(0, floor.outputs[0])
     last.attributes["to"] = ir.AttrInt64("to", ir.DataType.FLOAT)
     mask.name, mask.type = "nvinfer/levels", ir.TensorType(ir.DataType.FLOAT)
     white, axis = (

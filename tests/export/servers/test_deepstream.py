@@ -214,9 +214,10 @@ def test_other_artifacts(tmp_path: Path) -> None:
 
 
 def test_other_masks(tmp_path: Path) -> None:
-    """This graph truncates its masks where it casts them to 8 bits."""
-    line = refused(artifacts.frames(tmp_path / "a.onnx"), "--size", "8x12", "-o", tmp_path / "c")
-    assert "the graph for nvinfer computes other masks, by up to 1 of 255 levels" in line
+    """The levels of this graph are above 255, which wraps around in 8 bits."""
+    artifact = artifacts.frames(tmp_path / "a.onnx", weights=np.float32([1, 1, 1]))
+    line = refused(artifact, "--size", "8x12", "-o", tmp_path / "c")
+    assert "the graph for nvinfer computes other masks, by up to 512 of 255 levels" in line
     assert [*(tmp_path / "c").iterdir()] == []
 
 
