@@ -25,6 +25,7 @@ from tests.fuzz.commands.running import APPS, check, run
 from tests.fuzz.harness import FuzzFault, Outcome
 from tests.runtime import artifacts, engines
 from tests.runtime.selftests import cases_for, give_selftest
+from tests.runtime.video import clips
 from tests.training.conftest import SMALL, write_dataset
 
 
@@ -98,6 +99,7 @@ def _write_files(folder: Path) -> None:
     for path in sorted((folder / "scenes" / "Image").iterdir()):
         Image.open(path).save(folder / "photos" / f"{path.stem}.png")
     Image.open(path).save(folder / "photo.png")
+    clips.write(folder / "clip.mp4", clips.scene(3))
     (folder / "text.txt").write_text("Not what was asked for.\n")
     (folder / "empty.onnx").write_bytes(b"")
     for name in ("empty", "folder.onnx"):
