@@ -22,14 +22,13 @@ from typing import Any
 import numpy as np
 import py_sod_metrics as sod
 from common import write
+from exports import export_ours
 from numpy.typing import NDArray
 from video_clips import NAMES, SHAPE, Clip, make_clip, moved
 
 from dsunet import demonstration_checkpoint, load_model
-from dsunet_export.onnx import export_onnx
-from dsunet_export.options import ExportOptions
 from dsunet_runtime import load
-from dsunet_runtime.manifest import MaskForm
+from dsunet_runtime.manifest import InputForm, MaskForm
 from dsunet_runtime.video.reader import Place
 from dsunet_runtime.video.smoothing import Segmented, smoothed
 
@@ -44,8 +43,13 @@ def main() -> None:
     ).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         artifact = Path(folder) / "nano.onnx"
-        options = ExportOptions(mask_form=MaskForm.PROBABILITY)
-        export_onnx(load_model(demonstration_checkpoint()), artifact, options)
+        export_ours(
+            load_model(demonstration_checkpoint()),
+            artifact,
+            input_form=InputForm.FRAMES,
+            batch=None,
+            mask_form=MaskForm.PROBABILITY,
+        )
         clips = {}
         with load(artifact) as segmenter:
             for name in NAMES:

@@ -15,6 +15,7 @@ from dsunet_runtime.video.colour import hdr_of
 from dsunet_runtime.video.faults import why
 from dsunet_runtime.video.hdr import Hdr
 from dsunet_runtime.video.orientation import Orientation
+from dsunet_runtime.video.sound import is_audible
 from dsunet_runtime.video.sources import TIMEOUT, VideoSource
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class VideoReader(Closeable):
     Attributes:
         source: What was opened.
         time_base: Unit of the times of its frames, in seconds.
-        audio: Its audio streams.
+        audio: Its audio streams, but those without a codec or channels.
         left_out: What else it has, for a message: `2 subtitle streams`; empty if nothing.
         rate: Average number of frames per second; None if unknown.
         expected_frames: Number of frames by the header, which may be an estimate; None if unknown.
@@ -104,7 +105,7 @@ class VideoReader(Closeable):
         self.rate = self._video.average_rate or self._video.guessed_rate or None
         self.expected_frames = self._count()
         self.time_base = self._video.time_base or Fraction(1, 1000)
-        self.audio = list(self._container.streams.audio)
+        self.audio = [s for s in self._container.streams.audio if is_audible(s)]
         self.left_out = self._others()
         self._errors = (av.FFmpegError, OSError)
         self._origin = max(0, self._container.start_time or 0) * _MICROSECOND
@@ -125,7 +126,7 @@ class VideoReader(Closeable):
         last = -1
         try:
             for packet in self._packets():
-                if packet.stream.type == "audio" and listen is not None:
+                if packet.stream in self.audio and listen is not None:
                     listen(self._shifted(packet))
                 if packet.stream is not self._video:
                     continue

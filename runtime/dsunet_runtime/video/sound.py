@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ class Track:
 
     def __init__(self, output: OutputContainer, stream: AudioStream, encoder: str) -> None:
         """Add the stream to a container, before anything is written to it."""
-        self.is_copied = True
+        self.is_copied = _can_copy(output.format.name, stream)
+        self._last: int | None = None
         self._output: Any  # PyAV's types do not tell audio from video
-        try:
+        if self.is_copied:
             self._output = output.add_stream_from_template(stream)
-        except ValueError:  # the container does not take the codec
-            self.is_copied = False
+        else:
             self._output = output.add_stream(encoder, rate=_EVERY_CODEC_TAKES)
             self._output.layout = stream.layout.name
 
@@ -40,11 +41,32 @@ class Track:
             except FFmpegError:  # damaged: heard as a gap
                 return []
             return [encoded for frame in frames for encoded in self._output.encode(frame)]
-        if packet.dts is None:
-            return []
+        if packet.dts is None or (self._last is not None and packet.dts <= self._last):
+            return []  # the end, or damaged: containers take times that increase
+        self._last = packet.dts
+        packet.pts = max(packet.dts, packet.pts or packet.dts)
         packet.stream = self._output
         return [packet]
 
     def rest(self) -> list[Packet[Any]]:
         """Return the last packets of the encoder."""
         return [] if self.is_copied else list(self._output.encode(None))
+
+
+def is_audible(stream: AudioStream) -> bool:
+    """Whether an audio stream has what can be heard; damaged ones may not."""
+    context = stream.codec_context
+    return context is not None and bool(context.sample_rate and stream.layout.nb_channels)
+
+
+def _can_copy(container: str, stream: AudioStream) -> bool:
+    """Whether a container takes the codec of a stream, by writing a header."""
+    import av
+
+    try:
+        with av.open(io.BytesIO(), "w", container) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    return True

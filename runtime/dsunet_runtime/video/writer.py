@@ -121,6 +121,7 @@ class VideoWriter(Closeable):
         self._file = file
         self._size: tuple[int, ...] = ()
         self._has_other_sizes = False
+        self._has_lost_audio = False
         self._encoding = encoding_for(path, channels)
         self._time_base = time_base
         self._rate = rate
@@ -146,7 +147,9 @@ class VideoWriter(Closeable):
             frame = for_encoder(self._fitted(pixels), self._encoding.pixels)
             frame.pts, frame.time_base = place.pts, self._time_base
             frame.duration = place.duration
-            self._mux(self._video.encode(frame))
+            packets = self._video.encode(frame)
+            with self._lock:
+                self._mux(packets)
         self.frames += 1
 
     def listen(self, packet: Packet[AudioStream]) -> None:
@@ -157,16 +160,19 @@ class VideoWriter(Closeable):
             if not self._tracks:
                 self._early.append(packet)
                 return
-            self._container.mux(self._tracks[packet.stream.index].packets(packet))
+            self._mux(self._tracks[packet.stream.index].packets(packet))
 
     def finish(self) -> None:
         """Write what the encoders still hold, and the index.  Raises OutputError."""
         with _explained(self._path), self._lock:
-            self._container.mux(self._video.encode(None))
+            self._mux(self._video.encode(None))
             for track in self._tracks.values():
-                self._container.mux(track.rest())
+                self._mux(track.rest())
             self._is_closed = True
-            self._container.close()
+            with self._without_damaged_audio():
+                self._container.close()
+            if self._has_lost_audio:
+                self.notices.append("parts of the audio are damaged, and were left out")
 
     def close(self) -> None:
         """Give up, unless the video is finished."""
@@ -211,12 +217,29 @@ class VideoWriter(Closeable):
                     )
             self._container.start_encoding()
             for packet in self._early:
-                self._container.mux(self._tracks[packet.stream.index].packets(packet))
+                self._mux(self._tracks[packet.stream.index].packets(packet))
             self._early.clear()
 
-    def _mux(self, packets: object) -> None:
-        with self._lock:
-            self._container.mux(packets)
+    def _mux(self, packets: Sequence[Packet[Any]]) -> None:
+        """Write packets, with the lock held."""
+        for packet in packets:
+            with self._without_damaged_audio():
+                self._container.mux(packet)
+
+    @contextmanager
+    def _without_damaged_audio(self) -> Iterator[None]:
+        """Go on after packets of audio that cannot be written.
+
+        An error may be of an earlier packet than the one at hand: packets wait for other streams.
+        """
+        from av.error import ArgumentError, InvalidDataError
+
+        try:
+            yield
+        except (ArgumentError, InvalidDataError):
+            if not self._tracks:
+                raise
+            self._has_lost_audio = True
 
     def _fitted(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Repeat the last row or column of odd sizes, and resize frames of another size."""

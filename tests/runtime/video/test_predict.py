@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dsunet_runtime.video.reader import VideoReader
 from tests.runtime.artifacts import expected_frames_mask
 from tests.runtime.video.clips import (
     HEIGHT,
@@ -289,3 +291,29 @@ class TestRefusals:
         result = predict("in.mp4", "-o", "out.mp4")
         assert (result.exit_code, Path("out.mp4").exists()) == (1, False)
         assert "the image is 64×48 (width×height) and this artifact takes 32×32" in result.stderr
+
+
+class TestAudio:
+    def test_codec_that_a_container_takes_only_by_name(self, predict: Predict) -> None:
+        """FFmpeg lists Opus for .mov, and refuses it in the header."""
+        write(Path("in.webm"), scene(2), codec="libvpx-vp9", audio=Audio("libopus"))
+        result = predict("in.webm", "-o", "out.mov")
+        assert result.exit_code == 0, result.stderr
+        assert read(Path("out.mov")).audio_codec == "aac"
+
+    def test_times_that_go_back(self, predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As in damaged files: those packets are lost, not the video."""
+        write(Path("in.mkv"), scene(5), audio=Audio())
+        packets = VideoReader._packets
+
+        def mixed_up(self: VideoReader) -> Iterator[av.Packet]:
+            for index, packet in enumerate(packets(self)):
+                if packet.stream.type == "audio" and index % 5 == 0 and packet.dts is not None:
+                    packet.pts = packet.dts = 0
+                yield packet
+
+        monkeypatch.setattr(VideoReader, "_packets", mixed_up)
+        assert predict("in.mkv", "-o", "out.mp4").exit_code == 0
+        written = read(Path("out.mp4"))
+        assert len(written.frames) == 5
+        assert 0 < len(written.audio) < len(read(Path("in.mkv")).audio)
