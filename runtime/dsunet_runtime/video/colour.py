@@ -30,19 +30,23 @@ _BILINEAR, _FULL_CHROMA, _ACCURATE, _BIT_EXACT = 2, 0x2000, 0x40000, 0x80000
 _EXACT = _BILINEAR | _FULL_CHROMA | _ACCURATE | _BIT_EXACT
 
 
-def hdr_of(frame: VideoFrame) -> Hdr | None:
-    """Return the HDR transfer characteristic of a frame; None for SDR."""
+def hdr_of(transfer: int) -> Hdr | None:
+    """Return the HDR that a transfer characteristic of ISO/IEC 23091-2 is; None for SDR."""
     with suppress(ValueError):
-        return Hdr(frame.color_trc)
+        return Hdr(transfer)
     return None
 
 
-def to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
+def to_rgb(frame: VideoFrame, hdr: Hdr | None = None) -> NDArray[np.uint8]:
     """Convert a frame as stored, of any pixel format, to RGB, uint8, H×W×3; HDR becomes SDR."""
-    hdr = hdr_of(frame)
+    matrix = _matrix(frame)
     pixels = frame.to_ndarray(  # not rgb48, which libswscale gets wrong with full chroma
         format="rgb24" if hdr is None else "gbrp16le",
-        src_colorspace=_matrix(frame),
+        src_colorspace=matrix,
+        # RGB has no matrix, but PyAV 16 sets that of the source only if there is another one.
+        dst_colorspace=_BT601 if matrix == BT709 else BT709,
+        src_color_range=frame.color_range or LIMITED,
+        dst_color_range=_FULL,
         interpolation=_EXACT,
     )
     return pixels if hdr is None else sdr_from_hdr(pixels, hdr)  # type: ignore[return-value, arg-type]
@@ -57,12 +61,14 @@ def for_encoder(pixels: NDArray[np.uint8], format_: str) -> VideoFrame:
         stored = "rgba"
     frame = VideoFrame.from_ndarray(pixels, format=stored)
     frame.color_range = _FULL
-    return frame.reformat(
+    converted = frame.reformat(
         format=format_,
         dst_colorspace=BT709,
         dst_color_range=LIMITED,
         interpolation=_EXACT,
     )
+    converted.colorspace, converted.color_range = BT709, LIMITED
+    return converted
 
 
 def _matrix(frame: VideoFrame) -> int:

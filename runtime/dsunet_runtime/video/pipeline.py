@@ -86,7 +86,8 @@ _Drawn = tuple[Segmented, Renderings]
 
 
 def _prepared(steps: Steps, picture: Picture) -> _Ready:
-    return picture.place, steps.prepare(picture.orientation.upright(to_rgb(picture.frame)))
+    rgb = picture.orientation.upright(to_rgb(picture.frame, picture.hdr))
+    return picture.place, steps.prepare(rgb)
 
 
 def _inferred(steps: Steps, group: Sequence[_Ready]) -> list[_Computed]:

@@ -54,6 +54,7 @@ class Picture:
     place: Place
     frame: VideoFrame
     orientation: Orientation
+    hdr: Hdr | None
 
 
 class VideoReader(Closeable):
@@ -193,14 +194,14 @@ class VideoReader(Closeable):
 
     def _picture(self, frame: VideoFrame, pts: int) -> Picture:
         if not self.frames:
-            self.hdr = hdr_of(frame)
+            self.hdr = hdr_of(self._video.codec_context.color_trc)
         duration = frame.duration or 0
         self._end = max(self._end, (pts + duration) * self.time_base)
         orientation = Orientation.of(frame)
         aspect = orientation.aspect(self._video.sample_aspect_ratio)
         place = Place(self.frames, pts, duration, aspect)
         self.frames += 1
-        return Picture(place, frame, orientation)
+        return Picture(place, frame, orientation, self.hdr)
 
     def _packets(self) -> Iterator[Packet[Any]]:
         """All packets until the end, or until the file or the connection breaks off."""

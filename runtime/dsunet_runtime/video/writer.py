@@ -232,12 +232,12 @@ class VideoWriter(Closeable):
 
         An error may be of an earlier packet than the one at hand: packets wait for other streams.
         """
-        from av.error import ArgumentError, InvalidDataError
+        from av import FFmpegError
 
         try:
             yield
-        except (ArgumentError, InvalidDataError):
-            if not self._tracks:
+        except FFmpegError as error:
+            if isinstance(error, OSError) or not self._tracks:
                 raise
             self._has_lost_audio = True
 

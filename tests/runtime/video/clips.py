@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 RATE = 25
@@ -83,6 +84,8 @@ def write(
         for name, value in settings.items():
             setattr(stream.codec_context, name, value)
         if rotation is not None:
+            if not hasattr(stream, "set_display_rotation"):
+                pytest.skip("this PyAV does not write display matrices")
             stream.set_display_rotation(rotation[0], hflip=rotation[1])
         sound: Any = None
         if audio is not None:

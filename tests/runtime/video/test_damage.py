@@ -37,12 +37,13 @@ class TestDamage:
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
         result = predict(name, "-o", "out.mp4")
         assert result.exit_code == 1
-        count = len(read(path).frames)
+        count = len(read(Path("out.mp4")).frames)
         assert 20 < count < 40
         assert f"{name}: ends after 0:01." in result.stderr
         assert f"where its header says 0:02.00: {count} frames could be decoded" in result.stderr
         assert len(result.stderr.splitlines()) == 1
-        assert read(Path("out.mp4")).times == read(path).times
+        assert read(Path("out.mp4")).times == read(path).times[:count]
+        assert len(read(path).times) <= count + 1  # PyAV 16 loses one with the packet that is cut
 
     def test_index_at_the_end_is_missing(self, predict: Predict) -> None:
         path = write(Path("in.mp4"), noisy(20))
