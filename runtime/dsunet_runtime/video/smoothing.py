@@ -33,6 +33,8 @@ _SCALE = 6.0
 """S, in levels of 255."""
 _RADIUS = 2
 """The difference of the images is that of squares of 2 · 2 + 1 pixels."""
+_NEIGHBOURHOOD = 5
+"""Neighbours within squares of 2 · 5 + 1 pixels mostly move alike."""
 _MOVEMENTS = 2
 _PEAK = 2
 """Movements that differ by so many pixels are the same peak of the phase correlation."""
@@ -62,6 +64,8 @@ class _Match:
     movement: Movement
     agreement: Floats
     """h×w, 0 to 1; 0 where the moved frame has no pixels."""
+    fit: NDArray[np.uint8]
+    """h×w: the agreement of the neighbourhood, by which movements are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,24 +146,29 @@ def _moved_here(
     matches: Sequence[_Match], mask: Floats, *, backwards: bool
 ) -> tuple[Floats, Floats]:
     """Return the weight and the mask of another frame, by the best movement for each pixel."""
-    weight, best = np.zeros_like(mask), mask
+    weight, moved, fit = np.zeros_like(mask), mask, np.zeros(mask.shape, np.uint8)
     for match in matches:
         down, right = match.movement
-        agreement, moved = match.agreement, (down, right)
+        movement, agreement, its_fit = match.movement, match.agreement, match.fit
         if backwards:
-            moved = (-down, -right)
-            agreement = _moved(agreement, moved)
-        best = np.where(agreement > weight, _moved(mask, moved), best)
-        weight = np.maximum(agreement, weight)
-    return weight, best
+            movement = (-down, -right)
+            agreement, its_fit = _moved(agreement, movement), _moved(its_fit, movement)
+        better = its_fit > fit
+        weight = np.where(better, agreement, weight)
+        moved = np.where(better, _moved(mask, movement), moved)
+        fit = np.maximum(its_fit, fit)
+    return weight, moved
 
 
 def _matches(new: _Small, old: _Small) -> list[_Match]:
     there = np.ones_like(new.mask)
-    return [
-        _Match(m, _agreement(new.image, _moved(old.image, m)) * _moved(there, m))
-        for m in _movements(new, old)
-    ]
+    found = []
+    for movement in _movements(new, old):
+        agreement = _agreement(new.image, _moved(old.image, movement)) * _moved(there, movement)
+        levels = Image.fromarray((255 * agreement).astype(np.uint8))
+        fit = np.asarray(levels.filter(ImageFilter.BoxBlur(_NEIGHBOURHOOD)))
+        found.append(_Match(movement, agreement, fit))
+    return found
 
 
 def _movements(new: _Small, old: _Small) -> list[Movement]:
