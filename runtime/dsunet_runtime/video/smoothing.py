@@ -32,9 +32,9 @@ _SIDE = 352
 _SCALE = 6.0
 """S, in levels of 255."""
 _RADIUS = 2
-"""The difference of the images is that of squares of 2 · 2 + 1 pixels."""
+"""Of the surroundings of a pixel: the standard deviation of a Gaussian, in pixels."""
 _NEIGHBOURHOOD = 5
-"""Neighbours within squares of 2 · 5 + 1 pixels mostly move alike."""
+"""Pixels within squares of 2 · 5 + 1 mostly move alike."""
 _MOVEMENTS = 2
 _PEAK = 2
 """Movements that differ by so many pixels are the same peak of the phase correlation."""
@@ -206,7 +206,7 @@ def _fade_out(shape: tuple[int, int]) -> Floats:
 def _agreement(one: NDArray[np.int16], other: NDArray[np.int16]) -> Floats:
     """Return how well two images agree around each pixel, h×w, 0 to 1."""
     difference = np.abs(one - other).sum(axis=2).clip(0, 255).astype(np.uint8)
-    around = Image.fromarray(difference).filter(ImageFilter.BoxBlur(_RADIUS))
+    around = Image.fromarray(difference).filter(ImageFilter.GaussianBlur(_RADIUS))
     weights: Floats = _WEIGHTS[np.asarray(around)]
     return weights
 
