@@ -17,6 +17,7 @@ from PIL import Image
 
 import dsunet_runtime
 from dsunet_runtime import BackendError, ImageError, Segmenter
+from dsunet_runtime.backends import onnxruntime as onnxruntime_backend
 from dsunet_runtime.extras import install_command
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import MaskForm
@@ -196,6 +197,20 @@ class TestBackend:
         path = artifacts.bfloat16_frames(tmp_path / "a.onnx")
         with pytest.raises(BackendError, match="the provider 'openvino' runs bf16 artifacts"):
             dsunet_runtime.load(path)
+
+    def test_bfloat16_on_a_provider_that_lacks_operators(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As ONNX Runtime 1.31's CUDA provider: it has no MaxPool in bfloat16."""
+
+        def refuse(*_: object) -> None:
+            raise RuntimeError("Provider type for MaxPool")
+
+        path = artifacts.bfloat16_frames(tmp_path / "a.onnx")
+        monkeypatch.setattr(onnxruntime_backend, "check_present", lambda *_: None)
+        monkeypatch.setattr(onnxruntime_backend, "_open", refuse)
+        with pytest.raises(BackendError, match="export with --precision fp16, or build an engine"):
+            dsunet_runtime.load(path, provider="cuda")
 
     def test_device_tensors(self, segmenter: Segmenter) -> None:
         with pytest.raises(BackendError, match="build an engine with `dsunet-export trt`"):
