@@ -20,6 +20,7 @@ from dsunet_runtime.backends import Tensors
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.forms import form_of
 from dsunet_runtime.manifest import Manifest, SelfTestCase
+from dsunet_runtime.memory import check_memory
 from dsunet_runtime.selftest.pictures import picture
 from dsunet_runtime.shapes import batch_range
 
@@ -51,6 +52,11 @@ def make_samples(manifest: Manifest, largest: int) -> list[Sample]:
             for place, (case, inputs) in enumerate(taken)
         ]
     batch = batch_range(manifest).minimum
+    check_memory(
+        batch * max((_size_of(inputs) for _, inputs in taken), default=0),
+        f"the warm-up with {batch:,} images",
+        "export the artifact with a smaller --batch or --size",
+    )
     by_size: dict[tuple[int, int], list[Tensors]] = {}
     for case, inputs in taken:
         by_size.setdefault((case.height, case.width), []).append(inputs)
@@ -71,6 +77,11 @@ def _taken(manifest: Manifest) -> Iterator[tuple[SelfTestCase, Tensors]]:
         with suppress(ImageError):  # an engine for other sizes
             prepared = form.prepare(picture(case.picture, case.height, case.width))
             yield case, prepared.inputs
+
+
+def _size_of(inputs: Tensors) -> int:
+    """Return the bytes of tensors."""
+    return sum(tensor.nbytes for tensor in inputs.values())
 
 
 def _stack(members: list[Tensors]) -> Tensors:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -39,7 +38,7 @@ def warmed_up(model: Model) -> int:
     """Compare the warm-up with the self-tests of the versions; the number of images."""
     images = 0
     for name, number, outputs in model.warm_up():
-        manifest = Manifest.from_json((model.folder / str(number) / "dsunet.json").read_text())
+        manifest = Manifest.from_json((model.folder / str(number) / "model.onnx.json").read_text())
         size = next(iter(outputs.values())).shape[0]
         cases = [case for case in manifest.selftest if f"picture{case.picture}," in name]
         cases = cases or [
@@ -70,11 +69,11 @@ class TestModel:
         assert result.stdout == f"{folder}/a/1: {artifact}\n"
         found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
         assert found == [
-            "a", "a/1", "a/1/dsunet.json", "a/1/model.onnx", "a/config.pbtxt", "a/warmup",
+            "a", "a/1", "a/1/model.onnx", "a/1/model.onnx.json", "a/config.pbtxt", "a/warmup",
             "a/warmup/picture0.image", "a/warmup/picture1.image", "a/warmup/picture2.image",
         ]  # fmt: skip
         assert (folder / "a/1/model.onnx").read_bytes() == artifact.read_bytes()
-        manifest = Manifest.from_json((folder / "a/1/dsunet.json").read_text())
+        manifest = Manifest.from_json((folder / "a/1/model.onnx.json").read_text())
         assert manifest == read_manifest(artifact)
 
     def test_configuration(self, artifact: Path, tmp_path: Path) -> None:
@@ -126,7 +125,7 @@ class TestModel:
     def test_of_the_tensors_form(self, tmp_path: Path) -> None:
         path = artifacts.tensors(tmp_path / "a.onnx")
         result = written(path, "-o", tmp_path)
-        assert "has no self-test, so there is no warm-up" in result.stderr
+        assert "has no self-test that it takes, so there is no warm-up" in result.stderr
         model = Model(tmp_path / "a")
         assert [list(spec.dims) for spec in model.config.input] == [[3, 16, 16], [3, 14, 14]]
         generator = np.random.default_rng(0)
@@ -267,8 +266,8 @@ class TestVersions:
 
     def test_manifest_of_a_version_is_missing(self, artifact: Path, tmp_path: Path) -> None:
         written(artifact, "-o", tmp_path / "m")
-        (tmp_path / "m/a/1/dsunet.json").unlink()
-        assert "1/dsunet.json: No such file" in refused(artifact, "-o", tmp_path / "m", "--add")
+        (tmp_path / "m/a/1/model.onnx.json").unlink()
+        assert "1/model.onnx.json: No such file" in refused(artifact, "-o", tmp_path / "m", "--add")
 
 
 def renamed_external(path: Path, new: Path, files: tuple[object, ...]) -> None:
@@ -303,6 +302,7 @@ class TestEngines:
         assert [group.kind for group in found.instance_group] == [ModelInstanceGroup.KIND_GPU]
         assert (tmp_path / "m/a/1/model.plan").read_bytes() == path.read_bytes()
         manifest = read_manifest(path)
+        assert read_manifest(tmp_path / "m/a/1/model.plan") == manifest
         assert manifest.engine
         identity = found.parameters["dsunet_version_1"].string_value
         assert identity.endswith(manifest.engine.file.sha256)
@@ -408,6 +408,15 @@ class TestRefusals:
         assert f"{artifact} exists" in line
         assert warmed_up(Model(tmp_path / "a")) == 3 + 8
 
+    def test_warm_up_larger_than_the_memory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = frames(tmp_path / "a.onnx", batch=100, height=24, width=32)
+        monkeypatch.setattr("dsunet_runtime.memory.available_memory", lambda: 200_000)
+        line = refused(path, "-o", tmp_path / "m")
+        assert "the warm-up with 100 images takes 0.0 GB" in line
+        assert "--batch" in line
+
     def test_damaged_artifact(self, artifact: Path, tmp_path: Path) -> None:
         content = bytearray(artifact.read_bytes())
         content[40] ^= 1
@@ -420,11 +429,13 @@ class TestRefusals:
         path.with_name("a.onnx.data").unlink()
         assert "a.onnx.data: missing" in refused(path, "-o", tmp_path / "m")
 
-    def test_folder_without_permission(self, artifact: Path, tmp_path: Path) -> None:
-        if os.geteuid() == 0:
-            pytest.skip("root may write anywhere")
-        (tmp_path / "m").mkdir()
-        (tmp_path / "m").chmod(0o500)
+    def test_folder_without_permission(
+        self, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def locked(parent: Path) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied", str(parent))
+
+        monkeypatch.setattr("dsunet_export.servers.served.staging_folder", locked)
         line = refused(artifact, "-o", tmp_path / "m")
         assert f"cannot write to {tmp_path}/m: Permission denied" in line
 
@@ -488,7 +499,9 @@ def test_the_stand_in_refuses(artifact: Path, tmp_path: Path) -> None:
 
 def test_the_manifest_is_json(artifact: Path, tmp_path: Path) -> None:
     written(artifact, "-o", tmp_path)
-    assert json.loads((tmp_path / "a/1/dsunet.json").read_text())["weights_origin"] == "test.pth"
+    assert (
+        json.loads((tmp_path / "a/1/model.onnx.json").read_text())["weights_origin"] == "test.pth"
+    )
 
 
 def test_without_arguments() -> None:
