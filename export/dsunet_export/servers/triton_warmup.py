@@ -30,7 +30,7 @@ class Sample:
     """One picture, or with shapes that include the batch several, at some batches."""
 
     name: str
-    """Also the beginning of the names of its files."""
+    """That of its first picture; also the beginning of the names of its files."""
     inputs: Tensors
     """As Triton's `dims` have them: without the batch, unless shapes include it."""
     batches: tuple[int, ...]
@@ -57,13 +57,10 @@ def make_samples(manifest: Manifest, largest: int) -> list[Sample]:
         f"the warm-up with {batch:,} images",
         "export the artifact with a smaller --batch or --size",
     )
-    by_size: dict[tuple[int, int], list[Tensors]] = {}
+    by_size: dict[tuple[int, int], list[tuple[int, Tensors]]] = {}
     for case, inputs in taken:
-        by_size.setdefault((case.height, case.width), []).append(inputs)
-    return [
-        Sample(f"pictures{height}x{width}", _stack([*islice(cycle(members), batch)]), (1,))
-        for (height, width), members in by_size.items()
-    ]
+        by_size.setdefault((case.height, case.width), []).append((case.picture, inputs))
+    return [sample for members in by_size.values() for sample in _full_batches(members, batch)]
 
 
 def raw(tensor: NDArray[Any]) -> bytes:
@@ -82,6 +79,14 @@ def _taken(manifest: Manifest) -> Iterator[tuple[SelfTestCase, Tensors]]:
 def _size_of(inputs: Tensors) -> int:
     """Return the bytes of tensors."""
     return sum(tensor.nbytes for tensor in inputs.values())
+
+
+def _full_batches(members: list[tuple[int, Tensors]], batch: int) -> Iterator[Sample]:
+    """Join pictures of one size; the last batch has the first of them again."""
+    pictures = cycle(members)
+    for _ in range(0, len(members), batch):
+        joined = [*islice(pictures, batch)]
+        yield Sample(f"picture{joined[0][0]}", _stack([inputs for _, inputs in joined]), (1,))
 
 
 def _stack(members: list[Tensors]) -> Tensors:

@@ -40,10 +40,15 @@ def warmed_up(model: Model) -> int:
     for name, number, outputs in model.warm_up():
         manifest = Manifest.from_json((model.folder / str(number) / "model.onnx.json").read_text())
         size = next(iter(outputs.values())).shape[0]
-        cases = [case for case in manifest.selftest if f"picture{case.picture}," in name]
-        cases = cases or [
-            case for case in manifest.selftest if name.startswith(f"pictures{case.height}x")
-        ]
+        (first,) = (case for case in manifest.selftest if f"picture{case.picture}, " in name)
+        cases = [first]
+        if not model.batched:  # several pictures in one file
+            alike = [
+                case
+                for case in manifest.selftest
+                if (case.height, case.width) == (first.height, first.width)
+            ]
+            cases = alike[alike.index(first) :] + alike[: alike.index(first)]
         for place in range(size):
             output = {key: tensor[place] for key, tensor in outputs.items()}
             case = cases[place % len(cases)]
@@ -110,15 +115,15 @@ class TestModel:
         with pytest.raises(RefusedError, match="batch-size"):
             model.infer(None, {"image": random_frames(2, 8, 8)})
 
-    @pytest.mark.parametrize("batch", [1, 3])
-    def test_of_fixed_shape(self, batch: int, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("batch", "images"), [(1, 3), (2, 4), (3, 3), (5, 5)])
+    def test_of_fixed_shape(self, batch: int, images: int, tmp_path: Path) -> None:
         path = frames(tmp_path / "a.onnx", batch=batch, height=24, width=32)
         written(path, "-o", tmp_path)
         model = Model(tmp_path / "a")
         assert model.config.max_batch_size == 0
         assert model.config.input[0].dims == [batch, 24, 32, 3]
         assert model.config.output[0].dims == [batch, 24, 32]
-        assert warmed_up(model) == batch
+        assert warmed_up(model) == images
         line = refused(path, "-o", tmp_path, "--name", "b", "--max-batch", 2)
         assert "--max-batch 2: the artifact's batch is fixed" in line
 
@@ -146,7 +151,7 @@ class TestModel:
         assert model.config.input[0].dims == [-1, -1, -1, 3]
         assert not model.config.HasField("dynamic_batching")
         assert model.config.parameters["INFERENCE_NUM_THREADS"].string_value == "1"
-        assert warmed_up(model) == 2
+        assert warmed_up(model) == 3
         image = random_frames(2, 16, 24)
         assert (model.infer(1, {"image": image})["mask"][1] == weighted(
             image[1], artifacts.FRAMES_WEIGHTS
