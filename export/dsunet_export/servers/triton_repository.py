@@ -76,6 +76,11 @@ def create_model(
     samples = make_samples(first.manifest, batching.largest)
     if not samples:
         notice(f"{first.path} has no self-test that it takes, so there is no warm-up")
+    if options.backend is TritonBackend.OPENVINO and first.manifest.precision.compute == "float32":
+        notice(
+            "Triton lets OpenVINO compute float32 in bfloat16 on CPUs that have it: compare masks, "
+            "or use --backend onnxruntime"
+        )
     config = make_config(first.manifest, options, batching, samples)
     with staging(repository) as staged:
         folder = staged / model.name
@@ -158,7 +163,8 @@ def _write_samples(folder: Path, samples: Sequence[Sample]) -> None:
 def _write_config(folder: Path, config: str, versions: Sequence[Version]) -> None:
     """Write a configuration with the descriptions of versions at its end."""
     added = [describe_version(version.number, version.artifact.manifest) for version in versions]
-    (folder / CONFIG).write_text("".join([config, *added]), encoding="utf-8")
+    text = "".join([config.rstrip("\n"), "\n", *added])  # an editor may have left a comment open
+    (folder / CONFIG).write_text(text, encoding="utf-8")
 
 
 def _move(staged: Path, model: Path, versions: Sequence[Version]) -> None:

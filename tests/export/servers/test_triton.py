@@ -145,7 +145,8 @@ class TestModel:
 
     def test_by_openvino(self, artifact: Path, tmp_path: Path) -> None:
         """Its backend fixes the batch of models that declare one."""
-        written(artifact, "-o", tmp_path, "--backend", "openvino", "--threads", 1)
+        result = written(artifact, "-o", tmp_path, "--backend", "openvino", "--threads", 1)
+        assert "Triton lets OpenVINO compute float32 in bfloat16" in result.stderr
         model = Model(tmp_path / "a")
         assert model.config.max_batch_size == 0
         assert model.config.input[0].dims == [-1, -1, -1, 3]
@@ -216,7 +217,8 @@ class TestVersions:
     def test_added(self, domains: list[Path], tmp_path: Path) -> None:
         written(domains[0], "-o", tmp_path / "m", "--name", "d", "--instances", 2)
         file = tmp_path / "m/d/config.pbtxt"
-        file.write_text(file.read_text().replace("count: 2", "count: 5"))  # by hand
+        edited = file.read_text().replace("count: 2", "count: 5")
+        file.write_text(f"{edited}# by hand, without a line break")
         written(domains[1], "-o", tmp_path / "m", "--name", "d", "--add")
         found = config(tmp_path / "m/d")
         assert found.instance_group[0].count == 5
