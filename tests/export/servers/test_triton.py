@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -187,18 +186,15 @@ class TestVersions:
     @pytest.fixture
     def domains(self, tmp_path: Path) -> list[Path]:
         """Two artifacts of one name that share a file of weights."""
-        paths = []
+        found = []
         for name, weights in (("one", artifacts.FRAMES_WEIGHTS), ("two", OTHER)):
             (tmp_path / name).mkdir()
-            paths.append(frames(tmp_path / name / "a.onnx", weights, external=True))
-        shared = tmp_path / "shared.data"
-        shared.write_bytes(b"backbone")
-        for path in paths:
-            shutil.copy(shared, path.with_name(shared.name))
+            path = frames(tmp_path / name / "own.onnx", weights, external=True)
+            shared = path.with_name("shared.data")
+            shared.write_bytes(b"backbone")
             files = (*read_manifest(path).files, digest(shared))
-            model_path = path.with_name("b.onnx")
-            renamed_external(path, model_path, files)
-        return [path.with_name("b.onnx") for path in paths]
+            found.append(renamed(path, path.with_name("b.onnx"), files=files))
+        return found
 
     def test_domains(self, domains: list[Path], tmp_path: Path) -> None:
         result = written(*domains, "-o", tmp_path / "m", "--name", "d")
@@ -275,18 +271,6 @@ class TestVersions:
         written(artifact, "-o", tmp_path / "m")
         (tmp_path / "m/a/1/model.onnx.json").unlink()
         assert "1/model.onnx.json: No such file" in refused(artifact, "-o", tmp_path / "m", "--add")
-
-
-def renamed_external(path: Path, new: Path, files: tuple[object, ...]) -> None:
-    """Write an artifact with external weights under another name."""
-    import dataclasses
-
-    import onnx
-
-    model = onnx.load(path, load_external_data=False)
-    del model.metadata_props[:]
-    manifest = dataclasses.replace(read_manifest(path), files=files)
-    artifacts.write(new, model, manifest)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
