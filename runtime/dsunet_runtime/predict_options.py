@@ -47,7 +47,8 @@ def _place_for_results(text: str | Path) -> Path:
 
 
 def _threshold(text: str) -> str:
-    if text != _OTSU and not (text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= 255):
+    is_level = text.isascii() and text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= 255
+    if text != _OTSU and not is_level:
         raise typer.BadParameter(f"{quote(text)} is neither a level from 1 to 255 nor {_OTSU}")
     return text
 

@@ -146,6 +146,7 @@ class TestRenderings:
             ("-o x.bmp", "masks are PNG files: name x.png"),
             ("-o x --binary 0", "'0' is neither a level from 1 to 255 nor otsu"),
             ("-o x --binary=256", "'256' is neither a level"),
+            ("-o x --binary=٣", "'٣' is neither a level"),
             ("-o x --binary=half", "'half' is neither a level"),
             ("-o x --cutout=jpg", "'jpg' is neither png nor webp"),
             ("-o x --background whit", "'whit' is neither a colour"),
