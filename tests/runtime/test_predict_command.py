@@ -162,6 +162,17 @@ class TestRenderings:
         (line,) = result.stderr.splitlines()
         assert message in line
 
+    def test_a_result_over_the_background(
+        self, frames_artifact: Path, image: Path, tmp_path: Path
+    ) -> None:
+        beach = tmp_path / "beach.png"
+        Image.new("RGB", (9, 9), "tan").save(beach)
+        before = beach.read_bytes()
+        result = run(frames_artifact, image, "--background", beach, "-o", beach)
+        assert result.exit_code == 2
+        assert f"would overwrite --background {beach}" in result.stderr
+        assert beach.read_bytes() == before
+
 
 class TestTrees:
     def test_recursive_keeps_the_tree(
