@@ -39,7 +39,7 @@ _MOVEMENTS = 2
 _PEAK = 2
 """Movements that differ by so many pixels are the same peak of the phase correlation."""
 _SAME_SCENE = 0.15
-"""Neighbours that agree less than this, on average, are of two scenes."""
+"""Neighbours that agree less than this, on average over their structure, are of two scenes."""
 
 Floats = NDArray[np.float32]
 Movement = tuple[int, int]
@@ -77,6 +77,8 @@ class _Small:
     """h×w×3."""
     mask: Floats
     """h×w, 0 to 255."""
+    structure: Floats
+    """h×w: how much the brightness changes from pixel to pixel."""
     spectrum: NDArray[np.complexfloating]
     """Fourier transform of its brightness."""
     matches: dict[int, list[_Match]] = field(default_factory=dict)
@@ -108,17 +110,25 @@ def _compared(item: Segmented, before: deque[_Small], reach: int) -> _Small:
     size = _working_size(item.mask)
     image = np.asarray(_resized(item.rgb, size), np.int16)
     mask = np.asarray(_resized(item.mask, size), np.float32)
-    new = _Small(item, image, mask, _spectrum(image))
+    grey = image.sum(axis=2).astype(np.float32)
+    new = _Small(item, image, mask, _structure(grey), _spectrum(grey))
     for distance, other in enumerate(reversed(before), start=1):
         if distance > reach or other.image.shape != image.shape:
             break
         found = _matches(new, other)
-        if distance == 1 and np.max([m.agreement for m in found], axis=0).mean() < _SAME_SCENE:
+        if distance == 1 and _is_cut(new, other, found):
             break
         new.matches[distance] = found
         if not other.matches:  # the first of its scene
             break
     return new
+
+
+def _is_cut(new: _Small, old: _Small, matches: Sequence[_Match]) -> bool:
+    """Whether two frames show different scenes; flat parts, such as black bars, tell nothing."""
+    agreement = np.max([match.agreement for match in matches], axis=0)
+    structure = new.structure + old.structure
+    return float((agreement * structure).sum()) < _SAME_SCENE * float(structure.sum())
 
 
 def _blended(window: deque[_Small], place: int) -> Segmented:
@@ -190,10 +200,14 @@ def _movements(new: _Small, old: _Small) -> list[Movement]:
     return found
 
 
-def _spectrum(image: NDArray[np.int16]) -> NDArray[np.complexfloating]:
-    grey = image.sum(axis=2).astype(np.float32)
-    grey -= grey.mean()
-    return np.fft.rfft2(grey * _fade_out(grey.shape)).astype(np.complex64)
+def _structure(grey: Floats) -> Floats:
+    down = np.diff(grey, axis=0, append=grey[-1:])
+    right = np.diff(grey, axis=1, append=grey[:, -1:])
+    return np.asarray(np.abs(down) + np.abs(right))
+
+
+def _spectrum(grey: Floats) -> NDArray[np.complexfloating]:
+    return np.fft.rfft2((grey - grey.mean()) * _fade_out(grey.shape)).astype(np.complex64)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -102,8 +103,12 @@ def test_object_that_moves_keeps_its_outline(step: int) -> None:
         assert ((found >= 128) != (mask >= 128)).mean() < 0.005
 
 
-def test_nothing_bleeds_over_a_cut() -> None:
+@pytest.mark.parametrize("bars", [0, 25])
+def test_nothing_bleeds_over_a_cut(bars: int) -> None:
+    """Not in black bars either, which are the same before and after."""
     images = [texture(8)] * 5 + [texture(9)] * 5
+    for image in images if bars else ():
+        image[:bars], image[-bars:] = 0, 0
     masks = [np.full((HEIGHT, WIDTH), 200, np.uint8)] * 5
     masks += [np.full((HEIGHT, WIDTH), 10, np.uint8)] * 5
     for found, mask in zip(run(images, masks, 4), masks, strict=True):
@@ -139,6 +144,19 @@ def test_delay() -> None:
 
     for item in smoothed(source(), 2):
         assert max(taken) == min(5, item.place.index + 2)
+
+
+def test_few_frames_in_memory() -> None:
+    alive: list[weakref.ref[Image]] = []
+
+    def source() -> Iterator[Segmented]:
+        for index in range(40):
+            image = texture(1)
+            alive.append(weakref.ref(image))
+            yield Segmented(Place(index, index, 1, None), image, image[..., 0].copy())
+
+    for _ in smoothed(source(), 2):
+        assert sum(reference() is not None for reference in alive) <= 2 * 2 + 3
 
 
 def test_sizes_above_the_working_size() -> None:

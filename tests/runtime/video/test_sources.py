@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,9 @@ from dsunet_runtime import ImageError, load
 from dsunet_runtime.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from dsunet_runtime.jobs import OutputKind
 from dsunet_runtime.renderings import Mask
+from dsunet_runtime.video import run
 from dsunet_runtime.video.job import VideoJob
+from dsunet_runtime.video.reader import VideoReader
 from dsunet_runtime.video.run import run_video
 from dsunet_runtime.video.sources import SUFFIXES, Url, VideoSource, is_url, is_video, source_of
 from tests.runtime.video.clips import read, scene, write
@@ -108,3 +113,26 @@ class TestCamera:
         times = read(tmp_path / "out.mp4").times
         assert 4 < len(times) < 1000
         assert times == sorted(times)
+
+    def test_camera_that_stalls(
+        self,
+        frames_artifact: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """Its driver does not return, so that the thread that reads cannot end."""
+        forever, packets = threading.Event(), VideoReader._packets
+
+        def stalls(self: VideoReader) -> Iterator[object]:
+            yield from itertools.islice(packets(self), 5)
+            forever.wait()
+
+        monkeypatch.setattr(VideoReader, "_packets", stalls)
+        monkeypatch.setattr(run, "TIMEOUT", 0.2)
+        source = self.source(True, "testsrc=size=64x48:rate=10,realtime")
+        with load(frames_artifact) as segmenter:
+            assert not run_video("test", segmenter, self.job(source, tmp_path, "out.mp4"), 1)
+        assert "camera 0: no data for 10 s after 0:00.50: 5 frames" in capsys.readouterr().err
+        assert len(read(tmp_path / "out.mp4").frames) == 5
+        forever.set()
