@@ -57,7 +57,10 @@ def main() -> None:
                 start = time.perf_counter()
                 masks = [segmenter(image) for image in clip.images]
                 seconds = (time.perf_counter() - start) / len(masks)
-                clips[name] = {"seconds_per_mask": seconds, **measure(name, clip, masks)}
+                clips[name] = {
+                    "seconds_per_mask": seconds,
+                    "smoothing": measure(name, clip, masks),
+                }
     write("video", {"shape": SHAPE, "clips": clips})
 
 

@@ -263,3 +263,21 @@ def _keep_where_equal(whole: Any, kept: Any) -> None:
     columns = {tuple(column) for column in kept.weight.T.tolist()}
     gone = [k for k, column in enumerate(whole.weight.T.tolist()) if tuple(column) not in columns]
     whole.weight.data[:, gone] = 0
+
+
+def test_video(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a few frames, with masks that are the ground truth but for what flickers."""
+    video, clips = script("video"), script("video_clips")
+    monkeypatch.setattr(clips, "COUNT", 6)
+    clip = clips.make_clip("pan")
+    random = np.random.default_rng(0)
+    masks = [
+        np.clip(200 * inside + random.integers(0, 40), 0, 255).astype(np.uint8)
+        for inside in clip.inside
+    ]
+    found = video.measure("pan", clip, masks)
+    assert found["4"]["in_motion"] < 0.6 * found["0"]["in_motion"]
+    assert found["4"]["s_measure"] > found["0"]["s_measure"] - 0.01
+    one = {"seconds_per_mask": 0.1, "smoothing": found}
+    importlib.import_module("common").write("video", {"shape": clips.SHAPE, "clips": {"pan": one}})
+    assert f"| pan | 0 | {found['0']['flicker']:.2f} |" in page(results)["README.md"]

@@ -20,6 +20,7 @@ from sections.latency import cpu_providers, latency, quantised
 from sections.runner import cpp, frames, growth, runner_overhead
 from sections.section import Results, Section
 from sections.training import demonstration, evaluation, training
+from sections.video import flicker
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     latency,
@@ -35,6 +36,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     cpp,
     frames,
     growth,
+    flicker,
     export_cost,
     engine_build,
     training,
