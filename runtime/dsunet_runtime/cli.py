@@ -21,6 +21,13 @@ from dsunet_runtime.command import complain, examples, make_app
 from dsunet_runtime.command_options import integer
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.predict_options import Images, Masks, Overlay, mask_destination
+from dsunet_runtime.scale.options import (
+    Placement,
+    Ray,
+    ThreadsPerWorker,
+    Workers,
+    check_placement,
+)
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 PROGRAM = "dsunet-run"
@@ -34,7 +41,8 @@ app = make_app(PROGRAM, "Run exported DSU-Net artifacts and measure their speed.
         "dsunet-run predict nano.onnx photos/ -o masks/ --overlay --batch 4",
         "dsunet-run predict nano.onnx photos/ -o masks/ --provider cuda",
         "dsunet-run predict nano.onnx photos/ -o masks/ --provider openvino",
-        "dsunet-run predict nano.engine photos/ -o masks/",
+        "dsunet-run predict nano.engine photos/ -o masks/ --workers gpus",
+        "dsunet-run predict nano.onnx photos/ -o masks/ --ray head:6379",
     )
 )
 def predict(
@@ -56,6 +64,9 @@ def predict(
     allow_cpu_fallback: CpuFallback = False,
     domain: Domain = None,
     selftest: ChosenSelfTest = SelfTestPolicy.AUTO,
+    workers: Workers = None,
+    threads_per_worker: ThreadsPerWorker = None,
+    ray: Ray = None,
 ) -> None:
     """Predict masks for images and write them as PNG files.
 
@@ -64,31 +75,26 @@ def predict(
     the exit code is 1.
     """
     check_provider_applies(provider, artifact, allow_cpu_fallback, domain)
+    placement = Placement(workers, threads_per_worker, ray)
+    check_placement(placement, artifact, provider)
     folder, name = mask_destination(output, images)
 
-    import dsunet_runtime
-    from dsunet_runtime.jobs import left_out, plan, results_folder
-    from dsunet_runtime.prediction_run import run_jobs
+    from dsunet_runtime.jobs import left_out, plan
+    from dsunet_runtime.prediction_run import report
+    from dsunet_runtime.scale.run import open_run
+    from dsunet_runtime.scale.worker import Loading
 
     jobs = plan(images, folder, overlays=overlay, name=name)
-    with (
-        dsunet_runtime.load(
-            artifact,
-            provider=provider,
-            selftest=selftest,
-            allow_cpu_fallback=allow_cpu_fallback,
-            domain=domain,
-        ) as segmenter,
-        results_folder(folder),
-    ):
-        if segmenter.manifest.weights_are_random:
+    loading = Loading(artifact, provider, selftest, allow_cpu_fallback, domain)
+    with open_run(loading, jobs, batch, placement, folder) as (manifest, outcomes):
+        if manifest.weights_are_random:
             complain(
                 PROGRAM,
                 f"{artifact} has randomly initialised weights: its masks are not meaningful",
             )
         for line in left_out(images):
             complain(PROGRAM, line)
-        if run_jobs(PROGRAM, segmenter, jobs, batch or segmenter.best_batch):
+        if report(PROGRAM, jobs, outcomes):
             raise typer.Exit(1)
 
 
