@@ -14,7 +14,18 @@ from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import OUTPUT, integer
 from dsunet_runtime.manifest import MaskForm
-from dsunet_runtime.predict_options import Images, Masks, Overlay, mask_destination
+from dsunet_runtime.predict_options import (
+    Background,
+    Binary,
+    Cutout,
+    Images,
+    Json,
+    Overlay,
+    Recursive,
+    Results,
+    SkipExisting,
+    make_plan,
+)
 
 EXAMPLES = examples(
     "dsunet predict runs/sod photos/ -o masks/ --overlay",
@@ -32,8 +43,14 @@ def predict(
         ),
     ],
     images: Images,
-    output: Masks,
+    output: Results,
+    binary: Binary = None,
+    cutout: Cutout = None,
+    background: Background = None,
     overlay: Overlay = False,
+    recursive: Recursive = False,
+    skip_existing: SkipExisting = False,
+    as_json: Json = False,
     batch: Annotated[
         int,
         integer(
@@ -62,24 +79,33 @@ def predict(
         ),
     ] = TorchDevice.AUTO,
 ) -> None:
-    """Predict the mask of every image with PyTorch.
+    """Predict masks, cut-outs and other results with PyTorch.
 
     Writes the same files as `dsunet-run predict`, which is faster but needs an exported artifact.
     If an image fails, the error is printed, the remaining images are processed, and the exit code
     is 1.
     """
-    folder, name = mask_destination(output, images)
+    plan = make_plan(
+        images,
+        output,
+        binary=binary,
+        cutout=cutout,
+        background=background,
+        overlay=overlay,
+        recursive=recursive,
+        skip_existing=skip_existing,
+        as_json=as_json,
+    )
 
     from dsunet import load_model
     from dsunet.evaluation.predictors import TorchPredictor
-    from dsunet_runtime.jobs import left_out, plan, results_folder
+    from dsunet_runtime.jobs import results_folder
     from dsunet_runtime.prediction_run import run_jobs
 
-    jobs = plan(images, folder, overlays=overlay, name=name)
     target = device.resolve()
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
-    with TorchPredictor(model.to(target), target, mask) as predictor, results_folder(folder):
-        for line in left_out(images):
+    with TorchPredictor(model.to(target), target, mask) as predictor, results_folder(plan.folder):
+        for line in plan.left_out:
             notice(line)
-        if run_jobs("dsunet", predictor, jobs, batch):
+        if run_jobs("dsunet", predictor, plan, batch, as_json=as_json):
             raise typer.Exit(1)

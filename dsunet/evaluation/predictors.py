@@ -121,6 +121,10 @@ class TorchPredictor(Closeable):
             self._blank_masks.check(outputs)
         return mask
 
+    def highest_level(self, outputs: Tensors) -> int | None:
+        """Return the highest probability in the mask of one image, 0 to 255."""
+        return self._form.highest_level(outputs)
+
     def close(self) -> None:
         """Release the model."""
         self._model = None

@@ -109,9 +109,9 @@ def predicted(predictor: Predictor, test_set: TestSet, folder: Path) -> Generato
     written.
     """
     make_folder(folder)
-    jobs = [Job(pair.image, folder / f"{pair.stem}.png", None) for pair in test_set.pairs]
+    jobs = [Job.of_mask(pair.image, folder / f"{pair.stem}.png") for pair in test_set.pairs]
     outcomes = predict(predictor, jobs, predictor.best_batch)
     for pair, outcome in zip(test_set.pairs, outcomes, strict=True):
         if outcome.fault is not None:
             raise EvaluationError(str(outcome.fault)) from outcome.fault
-        yield Case(pair.stem, pair.image, outcome.job.mask, pair.mask)
+        yield Case(pair.stem, pair.image, outcome.job.outputs[0].path, pair.mask)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dsunet_runtime.frame import Frame
     from dsunet_runtime.manifest import Manifest
     from dsunet_runtime.pixels import PixelFormat, YuvEncoding
+    from dsunet_runtime.result import Result
     from dsunet_runtime.segmenter import Segmenter, load
 
 __version__ = "0.1.0"
@@ -46,6 +47,7 @@ __all__ = [
     "MissingExtraError",
     "OutputError",
     "PixelFormat",
+    "Result",
     "RuntimeFault",
     "Segmenter",
     "SelfTestError",
@@ -58,6 +60,7 @@ _MODULES = {
     "Frame": "dsunet_runtime.frame",
     "Manifest": "dsunet_runtime.manifest",
     "PixelFormat": "dsunet_runtime.pixels",
+    "Result": "dsunet_runtime.result",
     "Segmenter": "dsunet_runtime.segmenter",
     "YuvEncoding": "dsunet_runtime.pixels",
     "load": "dsunet_runtime.segmenter",

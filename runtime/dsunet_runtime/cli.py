@@ -20,7 +20,18 @@ from dsunet_runtime.cli_selftest import SELFTEST_EXAMPLES, selftest
 from dsunet_runtime.command import complain, examples, make_app
 from dsunet_runtime.command_options import integer
 from dsunet_runtime.errors import RuntimeFault
-from dsunet_runtime.predict_options import Images, Masks, Overlay, mask_destination
+from dsunet_runtime.predict_options import (
+    Background,
+    Binary,
+    Cutout,
+    Images,
+    Json,
+    Overlay,
+    Recursive,
+    Results,
+    SkipExisting,
+    make_plan,
+)
 from dsunet_runtime.scale.options import (
     Placement,
     Ray,
@@ -39,6 +50,9 @@ app = make_app(PROGRAM, "Run exported DSU-Net artifacts and measure their speed.
     epilog=examples(
         "dsunet-run predict nano.onnx photo.jpg -o photo_mask.png",
         "dsunet-run predict nano.onnx photos/ -o masks/ --overlay --batch 4",
+        "dsunet-run predict nano.onnx photo.jpg -o cat.webp --cutout",
+        "dsunet-run predict nano.onnx photos/ -o results/ --recursive --cutout --background white",
+        "dsunet-run predict nano.onnx - -o - --binary < photo.jpg > mask.png",
         "dsunet-run predict nano.onnx photos/ -o masks/ --provider cuda",
         "dsunet-run predict nano.onnx photos/ -o masks/ --provider openvino",
         "dsunet-run predict nano.engine photos/ -o masks/ --workers gpus",
@@ -48,8 +62,14 @@ app = make_app(PROGRAM, "Run exported DSU-Net artifacts and measure their speed.
 def predict(
     artifact: Artifact,
     images: Images,
-    output: Masks,
+    output: Results,
+    binary: Binary = None,
+    cutout: Cutout = None,
+    background: Background = None,
     overlay: Overlay = False,
+    recursive: Recursive = False,
+    skip_existing: SkipExisting = False,
+    as_json: Json = False,
     batch: Annotated[
         int | None,
         integer(
@@ -68,33 +88,41 @@ def predict(
     threads_per_worker: ThreadsPerWorker = None,
     ray: Ray = None,
 ) -> None:
-    """Predict masks for images and write them as PNG files.
+    """Predict masks, cut-outs and other results for images.
 
-    A mask is an 8-bit grey PNG of the size of the upright image.  An existing file of that name is
-    overwritten.  If an image fails, the error is printed, the remaining images are processed, and
-    the exit code is 1.
+    A mask is an 8-bit grey PNG of the size of the upright image.  Existing files are overwritten.
+    If an image fails, the error is printed, the remaining images are processed, and the exit code
+    is 1.
     """
     check_provider_applies(provider, artifact, allow_cpu_fallback, domain)
     placement = Placement(workers, threads_per_worker, ray)
-    check_placement(placement, artifact, provider)
-    folder, name = mask_destination(output, images)
+    check_placement(placement, artifact, provider, output)
+    plan = make_plan(
+        images,
+        output,
+        binary=binary,
+        cutout=cutout,
+        background=background,
+        overlay=overlay,
+        recursive=recursive,
+        skip_existing=skip_existing,
+        as_json=as_json,
+    )
 
-    from dsunet_runtime.jobs import left_out, plan
     from dsunet_runtime.prediction_run import report
     from dsunet_runtime.scale.run import open_run
     from dsunet_runtime.scale.worker import Loading
 
-    jobs = plan(images, folder, overlays=overlay, name=name)
     loading = Loading(artifact, provider, selftest, allow_cpu_fallback, domain)
-    with open_run(loading, jobs, batch, placement, folder) as (manifest, outcomes):
+    with open_run(loading, plan, batch, placement) as (manifest, outcomes):
         if manifest.weights_are_random:
             complain(
                 PROGRAM,
                 f"{artifact} has randomly initialised weights: its masks are not meaningful",
             )
-        for line in left_out(images):
+        for line in plan.left_out:
             complain(PROGRAM, line)
-        if report(PROGRAM, jobs, outcomes):
+        if report(PROGRAM, plan, outcomes, as_json=as_json):
             raise typer.Exit(1)
 
 

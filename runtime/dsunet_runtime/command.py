@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dsunet_runtime import __version__
+from dsunet_runtime.command_options import OPTIONAL_VALUES
 from dsunet_runtime.message_text import clean, printable, quote, reason
 
 _FAILED = 1
@@ -32,6 +33,9 @@ class _Command(TyperCommand):
 
     Types that Typer names after Python's are left out: `ARTIFACT <list[Path]>`, `{CHECKPOINT}`.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _with_missing_values(args))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         pieces = super().collect_usage_pieces(ctx)
@@ -55,6 +59,18 @@ class _Command(TyperCommand):
             if records:
                 with formatter.section(panel):
                     formatter.write_dl(records)
+
+
+def _with_missing_values(arguments: list[str]) -> list[str]:
+    """Insert the values of options that were given without them."""
+    count = arguments.index("--") if "--" in arguments else len(arguments)
+    found = []
+    for argument, after in zip(arguments[:count], [*arguments[1:count], ""], strict=False):
+        option = OPTIONAL_VALUES.get(argument)
+        if option is not None and not option.takes(after):
+            argument += f"={option.missing}"
+        found.append(argument)
+    return found + arguments[count:]
 
 
 class _App(typer.Typer):

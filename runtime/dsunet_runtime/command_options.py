@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,37 @@ MAX_WORKERS = 1024
 _LONGEST_NUMBER = 40
 # fmt: off
 FILE_SUFFIXES = frozenset({
-    ".csv", ".engine", ".html", ".jpeg", ".jpg", ".json", ".npy", ".npz", ".onnx", ".pdf", ".plan",
-    ".png", ".pt", ".pth", ".safetensors", ".svg", ".tif", ".tiff", ".txt", ".webp", ".zip",
+    ".avif", ".bmp", ".csv", ".engine", ".gif", ".html", ".jpeg", ".jpg", ".json", ".npy", ".npz",
+    ".onnx", ".pdf", ".plan", ".png", ".pt", ".pth", ".safetensors", ".svg", ".tif", ".tiff",
+    ".txt", ".webp", ".zip",
 })
 # fmt: on
 """Suffixes that mark a path as a file, not a new folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalValue:
+    """The value of an option that may be left out."""
+
+    missing: str
+    """The value where there is none."""
+    takes: Callable[[str], bool]
+    """Whether an argument after the option is meant as its value, even if it is not valid.
+
+    Any other one is an argument of the command.
+    """
+
+
+OPTIONAL_VALUES: dict[str, OptionalValue] = {}
+"""Options whose value may be left out, by name.  `command.make_app` inserts missing values."""
+
+
+def with_optional_value(
+    name: str, *, missing: str, takes: Callable[[str], bool], **settings: Any
+) -> Any:
+    """Create an option whose value may be left out; see `OptionalValue`."""
+    OPTIONAL_VALUES[name] = OptionalValue(missing, takes)
+    return typer.Option(name, **settings)
 
 
 def integer(*names: str, low: int, high: int, **settings: Any) -> Any:

@@ -15,7 +15,7 @@ from dsunet_runtime.blank_masks import NOT_FINITE
 from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
 from dsunet_runtime.images import ImageLike, decode, encoder_input
 from dsunet_runtime.manifest import InputForm, Manifest, MaskForm, Preprocessing, TensorSpec
-from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.masks import highest_level, mask_from_logits
 from dsunet_runtime.message_text import printable, quote, shorten
 from dsunet_runtime.shapes import input_ranges
 
@@ -54,6 +54,13 @@ class Form(ABC):
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
         """Compute the mask (uint8, H×W) from the outputs of one image, without batch axis."""
 
+    @abstractmethod
+    def highest_level(self, outputs: Tensors) -> int | None:
+        """Return the highest probability in the mask of one image, 0 to 255.
+
+        None if it is unknown, since the graph computes a stretched mask.
+        """
+
 
 def form_of(manifest: Manifest) -> Form:
     """Return the form of a manifest.  Raises ArtifactError if its tensors do not fit the form."""
@@ -76,6 +83,7 @@ class Frames(Form):
         (image,), (mask,) = manifest.inputs, manifest.outputs
         _check_tensor(image, "uint8", (*image.shape[:3], 3))
         _check_tensor(mask, "uint8", image.shape[:3])
+        self._has_probabilities = manifest.mask_form is MaskForm.PROBABILITY
         self._height, self._width = input_ranges(manifest)["image"][1:3]
         self._remedy = (
             "export with `--size dynamic`"
@@ -94,6 +102,9 @@ class Frames(Form):
 
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
         return outputs["mask"]
+
+    def highest_level(self, outputs: Tensors) -> int | None:
+        return int(outputs["mask"].max()) if self._has_probabilities else None
 
 
 class EncoderTensors(Form):
@@ -114,6 +125,9 @@ class EncoderTensors(Form):
             raise BackendError(f"the network computed logits that are not finite: {NOT_FINITE}")
         height, width, _ = prepared.rgb.shape
         return mask_from_logits(logits.astype(np.float32), (height, width), self._mask_form)
+
+    def highest_level(self, outputs: Tensors) -> int | None:
+        return highest_level(outputs["logits"][0].astype(np.float32))
 
 
 def _check_encoder_tensors(manifest: Manifest) -> None:

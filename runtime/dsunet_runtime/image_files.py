@@ -7,7 +7,7 @@ import io
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -17,6 +17,10 @@ from dsunet_runtime.message_text import reason
 
 T = TypeVar("T")
 
+_LARGEST_CONTENT = 1 << 30
+"""Maximum number of bytes of an image that does not come from a file with a name."""
+_PART = 1 << 20
+_START = 32
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _ORIENTATION_KEYS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
@@ -34,22 +38,74 @@ def with_image(path: Path, use: Callable[[Image.Image], T]) -> T:
     """
     try:
         with open_regular(path) as file:
-            try:
-                with Image.open(file) as image:
-                    return use(image)
-            except ValueError as error:
-                file.seek(0)
-                if not any(words in str(error) for words in _BEYOND_LIMITS):
-                    raise
-                if file.read(len(_PNG)) != _PNG:
-                    raise
-                pixels = io.BytesIO(_PNG + b"".join(_needed_chunks(file.read())))
-            with Image.open(pixels) as image:
+            return _opened(file, use)
+    except OSError as error:
+        raise ImageError(_why_not_opened(error, path)) from error
+
+
+def with_content(content: bytes | BinaryIO, use: Callable[[Image.Image], T]) -> T:
+    """Like `with_image`, for the bytes of an image file, or a binary file object that has them.
+
+    A file object that can seek is read from its start, whatever its position.
+    """
+    return _opened(io.BytesIO(_bytes_of(content)), use)
+
+
+def _bytes_of(content: bytes | BinaryIO) -> bytes:
+    if isinstance(content, bytes | bytearray | memoryview):
+        return content
+    try:
+        if content.seekable():
+            content.seek(0)
+        return read_content(content, "the file object")
+    except ImageError:
+        raise
+    except Exception as error:  # file objects of other libraries raise exceptions of any type
+        raise ImageError(f"the file object cannot be read: {reason(error)}") from error
+
+
+def read_content(file: BinaryIO, name: str) -> bytes:
+    """Read all bytes that follow in a file object.
+
+    Raises ImageError, beginning with the name, if it gives text or too much, and what its own
+    methods raise.
+    """
+    parts, size = [], 0
+    while part := file.read(_PART):
+        if not isinstance(part, bytes):
+            raise ImageError(
+                f"{name} gives {type(part).__name__}, not bytes: open the file with mode 'rb'"
+            )
+        parts.append(part)
+        size += len(part)
+        if size > _LARGEST_CONTENT:
+            raise ImageError(f"{name} has more than {_LARGEST_CONTENT:,} bytes: name a file")
+    return b"".join(parts)
+
+
+def _opened(file: BinaryIO, use: Callable[[Image.Image], T]) -> T:
+    try:
+        try:
+            with Image.open(file) as image:
                 return use(image)
+        except ValueError as error:
+            file.seek(0)
+            if not any(words in str(error) for words in _BEYOND_LIMITS):
+                raise
+            if file.read(len(_PNG)) != _PNG:
+                raise
+            pixels = io.BytesIO(_PNG + b"".join(_needed_chunks(file.read())))
+        with Image.open(pixels) as image:
+            return use(image)
     except (ImageError, MemoryError):
         raise
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        raise ImageError(_why_no_image(file.read(_START))) from error
     except Exception as error:  # Pillow's decoders raise exceptions of any type
-        raise ImageError(_explain(error, path)) from error
+        if isinstance(error, OSError) and error.errno is not None:  # a failing disk
+            raise
+        raise ImageError(explain(error)) from error
 
 
 def explain(error: Exception) -> str:
@@ -63,16 +119,17 @@ def explain(error: Exception) -> str:
     return f"damaged, or of an unsupported format: {reason(error)}"
 
 
-def _explain(error: Exception, path: Path) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        with open_regular(path) as file:
-            start = file.read(32)
-        for pointer, remedy in _POINTERS.items():
-            if start.startswith(pointer):
-                return f"is a pointer to data that were not fetched: fetch them with `{remedy}`"
-        return "not an image, or of an unsupported format"
-    if not isinstance(error, OSError) or error.errno is None:
-        return explain(error)
+def _why_no_image(start: bytes) -> str:
+    """Explain why a file that begins with these bytes is not an image."""
+    if not start:
+        return "is empty"
+    for pointer, remedy in _POINTERS.items():
+        if start.startswith(pointer):
+            return f"is a pointer to data that were not fetched: fetch them with `{remedy}`"
+    return "not an image, or of an unsupported format"
+
+
+def _why_not_opened(error: OSError, path: Path) -> str:
     if error.errno == errno.ENOENT and path.is_symlink():
         return "is a broken link: fetch the data that it points to, or remove it"
     return f"cannot be read: {reason(error)}"

@@ -1,13 +1,14 @@
-"""The images of a folder, and counts of its other entries."""
+"""The images of a folder, with or without its subfolders, and counts of its other entries."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from dsunet_runtime.files import resolved
 from dsunet_runtime.message_text import printable
 
 # fmt: off
@@ -34,6 +35,21 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def visible(folder: Path) -> Iterator[Path]:
+    """Yield the entries of a folder that are not hidden.  Raises OSError."""
+    return (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def is_real_folder(path: Path) -> bool:
+    """Whether a path is a folder, not a link to one."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def is_same(folder: Path, other: Path | None) -> bool:
+    """Whether two paths name one folder."""
+    return other is not None and resolved(folder) == resolved(other)
+
+
 @dataclass(frozen=True, slots=True)
 class ImageFolder:
     """The content of a folder, without hidden entries."""
@@ -46,18 +62,30 @@ class ImageFolder:
     subfolders: int
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a folder.  Raises OSError if that fails."""
+    def read(cls, path: Path, *, recursive: bool = False, results: Path | None = None) -> Self:
+        """Read a folder.
+
+        Args:
+            path: The folder.
+            recursive: Whether to read its subfolders, too.  Links to folders are not followed.
+            results: A subfolder that is not read, because results are written there.
+
+        Raises:
+            OSError: It cannot be read.
+        """
         images, others, subfolders = [], Counter[str](), 0
-        for entry in path.iterdir():
-            if entry.name.startswith("."):
-                continue
-            if entry.suffix.lower() in SUFFIXES:
-                images.append(entry)
-            elif entry.is_dir():
-                subfolders += 1
-            else:
-                others[entry.suffix.lower()] += 1
+        folders = [path]
+        while folders:
+            for entry in visible(folders.pop()):
+                if recursive and is_real_folder(entry):
+                    if not is_same(entry, results):
+                        folders.append(entry)
+                elif entry.suffix.lower() in SUFFIXES:
+                    images.append(entry)
+                elif entry.is_dir():
+                    subfolders += 1
+                else:
+                    others[entry.suffix.lower()] += 1
         return cls(path, tuple(sorted(images)), others, subfolders)
 
     @property

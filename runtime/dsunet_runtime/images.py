@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,13 @@ from PIL import ExifTags, Image, ImageOps
 from dsunet_runtime.bit_depth import check_colour, depth_of, grey_levels, stored_levels
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.frame import Frame
-from dsunet_runtime.image_files import explain, with_image
+from dsunet_runtime.image_files import explain, with_content, with_image
 from dsunet_runtime.message_text import shorten
 
-ImageLike = NDArray[np.uint8] | Frame | Image.Image | str | os.PathLike[str]
-"""A uint8 array H×W×3 in RGB order, 0 to 255; a frame; a Pillow image; or the path of a file."""
-
+ImageLike = NDArray[np.uint8] | Frame | Image.Image | str | os.PathLike[str] | bytes | BinaryIO
+"""A uint8 array H×W×3 in RGB order, 0 to 255; a frame; a Pillow image; the path of a file; the
+bytes of a file; or a binary file object.
+"""
 
 _UPRIGHT = 1
 _SIDEWAYS = 5  # this and all larger values
@@ -90,9 +92,11 @@ def decode(image: ImageLike) -> Decoded:
             raise ImageError(explain(error)) from error
     if isinstance(image, str | os.PathLike):
         return with_image(Path(image), _decoded)
+    if isinstance(image, bytes | bytearray | memoryview) or hasattr(image, "read"):
+        return with_content(image, _decoded)
     raise ImageError(
-        f"an image is an array, a Frame, a Pillow image or a path, not {type(image).__name__}: "
-        f"convert it to a uint8 array H×W×3"
+        f"an image is an array, a Frame, a Pillow image, a path, bytes or a file object, not "
+        f"{type(image).__name__}: convert it to a uint8 array H×W×3"
     )
 
 
@@ -125,6 +129,15 @@ def resampled(rgb: NDArray[np.uint8], side: int) -> Image.Image:
 def first_frames(paths: Sequence[Path]) -> str:
     """Return a notice about files with several frames, of which the first was used."""
     return f"several frames in {shorten(path.name for path in paths)}: only the first is used"
+
+
+def no_objects(paths: Sequence[Path], highest: int) -> str:
+    """Return a notice about masks in which no pixel is probably inside of an object.
+
+    `highest` is the highest probability in them, 0 to 255.
+    """
+    names = shorten(path.name for path in paths)
+    return f"no object found in {names}: the highest value is {highest} of 255"
 
 
 def read_header(path: Path) -> ImageHeader:

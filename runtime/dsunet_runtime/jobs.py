@@ -7,12 +7,68 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
+from typing import Self
 
 from dsunet_runtime.errors import ImageError, OutputError
 from dsunet_runtime.files import resolved
 from dsunet_runtime.image_folder import ImageFolder
+from dsunet_runtime.images import ImageLike
 from dsunet_runtime.message_text import reason
+from dsunet_runtime.patterns import is_pattern, matching, root
+from dsunet_runtime.renderings import Mask, Rendering
+from dsunet_runtime.standard_streams import STANDARD_STREAM, read_standard_input
+
+
+@dataclass(frozen=True, slots=True)
+class OutputKind:
+    """A rendering, and the suffix of its files, which determines their format."""
+
+    rendering: Rendering
+    suffix: str
+
+    def file_name(self, stem: str) -> str:
+        """Return the name of the file for an image; that of the mask has the name of the image."""
+        name = self.rendering.name
+        return f"{stem}{self.suffix}" if self.is_mask else f"{stem}_{name}{self.suffix}"
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether it is the mask, as computed or binary."""
+        return self.rendering.name in ("mask", "binary")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where results go, and which.
+
+    Attributes:
+        folder: A folder; None for standard output.
+        kinds: What to write for each image.
+        name: Name of the one file, for a single image.
+    """
+
+    folder: Path | None
+    kinds: tuple[OutputKind, ...]
+    name: str | None = None
+
+    def outputs(self, image: Path, subfolder: Path = Path()) -> tuple[Output, ...]:
+        """Return the outputs of an image."""
+        if self.folder is None:
+            return tuple(Output(kind, STANDARD_STREAM) for kind in self.kinds)
+        folder = self.folder / subfolder
+        names = [self.name or kind.file_name(image.stem) for kind in self.kinds]
+        return tuple(Output(k, folder / name) for k, name in zip(self.kinds, names, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A rendering and the file to write it to."""
+
+    kind: OutputKind
+    path: Path
+    """`STANDARD_STREAM` is standard output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,35 +76,78 @@ class Job:
     """One image and the files to write for it."""
 
     image: Path
-    mask: Path
-    overlay: Path | None
+    outputs: tuple[Output, ...]
+    content: bytes | None = None
+    """The image's bytes if it does not come from a file; `image` is a name for it then."""
+
+    @classmethod
+    def of_mask(cls, image: Path, mask: Path) -> Self:
+        """Create the job that writes the mask of an image as a PNG file."""
+        return cls(image, (Output(OutputKind(Mask(), ".png"), mask),))
 
     @property
-    def outputs(self) -> list[Path]:
-        """The files that the job writes."""
-        return [self.mask] if self.overlay is None else [self.mask, self.overlay]
+    def source(self) -> ImageLike:
+        """The image for a segmenter."""
+        return self.image if self.content is None else self.content
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all of its files exist."""
+        return all(output.path.is_file() for output in self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The jobs of a command."""
+
+    jobs: list[Job]
+    skipped: list[Job]
+    """Jobs whose files exist already and are kept."""
+    left_out: list[str]
+    """A line for each folder that contains other entries than images, with their counts."""
+    folder: Path | None
+    """That of the destination; None if results go to standard output."""
 
 
 def plan(
-    sources: Sequence[Path], folder: Path, *, overlays: bool, name: str | None = None
-) -> list[Job]:
+    sources: Sequence[Path],
+    destination: Destination,
+    *,
+    recursive: bool = False,
+    skip_existing: bool = False,
+) -> Plan:
     """Create one job per image, in the given order; duplicates are removed.
 
     Args:
-        sources: Image files, which are used whatever their suffix, and folders, of which files with
-            the suffix of an image are used, sorted by name, without hidden files and subfolders.
-        folder: Destination.  The mask of `NAME.jpg` is `NAME.png`, its overlay `NAME_overlay.jpg`.
-        overlays: Whether to write overlays.
-        name: File name of the mask, for a single image.
+        sources: Image files, which are used whatever their suffix; folders, of which files with
+            the suffix of an image are used, sorted by name, without hidden ones; patterns, of which
+            the same holds; and `STANDARD_STREAM`, which is standard input and is read.
+        destination: Where results go, and which.
+        recursive: Whether to use the images in subfolders, too.
+        skip_existing: Whether to skip images all of whose files exist.
+
+    The results of images in subfolders of a folder or of a pattern's first folder go into
+    subfolders of the same names.  The folder for the results is not searched for images if it is
+    inside one that is.
 
     Raises:
-        ImageError: A source does not exist, or a folder has no images.
+        ImageError: A source does not exist, or has no images.
         OutputError: Two images have the same destination, or a result would overwrite an image.
     """
-    images = {_entry(path): path for source in sources for path in images_at(source)}
-    jobs = [_job(path, folder, name, overlays=overlays) for path in images.values()]
+    images: dict[Path, _Image] = {}
+    left_out = []
+    for source in sources:
+        found, others = _search(source, destination.folder, recursive=recursive)
+        left_out += others
+        for image in found:
+            images.setdefault(_entry(image.path), image)
+    jobs = [_job(image, destination) for image in images.values()]
     _check_collisions(jobs)
-    return jobs
+    skipped = [skip_existing and job.is_done for job in jobs]
+    waiting = [not is_skipped for is_skipped in skipped]
+    return Plan(
+        [*compress(jobs, waiting)], [*compress(jobs, skipped)], left_out, destination.folder
+    )
 
 
 def make_folder(folder: Path) -> None:
@@ -86,16 +185,7 @@ def results_folder(folder: Path | None) -> Iterator[None]:
 
 def images_at(source: Path) -> list[Path]:
     """Return a file itself, or the images of a folder by name; ImageError if there are none."""
-    try:
-        if not source.is_dir():
-            source.lstat()  # reading reports a broken link
-            return [source]
-        folder = ImageFolder.read(source)
-    except OSError as error:
-        raise ImageError(f"{source}: {reason(error)}") from error
-    if not folder.images:
-        raise ImageError(folder.no_images)
-    return list(folder.images)
+    return [image.path for image in _search(source, None, recursive=False)[0]]
 
 
 def left_out(sources: Sequence[Path]) -> list[str]:
@@ -104,28 +194,71 @@ def left_out(sources: Sequence[Path]) -> list[str]:
     return [line for folder in folders if (line := folder.left_out)]
 
 
-def _job(image: Path, folder: Path, name: str | None, *, overlays: bool) -> Job:
-    mask = folder / (name or f"{image.stem}.png")
-    return Job(image, mask, mask.with_name(f"{mask.stem}_overlay.jpg") if overlays else None)
+@dataclass(frozen=True, slots=True)
+class _Image:
+    path: Path
+    subfolder: Path = Path()
+    """Below the folder that was searched."""
+
+
+def _search(
+    source: Path, results: Path | None, *, recursive: bool
+) -> tuple[list[_Image], list[str]]:
+    """Return the images of a source, and a line about what is left out, if anything is."""
+    if source == STANDARD_STREAM:
+        return [_Image(source)], []
+    try:
+        if source.is_dir():
+            folder = ImageFolder.read(source, recursive=recursive, results=results)
+            if not folder.images:
+                raise ImageError(folder.no_images)
+            return _below(source, folder.images), [line] if (line := folder.left_out) else []
+        if not is_pattern(source):
+            source.lstat()  # reading reports a broken link
+            return [_Image(source)], []
+        images = matching(source, results)
+    except OSError as error:
+        raise ImageError(f"{error.filename or source}: {reason(error)}") from error
+    if not images:
+        raise ImageError(f"{source}: no such file, and no image's name matches it as a pattern")
+    return _below(root(source), images), []
+
+
+def _below(folder: Path, images: Sequence[Path]) -> list[_Image]:
+    return [_Image(path, path.parent.relative_to(folder)) for path in images]
+
+
+def _job(image: _Image, destination: Destination) -> Job:
+    if image.path != STANDARD_STREAM:
+        return Job(image.path, destination.outputs(image.path, image.subfolder))
+    name = Path("stdin")
+    return Job(name, destination.outputs(name), read_standard_input())
 
 
 def _check_collisions(jobs: Sequence[Job]) -> None:
     # Neither a link nor its target may be overwritten.
-    images = {key: job.image for job in jobs for key in (_entry(job.image), resolved(job.image))}
+    images = {
+        key: job.image
+        for job in jobs
+        if job.content is None
+        for key in (_entry(job.image), resolved(job.image))
+    }
     written: dict[str, Job] = {}
     for job in jobs:
         for output in job.outputs:
-            key = _entry(output)
+            if output.path == STANDARD_STREAM:
+                continue
+            key = _entry(output.path)
             if key in images:
                 raise OutputError(
-                    f"{output}: would overwrite the image {images[key]}: "
+                    f"{output.path}: would overwrite the image {images[key]}: "
                     f"use another folder for the masks"
                 )
             same = _composed(key)  # on file systems that normalise names, these are the same file
             if same in written:
                 raise OutputError(
-                    f"{output}: would be written for both {written[same].image} and {job.image}: "
-                    f"rename one of them, or use two output folders"
+                    f"{output.path}: would be written for both {written[same].image} and "
+                    f"{job.image}: rename one of them, or use two output folders"
                 )
             written[same] = job
 

@@ -1,11 +1,43 @@
-"""Postprocessing from logits to an 8-bit mask, as in the published code."""
+"""Postprocessing from logits to an 8-bit mask, as in the published code, and its statistics."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsunet_runtime.manifest import STRETCH_EPSILON, MaskForm
+
+INSIDE = 128
+"""The lowest level of a mask that is inside of an object, unless another one is chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskStatistics:
+    """Statistics of a mask."""
+
+    height: int
+    width: int
+    mean: float
+    """0 to 255."""
+    maximum: int
+    inside: float
+    """Fraction of the pixels at or above 128."""
+
+    @classmethod
+    def of(cls, mask: NDArray[np.uint8]) -> Self:
+        """Compute the statistics of a mask, uint8, H×W."""
+        counts = np.bincount(mask.ravel(), minlength=256)
+        height, width = mask.shape
+        return cls(
+            height,
+            width,
+            mean=float(counts @ np.arange(256)) / mask.size,
+            maximum=int(counts.nonzero()[0][-1]),
+            inside=float(counts[INSIDE:].sum()) / mask.size,
+        )
 
 
 def mask_from_logits(
@@ -31,6 +63,11 @@ def mask_from_logits(
         levels *= 255
         levels += 0.5
     return levels.astype(np.uint8)
+
+
+def highest_level(logits: NDArray[np.float32]) -> int:
+    """Return the highest probability of logits, 0 to 255."""
+    return int(255 * sigmoid(logits.max(keepdims=True)).item() + 0.5)
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

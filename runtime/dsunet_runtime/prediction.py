@@ -7,6 +7,7 @@ batches in progress.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -18,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsunet_runtime.backends import Tensors
-from dsunet_runtime.errors import BackendError, OutputError, RuntimeFault
+from dsunet_runtime.errors import BackendError, ImageError, OutputError, RuntimeFault
 from dsunet_runtime.forms import Prepared
 from dsunet_runtime.images import ImageLike
-from dsunet_runtime.jobs import Job
+from dsunet_runtime.jobs import Job, Output, make_folder
+from dsunet_runtime.masks import MaskStatistics
 from dsunet_runtime.memory import check_memory
-from dsunet_runtime.output_files import write_mask, write_overlay
+from dsunet_runtime.output_files import write_pixels
+from dsunet_runtime.standard_streams import STANDARD_STREAM
 
 _MOST_THREADS = 8
 _ALWAYS_FIT = 16
@@ -44,6 +47,8 @@ class Steps(Protocol):
 
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]: ...
 
+    def highest_level(self, outputs: Tensors) -> int | None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -51,6 +56,12 @@ class Outcome:
 
     job: Job
     fault: RuntimeFault | None
+    seconds: float
+    """Time for decoding, drawing and writing, and the image's part of the time of its batch."""
+    mask: MaskStatistics | None = None
+    """None if there is no mask."""
+    highest_level: int | None = None
+    """The highest probability in the mask, 0 to 255, if it is known."""
     is_first_of_several: bool = False
     """Whether the file has several frames, of which the first was used."""
 
@@ -59,12 +70,14 @@ class Outcome:
 class _Read:
     job: Job
     result: Prepared | RuntimeFault
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Computed:
     job: Job
     result: tuple[Prepared, Tensors | BackendError] | RuntimeFault
+    seconds: float
 
 
 def check_batch(segmenter: Steps, jobs: Sequence[Job], batch: int) -> None:
@@ -73,7 +86,7 @@ def check_batch(segmenter: Steps, jobs: Sequence[Job], batch: int) -> None:
     if at_once <= _ALWAYS_FIT:
         return
     try:
-        image = segmenter.prepare(jobs[0].image)
+        image = segmenter.prepare(jobs[0].source)
     except RuntimeFault:  # reported by `predict`
         return
     inputs = sum(value.nbytes for value in image.inputs.values())
@@ -105,19 +118,24 @@ def predict(segmenter: Steps, jobs: Iterable[Job], batch: int) -> Iterator[Outco
 
 
 def _read(segmenter: Steps, job: Job) -> _Read:
+    start = time.perf_counter()
+    result: Prepared | RuntimeFault
     try:
-        return _Read(job, segmenter.prepare(job.image))
+        result = segmenter.prepare(job.source)
     except RuntimeFault as fault:
-        return _Read(job, fault)
+        result = fault if job.content is None else ImageError(f"{job.image}: {fault}")
+    return _Read(job, result, time.perf_counter() - start)
 
 
 def _compute(segmenter: Steps, group: list[_Read]) -> list[_Computed]:
-    outputs = iter(_infer(segmenter, [r.result for r in group if isinstance(r.result, Prepared)]))
+    start = time.perf_counter()
+    whole = [item.result for item in group if isinstance(item.result, Prepared)]
+    outputs = iter(_infer(segmenter, whole))
+    seconds = (time.perf_counter() - start) / max(1, len(whole))
     return [
-        _Computed(
-            item.job,
-            (item.result, next(outputs)) if isinstance(item.result, Prepared) else item.result,
-        )
+        _Computed(item.job, (item.result, next(outputs)), item.seconds + seconds)
+        if isinstance(item.result, Prepared)
+        else _Computed(item.job, item.result, item.seconds)
         for item in group
     ]
 
@@ -131,20 +149,36 @@ def _infer(segmenter: Steps, whole: list[Prepared]) -> Sequence[Tensors | Backen
 
 def _finish(segmenter: Steps, item: _Computed) -> Outcome:
     if isinstance(item.result, RuntimeFault):
-        return Outcome(item.job, item.result)
+        return Outcome(item.job, item.result, item.seconds)
+    start = time.perf_counter()
     prepared, outputs = item.result
+    fault: RuntimeFault | None = None
+    statistics = level = None
     try:
         if isinstance(outputs, BackendError):
             raise outputs
         mask = segmenter.finish(outputs, prepared)
-        write_mask(mask, item.job.mask)
-        if item.job.overlay is not None:
-            write_overlay(prepared.rgb, mask, item.job.overlay)
-    except BackendError as fault:
-        return Outcome(item.job, BackendError(f"{item.job.image}: {fault}"))
-    except OutputError as fault:
-        return Outcome(item.job, fault)
-    return Outcome(item.job, None, prepared.is_first_of_several)
+        statistics, level = MaskStatistics.of(mask), segmenter.highest_level(outputs)
+        for output in item.job.outputs:
+            _write(output, output.kind.rendering(prepared.rgb, mask))
+    except BackendError as error:
+        fault = BackendError(f"{item.job.image}: {error}")
+    except OutputError as error:
+        fault = error
+    return Outcome(
+        item.job,
+        fault,
+        seconds=item.seconds + time.perf_counter() - start,
+        mask=statistics,
+        highest_level=level,
+        is_first_of_several=fault is None and prepared.is_first_of_several,
+    )
+
+
+def _write(output: Output, pixels: NDArray[np.uint8]) -> None:
+    if output.path != STANDARD_STREAM:
+        make_folder(output.path.parent)  # one below that of the results
+    write_pixels(pixels, output.path, output.kind.suffix)
 
 
 def _ahead(

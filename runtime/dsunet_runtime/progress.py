@@ -74,5 +74,5 @@ class Progress(StatusLine):
 
     def _draw(self) -> None:
         rate = self._done / max(time.monotonic() - self._start, 1e-9)
-        drawn = bar(self._done / self._total)
+        drawn = bar(self._done / max(1, self._total))
         self.show(f"{drawn} {self._done}/{self._total}  {rate:.1f} images/s")

@@ -25,6 +25,7 @@ from dsunet_runtime.images import ImageLike
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.memory import check_memory
 from dsunet_runtime.provider import Provider
+from dsunet_runtime.result import Result
 from dsunet_runtime.shapes import batch_range
 
 _CHECKED_FROM = 1 << 28
@@ -188,9 +189,10 @@ class Segmenter(Closeable):
             inside = mask >= 128
 
         Args:
-            image: Path of an image file, Pillow image, uint8 array H×W×3 in RGB order, 0 to 255,
-                or `Frame` of another pixel format.  Files and Pillow images are first rotated
-                upright by their EXIF orientation.
+            image: Path of an image file, its bytes, or a file object open for reading them; Pillow
+                image; uint8 array H×W×3 in RGB order, 0 to 255; or `Frame` of another pixel format.
+                Files and Pillow images are first rotated upright by their EXIF orientation.  A
+                file object that can seek is read from its start.
 
         Returns:
             uint8 array H×W, 0 (outside) to 255 (inside), of the size of the upright image, or of
@@ -201,6 +203,25 @@ class Segmenter(Closeable):
             BackendError: The computation fails, or the segmenter is closed.
         """
         return self.batch([image])[0]
+
+    def predict(self, image: ImageLike) -> Result:
+        """Compute the mask of one image, for cut-outs, overlays and files of it.
+
+            segmenter.predict("photo.jpg").cutout().save("cutout.png")
+
+        Args:
+            image: Image as in `__call__`.
+
+        Returns:
+            The upright image with its mask.
+
+        Raises:
+            ImageError: The image cannot be read, or the artifact does not take its size.
+            BackendError: The computation fails, or the segmenter is closed.
+        """
+        prepared = self.prepare(image)
+        (outputs,) = self.infer([prepared])
+        return Result(prepared.rgb, self.finish(outputs, prepared))
 
     def batch(self, images: Sequence[ImageLike]) -> list[NDArray[np.uint8]]:
         """Compute the masks of several images.
@@ -309,6 +330,13 @@ class Segmenter(Closeable):
         mask = self._form.finish(outputs, prepared)
         self._blank_masks.check(outputs)
         return mask
+
+    def highest_level(self, outputs: Tensors) -> int | None:
+        """Return the highest probability in the mask of one image, 0 to 255, from its outputs.
+
+        None if it is unknown: a graph in the frames form computes a stretched mask from it.
+        """
+        return self._form.highest_level(outputs)
 
     @property
     def machine(self) -> tuple[str, ...]:

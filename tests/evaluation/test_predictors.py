@@ -111,7 +111,7 @@ def test_broken_images_are_reported(nano: DSUNet, broken: Path) -> None:
 def test_a_broken_image_does_not_keep_the_next_from_its_mask(
     nano: DSUNet, broken: Path, photo: Path, tmp_path: Path
 ) -> None:
-    jobs = [Job(path, tmp_path / f"{path.stem}.png", None) for path in (broken, photo)]
+    jobs = [Job.of_mask(path, tmp_path / f"{path.stem}.png") for path in (broken, photo)]
     first, second = predict(TorchPredictor(nano), jobs, TorchPredictor.best_batch)
     assert isinstance(first.fault, ImageError)
     assert second.fault is None

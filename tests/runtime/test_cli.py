@@ -65,7 +65,10 @@ class TestPredict:
         assert result.exit_code == 0
         assert result.stdout.startswith("3 masks, 0 failed, ")
         assert result.stdout.endswith(" images/s\n")
-        assert result.stderr == f"dsunet-run: {photos}: left out 1 file: .txt (1)\n"
+        assert result.stderr.splitlines() == [
+            f"dsunet-run: {photos}: left out 1 file: .txt (1)",
+            "dsunet-run: no object found in b.JPG: the highest value is 113 of 255",
+        ]
         assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "c.png"]
         for name in ("a.png", "b.JPG", "c.tif"):
             with Image.open(photos / name) as image:
@@ -96,12 +99,9 @@ class TestPredict:
         self, frames_artifact: Path, photos: Path, tmp_path: Path, name: str
     ) -> None:
         out = tmp_path / "out" / name
-        result = run("predict", frames_artifact, photos / "c.tif", "-o", out, "--overlay")
+        result = run("predict", frames_artifact, photos / "c.tif", "-o", out)
         assert (result.exit_code, result.stderr) == (0, "")
-        assert sorted(path.name for path in out.parent.iterdir()) == [
-            out.name,
-            "cam_overlay.jpg",
-        ]
+        assert [path.name for path in out.parent.iterdir()] == [out.name]
         with Image.open(out) as mask, Image.open(photos / "c.tif") as image:
             assert (mask.format, mask.mode, mask.size) == ("PNG", "L", image.size)
 
@@ -212,7 +212,7 @@ class TestWholeOrNotAtAll:
         assert done.stderr.splitlines() == [
             f"dsunet-run: {out}/{side}_overlay.jpg: cannot be written: File too large"
             for side in (300, 400)
-        ]
+        ] + ["dsunet-run: no object found in 40.png, 8.png: the highest value is 31 of 255"]
         expected = {f"{side}.png": side for side in (8, 40, 300, 400)}
         expected |= {f"{side}_overlay.jpg": side for side in (8, 40)}
         assert {path.name: width_of_whole(path) for path in out.iterdir()} == expected

@@ -22,7 +22,7 @@ from dsunet_runtime.files import (
     staged_file,
     staging_folder,
 )
-from dsunet_runtime.output_files import write_overlay
+from dsunet_runtime.output_files import write_pixels
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +110,7 @@ def test_a_full_disk_leaves_no_truncated_image(tmp_path: Path, small_files: int)
     """Pillow writes to a descriptor past Python, and does not notice that not all was written."""
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     with pytest.raises(OutputError, match="cannot be written: File too large"):
-        write_overlay(noise, np.zeros((200, 200), np.uint8), tmp_path / "a.jpg")
+        write_pixels(noise, tmp_path / "a.jpg", ".jpg")
     assert not list(tmp_path.iterdir())
 
 

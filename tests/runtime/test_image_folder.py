@@ -9,7 +9,8 @@ from PIL import Image
 
 from dsunet_runtime import ImageError, OutputError
 from dsunet_runtime.image_folder import SUFFIXES, ImageFolder
-from dsunet_runtime.jobs import images_at, left_out, plan
+from dsunet_runtime.jobs import images_at, left_out
+from tests.runtime.plans import jobs_of
 
 NOT_DECODED = {
     "EPS": "runs Ghostscript", "WMF": "needs Windows", "PDF": "written only",
@@ -61,7 +62,7 @@ def test_what_has_the_name_of_an_image_is_never_left_out(tmp_path: Path) -> None
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "link.jpg").symlink_to("nowhere")
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")
-    names = [job.image.name for job in plan([tmp_path], tmp_path / "out", overlays=False)]
+    names = [job.image.name for job in jobs_of([tmp_path], tmp_path / "out")]
     assert names == ["folder.png", "link.jpg", "loop.jpg"]
     assert images_at(tmp_path / "link.jpg") == [tmp_path / "link.jpg"]
 
@@ -71,4 +72,4 @@ def test_masks_whose_names_differ_by_composition_only(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).touch()
     with pytest.raises(OutputError, match=r"would be written for both .* rename one"):
-        plan([tmp_path / "x", tmp_path / "y"], tmp_path / "out", overlays=False)
+        jobs_of([tmp_path / "x", tmp_path / "y"], tmp_path / "out")

@@ -166,7 +166,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("content", "match"),
         [
-            (b"", "not an image"),
+            (b"", "is empty"),
             (b"hello", "not an image"),
             (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "damaged"),
         ],

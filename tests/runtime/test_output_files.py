@@ -1,4 +1,4 @@
-"""Masks and overlays as files: what is in them, and that none is half written."""
+"""Masks and other renderings as files: what is in them, and that none is half written."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dsunet_runtime import OutputError, output_files
+from dsunet_runtime.renderings import Overlay
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_mask_is_an_8_bit_grey_png(tmp_path: Path, mask: NDArray[np.uint8]) -> N
 
 
 def test_overlay(tmp_path: Path, photo: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
-    drawn = np.asarray(output_files.overlay(photo, mask))
+    drawn = Overlay()(photo, mask)
     outside = np.ones(mask.shape, bool)
     outside[8:32, 8:32] = False
     np.testing.assert_array_equal(drawn[outside], photo[outside])
@@ -35,22 +36,16 @@ def test_overlay(tmp_path: Path, photo: NDArray[np.uint8], mask: NDArray[np.uint
     assert inside[..., 2].mean() > 30  # bluer
     np.testing.assert_array_equal(drawn[10, 11:29], np.full((18, 3), (0, 200, 255)))
 
-    output_files.write_overlay(photo, mask, tmp_path / "a_overlay.jpg")
-    with Image.open(tmp_path / "a_overlay.jpg") as image:
-        assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (53, 41))
-
 
 @pytest.mark.parametrize("value", [0, 255])
 def test_overlay_without_a_border_has_no_line(photo: NDArray[np.uint8], value: int) -> None:
-    drawn = np.asarray(output_files.overlay(photo, np.full(photo.shape[:2], value, np.uint8)))
+    drawn = Overlay()(photo, np.full(photo.shape[:2], value, np.uint8))
     assert not (drawn == (0, 200, 255)).all(axis=-1).all(axis=-1).any()
 
 
 def test_overlay_of_one_pixel() -> None:
-    assert output_files.overlay(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8)).size == (
-        1,
-        1,
-    )
+    drawn = Overlay()(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8))
+    assert drawn.shape == (1, 1, 3)
 
 
 @pytest.mark.parametrize("old", [b"the old mask", None])

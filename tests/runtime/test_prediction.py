@@ -15,8 +15,9 @@ from PIL import Image
 
 from dsunet_runtime import BackendError, ImageError, OutputError, Segmenter, prediction
 from dsunet_runtime.forms import Prepared
-from dsunet_runtime.jobs import Job, make_folder, plan, results_folder
+from dsunet_runtime.jobs import Job, make_folder, results_folder
 from tests.runtime.artifacts import expected_frames_mask
+from tests.runtime.plans import OVERLAY, jobs_of, outputs_of
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -28,65 +29,65 @@ def touch(folder: Path, *names: str) -> None:
 class TestPlan:
     def test_folder(self, tmp_path: Path) -> None:
         touch(tmp_path, "b.JPG", "a.png", "notes.txt", ".hidden.png", "sub/c.png")
-        jobs = plan([tmp_path], tmp_path / "out", overlays=False)
+        jobs = jobs_of([tmp_path], tmp_path / "out")
         out = tmp_path / "out"
         assert jobs == [
-            Job(tmp_path / "a.png", out / "a.png", None),
-            Job(tmp_path / "b.JPG", out / "b.png", None),
+            Job.of_mask(tmp_path / "a.png", out / "a.png"),
+            Job.of_mask(tmp_path / "b.JPG", out / "b.png"),
         ]
 
     def test_file_with_any_suffix(self, tmp_path: Path) -> None:
         touch(tmp_path, "scan.dat")
-        (job,) = plan([tmp_path / "scan.dat"], tmp_path / "out", overlays=True)
-        assert job.outputs == [tmp_path / "out/scan.png", tmp_path / "out/scan_overlay.jpg"]
+        (job,) = jobs_of([tmp_path / "scan.dat"], tmp_path / "out", OVERLAY)
+        assert outputs_of(job) == [tmp_path / "out/scan.png", tmp_path / "out/scan_overlay.jpg"]
 
     def test_named_twice_is_taken_once(self, tmp_path: Path) -> None:
         touch(tmp_path, "a.png", "b.png")
         again = tmp_path / "x" / ".." / "b.png"
         (tmp_path / "x").mkdir()
-        jobs = plan([tmp_path, tmp_path / "a.png", again], tmp_path / "out", overlays=False)
+        jobs = jobs_of([tmp_path, tmp_path / "a.png", again], tmp_path / "out")
         assert len(jobs) == 2
 
     def test_links_to_one_image_are_two_images(self, tmp_path: Path) -> None:
         touch(tmp_path, "a.png")
         (tmp_path / "b.png").symlink_to("a.png")
-        assert len(plan([tmp_path], tmp_path / "out", overlays=False)) == 2
+        assert len(jobs_of([tmp_path], tmp_path / "out")) == 2
 
     def test_two_images_for_one_mask(self, tmp_path: Path) -> None:
         touch(tmp_path, "a.jpg", "a.png")
         with pytest.raises(OutputError, match=r"out/a\.png: .*a\.jpg and .*a\.png: rename"):
-            plan([tmp_path], tmp_path / "out", overlays=False)
+            jobs_of([tmp_path], tmp_path / "out")
 
     def test_two_folders_with_the_same_name(self, tmp_path: Path) -> None:
         touch(tmp_path, "x/a.png", "y/a.png")
         with pytest.raises(OutputError, match="would be written for both"):
-            plan([tmp_path / "x", tmp_path / "y"], tmp_path / "out", overlays=False)
+            jobs_of([tmp_path / "x", tmp_path / "y"], tmp_path / "out")
 
     def test_mask_over_its_image(self, tmp_path: Path) -> None:
         touch(tmp_path, "a.png")
         with pytest.raises(OutputError, match=r"would overwrite the image .*another folder"):
-            plan([tmp_path / "a.png"], tmp_path / "x" / "..", overlays=False)
+            jobs_of([tmp_path / "a.png"], tmp_path / "x" / "..")
 
     def test_overlay_over_an_image(self, tmp_path: Path) -> None:
         touch(tmp_path, "a.jpg", "a_overlay.jpg")
-        assert len(plan([tmp_path], tmp_path, overlays=False)) == 2
+        assert len(jobs_of([tmp_path], tmp_path)) == 2
         with pytest.raises(OutputError, match=r"a_overlay\.jpg: would overwrite the image"):
-            plan([tmp_path], tmp_path, overlays=True)
+            jobs_of([tmp_path], tmp_path, OVERLAY)
 
     def test_mask_over_what_a_link_points_to(self, tmp_path: Path) -> None:
         touch(tmp_path, "out/a.png", "links/x")
         (tmp_path / "links/a.png").symlink_to("../out/a.png")
         with pytest.raises(OutputError, match="would overwrite the image"):
-            plan([tmp_path / "links/a.png"], tmp_path / "out", overlays=False)
+            jobs_of([tmp_path / "links/a.png"], tmp_path / "out")
 
     def test_missing(self, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match="absent: No such file"):
-            plan([tmp_path / "absent"], tmp_path / "out", overlays=False)
+            jobs_of([tmp_path / "absent"], tmp_path / "out")
 
     def test_folder_without_images(self, tmp_path: Path) -> None:
         touch(tmp_path, "notes.txt")
         with pytest.raises(ImageError, match=r"no images in this folder \(looked for .*\.png"):
-            plan([tmp_path], tmp_path / "out", overlays=False)
+            jobs_of([tmp_path], tmp_path / "out")
 
 
 class TestMakeFolder:
@@ -141,7 +142,7 @@ def make_jobs(folder: Path, sizes: Sequence[tuple[int, int]]) -> list[Job]:
     for index, size in enumerate(sizes):
         rgb = np.random.default_rng(index).integers(0, 256, (*size, 3), dtype=np.uint8)
         Image.fromarray(rgb).save(images / f"{index:03}.png")
-    return plan([images], folder / "out", overlays=False)
+    return jobs_of([images], folder / "out")
 
 
 class TestPredict:
@@ -152,7 +153,7 @@ class TestPredict:
         assert [outcome.job for outcome in outcomes] == jobs
         assert not any(outcome.fault for outcome in outcomes)
         for job in jobs:
-            with Image.open(job.image) as image, Image.open(job.mask) as mask:
+            with Image.open(job.image) as image, Image.open(*outputs_of(job)) as mask:
                 np.testing.assert_array_equal(mask, expected_frames_mask(np.asarray(image)))
 
     @pytest.mark.parametrize("batch", [1, 4])
@@ -162,7 +163,7 @@ class TestPredict:
         jobs = make_jobs(tmp_path, [(5, 7)] * 9)
         for index in (0, 4, 8):
             jobs[index].image.write_bytes(b"broken")
-        jobs[5].mask.mkdir()
+        jobs[5].outputs[0].path.mkdir()
         outcomes = list(prediction.predict(segmenter, jobs, batch))
         faults = {index: o.fault for index, o in enumerate(outcomes) if o.fault}
         assert {index: type(fault) for index, fault in faults.items()} == {
@@ -172,7 +173,7 @@ class TestPredict:
             8: ImageError,
         }
         assert str(faults[4]).startswith(f"{jobs[4].image}: not an image")
-        assert sum(job.mask.is_file() for job in jobs) == 5
+        assert sum(job.is_done for job in jobs) == 5
 
     def test_failure_of_the_network_is_of_its_batch(self, tmp_path: Path) -> None:
         jobs = make_jobs(tmp_path, [(5, 7)] * 6)
@@ -243,3 +244,6 @@ class FakeSegmenter(Segmenter):
         with self._lock:
             self._at_once -= 1
         return np.zeros((5, 7), np.uint8)
+
+    def highest_level(self, outputs: dict[str, NDArray[Any]]) -> None:
+        return None

@@ -94,8 +94,14 @@ class Placement:
         return self.workers is None and self.ray is None
 
 
-def check_placement(placement: Placement, artifact: Path, provider: Provider | None) -> None:
-    """Raise typer.BadParameter if these options do not fit the artifact or each other."""
+def check_placement(
+    placement: Placement, artifact: Path, provider: Provider | None, output: Path
+) -> None:
+    """Raise typer.BadParameter if these options do not fit the others or each other."""
+    if not placement.is_this_process and str(output) == "-":
+        raise typer.BadParameter(
+            "workers write files, and --output - is standard output: omit --workers and --ray"
+        )
     if placement.threads is not None and placement.is_this_process:
         raise typer.BadParameter("--threads-per-worker needs --workers or --ray")
     if placement.threads is not None and is_engine(artifact):

@@ -28,7 +28,7 @@ class _Member:
 
 def predict(
     work: Work, units: Sequence[Unit], environments: Sequence[Environment], *, first_alone: bool
-) -> Generator[Outcome, None, None]:
+) -> Generator[Indexed, None, None]:
     """Compute units in a process for each environment, and yield the outcomes in order.
 
     A process that ends is replaced.  With `first_alone`, the others start when the first one has
@@ -38,17 +38,15 @@ def predict(
     """
     pool = _Pool(work, units)
     try:
-        pool.start(environments[0])
-        waiting = [*environments[1:]]
+        waiting = deque(environments)
         held: dict[int, Outcome] = {}
-        position, total = 0, sum(len(unit.jobs) for unit in units)
+        position, total = 0, sum(len(unit.items) for unit in units)
         while position < total:
-            if not first_alone or pool.has_loaded:
-                while waiting:
-                    pool.start(waiting.pop())
+            while waiting and (pool.is_empty or pool.has_loaded or not first_alone):
+                pool.start(waiting.popleft())
             held.update(pool.receive())
             while position in held:
-                yield held.pop(position)
+                yield position, held.pop(position)
                 position += 1
     finally:
         pool.close()
@@ -62,6 +60,10 @@ class _Pool:
         self._done: set[int] = set()
         self._starts_failed = 0
         self.has_loaded = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._members
 
     def start(self, environment: Environment) -> None:
         child = Child(_serve, dict(environment), self._work)

@@ -24,7 +24,6 @@ from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.image_folder import counted
 from dsunet_runtime.jobs import Job
 from dsunet_runtime.message_text import reason
-from dsunet_runtime.prediction import Outcome
 from dsunet_runtime.scale.attempts import attempt, attempts
 from dsunet_runtime.scale.child import Child, portable
 from dsunet_runtime.scale.devices import cores
@@ -51,12 +50,14 @@ class Cluster:
     """Whether a worker takes a GPU, or cores."""
 
 
-def predict(work: Work, jobs: Sequence[Job], cluster: Cluster) -> Generator[Outcome, None, None]:
+def predict(work: Work, jobs: Sequence[Job], cluster: Cluster) -> Generator[Indexed, None, None]:
     """Compute jobs on a cluster, and yield their outcomes as they come.
 
     Ray replaces workers that end.  Raises BackendError if there is no cluster or it has no room for
     a worker, MissingExtraError without Ray, and what loading raises.
     """
+    if not jobs:
+        return
     child = Child(_drive, work, tuple(jobs), cluster)
     done: set[int] = set()
     try:
@@ -69,7 +70,7 @@ def predict(work: Work, jobs: Sequence[Job], cluster: Cluster) -> Generator[Outc
             for index, outcome in child.receive():
                 if index not in done:
                     done.add(index)
-                    yield outcome
+                    yield index, outcome
     except EOFError:
         raise BackendError(
             f"--ray {cluster.address}: Ray has ended; its logs are in /tmp/ray/session_latest/logs"
@@ -174,7 +175,8 @@ def _dataset(ray: Any, work: Work, jobs: Sequence[Job], cluster: Cluster) -> Any
     workers = cluster.workers or room
     if not 1 <= workers <= room:
         raise BackendError(
-            f"--ray {cluster.address}: the cluster has room for {counted(room, 'worker')} of {size}: "
+            f"--ray {cluster.address}: the cluster has room for "
+            f"{counted(room, 'worker')} of {size}: "
             f"use fewer --workers{'' if cluster.needs_gpu else ', or fewer --threads-per-worker'}"
         )
     units = divide(jobs, work.batch, workers)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.files import remove_leftovers, staging_folder
-from dsunet_runtime.jobs import Job, results_folder
+from dsunet_runtime.jobs import Job, Plan, results_folder
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.prediction import Outcome, check_batch, predict
 from dsunet_runtime.scale import processes, ray_workers
 from dsunet_runtime.scale.devices import VISIBLE, cores, gpus
 from dsunet_runtime.scale.options import Placement, needs_gpu
 from dsunet_runtime.scale.units import divide
-from dsunet_runtime.scale.worker import Loading, Work
+from dsunet_runtime.scale.worker import Indexed, Loading, Work
 from dsunet_runtime.shapes import batch_range
 
 Run = tuple[Manifest, Iterator[Outcome]]
@@ -25,22 +25,26 @@ Run = tuple[Manifest, Iterator[Outcome]]
 
 @contextmanager
 def open_run(
-    loading: Loading, jobs: Sequence[Job], batch: int | None, placement: Placement, folder: Path
+    loading: Loading, plan: Plan, batch: int | None, placement: Placement
 ) -> Iterator[Run]:
     """Load an artifact where the placement says, and end what was started.
 
-    `folder` is that of the results, which is created.  `batch` is the artifact's if it is None.
-    Raises what loading raises, OutputError like `results_folder`, and BackendError if workers
-    cannot be started; with workers, the outcomes raise it.
+    The folder for the results is created.  `batch` is the artifact's if it is None.  Raises what
+    loading raises, OutputError like `results_folder`, and BackendError if workers cannot be
+    started; with workers, the outcomes raise it.
     """
-    if not placement.is_this_process:
-        with results_folder(folder), _open_workers(loading, jobs, batch, placement, folder) as run:
-            yield run
+    if placement.is_this_process:
+        with loading.load() as segmenter, results_folder(plan.folder):
+            size = batch or segmenter.best_batch
+            check_batch(segmenter, plan.jobs, size)
+            yield segmenter.manifest, predict(segmenter, plan.jobs, size)
         return
-    with loading.load() as segmenter, results_folder(folder):
-        size = batch or segmenter.best_batch
-        check_batch(segmenter, jobs, size)
-        yield segmenter.manifest, predict(segmenter, jobs, size)
+    assert plan.folder is not None
+    with (
+        results_folder(plan.folder),
+        _open_workers(loading, plan.jobs, batch, placement, plan.folder) as run,
+    ):
+        yield run
 
 
 @contextmanager
@@ -49,13 +53,15 @@ def _open_workers(
 ) -> Iterator[Run]:
     manifest = read_manifest(loading.artifact)
     size = batch or batch_range(manifest).optimum
+    kinds = tuple(output.kind for job in jobs[:1] for output in job.outputs)
     try:
         with staging_folder(folder) as marks:
-            work = Work(loading, manifest.sha256, placement.threads, size, marks)
-            with closing(_outcomes(work, jobs, placement)) as outcomes:
+            work = Work(loading, manifest.sha256, placement.threads, size, kinds, marks)
+            with closing(_computed(work, jobs, placement)) as found:
+                outcomes = (replace(outcome, job=jobs[index]) for index, outcome in found)
                 yield _described(loading, manifest), outcomes
     finally:
-        for written in {output.parent for job in jobs for output in job.outputs}:
+        for written in {output.path.parent for job in jobs for output in job.outputs}:
             remove_leftovers(written)  # of workers that were killed
 
 
@@ -68,9 +74,9 @@ def _described(loading: Loading, manifest: Manifest) -> Manifest:
     return with_domain(loading.artifact, manifest, loading.domain)
 
 
-def _outcomes(
+def _computed(
     work: Work, jobs: Sequence[Job], placement: Placement
-) -> Generator[Outcome, None, None]:
+) -> Generator[Indexed, None, None]:
     artifact, provider = work.loading.artifact, work.loading.provider
     on_gpu = needs_gpu(artifact, provider)
     if placement.ray is not None:

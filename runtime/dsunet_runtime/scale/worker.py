@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dsunet_runtime
@@ -12,7 +12,7 @@ from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import ArtifactError, BackendError, OutputError
 from dsunet_runtime.files import keep_leftovers
-from dsunet_runtime.jobs import Job
+from dsunet_runtime.jobs import Job, OutputKind
 from dsunet_runtime.message_text import reason
 from dsunet_runtime.prediction import Outcome, check_batch, predict
 from dsunet_runtime.provider import Provider
@@ -25,7 +25,8 @@ MOST_ATTEMPTS = 3
 """Workers that may end during one batch, or one image."""
 
 Indexed = tuple[int, Outcome]
-"""The index of a job among all jobs, and its outcome."""
+"""The index of a job among all jobs, and its outcome without the job, which may be large."""
+_NO_JOB = Job(Path(), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Work:
     manifest_sha256: str
     threads: int | None
     batch: int
+    kinds: tuple[OutputKind, ...]
+    """What is written for each image."""
     marks: Path
     """Folder of the marks of attempts."""
 
@@ -90,39 +93,41 @@ class Worker(Closeable):
         into memory.
         """
         if not self._batch_fits:
-            check_batch(self._segmenter, unit.jobs, self._work.batch)
+            check_batch(self._segmenter, self._jobs(unit), self._work.batch)
             self._batch_fits = True
         done = 0
         try:
             for outcome in self._outcomes(unit):
-                yield unit.first + done, outcome
+                yield unit.first + done, replace(outcome, job=_NO_JOB)
                 done += 1
         except OSError as error:  # no mark can be written, and so no mask
-            for job in unit.jobs[done:]:
-                fault = OutputError(f"{job.mask}: cannot be written: {reason(error)}")
-                yield unit.first + done, Outcome(job, fault)
+            for item in unit.items[done:]:
+                fault = OutputError(f"{item.paths[0]}: cannot be written: {reason(error)}")
+                yield unit.first + done, Outcome(_NO_JOB, fault, seconds=0)
                 done += 1
 
     def close(self) -> None:
         self._segmenter.close()
 
+    def _jobs(self, unit: Unit) -> list[Job]:
+        return [item.job(self._work.kinds) for item in unit.items]
+
     def _outcomes(self, unit: Unit) -> Iterator[Outcome]:
-        marks, name = self._work.marks, f"{unit.first}+{len(unit.jobs)}"
-        batch, size = self._work.batch, len(unit.jobs)
+        marks, name = self._work.marks, f"{unit.first}+{len(unit.items)}"
+        batch, size = self._work.batch, len(unit.items)
         before = attempts(marks, name)
         if before == 0 or (before < MOST_ATTEMPTS and size <= batch):
             with attempt(marks, name):
-                yield from predict(self._segmenter, unit.jobs, batch)
+                yield from predict(self._segmenter, self._jobs(unit), batch)
         elif size > 1:
             for part in unit.split(batch if size > batch else 1):
                 yield from self._outcomes(part)
         else:
-            (job,) = unit.jobs
-            yield Outcome(job, _ends_workers(job))
+            yield Outcome(_NO_JOB, _ends_workers(unit.items[0].image), seconds=0)
 
 
-def _ends_workers(job: Job) -> BackendError:
+def _ends_workers(image: Path) -> BackendError:
     return BackendError(
-        f"{job.image}: {MOST_ATTEMPTS} worker processes have ended while they computed it: killed, "
-        f"out of memory or crashed: try it alone, without --workers and --ray"
+        f"{image}: {MOST_ATTEMPTS} worker processes have ended while they computed it: killed, out "
+        f"of memory or crashed: try it alone, without --workers and --ray"
     )

@@ -1,0 +1,122 @@
+"""The colours of an object, without those of the background that shine through its soft edges.
+
+At the edge of an object, a pixel's colour is a mixture of the object's and the background's.  Over
+another background, such pixels form a halo.  The colours of the object alone are estimated by
+Germer et al., "Fast Multi-Level Foreground Estimation" (2020), from PyMatting.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsunet_runtime.errors import MissingExtraError
+from dsunet_runtime.extras import needs_extra
+from dsunet_runtime.message_text import reason
+
+EXTRA = "cutout"
+
+_MODULE = "pymatting.foreground.estimate_foreground_ml"
+
+# The estimate reads no pixels of the image where the mask is 0, but continues the colours there.
+_MARGIN = 2
+_SMALLEST = 2
+
+_one_at_a_time = threading.Lock()
+"""Numba's usual pool of threads ends the process when it is entered by two threads at once."""
+
+
+def foreground(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Estimate the colours of the object.
+
+    Args:
+        rgb: Image, H×W×3, 0 to 255.
+        mask: H×W, 0 (outside) to 255 (inside).
+
+    Returns:
+        H×W×3, 0 to 255: the image's own colours where the mask is 255; black away from the object.
+
+    Raises:
+        MissingExtraError: PyMatting is not installed.
+    """
+    colours = np.zeros_like(rgb)
+    place = _place(mask)
+    if place is None:
+        return colours
+    colours[place] = _estimated(rgb[place], mask[place])
+    return np.where((mask == 255)[..., None], rgb, colours)
+
+
+def check_installed() -> None:
+    """Raise MissingExtraError if the colours cannot be estimated."""
+    with _one_at_a_time:
+        _estimator()
+
+
+def _place(mask: NDArray[np.uint8]) -> tuple[slice, slice] | None:
+    """The rectangle of all pixels above 0, with a margin; None if there are none."""
+    sides = []
+    for axis in (1, 0):
+        found = np.flatnonzero(mask.any(axis=axis))
+        if not len(found):
+            return None
+        sides.append(slice(max(0, found[0] - _MARGIN), found[-1] + 1 + _MARGIN))
+    rows, columns = sides
+    return rows, columns
+
+
+def _estimated(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = mask.shape
+    # PyMatting divides by 0 for an image of a single pixel.
+    wider = ((0, 0), (0, max(0, _SMALLEST - width)))
+    levels = np.pad(rgb, (*wider, (0, 0)), mode="edge").astype(np.float32)
+    levels /= 255
+    alpha = np.pad(mask, wider, mode="edge").astype(np.float32)
+    alpha /= 255
+    with _one_at_a_time:
+        colours: NDArray[np.float32] = _estimator()(levels, alpha)
+    colours *= 255
+    colours += 0.5
+    return colours[:height, :width].astype(np.uint8)
+
+
+@cache
+def _estimator() -> Any:
+    """Return PyMatting's function.
+
+    Its package compiles all of its functions when it is imported for the first time, which takes a
+    minute.  The module of this function alone takes some seconds.
+    """
+    if _MODULE not in sys.modules:
+        with needs_extra(EXTRA):
+            package = importlib.util.find_spec("pymatting")
+            if package is None or package.origin is None:
+                raise ModuleNotFoundError(name="pymatting")
+            _load(Path(package.origin).with_name("foreground") / "estimate_foreground_ml.py")
+    return sys.modules[_MODULE].estimate_foreground_ml
+
+
+def _load(path: Path) -> None:
+    spec = importlib.util.spec_from_file_location(_MODULE, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        # Numba's cache of compiled code refers to the module by its name.
+        sys.modules[_MODULE] = module
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[_MODULE]
+        if isinstance(error, RuntimeError):  # of Numba: there is no folder for that cache
+            raise MissingExtraError(
+                f"PyMatting cannot be compiled: {reason(error)}: set NUMBA_CACHE_DIR to a folder "
+                f"that can be written"
+            ) from error
+        raise

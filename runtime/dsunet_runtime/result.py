@@ -1,0 +1,102 @@
+"""`Result`: an image with its mask, and what is made of them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dsunet_runtime import renderings
+from dsunet_runtime.backgrounds import Colour, Picture, backdrop
+from dsunet_runtime.errors import ImageError, OutputError
+from dsunet_runtime.images import ImageLike, as_rgb
+from dsunet_runtime.masks import INSIDE
+from dsunet_runtime.message_text import quote
+from dsunet_runtime.output_files import write_mask
+
+_OTSU = "otsu"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """An image with its mask, from `Segmenter.predict`.
+
+        result = segmenter.predict("photo.jpg")
+        result.save("mask.png")
+        result.cutout().save("cutout.webp")
+        result.background("white").save("white.jpg")
+
+    Attributes:
+        image: The upright image, uint8, H×W×3, RGB, 0 to 255.
+        mask: uint8, H×W, 0 (outside) to 255 (inside).
+    """
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+
+    def binary(self, threshold: int | str = INSIDE) -> Image.Image:
+        """Return a grey image that is 255 where the mask is at or above a threshold, else 0.
+
+        Args:
+            threshold: 1 to 255, or `otsu` for Otsu's threshold of this mask.
+
+        Raises:
+            ImageError: The threshold is neither.
+        """
+        if threshold != _OTSU and not (isinstance(threshold, int) and 1 <= threshold <= 255):
+            raise ImageError(f"the threshold {quote(threshold)} is neither 1 to 255 nor {_OTSU}")
+        return self._drawn(renderings.Binary(threshold if isinstance(threshold, int) else None))
+
+    def cutout(self) -> Image.Image:
+        """Return the object as an RGBA image: its own colours, and the mask as alpha.
+
+        At soft edges the colours of the old background are taken out, by PyMatting.  Far from the
+        object the image is black under its transparency.
+
+        Raises MissingExtraError if PyMatting is not installed.
+        """
+        return self._drawn(renderings.Cutout())
+
+    def background(
+        self, background: str | os.PathLike[str] | tuple[int, int, int] | ImageLike
+    ) -> Image.Image:
+        """Return the object over another background, as an RGB image.
+
+        Args:
+            background: Text as for `dsunet-run predict --background`: `blur`, a colour (`white`,
+                `#rrggbb`) or the path of an image; red, green and blue, 0 to 255; or an image as
+                for `Segmenter`, which is scaled and cropped to fill this one.
+
+        Raises:
+            ImageError: The background is none of these, or cannot be read.
+            MissingExtraError: PyMatting is not installed.
+        """
+        match background:
+            case str():
+                behind = backdrop(background)
+            case (int(), int(), int()) as colour:
+                behind = Colour(colour)
+            case _:
+                behind = Picture(as_rgb(background))
+        return self._drawn(renderings.Background(behind))
+
+    def overlay(self) -> Image.Image:
+        """Return the image, tinted where the mask is bright, with a contour at 128."""
+        return self._drawn(renderings.Overlay())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the mask as an 8-bit grey PNG file, completely or not at all.
+
+        Raises OutputError if that fails, or if the name does not end in `.png`.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise OutputError(f"{path}: masks are PNG files: name {path.with_suffix('.png')}")
+        write_mask(self.mask, path)
+
+    def _drawn(self, rendering: renderings.Rendering) -> Image.Image:
+        return Image.fromarray(rendering(self.image, self.mask))
