@@ -79,6 +79,8 @@ class Result:
             case str():
                 behind = backdrop(background)
             case (int(), int(), int()) as colour:
+                if not all(0 <= level <= 255 for level in colour):
+                    raise ImageError(f"the levels of the colour {colour} are not from 0 to 255")
                 behind = Colour(colour)
             case _:
                 behind = Picture(as_rgb(background))

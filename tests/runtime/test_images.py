@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 
-from dsunet_runtime import ImageError
+from dsunet_runtime import ImageError, image_files
 from dsunet_runtime.images import as_rgb, encoder_input
 from tests.runtime import artifacts
 
@@ -137,6 +138,47 @@ class TestSixteenBits:
             as_rgb(Image.fromarray(pixels))
 
 
+class OneWay(io.RawIOBase):
+    """A file object that cannot seek and gives a few bytes at a time, as a connection."""
+
+    def __init__(self, content: bytes) -> None:
+        self._rest = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._rest.read(min(len(buffer), 700))
+        buffer[: len(part)] = part
+        return len(part)
+
+
+class TestContent:
+    @pytest.mark.parametrize("suffix", ["jpeg", "png", "tiff", "webp"])
+    def test_bytes_and_file_objects_are_read_like_files(
+        self, photo: NDArray[np.uint8], suffix: str, tmp_path: Path
+    ) -> None:
+        turned = Image.Exif()
+        turned[ExifTags.Base.Orientation] = 6
+        path = tmp_path / "a"
+        Image.fromarray(photo).save(path, suffix, exif=turned)
+        expected = as_rgb(path)
+        assert expected.shape == (53, 41, 3)
+        content = path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(100)  # as after an upload was checked
+            images = (content, bytearray(content), memoryview(content), file, OneWay(content))
+            for image in images:
+                np.testing.assert_array_equal(as_rgb(image), expected)  # type: ignore[arg-type]
+
+    def test_profile_beyond_pillows_limits(self, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+        path = tmp_path / "a.png"
+        texts = PngImagePlugin.PngInfo()
+        texts.add_text("comment", "x" * (2 * PngImagePlugin.MAX_TEXT_CHUNK), zip=True)
+        Image.fromarray(photo).save(path, pnginfo=texts)
+        np.testing.assert_array_equal(as_rgb(path.read_bytes()), photo)
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("array", "match"),
@@ -176,6 +218,36 @@ class TestRefused:
         path.write_bytes(content)
         with pytest.raises(ImageError, match=match):
             as_rgb(path)
+
+    @pytest.mark.parametrize(
+        ("content", "match"),
+        [
+            (b"", "^is empty"),
+            (b"hello", "^not an image"),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "^damaged"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "^is a pointer .*`git lfs pull`"),
+        ],
+    )
+    def test_bytes_that_are_no_image(self, content: bytes, match: str) -> None:
+        for image in (content, bytearray(content), io.BytesIO(content), OneWay(content)):
+            with pytest.raises(ImageError, match=match):
+                as_rgb(image)  # type: ignore[arg-type] - a bytearray
+
+    def test_file_objects_that_cannot_be_read(self, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_text("text")
+        with (tmp_path / "a.txt").open() as file, pytest.raises(ImageError, match="mode 'rb'"):
+            as_rgb(file)  # type: ignore[arg-type]
+        with pytest.raises(ImageError, match="mode 'rb'"):
+            as_rgb(io.StringIO("text"))  # type: ignore[arg-type]
+        with pytest.raises(ImageError, match="cannot be read: I/O operation on closed file"):
+            as_rgb(file)  # type: ignore[arg-type]
+        with (tmp_path / "b").open("wb") as file, pytest.raises(ImageError, match="cannot be read"):
+            as_rgb(file)
+
+    def test_endless_file_objects(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(image_files, "_LARGEST_CONTENT", 5_000_000)
+        with Path("/dev/zero").open("rb") as file, pytest.raises(ImageError, match="more than 5,0"):
+            as_rgb(file)
 
     @pytest.mark.parametrize("suffix", ["jpeg", "png", "tiff", "gif"])
     def test_cut_short(self, photo: NDArray[np.uint8], suffix: str, tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def test_exact_public_names() -> None:
         "MissingExtraError",
         "OutputError",
         "PixelFormat",
+        "Result",
         "RuntimeFault",
         "Segmenter",
         "SelfTestError",

@@ -31,7 +31,8 @@ VALID = {
     "dsunet-export tune": "own.safetensors --dataset scenes=scenes --dino-size 28 --provider cpu "
     "--seconds 0 --budget 0 -o out",
     "dsunet-export inspect": "frames.onnx",
-    "dsunet-run predict": "frames.onnx photos -o out",
+    "dsunet predict": "own.safetensors photo.png -o out --background white",
+    "dsunet-run predict": "frames.onnx photos -o out --recursive --cutout --binary otsu",
     "dsunet-run selftest": "frames.onnx",
     "dsunet-run bench": "frames.onnx --seconds 0 --rounds 1 --no-cold-start --image photo.png",
 }
@@ -79,6 +80,12 @@ _FILES = (
     "a=b=c",
     "@text.txt",
     "@pipe",
+    "**/*.png",
+    "[",
+    "otsu",
+    "webp",
+    "blur",
+    "#20a040",
 )
 _NUMBERS = (
     "",

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -57,8 +58,9 @@ def run(program: str, arguments: list[str], folder: Path) -> tuple[int, str]:
     """The exit code and stderr of a command in a folder."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     code = 0
-    before, tempdir = Path.cwd(), tempfile.tempdir
+    before, tempdir, stdin = Path.cwd(), tempfile.tempdir, sys.stdin
     os.chdir(folder)
+    sys.stdin = io.TextIOWrapper(io.BytesIO())
     tempfile.tempdir = str(folder.parent)
     try:
         with (
@@ -79,6 +81,7 @@ def run(program: str, arguments: list[str], folder: Path) -> tuple[int, str]:
     finally:
         os.chdir(before)
         tempfile.tempdir = tempdir
+        sys.stdin = stdin
     err.flush()
     return code, err.buffer.getvalue().decode("utf-8", "replace")
 

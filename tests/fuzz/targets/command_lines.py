@@ -19,6 +19,7 @@ from PIL import Image
 
 from dsunet import random_model, save_model
 from dsunet_runtime import RuntimeFault
+from dsunet_runtime.foreground import check_installed
 from tests.fuzz.commands.drawing import VALID, declared_options, draw_arguments
 from tests.fuzz.commands.running import APPS, check, run
 from tests.fuzz.harness import FuzzFault, Outcome
@@ -36,6 +37,7 @@ class CommandLines:
         """Write what the command lines name, and read what they have as options."""
         import matplotlib.font_manager  # noqa: F401 - its first import writes to the home folder
 
+        check_installed()  # which keeps compiled code
         self._templates = folder / "templates"
         _write_files(self._templates)
         self._options = {
