@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import dsunet_runtime.cli
+from dsunet_runtime import files
 
 ALWAYS, ONCE = "deadly", "once"
 """Beginnings of the names of files that kill each process that opens them, and the first one."""
@@ -45,6 +46,12 @@ def deadly_names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _this_process_clears_leftovers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after a test in which it is a worker."""
+    monkeypatch.setattr(files, "_keeps_leftovers", False)
 
 
 def make_images(folder: Path, count: int, size: int = 24) -> Path:
