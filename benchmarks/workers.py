@@ -6,20 +6,19 @@ workers_2        `--workers 2`
 ray_2            `--ray local --workers 2 --threads-per-worker 1`
 
 Conditions: the demonstration checkpoint (`nano`) in float32, `frames` form, ONNX Runtime on the
-CPU, synthetic scenes of 320×320, batch 1, interleaved.  The start is the time from the command's first step to
-the first outcome; the rate is that of the images after the first quarter.
+CPU, synthetic scenes of 320×320, batch 1, interleaved.  The start is the time until the first
+outcome, without the start of Python; the time of an image is that after the first quarter of them.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from common import ratio, write
+from common import summary, write
 from exports import export_ours
 
 from dsunet import load_model
@@ -55,7 +54,7 @@ def main() -> None:
         graph = folder / "nano.onnx"
         export_ours(load_model(demonstration_checkpoint()), graph, input_form=InputForm.FRAMES)
         found = measure(graph, folder / "scenes/Image", folder / "masks", arguments.rounds)
-    write("workers", {"images": arguments.images, **found})
+    write("workers_nano", {"preset": "nano", "images": arguments.images, **found})
 
 
 def measure(graph: Path, images: Path, masks: Path, rounds: int) -> dict[str, Any]:
@@ -71,13 +70,8 @@ def measure(graph: Path, images: Path, masks: Path, rounds: int) -> dict[str, An
             seconds[name].append(each)
             print(f"{name:12} start {start:6.2f} s, {1 / each:6.1f} images/s", flush=True)
     return {
-        "start_s": {name: numbers(values) for name, values in starts.items()},
-        "images_per_s": {
-            name: numbers([1 / value for value in values]) for name, values in seconds.items()
-        },
-        "seconds_over_first": {
-            name: ratio(values, seconds[FIRST]) for name, values in seconds.items()
-        },
+        "start": {name: summary(values) for name, values in starts.items()},
+        "image": {name: summary(values) for name, values in seconds.items()},
     }
 
 
@@ -90,11 +84,6 @@ def run(graph: Path, images: Path, masks: Path, placement: Placement) -> tuple[f
         times = [time.perf_counter() for _ in outcomes]
     skipped = len(times) // 4
     return times[0] - begin, (times[-1] - times[skipped]) / (len(times) - 1 - skipped)
-
-
-def numbers(values: list[float]) -> dict[str, Any]:
-    """Median and range."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 if __name__ == "__main__":

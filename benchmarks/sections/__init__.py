@@ -10,7 +10,7 @@ from collections.abc import Callable
 from sections.export import engine_build, export_cost
 from sections.gpus import gpu, gpu_batches, gpu_branches, gpu_rtx
 from sections.latency import cpu_providers, latency, quantised
-from sections.runner import cpp, frames, growth, runner_overhead
+from sections.runner import cpp, frames, growth, runner_overhead, workers
 from sections.section import Results, Section
 from sections.training import demonstration, evaluation, training
 
@@ -26,6 +26,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     cpp,
     frames,
     growth,
+    workers,
     export_cost,
     engine_build,
     training,
