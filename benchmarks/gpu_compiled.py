@@ -3,12 +3,15 @@
 Encoder blocks of one kind share one compiled function; other modules are compiled separately.
 Inductor's own CUDA graphs are bound to the thread that records them, and each measurement has its
 own thread; therefore graphs are captured by `gpu_calls.captured`.
+
+Two choices are made at each call, without compiling again: see `choosing`.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +27,32 @@ BACKENDS = (
     SDPBackend.EFFICIENT_ATTENTION,
     SDPBackend.MATH,
 )
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the compiled model does at a call, and so in a graph that is captured meanwhile."""
+
+    two_streams: bool = False
+    """Run Hiera on a stream of its own, beside DINOv2."""
+    tanh_gelu: bool = False
+    """Compute GELU by tanh in the epilogue of the matmul (cuBLAS), instead of exactly after it.
+
+    The two differ by at most 4.8e-4.
+    """
+
+
+_CHOSEN = [Choices()]
+
+
+def choosing(call: Callable[..., Any], choices: Choices) -> Callable[..., Any]:
+    """Wrap a call of the compiled model to make these choices."""
+
+    def chosen(**inputs: Tensor) -> Any:
+        _CHOSEN[0] = choices
+        return call(**inputs)
+
+    return chosen
 
 
 def parts(frames: Frames) -> Iterator[tuple[str, nn.Module]]:
@@ -45,7 +74,9 @@ def compiled(frames: Frames, attention: str | None) -> Callable[..., Any]:
     """
     frames.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     _hold_constants(frames)
+    _separate_gelu(frames.model)
     _compile_parts(frames)
+    _separate_streams(frames.model)
     return _preferring(frames, attention)
 
 
@@ -79,6 +110,81 @@ class PatchMatmul(nn.Module):
         patches = image.unflatten(2, (-1, self.side)).unflatten(4, (-1, self.side))
         patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3)
         return F.linear(patches, self.weight, self.bias).permute(0, 3, 1, 2)
+
+
+@torch.library.custom_op("dsunet_benchmarks::linear_gelu", mutates_args=())
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """GELU of a linear layer, ...×C to ...×D.  The compiler does not look inside."""
+    rows, columns = x.flatten(0, -2), weight.t()
+    if _CHOSEN[0].tanh_gelu:
+        found = torch._addmm_activation(bias, rows, columns, use_gelu=True)
+    else:
+        found = F.gelu(torch.addmm(bias, rows, columns))
+    return found.unflatten(0, x.shape[:-1])
+
+
+@linear_gelu.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+class LinearGelu(nn.Module):
+    """A linear layer and GELU as one operator."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """...×C to ...×D."""
+        return linear_gelu(x, self.weight, self.bias)  # type: ignore[no-any-return]
+
+
+def _separate_gelu(model: nn.Module) -> None:
+    """Replace the first layer and the GELU of every MLP of the encoders by `LinearGelu`."""
+    for block in model.dino.vit.blocks:  # type: ignore[union-attr]
+        block.mlp.fc1, block.mlp.act = LinearGelu(block.mlp.fc1), nn.Identity()
+    for block in model.hiera.trunk.blocks:  # type: ignore[union-attr]
+        block.mlp.layers[0], block.mlp.act = LinearGelu(block.mlp.layers[0]), nn.Identity()
+
+
+class BesideOther(nn.Module):
+    """An encoder that may run on a stream of its own."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.stream: Any = torch.cuda.Stream() if torch.cuda.is_available() else None
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """As the encoder's; on another stream the results are not ready when it returns."""
+        if not _CHOSEN[0].two_streams:
+            return self.encoder(image)  # type: ignore[no-any-return]
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            return self.encoder(image)  # type: ignore[no-any-return]
+
+
+class ThenBoth(nn.Module):
+    """An encoder after which the one beside it has finished, too."""
+
+    def __init__(self, encoder: nn.Module, beside: BesideOther) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._beside = [beside]  # in a list, so that it is not registered a second time
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """As the encoder's."""
+        maps: tuple[Tensor, ...] = self.encoder(image)
+        if _CHOSEN[0].two_streams:
+            torch.cuda.current_stream().wait_stream(self._beside[0].stream)
+        return maps
+
+
+def _separate_streams(model: nn.Module) -> None:
+    beside = BesideOther(model.hiera)  # type: ignore[arg-type]
+    model.hiera = beside
+    model.dino = ThenBoth(model.dino, beside)  # type: ignore[arg-type]
 
 
 def _compile_parts(frames: Frames) -> None:

@@ -92,7 +92,10 @@ install() {
         fi
     done
     # What runs already goes on; it holds the lock that later steps wait for.
-    setsid flock --nonblock "$work/exporting" "$python" "$root/benchmarks/gpu_artifacts.py" \
+    # On few of the cores, so that it does not disturb the measurements.
+    local few=()
+    if (($(nproc) >= 8)); then few=(taskset -c "$(($(nproc) * 5 / 8))-$(($(nproc) - 1))"); fi
+    setsid flock --nonblock "$work/exporting" "${few[@]}" "$python" "$root/benchmarks/gpu_artifacts.py" \
         --preset "$preset" --device "$device" --work "$work" >>"$results/gpu_artifacts.log" 2>&1 </dev/null &
     cd "$root/benchmarks"
     "$python" gpu_packages.py
@@ -124,15 +127,16 @@ if [[ $dry ]]; then
 fi
 
 step 0 gpu_packages 60 bash -euo pipefail -c install
-script 1 gpu_tests 80 gpu_tests.py "${tests[@]}"
+script 1 gpu_tests 70 gpu_tests.py "${tests[@]}"
 script 1 gpu_parity 80 gpu_parity.py "${machine[@]}"
-script 2 gpu_batches_torch 220 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
-    --name batches_torch --variants torch_eager torch_eager_captured torch_compiled \
-    torch_compiled_captured
+script 2 gpu_batches_torch 200 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
+    --name batches_torch --variants torch_eager torch_eager_captured \
+    torch_compiled_captured torch_streams_captured torch_tanh_captured
 script 2 gpu_branches 60 gpu_branches.py "${machine[@]}" "${branches[@]}"
 script 3 "training_${device}_$preset" 130 training.py --preset "$preset" --device "$device" \
     --precision bf16 --rounds 3 "${photographs[@]}"
-script 4 gpu_rtx 180 gpu_rtx.py "${machine[@]}" "${quick[@]}"
+script 4 gpu_rtx 150 gpu_rtx.py "${machine[@]}" "${quick[@]}"
+script 5 gpu_selftests 60 gpu_selftests.py "${machine[@]}"
 script 5 gpu_batches_onnxruntime 90 gpu_batches.py "${machine[@]}" "${few[@]}" "${quick[@]}" \
     --name batches_onnxruntime --variants onnxruntime_fp16 onnxruntime_fp32
 if [[ -z $list ]]; then

@@ -110,6 +110,8 @@ CONTEXT: dict[tuple[str, str], list[str]] = {
     ("dsunet-export", "tune"): ["CHECKPOINT", "--dataset", "a=I", "--output", "new"],
     ("dsunet-export", "inspect"): ["CHECKPOINT"],
     ("dsunet-export", "doctor"): [],
+    ("dsunet-export", "deepstream"): ["CHECKPOINT", "--output", "new", "--size", "8x8"],
+    ("dsunet-export", "triton"): ["CHECKPOINT", "--output", "new", "--name", "model"],
     ("dsunet-run", "predict"): ["CHECKPOINT", "I", "--output", "new"],
     ("dsunet-run", "bench"): ["CHECKPOINT"],
     ("dsunet-run", "selftest"): ["CHECKPOINT"],

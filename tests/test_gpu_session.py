@@ -93,7 +93,7 @@ def test_document(tmp_path: Path, stubbed: dict[str, str]) -> None:
     document = json.loads(done.stdout.splitlines()[-1])
     assert document == json.loads((tmp_path / "results/session.json").read_text())
     steps = {step["name"]: step for step in document["steps"]}
-    assert [step["step"] for step in document["steps"]] == [0, 1, 1, 2, 2, 3, 4, 5]
+    assert [step["step"] for step in document["steps"]] == [0, 1, 1, 2, 2, 3, 4, 5, 5]
     assert {name for name, step in steps.items() if step["exit_code"]} == {"gpu_rtx", "gpu_tests"}
     assert steps["gpu_rtx"]["last_lines"] == ["first", "it refuses"]
     assert not steps["gpu_rtx"]["timed_out"]

@@ -32,7 +32,7 @@ def test_first_lines_fit(program: str) -> None:
 
 def test_commands_of_the_export() -> None:
     found = {command for program, command in COMMANDS if program == "dsunet-export"}
-    assert found == {"onnx", "trt", "verify", "inspect", "tune", "doctor"}
+    assert found == {"onnx", "trt", "verify", "inspect", "tune", "triton", "deepstream", "doctor"}
 
 
 @pytest.mark.parametrize(("program", "command"), COMMANDS)
@@ -50,7 +50,7 @@ def test_examples_stand_at_the_end(program: str, command: str) -> None:
             ("dsunet", name)
             for name in ("train", "distill", "evaluate", "ablate", "explain", "generate")
         ),
-        *(("dsunet-export", name) for name in ("onnx", "trt", "verify")),
+        *(("dsunet-export", name) for name in ("onnx", "trt", "verify", "triton", "deepstream")),
         *(("dsunet-run", name) for name in ("predict", "bench")),
     ],
 )

@@ -47,10 +47,10 @@ def foreground(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.ui
         MissingExtraError: PyMatting is not installed.
     """
     colours = np.zeros_like(rgb)
-    place = _place(mask)
-    if place is None:
-        return colours
-    colours[place] = _estimated(rgb[place], mask[place])
+    soft = (mask > 0) & (mask < 255)
+    if soft.any():
+        place = _place(soft)
+        colours[place] = _estimated(rgb[place], mask[place])
     return np.where((mask == 255)[..., None], rgb, colours)
 
 
@@ -60,16 +60,14 @@ def check_installed() -> None:
         _estimator()
 
 
-def _place(mask: NDArray[np.uint8]) -> tuple[slice, slice] | None:
-    """The rectangle of all pixels above 0, with a margin; None if there are none."""
-    sides = []
-    for axis in (1, 0):
-        found = np.flatnonzero(mask.any(axis=axis))
-        if not len(found):
-            return None
-        sides.append(slice(max(0, found[0] - _MARGIN), found[-1] + 1 + _MARGIN))
-    rows, columns = sides
-    return rows, columns
+def _place(soft: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The rectangle of all pixels that are neither inside nor outside, with a margin."""
+    rows, columns = (np.flatnonzero(soft.any(axis=axis)) for axis in (1, 0))
+    return _with_margin(rows), _with_margin(columns)
+
+
+def _with_margin(found: NDArray[np.intp]) -> slice:
+    return slice(max(0, found[0] - _MARGIN), found[-1] + 1 + _MARGIN)
 
 
 def _estimated(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

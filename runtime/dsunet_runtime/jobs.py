@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import compress
 from pathlib import Path
 from typing import Self
@@ -134,13 +135,14 @@ def plan(
         ImageError: A source does not exist, or has no images.
         OutputError: Two images have the same destination, or a result would overwrite an image.
     """
+    entry = _entries()
     images: dict[Path, _Image] = {}
     left_out = []
     for source in sources:
         found, others = _search(source, destination.folder, recursive=recursive)
         left_out += others
         for image in found:
-            images.setdefault(_entry(image.path), image)
+            images.setdefault(entry(image.path), image)
     jobs = [_job(image, destination) for image in images.values()]
     _check_collisions(jobs)
     skipped = [skip_existing and job.is_done for job in jobs]
@@ -236,19 +238,20 @@ def _job(image: _Image, destination: Destination) -> Job:
 
 
 def _check_collisions(jobs: Sequence[Job]) -> None:
+    entry = _entries()
     # Neither a link nor its target may be overwritten.
     images = {
         key: job.image
         for job in jobs
         if job.content is None
-        for key in (_entry(job.image), resolved(job.image))
+        for key in {entry(job.image), *([resolved(job.image)] if job.image.is_symlink() else [])}
     }
     written: dict[str, Job] = {}
     for job in jobs:
         for output in job.outputs:
             if output.path == STANDARD_STREAM:
                 continue
-            key = _entry(output.path)
+            key = entry(output.path)
             if key in images:
                 raise OutputError(
                     f"{output.path}: would overwrite the image {images[key]}: "
@@ -263,9 +266,10 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
             written[same] = job
 
 
-def _entry(path: Path) -> Path:
-    """Resolve links in the folders of a path, but not the path itself."""
-    return resolved(path.parent) / path.name
+def _entries() -> Callable[[Path], Path]:
+    """Return a function that resolves links in the folders of a path, but not the path itself."""
+    folder = cache(resolved)
+    return lambda path: folder(path.parent) / path.name
 
 
 def _composed(path: Path) -> str:

@@ -17,8 +17,8 @@ def is_pattern(path: Path) -> bool:
 
 
 def root(pattern: Path) -> Path:
-    """Return the folder in front of the first wildcard."""
-    return next(parent for parent in pattern.parents if not _has_wildcards(str(parent)))
+    """Return the longest part of a pattern that is a folder, even if its name has wildcards."""
+    return next(parent for parent in pattern.parents if parent.is_dir() or parent == parent.parent)
 
 
 def matching(pattern: Path, results: Path | None) -> list[Path]:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +20,24 @@ def test_commands_in_their_order(folder: Path, tmp_path_factory: pytest.TempPath
     run_page("docs/running.md", folder, tmp_path_factory)
     mask = np.asarray(Image.open(folder / "masks/astronaut.png"))
     assert (mask.shape, mask.dtype) == ((512, 512), np.uint8)
+    modes = {path.name: Image.open(path).mode for path in (folder / "pictures").iterdir()}
+    assert modes == {
+        "astronaut.png": "L",
+        "astronaut_background.jpg": "RGB",
+        "astronaut_cutout.png": "RGBA",
+        "astronaut_overlay.jpg": "RGB",
+    }
+    _check_the_pipe(folder)
+
+
+def _check_the_pipe(folder: Path) -> None:
+    """With a file in the place of the download."""
+    page = (ROOT / "docs/running.md").read_text()
+    (line,) = re.findall(r"^    (curl .+)$", page, flags=re.MULTILINE)
+    local = line.replace("curl -s https://example.com/cat.jpg", "cat assets/astronaut.jpg")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["bash", "-c", local], cwd=folder, check=True, env={**os.environ, "PATH": path})
+    assert Image.open(folder / "cat.png").mode == "RGBA"
 
 
 def test_lines_for_other_libraries() -> None:

@@ -222,6 +222,14 @@ class TestTrees:
         assert result.exit_code == 0, result.output
         assert names(tmp_path / "out") == expected
 
+    def test_a_folder_whose_name_looks_like_a_pattern(
+        self, frames_artifact: Path, tree: Path, tmp_path: Path
+    ) -> None:
+        tree.rename(tmp_path / "[1]*")
+        result = run(frames_artifact, tmp_path / "[1]*/*.png", "-o", tmp_path / "out")
+        assert result.exit_code == 0, result.output
+        assert names(tmp_path / "out") == ["a.png"]
+
     def test_a_file_whose_name_looks_like_a_pattern(
         self, frames_artifact: Path, image: Path, tmp_path: Path
     ) -> None:

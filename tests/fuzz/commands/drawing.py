@@ -31,6 +31,8 @@ VALID = {
     "dsunet-export tune": "own.safetensors --dataset scenes=scenes --dino-size 28 --provider cpu "
     "--seconds 0 --budget 0 -o out",
     "dsunet-export inspect": "frames.onnx",
+    "dsunet-export triton": "frames.onnx -o out --name model",
+    "dsunet-export deepstream": "frames.onnx -o out --size 32x32",
     "dsunet predict": "own.safetensors photo.png -o out --background white",
     "dsunet-run predict": "frames.onnx photos -o out --recursive --cutout --binary otsu",
     "dsunet-run selftest": "frames.onnx",

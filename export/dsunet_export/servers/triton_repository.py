@@ -1,0 +1,209 @@
+"""A Triton model repository: the folder of a model, with a folder for each version.
+
+    models/NAME/config.pbtxt
+    models/NAME/warmup/        inputs of the warm-up requests
+    models/NAME/1/model.onnx   or model.plan; with further files a folder, for ONNX Runtime
+    models/NAME/1/dsunet.json  the manifest, which Triton does not read
+
+A model appears under its name when it is complete.  Files with weights that an earlier version has
+as well are second names of one file.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsunet_export.errors import ExportError
+from dsunet_export.servers.served import Artifact, staging
+from dsunet_export.servers.triton_config import describe_version, make_config, warmup_file
+from dsunet_export.servers.triton_model import Batching, check_agreement
+from dsunet_export.servers.triton_options import (
+    TritonBackend,
+    TritonDevice,
+    TritonOptions,
+    check_backend,
+)
+from dsunet_export.servers.triton_warmup import Sample, make_samples, raw
+from dsunet_runtime.errors import ArtifactError
+from dsunet_runtime.files import link_or_copy, open_regular
+from dsunet_runtime.json_text import MAX_BYTES
+from dsunet_runtime.manifest import FileDigest, Manifest, digest
+from dsunet_runtime.message_text import reason
+
+CONFIG = "config.pbtxt"
+MANIFEST = "dsunet.json"
+_WARMUP = "warmup"
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_BACKEND = re.compile(rf'^backend: "({"|".join(TritonBackend)})"$', re.MULTILINE)
+_DEVICE = re.compile(rf"kind: KIND_({'|'.join(TritonDevice).upper()})$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version that was written."""
+
+    number: int
+    artifact: Artifact
+    linked: tuple[str, ...] = ()
+    """Names of its files that are second names of an earlier version's."""
+
+
+def create_model(
+    repository: Path, artifacts: Sequence[Artifact], options: TritonOptions
+) -> list[Version]:
+    """Write a model whose versions 1, 2, … are the artifacts.
+
+    Raises ExportError if the model exists, if the artifacts do not agree, if the backend cannot
+    serve them, or if the folder cannot be written.
+    """
+    model = repository / options.name
+    if model.exists() or model.is_symlink():
+        raise ExportError(
+            f"{model} exists: add a version to it with --add, choose another --name, or remove it"
+        )
+    first = artifacts[0]
+    for artifact in artifacts:
+        check_backend(str(artifact.path), artifact.manifest, options)
+        check_agreement(str(first.path), first.manifest, str(artifact.path), artifact.manifest)
+    batching = Batching.of(first.manifest, options)
+    samples = make_samples(first.manifest, batching.largest)
+    config = make_config(first.manifest, options, batching, samples)
+    with staging(repository) as staged:
+        folder = staged / model.name
+        folder.mkdir()
+        versions = _write_versions(folder, artifacts, options.backend, {}, 0)
+        _write_samples(folder, samples)
+        _write_config(folder, config, versions)
+        folder.rename(model)
+    return versions
+
+
+def add_versions(model: Path, artifacts: Sequence[Artifact]) -> list[Version]:
+    """Add the artifacts as the next versions of a model, whose configuration stays as it is.
+
+    Only their descriptions are appended to it.  Raises ExportError if there is no such model, and
+    like `create_model`.
+    """
+    config, numbers = _read_config(model), _numbers(model)
+    backend, device = _BACKEND.search(config), _DEVICE.search(config)
+    if not (numbers and backend and device):
+        raise ExportError(f"{model}: not a model that `dsunet-export triton` wrote")
+    options = TritonOptions(model.name, TritonBackend(backend[1]), TritonDevice(device[1].lower()))
+    last = model / str(numbers[-1])
+    for artifact in artifacts:
+        check_backend(str(artifact.path), artifact.manifest, options)
+        check_agreement(str(last), _read_manifest(last), str(artifact.path), artifact.manifest)
+    with staging(model) as staged:
+        versions = _write_versions(staged, artifacts, options.backend, _weights(model), numbers[-1])
+        _write_config(staged, config, versions)
+        _move(staged, model, versions)
+    return versions
+
+
+def _write_versions(
+    folder: Path,
+    artifacts: Sequence[Artifact],
+    backend: TritonBackend,
+    weights: dict[FileDigest, Path],
+    before: int,
+) -> list[Version]:
+    """Write the artifacts to folders with the numbers that follow `before`.
+
+    `weights` are files that versions have already; those that are written are added to it.
+    """
+    versions = []
+    for number, artifact in enumerate(artifacts, before + 1):
+        place = folder / str(number)
+        files = artifact.manifest.files
+        if files and backend is TritonBackend.ONNXRUNTIME:
+            place /= backend.file  # ONNX Runtime's backend wants several files in such a folder
+        place.mkdir(parents=True)
+        shutil.copyfile(artifact.path, place / backend.file)
+        linked = []
+        for file in files:
+            new = place / file.name
+            if earlier := weights.get(file):
+                link_or_copy(earlier, new)
+                if new.samefile(earlier):
+                    linked.append(file.name)
+            else:
+                shutil.copyfile(artifact.path.with_name(file.name), new)
+                weights[file] = new
+        manifest = artifact.manifest.to_json(indent=2)
+        (folder / str(number) / MANIFEST).write_text(f"{manifest}\n", encoding="utf-8")
+        versions.append(Version(number, artifact, tuple(linked)))
+    return versions
+
+
+def _write_samples(folder: Path, samples: Sequence[Sample]) -> None:
+    (folder / _WARMUP).mkdir()
+    for sample in samples:
+        for name, tensor in sample.inputs.items():
+            (folder / _WARMUP / warmup_file(sample, name)).write_bytes(raw(tensor))
+
+
+def _write_config(folder: Path, config: str, versions: Sequence[Version]) -> None:
+    """Write a configuration with the descriptions of versions at its end."""
+    added = [describe_version(version.number, version.artifact.manifest) for version in versions]
+    (folder / CONFIG).write_text("".join([config, *added]), encoding="utf-8")
+
+
+def _move(staged: Path, model: Path, versions: Sequence[Version]) -> None:
+    """Move versions, then the configuration, into a model; all of them or none."""
+    moved = []
+    try:
+        for version in versions:
+            new = model / str(version.number)
+            (staged / new.name).rename(new)
+            moved.append(new)
+        (staged / CONFIG).replace(model / CONFIG)
+    except OSError:
+        for folder in moved:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _read_config(model: Path) -> str:
+    try:
+        with open_regular(model / CONFIG) as file:
+            return file.read(MAX_BYTES).decode("utf-8")
+    except FileNotFoundError as error:
+        raise ExportError(
+            f"{model}: no such model: write its first version without --add"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ExportError(f"{model / CONFIG}: not text") from error
+    except OSError as error:
+        raise ExportError(f"{model / CONFIG}: {reason(error)}") from error
+
+
+def _numbers(model: Path) -> list[int]:
+    """Return the numbers of a model's versions, ascending."""
+    return sorted(int(path.name) for path in model.iterdir() if _VERSION.fullmatch(path.name))
+
+
+def _read_manifest(version: Path) -> Manifest:
+    file = version / MANIFEST
+    try:
+        with open_regular(file) as opened:
+            return Manifest.from_json(opened.read(MAX_BYTES).decode("utf-8"))
+    except (OSError, UnicodeDecodeError, ArtifactError) as error:
+        raise ExportError(
+            f"{file}: {reason(error)}: without it, no version can be added; use another --name"
+        ) from error
+
+
+def _weights(model: Path) -> dict[FileDigest, Path]:
+    """Return the external weights of a model's versions, as far as they are whole."""
+    found = {}
+    for number in _numbers(model):
+        folder = model / str(number)
+        for expected in _read_manifest(folder).files:
+            for path in (folder / "model.onnx" / expected.name, folder / expected.name):
+                if path.is_file() and digest(path) == expected:
+                    found[expected] = path
+    return found

@@ -1,0 +1,77 @@
+"""The pictures of an artifact's self-test as the requests that warm a model up.
+
+Triton sends a sample `batch_size` times, as requests of one image that it joins to a batch.  The
+first picture is sent as the largest batch as well; the others are not, for a quick start on CPUs.
+A model whose shapes include the batch gets one request, and its file holds all images of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.errors import ImageError
+from dsunet_runtime.forms import form_of
+from dsunet_runtime.manifest import Manifest, SelfTestCase
+from dsunet_runtime.selftest.pictures import picture
+from dsunet_runtime.shapes import batch_range
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One picture, or with shapes that include the batch several, at some batches."""
+
+    name: str
+    """Also the beginning of the names of its files."""
+    inputs: Tensors
+    """As Triton's `dims` have them: without the batch, unless shapes include it."""
+    batches: tuple[int, ...]
+    """Triton's `batch_size` of each warm-up."""
+
+
+def make_samples(manifest: Manifest, largest: int) -> list[Sample]:
+    """Draw the pictures that an artifact takes.
+
+    Args:
+        manifest: The artifact's; empty if it has no self-test.
+        largest: Triton's `max_batch_size`: 0 if shapes include the batch.
+    """
+    taken = list(_taken(manifest))
+    if largest:
+        first = tuple(sorted({1, largest}))
+        return [
+            Sample(f"picture{case.picture}", inputs, (1,) if place else first)
+            for place, (case, inputs) in enumerate(taken)
+        ]
+    batch = batch_range(manifest).minimum
+    by_size: dict[tuple[int, int], list[Tensors]] = {}
+    for case, inputs in taken:
+        by_size.setdefault((case.height, case.width), []).append(inputs)
+    return [
+        Sample(f"pictures{height}x{width}", _stack([*islice(cycle(members), batch)]), (1,))
+        for (height, width), members in by_size.items()
+    ]
+
+
+def raw(tensor: NDArray[Any]) -> bytes:
+    """Return a tensor as Triton reads it: row-major, little-endian."""
+    return tensor.astype(tensor.dtype.newbyteorder("<")).tobytes()
+
+
+def _taken(manifest: Manifest) -> Iterator[tuple[SelfTestCase, Tensors]]:
+    form = form_of(manifest)
+    for case in manifest.selftest:
+        with suppress(ImageError):  # an engine for other sizes
+            prepared = form.prepare(picture(case.picture, case.height, case.width))
+            yield case, prepared.inputs
+
+
+def _stack(members: list[Tensors]) -> Tensors:
+    return {name: np.stack([member[name] for member in members]) for name in members[0]}
