@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sections import plots
 from sections.section import Results, Section, of_presets
-from sections.tables import Document, circumstances, digits, duration, relative, table, timing
+from sections.tables import Document, circumstances, digits, duration, over, relative, table, timing
 
 
 def runner_overhead(results: Results) -> Section | None:
@@ -155,9 +155,9 @@ def workers(results: Results) -> Section | None:
     section = Section(
         "Several processes on one machine",
         [
-            "`workers.py`: `frames` form on a CPU, float32, ONNX Runtime, batch 1, synthetic scenes "
-            "of 320×320, interleaved. The start is the time until the first mask, without that of "
-            "Python; the time of an image is that after the first quarter of them."
+            "`workers.py`: `frames` form on a CPU, float32, ONNX Runtime, batch 1, synthetic "
+            "scenes of 320×320, interleaved. The start is the time until the first mask, without "
+            "that of Python; the time of an image is that after the first quarter of them."
         ],
     )
     for preset, document in found.items():
