@@ -208,6 +208,27 @@ class TestWorker:
         assert not list(work.marks.iterdir())
 
 
+def test_variables_are_set_before_a_library_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import sys, dsunet_runtime.scale.processes\nprint(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert "dsunet_runtime.scale.worker" in modules.split()
+    assert not {"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "cuda", "ray"} & {
+        *modules.split()
+    }
+
+    class LoadedError(Exception):
+        pass
+
+    def load(work: object) -> object:
+        raise LoadedError(os.environ[VISIBLE])
+
+    monkeypatch.setattr(processes, "Worker", load)
+    monkeypatch.setenv(VISIBLE, "4,5")
+    ours, theirs = multiprocessing.Pipe()
+    with ours, theirs, pytest.raises(LoadedError, match=r"^5$"):
+        processes._serve(theirs, {VISIBLE: "5"}, None)  # type: ignore[arg-type]
+
+
 class TestDivision:
     """Of GPUs and cores among workers."""
 
