@@ -45,6 +45,7 @@ from dsunet_export.options import ExportOptions, ExportPrecision, WeightsOrigin
 from dsunet_export.precision.emulate_rounding import emulate_rounding
 from dsunet_runtime import read_manifest
 from dsunet_runtime.images import as_rgb
+from dsunet_runtime.manifest import MaskForm
 
 SCENES, SEED = 200, 2
 
@@ -119,7 +120,9 @@ def make_artifacts(checkpoint: Path, folder: Path, calibration: Path) -> dict[st
         output = artifacts[precision.value] = folder / f"nano_{precision}.onnx"
         images = calibration if precision.is_quantized else None
         # What a precision loses is measured here, also where that is more than an export allows.
-        options = ExportOptions(precision=precision, images=images, verify=False)
+        options = ExportOptions(
+            mask_form=MaskForm.STRETCHED, precision=precision, images=images, verify=False
+        )
         export_onnx(load_model(checkpoint), origin, output, options, lambda step, seconds: None)
     artifacts["engine"] = round_like_engine(artifacts["fp16"], folder / "engine")
     return artifacts

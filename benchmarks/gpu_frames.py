@@ -19,6 +19,9 @@ from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.manifest import InputForm, MaskForm
 from dsunet_runtime.provider import Provider
 
+MASK_FORM = MaskForm.STRETCHED
+"""The form with the larger differences: stretching amplifies rounding."""
+
 
 class Frames(nn.Module):
     """8-bit frames to 8-bit masks; the network may have another type than the preprocessing."""
@@ -27,7 +30,7 @@ class Frames(nn.Module):
         super().__init__()
         self.preprocess = Preprocess(list(model.config.input_sizes.values()))
         self.model = model.to(dtype)
-        self.postprocess = Postprocess(MaskForm.STRETCHED)
+        self.postprocess = Postprocess(MASK_FORM)
         self.dtype = dtype
 
     def logits(self, image: Tensor) -> Tensor:
@@ -54,8 +57,14 @@ def frames_artifact(preset: str, precision: ExportPrecision, folder: Path) -> Pa
     path = folder / f"{preset}_{precision}.onnx"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        options = {"input_form": InputForm.FRAMES, "batch": None, "precision": precision}
-        export_ours(new_model(preset), path, **options)
+        export_ours(
+            new_model(preset),
+            path,
+            input_form=InputForm.FRAMES,
+            mask_form=MASK_FORM,
+            batch=None,
+            precision=precision,
+        )
     return path
 
 

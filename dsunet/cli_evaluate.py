@@ -31,6 +31,7 @@ from dsunet_runtime.command_options import (
 )
 from dsunet_runtime.file_kinds import is_engine, is_onnx
 from dsunet_runtime.image_folder import counted
+from dsunet_runtime.manifest import InputForm, MaskForm
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
@@ -246,7 +247,7 @@ def evaluate(
             selftest=selftest,
             allow_cpu_fallback=allow_cpu_fallback and path in onnx,
         )
-        _warn_of_random_weights(path, predictor)
+        _warn_of_masks(path, predictor)
         return predictor
 
     test_sets = _test_sets(folders, images, masks, predictions, limit)
@@ -305,11 +306,21 @@ def _test_sets(
     return [test_set.first(limit) for test_set in found]
 
 
-def _warn_of_random_weights(path: Path, predictor: Predictor) -> None:
+def _warn_of_masks(path: Path, predictor: Predictor) -> None:
     from dsunet_runtime.segmenter import Segmenter
 
-    if isinstance(predictor, Segmenter) and predictor.manifest.weights_are_random:
+    if not isinstance(predictor, Segmenter):
+        return
+    manifest = predictor.manifest
+    if manifest.weights_are_random:
         complain("dsunet", f"{path} has randomly initialised weights: its masks are not meaningful")
+    if (manifest.input_form, manifest.mask_form) == (InputForm.FRAMES, MaskForm.PROBABILITY):
+        complain(
+            "dsunet",
+            f"{path}: its masks are probabilities in 8 bits, which the metrics stretch: their "
+            "rounding is not that of the paper's masks, and is coarse where a mask is weak: for "
+            "figures to compare, export it with --mask stretched",
+        )
 
 
 def _complain_of_undefined(evaluation: list[DatasetResults]) -> None:

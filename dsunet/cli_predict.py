@@ -63,11 +63,12 @@ def predict(
     mask: Annotated[
         MaskForm,
         typer.Option(
-            help="Values of the mask.  stretched: each mask rescaled to 0..255, as in the paper.  "
-            "probability: the sigmoid times 255.",
+            help="How probabilities become an 8-bit mask.  probability: probability × 255, "
+            "rounded.  stretched: min-max normalised to 0 to 255, as in the paper; this amplifies "
+            "noise in images without an object.",
             rich_help_panel=OUTPUT,
         ),
-    ] = MaskForm.STRETCHED,
+    ] = MaskForm.PROBABILITY,
     weights: WeightsKey = None,
     sam2: Sam2File = None,
     dinov2: Dinov2File = None,

@@ -19,6 +19,7 @@ from dsunet_export import (
     EngineOptions,
     ExportOptions,
     ExportPrecision,
+    MaskForm,
     WeightsOrigin,
     build_engine,
     choose_target,
@@ -75,7 +76,8 @@ def export(checkpoint: Path, output: Path, precision: ExportPrecision) -> dsunet
     """Export the checkpoint as a verified artifact."""
     watch = time.perf_counter()
     origin = WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
-    options = ExportOptions(precision=precision)
+    # The paper's form of masks, so that the metrics of the artifacts are comparable with PyTorch's.
+    options = ExportOptions(mask_form=MaskForm.STRETCHED, precision=precision)
     manifest = export_onnx(
         load_model(checkpoint), origin, output, options, lambda step, seconds: None
     )

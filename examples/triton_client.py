@@ -15,6 +15,7 @@ import sys
 
 import numpy as np
 from PIL import Image, ImageOps
+from tritonclient.utils import InferenceServerException
 
 
 def main() -> None:
@@ -26,21 +27,25 @@ def main() -> None:
     parser.add_argument("--url", help="HOST:PORT (default: localhost:8000, with --grpc :8001)")
     parser.add_argument("--grpc", action="store_true", help="use gRPC instead of HTTP")
     options = parser.parse_args()
+    try:
+        write_mask(options)
+    except (OSError, InferenceServerException) as error:
+        sys.exit(f"triton_client.py: {error}")
+
+
+def write_mask(options: argparse.Namespace) -> None:
+    """Send the image, and write the mask."""
     if options.grpc:
         import tritonclient.grpc as triton
     else:
         import tritonclient.http as triton
-    client = triton.InferenceServerClient(
-        options.url or ("localhost:8001" if options.grpc else "localhost:8000")
-    )
     with Image.open(options.image) as opened:
         rgb = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     image = triton.InferInput("image", [1, *rgb.shape], "UINT8")
     image.set_data_from_numpy(rgb[np.newaxis])
-    try:
-        result = client.infer(options.model, [image], model_version=options.version)
-    except triton.InferenceServerException as error:
-        sys.exit(f"{options.model}: {error}")
+    url = options.url or ("localhost:8001" if options.grpc else "localhost:8000")
+    client = triton.InferenceServerClient(url)
+    result = client.infer(options.model, [image], model_version=options.version)
     Image.fromarray(result.as_numpy("mask")[0]).save(options.mask)
 
 

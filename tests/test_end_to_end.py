@@ -78,7 +78,8 @@ def test_published_checkpoint_to_mask(
     tmp_path: Path,
 ) -> None:
     artifact = tmp_path / "dsunet.onnx"
-    run("dsunet-export", "onnx", checkpoint, "-o", artifact, "--input", form)
+    options = ("--input", form, "--mask", "stretched")
+    run("dsunet-export", "onnx", checkpoint, "-o", artifact, *options)
     if form == "tensors":
         check_logits(artifact, oracle)
     run("dsunet-run", "predict", artifact, PHOTOGRAPH, "-o", tmp_path / "masks")

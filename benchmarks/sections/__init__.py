@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sections.export import engine_build, export_cost
-from sections.gpus import gpu, gpu_batches, gpu_branches, gpu_rtx
+from sections.gpus import (
+    gpu,
+    gpu_batches,
+    gpu_branches,
+    gpu_parity,
+    gpu_rtx,
+    gpu_selftests,
+)
 from sections.latency import cpu_providers, latency, quantised
 from sections.runner import cpp, frames, growth, runner_overhead, workers
 from sections.section import Results, Section
@@ -21,6 +28,8 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     gpu,
     gpu_batches,
     gpu_branches,
+    gpu_parity,
+    gpu_selftests,
     gpu_rtx,
     runner_overhead,
     cpp,

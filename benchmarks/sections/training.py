@@ -14,13 +14,14 @@ def training(results: Results) -> Section | None:
     section = Section(
         "Training",
         [
-            "`training.py`: encoders frozen, float32, the same model, images and batch for all "
-            "three, interleaved. `published` is a training loop as in the published code."
+            "`training.py`: encoders frozen, the same model, images and batch for all three, "
+            "interleaved. `published` is a training loop as in the published code."
         ],
     )
     for document in found.values():
         section.blocks += [
-            f"### `{document['preset']}`, batch {document['batch']}, {document['device']}",
+            f"### `{document['preset']}` in {document['precision']}, batch {document['batch']}, "
+            f"{document['device']}",
             table(
                 ["", "images/s", "time per step", "time / `published`"],
                 [

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dsunet.config import describe_sizes
 from dsunet.device import TorchDevice
 from dsunet.errors import EvaluationError
+from dsunet_runtime.artifact import read_manifest
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.blank_masks import SAME_LOGITS, BlankMasks
 from dsunet_runtime.closeable import Closeable
@@ -23,7 +24,13 @@ from dsunet_runtime.errors import BackendError
 from dsunet_runtime.file_kinds import is_engine, is_onnx
 from dsunet_runtime.forms import EncoderTensors, Prepared
 from dsunet_runtime.images import ImageLike
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm, Preprocessing
+from dsunet_runtime.manifest import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    InputForm,
+    MaskForm,
+    Preprocessing,
+)
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter, load
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
@@ -163,7 +170,7 @@ def open_predictor(
         dinov2: DINOv2 weights.
         weights: Name of the network in the file.
         device: Device of the model.
-        mask_form: Form of the masks; artifacts record theirs.
+        mask_form: Form of the masks.  In the frames form, an artifact's graph has its own.
         input_sizes: Side of each encoder's input in pixels, by name; those that the network lacks
             are ignored.  By default the checkpoint's own; see `dsunet.resize_inputs`.
         provider: What computes an ONNX file; None is ONNX Runtime on the CPU.
@@ -183,11 +190,13 @@ def open_predictor(
                 f"{path}: --sam2, --dinov2, --weights and --device apply to checkpoints only: "
                 "leave them out"
             )
+        computes_masks = read_manifest(path).input_form is InputForm.FRAMES
         return load(
             path,
             provider=provider,
             selftest=selftest,
             allow_cpu_fallback=allow_cpu_fallback,
+            mask_form=None if computes_masks else mask_form,
         )
     if provider is not None:
         raise EvaluationError(

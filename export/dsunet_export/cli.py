@@ -164,12 +164,12 @@ def onnx(
     mask: Annotated[
         MaskForm,
         typer.Option(
-            help="How probabilities become an 8-bit mask.  stretched: min-max normalised to 0 to "
-            "255, as in the paper; this amplifies noise in images without an object.  "
-            "probability: probability × 255.",
+            help="How probabilities become an 8-bit mask.  probability: probability × 255, "
+            "rounded.  stretched: min-max normalised to 0 to 255, as in the paper and for "
+            "comparison with it; this amplifies noise in images without an object.",
             rich_help_panel=_GRAPH,
         ),
-    ] = MaskForm.STRETCHED,
+    ] = MaskForm.PROBABILITY,
     batch: Annotated[
         str,
         typer.Option(
@@ -274,7 +274,12 @@ def onnx(
             shared_weights=shared_weights,
         )
     with needs_extra("export"):
-        from dsunet_export.inspection import headroom_in_words, kept_in_words, verified_in_words
+        from dsunet_export.inspection import (
+            headroom_in_words,
+            kept_in_words,
+            selftest_in_words,
+            verified_in_words,
+        )
         from dsunet_export.onnx import export_onnx
         from dsunet_export.probes import notes_on
 
@@ -289,6 +294,8 @@ def onnx(
     manifest = export_onnx(model, origin, output, options, print_step)
     for line in kept_in_words(manifest.precision, verbose):
         print(f"in float32: {line}", file=sys.stderr)
+    for line in selftest_in_words(manifest):
+        complain("dsunet-export", f"self-test: {line}")
     for line in headroom_in_words(manifest.precision):
         print(line)
     for line in verified_in_words(manifest, verbose):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -176,9 +177,8 @@ def triton(
     if add:
         written = add_versions(output / name, read)
     else:
-        written = create_model(output, read, options)
-        if not read[0].manifest.selftest:
-            complain("dsunet-export", f"{artifacts[0]} has no self-test, so there is no warm-up")
+        notice = functools.partial(complain, "dsunet-export")
+        written = create_model(output, read, options, notice)
     for version in written:
         linked = f", shares {', '.join(version.linked)}" if version.linked else ""
         print(

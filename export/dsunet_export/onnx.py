@@ -22,9 +22,9 @@ from dsunet_export.macs import count_macs
 from dsunet_export.options import IMAGES_COMPARED, ExportOptions, ExportPrecision, WeightsOrigin
 from dsunet_export.precision import (
     PrecisionOptions,
-    compute_rounded,
     reduce_precision,
     verify_before,
+    verify_float32,
     verify_reduced,
 )
 from dsunet_export.precision.session import compute_logits
@@ -32,15 +32,10 @@ from dsunet_export.probes import GraphInputs, load_probes, make_probes
 from dsunet_export.quantization import QuantizationOptions, quantize
 from dsunet_export.reference import compute_reference
 from dsunet_export.rewrites import REWRITES
-from dsunet_export.selftest_cases import (
-    make_selftest,
-    selftest_probes,
-    with_measured_tolerances,
-    with_tolerances,
-)
+from dsunet_export.selftest_cases import make_selftest, with_tolerances
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.trace import trace
-from dsunet_export.verify import ReferenceCase, verify
+from dsunet_export.verify import ReferenceCase
 from dsunet_runtime import __version__
 from dsunet_runtime.manifest import (
     IMAGENET_MEAN,
@@ -151,9 +146,7 @@ def export_onnx(
         watch.step("write")
         if options.verify:
             if options.precision is ExportPrecision.FP32:
-                manifest = replace(manifest, verification=verify(artifact, cases))
-                drawn = compute_rounded(artifact, manifest, selftest_probes(manifest), folder)
-                manifest = with_measured_tolerances(manifest, drawn)
+                manifest = verify_float32(artifact, manifest, cases, folder)
             else:
                 before = verify_before(cases, float32_logits[: len(cases)])
                 manifest = replace(manifest, verification=before)

@@ -78,7 +78,7 @@ class ExportOptions:
     """Options of an ONNX export.  Raises ExportError if they do not fit together."""
 
     input_form: InputForm = InputForm.FRAMES
-    mask_form: MaskForm = MaskForm.STRETCHED
+    mask_form: MaskForm = MaskForm.PROBABILITY
     batch: int | None = None
     """Batch size; None for dynamic."""
     size: tuple[int, int] | None = None

@@ -13,6 +13,8 @@ from dsunet_export.probes import Probe
 from dsunet_export.reference import compute_reference
 from dsunet_export.tolerances import (
     FLOAT32,
+    SELFTEST_CONTRAST,
+    SELFTEST_FEWEST_LEVELS,
     SELFTEST_LEVELS,
     SELFTEST_MARGIN,
     SELFTEST_MARGIN_8_BITS,
@@ -62,14 +64,14 @@ def selftest_probes(manifest: Manifest) -> list[Probe]:
 def with_tolerances(manifest: Manifest) -> Manifest:
     """Set the tolerances of a manifest's self-test by its precision."""
     tolerance = tolerance_for(manifest)
-    if manifest.precision.element_type == Compute.FP32.element_type:
-        levels = SELFTEST_LEVELS
-    else:
-        levels = 255 * tolerance.mask_mean_fraction
-    cases = tuple(
-        _with_blocks(case, levels if _has_levels(manifest) else tolerance.logits_mean * _std(case))
-        for case in manifest.selftest
-    )
+    is_float32 = manifest.precision.element_type == Compute.FP32.element_type
+
+    def allowed(case: SelfTestCase) -> float:
+        if not _has_levels(manifest):
+            return tolerance.logits_mean * _std(case)
+        return _least_levels(case) if is_float32 else 255 * tolerance.mask_mean_fraction
+
+    cases = tuple(_with_blocks(case, allowed(case)) for case in manifest.selftest)
     return replace(manifest, selftest=cases)
 
 
@@ -84,7 +86,8 @@ def with_measured_tolerances(manifest: Manifest, outputs: Sequence[Tensors]) -> 
     for case, output in zip(manifest.selftest, outputs, strict=True):
         first = {name: value[0] for name, value in output.items()}
         found = Comparison.of(case, coarse_output(manifest.input_form, first))
-        least = SELFTEST_LEVELS if _has_levels(manifest) else FLOAT32.logits_mean * _std(case)
+        has_levels = _has_levels(manifest)
+        least = _least_levels(case) if has_levels else FLOAT32.logits_mean * _std(case)
         larger = max(found.blocks, found.points / SELFTEST_POINTS)
         cases.append(_with_blocks(case, max(least, margin * larger)))
     return replace(manifest, selftest=tuple(cases))
@@ -92,6 +95,16 @@ def with_measured_tolerances(manifest: Manifest, outputs: Sequence[Tensors]) -> 
 
 def _has_levels(manifest: Manifest) -> bool:
     return manifest.input_form is InputForm.FRAMES
+
+
+def _least_levels(case: SelfTestCase) -> float:
+    """Difference of the block means of a mask that is allowed in any precision."""
+    fraction = min(1.0, _contrast(case) / SELFTEST_CONTRAST)
+    return max(SELFTEST_LEVELS * fraction, SELFTEST_FEWEST_LEVELS)
+
+
+def _contrast(case: SelfTestCase) -> float:
+    return max(case.points) - min(case.points)
 
 
 def _std(case: SelfTestCase) -> float:

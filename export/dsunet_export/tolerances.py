@@ -103,6 +103,12 @@ checkpoint: up to 0.11 for int8 and 0.32 for fp8."""
 SELFTEST_LEVELS = 0.5
 """Difference of the block means of a mask that every self-test allows, in levels of 0 to 255.
 Measured: 0.01 or less in float32 between ONNX Runtime, OpenVINO and PyTorch, 0.1 in float16."""
+SELFTEST_CONTRAST = 128.0
+"""Range of a mask in levels below which the self-test allows less, in proportion: in a mask of
+small probabilities rounding is small, and so is what a fault changes."""
+SELFTEST_FEWEST_LEVELS = 0.02
+"""What it allows in any mask: one level at one of its 64 points, after `SELFTEST_POINTS`, and at
+four more."""
 SELFTEST_POINTS = 4.0
 """Difference at points, in that of the block means: at edges, single points differ more."""
 SELFTEST_MARGIN = 6.0

@@ -9,8 +9,9 @@ therefore proves nothing.  After the first one of an artifact, the masks of test
 are computed.  If they are blank as well, the network is at fault.
 
 A mask of the form `probability` is black where there is no object, and some networks find none in
-the test images either.  It is checked only if the artifact was exported with `--no-verify`, because
-a verified artifact does not compute NaN.
+the test images either.  It is checked if the self-test's references say that the network finds
+something in one of them, or if the artifact was exported with `--no-verify`: on the machine that
+exported it, a verified artifact did not compute NaN.
 
 If the graph returns logits, a network whose logits are the same at every pixel, also of test
 images, is at fault.  Its weights may be all 0.
@@ -51,6 +52,9 @@ SAME_LOGITS = (
 
 _PICTURES = (0, 1)
 """The pictures of the self-test that are the test images."""
+_CONTRAST = 64
+"""Least range of a mask in the self-test's references, in levels, with which it is not blank in
+another size either."""
 _SIDE = 256
 _FEWEST_PIXELS = 64
 
@@ -93,7 +97,8 @@ class BlankMasks:
         if manifest.input_form is InputForm.TENSORS:
             return cls.of_logits(f"{SAME_LOGITS}: export another checkpoint", predict)
         is_stretched = manifest.mask_form is MaskForm.STRETCHED
-        size = _test_size(manifest) if is_stretched or not manifest.verification else None
+        is_expected = is_stretched or not manifest.verification or _finds_something(manifest)
+        size = _test_size(manifest) if is_expected else None
         return cls("mask", _is_blank if is_stretched else _is_uniform, size, _ALL_BLANK, predict)
 
     @classmethod
@@ -123,6 +128,14 @@ def _is_blank(mask: NDArray[Any]) -> bool:
 
 def _is_uniform(values: NDArray[Any]) -> bool:
     return bool(values.min() == values.max())
+
+
+def _finds_something(manifest: Manifest) -> bool:
+    """Whether the masks of the test images, of any size, are not blank for certain."""
+    return any(
+        case.picture in _PICTURES and max(case.points) - min(case.points) >= _CONTRAST
+        for case in manifest.selftest
+    )
 
 
 def _test_size(manifest: Manifest) -> tuple[int, int] | None:

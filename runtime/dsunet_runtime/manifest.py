@@ -49,7 +49,9 @@ class MaskForm(enum.StrEnum):
     """Conversion of probabilities to an 8-bit mask, after resampling to the size of the image."""
 
     STRETCHED = "stretched"
-    """As in the paper: each mask is stretched to the range 0 to 255, then truncated to 8 bits."""
+    """As in the paper: each mask is stretched to the range 0 to 255, then truncated to 8 bits.
+
+    This amplifies noise: of an image without an object, too, the mask reaches 255."""
     PROBABILITY = "probability"
     """The probability times 255, rounded to the nearest integer (ties up)."""
 

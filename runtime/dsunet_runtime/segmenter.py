@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from dsunet_runtime.errors import BackendError
 from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.forms import Prepared, form_of
 from dsunet_runtime.images import ImageLike
-from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
 from dsunet_runtime.memory import check_memory
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.result import Result
@@ -41,6 +42,7 @@ def load(
     allow_cpu_fallback: bool = False,
     mapped_weights: bool = False,
     domain: str | os.PathLike[str] | None = None,
+    mask_form: str | None = None,
 ) -> Segmenter:
     """Load an artifact: an ONNX file with ONNX Runtime or OpenVINO, or an engine with TensorRT.
 
@@ -74,6 +76,8 @@ def load(
         domain: ONNX file whose trained weights replace those of an engine that was built with
             `dsunet-export trt --refit`; both exported with the same `--shared-weights`.  The
             self-test then runs at every load, with that file's references, unless it is `never`.
+        mask_form: How probabilities become an 8-bit mask (see `MaskForm`) with an artifact in the
+            tensors form, instead of as its manifest says.  In the frames form the graph does that.
 
     Returns:
         A segmenter.  Use it as a context manager, or call `close` when it is no longer needed.
@@ -110,6 +114,8 @@ def load(
         manifest, backend = _load_onnx(path, options)
     with ExitStack() as stack:
         stack.callback(backend.close)
+        if mask_form is not None:
+            manifest = _with_mask_form(path, manifest, mask_form)
         segmenter = Segmenter(manifest, backend)
         machine = segmenter.machine
         if domain is not None:
@@ -117,6 +123,16 @@ def load(
         apply_policy(segmenter, path, chosen, machine, policy)
         stack.pop_all()
     return segmenter
+
+
+def _with_mask_form(path: Path, manifest: Manifest, name: str) -> Manifest:
+    form = one_of(MaskForm, "mask_form", name, BackendError)
+    if manifest.input_form is InputForm.FRAMES and form is not manifest.mask_form:
+        raise BackendError(
+            f"{path}: its graph computes masks of the form {manifest.mask_form}: omit mask_form, "
+            f"or export with --mask {form}"
+        )
+    return replace(manifest, mask_form=form)
 
 
 def _load_engine(path: Path, domain: Path | None) -> tuple[Manifest, Backend]:

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import dsunet_runtime
+from dsunet_runtime.manifest import SelfTestCase, Verification
 from tests.cpp.binding import BGR, MEMORY, CallError, Library, Segmenter, mask_of, packed
 from tests.cpp.builds import WITH_ALL_HEADERS
 from tests.runtime import artifacts
@@ -38,6 +39,26 @@ def test_of_a_stretching_network(library: Library, tmp_path: Path) -> None:
     with library.open(path) as segmenter, dsunet_runtime.load(path) as python:
         for image in given:
             assert np.array_equal(segmenter(image)[0], python(image))
+
+
+@pytest.mark.parametrize("finds", [True, False])
+def test_of_a_verified_network_that_computes_nan(
+    library: Library, tmp_path: Path, finds: bool
+) -> None:
+    """Noticed if the self-test's references say that it finds something in the test images."""
+    case = SelfTestCase(0, 120, 160, (0.0,) * 64, (0.0, 90.0 if finds else 8.0) * 32, 1.0, 1.0)
+    verified = Verification("random 20, 30", "mask", 0, 0, 1, 1, "levels")
+    weights = np.full(3, np.nan, np.float32)
+    path = artifacts.frames(
+        tmp_path / "a.onnx", weights=weights, verification=(verified,), selftest=(case,)
+    )
+    (image, *_) = images()
+    with library.open(path) as segmenter:
+        if finds:
+            with pytest.raises(CallError, match=r"computes NaN or infinity: .*--no-verify"):
+                segmenter(image)
+        else:
+            assert not segmenter(image)[0].any()
 
 
 class TestAdjacentFrames:

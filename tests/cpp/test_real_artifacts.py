@@ -27,7 +27,7 @@ EXPORTS = {
     "fp16": ("--precision", "fp16"),
     "int8": ("--precision", "int8", "--images", ASSETS),
     "fp8": ("--precision", "fp8", "--images", ASSETS),
-    "probability": ("--mask", "probability", "--precision", "fp32"),
+    "stretched": ("--mask", "stretched", "--precision", "fp32"),
     "fixed": ("--precision", "fp16", "--batch", 2, "--size", "121x255"),
 }
 

@@ -22,6 +22,7 @@ from dsunet.cli import app
 from dsunet.cli_evaluate import named_folder
 from dsunet.evaluation.predictors import open_predictor
 from dsunet_runtime.extras import install_command
+from dsunet_runtime.manifest import MaskForm
 from tests.evaluation.library import run_directly
 from tests.runtime import artifacts
 
@@ -253,8 +254,32 @@ def test_an_image_that_a_model_does_not_take_ends_it(dataset: Path, tmp_path: Pa
     result = run(fixed, "--dataset", f"x={dataset}", "--workers", 1)
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert "scene0.jpg: the image is" in result.stderr
-    assert result.stderr.count("\n") == 1
+    note, fault = result.stderr.splitlines()
+    assert "probabilities in 8 bits" in note
+    assert "scene0.jpg: the image is" in fault
+
+
+@in_threads
+def test_the_form_of_an_artifacts_masks(dataset: Path, tmp_path: Path) -> None:
+    """It is the paper's where the graph leaves it open; where not, a line says what follows."""
+    figures, notes = [], []
+    for number, path in enumerate(
+        (
+            *(artifacts.tensors(tmp_path / f"{form}.onnx", mask_form=form) for form in MaskForm),
+            artifacts.stretching(tmp_path / "frames_stretched.onnx", np.float32([3, -1, 2])),
+            artifacts.frames(tmp_path / "frames.onnx"),
+        )
+    ):
+        result = run(path, "--dataset", f"x={dataset}", "--json")
+        assert result.exit_code == 0, (number, result.stderr)
+        (scores,) = json.loads(result.stdout)["datasets"][0]["results"]
+        figures.append(scores["scores"])
+        notes.append(result.stderr)
+    assert figures[0] == figures[1]
+    assert notes[:3] == ["", "", ""]
+    assert notes[3].count("\n") == 1
+    assert "frames.onnx: its masks are probabilities in 8 bits" in notes[3]
+    assert "export it with --mask stretched" in notes[3]
 
 
 def test_masks_are_never_saved_over_a_dataset(models: tuple[Path, Path], dataset: Path) -> None:

@@ -30,7 +30,7 @@ from dsunet_export.options import ExportOptions, ExportPrecision
 from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization import QuantizationOptions, quantize
 from dsunet_runtime.images import as_rgb
-from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
+from dsunet_runtime.manifest import InputForm, Manifest
 from dsunet_runtime.masks import mask_from_logits
 from tests.export.helpers import (
     NANO,
@@ -124,7 +124,8 @@ class TestArtifact:
                         mask = segmenter(image)
                     else:
                         logits = reference_logits(model, image)
-                        mask = mask_from_logits(logits, image.shape[:2], MaskForm.STRETCHED)
+                        form = segmenter.manifest.mask_form
+                        mask = mask_from_logits(logits, image.shape[:2], form)
                     ground_truth = Image.open(scenes / "evaluated" / "Mask" / f"{path.stem}.png")
                     measure.step(pred=mask, gt=np.asarray(ground_truth.convert("L")))
                 scores[name] = measure.get_results()["sm"]

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from dsunet import DSUNet, save_model
 from dsunet.cli import app
 from dsunet_export.cli import app as export_app
+from dsunet_runtime.cli import app as runtime_app
 from tests.model.weights import public_state
 from tests.trace_once import trace_once
 
@@ -28,6 +29,10 @@ def dsunet(*arguments: object) -> Result:
 
 def dsunet_export(*arguments: object) -> Result:
     return CliRunner().invoke(export_app, [str(argument) for argument in arguments])
+
+
+def dsunet_run(*arguments: object) -> Result:
+    return CliRunner().invoke(runtime_app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_masks_are_those_of_an_evaluation(run: Path, dataset: Path, tmp_path: Path) -> None:
-    done = dsunet("predict", run, dataset / "Image", "-o", tmp_path / "masks", "--overlay")
+    """In the paper's form, which the metrics are of."""
+    images, form = dataset / "Image", ("--mask", "stretched")
+    done = dsunet("predict", run, images, "-o", tmp_path / "masks", "--overlay", *form)
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("3 masks, 0 failed, ")
     assert done.stderr == f"dsunet: {run}: using best.safetensors\n"
@@ -83,7 +90,7 @@ def test_options_reach_the_prediction(both: Path, tmp_path: Path) -> None:
         "ema": (),
         "model": ("--weights", "model"),
         "batch": ("--weights", "model", "--batch", 2, "--device", "cpu"),
-        "probability": ("--weights", "model", "--mask", "probability"),
+        "stretched": ("--weights", "model", "--mask", "stretched"),
     }.items():
         done = dsunet("predict", both, photo, "-o", tmp_path / name, *options)
         assert done.exit_code == 0, done.output
@@ -94,10 +101,10 @@ def test_options_reach_the_prediction(both: Path, tmp_path: Path) -> None:
         )
         with Image.open(tmp_path / name / "astronaut.png") as mask:
             made[name] = np.asarray(mask)
-    assert made["model"].max() in (254, 255)  # stretched, and truncated as the paper's is
+    assert made["stretched"].max() in (254, 255)  # truncated, as the paper's is
     assert np.array_equal(made["model"], made["batch"])
     assert not np.array_equal(made["model"], made["ema"])
-    assert not np.array_equal(made["model"], made["probability"])
+    assert not np.array_equal(made["model"], made["stretched"])
 
 
 def test_an_image_that_fails_is_reported_and_the_rest_is_processed(
@@ -154,12 +161,25 @@ def test_export_and_verify_take_the_run_and_the_choice(
     done = dsunet_export("onnx", run, "-o", artifact, "--input", "tensors", "--no-verify")
     assert done.exit_code == 0, done.output
     assert f"dsunet-export: {run}: using best.safetensors\n" in done.stderr
+    check_same_masks(run, artifact, tmp_path)
     assert "best.safetensors" in dsunet_export("inspect", artifact).stdout
     done = dsunet_export("verify", run, artifact)
     assert done.exit_code == 0, done.output
     assert dsunet_export("verify", both, artifact, "--weights", "model").exit_code == 0
     assert dsunet_export("verify", both, artifact, "--weights", "ema").exit_code == 1
     assert dsunet_export("verify", artifact, artifact, "--weights", "ema").exit_code == 2
+
+
+def check_same_masks(run: Path, artifact: Path, folder: Path) -> None:
+    """By default, the two commands `predict` write masks of one form: of probabilities."""
+    photo, masks = ASSETS / "astronaut.jpg", []
+    for program, model in ((dsunet, run), (dsunet_run, artifact)):
+        done = program("predict", model, photo, "-o", folder / "mask.png")
+        assert done.exit_code == 0, done.output
+        with Image.open(folder / "mask.png") as mask:
+            masks.append(np.asarray(mask).astype(int))
+    assert np.abs(masks[0] - masks[1]).max() <= 1  # rounding
+    assert masks[0].min() > 0  # stretched, a mask has a 0
 
 
 def test_explain_takes_the_run(run: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import dsunet_runtime
 from dsunet_runtime import BackendError, read_manifest
 from dsunet_runtime.cli import app
-from dsunet_runtime.manifest import MaskForm, Verification, digest
+from dsunet_runtime.manifest import MaskForm, SelfTestCase, Verification, digest
 from tests.runtime import artifacts, engines, fake_tensorrt
 from tests.runtime.conftest import Machine
 
@@ -63,6 +63,29 @@ class TestNan:
         path = artifacts.frames(tmp_path / "b.onnx", weights=nothing, verification=(VERIFIED,))
         with dsunet_runtime.load(path) as segmenter:
             assert not segmenter(photo()).any()
+
+    @pytest.mark.parametrize(("points", "is_noticed"), [((0, 90), True), ((0, 8), False)])
+    def test_after_verification_where_the_selftest_has_objects(
+        self, tmp_path: Path, points: tuple[int, int], is_noticed: bool
+    ) -> None:
+        """Its references say whether the network finds something in the test images."""
+        case = SelfTestCase(0, 120, 160, (0.0,) * 64, tuple(map(float, points)) * 32, 1.0, 1.0)
+        verified = {"verification": (VERIFIED,), "selftest": (case,)}
+        path = artifacts.frames(tmp_path / "a.onnx", weights=NAN, **verified)
+        with dsunet_runtime.load(path) as segmenter:
+            if not is_noticed:
+                assert not segmenter(photo()).any()
+                return
+            for _ in range(2):
+                with pytest.raises(BackendError, match=r"computes NaN or infinity: .*--no-verify"):
+                    segmenter(photo())
+
+    def test_a_verified_network_that_finds_objects_may_find_none(self, tmp_path: Path) -> None:
+        case = SelfTestCase(0, 120, 160, (0.0,) * 64, (0.0, 90.0) * 32, 1.0, 1.0)
+        verified = {"verification": (VERIFIED,), "selftest": (case,)}
+        path = artifacts.frames(tmp_path / "a.onnx", **verified)
+        with dsunet_runtime.load(path) as segmenter:
+            assert not segmenter(uniform(0, 0, 0)).any()
 
     @pytest.mark.parametrize(("height", "width"), SIZES)
     def test_in_weights_of_a_fixed_size(self, tmp_path: Path, height: int, width: int) -> None:

@@ -181,9 +181,10 @@ class TestTrees:
             result = run(frames_artifact, tree, "-o", tree / "sub/masks", "--recursive")
             assert result.exit_code == 0, result.output
             assert result.stdout.startswith("3 masks, 0 failed, ")
-        pattern = tree / "**/*.png"
-        result = run(frames_artifact, pattern, "-o", tree / "sub/masks")
-        assert result.stdout.startswith("2 masks, 0 failed, ")
+        for pattern, count in (("**/*.png", 2), ("sub/*/*", 1)):
+            result = run(frames_artifact, tree / pattern, "-o", tree / "sub/masks")
+            assert result.stdout.startswith(f"{count} mask")
+            (tree / "sub/masks/deeper/c.png").unlink(missing_ok=True)
         assert names(tree / "sub/masks") == ["a.png", "sub/b.png", "sub/deeper/c.png"]
 
     def test_a_result_over_an_image_of_a_subfolder(self, frames_artifact: Path, tree: Path) -> None:
@@ -350,6 +351,16 @@ class TestStandardStreams:
         assert result.exit_code == 0, result.output
         assert result.stdout_bytes.startswith(b"\x89PNG")
 
+    def test_the_reader_goes(self, frames_artifact: Path, image: Path) -> None:
+        arguments = ["predict", frames_artifact, image, "-o", "-"]
+        process = subprocess.Popen(
+            [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        process.stdout.close()
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (1, b"")
+
     @pytest.mark.parametrize(
         ("target", "code", "errors"),
         [
@@ -402,5 +413,9 @@ class TestNoObject:
 
     def test_a_graph_that_stretches_tells_nothing(self, grey: Path, tmp_path: Path) -> None:
         artifact = artifacts.frames(tmp_path / "model.onnx", mask_form=MaskForm.STRETCHED)
+        with Image.open(grey) as image:
+            image.putpixel((0, 0), (0, 0, 0))  # so that the lowest level is 0
+            image.save(grey)
         result = run(artifact, grey, "-o", tmp_path / "out")
-        assert "no object" not in result.stderr
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert 0 < np.asarray(Image.open(tmp_path / "out/grey.png")).max() < 128

@@ -17,6 +17,7 @@ from PIL import Image
 
 import dsunet_runtime
 from dsunet_runtime import BackendError, ImageError, Segmenter
+from dsunet_runtime.backends import onnxruntime as onnxruntime_backend
 from dsunet_runtime.extras import install_command
 from dsunet_runtime.images import encoder_input
 from dsunet_runtime.manifest import MaskForm
@@ -141,6 +142,14 @@ class TestTensors:
         with dsunet_runtime.load(path) as segmenter:
             assert_masks_close(segmenter(image), expected_tensors_mask(image, form, dino))
 
+    @pytest.mark.parametrize("form", MaskForm)
+    def test_another_form_of_mask(self, tmp_path: Path, form: MaskForm) -> None:
+        path = artifacts.tensors(tmp_path / "a.onnx")
+        image = random_image(41, 53)
+        with dsunet_runtime.load(path, mask_form=form.value) as segmenter:
+            assert segmenter.manifest.mask_form is form
+            assert_masks_close(segmenter(image), expected_tensors_mask(image, form))
+
     @pytest.mark.parametrize("batch", ["batch", 2])
     def test_any_sizes_in_one_batch(self, tmp_path: Path, batch: int | str) -> None:
         path = artifacts.tensors(tmp_path / "a.onnx", batch=batch)
@@ -196,6 +205,30 @@ class TestBackend:
         path = artifacts.bfloat16_frames(tmp_path / "a.onnx")
         with pytest.raises(BackendError, match="the provider 'openvino' runs bf16 artifacts"):
             dsunet_runtime.load(path)
+
+    def test_bfloat16_on_a_provider_that_lacks_operators(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As ONNX Runtime 1.31's CUDA provider: it has no MaxPool in bfloat16."""
+
+        def refuse(*_: object) -> None:
+            raise RuntimeError("Provider type for MaxPool")
+
+        path = artifacts.bfloat16_frames(tmp_path / "a.onnx")
+        monkeypatch.setattr(onnxruntime_backend, "check_present", lambda *_: None)
+        monkeypatch.setattr(onnxruntime_backend, "_open", refuse)
+        with pytest.raises(BackendError, match="export with --precision fp16, or build an engine"):
+            dsunet_runtime.load(path, provider="cuda")
+
+    def test_form_of_masks_that_the_graph_computes(self, frames_artifact: Path) -> None:
+        with dsunet_runtime.load(frames_artifact, mask_form="probability") as segmenter:
+            assert segmenter.manifest.mask_form is MaskForm.PROBABILITY
+        for form, words in (
+            ("stretched", "masks of the form probability: .*, or export with --mask stretched"),
+            ("polygons", "unknown mask_form 'polygons': use one of stretched, probability"),
+        ):
+            with pytest.raises(BackendError, match=words):
+                dsunet_runtime.load(frames_artifact, mask_form=form)
 
     def test_device_tensors(self, segmenter: Segmenter) -> None:
         with pytest.raises(BackendError, match="build an engine with `dsunet-export trt`"):

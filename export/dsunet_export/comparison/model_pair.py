@@ -63,6 +63,7 @@ def open_pair(
             )
         return open_predictor(
             path,
+            mask_form=mask_form,
             provider=provider if is_onnx(path) else None,
             selftest=SelfTestPolicy.NEVER,  # a wrong artifact is to be looked at
             allow_cpu_fallback=allow_cpu_fallback and is_onnx(path),

@@ -23,7 +23,7 @@ from dsunet_runtime.bench.image import read_image
 from dsunet_runtime.bench.measurement import Schedule, measure_interleaved, warm_up_all
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bench.workload import Runner, Setting, Workbench
-from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.manifest import Manifest, MaskForm
 from dsunet_runtime.progress import Progress
 from dsunet_runtime.provider import Provider
 
@@ -49,9 +49,16 @@ def export_point(
     origin: WeightsOrigin,
     images: Path | None,
 ) -> Manifest:
-    """Export and verify the artifact of a point; `images` are those to calibrate on."""
+    """Export and verify the artifact of a point; `images` are those to calibrate on.
+
+    Its masks have the paper's form, for the metrics.
+    """
     is_reduced = point.precision is not ExportPrecision.FP32
-    options = ExportOptions(precision=point.precision, images=images if is_reduced else None)
+    options = ExportOptions(
+        mask_form=MaskForm.STRETCHED,
+        precision=point.precision,
+        images=images if is_reduced else None,
+    )
     return export_onnx(load(point), origin, output, options, lambda step, seconds: None)
 
 

@@ -13,17 +13,17 @@ conversion         the conversion of an artifact's file
 from dsunet_export.precision.conversion import convert_file
 from dsunet_export.precision.reduction import Converted, PrecisionOptions, reduce_precision
 from dsunet_export.precision.verification import (
-    compute_rounded,
     verify_before,
+    verify_float32,
     verify_reduced,
 )
 
 __all__ = [
     "Converted",
     "PrecisionOptions",
-    "compute_rounded",
     "convert_file",
     "reduce_precision",
     "verify_before",
+    "verify_float32",
     "verify_reduced",
 ]

@@ -30,7 +30,10 @@ RULES = (
         "resampling computes with integers up to 2^24, float16 represents them up to 2^11",
     ),
     Rule("Resize*", "the upsampling of the logits, whose output is float32 in any case"),
-    Rule(f"{POSTPROCESS}/*", "the levels of a stretched mask are finer than float16 and bfloat16"),
+    Rule(
+        f"{POSTPROCESS}/*",
+        "the levels of a mask are finer than bfloat16, and stretched ones than float16",
+    ),
     Rule(
         "*/Softmax*",
         "where TensorRT does not fuse attention it rounds exponentials and their sum; fusion does "

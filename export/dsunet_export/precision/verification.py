@@ -1,7 +1,8 @@
-"""Verify a graph of reduced precision against the model.
+"""Verify an artifact against the model.
 
-The graph is run twice: with the rounding of every tensor emulated, so that overflow shows as on a
-GPU; and as users run it, where ONNX Runtime supports that.
+The graph is run twice: for its logits, with the rounding of every tensor emulated, so that overflow
+shows as on a GPU; and as users run it, where ONNX Runtime supports that.  Masks alone do not
+suffice: those of probabilities are black where the network finds nothing, whatever it computes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dsunet_export.artifact import replace_manifest
 from dsunet_export.errors import VerificationError
 from dsunet_export.graph_file import load_graph
 from dsunet_export.measures import FEWEST, logit_overlap
@@ -51,12 +53,18 @@ def verify_before(
     The float32 tolerance applies, so that faults are found which rounding would hide later, such as
     a wrong weight.  Raises VerificationError outside the tolerance.
     """
+    return tuple(map(before_conversion, _verify_logits(cases, logits)))
+
+
+def _verify_logits(
+    cases: Sequence[ReferenceCase], logits: Sequence[NDArray[np.float32]]
+) -> list[Verification]:
     results = []
     for case, found in zip(cases, logits, strict=True):
-        result = before_conversion(compare_logits(case, found))
+        result = compare_logits(case, found)
         check(result, case)
         results.append(result)
-    return tuple(results)
+    return results
 
 
 def before_conversion(result: Verification) -> Verification:
@@ -74,6 +82,39 @@ def compute_rounded(
         emulate_rounding(model, DATA_TYPES[compute])
     inputs = GraphInputs.of(manifest)
     return compute_logits(model, map(inputs.prepare, probes), folder)
+
+
+def verify_float32(
+    artifact: Path, manifest: Manifest, cases: Sequence[ReferenceCase], folder: Path
+) -> Manifest:
+    """Compare a float32 artifact with the reference of each case: logits, and masks if it has them.
+
+    Returns the manifest with the comparisons added, and with the tolerances of its self-test
+    measured.  Raises VerificationError if a difference is outside the tolerance.
+    """
+    with_masks = cases if manifest.input_form is InputForm.FRAMES else []
+    probes = [case.probe for case in with_masks] + selftest_probes(manifest)
+    outputs = compute_rounded(artifact, manifest, probes, folder)
+    logits = [output["logits"][0, 0] for output in outputs[: len(with_masks)]]
+    results = _verify_logits(with_masks, logits)
+    as_run = _verify_as_run(artifact, manifest, cases, results)
+    manifest = replace(manifest, verification=(*results, *as_run))
+    return with_measured_tolerances(manifest, outputs[len(with_masks) :])
+
+
+def _verify_as_run(
+    artifact: Path,
+    manifest: Manifest,
+    cases: Sequence[ReferenceCase],
+    results: Sequence[Verification],
+) -> tuple[Verification, ...]:
+    """Run an artifact as its users do.
+
+    Its manifest gets `results` first, which show that it computes numbers: otherwise black masks
+    would be taken for those of NaN.
+    """
+    replace_manifest(artifact, replace(manifest, verification=tuple(results)))
+    return verify(artifact, cases)
 
 
 def verify_reduced(
@@ -109,7 +150,7 @@ def verify_reduced(
             check(result, case)
             results.append(result)
     if compute is not Compute.BF16:
-        as_run = verify(artifact, cases)
+        as_run = _verify_as_run(artifact, manifest, cases, results)
         if compute is Compute.FP16:  # for 8 bits it must pass, but is the same comparison
             results += as_run
     manifest = replace(manifest, verification=(*manifest.verification, *results))

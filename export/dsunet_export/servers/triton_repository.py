@@ -3,7 +3,7 @@
     models/NAME/config.pbtxt
     models/NAME/warmup/        inputs of the warm-up requests
     models/NAME/1/model.onnx   or model.plan; with further files a folder, for ONNX Runtime
-    models/NAME/1/dsunet.json  the manifest, which Triton does not read
+    models/NAME/1/model.onnx.json  the manifest, which Triton does not read
 
 A model appears under its name when it is complete.  Files with weights that an earlier version has
 as well are second names of one file.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from dsunet_export.servers.triton_options import (
     check_backend,
 )
 from dsunet_export.servers.triton_warmup import Sample, make_samples, raw
+from dsunet_runtime.artifact import engine_manifest_file
 from dsunet_runtime.errors import ArtifactError
 from dsunet_runtime.files import link_or_copy, open_regular
 from dsunet_runtime.json_text import MAX_BYTES
@@ -35,7 +36,6 @@ from dsunet_runtime.manifest import FileDigest, Manifest, digest
 from dsunet_runtime.message_text import reason
 
 CONFIG = "config.pbtxt"
-MANIFEST = "dsunet.json"
 _WARMUP = "warmup"
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _BACKEND = re.compile(rf'^backend: "({"|".join(TritonBackend)})"$', re.MULTILINE)
@@ -53,9 +53,12 @@ class Version:
 
 
 def create_model(
-    repository: Path, artifacts: Sequence[Artifact], options: TritonOptions
+    repository: Path,
+    artifacts: Sequence[Artifact],
+    options: TritonOptions,
+    notice: Callable[[str], None],
 ) -> list[Version]:
-    """Write a model whose versions 1, 2, … are the artifacts.
+    """Write a model whose versions 1, 2, … are the artifacts; `notice` is told of what it lacks.
 
     Raises ExportError if the model exists, if the artifacts do not agree, if the backend cannot
     serve them, or if the folder cannot be written.
@@ -71,6 +74,13 @@ def create_model(
         check_agreement(str(first.path), first.manifest, str(artifact.path), artifact.manifest)
     batching = Batching.of(first.manifest, options)
     samples = make_samples(first.manifest, batching.largest)
+    if not samples:
+        notice(f"{first.path} has no self-test that it takes, so there is no warm-up")
+    if options.backend is TritonBackend.OPENVINO and first.manifest.precision.compute == "float32":
+        notice(
+            "Triton lets OpenVINO compute float32 in bfloat16 on CPUs that have it: compare masks, "
+            "or use --backend onnxruntime"
+        )
     config = make_config(first.manifest, options, batching, samples)
     with staging(repository) as staged:
         folder = staged / model.name
@@ -96,9 +106,13 @@ def add_versions(model: Path, artifacts: Sequence[Artifact]) -> list[Version]:
     last = model / str(numbers[-1])
     for artifact in artifacts:
         check_backend(str(artifact.path), artifact.manifest, options)
-        check_agreement(str(last), _read_manifest(last), str(artifact.path), artifact.manifest)
+        check_agreement(
+            str(last), _read_manifest(last, options.backend), str(artifact.path), artifact.manifest
+        )
     with staging(model) as staged:
-        versions = _write_versions(staged, artifacts, options.backend, _weights(model), numbers[-1])
+        versions = _write_versions(
+            staged, artifacts, options.backend, _weights(model, options.backend), numbers[-1]
+        )
         _write_config(staged, config, versions)
         _move(staged, model, versions)
     return versions
@@ -134,7 +148,7 @@ def _write_versions(
                 shutil.copyfile(artifact.path.with_name(file.name), new)
                 weights[file] = new
         manifest = artifact.manifest.to_json(indent=2)
-        (folder / str(number) / MANIFEST).write_text(f"{manifest}\n", encoding="utf-8")
+        _manifest_file(folder / str(number), backend).write_text(manifest, encoding="utf-8")
         versions.append(Version(number, artifact, tuple(linked)))
     return versions
 
@@ -149,7 +163,8 @@ def _write_samples(folder: Path, samples: Sequence[Sample]) -> None:
 def _write_config(folder: Path, config: str, versions: Sequence[Version]) -> None:
     """Write a configuration with the descriptions of versions at its end."""
     added = [describe_version(version.number, version.artifact.manifest) for version in versions]
-    (folder / CONFIG).write_text("".join([config, *added]), encoding="utf-8")
+    text = "".join([config.rstrip("\n"), "\n", *added])  # an editor may have left a comment open
+    (folder / CONFIG).write_text(text, encoding="utf-8")
 
 
 def _move(staged: Path, model: Path, versions: Sequence[Version]) -> None:
@@ -186,8 +201,13 @@ def _numbers(model: Path) -> list[int]:
     return sorted(int(path.name) for path in model.iterdir() if _VERSION.fullmatch(path.name))
 
 
-def _read_manifest(version: Path) -> Manifest:
-    file = version / MANIFEST
+def _manifest_file(version: Path, backend: TritonBackend) -> Path:
+    """Return the path of a version's manifest: of an engine, that beside it."""
+    return engine_manifest_file(version / backend.file)
+
+
+def _read_manifest(version: Path, backend: TritonBackend) -> Manifest:
+    file = _manifest_file(version, backend)
     try:
         with open_regular(file) as opened:
             return Manifest.from_json(opened.read(MAX_BYTES).decode("utf-8"))
@@ -197,13 +217,13 @@ def _read_manifest(version: Path) -> Manifest:
         ) from error
 
 
-def _weights(model: Path) -> dict[FileDigest, Path]:
+def _weights(model: Path, backend: TritonBackend) -> dict[FileDigest, Path]:
     """Return the external weights of a model's versions, as far as they are whole."""
     found = {}
     for number in _numbers(model):
         folder = model / str(number)
-        for expected in _read_manifest(folder).files:
-            for path in (folder / "model.onnx" / expected.name, folder / expected.name):
+        for expected in _read_manifest(folder, backend).files:
+            for path in (folder / backend.file / expected.name, folder / expected.name):
                 if path.is_file() and digest(path) == expected:
                     found[expected] = path
     return found

@@ -20,6 +20,7 @@ from dsunet_runtime.backends import Tensors
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.forms import form_of
 from dsunet_runtime.manifest import Manifest, SelfTestCase
+from dsunet_runtime.memory import check_memory
 from dsunet_runtime.selftest.pictures import picture
 from dsunet_runtime.shapes import batch_range
 
@@ -29,7 +30,7 @@ class Sample:
     """One picture, or with shapes that include the batch several, at some batches."""
 
     name: str
-    """Also the beginning of the names of its files."""
+    """That of its first picture; also the beginning of the names of its files."""
     inputs: Tensors
     """As Triton's `dims` have them: without the batch, unless shapes include it."""
     batches: tuple[int, ...]
@@ -51,13 +52,15 @@ def make_samples(manifest: Manifest, largest: int) -> list[Sample]:
             for place, (case, inputs) in enumerate(taken)
         ]
     batch = batch_range(manifest).minimum
-    by_size: dict[tuple[int, int], list[Tensors]] = {}
+    check_memory(
+        batch * max((_size_of(inputs) for _, inputs in taken), default=0),
+        f"the warm-up with {batch:,} images",
+        "export the artifact with a smaller --batch or --size",
+    )
+    by_size: dict[tuple[int, int], list[tuple[int, Tensors]]] = {}
     for case, inputs in taken:
-        by_size.setdefault((case.height, case.width), []).append(inputs)
-    return [
-        Sample(f"pictures{height}x{width}", _stack([*islice(cycle(members), batch)]), (1,))
-        for (height, width), members in by_size.items()
-    ]
+        by_size.setdefault((case.height, case.width), []).append((case.picture, inputs))
+    return [sample for members in by_size.values() for sample in _full_batches(members, batch)]
 
 
 def raw(tensor: NDArray[Any]) -> bytes:
@@ -71,6 +74,19 @@ def _taken(manifest: Manifest) -> Iterator[tuple[SelfTestCase, Tensors]]:
         with suppress(ImageError):  # an engine for other sizes
             prepared = form.prepare(picture(case.picture, case.height, case.width))
             yield case, prepared.inputs
+
+
+def _size_of(inputs: Tensors) -> int:
+    """Return the bytes of tensors."""
+    return sum(tensor.nbytes for tensor in inputs.values())
+
+
+def _full_batches(members: list[tuple[int, Tensors]], batch: int) -> Iterator[Sample]:
+    """Join pictures of one size; the last batch has the first of them again."""
+    pictures = cycle(members)
+    for _ in range(0, len(members), batch):
+        joined = [*islice(pictures, batch)]
+        yield Sample(f"picture{joined[0][0]}", _stack([inputs for _, inputs in joined]), (1,))
 
 
 def _stack(members: list[Tensors]) -> Tensors:

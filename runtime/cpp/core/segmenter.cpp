@@ -17,6 +17,7 @@ namespace {
 constexpr std::int64_t kSide = 256;
 constexpr std::int64_t kFewestPixels = 64;
 constexpr int kTestPictures = 2;
+constexpr double kContrast = 64;
 
 constexpr const char *kAllBlank =
     "the network computes NaN or infinity: this mask is blank, and so are those of test images "
@@ -115,6 +116,15 @@ std::int64_t test_side(const Range &range) {
 bool is_blank(const std::uint8_t *levels, std::size_t count, MaskForm form) {
   const auto [low, high] = std::minmax_element(levels, levels + count);
   return form == MaskForm::kStretched ? *low != 0 || *high == 0 : *low == *high;
+}
+
+// Whether the masks of the test images, of any size, are not blank for certain.
+bool finds_something(const Manifest &manifest) {
+  return std::any_of(
+      manifest.selftest.begin(), manifest.selftest.end(), [](const SelfTestCase &one) {
+        const auto [low, high] = std::minmax_element(one.points.begin(), one.points.end());
+        return one.picture < kTestPictures && *high - *low >= kContrast;
+      });
 }
 
 }  // namespace
@@ -321,8 +331,8 @@ void Segmenter::notice(const std::uint8_t *levels, std::size_t count) {
 void Segmenter::require_numbers(Lane &lane) {
   if (computes_) return;
   const Manifest &manifest = artifact_.manifest;
-  const bool may_find_nothing =
-      manifest.mask_form == MaskForm::kProbability && !manifest.verification.empty();
+  const bool may_find_nothing = manifest.mask_form == MaskForm::kProbability &&
+                                !manifest.verification.empty() && !finds_something(manifest);
   if (may_find_nothing || test_side(ranges_.height) * test_side(ranges_.width) < kFewestPixels)
     return;
   const std::lock_guard lock(blank_mutex_);

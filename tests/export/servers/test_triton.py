@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +37,17 @@ def warmed_up(model: Model) -> int:
     """Compare the warm-up with the self-tests of the versions; the number of images."""
     images = 0
     for name, number, outputs in model.warm_up():
-        manifest = Manifest.from_json((model.folder / str(number) / "dsunet.json").read_text())
+        manifest = Manifest.from_json((model.folder / str(number) / "model.onnx.json").read_text())
         size = next(iter(outputs.values())).shape[0]
-        cases = [case for case in manifest.selftest if f"picture{case.picture}," in name]
-        cases = cases or [
-            case for case in manifest.selftest if name.startswith(f"pictures{case.height}x")
-        ]
+        (first,) = (case for case in manifest.selftest if f"picture{case.picture}, " in name)
+        cases = [first]
+        if not model.batched:  # several pictures in one file
+            alike = [
+                case
+                for case in manifest.selftest
+                if (case.height, case.width) == (first.height, first.width)
+            ]
+            cases = alike[alike.index(first) :] + alike[: alike.index(first)]
         for place in range(size):
             output = {key: tensor[place] for key, tensor in outputs.items()}
             case = cases[place % len(cases)]
@@ -70,11 +73,11 @@ class TestModel:
         assert result.stdout == f"{folder}/a/1: {artifact}\n"
         found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
         assert found == [
-            "a", "a/1", "a/1/dsunet.json", "a/1/model.onnx", "a/config.pbtxt", "a/warmup",
+            "a", "a/1", "a/1/model.onnx", "a/1/model.onnx.json", "a/config.pbtxt", "a/warmup",
             "a/warmup/picture0.image", "a/warmup/picture1.image", "a/warmup/picture2.image",
         ]  # fmt: skip
         assert (folder / "a/1/model.onnx").read_bytes() == artifact.read_bytes()
-        manifest = Manifest.from_json((folder / "a/1/dsunet.json").read_text())
+        manifest = Manifest.from_json((folder / "a/1/model.onnx.json").read_text())
         assert manifest == read_manifest(artifact)
 
     def test_configuration(self, artifact: Path, tmp_path: Path) -> None:
@@ -111,22 +114,22 @@ class TestModel:
         with pytest.raises(RefusedError, match="batch-size"):
             model.infer(None, {"image": random_frames(2, 8, 8)})
 
-    @pytest.mark.parametrize("batch", [1, 3])
-    def test_of_fixed_shape(self, batch: int, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("batch", "images"), [(1, 3), (2, 4), (3, 3), (5, 5)])
+    def test_of_fixed_shape(self, batch: int, images: int, tmp_path: Path) -> None:
         path = frames(tmp_path / "a.onnx", batch=batch, height=24, width=32)
         written(path, "-o", tmp_path)
         model = Model(tmp_path / "a")
         assert model.config.max_batch_size == 0
         assert model.config.input[0].dims == [batch, 24, 32, 3]
         assert model.config.output[0].dims == [batch, 24, 32]
-        assert warmed_up(model) == batch
+        assert warmed_up(model) == images
         line = refused(path, "-o", tmp_path, "--name", "b", "--max-batch", 2)
         assert "--max-batch 2: the artifact's batch is fixed" in line
 
     def test_of_the_tensors_form(self, tmp_path: Path) -> None:
         path = artifacts.tensors(tmp_path / "a.onnx")
         result = written(path, "-o", tmp_path)
-        assert "has no self-test, so there is no warm-up" in result.stderr
+        assert "has no self-test that it takes, so there is no warm-up" in result.stderr
         model = Model(tmp_path / "a")
         assert [list(spec.dims) for spec in model.config.input] == [[3, 16, 16], [3, 14, 14]]
         generator = np.random.default_rng(0)
@@ -141,13 +144,14 @@ class TestModel:
 
     def test_by_openvino(self, artifact: Path, tmp_path: Path) -> None:
         """Its backend fixes the batch of models that declare one."""
-        written(artifact, "-o", tmp_path, "--backend", "openvino", "--threads", 1)
+        result = written(artifact, "-o", tmp_path, "--backend", "openvino", "--threads", 1)
+        assert "Triton lets OpenVINO compute float32 in bfloat16" in result.stderr
         model = Model(tmp_path / "a")
         assert model.config.max_batch_size == 0
         assert model.config.input[0].dims == [-1, -1, -1, 3]
         assert not model.config.HasField("dynamic_batching")
         assert model.config.parameters["INFERENCE_NUM_THREADS"].string_value == "1"
-        assert warmed_up(model) == 2
+        assert warmed_up(model) == 3
         image = random_frames(2, 16, 24)
         assert (model.infer(1, {"image": image})["mask"][1] == weighted(
             image[1], artifacts.FRAMES_WEIGHTS
@@ -182,18 +186,15 @@ class TestVersions:
     @pytest.fixture
     def domains(self, tmp_path: Path) -> list[Path]:
         """Two artifacts of one name that share a file of weights."""
-        paths = []
+        found = []
         for name, weights in (("one", artifacts.FRAMES_WEIGHTS), ("two", OTHER)):
             (tmp_path / name).mkdir()
-            paths.append(frames(tmp_path / name / "a.onnx", weights, external=True))
-        shared = tmp_path / "shared.data"
-        shared.write_bytes(b"backbone")
-        for path in paths:
-            shutil.copy(shared, path.with_name(shared.name))
+            path = frames(tmp_path / name / "own.onnx", weights, external=True)
+            shared = path.with_name("shared.data")
+            shared.write_bytes(b"backbone")
             files = (*read_manifest(path).files, digest(shared))
-            model_path = path.with_name("b.onnx")
-            renamed_external(path, model_path, files)
-        return [path.with_name("b.onnx") for path in paths]
+            found.append(renamed(path, path.with_name("b.onnx"), files=files))
+        return found
 
     def test_domains(self, domains: list[Path], tmp_path: Path) -> None:
         result = written(*domains, "-o", tmp_path / "m", "--name", "d")
@@ -212,7 +213,8 @@ class TestVersions:
     def test_added(self, domains: list[Path], tmp_path: Path) -> None:
         written(domains[0], "-o", tmp_path / "m", "--name", "d", "--instances", 2)
         file = tmp_path / "m/d/config.pbtxt"
-        file.write_text(file.read_text().replace("count: 2", "count: 5"))  # by hand
+        edited = file.read_text().replace("count: 2", "count: 5")
+        file.write_text(f"{edited}# by hand, without a line break")
         written(domains[1], "-o", tmp_path / "m", "--name", "d", "--add")
         found = config(tmp_path / "m/d")
         assert found.instance_group[0].count == 5
@@ -267,20 +269,8 @@ class TestVersions:
 
     def test_manifest_of_a_version_is_missing(self, artifact: Path, tmp_path: Path) -> None:
         written(artifact, "-o", tmp_path / "m")
-        (tmp_path / "m/a/1/dsunet.json").unlink()
-        assert "1/dsunet.json: No such file" in refused(artifact, "-o", tmp_path / "m", "--add")
-
-
-def renamed_external(path: Path, new: Path, files: tuple[object, ...]) -> None:
-    """Write an artifact with external weights under another name."""
-    import dataclasses
-
-    import onnx
-
-    model = onnx.load(path, load_external_data=False)
-    del model.metadata_props[:]
-    manifest = dataclasses.replace(read_manifest(path), files=files)
-    artifacts.write(new, model, manifest)
+        (tmp_path / "m/a/1/model.onnx.json").unlink()
+        assert "1/model.onnx.json: No such file" in refused(artifact, "-o", tmp_path / "m", "--add")
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -303,6 +293,7 @@ class TestEngines:
         assert [group.kind for group in found.instance_group] == [ModelInstanceGroup.KIND_GPU]
         assert (tmp_path / "m/a/1/model.plan").read_bytes() == path.read_bytes()
         manifest = read_manifest(path)
+        assert read_manifest(tmp_path / "m/a/1/model.plan") == manifest
         assert manifest.engine
         identity = found.parameters["dsunet_version_1"].string_value
         assert identity.endswith(manifest.engine.file.sha256)
@@ -408,6 +399,15 @@ class TestRefusals:
         assert f"{artifact} exists" in line
         assert warmed_up(Model(tmp_path / "a")) == 3 + 8
 
+    def test_warm_up_larger_than_the_memory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = frames(tmp_path / "a.onnx", batch=100, height=24, width=32)
+        monkeypatch.setattr("dsunet_runtime.memory.available_memory", lambda: 200_000)
+        line = refused(path, "-o", tmp_path / "m")
+        assert "the warm-up with 100 images takes 0.0 GB" in line
+        assert "--batch" in line
+
     def test_damaged_artifact(self, artifact: Path, tmp_path: Path) -> None:
         content = bytearray(artifact.read_bytes())
         content[40] ^= 1
@@ -420,11 +420,13 @@ class TestRefusals:
         path.with_name("a.onnx.data").unlink()
         assert "a.onnx.data: missing" in refused(path, "-o", tmp_path / "m")
 
-    def test_folder_without_permission(self, artifact: Path, tmp_path: Path) -> None:
-        if os.geteuid() == 0:
-            pytest.skip("root may write anywhere")
-        (tmp_path / "m").mkdir()
-        (tmp_path / "m").chmod(0o500)
+    def test_folder_without_permission(
+        self, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def locked(parent: Path) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied", str(parent))
+
+        monkeypatch.setattr("dsunet_export.servers.served.staging_folder", locked)
         line = refused(artifact, "-o", tmp_path / "m")
         assert f"cannot write to {tmp_path}/m: Permission denied" in line
 
@@ -488,7 +490,9 @@ def test_the_stand_in_refuses(artifact: Path, tmp_path: Path) -> None:
 
 def test_the_manifest_is_json(artifact: Path, tmp_path: Path) -> None:
     written(artifact, "-o", tmp_path)
-    assert json.loads((tmp_path / "a/1/dsunet.json").read_text())["weights_origin"] == "test.pth"
+    assert (
+        json.loads((tmp_path / "a/1/model.onnx.json").read_text())["weights_origin"] == "test.pth"
+    )
 
 
 def test_without_arguments() -> None:

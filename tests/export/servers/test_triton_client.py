@@ -75,6 +75,16 @@ def test_a_version_that_is_not_there(server: list[str], tmp_path: Path) -> None:
     assert not (tmp_path / "m.png").exists()
 
 
+@pytest.mark.parametrize("transport", [[], ["--grpc"]])
+def test_no_server(tmp_path: Path, transport: list[str]) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    where = ["--model", "m", "--url", "127.0.0.1:9", *transport]
+    result = client(tmp_path / "a.png", tmp_path / "m.png", *where)
+    assert result.returncode == 1
+    assert result.stderr.startswith("triton_client.py: ")
+    assert "Traceback" not in result.stderr
+
+
 def test_what_is_served_can_be_identified(repository: Path, trained: Path) -> None:
     with serve(load_repository(repository)) as url:
         client = InferenceServerClient(url)

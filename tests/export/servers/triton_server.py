@@ -21,7 +21,7 @@ from typing import Any
 
 import grpc
 import numpy as np
-import openvino
+import pytest
 from google.protobuf import text_format
 from google.protobuf.json_format import MessageToDict
 from numpy.typing import NDArray
@@ -159,6 +159,7 @@ class OnnxSession(Session):
 
 class OpenVinoSession(Session):
     def __init__(self, path: Path) -> None:
+        openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
         self._model = openvino.Core().compile_model(
             str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
         )

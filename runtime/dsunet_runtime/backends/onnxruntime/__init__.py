@@ -209,10 +209,22 @@ def _create_session(
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
         if type(error).__name__ in _BROKEN_MODEL:
             raise ArtifactError(f"{path}: not a whole ONNX model: {reason(error)}") from error
-        hint = ""
-        if provider is Provider.CPU and manifest.precision.compute == Compute.BF16.element_type:
-            hint = "; the provider 'openvino' runs bf16 artifacts on a CPU"
+        hint = _bf16_remedy(provider) if _computes_in_bf16(manifest) else ""
         raise BackendError(f"{path}: ONNX Runtime cannot load it: {reason(error)}{hint}") from error
+
+
+def _computes_in_bf16(manifest: Manifest) -> bool:
+    return manifest.precision.compute == Compute.BF16.element_type
+
+
+def _bf16_remedy(provider: Provider) -> str:
+    """Return what to do with a bf16 artifact, for which a provider has not all operators."""
+    if provider is Provider.CPU:
+        return "; the provider 'openvino' runs bf16 artifacts on a CPU"
+    return (
+        f"; the provider '{provider}' may lack bf16 operators: export with --precision fp16, or "
+        f"build an engine with `dsunet-export trt`"
+    )
 
 
 def _names(tensors: Any) -> list[str]:
