@@ -23,7 +23,7 @@ from dsunet_runtime.errors import BackendError, RuntimeFault
 from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.image_folder import counted
 from dsunet_runtime.jobs import Job
-from dsunet_runtime.message_text import reason
+from dsunet_runtime.message_text import printable, reason
 from dsunet_runtime.scale.attempts import attempt, attempts
 from dsunet_runtime.scale.child import Child, portable
 from dsunet_runtime.scale.devices import cores
@@ -95,7 +95,11 @@ def _drive(connection: Connection, work: Work, jobs: Sequence[Job], cluster: Clu
                     raise answer
                 connection.send(answer)
         except ray.exceptions.RayError as error:
-            raise BackendError(f"--ray {cluster.address}: Ray failed: {reason(error)}") from error
+            cause = printable(str(error).strip().splitlines()[-1])  # below a traceback
+            raise BackendError(
+                f"--ray {cluster.address}: Ray failed: {cause}; every machine needs the same "
+                f"versions of dsunet, Python and Ray"
+            ) from error
 
 
 def _silence() -> None:
@@ -167,7 +171,7 @@ def _dataset(ray: Any, work: Work, jobs: Sequence[Job], cluster: Cluster) -> Any
         size = "1 GPU"
     else:
         sizes = [int(machine["CPU"]) for machine in machines if machine.get("CPU", 0) >= 1]
-        threads = work.threads or min(_THREADS, *sizes)
+        threads = work.threads or min([_THREADS, *sizes])
         work = replace(work, threads=threads)
         resources = {"num_cpus": threads}
         room = sum(size // threads for size in sizes)
