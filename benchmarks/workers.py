@@ -19,11 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from common import summary, write
-from exports import export_ours
 
-from dsunet import load_model
-from dsunet.demonstration import demonstration_checkpoint
-from dsunet.scenes import write_scenes
 from dsunet_runtime.jobs import Destination, OutputKind, plan
 from dsunet_runtime.manifest import InputForm
 from dsunet_runtime.renderings import Mask
@@ -48,6 +44,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200, help="Number of images.")
     parser.add_argument("--rounds", type=int, default=5, help="Number of rounds.")
     arguments = parser.parse_args()
+    # Not above: worker processes import this file, and would wait for PyTorch.
+    from exports import export_ours
+
+    from dsunet import load_model
+    from dsunet.demonstration import demonstration_checkpoint
+    from dsunet.scenes import write_scenes
+
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_scenes(folder / "scenes", arguments.images, seed=0)
