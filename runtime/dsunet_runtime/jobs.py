@@ -240,12 +240,9 @@ def _job(image: _Image, destination: Destination) -> Job:
 def _check_collisions(jobs: Sequence[Job]) -> None:
     entry = _entries()
     # Neither a link nor its target may be overwritten.
-    images = {
-        key: job.image
-        for job in jobs
-        if job.content is None
-        for key in {entry(job.image), *([resolved(job.image)] if job.image.is_symlink() else [])}
-    }
+    files = [job.image for job in jobs if job.content is None]
+    images = {entry(path): path for path in files}
+    images |= {resolved(path): path for path in files if path.is_symlink()}
     written: dict[str, Job] = {}
     for job in jobs:
         for output in job.outputs:

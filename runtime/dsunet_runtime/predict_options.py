@@ -47,7 +47,8 @@ def _place_for_results(text: str | Path) -> Path:
 
 
 def _threshold(text: str) -> str:
-    if text != _OTSU and not (text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= 255):
+    is_level = text.isascii() and text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= 255
+    if text != _OTSU and not is_level:
         raise typer.BadParameter(f"{quote(text)} is neither a level from 1 to 255 nor {_OTSU}")
     return text
 
@@ -167,6 +168,7 @@ def make_plan(
 
     Raises typer.BadParameter if options do not fit each other, and RuntimeFault like `jobs.plan`.
     """
+    from dsunet_runtime.files import resolved
     from dsunet_runtime.jobs import plan
 
     to_standard_output = str(output) == _STANDARD_STREAM
@@ -178,7 +180,13 @@ def make_plan(
             )
     kinds = _output_kinds(binary, cutout, background, overlay=overlay)
     where = _destination(output, images, kinds, recursive=recursive)
-    return plan(images, where, recursive=recursive, skip_existing=skip_existing)
+    found = plan(images, where, recursive=recursive, skip_existing=skip_existing)
+    outputs = (output.path for job in found.jobs for output in job.outputs)
+    if background is not None and resolved(Path(background)) in map(resolved, outputs):
+        raise typer.BadParameter(
+            f"a result would overwrite --background {background}: name another file or folder"
+        )
+    return found
 
 
 def _output_kinds(

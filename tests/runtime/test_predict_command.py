@@ -146,6 +146,7 @@ class TestRenderings:
             ("-o x.bmp", "masks are PNG files: name x.png"),
             ("-o x --binary 0", "'0' is neither a level from 1 to 255 nor otsu"),
             ("-o x --binary=256", "'256' is neither a level"),
+            ("-o x --binary=٣", "'٣' is neither a level"),
             ("-o x --binary=half", "'half' is neither a level"),
             ("-o x --cutout=jpg", "'jpg' is neither png nor webp"),
             ("-o x --background whit", "'whit' is neither a colour"),
@@ -160,6 +161,17 @@ class TestRenderings:
         assert (result.exit_code, result.stdout) == (2, "")
         (line,) = result.stderr.splitlines()
         assert message in line
+
+    def test_a_result_over_the_background(
+        self, frames_artifact: Path, image: Path, tmp_path: Path
+    ) -> None:
+        beach = tmp_path / "beach.png"
+        Image.new("RGB", (9, 9), "tan").save(beach)
+        before = beach.read_bytes()
+        result = run(frames_artifact, image, "--background", beach, "-o", beach)
+        assert result.exit_code == 2
+        assert f"would overwrite --background {beach}" in result.stderr
+        assert beach.read_bytes() == before
 
 
 class TestTrees:
