@@ -52,6 +52,7 @@ bench: $(INSTALLED)  ## measure everything on this CPU, about two hours, and wri
 	$(BIN)/python benchmarks/frames.py --preset nano
 	$(BIN)/python benchmarks/growth.py --preset nano
 	$(BIN)/python benchmarks/growth.py --preset tiny --folder-rounds 0
+	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/latency.py --preset nano
 	$(BIN)/python benchmarks/cpu_providers.py --preset nano
 	$(BIN)/python benchmarks/cpu_providers.py --preset tiny

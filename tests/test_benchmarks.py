@@ -147,6 +147,21 @@ def test_growth(forms: dict[InputForm, Path], results: Path) -> None:
     assert "\n| 5 | " in readme
 
 
+def test_workers(
+    forms: dict[InputForm, Path], results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = script("workers")
+    monkeypatch.setitem(workers.VARIANTS, "ray_2", workers.VARIANTS["workers_1"])
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(8):
+        Image.new("RGB", (30, 20), (number, 0, 0)).save(images / f"{number}.png")
+    found = workers.measure(forms[InputForm.FRAMES], images, tmp_path / "masks", rounds=1)
+    assert all(start["median_s"] > 0 for start in found["start"].values())
+    write("workers", {"images": 8, **found})
+    assert re.search(r"\| `--workers 2` \| [^|]* \| [^|]* \| \*\*\d", page(results)["README.md"])
+
+
 def test_cpu_providers(forms: dict[InputForm, Path], results: Path, tmp_path: Path) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     providers = script("cpu_providers")

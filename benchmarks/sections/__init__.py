@@ -17,7 +17,7 @@ from sections.gpus import (
     gpu_selftests,
 )
 from sections.latency import cpu_providers, latency, quantised
-from sections.runner import cpp, frames, growth, runner_overhead
+from sections.runner import cpp, frames, growth, runner_overhead, workers
 from sections.section import Results, Section
 from sections.training import demonstration, evaluation, training
 from sections.video import flicker
@@ -37,6 +37,7 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     frames,
     growth,
     flicker,
+    workers,
     export_cost,
     engine_build,
     training,

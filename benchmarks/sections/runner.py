@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sections import plots
 from sections.section import Results, Section, of_presets
-from sections.tables import Document, circumstances, digits, duration, relative, table, timing
+from sections.tables import Document, circumstances, digits, duration, over, relative, table, timing
 
 
 def runner_overhead(results: Results) -> Section | None:
@@ -148,6 +148,45 @@ def growth(results: Results) -> Section | None:
         ]
     section.show("growth.svg", plots.batches(found))
     return section if found else None
+
+
+def workers(results: Results) -> Section | None:
+    found = of_presets(results, "workers")
+    section = Section(
+        "Several processes on one machine",
+        [
+            "`workers.py`: `frames` form on a CPU, float32, ONNX Runtime, batch 1, synthetic "
+            "scenes of 320×320, interleaved. The start is the time until the first mask, without "
+            "that of Python; the time of an image is that after the first quarter of them."
+        ],
+    )
+    for preset, document in found.items():
+        image = document["image"]
+        section.blocks += [
+            f"### `{preset}`, {document['images']} images",
+            table(
+                ["", "start", "an image", "time of this row / the first"],
+                [
+                    [
+                        words,
+                        timing(document["start"][name]),
+                        timing(image[name]),
+                        over(image[name], image["process"]) if name != "process" else "",
+                    ]
+                    for name, words in _PLACES.items()
+                ],
+            ),
+            circumstances(document),
+        ]
+    return section if found else None
+
+
+_PLACES = {
+    "process": "one process",
+    "workers_1": "`--workers 1`",
+    "workers_2": "`--workers 2`",
+    "ray_2": "`--ray local`, 2 workers of 1 thread",
+}
 
 
 def _folders(folders: list[Document]) -> Iterator[str]:

@@ -36,10 +36,20 @@ from dsunet_runtime.predict_options import (
     make_plan,
     make_video_job,
 )
+from dsunet_runtime.scale.options import (
+    Placement,
+    Ray,
+    ThreadsPerWorker,
+    Workers,
+    check_one_process,
+    check_placement,
+)
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 if TYPE_CHECKING:
     from dsunet_runtime.manifest import Manifest
+    from dsunet_runtime.scale.worker import Loading
+    from dsunet_runtime.video.job import VideoJob
 
 PROGRAM = "dsunet-run"
 
@@ -58,7 +68,8 @@ app = make_app(PROGRAM, "Run exported DSU-Net artifacts and measure their speed.
         "dsunet-run predict nano.onnx - -o - --binary < photo.jpg > mask.png",
         "dsunet-run predict nano.onnx photos/ -o masks/ --provider cuda",
         "dsunet-run predict nano.onnx photos/ -o masks/ --provider openvino",
-        "dsunet-run predict nano.engine photos/ -o masks/",
+        "dsunet-run predict nano.engine photos/ -o masks/ --workers gpus",
+        "dsunet-run predict nano.onnx photos/ -o masks/ --ray head:6379",
     )
 )
 def predict(
@@ -88,6 +99,9 @@ def predict(
     allow_cpu_fallback: CpuFallback = False,
     domain: Domain = None,
     selftest: ChosenSelfTest = SelfTestPolicy.AUTO,
+    workers: Workers = None,
+    threads_per_worker: ThreadsPerWorker = None,
+    ray: Ray = None,
 ) -> None:
     """Predict masks and cut-outs of images or a video.
 
@@ -96,6 +110,8 @@ def predict(
     is 1.
     """
     check_provider_applies(provider, artifact, allow_cpu_fallback, domain)
+    placement = Placement(workers, threads_per_worker, ray)
+    check_placement(placement, artifact, provider, output)
     video = make_video_job(
         images or [],
         output,
@@ -108,22 +124,13 @@ def predict(
         recursive=recursive,
         skip_existing=skip_existing,
     )
-    import dsunet_runtime
 
+    from dsunet_runtime.scale.worker import Loading
+
+    loading = Loading(artifact, provider, selftest, allow_cpu_fallback, domain)
     if video is not None:
-        from dsunet_runtime.video.run import run_video
-
-        with dsunet_runtime.load(
-            artifact,
-            provider=provider,
-            selftest=selftest,
-            allow_cpu_fallback=allow_cpu_fallback,
-            domain=domain,
-        ) as segmenter:
-            _warn_of_random_weights(artifact, segmenter.manifest)
-            batch = batch or segmenter.best_batch
-            if not run_video(PROGRAM, segmenter, video, batch, as_json=as_json):
-                raise typer.Exit(1)
+        check_one_process(placement)
+        _predict_video(loading, video, batch, as_json=as_json)
         return
     plan = make_plan(
         images or [],
@@ -137,23 +144,24 @@ def predict(
         as_json=as_json,
     )
 
-    from dsunet_runtime.jobs import results_folder
-    from dsunet_runtime.prediction_run import run_jobs
+    from dsunet_runtime.prediction_run import report
+    from dsunet_runtime.scale.run import open_run
 
-    with (
-        dsunet_runtime.load(
-            artifact,
-            provider=provider,
-            selftest=selftest,
-            allow_cpu_fallback=allow_cpu_fallback,
-            domain=domain,
-        ) as segmenter,
-        results_folder(plan.folder),
-    ):
-        _warn_of_random_weights(artifact, segmenter.manifest)
+    with open_run(loading, plan, batch, placement) as (manifest, outcomes):
+        _warn_of_random_weights(artifact, manifest)
         for line in plan.left_out:
             complain(PROGRAM, line)
-        if run_jobs(PROGRAM, segmenter, plan, batch or segmenter.best_batch, as_json=as_json):
+        if report(PROGRAM, plan, outcomes, as_json=as_json):
+            raise typer.Exit(1)
+
+
+def _predict_video(loading: Loading, video: VideoJob, batch: int | None, *, as_json: bool) -> None:
+    from dsunet_runtime.video.run import run_video
+
+    with loading.load() as segmenter:
+        _warn_of_random_weights(loading.artifact, segmenter.manifest)
+        batch = batch or segmenter.best_batch
+        if not run_video(PROGRAM, segmenter, video, batch, as_json=as_json):
             raise typer.Exit(1)
 
 

@@ -19,7 +19,7 @@ import stat
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, NoReturn
@@ -28,6 +28,7 @@ if sys.platform != "win32":
     import fcntl
 
 _LEFTOVER = re.compile(r"\.dsunet-[0-9a-f]{32}\.tmp")
+_keeps_leftovers = False
 
 
 def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
@@ -124,10 +125,39 @@ def destination(path: Path) -> Path:
 @cache
 def clear_leftovers(folder: Path) -> None:
     """Remove temporary files of killed processes from a folder, once per process and folder."""
+    if not _keeps_leftovers:
+        remove_leftovers(folder)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of killed processes from a folder."""
     with suppress(OSError):  # writing reports a folder without permission
         for path in list(folder.iterdir()):
             if _LEFTOVER.fullmatch(path.name):
                 _remove_if_abandoned(path)
+
+
+def keep_leftovers() -> None:
+    """Let this process write without removing temporary files.
+
+    For storage that several machines write to: not all of it shows the locks of other machines.
+    """
+    global _keeps_leftovers
+    _keeps_leftovers = True
+
+
+@contextmanager
+def alone_with(path: Path) -> Iterator[None]:
+    """Hold a file that exists, so that one process at a time does something.
+
+    On file systems without locks, and for a file that cannot be read, processes do not wait.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            file = stack.enter_context(open_regular(path))
+            if sys.platform != "win32":
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class _Writer(io.BufferedWriter):

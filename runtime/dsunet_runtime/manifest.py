@@ -321,6 +321,11 @@ class Manifest:
     """Empty in artifacts of earlier versions."""
     format_version: int = FORMAT_VERSION
 
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the canonical document: it differs if anything in the artifact does."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
     def to_json(self, indent: int | None = None) -> str:
         """Return the manifest as JSON with its own SHA-256 (see `document`); `from_json` reads it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from collections.abc import Iterable
 
 from dsunet_runtime.command import complain
 from dsunet_runtime.image_folder import counted
@@ -21,8 +22,6 @@ def run_jobs(
 ) -> int:
     """Run the jobs, print errors prefixed with the program, and return the number of failures.
 
-    Finally, a summary is printed on standard output, or on standard error if results go there.
-
     Args:
         program: Name of the command.
         segmenter: Computes the masks.
@@ -31,26 +30,34 @@ def run_jobs(
         as_json: Whether to print a line of JSON for each image on standard output.
     """
     check_batch(segmenter, plan.jobs, batch)
+    return report(program, plan, predict(segmenter, plan.jobs, batch), as_json=as_json)
+
+
+def report(program: str, plan: Plan, outcomes: Iterable[Outcome], *, as_json: bool = False) -> int:
+    """Print the errors of outcomes while they come, and return the number of failures.
+
+    Finally, a summary is printed on standard output, or on standard error if results go there.
+    """
     start = time.perf_counter()
-    outcomes = []
+    seen = []
     if as_json:
         for job in plan.skipped:
             print(skipped_line(job))
     with warnings.catch_warnings(), Progress(len(plan.jobs), sys.stderr) as progress:
         # Pillow warns about odd EXIF data and very large images, which it decodes all the same.
         warnings.simplefilter("ignore")
-        for outcome in predict(segmenter, plan.jobs, batch):
-            outcomes.append(outcome)
+        for outcome in outcomes:
+            seen.append(outcome)
             if outcome.fault is not None:
                 progress.say(f"{program}: {outcome.fault}")
             if as_json:
                 progress.close()
                 print(outcome_line(outcome), flush=True)
             progress.advance()
-    for notice in _notices(outcomes):
+    for notice in _notices(seen):
         complain(program, notice)
     seconds = time.perf_counter() - start
-    failed = sum(outcome.fault is not None for outcome in outcomes)
+    failed = sum(outcome.fault is not None for outcome in seen)
     summary = _summary(plan, failed, seconds)
     stream = sys.stderr if as_json or plan.folder is None else sys.stdout
     print(summary, file=stream)

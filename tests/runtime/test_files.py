@@ -170,6 +170,18 @@ def test_many_writers_of_one_folder_do_not_take_each_other_for_dead(tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2"]
 
 
+def test_a_process_that_keeps_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_keeps_leftovers", False)
+    leftover = tmp_path / f".dsunet-{'0' * 32}.tmp"
+    leftover.write_bytes(b"")
+    files.keep_leftovers()
+    with staged_file(tmp_path / "a") as file:
+        file.write(b"1")
+    assert leftover.exists()
+    files.remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_without_locks_nothing_is_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leftover = tmp_path / f".dsunet-{'0' * 32}.tmp"
     leftover.write_bytes(b"")

@@ -120,6 +120,14 @@ class TestResults:
         with pytest.raises(BackendError, match="threads is 0"):
             load(frames_artifact, threads=0)
 
+    def test_threads_are_pinned_only_where_all_cores_are_used(self, frames_artifact: Path) -> None:
+        """Other processes, with as many threads, would be on the same cores."""
+        manifest = dsunet_runtime.read_manifest(frames_artifact)
+        for threads in (1, None, 1):  # compiled, and twice from the cache
+            with backend.OpenVinoBackend(frames_artifact, manifest, threads=threads) as opened:
+                pinned = opened._compiled.get_property("ENABLE_CPU_PINNING")
+            assert pinned == (threads is None)
+
 
 class TestPrecision:
     @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from dsunet_runtime.provider import Provider
 
 _DEVICE = "CPU"
 _PRECISION, _THREADS = "INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS"
+_PINNING = "ENABLE_CPU_PINNING"
 _DIGEST = hashlib.sha256().digest_size
 # OpenVINO's messages begin with the places in its source that an error has passed.
 _PLACE = re.compile(r"(Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:)\s*")
@@ -59,7 +60,8 @@ class OpenVinoBackend(Backend):
         self.machine = (f"OpenVINO {version}", processor, f"precision {precision}")
         options = {_PRECISION: precision}
         if threads is not None:
-            options[_THREADS] = str(threads)
+            # Pinned, each of several processes on a machine would use its first cores.
+            options |= {_THREADS: str(threads), _PINNING: "NO"}
         file = _cache_file(path, manifest, self.machine)
         self._compiled = _load_cached(core, file, options)
         if self._compiled is None:

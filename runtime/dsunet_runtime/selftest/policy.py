@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from dsunet_runtime.errors import ArtifactError, OutputError, SelfTestError
-from dsunet_runtime.files import open_regular
+from dsunet_runtime.files import alone_with, open_regular
 from dsunet_runtime.json_text import MAX_BYTES, parse_object
 from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.output_files import write_whole
@@ -68,14 +67,16 @@ def record_outcome(
     If the record cannot be written, the test runs again the next time.
     """
     record = _record(path)
-    before = _passed(record, manifest)
-    others = [other for other in before if other != machine]
-    passed = [machine] if machine and all(one.passed for one in found) else []
-    machines = [*others, *passed][-_MOST_MACHINES:]
-    if machines != [*before]:
-        document = {"manifest_sha256": _identity(manifest), "machines": machines}
-        with contextlib.suppress(OutputError):
-            write_whole(record, lambda file: file.write(json.dumps(document, indent=1).encode()))
+    with alone_with(path):  # processes on several GPUs add their machines at the same time
+        before = _passed(record, manifest)
+        others = [other for other in before if other != machine]
+        passed = [machine] if machine and all(one.passed for one in found) else []
+        machines = [*others, *passed][-_MOST_MACHINES:]
+        if machines != [*before]:
+            document = {"manifest_sha256": manifest.sha256, "machines": machines}
+            text = json.dumps(document, indent=1).encode()
+            with contextlib.suppress(OutputError):
+                write_whole(record, lambda file: file.write(text))
 
 
 def _record(path: Path) -> Path:
@@ -87,10 +88,6 @@ def _passed(record: Path, manifest: Manifest) -> tuple[Machine, ...]:
     with contextlib.suppress(OSError, ValueError):
         with open_regular(record) as file:
             document = parse_object(file.read(MAX_BYTES + 1))
-        if document.get("manifest_sha256") == _identity(manifest):
+        if document.get("manifest_sha256") == manifest.sha256:
             return decode(tuple[Machine, ...], document.get("machines"), exact=True)
     return ()
-
-
-def _identity(manifest: Manifest) -> str:
-    return hashlib.sha256(manifest.to_json().encode()).hexdigest()

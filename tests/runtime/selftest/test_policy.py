@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,6 +85,26 @@ def test_machines_recorded_by_two_processes_are_one(
     load(tested)
     record = json.loads((tested.parent / f"{tested.name}.selftest.json").read_text())
     assert record["machines"] == [[*RTX_4090]]
+
+
+def test_machines_recorded_at_the_same_time(tested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By workers on several GPUs: none is lost."""
+    original = policy._passed
+
+    def slowly(*arguments: Any) -> object:
+        found = original(*arguments)
+        time.sleep(0.02)
+        return found
+
+    monkeypatch.setattr(policy, "_passed", slowly)
+    manifest = read_manifest(tested)
+    machines = [(f"GPU {number}",) for number in range(8)]
+    with ThreadPoolExecutor(len(machines)) as pool:
+        assert not any(
+            pool.map(lambda machine: policy.record_outcome(tested, manifest, machine, []), machines)
+        )
+    record = json.loads((tested.parent / f"{tested.name}.selftest.json").read_text())
+    assert sorted(record["machines"]) == [[*machine] for machine in machines]
 
 
 def test_again_for_another_artifact_of_the_name(

@@ -240,6 +240,7 @@ class TestRefusals:
             (["in.mp4", "-o", "in.mp4"], "in.mp4: would overwrite the video itself"),
             (["in.mp4", "-o", "out.mp4", "--overlay", "--binary"], "--binary and --overlay need o"),
             (["in.mp4", "-o", "out", "--recursive"], "--recursive applies to folders"),
+            (["in.mp4", "-o", "out", "--workers", "2"], "--workers and --ray apply to images, and"),
             (["photo.png", "-o", "out", "--smooth", "1"], "--smooth applies to videos"),
             (["-o", "out"], "name images, a folder of images or a video, or use --camera"),
         ],

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.pages.commands import run_page
+
+
+def test_commands_in_their_order(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    pytest.importorskip("ray")
+    run_page("docs/scale.md", folder, tmp_path_factory)
+    masks = {path.name for path in (folder / "masks").iterdir()}
+    assert masks == {"astronaut.png", "camera.png"}
