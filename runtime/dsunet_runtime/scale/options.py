@@ -123,7 +123,7 @@ def check_one_process(placement: Placement) -> None:
     """Raise typer.BadParameter if there are workers, for a video."""
     if not placement.is_this_process:
         raise typer.BadParameter(
-            "--workers and --ray apply to images, and a video is computed in this process: omit them"
+            "--workers and --ray apply to images, and a video needs one process: omit them"
         )
 
 
