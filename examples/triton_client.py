@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         write_mask(options)
-    except (OSError, InferenceServerException) as error:
+    except (OSError, ValueError, InferenceServerException) as error:
         sys.exit(f"triton_client.py: {error}")
 
 
@@ -43,9 +43,13 @@ def write_mask(options: argparse.Namespace) -> None:
         rgb = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     image = triton.InferInput("image", [1, *rgb.shape], "UINT8")
     image.set_data_from_numpy(rgb[np.newaxis])
-    url = options.url or ("localhost:8001" if options.grpc else "localhost:8000")
+    default = "localhost:8001" if options.grpc else "localhost:8000"
+    url = (options.url or default).removeprefix("http://").rstrip("/")
     client = triton.InferenceServerClient(url)
-    result = client.infer(options.model, [image], model_version=options.version)
+    try:
+        result = client.infer(options.model, [image], model_version=options.version)
+    except OSError as error:
+        raise ConnectionError(f"{url}: {error}") from error
     Image.fromarray(result.as_numpy("mask")[0]).save(options.mask)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from dsunet_export.servers.served import Artifact, check_model_name
 from dsunet_runtime.command import examples
 from dsunet_runtime.command_options import OUTPUT, as_wrong_usage, folder_to_write, integer
 from dsunet_runtime.extras import needs_extra
-from dsunet_runtime.message_text import readable
+from dsunet_runtime.message_text import quote, readable
 
 _STREAMS = "Streams"
 """A group of options in the help."""
@@ -73,18 +74,28 @@ def deepstream(
     float32 inputs and outputs, as nvinfer feeds and reads them, verified to compute the same masks.
     DeepStream was not available to test this with.
     """
-    from dsunet_export.tensorrt.profiles import parse_size
-
     with as_wrong_usage(ExportError):
         if name is None:
             name = artifact.stem
         check_model_name(name)
-        sizes = None if size is None else set(parse_size(size))
-        if sizes is not None and len(sizes) > 1:
-            raise ExportError(f"--size {size}: give one HEIGHTxWIDTH, for example 720x1280")
+        height_width = None if size is None else _parse_size(size)
     with needs_extra("export"):
         from dsunet_export.servers.deepstream import DeepStreamOptions, write_deepstream
 
-    options = DeepStreamOptions(name, sizes.pop() if sizes else None, batch)
+    options = DeepStreamOptions(name, height_width, batch)
     for path in write_deepstream(output, Artifact.read(artifact), options):
         print(readable(path))
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    """Return one height and width.  Raises ExportError."""
+    from dsunet_export.tensorrt.profiles import parse_size
+
+    with suppress(ExportError):
+        low, _, high = parse_size(text)
+        if low == high:
+            return low
+    raise ExportError(
+        f"--size {quote(text)}: give HEIGHTxWIDTH with sides from 1 to {LARGEST_SIDE}, for "
+        f"example 720x1280"
+    )

@@ -114,7 +114,8 @@ def triton(
         integer(
             low=1,
             high=MAX_THREADS,
-            help="CPU threads of each instance.  [default: one per core]",
+            help="CPU threads of each instance.  [default: one per core; with OpenVINO, the cores "
+            "are divided among the instances]",
             rich_help_panel=_EXECUTION,
         ),
     ] = None,
@@ -163,7 +164,7 @@ def triton(
             max_batch,
             instances or 1,
             threads,
-            DEFAULT_DELAY if queue_delay is None else queue_delay,
+            queue_delay,
             versions or ServedVersions.ALL,
         )
         if add and (unused := [option for option, value in given.items() if value is not None]):

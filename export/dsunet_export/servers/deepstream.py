@@ -39,6 +39,7 @@ def write_deepstream(folder: Path, artifact: Artifact, options: DeepStreamOption
         manifest.precision.element_type,
         _size(artifact, options.size),
         _batch(artifact, options.batch),
+        has_fixed_batch=isinstance(manifest.inputs[0].shape[0], int),
     )
     places = [folder / name for name in (model.graph, model.config)]
     for place in places:

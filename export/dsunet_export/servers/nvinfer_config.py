@@ -28,6 +28,8 @@ class NvinferModel:
     """Height and width."""
     batch: int
     """Number of streams that nvinfer joins to a batch."""
+    has_fixed_batch: bool = False
+    """Whether the graph takes no other batch."""
 
     @property
     def config(self) -> str:
@@ -87,23 +89,25 @@ def make_nvinfer_config(model: NvinferModel) -> str:
 
 def _introduction(model: NvinferModel) -> list[str]:
     height, width = model.size
-    size = f"width={width} height={height}"
+    one = f"batch-size=1 width={width} height={height}"  # the pipeline has one stream
     shapes = f"x3x{height}x{width}"
+    smallest = f"--minShapes=image:1{shapes}"
+    largest = f"--optShapes=image:{model.batch}{shapes} --maxShapes=image:{model.batch}{shapes}"
+    # trtexec refuses shapes of a graph in which all are fixed.
+    profile = "" if model.has_fixed_batch else f"{smallest} {largest} "
     return [
         "Written by `dsunet-export deepstream`; it has not been run with DeepStream.",
         "The masks of a video, in colours:",
         "",
         f"gst-launch-1.0 uridecodebin uri=file:///PATH/clip.mp4 ! m.sink_0 "
-        f"nvstreammux name=m batch-size={model.batch} {size} ! "
+        f"nvstreammux name=m {one} ! "
         f"nvinfer config-file-path={model.config} ! "
-        f"nvsegvisual batch-size={model.batch} {size} ! "
+        f"nvsegvisual {one} ! "
         f"nvvideoconvert ! nvv4l2h264enc ! h264parse ! qtmux ! filesink location=masks.mp4",
         "",
         "nvinfer builds the engine when it starts first.  To build it before, in the precisions of "
         "the graph:",
         "",
-        f"trtexec --onnx={model.graph} --stronglyTyped --minShapes=image:1{shapes} "
-        f"--optShapes=image:{model.batch}{shapes} --maxShapes=image:{model.batch}{shapes} "
-        f"--saveEngine={model.engine}",
+        f"trtexec --onnx={model.graph} --stronglyTyped {profile}--saveEngine={model.engine}",
         "",
     ]

@@ -10,7 +10,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dsunet_export.servers.protobuf_text import Field, Symbol, render
-from dsunet_export.servers.triton_options import ServedVersions, TritonBackend, TritonOptions
+from dsunet_export.servers.triton_options import (
+    DEFAULT_DELAY,
+    ServedVersions,
+    TritonBackend,
+    TritonOptions,
+)
 from dsunet_runtime.manifest import Manifest, TensorSpec
 
 if TYPE_CHECKING:
@@ -18,10 +23,6 @@ if TYPE_CHECKING:
     from dsunet_export.servers.triton_warmup import Sample
 
 _TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
-_THREADS = {
-    TritonBackend.ONNXRUNTIME: "intra_op_thread_count",
-    TritonBackend.OPENVINO: "INFERENCE_NUM_THREADS",
-}
 
 
 def make_config(
@@ -52,21 +53,34 @@ def make_config(
         ),
     ]
     if batching.largest > 1:
+        delay = DEFAULT_DELAY if options.delay is None else options.delay
         message.append(
             (
                 "dynamic_batching",
                 [
                     ("preferred_batch_size", batching.preferred),
-                    ("max_queue_delay_microseconds", options.delay),
+                    ("max_queue_delay_microseconds", delay),
                 ],
             )
         )
-    if options.threads is not None:
-        message.append(_parameter(_THREADS[backend], str(options.threads)))
+    message += [_parameter(key, str(value)) for key, value in _execution(options).items()]
     message.append(_parameter("dsunet_input", manifest.input_form.value))
     message.append(_parameter("dsunet_mask", manifest.mask_form.value))
     message += [("model_warmup", _warmup(sample, n)) for sample in samples for n in sample.batches]
     return render(message)
+
+
+def _execution(options: TritonOptions) -> dict[str, int]:
+    """Return the backend's parameters for instances that run at the same time, and threads.
+
+    OpenVINO's backend compiles a model once.  Its instances share the streams and threads of that,
+    and by default there is one stream, in which requests wait for each other.
+    """
+    threads, count = options.threads, options.instances
+    if options.backend is not TritonBackend.OPENVINO:
+        return {} if threads is None else {"intra_op_thread_count": threads}
+    streams = {} if count == 1 else {"NUM_STREAMS": count}
+    return streams if threads is None else {**streams, "INFERENCE_NUM_THREADS": count * threads}
 
 
 def describe_version(number: int, manifest: Manifest) -> str:

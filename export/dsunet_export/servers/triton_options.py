@@ -71,8 +71,8 @@ class TritonOptions:
     """Per device."""
     threads: int | None = None
     """CPU threads of each instance; None for one per core."""
-    delay: int = DEFAULT_DELAY
-    """Microseconds that a request waits for others to form a batch."""
+    delay: int | None = None
+    """Microseconds that a request waits for others to form a batch; None for `DEFAULT_DELAY`."""
     versions: ServedVersions = ServedVersions.ALL
 
     def __post_init__(self) -> None:
@@ -132,8 +132,11 @@ def _problem(manifest: Manifest, options: TritonOptions) -> str | None:
                 "Triton's backends for ONNX files cannot run fp8: build an engine with "
                 "`dsunet-export trt --flavor tensorrt`"
             )
-        case TritonBackend.ONNXRUNTIME, "bfloat16" if options.place is not TritonDevice.GPU:
-            return "ONNX Runtime cannot run bf16 on a CPU: add --device gpu, or --backend openvino"
+        case TritonBackend.ONNXRUNTIME, "bfloat16":
+            return (
+                "ONNX Runtime has not all operators in bf16, on CPUs and GPUs: add --backend "
+                "openvino, or export it with --precision fp16"
+            )
         case TritonBackend.OPENVINO, "float16":
             return (
                 "OpenVINO may compute fp16 in bfloat16, outside the artifact's tolerance, and its "

@@ -38,8 +38,9 @@ from dsunet_runtime.message_text import reason
 CONFIG = "config.pbtxt"
 _WARMUP = "warmup"
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
-_BACKEND = re.compile(rf'^backend: "({"|".join(TritonBackend)})"$', re.MULTILINE)
-_DEVICE = re.compile(rf"kind: KIND_({'|'.join(TritonDevice).upper()})$", re.MULTILINE)
+_COMMENT = re.compile(r"#.*")
+_BACKEND = re.compile(rf"""\bbackend\s*:\s*["']({"|".join(TritonBackend)})["']""")
+_DEVICE = re.compile(rf"\bkind\s*:\s*KIND_({'|'.join(TritonDevice).upper()})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ def create_model(
     serve them, or if the folder cannot be written.
     """
     model = repository / options.name
+    if (repository / CONFIG).exists():
+        raise ExportError(f"{repository} is a model: give -o the repository that it is in")
     if model.exists() or model.is_symlink():
         raise ExportError(
             f"{model} exists: add a version to it with --add, choose another --name, or remove it"
@@ -73,6 +76,8 @@ def create_model(
         check_backend(str(artifact.path), artifact.manifest, options)
         check_agreement(str(first.path), first.manifest, str(artifact.path), artifact.manifest)
     batching = Batching.of(first.manifest, options)
+    if options.delay is not None and batching.largest <= 1:
+        raise ExportError("--queue-delay has no effect, because no requests are joined: omit it")
     samples = make_samples(first.manifest, batching.largest)
     if not samples:
         notice(f"{first.path} has no self-test that it takes, so there is no warm-up")
@@ -99,10 +104,15 @@ def add_versions(model: Path, artifacts: Sequence[Artifact]) -> list[Version]:
     like `create_model`.
     """
     config, numbers = _read_config(model), _numbers(model)
-    backend, device = _BACKEND.search(config), _DEVICE.search(config)
-    if not (numbers and backend and device):
-        raise ExportError(f"{model}: not a model that `dsunet-export triton` wrote")
-    options = TritonOptions(model.name, TritonBackend(backend[1]), TritonDevice(device[1].lower()))
+    code = _COMMENT.sub("", config)
+    backend, device = _BACKEND.search(code), _DEVICE.search(code)
+    if not (numbers and backend):
+        raise ExportError(
+            f"{model}: has no versions, or no known `backend` in {CONFIG}: name a model that "
+            f"`dsunet-export triton` wrote"
+        )
+    place = TritonDevice(device[1].lower()) if device else None
+    options = TritonOptions(model.name, TritonBackend(backend[1]), place)
     last = model / str(numbers[-1])
     for artifact in artifacts:
         check_backend(str(artifact.path), artifact.manifest, options)

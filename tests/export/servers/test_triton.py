@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import openvino
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
@@ -63,9 +64,13 @@ class TestModel:
         model = Model(tmp_path / "models/nano")
         assert warmed_up(model) == 3 + 8
         images = random_frames(2, 61, 83)
-        outputs = model.infer(None, {"image": images})
+        (both,) = model.infer(None, {"image": images}).values()
         with load(trained) as segmenter:
-            assert (outputs["mask"] == [segmenter(image) for image in images]).all()
+            for image, joined in zip(images, both, strict=True):
+                (alone,) = model.infer(None, {"image": image[None]})["mask"]
+                mask = segmenter(image)
+                assert np.array_equal(alone, mask)
+                assert np.abs(joined.astype(int) - mask).max() <= 1  # sums in another order
 
     def test_files(self, artifact: Path, tmp_path: Path) -> None:
         result = written(artifact, "-o", tmp_path / "models")
@@ -156,6 +161,16 @@ class TestModel:
         assert (model.infer(1, {"image": image})["mask"][1] == weighted(
             image[1], artifacts.FRAMES_WEIGHTS
         )).all()  # fmt: skip
+
+    def test_instances_of_openvino(self, artifact: Path, tmp_path: Path) -> None:
+        """They share one compiled model, which computes as many requests as it has streams."""
+        options = "--backend openvino --instances 2 --threads 1"
+        written(artifact, "-o", tmp_path, *options.split())
+        found = {key: v.string_value for key, v in config(tmp_path / "a").parameters.items()}
+        parameters = {key: found[key] for key in ("NUM_STREAMS", "INFERENCE_NUM_THREADS")}
+        compiled = openvino.Core().compile_model(tmp_path / "a/1/model.onnx", "CPU", parameters)
+        assert compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") == 2
+        assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
 
     def test_weights_in_other_files(self, tmp_path: Path) -> None:
         """ONNX Runtime's backend wants them in a folder, OpenVINO's reads only files."""
@@ -261,7 +276,29 @@ class TestVersions:
         assert f"{tmp_path}/m/a: no such model: write its first version without --add" in line
         (tmp_path / "m/a").mkdir(parents=True)
         (tmp_path / "m/a/config.pbtxt").write_text('name: "a"\n')
-        assert "not a model that" in refused(artifact, "-o", tmp_path / "m", "--add")
+        assert "name a model that" in refused(artifact, "-o", tmp_path / "m", "--add")
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("\n", "\r\n"),
+            ('backend: "onnxruntime"', "backend:'onnxruntime' # edited"),
+            ("  count: 1\n  kind: KIND_AUTO\n}", " count: 1, kind: KIND_AUTO }"),
+            ("instance_group {\n  count: 1\n  kind: KIND_AUTO\n}\n", ""),
+            ('name: "a"', 'name: "a"\n# backend: "openvino", kind: KIND_CPU'),
+        ],
+    )
+    def test_adding_to_an_edited_model(
+        self, old: str, new: str, artifact: Path, tmp_path: Path
+    ) -> None:
+        written(artifact, "-o", tmp_path / "m")
+        file = tmp_path / "m/a/config.pbtxt"
+        edited = file.read_bytes().replace(old.encode(), new.encode())
+        assert edited != file.read_bytes()
+        file.write_bytes(edited)
+        written(artifact, "-o", tmp_path / "m", "--add")
+        assert file.read_bytes().startswith(edited)
+        assert [*Model(tmp_path / "m/a").versions] == [1, 2]
 
     def test_options_that_adding_ignores(self, artifact: Path, tmp_path: Path) -> None:
         line = refused(artifact, "-o", tmp_path, "--add", "--instances", 2, code=2)
@@ -354,8 +391,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("precision", "options", "match"),
         [
-            (Precision("bfloat16"), "", "add --device gpu, or --backend openvino"),
-            (Precision("bfloat16"), "--device cpu", "add --device gpu, or --backend openvino"),
+            (Precision("bfloat16"), "", "add --backend openvino, or export it with --precision"),
+            (Precision("bfloat16"), "--device gpu", "has not all operators in bf16"),
             (Precision("float16"), "--backend openvino", "export it with --precision fp32 or bf16"),
             (
                 Precision("float32", quantized=Quantization("float8e4m3fn", 1, 1, 1, 1, None)),
@@ -370,10 +407,9 @@ class TestRefusals:
         path = renamed(artifact, tmp_path / "b.onnx", precision=precision)
         assert match in refused(path, "-o", tmp_path / "m", *options.split())
 
-    @pytest.mark.parametrize("options", ["--device gpu", "--backend openvino"])
-    def test_bfloat16_elsewhere(self, options: str, artifact: Path, tmp_path: Path) -> None:
+    def test_bfloat16_by_openvino(self, artifact: Path, tmp_path: Path) -> None:
         path = renamed(artifact, tmp_path / "b.onnx", precision=Precision("bfloat16"))
-        written(path, "-o", tmp_path / "m", *options.split())
+        written(path, "-o", tmp_path / "m", "--backend", "openvino")
 
     @pytest.mark.parametrize(
         ("options", "match"),
@@ -386,6 +422,21 @@ class TestRefusals:
     )
     def test_options(self, options: str, match: str, artifact: Path, tmp_path: Path) -> None:
         assert match in refused(artifact, "-o", tmp_path / "m", *options.split(), code=2)
+
+    @pytest.mark.parametrize("options", ["--max-batch 1", "--backend openvino"])
+    def test_delay_of_requests_that_are_not_joined(
+        self, options: str, artifact: Path, tmp_path: Path
+    ) -> None:
+        line = refused(artifact, "-o", tmp_path / "m", "--queue-delay", 9, *options.split())
+        assert "--queue-delay has no effect" in line
+        assert not (tmp_path / "m").exists()
+
+    def test_model_in_a_model(self, artifact: Path, tmp_path: Path) -> None:
+        written(artifact, "-o", tmp_path / "m")
+        before = tree(tmp_path / "m")
+        line = refused(artifact, "-o", tmp_path / "m/a")
+        assert f"{tmp_path}/m/a is a model: give -o the repository that it is in" in line
+        assert tree(tmp_path / "m") == before
 
     def test_existing_model(self, artifact: Path, tmp_path: Path) -> None:
         written(artifact, "-o", tmp_path / "m")

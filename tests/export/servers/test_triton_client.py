@@ -65,6 +65,16 @@ def test_a_version(server: list[str], tmp_path: Path, version: str, weights: lis
         assert (np.asarray(opened) == expected).all()
 
 
+def test_what_people_type(server: list[str], tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    _, url, *transport = server
+    options = ["--model", "domains", "--url", f"http://{url}/", *transport]
+    assert client(tmp_path / "a.png", tmp_path / "m.png", *options).returncode == 0
+    result = client(tmp_path / "a.png", tmp_path / "m", *options)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "unknown file extension" in result.stderr
+
+
 def test_a_version_that_is_not_there(server: list[str], tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     result = client(
@@ -82,6 +92,7 @@ def test_no_server(tmp_path: Path, transport: list[str]) -> None:
     result = client(tmp_path / "a.png", tmp_path / "m.png", *where)
     assert result.returncode == 1
     assert result.stderr.startswith("triton_client.py: ")
+    assert "127.0.0.1:9: " in result.stderr
     assert "Traceback" not in result.stderr
 
 
