@@ -26,8 +26,8 @@ _REDUCED_SIGMA = 4
 class Backdrop(Protocol):
     """A background of any size.  Instances can be pickled, and used from any thread."""
 
-    def behind(self, rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the background, H×W×3, for an image H×W×3 and its mask H×W."""
+    def behind(self, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the background, H×W×3, for an image H×W×3 and its object's alpha H×W."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Colour:
 
     rgb: tuple[int, int, int]
 
-    def behind(self, rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def behind(self, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.full_like(rgb, self.rgb)
 
 
@@ -46,19 +46,19 @@ class Picture:
 
     pixels: NDArray[np.uint8]
 
-    def behind(self, rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return _filling(self, mask.shape[1], mask.shape[0])
+    def behind(self, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return _filling(self, alpha.shape[1], alpha.shape[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Blur:
     """The blurred background of the image, without the colours of the object."""
 
-    def behind(self, rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        height, width = mask.shape
+    def behind(self, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height, width = alpha.shape
         factor = max(1, round(max(height, width) * _SIGMA / _REDUCED_SIGMA))
         kernel = _gaussian(max(height, width) * _SIGMA / factor)
-        weight = (255 - mask).astype(np.float32)
+        weight = (255 - alpha).astype(np.float32)
         sums = _blurred(_reduced(weight, factor), kernel)
         sums[sums == 0] = 1  # where no background is near, none will be seen
         box = (0, 0, width / factor, height / factor)

@@ -1,4 +1,4 @@
-"""The colours of an object, without those of the background that shine through its soft edges.
+"""The opacity and the colours of an object, without those of the background behind its soft edges.
 
 At the edge of an object, a pixel's colour is a mixture of the object's and the background's.  Over
 another background, such pixels form a halo.  The colours of the object alone are estimated by
@@ -23,9 +23,12 @@ from dsunet_runtime.message_text import reason
 
 EXTRA = "cutout"
 
+_TRANSPARENT, _OPAQUE = 13, 242
+"""Levels of masks, 5 and 95 %.  Networks are rarely more certain, over whole backgrounds too."""
+
 _MODULE = "pymatting.foreground.estimate_foreground_ml"
 
-# The estimate reads no pixels of the image where the mask is 0, but continues the colours there.
+# The estimate reads no pixels of the image where alpha is 0, but continues the colours there.
 _MARGIN = 2
 _SMALLEST = 2
 
@@ -33,25 +36,37 @@ _one_at_a_time = threading.Lock()
 """Numba's usual pool of threads ends the process when it is entered by two threads at once."""
 
 
-def foreground(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def opacity(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the alpha of the object, H×W, 0 to 255, from its mask, H×W, 0 to 255.
+
+    It is 0 up to a probability of 5 %, 255 from 95 %, and linear between these.  Without that, low
+    probabilities would be a haze around the object, and high ones would let the new background
+    shine through it.
+    """
+    levels = (np.arange(256) - _TRANSPARENT) * 255 / (_OPAQUE - _TRANSPARENT)
+    table: NDArray[np.uint8] = np.clip(np.round(levels), 0, 255).astype(np.uint8)
+    return table[mask]
+
+
+def foreground(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Estimate the colours of the object.
 
     Args:
         rgb: Image, H×W×3, 0 to 255.
-        mask: H×W, 0 (outside) to 255 (inside).
+        alpha: Opacity of the object, H×W, 0 to 255.
 
     Returns:
-        H×W×3, 0 to 255: the image's own colours where the mask is 255; black away from the object.
+        H×W×3, 0 to 255: the image's own colours where alpha is 255; black away from the object.
 
     Raises:
         MissingExtraError: PyMatting is not installed.
     """
     colours = np.zeros_like(rgb)
-    soft = (mask > 0) & (mask < 255)
+    soft = (alpha > 0) & (alpha < 255)
     if soft.any():
         place = _place(soft)
-        colours[place] = _estimated(rgb[place], mask[place])
-    return np.where((mask == 255)[..., None], rgb, colours)
+        colours[place] = _estimated(rgb[place], alpha[place])
+    return np.where((alpha == 255)[..., None], rgb, colours)
 
 
 def check_installed() -> None:
@@ -70,16 +85,16 @@ def _with_margin(found: NDArray[np.intp]) -> slice:
     return slice(max(0, found[0] - _MARGIN), found[-1] + 1 + _MARGIN)
 
 
-def _estimated(rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = mask.shape
+def _estimated(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = alpha.shape
     # PyMatting divides by 0 for an image of a single pixel.
     wider = ((0, 0), (0, max(0, _SMALLEST - width)))
     levels = np.pad(rgb, (*wider, (0, 0)), mode="edge").astype(np.float32)
     levels /= 255
-    alpha = np.pad(mask, wider, mode="edge").astype(np.float32)
-    alpha /= 255
+    weights = np.pad(alpha, wider, mode="edge").astype(np.float32)
+    weights /= 255
     with _one_at_a_time:
-        colours: NDArray[np.float32] = _estimator()(levels, alpha)
+        colours: NDArray[np.float32] = _estimator()(levels, weights)
     colours *= 255
     colours += 0.5
     return colours[:height, :width].astype(np.uint8)

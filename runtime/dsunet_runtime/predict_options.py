@@ -110,8 +110,8 @@ Cutout = Annotated[
         takes=lambda text: text in _CUTOUT_FORMATS,
         parser=_cutout_format,
         metavar="[png|webp]",
-        help="Write NAME_cutout.png or .webp: the object with the mask as alpha, in colours "
-        "without those of the old background.  [without a value: png]",
+        help="Write NAME_cutout.png or .webp: the object with an alpha from the mask, in "
+        "colours without those of the old background.  [without a value: png]",
         rich_help_panel=OUTPUT,
     ),
 ]

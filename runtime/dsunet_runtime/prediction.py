@@ -26,6 +26,7 @@ from dsunet_runtime.jobs import Job, Output, make_folder
 from dsunet_runtime.masks import MaskStatistics
 from dsunet_runtime.memory import check_memory
 from dsunet_runtime.output_files import write_pixels
+from dsunet_runtime.renderings import drawn
 from dsunet_runtime.standard_streams import STANDARD_STREAM
 
 _MOST_THREADS = 8
@@ -159,8 +160,10 @@ def _finish(segmenter: Steps, item: _Computed) -> Outcome:
             raise outputs
         mask = segmenter.finish(outputs, prepared)
         statistics, level = MaskStatistics.of(mask), segmenter.highest_level(outputs)
-        for output in item.job.outputs:
-            _write(output, output.kind.rendering(prepared.rgb, mask))
+        renderings = [output.kind.rendering for output in item.job.outputs]
+        pixels = drawn(renderings, prepared.rgb, mask)
+        for output, drawing in zip(item.job.outputs, pixels, strict=True):
+            _write(output, drawing)
     except BackendError as error:
         fault = BackendError(f"{item.job.image}: {error}")
     except OutputError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from dsunet_runtime.backgrounds import Backdrop
-from dsunet_runtime.foreground import foreground
+from dsunet_runtime.foreground import foreground, opacity
 from dsunet_runtime.masks import INSIDE
 
 # Cyan contrasts with tissue and with foliage.
@@ -71,13 +73,14 @@ class Binary:
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
-    """The object with its mask as alpha, in its own colours (see `foreground`)."""
+    """The object with the opacity of its mask as alpha, in its own colours (see `foreground`)."""
 
     name = "cutout"
     channels = 4
 
     def __call__(self, rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.dstack([foreground(rgb, mask), mask])
+        alpha = opacity(mask)
+        return np.dstack([foreground(rgb, alpha), alpha])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,13 @@ class Background:
     channels = 3
 
     def __call__(self, rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        backdrop = Image.fromarray(self.backdrop.behind(rgb, mask))
-        backdrop.paste(Image.fromarray(foreground(rgb, mask)), mask=Image.fromarray(mask))
+        return self.behind(rgb, Cutout()(rgb, mask))
+
+    def behind(self, rgb: NDArray[np.uint8], cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Draw the rendering, H×W×3, from an image and its cut-out, H×W×4."""
+        colours, alpha = np.ascontiguousarray(cutout[..., :3]), cutout[..., 3].copy()
+        backdrop = Image.fromarray(self.backdrop.behind(rgb, alpha))
+        backdrop.paste(Image.fromarray(colours), mask=Image.fromarray(alpha))
         return np.asarray(backdrop)
 
 
@@ -111,6 +119,21 @@ class Overlay:
         drawn.paste(_COLOUR, mask=tint)
         drawn.paste(_COLOUR, mask=_contour(mask))
         return np.asarray(drawn)
+
+
+def drawn(
+    renderings: Iterable[Rendering], rgb: NDArray[np.uint8], mask: NDArray[np.uint8]
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield renderings of one image; the object's colours are estimated once for all of them."""
+    cutout = cache(lambda: Cutout()(rgb, mask))
+    for rendering in renderings:
+        match rendering:
+            case Cutout():
+                yield cutout()
+            case Background():
+                yield rendering.behind(rgb, cutout())
+            case _:
+                yield rendering(rgb, mask)
 
 
 def otsu(mask: NDArray[np.uint8]) -> int:

@@ -52,8 +52,9 @@ class Result:
         return self._drawn(renderings.Binary(threshold if isinstance(threshold, int) else None))
 
     def cutout(self) -> Image.Image:
-        """Return the object as an RGBA image: its own colours, and the mask as alpha.
+        """Return the object as an RGBA image: its own colours, and an alpha from the mask.
 
+        The alpha is 0 up to level 13 of the mask (5 %), 255 from level 242, and linear between.
         At soft edges the colours of the old background are taken out, by PyMatting.  Far from the
         object the image is black under its transparency.
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from dsunet_runtime.backgrounds import Colour
 from dsunet_runtime.cli import app
+from dsunet_runtime.foreground import foreground
 from dsunet_runtime.manifest import MaskForm
 from dsunet_runtime.renderings import Background, Binary, Cutout, Overlay, Rendering
 from tests.runtime import artifacts
@@ -64,7 +65,13 @@ class TestRenderings:
         photo: NDArray[np.uint8],
         mask: NDArray[np.uint8],
         tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        estimates = []
+        monkeypatch.setattr(
+            "dsunet_runtime.renderings.foreground",
+            lambda *arguments: estimates.append(foreground(*arguments)) or estimates[-1],
+        )
         out = tmp_path / "out"
         options = ["--binary", "100", "--cutout", "--background", "#010203", "--overlay"]
         result = run(frames_artifact, image, "-o", out, *options)
@@ -75,6 +82,7 @@ class TestRenderings:
             "photo_cutout.png",
             "photo_overlay.jpg",
         ]
+        assert len(estimates) == 1  # for the cut-out and the background
         np.testing.assert_array_equal(Image.open(out / "photo.png"), 255 * (mask >= 100))
         np.testing.assert_array_equal(Image.open(out / "photo_cutout.png"), Cutout()(photo, mask))
         others: dict[str, Rendering] = {
