@@ -122,7 +122,15 @@ def predict(
 
     from dsunet import load_model
     from dsunet.evaluation.predictors import TorchPredictor
+    from dsunet_runtime.jobs import Plan
+    from dsunet_runtime.prediction_run import report
 
+    if isinstance(work, Plan):
+        for line in work.left_out:
+            notice(line)
+        if not work.jobs:
+            report("dsunet", work, [], as_json=as_json)
+            return
     target = device.resolve()
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
     with TorchPredictor(model.to(target), target, mask) as predictor:
@@ -141,6 +149,4 @@ def _is_done(
     if not isinstance(work, Plan):
         return run_video("dsunet", predictor, work, batch, as_json=as_json)
     with results_folder(work.folder):
-        for line in work.left_out:
-            notice(line)
         return not run_jobs("dsunet", predictor, work, batch, as_json=as_json)

@@ -107,6 +107,15 @@ def test_options_reach_the_prediction(both: Path, tmp_path: Path) -> None:
     assert not np.array_equal(made["model"], made["stretched"])
 
 
+def test_no_checkpoint_is_loaded_if_all_files_exist(tmp_path: Path) -> None:
+    (tmp_path / "astronaut.png").touch()
+    (tmp_path / "empty.pth").touch()
+    options = ("-o", tmp_path, "--skip-existing")
+    done = dsunet("predict", tmp_path / "empty.pth", ASSETS / "astronaut.jpg", *options)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.startswith("0 masks, 0 failed, 1 skipped, ")
+
+
 def test_an_image_that_fails_is_reported_and_the_rest_is_processed(
     run: Path, tmp_path: Path
 ) -> None:

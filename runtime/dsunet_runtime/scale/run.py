@@ -27,12 +27,15 @@ Run = tuple[Manifest, Iterator[Outcome]]
 def open_run(
     loading: Loading, plan: Plan, batch: int | None, placement: Placement
 ) -> Iterator[Run]:
-    """Load an artifact where the placement says, and end what was started.
+    """Load an artifact where the placement says, if there are jobs, and end what was started.
 
     The folder for the results is created.  `batch` is the artifact's if it is None.  Raises what
     loading raises, OutputError like `results_folder`, and BackendError if workers cannot be
     started; with workers, the outcomes raise it.
     """
+    if not plan.jobs:
+        yield _described(loading, read_manifest(loading.artifact)), iter(())
+        return
     if placement.is_this_process:
         with loading.load() as segmenter, results_folder(plan.folder):
             size = batch or segmenter.best_batch
