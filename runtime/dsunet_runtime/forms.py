@@ -30,6 +30,8 @@ class Prepared:
     """The network's inputs by name, without the batch axis."""
     is_first_of_several: bool = False
     """Whether the file has several frames, of which the first is used."""
+    profile: bytes | None = None
+    """ICC profile that says which colours the values of `rgb` mean; None for those of sRGB."""
 
 
 class Form(ABC):
@@ -40,7 +42,11 @@ class Form(ABC):
         try:
             decoded = decode(image)
             prepared = self.prepare(decoded.rgb)
-            return replace(prepared, is_first_of_several=decoded.header.is_first_of_several)
+            return replace(
+                prepared,
+                is_first_of_several=decoded.header.is_first_of_several,
+                profile=decoded.profile,
+            )
         except ImageError as error:
             if isinstance(image, str | os.PathLike):
                 raise ImageError(f"{os.fspath(image)}: {error}") from error

@@ -35,6 +35,10 @@ _UPRIGHT = 1
 _SIDEWAYS = 5  # this and all larger values
 _WIDTH, _HEIGHT = 256, 257  # TIFF's tags
 _OPAQUE = 255
+_SPACE = slice(16, 20)
+"""The bytes of an ICC profile that name the colour space of the pixels."""
+_LARGEST_PROFILE = 1 << 20
+"""In bytes; Pillow does not read larger ones from PNG files.  Those of cameras have 0.5 to 4 kB."""
 _SEVERAL_VIEWS = "MPO"
 """A format whose further frames belong to the same photograph: stereo views, depth, gain map."""
 
@@ -66,6 +70,8 @@ class Decoded:
     """H×W, upright: grey values of more than 8 bits, of which `rgb` has the high bytes."""
     bits: int = 8
     """Number of bits of a value in the file, 8 to 16; of those of `stored`, if there are any."""
+    profile: bytes | None = None
+    """ICC profile that says which colours the values of `rgb` mean; None for those of sRGB."""
 
 
 def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
@@ -186,12 +192,21 @@ def _decoded(image: Image.Image) -> Decoded:
         is_transparent=_is_transparent(image),
         stored=stored,
         bits=depth.bits,
+        profile=_rgb_profile(image),
     )
 
 
 def _orientation(image: Image.Image) -> int:
     value = image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
     return value if value in range(1, 9) else _UPRIGHT
+
+
+def _rgb_profile(image: Image.Image) -> bytes | None:
+    """Return the image's ICC profile, unless it is for pixels of grey or CMYK, or too large."""
+    profile = image.info.get("icc_profile")
+    if not isinstance(profile, bytes) or len(profile) > _LARGEST_PROFILE:
+        return None
+    return profile if profile[_SPACE] == b"RGB " else None
 
 
 def _is_transparent(image: Image.Image) -> bool:

@@ -28,20 +28,23 @@ def write_mask(mask: NDArray[np.uint8], path: Path) -> None:
     write_pixels(mask, path, ".png")
 
 
-def write_pixels(pixels: NDArray[np.uint8], path: Path, suffix: str) -> None:
+def write_pixels(
+    pixels: NDArray[np.uint8], path: Path, suffix: str, *, profile: bytes | None = None
+) -> None:
     """Write an image to a file, or to standard output.
 
     Args:
         pixels: H×W, H×W×3 or H×W×4, the last not for JPEG.
         path: The file, or `STANDARD_STREAM`.
         suffix: Names the format: `.png`, `.jpg`, `.jpeg` or `.webp`.
+        profile: ICC profile for the file, of RGB; not for H×W.
 
     Raises:
         OutputError: That fails.
         BrokenPipeError: The reader of standard output has closed it.
     """
     image = Image.fromarray(pixels)
-    options = _FORMATS[suffix.lower()]
+    options = {**_FORMATS[suffix.lower()], "icc_profile": profile}
     if path == STANDARD_STREAM:
         content = io.BytesIO()
         image.save(content, **options)

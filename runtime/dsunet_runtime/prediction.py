@@ -163,7 +163,7 @@ def _finish(segmenter: Steps, item: _Computed) -> Outcome:
         renderings = [output.kind.rendering for output in item.job.outputs]
         pixels = drawn(renderings, prepared.rgb, mask)
         for output, drawing in zip(item.job.outputs, pixels, strict=True):
-            _write(output, drawing)
+            _write(output, drawing, prepared.profile)
     except BackendError as error:
         fault = BackendError(f"{item.job.image}: {error}")
     except OutputError as error:
@@ -178,10 +178,11 @@ def _finish(segmenter: Steps, item: _Computed) -> Outcome:
     )
 
 
-def _write(output: Output, pixels: NDArray[np.uint8]) -> None:
+def _write(output: Output, pixels: NDArray[np.uint8], profile: bytes | None) -> None:
     if output.path != STANDARD_STREAM:
         make_folder(output.path.parent)  # one below that of the results
-    write_pixels(pixels, output.path, output.kind.suffix)
+    is_colour = output.kind.rendering.channels > 1
+    write_pixels(pixels, output.path, output.kind.suffix, profile=profile if is_colour else None)
 
 
 def _ahead(

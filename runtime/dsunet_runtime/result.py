@@ -33,10 +33,14 @@ class Result:
     Attributes:
         image: The upright image, uint8, H×W×3, RGB, 0 to 255.
         mask: uint8, H×W, 0 (outside) to 255 (inside).
+        profile: ICC profile of the image's file that says which colours the values mean; None for
+            those of sRGB.  The Pillow images have it as `info["icc_profile"]`, from which PNG files
+            get it by themselves, others by `save(…, icc_profile=result.profile)`.
     """
 
     image: NDArray[np.uint8]
     mask: NDArray[np.uint8]
+    profile: bytes | None = None
 
     def binary(self, threshold: int | str = INSIDE) -> Image.Image:
         """Return a grey image that is 255 where the mask is at or above a threshold, else 0.
@@ -102,4 +106,7 @@ class Result:
         write_mask(self.mask, path)
 
     def _drawn(self, rendering: renderings.Rendering) -> Image.Image:
-        return Image.fromarray(rendering(self.image, self.mask))
+        drawn = Image.fromarray(rendering(self.image, self.mask))
+        if self.profile is not None and rendering.channels > 1:
+            drawn.info["icc_profile"] = self.profile
+        return drawn

@@ -237,7 +237,7 @@ class Segmenter(Closeable):
         """
         prepared = self.prepare(image)
         (outputs,) = self.infer([prepared])
-        return Result(prepared.rgb, self.finish(outputs, prepared))
+        return Result(prepared.rgb, self.finish(outputs, prepared), prepared.profile)
 
     def batch(self, images: Sequence[ImageLike]) -> list[NDArray[np.uint8]]:
         """Compute the masks of several images.

@@ -170,3 +170,21 @@ def test_transparency_is_reported(
         image.putalpha(alpha)
         image.save(tmp_path / "a.png")
     assert decode(tmp_path / "a.png").is_transparent is is_transparent
+
+
+@pytest.mark.parametrize(
+    ("mode", "space", "size", "is_kept"),
+    [
+        ("RGB", b"RGB ", 128, True),
+        ("RGBA", b"RGB ", 128, True),
+        ("RGB", b"RGB ", (1 << 20) + 1, False),
+        ("RGB", b"", 16, False),
+        ("L", b"GRAY", 128, False),
+        ("CMYK", b"CMYK", 128, False),
+    ],
+)
+def test_profiles_of_rgb_are_kept(mode: str, space: bytes, size: int, is_kept: bool) -> None:
+    profile = (bytes(16) + space).ljust(size, b"\0")
+    image = Image.new(mode, (3, 2))
+    image.info["icc_profile"] = profile
+    assert decode(image).profile == (profile if is_kept else None)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 from typer.testing import CliRunner, Result
 
 from dsunet_runtime.backgrounds import Colour
@@ -93,6 +93,21 @@ class TestRenderings:
             with Image.open(out / f"photo_{name}.jpg") as drawn:
                 expected = rendering(photo, mask).astype(int)
                 assert np.abs(expected - np.asarray(drawn)).mean() < 12  # JPEG of noise
+
+    @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
+    def test_colours_keep_their_profile(
+        self, frames_artifact: Path, photo: NDArray[np.uint8], tmp_path: Path, suffix: str
+    ) -> None:
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        image, out = tmp_path / f"a.{suffix}", tmp_path / "out"
+        Image.fromarray(photo).save(image, icc_profile=profile)
+        options = ["--cutout", "--background", "red", "--overlay"]
+        result = run(frames_artifact, image, "-o", out, *options)
+        assert result.exit_code == 0, result.output
+        run(frames_artifact, image, "-o", out / "a.webp", "--cutout")
+        for name in names(out):
+            with Image.open(out / name) as drawn:
+                assert drawn.info.get("icc_profile") == (None if name == "a.png" else profile)
 
     @pytest.mark.parametrize(
         ("options", "name", "mode"),

@@ -47,6 +47,17 @@ def test_images(result: Result) -> None:
         np.testing.assert_array_equal(drawn, rendering(result.image, result.mask))
 
 
+def test_images_have_the_profile(segmenter: Segmenter, photo: NDArray[np.uint8]) -> None:
+    profile = (bytes(16) + b"RGB ").ljust(128, b"\0")
+    image = Image.fromarray(photo)
+    image.info["icc_profile"] = profile
+    result = segmenter.predict(image)
+    assert result.profile == profile
+    for drawn in (result.cutout(), result.background("red"), result.overlay()):
+        assert drawn.info["icc_profile"] == profile
+    assert "icc_profile" not in result.binary().info
+
+
 def test_background_from_a_path(result: Result, tmp_path: Path) -> None:
     Image.new("RGB", (3, 3), "blue").save(tmp_path / "blue.png")
     expected = result.background("blue")
