@@ -26,7 +26,7 @@ from dsunet_runtime.jobs import Job, Output, make_folder
 from dsunet_runtime.masks import MaskStatistics
 from dsunet_runtime.memory import check_memory
 from dsunet_runtime.output_files import write_pixels
-from dsunet_runtime.renderings import drawn
+from dsunet_runtime.renderings import draw
 from dsunet_runtime.standard_streams import STANDARD_STREAM
 
 _MOST_THREADS = 8
@@ -161,7 +161,7 @@ def _finish(segmenter: Steps, item: _Computed) -> Outcome:
         mask = segmenter.finish(outputs, prepared)
         statistics, level = MaskStatistics.of(mask), segmenter.highest_level(outputs)
         renderings = [output.kind.rendering for output in item.job.outputs]
-        pixels = drawn(renderings, prepared.rgb, mask)
+        pixels = draw(renderings, prepared.rgb, mask)
         for output, drawing in zip(item.job.outputs, pixels, strict=True):
             _write(output, drawing, prepared.profile)
     except BackendError as error:

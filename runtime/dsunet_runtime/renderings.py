@@ -121,7 +121,7 @@ class Overlay:
         return np.asarray(drawn)
 
 
-def drawn(
+def draw(
     renderings: Iterable[Rendering], rgb: NDArray[np.uint8], mask: NDArray[np.uint8]
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield renderings of one image; the object's colours are estimated once for all of them."""

@@ -23,7 +23,7 @@ from dsunet_runtime.renderings import (
     Mask,
     Overlay,
     Rendering,
-    drawn,
+    draw,
     otsu,
 )
 
@@ -144,7 +144,7 @@ class TestCutout:
             return estimated(rgb, alpha)
 
         monkeypatch.setattr(foreground_module, "_estimated", counted)
-        for one, wanted in zip(drawn(RENDERINGS, photo, mask), expected, strict=True):
+        for one, wanted in zip(draw(RENDERINGS, photo, mask), expected, strict=True):
             np.testing.assert_array_equal(one, wanted)
         assert calls == [mask.shape]
 

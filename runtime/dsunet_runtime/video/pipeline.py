@@ -16,7 +16,7 @@ from dsunet_runtime.backends import Tensors
 from dsunet_runtime.forms import Prepared
 from dsunet_runtime.masks import MaskStatistics
 from dsunet_runtime.prediction import Steps, behind
-from dsunet_runtime.renderings import Rendering
+from dsunet_runtime.renderings import Rendering, draw
 from dsunet_runtime.video.colour import to_rgb
 from dsunet_runtime.video.reader import Picture, Place
 from dsunet_runtime.video.smoothing import Segmented, smoothed
@@ -101,7 +101,7 @@ def _finished(steps: Steps, computed: _Computed) -> Segmented:
 
 
 def _drawn(renderings: Sequence[Rendering], item: Segmented) -> _Drawn:
-    return item, [rendering(item.rgb, item.mask) for rendering in renderings]
+    return item, [*draw(renderings, item.rgb, item.mask)]
 
 
 def _written(sink: Sink, drawn: _Drawn) -> Written:
