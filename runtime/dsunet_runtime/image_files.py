@@ -20,6 +20,8 @@ T = TypeVar("T")
 _LARGEST_CONTENT = 1 << 30
 """Maximum number of bytes of an image that does not come from a file with a name."""
 _PART = 1 << 20
+_CONTENT = "the file object"
+_NOT_BYTES = "{name} gives {kind}, not bytes: open the file with mode 'rb'"
 _START = 32
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
@@ -57,11 +59,13 @@ def _bytes_of(content: bytes | BinaryIO) -> bytes:
     try:
         if content.seekable():
             content.seek(0)
-        return read_content(content, "the file object")
+        return read_content(content, _CONTENT)
     except ImageError:
         raise
+    except UnicodeDecodeError as error:
+        raise ImageError(_NOT_BYTES.format(name=_CONTENT, kind="text")) from error
     except Exception as error:  # file objects of other libraries raise exceptions of any type
-        raise ImageError(f"the file object cannot be read: {reason(error)}") from error
+        raise ImageError(f"{_CONTENT} cannot be read: {reason(error)}") from error
 
 
 def read_content(file: BinaryIO, name: str) -> bytes:
@@ -73,9 +77,7 @@ def read_content(file: BinaryIO, name: str) -> bytes:
     parts, size = [], 0
     while part := file.read(_PART):
         if not isinstance(part, bytes):
-            raise ImageError(
-                f"{name} gives {type(part).__name__}, not bytes: open the file with mode 'rb'"
-            )
+            raise ImageError(_NOT_BYTES.format(name=name, kind=type(part).__name__))
         parts.append(part)
         size += len(part)
         if size > _LARGEST_CONTENT:

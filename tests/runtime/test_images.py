@@ -234,9 +234,11 @@ class TestRefused:
                 as_rgb(image)  # type: ignore[arg-type] - a bytearray
 
     def test_file_objects_that_cannot_be_read(self, tmp_path: Path) -> None:
-        (tmp_path / "a.txt").write_text("text")
-        with (tmp_path / "a.txt").open() as file, pytest.raises(ImageError, match="mode 'rb'"):
-            as_rgb(file)  # type: ignore[arg-type]
+        path = tmp_path / "a.txt"
+        for content in (b"text", b"\xff\xd8\xff"):  # the latter is no text
+            path.write_bytes(content)
+            with path.open() as file, pytest.raises(ImageError, match="mode 'rb'"):
+                as_rgb(file)  # type: ignore[arg-type]
         with pytest.raises(ImageError, match="mode 'rb'"):
             as_rgb(io.StringIO("text"))  # type: ignore[arg-type]
         with pytest.raises(ImageError, match="cannot be read: I/O operation on closed file"):
