@@ -35,7 +35,9 @@ class _Command(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, _with_missing_values(args))
+        # Another command may have a flag of the same name.
+        own = {name for option in self.params if not _is_flag(option) for name in option.opts}
+        return super().parse_args(ctx, _with_missing_values(args, own))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         pieces = super().collect_usage_pieces(ctx)
@@ -61,12 +63,16 @@ class _Command(TyperCommand):
                     formatter.write_dl(records)
 
 
-def _with_missing_values(arguments: list[str]) -> list[str]:
-    """Insert the values of options that were given without them."""
+def _is_flag(option: Any) -> bool:
+    return bool(getattr(option, "is_flag", False))
+
+
+def _with_missing_values(arguments: list[str], names: set[str]) -> list[str]:
+    """Insert the values of those options of the names that were given without them."""
     count = arguments.index("--") if "--" in arguments else len(arguments)
     found = []
     for argument, after in zip(arguments[:count], [*arguments[1:count], ""], strict=False):
-        option = OPTIONAL_VALUES.get(argument)
+        option = OPTIONAL_VALUES.get(argument) if argument in names else None
         if option is not None and not option.takes(after):
             argument += f"={option.missing}"
         found.append(argument)

@@ -8,29 +8,12 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from numpy.typing import NDArray
 from onnx_ir.passes import common as passes
 
+from dsunet_runtime.selftest.pictures import picture
 from tests.export.helpers import graph_of
 
 SIZES = [(1, 64, 48), (2, 480, 640), (1, 1080, 1920)]
-
-
-def pictures(count: int, height: int, width: int) -> NDArray[np.uint8]:
-    """Waves, gradients and tiles, another one for each image."""
-    rows, columns = np.mgrid[:height, :width]
-    images = [
-        np.stack(
-            [
-                127.5 + 127.5 * np.sin(rows / 17 + columns / 29 + number),
-                255 * (rows + columns) / (height + width - 2),
-                255.0 * ((rows // (9 + number) + columns // 13) % 2),
-            ],
-            axis=-1,
-        )
-        for number in range(count)
-    ]
-    return np.stack(images).round().astype(np.uint8)
 
 
 def test_int64_is_for_shapes_and_indices(frames: Path) -> None:
@@ -67,9 +50,10 @@ def test_openvino_agrees_with_onnx_runtime(trained: Path, shape: tuple[int, int,
     core = openvino.Core()
     compiled = core.compile_model(str(trained), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     session = onnxruntime.InferenceSession(trained, providers=["CPUExecutionProvider"])
-    image = pictures(*shape)
+    count, height, width = shape
+    image = np.stack([picture(number, height, width) for number in range(count)])
     (expected,) = session.run(None, {"image": image})
     differences = np.abs(compiled(image)[0].astype(np.int16) - expected)
     assert differences.max() <= 1
     assert differences.mean() < 0.01
-    assert expected.std() > 10
+    assert expected.std() > 10  # the pictures of the self-test show objects
