@@ -309,12 +309,18 @@ def _destination(
     """
     from dsunet_runtime.jobs import Destination, OutputKind
     from dsunet_runtime.patterns import is_pattern
+    from dsunet_runtime.video.encodings import SUFFIXES
 
     if _is_folder(output):
         return Destination(output, tuple(_with_mask(kinds)))
     if len(images) > 1 or images[0].is_dir() or is_pattern(images[0]) or recursive:
         raise typer.BadParameter(
             f"--output {output} is one file, and each image needs one of its own: name a folder"
+        )
+    if output.suffix.lower() in SUFFIXES:
+        raise typer.BadParameter(
+            f"--output {output} is a video, and {printable(str(images[0]))} is read as an image: "
+            f"name an image file, or a folder"
         )
     kind = _only_kind(output, kinds)
     if str(output) == _STANDARD_STREAM:

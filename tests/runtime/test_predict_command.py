@@ -163,6 +163,7 @@ class TestRenderings:
             ("-o x.png --cutout --overlay", "x.png is one file, and --cutout and --overlay need"),
             ("-o - --cutout --binary", "--binary and --cutout need one each: name a folder"),
             ("-o x.jpg", "masks are PNG files: name x.png"),
+            ("-o x.mp4", "photo.png is read as an image: name an image file, or a folder"),
             ("-o x.jpg --cutout", "cut-outs are PNG or WEBP files: name x.png"),
             ("-o x.png --cutout webp", "cut-outs are WEBP files: name x.webp"),
             ("-o x.tif --overlay", "these images are JPG or PNG or WEBP files: name x.jpg"),
