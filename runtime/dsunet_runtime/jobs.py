@@ -168,8 +168,7 @@ def make_folder(folder: Path) -> None:
 def results_folder(folder: Path | None) -> Iterator[None]:
     """Create the folder for the results, unless it is None, before the work starts.
 
-    If the work fails and the new folder is empty, the folder is removed.  Raises OutputError like
-    `make_folder`.
+    A new folder that is empty at the end is removed.  Raises OutputError like `make_folder`.
     """
     if folder is None:
         yield
@@ -178,11 +177,10 @@ def results_folder(folder: Path | None) -> Iterator[None]:
     make_folder(folder)
     try:
         yield
-    except BaseException:  # including KeyboardInterrupt
+    finally:
         if is_new:
             with suppress(OSError):  # it contains results
                 folder.rmdir()
-        raise
 
 
 def images_at(source: Path) -> list[Path]:
