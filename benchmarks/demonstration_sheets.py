@@ -14,7 +14,7 @@ from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.evaluation.scorer import ScoredMask
 from dsunet.sheet import draw_sheet
 from dsunet_runtime.images import as_rgb
-from dsunet_runtime.output_files import overlay
+from dsunet_runtime.renderings import Overlay
 
 DOCS = Path(__file__).parent.parent / "docs"
 TILE = 160
@@ -52,7 +52,7 @@ def draw_photographs(predictor: TorchPredictor, others: Sequence[Path]) -> None:
     for name, rgb in photographs().items():
         mask = predictor(rgb)
         is_licensed = name not in UNLICENSED
-        rows.append([rgb, mask, np.asarray(overlay(rgb, mask))] if is_licensed else _alone(mask))
+        rows.append([rgb, mask, Overlay()(rgb, mask)] if is_licensed else _alone(mask))
     rows += [_alone(predictor(as_rgb(path))) for path in others]
     _save(rows, 3 if others else 2, "photographs")
 
