@@ -3,7 +3,6 @@ from __future__ import annotations
 import gc
 
 import pytest
-import torch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,14 +16,3 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector the libraries, and let it run less often: a tenth of the time."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_threads_of_autograd() -> None:
-    """Keep `fork` usable for tests that kill a training.
-
-    `torch.onnx.export` lets PyTorch count devices that are not here.  The first backward pass of a
-    process starts a thread for each device, for good, and a process forked from one with such
-    threads cannot train.
-    """
-    torch.zeros((), requires_grad=True).backward()

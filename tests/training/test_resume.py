@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -130,9 +131,19 @@ def uninterrupted(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def in_a_process(function: Callable[[], None]) -> multiprocessing.Process:
-    process = multiprocessing.get_context("fork").Process(target=function)
+    """Start a function in a process that is forked from one without threads.
+
+    One that is forked from this process may wait for ever for what a thread of some library held.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=call_pickled, args=(cloudpickle.dumps(function),))
     process.start()
     return process  # type: ignore[return-value]
+
+
+def call_pickled(function: bytes) -> None:
+    cloudpickle.loads(function)()
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
