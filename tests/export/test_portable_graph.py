@@ -8,12 +8,18 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from onnx_ir.passes import common as passes
 
 from dsunet_runtime.selftest.pictures import picture
 from tests.export.helpers import graph_of
 
 SIZES = [(1, 64, 48), (2, 480, 640), (1, 1080, 1920)]
+
+
+def pictures(count: int, height: int, width: int) -> NDArray[np.uint8]:
+    """The first pictures of the self-test, which show objects."""
+    return np.stack([picture(number, height, width) for number in range(count)])
 
 
 def test_int64_is_for_shapes_and_indices(frames: Path) -> None:
@@ -50,10 +56,9 @@ def test_openvino_agrees_with_onnx_runtime(trained: Path, shape: tuple[int, int,
     core = openvino.Core()
     compiled = core.compile_model(str(trained), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     session = onnxruntime.InferenceSession(trained, providers=["CPUExecutionProvider"])
-    count, height, width = shape
-    image = np.stack([picture(number, height, width) for number in range(count)])
+    image = pictures(*shape)
     (expected,) = session.run(None, {"image": image})
     differences = np.abs(compiled(image)[0].astype(np.int16) - expected)
     assert differences.max() <= 1
     assert differences.mean() < 0.01
-    assert expected.std() > 10  # the pictures of the self-test show objects
+    assert expected.std() > 10
