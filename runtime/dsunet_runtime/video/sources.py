@@ -54,7 +54,7 @@ class VideoSource:
     """A video to open.
 
     Attributes:
-        name: What messages call it; without user and password.
+        name: What messages call it; a URL without user, password and query.
         stem: What the names of frames begin with.
         address: What FFmpeg opens.
         format: FFmpeg's demuxer; None to recognise it.
@@ -93,8 +93,8 @@ class VideoSource:
                 f"use {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}"
             )
         address = f"{scheme}://{url[found.end() :]}"
-        shown = _PASSWORD.sub("://", address)
-        stem = Path(shown.partition("?")[0].rstrip("/")).stem or scheme
+        shown = _PASSWORD.sub("://", address.partition("?")[0])  # a query may hold a token
+        stem = Path(shown.rstrip("/")).stem or scheme
         is_live = scheme in LIVE_SCHEMES
         return cls(shown, stem, address, options=_OPEN_RTSP if is_live else {}, is_live=is_live)
 

@@ -54,7 +54,7 @@ class TestSources:
     def test_url(self) -> None:
         source = source_of(Url("RTSP://user:secret@host:554/cam%201/main.sdp?x=1"))
         assert source.address == "rtsp://user:secret@host:554/cam%201/main.sdp?x=1"
-        assert source.name == "rtsp://host:554/cam%201/main.sdp?x=1"
+        assert source.name == "rtsp://host:554/cam%201/main.sdp"
         assert (source.stem, source.is_live) == ("main", True)
 
     def test_protocol_that_is_not_read(self) -> None:
