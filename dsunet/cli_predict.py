@@ -26,8 +26,7 @@ from dsunet_runtime.predict_options import (
     Results,
     SkipExisting,
     Smooth,
-    make_plan,
-    make_video_job,
+    make_work,
 )
 
 if TYPE_CHECKING:
@@ -96,21 +95,11 @@ def predict(
     If an image fails, the error is printed, the remaining images are processed, and the exit code
     is 1.
     """
-    video = make_video_job(
-        images or [],
+    work = make_work(
+        images,
         output,
         camera=camera,
         smooth=smooth,
-        binary=binary,
-        cutout=cutout,
-        background=background,
-        overlay=overlay,
-        recursive=recursive,
-        skip_existing=skip_existing,
-    )
-    work = video or make_plan(
-        images or [],
-        output,
         binary=binary,
         cutout=cutout,
         background=background,

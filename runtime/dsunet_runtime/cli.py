@@ -33,8 +33,7 @@ from dsunet_runtime.predict_options import (
     Results,
     SkipExisting,
     Smooth,
-    make_plan,
-    make_video_job,
+    make_work,
 )
 from dsunet_runtime.scale.options import (
     Placement,
@@ -112,8 +111,8 @@ def predict(
     check_provider_applies(provider, artifact, allow_cpu_fallback, domain)
     placement = Placement(workers, threads_per_worker, ray)
     check_placement(placement, artifact, provider, output)
-    video = make_video_job(
-        images or [],
+    work = make_work(
+        images,
         output,
         camera=camera,
         smooth=smooth,
@@ -123,35 +122,26 @@ def predict(
         overlay=overlay,
         recursive=recursive,
         skip_existing=skip_existing,
+        as_json=as_json,
     )
 
+    from dsunet_runtime.jobs import Plan
     from dsunet_runtime.scale.worker import Loading
 
     loading = Loading(artifact, provider, selftest, allow_cpu_fallback, domain)
-    if video is not None:
+    if not isinstance(work, Plan):
         check_one_process(placement)
-        _predict_video(loading, video, batch, as_json=as_json)
+        _predict_video(loading, work, batch, as_json=as_json)
         return
-    plan = make_plan(
-        images or [],
-        output,
-        binary=binary,
-        cutout=cutout,
-        background=background,
-        overlay=overlay,
-        recursive=recursive,
-        skip_existing=skip_existing,
-        as_json=as_json,
-    )
 
     from dsunet_runtime.prediction_run import report
     from dsunet_runtime.scale.run import open_run
 
-    with open_run(loading, plan, batch, placement) as (manifest, outcomes):
+    with open_run(loading, work, batch, placement) as (manifest, outcomes):
         _warn_of_random_weights(artifact, manifest)
-        for line in plan.left_out:
+        for line in work.left_out:
             complain(PROGRAM, line)
-        if report(PROGRAM, plan, outcomes, as_json=as_json):
+        if report(PROGRAM, work, outcomes, as_json=as_json):
             raise typer.Exit(1)
 
 

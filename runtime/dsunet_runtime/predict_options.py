@@ -184,7 +184,51 @@ Smooth = Annotated[
 ]
 
 
-def make_video_job(
+def make_work(
+    images: Sequence[Path] | None,
+    output: Path,
+    *,
+    camera: int | None,
+    smooth: int,
+    binary: str | None,
+    cutout: str | None,
+    background: str | None,
+    overlay: bool,
+    recursive: bool,
+    skip_existing: bool,
+    as_json: bool,
+) -> VideoJob | Plan:
+    """Return the video, or the jobs for images, that the options describe.
+
+    Raises typer.BadParameter if options do not fit each other, and RuntimeFault if the video or the
+    camera is missing, or like `jobs.plan`.
+    """
+    video = _make_video_job(
+        images or (),
+        output,
+        camera=camera,
+        smooth=smooth,
+        binary=binary,
+        cutout=cutout,
+        background=background,
+        overlay=overlay,
+        recursive=recursive,
+        skip_existing=skip_existing,
+    )
+    return video or _make_plan(
+        images or (),
+        output,
+        binary=binary,
+        cutout=cutout,
+        background=background,
+        overlay=overlay,
+        recursive=recursive,
+        skip_existing=skip_existing,
+        as_json=as_json,
+    )
+
+
+def _make_video_job(
     images: Sequence[Path],
     output: Path,
     *,
@@ -234,7 +278,7 @@ def make_video_job(
     return job
 
 
-def make_plan(
+def _make_plan(
     images: Sequence[Path],
     output: Path,
     *,
