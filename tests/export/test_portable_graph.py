@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx_ir.passes import common as passes
 
+from dsunet_runtime.backends import openvino
 from dsunet_runtime.selftest.pictures import picture
 from tests.export.helpers import graph_of
 
@@ -52,8 +53,8 @@ def makes_indices(node: ir.Node) -> bool:
 @pytest.mark.parametrize("shape", SIZES, ids=lambda shape: "x".join(map(str, shape)))
 def test_openvino_agrees_with_onnx_runtime(trained: Path, shape: tuple[int, int, int]) -> None:
     """In float32, up to rounding: one level, at few pixels."""
-    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    core = openvino.Core()
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    core, _ = openvino.start()
     compiled = core.compile_model(str(trained), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     session = onnxruntime.InferenceSession(trained, providers=["CPUExecutionProvider"])
     image = pictures(*shape)

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,25 @@ class TestResults:
             for thread in threads:
                 thread.join()
         assert failed == []
+
+    def test_signals_after_two_artifacts(self, frames_artifact: Path) -> None:
+        """Their handlers run on a stack that is still there, whichever artifact is closed first."""
+        opening = f"load({str(frames_artifact)!r}, provider='openvino')"
+        program = f"""
+            import signal
+            from dsunet_runtime import load
+            first, second = {opening}, {opening}
+            first.close()
+            second.close()
+            del first, second
+            signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+            signal.raise_signal(signal.SIGTERM)
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout, done.stderr) == (0, "handled\n", "")
 
     def test_threads(self, frames_artifact: Path, photo: NDArray[np.uint8]) -> None:
         for threads in (1, 2, 1024):

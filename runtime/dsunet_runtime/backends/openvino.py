@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import io
 import re
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,6 +34,7 @@ from dsunet_runtime.provider import Provider
 _DEVICE = "CPU"
 _PRECISION, _THREADS = "INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS"
 _PINNING = "ENABLE_CPU_PINNING"
+_starting = threading.Lock()
 _DIGEST = hashlib.sha256().digest_size
 # OpenVINO's messages begin with the places in its source that an error has passed.
 _PLACE = re.compile(r"(Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:)\s*")
@@ -52,7 +55,7 @@ class OpenVinoBackend(Backend):
     """
 
     def __init__(self, path: Path, manifest: Manifest, threads: int | None = None) -> None:
-        core, processor = _start()
+        core, processor = start()
         precision = _precision(core, manifest)
         version = import_openvino().__version__
         # Virtual machines on different processors may report one name.
@@ -103,13 +106,21 @@ def is_installed() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
-def check_starts() -> None:
-    """Raise BackendError unless OpenVINO is installed and finds the CPU."""
-    _start()
+def start() -> tuple[Any, str]:
+    """Return OpenVINO's core, one for the whole process, and the name of the CPU.
+
+    A core's CPU plugin gives its thread a new stack for signal handlers, and puts the former one
+    back at its end.  Of two cores, the last to end would put back what the first has freed: the
+    next signal, such as Ctrl-C, would be a segmentation fault (as of OpenVINO 2026.4).
+
+    Raises BackendError if OpenVINO is not installed or does not find the CPU.
+    """
+    with _starting:
+        return _start()
 
 
+@functools.cache
 def _start() -> tuple[Any, str]:
-    """Return OpenVINO's core and the name of the CPU."""
     openvino = import_openvino()
     try:
         core = openvino.Core()

@@ -65,6 +65,6 @@ def check_provider(provider: Provider) -> None:
     For providers on the GPU this takes seconds.
     """
     if provider is Provider.OPENVINO:
-        openvino.check_starts()
+        openvino.start()
     else:
         onnxruntime.check_provider(provider)

@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-import openvino
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from dsunet_runtime import Manifest, load, read_manifest
+from dsunet_runtime.backends import openvino
 from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.manifest import MaskForm, Precision, Quantization, digest
 from dsunet_runtime.selftest.comparison import Comparison, coarse_output
@@ -168,7 +168,8 @@ class TestModel:
         written(artifact, "-o", tmp_path, *options.split())
         found = {key: v.string_value for key, v in config(tmp_path / "a").parameters.items()}
         parameters = {key: found[key] for key in ("NUM_STREAMS", "INFERENCE_NUM_THREADS")}
-        compiled = openvino.Core().compile_model(tmp_path / "a/1/model.onnx", "CPU", parameters)
+        core, _ = openvino.start()
+        compiled = core.compile_model(tmp_path / "a/1/model.onnx", "CPU", parameters)
         assert compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") == 2
         assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
 

@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tritonclient.http import InferenceServerClient
 
 from dsunet_runtime import load
 from tests.export.servers.helpers import frames, weighted, written
 from tests.export.servers.triton_server import load_repository, serve, serve_grpc
 from tests.pages.commands import ROOT
 
-# A worker process in which gevent and gRPC were loaded was lost twice when it started a subprocess.
-pytestmark = pytest.mark.slow
 OTHER = np.float32([5, 2, 1]) / np.float32(8)
 
 
@@ -98,8 +97,6 @@ def test_no_server(tmp_path: Path, transport: list[str]) -> None:
 
 
 def test_what_is_served_can_be_identified(repository: Path, trained: Path) -> None:
-    from tritonclient.http import InferenceServerClient
-
     with serve(load_repository(repository)) as url:
         client = InferenceServerClient(url)
         found = client.get_model_config("nano")["parameters"]

@@ -29,6 +29,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from tritonclient.utils import triton_to_np_dtype
 
+from dsunet_runtime.backends import openvino
 from tests.export.helpers import session
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -159,10 +160,9 @@ class OnnxSession(Session):
 
 class OpenVinoSession(Session):
     def __init__(self, path: Path) -> None:
-        openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
-        self._model = openvino.Core().compile_model(
-            str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-        )
+        pytest.importorskip("openvino", reason="OpenVINO is not installed")
+        core, _ = openvino.start()
+        self._model = core.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         self.tensors = {
             one.any_name: (
                 np.dtype(one.element_type.to_dtype()),
