@@ -16,7 +16,7 @@ from dsunet.cli_training_options import is_given, options_from
 from dsunet.errors import EvaluationError
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.command import examples
-from dsunet_runtime.command_options import OUTPUT, as_wrong_usage, folder_to_write
+from dsunet_runtime.command_options import OUTPUT, as_wrong_usage, output_folder
 from dsunet_runtime.plain_values import decode, encode
 
 _OWN = ("resume", "injection", "checkpoint")
@@ -34,14 +34,7 @@ def ablate(
     ctx: typer.Context,
     output: Annotated[
         Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            callback=folder_to_write,
-            help="Folder for the four runs and the report.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_folder("Folder for the four runs and the report."),
     ],
     test: Annotated[
         list[str],

@@ -28,6 +28,7 @@ from dsunet_runtime.command_options import (
     as_wrong_usage,
     folder_to_write,
     integer,
+    output_folder,
 )
 from dsunet_runtime.file_kinds import is_engine, is_onnx
 from dsunet_runtime.image_folder import counted
@@ -91,14 +92,9 @@ def evaluate(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            callback=folder_to_write,
-            help="Folder for metrics.json, metrics.csv, images.csv, report.html, table.md and "
-            "table.tex.  [default: print only]",
-            rich_help_panel=OUTPUT,
+        output_folder(
+            "Folder for metrics.json, metrics.csv, images.csv, report.html, table.md and "
+            "table.tex.  [default: print only]"
         ),
     ] = None,
     as_json: Annotated[

@@ -15,9 +15,9 @@ from dsunet_runtime.command_options import (
     MAX_SEED,
     MAX_WORKERS,
     OUTPUT,
-    folder_to_write,
     integer,
     number,
+    output_folder,
 )
 from dsunet_runtime.message_text import readable
 
@@ -31,14 +31,7 @@ EXAMPLES = examples(
 def generate(
     output: Annotated[
         Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            callback=folder_to_write,
-            help="Folder for the dataset; created if needed.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_folder("Folder for the dataset; created if needed."),
     ],
     count: Annotated[
         int, integer(low=1, high=MAX_COUNT, help="Number of scenes.", rich_help_panel=DATA)

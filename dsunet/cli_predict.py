@@ -26,8 +26,8 @@ from dsunet_runtime.predict_options import (
     Results,
     SkipExisting,
     Smooth,
-    make_work,
 )
+from dsunet_runtime.predict_work import PredictArguments
 
 if TYPE_CHECKING:
     from dsunet.evaluation.predictors import TorchPredictor
@@ -95,9 +95,9 @@ def predict(
     If an image fails, the error is printed, the remaining images are processed, and the exit code
     is 1.
     """
-    work = make_work(
-        images,
-        output,
+    work = PredictArguments(
+        images=images or (),
+        output=output,
         camera=camera,
         smooth=smooth,
         binary=binary,
@@ -107,7 +107,7 @@ def predict(
         recursive=recursive,
         skip_existing=skip_existing,
         as_json=as_json,
-    )
+    ).work()
 
     from dsunet import load_model
     from dsunet.evaluation.predictors import TorchPredictor

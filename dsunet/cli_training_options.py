@@ -31,6 +31,7 @@ from dsunet_runtime.command_options import (
     folder_to_write,
     integer,
     number,
+    output_folder,
 )
 
 if TYPE_CHECKING:
@@ -54,14 +55,7 @@ class RunOptions:
 
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            callback=folder_to_write,
-            help="Run folder; created by the run.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_folder("Run folder; created by the run."),
     ] = None
     images: Annotated[
         Path | None,

@@ -12,7 +12,7 @@ from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
 from dsunet_export.servers.served import Artifact, check_model_name
 from dsunet_runtime.command import examples
-from dsunet_runtime.command_options import OUTPUT, as_wrong_usage, folder_to_write, integer
+from dsunet_runtime.command_options import OUTPUT, as_wrong_usage, integer, output_folder
 from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.message_text import quote, readable
 
@@ -31,14 +31,7 @@ def deepstream(
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            callback=folder_to_write,
-            help="Folder for the configuration and the graph, made if need be.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_folder("Folder for the configuration and the graph, made if need be."),
     ],
     name: Annotated[
         str | None,

@@ -22,7 +22,7 @@ from dsunet_export.servers.triton_options import (
     TritonOptions,
 )
 from dsunet_runtime.command import complain, examples
-from dsunet_runtime.command_options import OUTPUT, as_wrong_usage, folder_to_write, integer
+from dsunet_runtime.command_options import OUTPUT, as_wrong_usage, integer, output_folder
 from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.message_text import readable
 from dsunet_runtime.provider import MAX_THREADS
@@ -49,14 +49,7 @@ def triton(
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            callback=folder_to_write,
-            help="Model repository: a folder of models, made if need be.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_folder("Model repository: a folder of models, made if need be."),
     ],
     name: Annotated[
         str | None,

@@ -21,9 +21,9 @@ from dsunet_runtime.command_options import (
     MAX_COUNT,
     OUTPUT,
     as_wrong_usage,
-    folder_to_write,
     integer,
     number,
+    output_folder,
 )
 from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.message_text import readable
@@ -61,14 +61,9 @@ def tune(
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            callback=folder_to_write,
-            help="Folder for fastest.onnx, tune.json and tune.html, and for what was measured of "
-            "each point, in points/, with which the same command continues.",
-            rich_help_panel=OUTPUT,
+        output_folder(
+            "Folder for fastest.onnx, tune.json and tune.html, and for what was measured of "
+            "each point, in points/, with which the same command continues."
         ),
     ],
     hiera_size: Annotated[

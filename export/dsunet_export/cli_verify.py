@@ -18,7 +18,7 @@ from dsunet_export.errors import VerificationError
 from dsunet_export.tolerances import MASK_LEVELS, MASK_LEVELS_OF_8_BITS
 from dsunet_runtime.artifact_options import check_fallback_applies, cpu_fallback_option
 from dsunet_runtime.command import complain, examples
-from dsunet_runtime.command_options import OUTPUT, folder_to_write, number, text_to_write
+from dsunet_runtime.command_options import OUTPUT, number, output_folder, text_to_write
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.file_kinds import is_onnx
@@ -79,14 +79,7 @@ def verify(
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            callback=folder_to_write,
-            help="Folder for verify.html, verify.json and worst.png.  [default: print only]",
-            rich_help_panel=OUTPUT,
-        ),
+        output_folder("Folder for verify.html, verify.json and worst.png.  [default: print only]"),
     ] = None,
     verbose: Annotated[
         bool,

@@ -33,8 +33,8 @@ from dsunet_runtime.predict_options import (
     Results,
     SkipExisting,
     Smooth,
-    make_work,
 )
+from dsunet_runtime.predict_work import PredictArguments
 from dsunet_runtime.scale.options import (
     Placement,
     Ray,
@@ -111,9 +111,9 @@ def predict(
     check_provider_applies(provider, artifact, allow_cpu_fallback, domain)
     placement = Placement(workers, threads_per_worker, ray)
     check_placement(placement, artifact, provider, output)
-    work = make_work(
-        images,
-        output,
+    work = PredictArguments(
+        images=images or (),
+        output=output,
         camera=camera,
         smooth=smooth,
         binary=binary,
@@ -123,7 +123,7 @@ def predict(
         recursive=recursive,
         skip_existing=skip_existing,
         as_json=as_json,
-    )
+    ).work()
 
     from dsunet_runtime.jobs import Plan
     from dsunet_runtime.scale.worker import Loading

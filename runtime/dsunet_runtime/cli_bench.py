@@ -17,7 +17,7 @@ from dsunet_runtime.artifact_options import (
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bounds import MAX_DIMENSION
 from dsunet_runtime.command import examples
-from dsunet_runtime.command_options import OUTPUT, folder_to_write, integer, number
+from dsunet_runtime.command_options import OUTPUT, integer, number, output_folder
 from dsunet_runtime.provider import MAX_THREADS, Provider
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
@@ -152,14 +152,9 @@ def bench(
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            callback=folder_to_write,
-            help="Folder for bench.json, bench.csv and bench.svg, and with --roofline also "
-            "roofline.csv and roofline.svg; created if missing.  [default: print only]",
-            rich_help_panel=OUTPUT,
+        output_folder(
+            "Folder for bench.json, bench.csv and bench.svg, and with --roofline also "
+            "roofline.csv and roofline.svg; created if missing.  [default: print only]"
         ),
     ] = None,
 ) -> None:

@@ -104,6 +104,18 @@ def number(*names: str, low: float, high: float, exclusive: bool = False, **sett
     return _number(*names, parse=parse, limits=limits, **settings)
 
 
+def output_folder(description: str) -> Any:
+    """Create the option `-o` for a folder of results."""
+    return typer.Option(
+        "-o",
+        "--output",
+        metavar="DIR",
+        callback=folder_to_write,
+        help=description,
+        rich_help_panel=OUTPUT,
+    )
+
+
 def place_to_write(path: Path | None) -> Path | None:
     """Typer callback for an output file or folder, which need not exist, nor its parents."""
     if path is None:
