@@ -10,9 +10,10 @@ help:  ## list the targets
 demo: $(INSTALLED)  ## export the demonstration checkpoint, mask a photograph, evaluate the exports
 	$(BIN)/python examples/demo.py
 
-# One thread for each of two processes: on two cores, more of them wait for each other.
+# One thread for each of two processes: on two cores, more of them wait for each other.  After a lost
+# process pytest-xdist would wait for ever for the tests of its file.
 test: $(INSTALLED)  ## run the default tests: no GPU, no downloads of weights
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu" --ignore tests/cpp
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -m "not slow and not gpu" --ignore tests/cpp
 
 test-slow: $(INSTALLED)  ## run the tests of `large`, from a 2.1 GB checkpoint to a mask; 12 GB of memory
 	$(BIN)/pytest -m slow

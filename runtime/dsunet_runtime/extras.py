@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dsunet_runtime.errors import MissingExtraError
+from dsunet_runtime.message_text import reason
 
 _OURS = ("dsunet", "dsunet_export", "dsunet_runtime")
 _DISTRIBUTIONS = {
@@ -42,17 +43,25 @@ def install_command(extras: str) -> str:
 
 @contextlib.contextmanager
 def needs_extra(extras: str) -> Iterator[None]:
-    """Convert the error of an import that finds no package to MissingExtraError, with the remedy.
+    """Convert the error of an import to MissingExtraError, with the remedy.
 
-    A missing module of this distribution is a mistake in an import, not a package to install.
+    That a module of this distribution is missing, or a name in it, is a mistake in an import, not a
+    package to install.
     """
     try:
         yield
-    except ModuleNotFoundError as error:
-        package = missing_package(error)
-        if package in _OURS:
+    except ImportError as error:
+        if str(error.name).partition(".")[0] in _OURS:
             raise
-        raise MissingExtraError(f"{package} is not installed: {install_command(extras)}") from error
+        command = install_command(extras)
+        if isinstance(error, ModuleNotFoundError):
+            said = f"{missing_package(error)} is not installed: {command}"
+        else:  # it does not fit another package, or this machine
+            said = (
+                f"a package of the extra {extras} cannot be imported ({reason(error)}): in a new "
+                f"environment, {command}"
+            )
+        raise MissingExtraError(said) from error
 
 
 def missing_package(error: ModuleNotFoundError) -> str:

@@ -96,6 +96,24 @@ def test_an_import_that_finds_no_package(
         importlib.import_module(module)
 
 
+def test_a_package_that_does_not_fit_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unfit.py").write_text("raise ImportError('needs NumPy 2.0,\\nfound 1.26')")
+    monkeypatch.syspath_prepend(tmp_path)
+    match = (
+        r"^a package of the extra cpu cannot be imported \(needs NumPy 2\.0,.*found 1\.26\): in a "
+        r"new environment, pip install .*\[cpu\]"
+    )
+    with pytest.raises(MissingExtraError, match=match), needs_extra("cpu"):
+        importlib.import_module("unfit")
+
+
+def test_a_name_that_this_distribution_lacks_is_not_a_missing_package() -> None:
+    with pytest.raises(ImportError, match="nonsense"), needs_extra("cpu"):
+        from dsunet_runtime import nonsense  # type: ignore[attr-defined] # noqa: F401
+
+
 @pytest.mark.parametrize("package", ["dsunet", "dsunet_export", "dsunet_runtime"])
 def test_a_misspelt_import_of_this_distribution_is_not_a_missing_package(package: str) -> None:
     with pytest.raises(ModuleNotFoundError, match=f"{package}.nonsense"), needs_extra("cpu"):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +67,28 @@ def make_images(folder: Path, count: int, size: int = 24) -> Path:
             folder / f"{index:03}.png"
         )
     return folder
+
+
+@contextmanager
+def killed_on_the_way(masks: Path, find: Callable[[], int]) -> Iterator[list[int]]:
+    """Kill a process, which `find` names, once ten masks exist; give how many they are then."""
+    counts: list[int] = []
+    ended = threading.Event()
+
+    def kill() -> None:
+        while len(list(masks.glob("*.png"))) < 10:
+            if ended.wait(0.002):
+                return
+        os.kill(find(), signal.SIGKILL)
+        counts.append(len(list(masks.glob("*.png"))))
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield counts
+    finally:
+        ended.set()
+        killer.join()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -29,7 +28,15 @@ from dsunet_runtime.scale.units import Item, Unit
 from dsunet_runtime.scale.worker import MOST_ATTEMPTS, Loading, Work, Worker
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
 from tests.runtime import artifacts
-from tests.runtime.scale.conftest import ALWAYS, ONCE, contents, make_images, predict, summary
+from tests.runtime.scale.conftest import (
+    ALWAYS,
+    ONCE,
+    contents,
+    killed_on_the_way,
+    make_images,
+    predict,
+    summary,
+)
 
 
 @pytest.fixture
@@ -53,27 +60,22 @@ def test_same_files_and_lines_as_in_one_process(
     assert multiprocessing.active_children() == []
 
 
+def some_child() -> int:
+    child = multiprocessing.active_children()[0]
+    assert child.pid is not None
+    return child.pid
+
+
 def test_one_that_is_killed_is_replaced(
     frames_artifact: Path, tmp_path: Path, deadly_names: None
 ) -> None:
     images = make_images(tmp_path / "images", 300, size=100)
-    masks, killed = tmp_path / "masks", []
-
-    def kill() -> None:
-        while len(list(masks.glob("*.png"))) < 10:
-            time.sleep(0.002)
-        child = multiprocessing.active_children()[0]
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGKILL)
-        killed.append(len(list(masks.glob("*.png"))))
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    result = predict(frames_artifact, images, masks, "--workers", "2")
-    killer.join()
-    assert 10 <= killed[0] < 300
+    masks = tmp_path / "masks"
+    with killed_on_the_way(masks, some_child) as counts:
+        result = predict(frames_artifact, images, masks, "--workers", "2")
     assert result.exit_code == 0, result.output
     assert summary(result) == "300 masks, 0 failed"
+    assert [10 <= count < 300 for count in counts] == [True]
     predict(frames_artifact, images, tmp_path / "one")
     assert contents(masks) == contents(tmp_path / "one")
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from tests.runtime.scale.conftest import (
     ALWAYS,
     ONCE,
     contents,
+    killed_on_the_way,
     make_images,
     predict,
     summary,
@@ -67,20 +65,11 @@ def test_one_that_is_killed_is_replaced(
     address: str, frames_artifact: Path, tmp_path: Path
 ) -> None:
     images = make_images(tmp_path / "images", 600, size=100)
-    masks, killed = tmp_path / "masks", []
-
-    def kill() -> None:
-        while len(list(masks.glob("*.png"))) < 10:
-            time.sleep(0.002)
-        os.kill(workers()[0], signal.SIGKILL)
-        killed.append(len(list(masks.glob("*.png"))))
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    result = predict(frames_artifact, images, masks, "--ray", address, *TWO)
-    killer.join()
-    assert 10 <= killed[0] < 600
+    masks = tmp_path / "masks"
+    with killed_on_the_way(masks, lambda: workers()[0]) as counts:
+        result = predict(frames_artifact, images, masks, "--ray", address, *TWO)
     assert (result.stderr, summary(result)) == ("", "600 masks, 0 failed")
+    assert [10 <= count < 600 for count in counts] == [True]
     predict(frames_artifact, images, tmp_path / "one")
     assert contents(masks) == contents(tmp_path / "one")
 
