@@ -53,15 +53,19 @@ def needs_extra(extras: str) -> Iterator[None]:
     except ImportError as error:
         if str(error.name).partition(".")[0] in _OURS:
             raise
-        command = install_command(extras)
         if isinstance(error, ModuleNotFoundError):
-            said = f"{missing_package(error)} is not installed: {command}"
-        else:  # it does not fit another package, or this machine
-            said = (
-                f"a package of the extra {extras} cannot be imported ({reason(error)}): in a new "
-                f"environment, {command}"
-            )
+            said = f"{missing_package(error)} is not installed: {install_command(extras)}"
+        else:
+            said = does_not_load(f"a package of the extra {extras}", error, extras)
         raise MissingExtraError(said) from error
+
+
+def does_not_load(what: str, error: ImportError | OSError, extras: str) -> str:
+    """Return the message on what is installed, but does not fit other packages or this machine."""
+    return (
+        f"{what} is installed but does not load ({reason(error)}): install it again with "
+        f"`{install_command(extras)} --force-reinstall`"
+    )
 
 
 def missing_package(error: ModuleNotFoundError) -> str:

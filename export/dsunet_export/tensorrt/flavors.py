@@ -6,7 +6,7 @@ from typing import Any
 
 from dsunet_export.errors import ExportError
 from dsunet_runtime.errors import MissingExtraError
-from dsunet_runtime.extras import install_command
+from dsunet_runtime.extras import does_not_load, install_command
 from dsunet_runtime.flavor import Flavor
 
 _EXTRAS = {Flavor.RTX: "rtx", Flavor.TENSORRT: "tensorrt,cuda"}
@@ -22,10 +22,7 @@ def load(flavor: Flavor) -> Any:
             f"{flavor.title} is not installed: {install_command(_EXTRAS[flavor])}"
         ) from error
     except (ImportError, OSError) as error:
-        raise ExportError(
-            f"{flavor.title} is installed but does not load ({error}): install it again with "
-            f"`{install_command(_EXTRAS[flavor])} --force-reinstall`"
-        ) from error
+        raise ExportError(does_not_load(flavor.title, error, _EXTRAS[flavor])) from error
 
 
 def version(flavor: Flavor) -> str:
