@@ -40,8 +40,8 @@ from exports import export_ours, new_model
 from PIL import Image
 
 import dsunet_runtime
+from dsunet_runtime.artifact.manifest import InputForm
 from dsunet_runtime.bench.measurement import Schedule
-from dsunet_runtime.manifest import InputForm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.cpp.binding import Library, find_onnxruntime

@@ -38,14 +38,14 @@ from dsunet.evaluation.table import draw
 from dsunet.evaluation.testsets import TestSet
 from dsunet.scenes import Kind, write_scenes
 from dsunet_export.artifact import write_artifact
-from dsunet_export.graph_file import load_graph
-from dsunet_export.measures import compare_masks
+from dsunet_export.graph.graph_file import load_graph
 from dsunet_export.onnx import export_onnx
 from dsunet_export.options import ExportOptions, ExportPrecision, WeightsOrigin
 from dsunet_export.precision.emulate_rounding import emulate_rounding
+from dsunet_export.verification.measures import compare_masks
 from dsunet_runtime import read_manifest
-from dsunet_runtime.images import as_rgb
-from dsunet_runtime.manifest import MaskForm
+from dsunet_runtime.artifact.manifest import MaskForm
+from dsunet_runtime.images.decode import as_rgb
 
 SCENES, SEED = 200, 2
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.evaluation.scorer import ScoredMask
 from dsunet.sheet import draw_sheet
-from dsunet_runtime.images import as_rgb
-from dsunet_runtime.renderings import Overlay
+from dsunet_runtime.images.decode import as_rgb
+from dsunet_runtime.masks.renderings import Overlay
 
 DOCS = Path(__file__).parent.parent / "docs"
 TILE = 160

@@ -15,7 +15,7 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
 from dsunet import DSUNetConfig, demonstration_checkpoint, load_model, save_model
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 
 STUDENT = "pico"
 _POSITIONS = "dino.vit.pos_embed"

@@ -16,10 +16,10 @@ from pathlib import Path
 from common import in_new_process, peak_bytes, ratio, summary, write
 from exports import export_plain, new_model
 
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 from dsunet_export.onnx import export_onnx
 from dsunet_export.options import ExportOptions, WeightsOrigin
-from dsunet_runtime.manifest import InputForm
+from dsunet_runtime.artifact.manifest import InputForm
 
 
 def run_bare(model: DSUNet, path: Path) -> dict[str, float]:

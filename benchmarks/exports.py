@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from dsunet import DSUNetConfig, random_model
-from dsunet.model import DSUNet
-from dsunet_export.graph import TensorsGraph, example_inputs
+from dsunet.network.model import DSUNet
+from dsunet_export.graph.forms import TensorsGraph, example_inputs
 from dsunet_export.onnx import export_onnx
 from dsunet_export.options import ExportOptions, ExportPrecision, WeightsOrigin
-from dsunet_runtime.manifest import InputForm, Manifest
+from dsunet_runtime.artifact.manifest import InputForm, Manifest
 
 
 def new_model(preset: str) -> DSUNet:

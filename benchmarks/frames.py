@@ -26,10 +26,10 @@ from common import (
     write,
 )
 
+from dsunet_runtime.artifact.manifest import InputForm
 from dsunet_runtime.bench.image import make_image
 from dsunet_runtime.bench.measurement import Schedule
-from dsunet_runtime.images import as_rgb
-from dsunet_runtime.manifest import InputForm
+from dsunet_runtime.images.decode import as_rgb
 from dsunet_runtime.segmenter import load
 
 SIZES = {"720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}

@@ -32,12 +32,12 @@ from gpu_calls import (
 
 from dsunet.device import TorchDevice
 from dsunet_export.options import ExportPrecision
+from dsunet_runtime.artifact.flavor import Flavor, rtx_name
 from dsunet_runtime.backends.onnxruntime import check_provider
 from dsunet_runtime.bench.workload import Call
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.extras import install_command
-from dsunet_runtime.flavor import Flavor, rtx_name
 from dsunet_runtime.provider import Provider
 
 PRECISIONS = (ExportPrecision.FP32, ExportPrecision.FP16)
@@ -108,7 +108,7 @@ def variants(
     import torch
     from exports import export_ours, export_plain, new_model
 
-    from dsunet_export.graph import TensorsGraph, example_inputs
+    from dsunet_export.graph.forms import TensorsGraph, example_inputs
 
     graphs = {name: folder / f"{name}_{precision}.onnx" for name in ("plain", "ours")}
     export_plain(new_model(preset), graphs["plain"], precision)

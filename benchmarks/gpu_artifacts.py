@@ -19,7 +19,7 @@ from dsunet import load_model
 from dsunet.demonstration import demonstration_checkpoint
 from dsunet.scenes import write_scenes
 from dsunet_export.options import ExportPrecision
-from dsunet_runtime.manifest import InputForm
+from dsunet_runtime.artifact.manifest import InputForm
 
 SCENES = 32
 

@@ -18,12 +18,12 @@ from common import measure_interleaved_calls
 from torch import Tensor
 
 from dsunet.device import TorchDevice
+from dsunet_runtime.artifact.flavor import rtx_name
 from dsunet_runtime.backends.onnxruntime.execution_providers import chain
 from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.bench.monitor import GpuMonitor
 from dsunet_runtime.bench.workload import Call
 from dsunet_runtime.cuda import Gpu, find
-from dsunet_runtime.flavor import rtx_name
 from dsunet_runtime.provider import Provider
 
 

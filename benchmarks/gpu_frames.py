@@ -11,12 +11,12 @@ from exports import export_ours, new_model
 from torch import Tensor, nn
 
 import dsunet_runtime
-from dsunet.model import DSUNet
-from dsunet_export.graph import Postprocess, Preprocess
+from dsunet.network.model import DSUNet
+from dsunet_export.graph.forms import Postprocess, Preprocess
 from dsunet_export.options import ExportPrecision
+from dsunet_runtime.artifact.manifest import InputForm, MaskForm
 from dsunet_runtime.bench.image import DEFAULT_SIZE, make_image, read_image
 from dsunet_runtime.bench.workload import Runner
-from dsunet_runtime.manifest import InputForm, MaskForm
 from dsunet_runtime.provider import Provider
 
 MASK_FORM = MaskForm.STRETCHED

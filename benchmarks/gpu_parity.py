@@ -31,10 +31,10 @@ from torch import Tensor
 
 from dsunet import load_model
 from dsunet.demonstration import demonstration_checkpoint
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 from dsunet.scenes import write_scenes
-from dsunet_export.graph import Preprocess
-from dsunet_export.measures import overlap
+from dsunet_export.graph.forms import Preprocess
+from dsunet_export.verification.measures import overlap
 from dsunet_runtime.bench.image import read_image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' oracle

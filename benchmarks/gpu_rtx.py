@@ -36,7 +36,8 @@ from dsunet_export.tensorrt.builder import build_engine
 from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.profiles import Ranges
 from dsunet_export.tensorrt.targets import Target
-from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.read import read_manifest
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.bench.cold_start import measure_cold_start
 from dsunet_runtime.bench.image import DEFAULT_SIZE, make_image, read_image
@@ -46,7 +47,6 @@ from dsunet_runtime.bench.monitor import GpuMonitor
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bench.workload import Runner, Setting, Workbench
 from dsunet_runtime.cuda import Gpu
-from dsunet_runtime.flavor import Flavor
 
 NONE = "none"
 """A target: all GPUs that TensorRT supports."""

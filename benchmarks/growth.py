@@ -22,10 +22,10 @@ from typing import Any
 
 from common import add_schedule_options, in_new_process, schedule_of, summary, write
 
+from dsunet_runtime.artifact.manifest import InputForm
 from dsunet_runtime.bench.benchmark import BenchOptions, run
 from dsunet_runtime.bench.image import make_image
 from dsunet_runtime.bench.measurement import Schedule
-from dsunet_runtime.manifest import InputForm
 
 BATCHES = (1, 2, 4, 8)
 FOLDERS = (10, 1000)

@@ -73,7 +73,7 @@ def measure(arguments: argparse.Namespace, sessions: dict[str, Any]) -> dict[str
     import torch
     from exports import new_model
 
-    from dsunet_export.graph import TensorsGraph, example_inputs
+    from dsunet_export.graph.forms import TensorsGraph, example_inputs
 
     model = new_model(arguments.preset)
     generator = torch.Generator().manual_seed(0)

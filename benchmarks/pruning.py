@@ -26,7 +26,7 @@ from dsunet.data.pairs import find_pairs
 from dsunet.evaluation.metrics import summarize
 from dsunet.evaluation.pair_scores import mean_s_measure, score_pairs
 from dsunet.evaluation.predictors import TorchPredictor
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 from dsunet.scenes import write_scenes
 from dsunet_export.macs import count_macs
 

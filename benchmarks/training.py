@@ -37,7 +37,7 @@ from dsunet import DSUNetConfig, random_model
 from dsunet.data.pairs import Pair
 from dsunet.data.samples import BatchPlan, Samples
 from dsunet.device import TorchDevice
-from dsunet.model import DSUNet, freeze_encoders
+from dsunet.network.model import DSUNet, freeze_encoders
 from dsunet.scenes import write_scenes
 from dsunet.training.data import TrainingData, find_data
 from dsunet.training.feature_extraction import extract_features

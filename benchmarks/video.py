@@ -28,7 +28,7 @@ from video_clips import NAMES, SHAPE, Clip, make_clip, moved
 
 from dsunet import demonstration_checkpoint, load_model
 from dsunet_runtime import load
-from dsunet_runtime.manifest import InputForm, MaskForm
+from dsunet_runtime.artifact.manifest import InputForm, MaskForm
 from dsunet_runtime.video.reader import Place
 from dsunet_runtime.video.smoothing import Segmented, smoothed
 

@@ -20,9 +20,9 @@ from typing import Any
 
 from common import summary, write
 
-from dsunet_runtime.jobs import Destination, OutputKind, plan
-from dsunet_runtime.manifest import InputForm
-from dsunet_runtime.renderings import Mask
+from dsunet_runtime.artifact.manifest import InputForm
+from dsunet_runtime.masks.renderings import Mask
+from dsunet_runtime.prediction.jobs import Destination, OutputKind, plan
 from dsunet_runtime.scale.options import LOCAL, Placement
 from dsunet_runtime.scale.run import open_run
 from dsunet_runtime.scale.worker import Loading

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dsunet.config import DSUNetConfig, Injection
 from dsunet.demonstration import demonstration_checkpoint
 from dsunet.errors import (
     CheckpointError,
@@ -18,18 +17,19 @@ from dsunet.errors import (
     EvaluationError,
     TrainingError,
 )
+from dsunet.network.config import DSUNetConfig, Injection
 from dsunet_runtime import __version__ as __version__
 from dsunet_runtime.errors import MissingExtraError
 from dsunet_runtime.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from dsunet.checkpoint import load_model, save_model
-    from dsunet.input_sizes import resize_inputs
-    from dsunet.inspection import CheckpointInfo, inspect_checkpoint
-    from dsunet.model import DSUNet, SegmentationLogits
-    from dsunet.pretrained import load_encoders
-    from dsunet.random_weights import random_model
-    from dsunet.weight_files import checkpoint_sha256
+    from dsunet.checkpoints.checkpoint import load_model, save_model
+    from dsunet.checkpoints.inspection import CheckpointInfo, inspect_checkpoint
+    from dsunet.checkpoints.pretrained import load_encoders
+    from dsunet.checkpoints.weight_files import checkpoint_sha256
+    from dsunet.network.input_sizes import resize_inputs
+    from dsunet.network.model import DSUNet, SegmentationLogits
+    from dsunet.network.random_weights import random_model
 
 __all__ = [
     "CheckpointError",
@@ -55,16 +55,16 @@ __all__ = [
 ]
 
 _NEED_TORCH = {
-    "CheckpointInfo": "dsunet.inspection",
-    "DSUNet": "dsunet.model",
-    "SegmentationLogits": "dsunet.model",
-    "checkpoint_sha256": "dsunet.weight_files",
-    "inspect_checkpoint": "dsunet.inspection",
-    "load_encoders": "dsunet.pretrained",
-    "load_model": "dsunet.checkpoint",
-    "random_model": "dsunet.random_weights",
-    "resize_inputs": "dsunet.input_sizes",
-    "save_model": "dsunet.checkpoint",
+    "CheckpointInfo": "dsunet.checkpoints.inspection",
+    "DSUNet": "dsunet.network.model",
+    "SegmentationLogits": "dsunet.network.model",
+    "checkpoint_sha256": "dsunet.checkpoints.weight_files",
+    "inspect_checkpoint": "dsunet.checkpoints.inspection",
+    "load_encoders": "dsunet.checkpoints.pretrained",
+    "load_model": "dsunet.checkpoints.checkpoint",
+    "random_model": "dsunet.network.random_weights",
+    "resize_inputs": "dsunet.network.input_sizes",
+    "save_model": "dsunet.checkpoints.checkpoint",
 }
 
 

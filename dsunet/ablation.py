@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from dsunet.config import DSUNetConfig, Injection
 from dsunet.errors import TrainingError
 from dsunet.evaluation.evaluate import check_test_sets, evaluate_models, mask_folder
 from dsunet.evaluation.predictors import Predictor, open_predictor
@@ -22,6 +21,7 @@ from dsunet.evaluation.results import DatasetResults
 from dsunet.evaluation.scorer import Scorer
 from dsunet.evaluation.table import in_digits
 from dsunet.evaluation.testsets import TestSet
+from dsunet.network.config import DSUNetConfig, Injection
 from dsunet.training import TrainingOptions, resume, train
 from dsunet.training.folder import RunFolder
 from dsunet.training.progress_report import ProgressReport

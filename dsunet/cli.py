@@ -9,24 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsunet import (
-    cli_ablate,
-    cli_distill,
-    cli_evaluate,
-    cli_explain,
-    cli_generate,
-    cli_predict,
-    cli_train,
-)
-from dsunet.cli_checkpoint import Dinov2File, Sam2File, WeightsKey, notice
+from dsunet.commands import ablate, distill, evaluate, explain, generate, predict, train
+from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey, notice
 from dsunet.errors import DSUNetError
-from dsunet_runtime.command import examples, make_app
-from dsunet_runtime.command_options import file_to_write
+from dsunet_runtime.commands.command import examples, make_app
+from dsunet_runtime.commands.options import file_to_write
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.message_text import printable, readable, shorten
 
 if TYPE_CHECKING:
-    from dsunet.inspection import CheckpointInfo
+    from dsunet.checkpoints.inspection import CheckpointInfo
 
 app = make_app(
     "dsunet",
@@ -104,7 +96,7 @@ def convert(
     The file holds float32 weights, the model's configuration and a checksum.
     """
     from dsunet import load_model, save_model
-    from dsunet_runtime.jobs import make_folder
+    from dsunet_runtime.prediction.jobs import make_folder
 
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
     make_folder(output.parent)
@@ -121,8 +113,8 @@ def demonstration(
     It is the preset nano, trained from scratch on images of `dsunet generate`.
     """
     from dsunet import demonstration_checkpoint
-    from dsunet_runtime.jobs import make_folder
-    from dsunet_runtime.output_files import write_whole
+    from dsunet_runtime.prediction.jobs import make_folder
+    from dsunet_runtime.prediction.output_files import write_whole
 
     make_folder(output.parent)
     content = demonstration_checkpoint().read_bytes()
@@ -130,13 +122,13 @@ def demonstration(
     print(f"{readable(output)}: {len(content) / 1e6:,.1f} MB")
 
 
-app.command(epilog=cli_train.EXAMPLES)(cli_train.train)
-app.command(epilog=cli_distill.EXAMPLES)(cli_distill.distill)
-app.command(epilog=cli_predict.EXAMPLES)(cli_predict.predict)
-app.command(epilog=cli_evaluate.EXAMPLES)(cli_evaluate.evaluate)
-app.command(epilog=cli_ablate.EXAMPLES, context_settings=cli_ablate.SETTINGS)(cli_ablate.ablate)
-app.command(epilog=cli_explain.EXAMPLES)(cli_explain.explain)
-app.command(epilog=cli_generate.EXAMPLES)(cli_generate.generate)
+app.command(epilog=train.EXAMPLES)(train.train)
+app.command(epilog=distill.EXAMPLES)(distill.distill)
+app.command(epilog=predict.EXAMPLES)(predict.predict)
+app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command(epilog=ablate.EXAMPLES, context_settings=ablate.SETTINGS)(ablate.ablate)
+app.command(epilog=explain.EXAMPLES)(explain.explain)
+app.command(epilog=generate.EXAMPLES)(generate.generate)
 
 
 def _as_text(info: CheckpointInfo) -> str:

@@ -21,8 +21,8 @@ from PIL import Image
 from dsunet import random_model
 from dsunet_export.macs import count_macs
 from dsunet_export.options import ExportPrecision
+from dsunet_runtime.artifact.manifest import InputForm
 from dsunet_runtime.bench.measurement import Schedule
-from dsunet_runtime.manifest import InputForm
 from tests.runtime import artifacts
 from tests.training.conftest import SMALL
 

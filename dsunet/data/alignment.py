@@ -7,7 +7,7 @@ import enum
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet_runtime.images import ImageHeader, is_sideways
+from dsunet_runtime.images.decode import ImageHeader, is_sideways
 
 _SIDES = 0.90
 """Minimum ratio of the sides of a mask and its image, in either direction.  Of the 77 masks of NC4K

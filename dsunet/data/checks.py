@@ -15,7 +15,7 @@ from dsunet.data.faults import Fault, FaultKind, refuse
 from dsunet.data.files import decode_file, mask_of
 from dsunet.data.pairs import Pair
 from dsunet.errors import DataError
-from dsunet_runtime.images import ImageHeader, first_frames, is_sideways
+from dsunet_runtime.images.decode import ImageHeader, first_frames, is_sideways
 from dsunet_runtime.progress import Progress
 
 _Item = TypeVar("_Item")

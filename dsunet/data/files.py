@@ -17,7 +17,7 @@ from PIL import Image
 
 from dsunet.errors import DataError
 from dsunet_runtime.errors import ImageError
-from dsunet_runtime.images import Decoded, decode
+from dsunet_runtime.images.decode import Decoded, decode
 
 LAST_OUTSIDE = 128
 """Highest value of a mask that is outside the object."""

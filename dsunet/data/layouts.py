@@ -27,7 +27,7 @@ import re
 from pathlib import Path
 
 from dsunet.errors import DataError, listed
-from dsunet_runtime.image_folder import SUFFIXES
+from dsunet_runtime.images.folder import SUFFIXES
 from dsunet_runtime.message_text import reason, shorten
 
 UNFINISHED = "unfinished.txt"

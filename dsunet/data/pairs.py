@@ -10,7 +10,7 @@ from pathlib import Path
 from dsunet.data.faults import Fault, FaultKind
 from dsunet.errors import DataError, listed
 from dsunet_runtime.files import resolved
-from dsunet_runtime.image_folder import ImageFolder, counted
+from dsunet_runtime.images.folder import ImageFolder, counted
 from dsunet_runtime.message_text import reason
 
 NON_CAMOUFLAGED = "COD10K-NonCAM-"
@@ -50,7 +50,7 @@ class _Stems:
 def find_pairs(images: Path, masks: Path, *, predictions: bool = False) -> Pairing:
     """Match the images of one folder with the masks of another.
 
-    Files are recognised by `dsunet_runtime.image_folder.SUFFIXES`, in upper or lower case.  Hidden
+    Files are recognised by `dsunet_runtime.images.folder.SUFFIXES`, in upper or lower case.  Hidden
     files, subfolders and COD10K's images without a camouflaged object are ignored.  If several
     folders of images share one folder of masks (CAMO's Images/Train and Images/Test beside GT), the
     masks of the other folders' images are ignored too, unless `predictions` is true: then `images`

@@ -20,8 +20,8 @@ from torch.utils.data import Dataset
 
 from dsunet.data.files import read_image, read_mask
 from dsunet.data.pairs import Pair
-from dsunet_runtime.images import encoder_input
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
+from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD
+from dsunet_runtime.images.decode import encoder_input
 
 _ORDER, _FLIP, _BLEND, _MISMATCH = 0, 1, 2, 3  # separate random streams
 

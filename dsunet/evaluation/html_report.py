@@ -15,7 +15,7 @@ from dsunet.evaluation.scorer import ScoredMask
 from dsunet.evaluation.table import HEADINGS, notes, rows_of
 from dsunet.html_page import element, embedded_image, page, table
 from dsunet_runtime.errors import ImageError
-from dsunet_runtime.images import as_rgb
+from dsunet_runtime.images.decode import as_rgb
 from dsunet_runtime.message_text import readable
 from dsunet_runtime.svg import Axis, Plot, side_by_side
 

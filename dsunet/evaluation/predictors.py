@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet.config import describe_sizes
 from dsunet.device import TorchDevice
 from dsunet.errors import EvaluationError
-from dsunet_runtime.artifact import read_manifest
-from dsunet_runtime.backends import Tensors
-from dsunet_runtime.blank_masks import SAME_LOGITS, BlankMasks
-from dsunet_runtime.closeable import Closeable
-from dsunet_runtime.errors import BackendError
-from dsunet_runtime.file_kinds import is_engine, is_onnx
-from dsunet_runtime.forms import EncoderTensors, Prepared
-from dsunet_runtime.images import ImageLike
-from dsunet_runtime.manifest import (
+from dsunet.network.config import describe_sizes
+from dsunet_runtime.artifact.file_kinds import is_engine, is_onnx
+from dsunet_runtime.artifact.manifest import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     InputForm,
     MaskForm,
     Preprocessing,
 )
+from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.closeable import Closeable
+from dsunet_runtime.errors import BackendError
+from dsunet_runtime.forms import EncoderTensors, Prepared
+from dsunet_runtime.images.decode import ImageLike
+from dsunet_runtime.masks.blank_masks import SAME_LOGITS, BlankMasks
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter, load
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
@@ -38,8 +38,8 @@ from dsunet_runtime.selftest.schedule import SelfTestPolicy
 if TYPE_CHECKING:
     import torch
 
-    from dsunet.model import DSUNet
-    from dsunet.run_checkpoint import Notice
+    from dsunet.checkpoints.run_checkpoint import Notice
+    from dsunet.network.model import DSUNet
 
 
 class TorchPredictor(Closeable):

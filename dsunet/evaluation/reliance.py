@@ -18,7 +18,7 @@ from dsunet.data.pairs import Pair
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.pair_scores import mean_s_measure, score_pairs
 from dsunet.evaluation.predictors import TorchPredictor
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 
 
 class Encoder(enum.StrEnum):

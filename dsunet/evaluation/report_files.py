@@ -14,9 +14,9 @@ from dsunet.evaluation.metrics import summarize
 from dsunet.evaluation.paper_table import draw_table
 from dsunet.evaluation.results import METRICS, DatasetResults, as_document
 from dsunet.evaluation.table_form import TableForm
-from dsunet_runtime.jobs import make_folder
 from dsunet_runtime.message_text import readable
-from dsunet_runtime.output_files import write_whole
+from dsunet_runtime.prediction.jobs import make_folder
+from dsunet_runtime.prediction.output_files import write_whole
 
 
 def write_report(evaluation: Sequence[DatasetResults], folder: Path, worst: int) -> None:

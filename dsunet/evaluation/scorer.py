@@ -21,8 +21,8 @@ from dsunet.evaluation.predictors import Predictor
 from dsunet.evaluation.testsets import Case, TestSet
 from dsunet.processes import open_pool
 from dsunet_runtime.closeable import Closeable
-from dsunet_runtime.jobs import Job, make_folder
-from dsunet_runtime.prediction import behind, predict
+from dsunet_runtime.prediction.jobs import Job, make_folder
+from dsunet_runtime.prediction.predict import behind, predict
 from dsunet_runtime.progress import Progress
 
 _AHEAD = 8

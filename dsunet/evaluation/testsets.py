@@ -15,7 +15,7 @@ from dsunet.errors import DataError, EvaluationError, listed
 from dsunet.evaluation.published import known_dataset
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.files import resolved
-from dsunet_runtime.images import read_header
+from dsunet_runtime.images.decode import read_header
 
 
 @dataclass(frozen=True, slots=True)

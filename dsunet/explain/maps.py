@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dsunet.config import DSUNetConfig, Injection
-from dsunet.encoders import DinoEncoder, HieraEncoder
-from dsunet.model import DSUNet
-from dsunet.pretrained import load_encoders
-from dsunet.random_weights import random_model
-from dsunet.run_checkpoint import Notice
-from dsunet_runtime.images import encoder_input
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
+from dsunet.checkpoints.pretrained import load_encoders
+from dsunet.checkpoints.run_checkpoint import Notice
+from dsunet.network.config import DSUNetConfig, Injection
+from dsunet.network.encoders import DinoEncoder, HieraEncoder
+from dsunet.network.model import DSUNet
+from dsunet.network.random_weights import random_model
+from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD
+from dsunet_runtime.images.decode import encoder_input
 
 
 class WeightSource(enum.Enum):

@@ -19,9 +19,9 @@ from dsunet.errors import DataError
 from dsunet.processes import open_pool
 from dsunet.scenes.scene import GENERATOR, Kind, Scene, check_seed, make_scene
 from dsunet.scenes.sources import Sources, find_sources
-from dsunet_runtime.jobs import make_folder
-from dsunet_runtime.output_files import write_mask, write_whole
-from dsunet_runtime.prediction import behind
+from dsunet_runtime.prediction.jobs import make_folder
+from dsunet_runtime.prediction.output_files import write_mask, write_whole
+from dsunet_runtime.prediction.predict import behind
 from dsunet_runtime.progress import Progress
 
 IMAGES, MASKS, SUMMARY = "Image", "Mask", "scenes.json"

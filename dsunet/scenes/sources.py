@@ -20,8 +20,8 @@ from dsunet.data.faults import Fault, FaultKind, refuse
 from dsunet.data.files import decode_file
 from dsunet.errors import DataError
 from dsunet_runtime.errors import ImageError
-from dsunet_runtime.image_files import with_image
-from dsunet_runtime.image_folder import ImageFolder
+from dsunet_runtime.images.files import with_image
+from dsunet_runtime.images.folder import ImageFolder
 from dsunet_runtime.message_text import reason
 from dsunet_runtime.progress import Progress
 

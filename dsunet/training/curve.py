@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dsunet.training.folder import Row
 from dsunet_runtime.message_text import printable
-from dsunet_runtime.output_files import write_whole
+from dsunet_runtime.prediction.output_files import write_whole
 
 _VALIDATION = {"val_s": "S-measure (validation)", "val_mae": "MAE (validation)"}
 _DOTS_UP_TO = 30

@@ -6,15 +6,15 @@ import importlib.metadata
 import platform
 import uuid
 
+from dsunet.checkpoints.pretrained import encoder_hashes
+from dsunet.checkpoints.run_checkpoint import find_checkpoint
+from dsunet.checkpoints.weight_files import checkpoint_sha256
 from dsunet.errors import TrainingError
-from dsunet.model import DSUNet
-from dsunet.pretrained import encoder_hashes
-from dsunet.run_checkpoint import find_checkpoint
+from dsunet.network.model import DSUNet
 from dsunet.training.data import TrainingData
 from dsunet.training.folder import RunConfig, RunData, RunFolder
 from dsunet.training.options import TrainingOptions
 from dsunet.training.progress_report import ProgressReport
-from dsunet.weight_files import checkpoint_sha256
 from dsunet_runtime import __version__
 
 _PACKAGES = ("torch", "lightning-fabric", "timm", "sam2", "numpy", "pillow")

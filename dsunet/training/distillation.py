@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from dsunet.data.samples import Sample
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 from dsunet.training.network import Outputs
 from dsunet.training.options import TrainingOptions
 

@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from safetensors.torch import load
 from torch import Tensor
 
-from dsunet.checksum import PLACEHOLDER, Checksum, compare_checksum
-from dsunet.config import DSUNetConfig, Injection
+from dsunet.checkpoints.checksum import PLACEHOLDER, Checksum, compare_checksum
+from dsunet.checkpoints.weight_files import write_safetensors
 from dsunet.data.samples import FLIPS, Flip, Sample
 from dsunet.errors import DataError, TrainingError
-from dsunet.weight_files import write_safetensors
+from dsunet.network.config import DSUNetConfig, Injection
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import parse_object

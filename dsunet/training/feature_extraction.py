@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from lightning_fabric import Fabric
 
+from dsunet.checkpoints.pretrained import encoder_hashes
 from dsunet.data.samples import FLIPS, Key, Samples
 from dsunet.errors import TrainingError
-from dsunet.model import DSUNet
-from dsunet.pretrained import encoder_hashes
+from dsunet.network.model import DSUNet
 from dsunet.training.data import TrainingData
 from dsunet.training.feature_cache import FeatureCache, flipped_images, kept_maps
 from dsunet.training.loader import open_loader

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsunet.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
-from dsunet.config import ABSENT_IN_EARLIER_FILES, DSUNetConfig
+from dsunet.checkpoints.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
 from dsunet.errors import ConfigError, TrainingError
+from dsunet.network.config import ABSENT_IN_EARLIER_FILES, DSUNetConfig
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import MAX_BYTES, parse_object
 from dsunet_runtime.message_text import reason
-from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import FieldError, decode, encode
+from dsunet_runtime.prediction.output_files import write_whole
 
 CONFIG_VERSION = 6
 """Version 3 added `dino_loss` and `drop_hiera`; version 4 has `blend_hiera` for the latter; version

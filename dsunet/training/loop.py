@@ -11,11 +11,11 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dsunet.checkpoint import save_model
+from dsunet.checkpoints.checkpoint import save_model
 from dsunet.data.samples import BatchPlan, Sample, Samples
 from dsunet.errors import TrainingError
 from dsunet.evaluation.predictors import TorchPredictor
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 from dsunet.training.curve import draw_curve
 from dsunet.training.data import TrainingData, evenly_spaced
 from dsunet.training.distillation import Lesson

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dsunet.checkpoint import load_model
-from dsunet.config import DSUNetConfig
+from dsunet.checkpoints.checkpoint import load_model
+from dsunet.checkpoints.header import Content
+from dsunet.checkpoints.pretrained import load_encoders
+from dsunet.checkpoints.run_checkpoint import Notice
 from dsunet.errors import MissingEncodersError, TrainingError
-from dsunet.header import Content
-from dsunet.model import DSUNet
-from dsunet.pretrained import load_encoders
-from dsunet.run_checkpoint import Notice
+from dsunet.network.config import DSUNetConfig
+from dsunet.network.model import DSUNet
 from dsunet.training.options import TrainingOptions
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dsunet.data.samples import Sample
 from dsunet.errors import TrainingError
 from dsunet.evaluation.reliance import Encoder, Replacement
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 from dsunet.training.options import TrainingOptions
 
 MISMATCHES = tuple(itertools.product(Encoder, Replacement))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 from dsunet.training.data import TrainingData
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.bench.memory import resident

@@ -7,7 +7,7 @@ import functools
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 
 
 def recompute_blocks(model: DSUNet) -> None:

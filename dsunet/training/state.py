@@ -1,6 +1,7 @@
 """The training state: all that a run needs to resume with identical results, in one file.
 
-The file is that of `torch.save`, followed by a checksum of the whole file (`dsunet.checksum`).
+The file is that of `torch.save`, followed by a checksum of the whole file
+(`dsunet.checkpoints.checksum`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dsunet.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
+from dsunet.checkpoints.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
 from dsunet.errors import TrainingError
 from dsunet.training.folder import Row
 from dsunet.training.model import trained_state

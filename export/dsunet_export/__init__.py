@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from dsunet_export.tensorrt.configuration import EngineOptions
     from dsunet_export.tensorrt.profiles import Ranges
     from dsunet_export.tensorrt.targets import Target, choose_target
-    from dsunet_runtime.compute import Compute
-    from dsunet_runtime.flavor import Flavor
-    from dsunet_runtime.manifest import InputForm, MaskForm
+    from dsunet_runtime.artifact.compute import Compute
+    from dsunet_runtime.artifact.flavor import Flavor
+    from dsunet_runtime.artifact.manifest import InputForm, MaskForm
 
 __all__ = [
     "Compute",
@@ -53,13 +53,13 @@ __all__ = [
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _MODULES = {
-    "Compute": "dsunet_runtime.compute",
+    "Compute": "dsunet_runtime.artifact.compute",
     "EngineOptions": "dsunet_export.tensorrt.configuration",
     "ExportOptions": "dsunet_export.options",
     "ExportPrecision": "dsunet_export.options",
-    "Flavor": "dsunet_runtime.flavor",
-    "InputForm": "dsunet_runtime.manifest",
-    "MaskForm": "dsunet_runtime.manifest",
+    "Flavor": "dsunet_runtime.artifact.flavor",
+    "InputForm": "dsunet_runtime.artifact.manifest",
+    "MaskForm": "dsunet_runtime.artifact.manifest",
     "Ranges": "dsunet_export.tensorrt.profiles",
     "Target": "dsunet_export.tensorrt.targets",
     "WeightsOrigin": "dsunet_export.options",

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsunet_export.errors import ExportError
-from dsunet_runtime.artifact import encode_manifest, engine_manifest_file
-from dsunet_runtime.bounds import is_plain_name
-from dsunet_runtime.file_kinds import ENGINE_SUFFIX, ONNX_SUFFIX, is_engine, is_onnx
+from dsunet_runtime.artifact.bounds import is_plain_name
+from dsunet_runtime.artifact.file_kinds import ENGINE_SUFFIX, ONNX_SUFFIX, is_engine, is_onnx
+from dsunet_runtime.artifact.manifest import FileDigest, Manifest, digest
+from dsunet_runtime.artifact.read import encode_manifest, engine_manifest_file
 from dsunet_runtime.files import destination, is_unicode, staging_folder
-from dsunet_runtime.manifest import FileDigest, Manifest, digest
 from dsunet_runtime.message_text import reason
 
 if TYPE_CHECKING:
@@ -156,8 +156,8 @@ def write_artifact(
 
     `shared_weights` is the name for the file of the frozen weights; None to write none.
     """
-    from dsunet_export.self_description import describe_itself
-    from dsunet_export.shared_weights import share_weights
+    from dsunet_export.graph.self_description import describe_itself
+    from dsunet_export.graph.shared_weights import share_weights
 
     describe_itself(model, manifest)
     if shared_weights is not None:

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsunet.cli_checkpoint import DinoSize, Dinov2File, HieraSize, Sam2File, WeightsKey
-from dsunet.cli_help import MODEL
-from dsunet.config import PRESETS, Decoder, DSUNetConfig, Injection, describe_sizes
+from dsunet.commands.checkpoint_options import DinoSize, Dinov2File, HieraSize, Sam2File, WeightsKey
+from dsunet.commands.help_panels import MODEL
 from dsunet.errors import ConfigError, DSUNetError
+from dsunet.network.config import PRESETS, Decoder, DSUNetConfig, Injection, describe_sizes
 from dsunet_export.artifact import check_onnx_output
-from dsunet_export.attention_option import PRECISION, ChosenAttention
-from dsunet_export.cli_deepstream import DEEPSTREAM_EXAMPLES, deepstream
-from dsunet_export.cli_doctor import DOCTOR_EXAMPLES, doctor
-from dsunet_export.cli_triton import TRITON_EXAMPLES, triton
-from dsunet_export.cli_trt import TRT_EXAMPLES, trt
-from dsunet_export.cli_tune import TUNE_EXAMPLES, tune
-from dsunet_export.cli_verify import VERIFY_EXAMPLES, verify
+from dsunet_export.commands.attention_option import PRECISION, ChosenAttention
+from dsunet_export.commands.deepstream import DEEPSTREAM_EXAMPLES, deepstream
+from dsunet_export.commands.doctor import DOCTOR_EXAMPLES, doctor
+from dsunet_export.commands.triton import TRITON_EXAMPLES, triton
+from dsunet_export.commands.trt import TRT_EXAMPLES, trt
+from dsunet_export.commands.tune import TUNE_EXAMPLES, tune
+from dsunet_export.commands.verify import VERIFY_EXAMPLES, verify
 from dsunet_export.errors import ExportError
 from dsunet_export.options import (
     DEFAULT_OPSET,
@@ -36,11 +36,11 @@ from dsunet_export.options import (
     read_patterns,
 )
 from dsunet_export.stopwatch import print_step
-from dsunet_runtime.command import complain, examples, make_app
-from dsunet_runtime.command_options import MAX_SEED, OUTPUT, as_wrong_usage, file_to_write, integer
+from dsunet_runtime.artifact.manifest import InputForm, MaskForm
+from dsunet_runtime.commands.command import complain, examples, make_app
+from dsunet_runtime.commands.options import MAX_SEED, OUTPUT, as_wrong_usage, file_to_write, integer
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.extras import needs_extra
-from dsunet_runtime.manifest import InputForm, MaskForm
 from dsunet_runtime.message_text import quote, readable
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ def onnx(
             verified_in_words,
         )
         from dsunet_export.onnx import export_onnx
-        from dsunet_export.probes import notes_on
+        from dsunet_export.verification.probes import notes_on
 
     if images is not None:
         for line in notes_on(images):  # fails before anything is loaded
@@ -326,7 +326,7 @@ def inspect(
     beside it with those that the manifest records.
     """
     from dsunet_export.inspection import describe
-    from dsunet_runtime.artifact import (
+    from dsunet_runtime.artifact.read import (
         check_hashes,
         check_sizes,
         check_weights_files,
@@ -362,8 +362,8 @@ def _load(
     Prints what other input sizes change.
     """
     from dsunet import checkpoint_sha256, load_model, random_model
-    from dsunet.checkpoint import open_checkpoint
-    from dsunet.run_checkpoint import find_checkpoint
+    from dsunet.checkpoints.checkpoint import open_checkpoint
+    from dsunet.checkpoints.run_checkpoint import find_checkpoint
 
     if random_weights:
         if config is None or checkpoint or sam2 or dinov2 or weights:
@@ -400,7 +400,7 @@ def _load(
 
 def _print_change(own: DSUNetConfig, resized: DSUNetConfig) -> None:
     """Print other input sizes and the multiply-adds before and after, if the sizes differ."""
-    from dsunet.model import build_empty
+    from dsunet.network.model import build_empty
     from dsunet_export.macs import count_macs
 
     if resized == own:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dsunet.config import DSUNetConfig
+from dsunet.network.config import DSUNetConfig
 from dsunet_export.options import FLOAT16_MAX
 from dsunet_export.tensorrt.description import engine_rows
-from dsunet_export.verify import fraction_of_tolerance, in_words
-from dsunet_runtime.manifest import (
+from dsunet_export.verification.verify import fraction_of_tolerance, in_words
+from dsunet_runtime.artifact.manifest import (
     InputForm,
     Manifest,
     NarrowedWeights,

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dsunet.model import DSUNet
-from dsunet_export.graph import example_inputs
+from dsunet.network.model import DSUNet
+from dsunet_export.graph.forms import example_inputs
 
 
 def count_macs(model: DSUNet) -> int:

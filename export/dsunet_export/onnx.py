@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 from dsunet_export.artifact import NOT_WRITTEN, replace_manifest, staging, write_artifact
-from dsunet_export.attention import unfuse
-from dsunet_export.graph import FramesGraph, TensorsGraph, example_inputs
+from dsunet_export.graph.attention import unfuse
+from dsunet_export.graph.forms import FramesGraph, TensorsGraph, example_inputs
+from dsunet_export.graph.trace import trace
 from dsunet_export.macs import count_macs
 from dsunet_export.options import IMAGES_COMPARED, ExportOptions, ExportPrecision, WeightsOrigin
 from dsunet_export.precision import (
@@ -28,16 +29,15 @@ from dsunet_export.precision import (
     verify_reduced,
 )
 from dsunet_export.precision.session import compute_logits
-from dsunet_export.probes import GraphInputs, load_probes, make_probes
 from dsunet_export.quantization import QuantizationOptions, quantize
-from dsunet_export.reference import compute_reference
 from dsunet_export.rewrites import REWRITES
-from dsunet_export.selftest_cases import make_selftest, with_tolerances
 from dsunet_export.stopwatch import Report, Stopwatch
-from dsunet_export.trace import trace
-from dsunet_export.verify import ReferenceCase
+from dsunet_export.verification.probes import GraphInputs, load_probes, make_probes
+from dsunet_export.verification.reference import compute_reference
+from dsunet_export.verification.selftest_cases import make_selftest, with_tolerances
+from dsunet_export.verification.verify import ReferenceCase
 from dsunet_runtime import __version__
-from dsunet_runtime.manifest import (
+from dsunet_runtime.artifact.manifest import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     InputForm,

@@ -10,9 +10,9 @@ from typing import Self
 
 from dsunet_export.artifact import is_shared_name
 from dsunet_export.errors import ExportError
-from dsunet_runtime.compute import Compute
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import FLOAT8, InputForm, MaskForm, Precision
 from dsunet_runtime.files import open_regular
-from dsunet_runtime.manifest import FLOAT8, InputForm, MaskForm, Precision
 from dsunet_runtime.message_text import quote, reason
 
 DEFAULT_OPSET = 20

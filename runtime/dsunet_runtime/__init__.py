@@ -27,10 +27,10 @@ from dsunet_runtime.errors import (
 from dsunet_runtime.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from dsunet_runtime.artifact import read_manifest
-    from dsunet_runtime.frame import Frame
-    from dsunet_runtime.manifest import Manifest
-    from dsunet_runtime.pixels import PixelFormat, YuvEncoding
+    from dsunet_runtime.artifact.manifest import Manifest
+    from dsunet_runtime.artifact.read import read_manifest
+    from dsunet_runtime.images.frame import Frame
+    from dsunet_runtime.images.pixels import PixelFormat, YuvEncoding
     from dsunet_runtime.result import Result
     from dsunet_runtime.segmenter import Segmenter, load
 
@@ -57,14 +57,14 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Frame": "dsunet_runtime.frame",
-    "Manifest": "dsunet_runtime.manifest",
-    "PixelFormat": "dsunet_runtime.pixels",
+    "Frame": "dsunet_runtime.images.frame",
+    "Manifest": "dsunet_runtime.artifact.manifest",
+    "PixelFormat": "dsunet_runtime.images.pixels",
     "Result": "dsunet_runtime.result",
     "Segmenter": "dsunet_runtime.segmenter",
-    "YuvEncoding": "dsunet_runtime.pixels",
+    "YuvEncoding": "dsunet_runtime.images.pixels",
     "load": "dsunet_runtime.segmenter",
-    "read_manifest": "dsunet_runtime.artifact",
+    "read_manifest": "dsunet_runtime.artifact.read",
 }
 
 # Type checkers read the import above instead, so that they still report misspelt names.

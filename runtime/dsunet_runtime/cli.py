@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsunet_runtime.artifact_options import (
+from dsunet_runtime.artifact.bounds import MAX_DIMENSION
+from dsunet_runtime.commands.artifact_options import (
     Artifact,
     ChosenProvider,
     ChosenSelfTest,
@@ -15,13 +16,10 @@ from dsunet_runtime.artifact_options import (
     Domain,
     check_provider_applies,
 )
-from dsunet_runtime.bounds import MAX_DIMENSION
-from dsunet_runtime.cli_bench import BENCH_EXAMPLES, bench
-from dsunet_runtime.cli_selftest import SELFTEST_EXAMPLES, selftest
-from dsunet_runtime.command import complain, examples, make_app
-from dsunet_runtime.command_options import integer
-from dsunet_runtime.errors import RuntimeFault
-from dsunet_runtime.predict_options import (
+from dsunet_runtime.commands.bench import BENCH_EXAMPLES, bench
+from dsunet_runtime.commands.command import complain, examples, make_app
+from dsunet_runtime.commands.options import integer
+from dsunet_runtime.commands.predict_options import (
     Background,
     Binary,
     Camera,
@@ -34,7 +32,9 @@ from dsunet_runtime.predict_options import (
     SkipExisting,
     Smooth,
 )
-from dsunet_runtime.predict_work import PredictArguments
+from dsunet_runtime.commands.predict_work import PredictArguments
+from dsunet_runtime.commands.selftest import SELFTEST_EXAMPLES, selftest
+from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.scale.options import (
     Placement,
     Ray,
@@ -46,7 +46,7 @@ from dsunet_runtime.scale.options import (
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 if TYPE_CHECKING:
-    from dsunet_runtime.manifest import Manifest
+    from dsunet_runtime.artifact.manifest import Manifest
     from dsunet_runtime.scale.worker import Loading
     from dsunet_runtime.video.job import VideoJob
 
@@ -125,7 +125,7 @@ def predict(
         as_json=as_json,
     ).work()
 
-    from dsunet_runtime.jobs import Plan
+    from dsunet_runtime.prediction.jobs import Plan
     from dsunet_runtime.scale.worker import Loading
 
     loading = Loading(artifact, provider, selftest, allow_cpu_fallback, domain)
@@ -134,7 +134,7 @@ def predict(
         _predict_video(loading, work, batch, as_json=as_json)
         return
 
-    from dsunet_runtime.prediction_run import report
+    from dsunet_runtime.prediction.run import report
     from dsunet_runtime.scale.run import open_run
 
     with open_run(loading, work, batch, placement) as (manifest, outcomes):

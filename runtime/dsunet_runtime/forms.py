@@ -10,14 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsunet_runtime.artifact.manifest import (
+    InputForm,
+    Manifest,
+    MaskForm,
+    Preprocessing,
+    TensorSpec,
+)
+from dsunet_runtime.artifact.shapes import input_ranges
 from dsunet_runtime.backends import Tensors
-from dsunet_runtime.blank_masks import NOT_FINITE
 from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
-from dsunet_runtime.images import ImageLike, decode, encoder_input
-from dsunet_runtime.manifest import InputForm, Manifest, MaskForm, Preprocessing, TensorSpec
-from dsunet_runtime.masks import highest_level, mask_from_logits
+from dsunet_runtime.images.decode import ImageLike, decode, encoder_input
+from dsunet_runtime.masks.blank_masks import NOT_FINITE
+from dsunet_runtime.masks.mask_from_logits import highest_level, mask_from_logits
 from dsunet_runtime.message_text import printable, quote, shorten
-from dsunet_runtime.shapes import input_ranges
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dsunet_runtime import renderings
-from dsunet_runtime.backgrounds import Colour, Picture, backdrop
 from dsunet_runtime.errors import ImageError, OutputError
-from dsunet_runtime.images import ImageLike, as_rgb
-from dsunet_runtime.masks import INSIDE
+from dsunet_runtime.images.decode import ImageLike, as_rgb
+from dsunet_runtime.masks import renderings
+from dsunet_runtime.masks.backgrounds import Colour, Picture, backdrop
+from dsunet_runtime.masks.mask_from_logits import INSIDE
 from dsunet_runtime.message_text import quote
-from dsunet_runtime.output_files import write_mask
+from dsunet_runtime.prediction.output_files import write_mask
 
 _OTSU = "otsu"
 

@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet_runtime.artifact import check_hashes, check_sizes, read_manifest
+from dsunet_runtime.artifact.file_kinds import is_engine
+from dsunet_runtime.artifact.manifest import InputForm, Manifest, MaskForm
+from dsunet_runtime.artifact.read import check_hashes, check_sizes, read_manifest
+from dsunet_runtime.artifact.shapes import batch_range
 from dsunet_runtime.backends import Backend, Tensors, closed
 from dsunet_runtime.backends.selection import OnnxOptions, open_backend
-from dsunet_runtime.blank_masks import BlankMasks
 from dsunet_runtime.choices import one_of
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.forms import Prepared, form_of
-from dsunet_runtime.images import ImageLike
-from dsunet_runtime.manifest import InputForm, Manifest, MaskForm
+from dsunet_runtime.images.decode import ImageLike
+from dsunet_runtime.masks.blank_masks import BlankMasks
 from dsunet_runtime.memory import check_memory
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.result import Result
-from dsunet_runtime.shapes import batch_range
 
 _CHECKED_FROM = 1 << 28
 """Batches larger than this many bytes are checked against the available memory."""
@@ -141,7 +141,7 @@ def _load_engine(path: Path, domain: Path | None) -> tuple[Manifest, Backend]:
     manifest = read_manifest(path)
     check_sizes(path, manifest)
     if domain is not None:
-        from dsunet_runtime.domain import with_domain
+        from dsunet_runtime.artifact.domain import with_domain
 
         manifest = with_domain(path, manifest, domain)
     return manifest, TensorRTBackend(path, manifest, domain)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from dsunet_runtime.errors import ImageError, OutputError
-from dsunet_runtime.image_files import read_content
+from dsunet_runtime.images.files import read_content
 from dsunet_runtime.message_text import reason
 
 STANDARD_STREAM = Path("-")

@@ -11,8 +11,8 @@ from typing import Any
 import onnx
 
 from dsunet_runtime import read_manifest
-from dsunet_runtime.manifest import METADATA_KEY, InputForm
-from dsunet_runtime.onnx_metadata import encode_metadata
+from dsunet_runtime.artifact.manifest import METADATA_KEY, InputForm
+from dsunet_runtime.artifact.onnx_metadata import encode_metadata
 from tests.runtime import artifacts, engines
 from tests.runtime.selftests import cases_for
 from tests.runtime.test_artifact import change_manifest, change_metadata, replace_by, weights_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.artifact.flavor import Flavor
 from tests.cpp.binding import Library, find_onnxruntime
 from tests.cpp.engine_cases import FLAVORS, Case
 from tests.cpp.stand_ins import StandIn

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.manifest import digest
+from dsunet_runtime.artifact.read import read_manifest
 from dsunet_runtime.backends.tensorrt import compatibility
-from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.manifest import digest
 from tests.cpp import binding
 from tests.cpp.binding import (
     BGR,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.cuda import nvml
-from dsunet_runtime.flavor import Flavor
 from tests.cpp import binding
 from tests.cpp.binding import CallError, Library
 from tests.cpp.engine_cases import Case, attempt, check, images

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.manifest import FileDigest
+from dsunet_runtime.artifact.read import read_manifest
 from dsunet_runtime.backends.tensorrt import compatibility
 from dsunet_runtime.cuda import nvml
-from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.manifest import FileDigest
 from tests.cpp import binding
 from tests.cpp.engine_cases import Case, attempt, check, images
 from tests.cpp.stand_ins import NO_DEVICE, StandIn

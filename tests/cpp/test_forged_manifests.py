@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from dsunet_runtime import read_manifest
-from dsunet_runtime.document import seal
+from dsunet_runtime.artifact.document import seal
 from dsunet_runtime.json_text import JsonError
 from tests.cpp.binding import Library
 from tests.cpp.both import of_c, of_pythons_checks, refusals, shortened

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import dsunet_runtime
-from dsunet_runtime.manifest import SelfTestCase, Verification
+from dsunet_runtime.artifact.manifest import SelfTestCase, Verification
 from tests.cpp.binding import BGR, MEMORY, CallError, Library, Segmenter, mask_of, packed
 from tests.cpp.builds import WITH_ALL_HEADERS
 from tests.runtime import artifacts

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from dsunet_runtime import read_manifest
-from dsunet_runtime.artifact import engine_manifest_file
-from dsunet_runtime.document import seal
+from dsunet_runtime.artifact.document import seal
+from dsunet_runtime.artifact.read import engine_manifest_file
 from tests.cpp.binding import CallError, Library
 from tests.cpp.both import of_c, of_pythons_checks, refusals
 from tests.cpp.broken_artifacts import (

@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 import dsunet_runtime
-from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.read import read_manifest
 from dsunet_runtime.backends.tensorrt.compatibility import engine_of
 from dsunet_runtime.cuda import Cuda
-from dsunet_runtime.flavor import Flavor
 from tests.cpp.binding import BGR, RGB, CallError, Frame, Library, Mask, Segmenter
 from tests.cpp.engine_cases import LAYOUTS, Layout, check, enqueue, images
 from tests.runtime import artifacts, engine_builds

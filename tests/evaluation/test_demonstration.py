@@ -15,9 +15,9 @@ from dsunet.data.pairs import Pair, find_pairs
 from dsunet.evaluation.pair_scores import mean_s_measure, score_pairs
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.evaluation.reliance import Encoder, Replacement, s_measure_without
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 from dsunet.scenes import write_scenes
-from dsunet_runtime.manifest import MaskForm
+from dsunet_runtime.artifact.manifest import MaskForm
 
 LEAST = 0.05
 """Of the S-measure, that has to be lost without an encoder's own map."""

@@ -17,9 +17,9 @@ from dsunet.device import TorchDevice
 from dsunet.errors import CheckpointError, EvaluationError
 from dsunet.evaluation.predictors import TorchPredictor, open_predictor
 from dsunet_runtime import ArtifactError, BackendError, ImageError
-from dsunet_runtime.jobs import Job
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
-from dsunet_runtime.prediction import predict
+from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
+from dsunet_runtime.prediction.jobs import Job
+from dsunet_runtime.prediction.predict import predict
 from dsunet_runtime.provider import Provider
 from tests.runtime import artifacts
 

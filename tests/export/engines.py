@@ -21,8 +21,8 @@ from dsunet import DSUNetConfig
 from dsunet_export.cli import app
 from dsunet_export.tensorrt.targets import local_gpu
 from dsunet_runtime import BackendError, read_manifest
+from dsunet_runtime.artifact.manifest import Engine, KeptInFloat32, Manifest, Precision
 from dsunet_runtime.cuda import Gpu
-from dsunet_runtime.manifest import Engine, KeptInFloat32, Manifest, Precision
 from tests.export.helpers import one_line
 from tests.runtime import artifacts
 from tests.runtime.fake_cuda import FakeCuda

@@ -17,15 +17,15 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from dsunet import DSUNet, DSUNetConfig
-from dsunet.config import DinoConfig, HieraConfig
+from dsunet.network.config import DinoConfig, HieraConfig
 from dsunet_export.artifact import weights_file
 from dsunet_export.cli import app
-from dsunet_export.graph import example_inputs
+from dsunet_export.graph.forms import example_inputs
 from dsunet_export.precision import convert_file
 from dsunet_runtime import Manifest, read_manifest
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.images import encoder_input
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, METADATA_KEY, digest
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD, METADATA_KEY, digest
+from dsunet_runtime.images.decode import encoder_input
 from tests.runtime import artifacts
 
 NANO = ("--preset", "nano", "--random-weights")

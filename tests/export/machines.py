@@ -19,8 +19,8 @@ from dsunet_export.doctor.machine import (
     Torch,
 )
 from dsunet_export.doctor.packages import Package, PackageState, find_packages
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.cuda import Gpu
-from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.provider import Provider
 
 RTX_KNOWS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")

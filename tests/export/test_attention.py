@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from timm.layers.attention import Attention as ViTAttention
 from torch import nn
 
-from dsunet_export.attention import attention_of, score_matmuls, unfuse
 from dsunet_export.errors import ExportError
+from dsunet_export.graph.attention import attention_of, score_matmuls, unfuse
+from dsunet_export.graph.trace import trace
 from dsunet_export.inspection import kept_in_words
 from dsunet_export.options import Attention, ExportOptions, ExportPrecision
 from dsunet_export.precision import convert_file
@@ -24,11 +25,10 @@ from dsunet_export.precision.narrow import narrow
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.rewrites.explicit_attention import ExplicitViTAttention
 from dsunet_export.tensorrt.network import parse_graph
-from dsunet_export.trace import trace
 from dsunet_runtime import read_manifest
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.flavor import Flavor, typed_network
 from dsunet_runtime.backends.tensorrt.log import log_of
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.flavor import Flavor, typed_network
 from tests.export.engines import ADA, fails
 from tests.export.helpers import NANO, export, graph_of
 

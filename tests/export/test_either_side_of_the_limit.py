@@ -14,10 +14,10 @@ import dsunet_runtime
 from dsunet_export import artifact
 from dsunet_export.bisection.layers_to_keep import find_layers_to_keep
 from dsunet_export.comparison.layers import compare_graphs
-from dsunet_export.probes import Probe
+from dsunet_export.verification.probes import Probe
 from dsunet_runtime import read_manifest
-from dsunet_runtime.artifact import check_hashes
-from dsunet_runtime.compute import Compute
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.read import check_hashes
 from tests.export.engines import ADA, built
 from tests.export.helpers import NANO, convert, export, random_frames
 

@@ -10,7 +10,7 @@ import pytest
 
 from dsunet_export.tensorrt.engine_selftest import engine_cases
 from dsunet_runtime import read_manifest
-from dsunet_runtime.manifest import OptimizationProfile, SelfTestCase
+from dsunet_runtime.artifact.manifest import OptimizationProfile, SelfTestCase
 from dsunet_runtime.selftest.coarse import Coarse
 from dsunet_runtime.selftest.pictures import picture
 from tests.export.engines import ADA, built

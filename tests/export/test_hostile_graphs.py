@@ -18,7 +18,7 @@ from dsunet_export.cli import app
 from dsunet_export.errors import ExportError
 from dsunet_export.options import read_patterns
 from dsunet_runtime import read_manifest
-from dsunet_runtime.onnx_weights import external_files
+from dsunet_runtime.artifact.onnx_weights import external_files
 from tests.export.engines import ADA
 from tests.export.helpers import one_line
 from tests.runtime import artifacts

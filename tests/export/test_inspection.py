@@ -10,7 +10,7 @@ import pytest
 from dsunet import DSUNetConfig
 from dsunet_export.inspection import describe, verified_in_words
 from dsunet_runtime import read_manifest
-from dsunet_runtime.manifest import Manifest, Rewrite, Verification
+from dsunet_runtime.artifact.manifest import Manifest, Rewrite, Verification
 from tests.runtime import artifacts
 
 

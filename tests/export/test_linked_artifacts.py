@@ -17,8 +17,8 @@ import dsunet_runtime.cli
 from dsunet_export import artifact
 from dsunet_export.precision import convert_file
 from dsunet_runtime import read_manifest
+from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.bench.roofline.ort_profile import count_graph, profile_onnx
-from dsunet_runtime.compute import Compute
 from tests.export.engines import ADA, SMALL
 from tests.export.helpers import random_frames, weights_beside
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet import DSUNet, DSUNetConfig, checkpoint_sha256, random_model, resize_inputs, save_model
-from dsunet.config import Decoder, Injection
+from dsunet.network.config import Decoder, Injection
 from dsunet_runtime import Manifest
-from dsunet_runtime.manifest import InputForm, MaskForm
-from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.artifact.manifest import InputForm, MaskForm
+from dsunet_runtime.masks.mask_from_logits import mask_from_logits
 from tests.export.engines import trt
 from tests.export.helpers import (
     SMALL,

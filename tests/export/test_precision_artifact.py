@@ -21,8 +21,8 @@ from dsunet_export.artifact import append_manifest
 from dsunet_export.errors import ExportError, VerificationError
 from dsunet_export.precision import convert_file
 from dsunet_export.precision.rules import rules_for
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import METADATA_KEY, InputForm, TensorSpec, digest
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import METADATA_KEY, InputForm, TensorSpec, digest
 from tests.export.helpers import NANO, ROUNDED, convert, export
 
 

@@ -19,7 +19,7 @@ from dsunet_export.cli import app
 from dsunet_export.errors import ExportError
 from dsunet_export.options import read_patterns
 from dsunet_export.precision.rules import rules_for
-from dsunet_runtime.compute import Compute
+from dsunet_runtime.artifact.compute import Compute
 from tests.export.helpers import NANO, export, one_line
 
 

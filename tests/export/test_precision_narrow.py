@@ -17,9 +17,9 @@ from dsunet_export.precision.emulate_rounding import emulate_rounding
 from dsunet_export.precision.narrow import narrow
 from dsunet_export.precision.rules import RULES, Selection, rules_for
 from dsunet_export.precision.types import following_inputs, supports
-from dsunet_export.probes import GraphInputs, make_probes
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import InputForm
+from dsunet_export.verification.probes import GraphInputs, make_probes
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import InputForm
 from tests.export.graphs import Line, casts, chain, dtypes, graph, random_weight
 from tests.export.helpers import session
 

@@ -19,9 +19,9 @@ from dsunet_export.errors import ExportError, VerificationError
 from dsunet_export.precision.magnitudes import measure
 from dsunet_export.precision.rules import rules_for
 from dsunet_export.precision.tensor_statistics import TensorStatistics, check_finite
-from dsunet_export.probes import GraphInputs, Probe, make_probes
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import InputForm
+from dsunet_export.verification.probes import GraphInputs, Probe, make_probes
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import InputForm
 from tests.export.graphs import graph
 from tests.export.helpers import convert, save_changed
 

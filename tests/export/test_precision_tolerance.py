@@ -11,7 +11,7 @@ import pytest
 
 from dsunet_export import artifact
 from dsunet_export.errors import VerificationError
-from dsunet_export.measures import logit_overlap
+from dsunet_export.verification.measures import logit_overlap
 from tests.export.helpers import ROUNDED, convert, save_changed
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dsunet_export.probes import notes_on
+from dsunet_export.verification.probes import notes_on
 from dsunet_runtime import ImageError
 
 

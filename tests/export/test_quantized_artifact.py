@@ -27,11 +27,11 @@ from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.inspection import describe, verified_in_words
 from dsunet_export.onnx import trace_model
 from dsunet_export.options import ExportOptions, ExportPrecision
-from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization import QuantizationOptions, quantize
-from dsunet_runtime.images import as_rgb
-from dsunet_runtime.manifest import InputForm, Manifest
-from dsunet_runtime.masks import mask_from_logits
+from dsunet_export.verification.probes import GraphInputs, Probe
+from dsunet_runtime.artifact.manifest import InputForm, Manifest
+from dsunet_runtime.images.decode import as_rgb
+from dsunet_runtime.masks.mask_from_logits import mask_from_logits
 from tests.export.helpers import (
     NANO,
     SMALL,

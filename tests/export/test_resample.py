@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from dsunet_export.graph import Preprocess
-from dsunet_export.names import PREPROCESS, is_in
-from dsunet_export.resample import SPLIT, block_size, resample, resampling_windows
-from dsunet_export.trace import trace
-from dsunet_runtime.images import resampled
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
+from dsunet_export.graph.forms import Preprocess
+from dsunet_export.graph.names import PREPROCESS, is_in
+from dsunet_export.graph.resample import SPLIT, block_size, resample, resampling_windows
+from dsunet_export.graph.trace import trace
+from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD
+from dsunet_runtime.images.decode import resampled
 from tests.export.helpers import session
 
 SIZES = [

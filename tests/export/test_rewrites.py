@@ -15,9 +15,9 @@ from timm.layers.attention import Attention
 from torch import Tensor
 
 from dsunet import DSUNet, DSUNetConfig, random_model
-from dsunet.config import Decoder, DinoConfig, Injection
-from dsunet.encoders import build_hiera_encoder
-from dsunet.model import build_empty
+from dsunet.network.config import Decoder, DinoConfig, Injection
+from dsunet.network.encoders import build_hiera_encoder
+from dsunet.network.model import build_empty
 from dsunet_export.macs import count_macs
 from dsunet_export.onnx import apply_rewrites
 from dsunet_export.rewrites import REWRITES

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 
 import dsunet_runtime
-from dsunet_export.self_description import describe_itself
+from dsunet_export.graph.self_description import describe_itself
 from tests.export.helpers import graph_of
 from tests.runtime import artifacts
 

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 import dsunet_runtime
 from dsunet_export.precision import convert_file
-from dsunet_export.selftest_cases import with_measured_tolerances, with_tolerances
+from dsunet_export.verification.selftest_cases import with_measured_tolerances, with_tolerances
 from dsunet_runtime import SelfTestError, read_manifest
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import InputForm, Quantization, SelfTestCase
 from dsunet_runtime.cli import app
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import InputForm, Quantization, SelfTestCase
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.selftest.coarse import point_places
 from dsunet_runtime.selftest.comparison import check, run_selftest

@@ -25,19 +25,19 @@ import dsunet_export.cli
 import dsunet_export.onnx
 import dsunet_runtime.cli
 from dsunet import DSUNet, DSUNetConfig, random_model
-from dsunet.config import NETWORKS, Decoder, Injection
+from dsunet.network.config import NETWORKS, Decoder, Injection
 from dsunet_export import artifact
 from dsunet_export.artifact import staging, write_artifact
 from dsunet_export.errors import ExportError
-from dsunet_export.names import is_frozen
+from dsunet_export.graph.names import is_frozen
 from dsunet_export.onnx import apply_rewrites
 from dsunet_export.options import Attention, ExportOptions, ExportPrecision
 from dsunet_export.precision import PrecisionOptions, reduce_precision
-from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization import QuantizationOptions, quantize
 from dsunet_export.rewrites import REWRITES
+from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime import Manifest, read_manifest
-from dsunet_runtime.artifact import check_hashes
+from dsunet_runtime.artifact.read import check_hashes
 from tests.export.helpers import NANO, SMALL, export, graph_of, random_frames
 from tests.made_once import made_once
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from dsunet_export.surgery import (
+from dsunet_export.graph.surgery import (
     fix_reshape_shapes,
     state_key,
     transpose_weights,

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from dsunet import DSUNet, random_model
 from dsunet_export.errors import ExportError
-from dsunet_export.graph import TensorsGraph
+from dsunet_export.graph.forms import TensorsGraph
+from dsunet_export.graph.trace import trace
 from dsunet_export.onnx import apply_rewrites
-from dsunet_export.trace import trace
 from tests.export.helpers import SMALL, example, session
 
 BATCH = {"hiera": {0: "batch"}, "dino": {0: "batch"}}

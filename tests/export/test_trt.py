@@ -17,9 +17,9 @@ from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.profiles import Ranges
 from dsunet_export.tensorrt.targets import choose_target
 from dsunet_runtime import read_manifest
-from dsunet_runtime.artifact import check_hashes
-from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.manifest import OptimizationProfile, digest
+from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.manifest import OptimizationProfile, digest
+from dsunet_runtime.artifact.read import check_hashes
 from tests.export.engines import (
     ADA,
     RTX_4090,

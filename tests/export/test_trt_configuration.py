@@ -11,10 +11,10 @@ import pytest
 from dsunet_export.tensorrt.configuration import EngineOptions, configure
 from dsunet_export.tensorrt.targets import Target
 from dsunet_runtime import read_manifest
-from dsunet_runtime.artifact import check_hashes
+from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.read import check_hashes
 from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.cuda import Gpu
-from dsunet_runtime.flavor import Flavor
 from tests.export.engines import RTX_4090, graph, has_gpu, pretend_gpu, trt
 from tests.export.helpers import one_line
 

@@ -14,8 +14,8 @@ from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.configuration import EngineOptions, configure
 from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
 from dsunet_export.tensorrt.targets import Target
+from dsunet_runtime.artifact.flavor import Flavor, typed_network
 from dsunet_runtime.backends.tensorrt.log import log_of
-from dsunet_runtime.flavor import Flavor, typed_network
 
 
 class TestProgress:

@@ -17,9 +17,9 @@ from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.network import parse_graph
 from dsunet_export.tensorrt.precision_report import report_precision
 from dsunet_runtime import read_manifest
+from dsunet_runtime.artifact.flavor import Flavor, typed_network
+from dsunet_runtime.artifact.manifest import KeptInFloat32, Precision, PrecisionReport
 from dsunet_runtime.backends.tensorrt.log import log_of
-from dsunet_runtime.flavor import Flavor, typed_network
-from dsunet_runtime.manifest import KeptInFloat32, Precision, PrecisionReport
 from tests.export.engines import WEIGHTS, edited, graph, trt
 from tests.export.helpers import one_line
 

@@ -9,7 +9,7 @@ import pytest
 from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.profiles import Ranges, make_profiles, parse_batch, parse_size
 from dsunet_runtime import read_manifest
-from dsunet_runtime.manifest import OptimizationProfile
+from dsunet_runtime.artifact.manifest import OptimizationProfile
 from tests.runtime import artifacts
 
 

@@ -11,12 +11,12 @@ import onnx
 import pytest
 
 import dsunet_runtime
-from dsunet_export.names import is_frozen
+from dsunet_export.graph.names import is_frozen
 from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.refit import mark_trained_weights, trained_weights
 from dsunet_runtime import read_manifest
+from dsunet_runtime.artifact.flavor import typed_network
 from dsunet_runtime.backends.tensorrt.log import log_of
-from dsunet_runtime.flavor import typed_network
 from tests.export.engines import RTX_4090, graph, has_gpu, pretend_gpu, trt
 from tests.export.helpers import export, one_line, random_frames
 from tests.export.test_trt_configuration import config
@@ -35,8 +35,8 @@ def domains(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def export_domains(folder: Path) -> None:
     """The trained weights of the second are those of the first, changed."""
     from dsunet import load_model, save_model
+    from dsunet.checkpoints.header import Content
     from dsunet.demonstration import demonstration_checkpoint
-    from dsunet.header import Content
 
     model = load_model(demonstration_checkpoint())
     for name in ("a", "b"):

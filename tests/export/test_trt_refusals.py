@@ -11,9 +11,9 @@ import pytest
 
 from dsunet_export.tensorrt import builder
 from dsunet_runtime import read_manifest
+from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.extras import install_command
-from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.manifest import Manifest
 from tests.export.engines import ADA, RTX_4090, SMALL, edited, fails, graph, pretend_gpu, trt
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")

@@ -21,8 +21,8 @@ from dsunet_export.tensorrt.targets import (
     parse_hardware,
 )
 from dsunet_runtime import BackendError, MissingExtraError
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.extras import install_command
-from dsunet_runtime.flavor import Flavor
 from tests.export.engines import H100, RTX_4090, pretend_gpu, stand_in
 from tests.runtime.fake_cuda import FakeCuda
 

@@ -9,16 +9,16 @@ import pytest
 from numpy.typing import NDArray
 
 from dsunet_export.errors import VerificationError
-from dsunet_export.probes import Probe
-from dsunet_export.verify import (
+from dsunet_export.verification.probes import Probe
+from dsunet_export.verification.verify import (
     ReferenceCase,
     check,
     compare_logits,
     compare_mask_with_reference,
     limits_in_words,
 )
-from dsunet_runtime.manifest import MaskForm
-from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.artifact.manifest import MaskForm
+from dsunet_runtime.masks.mask_from_logits import mask_from_logits
 
 SIDE = 100
 PROBE = Probe("a.png", np.zeros((SIDE, SIDE, 3), np.uint8))

@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from dsunet.checksum import PLACEHOLDER, Checksum, compare_checksum
-from dsunet_runtime import document, read_manifest
+from dsunet.checkpoints.checksum import PLACEHOLDER, Checksum, compare_checksum
+from dsunet_runtime import read_manifest
+from dsunet_runtime.artifact import document
 from tests.fuzz.mutation import (
     Change,
     change_bytes,

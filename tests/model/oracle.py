@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from dsunet import DSUNet, DSUNetConfig
-from dsunet.model import build_empty
-from dsunet.public_layouts import DSU_NET, SAM2_UNET, PublicLayout
+from dsunet.checkpoints.public_layouts import DSU_NET, SAM2_UNET, PublicLayout
+from dsunet.network.model import build_empty
 from tests.fill_weights import fill_one
 
 DATA = Path(__file__).parents[1] / "data"

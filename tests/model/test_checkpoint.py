@@ -23,7 +23,7 @@ from dsunet import (
     random_model,
     save_model,
 )
-from dsunet.public_layouts import DSU_NET
+from dsunet.checkpoints.public_layouts import DSU_NET
 from tests.model.weights import NANO, State, public_state, refusal, same, under
 
 PUBLIC_FORMS: dict[str, Callable[[State], Any]] = {
@@ -166,7 +166,8 @@ def test_failed_save_leaves_the_old_file(nano: DSUNet, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from dsunet import demonstration_checkpoint, load_model, save_model, weight_files
+from dsunet import demonstration_checkpoint, load_model, save_model
+from dsunet.checkpoints import weight_files
 
 def save_half(tensors, path, metadata):
     path.write_bytes(bytes(1000))

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from dsunet import DSUNet, DSUNetConfig, load_model, save_model
-from dsunet.header import METADATA_KEY
+from dsunet.checkpoints.header import METADATA_KEY
 from tests.model.weights import NANO, public_state, refusal, same
 
 # Bits that flipped.
@@ -142,6 +142,6 @@ def test_metadata_out_of_bounds(kind: str, tmp_path: Path, monkeypatch: pytest.M
     text = document if isinstance(document, str) else json.dumps(document)
     path = tmp_path / "own.safetensors"
     save_file({"rfb.0": torch.zeros(1)}, path, {METADATA_KEY: text})
-    monkeypatch.setattr("dsunet.checkpoint.build_empty", None)
+    monkeypatch.setattr("dsunet.checkpoints.checkpoint.build_empty", None)
     found = refusal(path)
     assert re.search(message, found), found

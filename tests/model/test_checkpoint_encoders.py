@@ -21,8 +21,8 @@ from dsunet import (
     random_model,
     save_model,
 )
-from dsunet.input_sizes import resample_positions
-from dsunet.model import build_empty
+from dsunet.network.input_sizes import resample_positions
+from dsunet.network.model import build_empty
 from tests.model.weights import NANO, State, dinov2_state, refusal, sam2_state, same
 
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 import dsunet
 from dsunet import CheckpointError, DSUNet, DSUNetConfig, load_model, save_model
+from dsunet.checkpoints.inspection import inspect_checkpoint
 from dsunet.cli import app
-from dsunet.inspection import inspect_checkpoint
 from dsunet_runtime.extras import install_command
 
 runner = CliRunner()

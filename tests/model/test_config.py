@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from dsunet import ConfigError, DSUNetConfig, Injection
-from dsunet.config import PRESETS, Decoder, DinoConfig, HieraConfig
-from dsunet.model import build_empty
-from dsunet.parameters import count_parameters, count_trained_parameters
+from dsunet.network.config import PRESETS, Decoder, DinoConfig, HieraConfig
+from dsunet.network.model import build_empty
+from dsunet.network.parameters import count_parameters, count_trained_parameters
 
 
 def test_defaults_are_the_papers_network() -> None:
@@ -159,5 +159,5 @@ def test_from_dict_names_what_is_missing() -> None:
 
 
 def test_importing_dsunet_and_its_configuration_does_not_import_torch() -> None:
-    code = "import dsunet, dsunet.config, dsunet.cli, sys; sys.exit('torch' in sys.modules)"
+    code = "import dsunet, dsunet.network.config, dsunet.cli, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -23,9 +23,9 @@ from dsunet.explain.projections import (
     principal_colours,
     principal_components,
 )
+from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD
 from dsunet_runtime.extras import install_command
-from dsunet_runtime.images import encoder_input
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
+from dsunet_runtime.images.decode import encoder_input
 
 FEW = ("--points", "12")  # t-SNE of more takes seconds
 

@@ -22,9 +22,9 @@ from dsunet import (
     resize_inputs,
     save_model,
 )
-from dsunet.config import Decoder
-from dsunet.input_sizes import POSITIONS, resample_positions
-from dsunet.model import build_empty
+from dsunet.network.config import Decoder
+from dsunet.network.input_sizes import POSITIONS, resample_positions
+from dsunet.network.model import build_empty
 from tests.model.weights import NANO, dinov2_state, sam2_state
 
 

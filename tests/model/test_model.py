@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.func import functional_call
 
 from dsunet import DSUNet, DSUNetConfig, Injection, random_model
-from dsunet.decoders import SFF, MapAttention
-from dsunet.fusion import CGA, RFB
-from dsunet.model import build_empty
+from dsunet.network.decoders import SFF, MapAttention
+from dsunet.network.fusion import CGA, RFB
+from dsunet.network.model import build_empty
 
 FROZEN = ("hiera.trunk.", "dino.")
 

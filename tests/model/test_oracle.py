@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from dsunet.model import build_empty
+from dsunet.network.model import build_empty
 from tests.fill_weights import inputs
 from tests.model.oracle import (
     DECODER_RMS_TOLERANCE,

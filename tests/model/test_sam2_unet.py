@@ -22,7 +22,7 @@ from dsunet import (
     save_model,
 )
 from dsunet.cli import app
-from dsunet.config import Decoder
+from dsunet.network.config import Decoder
 from tests.model.weights import (
     NANO,
     State,

@@ -8,7 +8,7 @@ import pywt
 import torch
 import torch.nn.functional as F
 
-from dsunet.wavelet import WaveletPath, WTConv, analysis_filters
+from dsunet.network.wavelet import WaveletPath, WTConv, analysis_filters
 
 SIZES = [(2, 2), (4, 6), (5, 5), (11, 11), (7, 8), (8, 7), (1, 3)]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dsunet import CheckpointError, DSUNet, DSUNetConfig, load_model
-from dsunet.public_layouts import DSU_NET, SAM2_UNET
+from dsunet.checkpoints.public_layouts import DSU_NET, SAM2_UNET
 
 State = dict[str, Tensor]
 NANO = DSUNetConfig.preset("nano")

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dsunet import DSUNetConfig, Injection, random_model
-from dsunet.config import Decoder
-from dsunet.public_layouts import DSU_NET
+from dsunet.checkpoints.public_layouts import DSU_NET
+from dsunet.network.config import Decoder
 from tests.model.weights import sam2_unet_state
 from tests.pages.commands import ROOT
 from tests.trace_once import trace_once

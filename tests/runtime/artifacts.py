@@ -11,8 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from dsunet_runtime.artifact import encode_manifest, read_manifest
-from dsunet_runtime.manifest import (
+from dsunet_runtime.artifact.manifest import (
     STRETCH_EPSILON,
     FileDigest,
     InputForm,
@@ -23,6 +22,7 @@ from dsunet_runtime.manifest import (
     TensorSpec,
     digest,
 )
+from dsunet_runtime.artifact.read import encode_manifest, read_manifest
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 import dsunet_runtime
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.cuda import nvml
-from dsunet_runtime.flavor import Flavor
 from tests.runtime import artifacts
 from tests.runtime.fake_cuda import FakeCuda, FakeDevice
 from tests.runtime.fake_tensorrt import Context, FakeTensorRT

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsunet_runtime.jobs import Destination, Job, OutputKind, plan
-from dsunet_runtime.renderings import Cutout, Mask, Overlay
+from dsunet_runtime.masks.renderings import Cutout, Mask, Overlay
+from dsunet_runtime.prediction.jobs import Destination, Job, OutputKind, plan
 
 MASK = OutputKind(Mask(), ".png")
 OVERLAY = OutputKind(Overlay(), ".jpg")

@@ -21,11 +21,11 @@ from dsunet_runtime import (
     artifact,
     segmenter,
 )
+from dsunet_runtime.artifact.document import seal
+from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.manifest import METADATA_KEY, FileDigest, InputForm, Manifest
+from dsunet_runtime.artifact.onnx_metadata import encode_metadata, read_metadata
 from dsunet_runtime.backends.tensorrt.runtime_cache import cache_file
-from dsunet_runtime.document import seal
-from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.manifest import METADATA_KEY, FileDigest, InputForm, Manifest
-from dsunet_runtime.onnx_metadata import encode_metadata, read_metadata
 from tests.runtime import artifacts, engines, fake_tensorrt
 from tests.runtime.conftest import Machine
 from tests.runtime.fake_cuda import GPU

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from dsunet_runtime import ImageError
-from dsunet_runtime.images import as_rgb
+from dsunet_runtime.images.decode import as_rgb
 
 MAX_SAMPLE_VALUE, SAMPLE_FORMAT = 281, 339
 DEFLATE = 8  # of TIFF

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 import dsunet_runtime
 from dsunet_runtime import BackendError, read_manifest
+from dsunet_runtime.artifact.manifest import MaskForm, SelfTestCase, Verification, digest
 from dsunet_runtime.cli import app
-from dsunet_runtime.manifest import MaskForm, SelfTestCase, Verification, digest
 from tests.runtime import artifacts, engines, fake_tensorrt
 from tests.runtime.conftest import Machine
 
@@ -200,7 +200,7 @@ class TestNothingFound:
             made.append(picture)
             return photo()
 
-        monkeypatch.setattr("dsunet_runtime.blank_masks.picture", count)
+        monkeypatch.setattr("dsunet_runtime.masks.blank_masks.picture", count)
         path = artifacts.frames(tmp_path / "a.onnx")
         with dsunet_runtime.load(path) as segmenter:
             segmenter(photo())

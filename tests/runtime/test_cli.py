@@ -20,7 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from dsunet_runtime.cli import app
-from dsunet_runtime.command import make_app
+from dsunet_runtime.commands.command import make_app
 from dsunet_runtime.progress import Progress
 from tests.runtime import artifacts, engines
 

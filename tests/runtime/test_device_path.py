@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet_runtime import BackendError, DeviceTensor, ImageError, Segmenter
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.backends.tensorrt import dlpack
 from dsunet_runtime.backends.tensorrt.device_tensors import stream_handle
-from dsunet_runtime.flavor import Flavor
 from tests.runtime import artifacts, engines
 from tests.runtime.conftest import IN_BOTH_ORDERS, Machine
 from tests.runtime.device_memory import Caller, Interface, Packed, strides_of

@@ -16,14 +16,14 @@ import pytest
 
 import dsunet_runtime
 from dsunet_runtime import ArtifactError, BackendError, cuda, read_manifest
-from dsunet_runtime.artifact import check_hashes, check_sizes, engine_manifest_file
+from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.manifest import Manifest, digest
+from dsunet_runtime.artifact.read import check_hashes, check_sizes, engine_manifest_file
 from dsunet_runtime.backends.tensorrt import runtime_cache
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.backends.tensorrt.runtime_cache import RuntimeCache, cache_file
 from dsunet_runtime.cuda import Gpu
-from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.manifest import Manifest, digest
 from tests.runtime import artifacts, engines, fake_tensorrt
 from tests.runtime.conftest import Machine
 from tests.runtime.fake_cuda import GPU, FakeCuda

@@ -13,7 +13,7 @@ from PIL import Image
 
 import dsunet_runtime
 from dsunet_runtime import ArtifactError
-from dsunet_runtime.file_kinds import (
+from dsunet_runtime.artifact.file_kinds import (
     FileKind,
     is_engine,
     is_onnx,

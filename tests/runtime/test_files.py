@@ -22,7 +22,7 @@ from dsunet_runtime.files import (
     staged_file,
     staging_folder,
 )
-from dsunet_runtime.output_files import write_pixels
+from dsunet_runtime.prediction.output_files import write_pixels
 
 
 @pytest.fixture(autouse=True)

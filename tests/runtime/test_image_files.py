@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
 from dsunet_runtime import ImageError
-from dsunet_runtime.images import as_rgb, decode, read_header
+from dsunet_runtime.images.decode import as_rgb, decode, read_header
 
 MANY = 3_000_000
 """Bytes of a text: Pillow reads up to 1 MiB of compressed ones."""

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from dsunet_runtime import ImageError, OutputError
-from dsunet_runtime.image_folder import SUFFIXES, ImageFolder
-from dsunet_runtime.jobs import images_at, left_out
+from dsunet_runtime.images.folder import SUFFIXES, ImageFolder
+from dsunet_runtime.prediction.jobs import images_at, left_out
 from tests.runtime.plans import jobs_of
 
 NOT_DECODED = {

@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
-from dsunet_runtime import ImageError, image_files
-from dsunet_runtime.images import as_rgb, encoder_input
+from dsunet_runtime import ImageError
+from dsunet_runtime.images import files as image_files
+from dsunet_runtime.images.decode import as_rgb, encoder_input
 from tests.runtime import artifacts
 
 UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dsunet_runtime.manifest import MaskForm
-from dsunet_runtime.masks import mask_from_logits, resample_bilinear, sigmoid
+from dsunet_runtime.artifact.manifest import MaskForm
+from dsunet_runtime.masks.mask_from_logits import mask_from_logits, resample_bilinear, sigmoid
 
 torch: Any = pytest.importorskip("torch")
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet_runtime import ArtifactError, BackendError, SelfTestError
+from dsunet_runtime.artifact.manifest import Precision
 from dsunet_runtime.backends import openvino as backend
 from dsunet_runtime.extras import install_command
-from dsunet_runtime.manifest import Precision
 from dsunet_runtime.processor import fast_instructions
 from tests.runtime import artifacts
 from tests.runtime.selftests import cases_for, give_selftest

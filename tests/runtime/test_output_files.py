@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dsunet_runtime import OutputError, output_files
-from dsunet_runtime.renderings import Overlay
+from dsunet_runtime import OutputError
+from dsunet_runtime.masks.renderings import Overlay
+from dsunet_runtime.prediction import output_files
 
 
 @pytest.fixture

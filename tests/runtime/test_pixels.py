@@ -15,8 +15,8 @@ from PIL import Image
 
 import dsunet_runtime
 from dsunet_runtime import Frame, ImageError, PixelFormat, Segmenter, YuvEncoding
-from dsunet_runtime.images import as_rgb
-from dsunet_runtime.pixels import COEFFICIENTS, Coefficients
+from dsunet_runtime.images.decode import as_rgb
+from dsunet_runtime.images.pixels import COEFFICIENTS, Coefficients
 from tests.runtime import artifacts
 
 Pixels = NDArray[np.uint8]

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from typer.testing import CliRunner, Result
 
-from dsunet_runtime.backgrounds import Colour
+from dsunet_runtime.artifact.manifest import MaskForm
 from dsunet_runtime.cli import app
-from dsunet_runtime.foreground import foreground
-from dsunet_runtime.manifest import MaskForm
-from dsunet_runtime.renderings import Background, Binary, Cutout, Overlay, Rendering
+from dsunet_runtime.masks.backgrounds import Colour
+from dsunet_runtime.masks.foreground import foreground
+from dsunet_runtime.masks.renderings import Background, Binary, Cutout, Overlay, Rendering
 from tests.runtime import artifacts
 
 COMMAND = [sys.executable, "-c", "from dsunet_runtime.cli import app; app()"]
@@ -69,7 +69,7 @@ class TestRenderings:
     ) -> None:
         estimates = []
         monkeypatch.setattr(
-            "dsunet_runtime.renderings.foreground",
+            "dsunet_runtime.masks.renderings.foreground",
             lambda *arguments: estimates.append(foreground(*arguments)) or estimates[-1],
         )
         out = tmp_path / "out"

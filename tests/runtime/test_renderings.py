@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dsunet_runtime import ImageError, MissingExtraError
-from dsunet_runtime import foreground as foreground_module
-from dsunet_runtime.backgrounds import Blur, Colour, Picture, backdrop
-from dsunet_runtime.foreground import foreground, opacity
-from dsunet_runtime.renderings import (
+from dsunet_runtime.masks import foreground as foreground_module
+from dsunet_runtime.masks.backgrounds import Blur, Colour, Picture, backdrop
+from dsunet_runtime.masks.foreground import foreground, opacity
+from dsunet_runtime.masks.renderings import (
     Background,
     Binary,
     Cutout,
@@ -161,7 +161,7 @@ class TestCutout:
         environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
         code = """
 import sys
-from dsunet_runtime.foreground import check_installed
+from dsunet_runtime.masks.foreground import check_installed
 check_installed()
 assert "pymatting.laplacian" not in sys.modules
 from pymatting import estimate_foreground_ml

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dsunet_runtime import ImageError, OutputError, Result, Segmenter
-from dsunet_runtime.backgrounds import Blur, Colour, Picture
-from dsunet_runtime.renderings import Background, Binary, Cutout, Overlay
+from dsunet_runtime.masks.backgrounds import Blur, Colour, Picture
+from dsunet_runtime.masks.renderings import Background, Binary, Cutout, Overlay
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 import dsunet_runtime
 from dsunet_runtime import BackendError, ImageError, Segmenter
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.backends.tensorrt import TensorRTBackend
 from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.cli import app
-from dsunet_runtime.flavor import Flavor
 from tests.runtime import artifacts, engines
 from tests.runtime.conftest import IN_BOTH_ORDERS, Machine
 from tests.runtime.fake_tensorrt import CudaGraphStrategy, Severity

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from dsunet import DSUNetConfig, random_model
-from dsunet.config import DinoConfig, HieraConfig
+from dsunet.network.config import DinoConfig, HieraConfig
 from dsunet.training.folder import RunConfig, RunData
 from dsunet.training.options import TrainingOptions
 from tests.threads import one_thread

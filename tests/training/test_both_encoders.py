@@ -13,10 +13,10 @@ from lightning_fabric import Fabric
 from safetensors import safe_open
 
 from dsunet import DSUNetConfig, random_model
-from dsunet.config import Injection
 from dsunet.data.samples import Key, Sample
 from dsunet.errors import TrainingError
 from dsunet.evaluation.reliance import Encoder, Replacement
+from dsunet.network.config import Injection
 from dsunet.training import resume, train
 from dsunet.training.loss import stage_losses
 from dsunet.training.network import MISMATCHES, TrainedNetwork

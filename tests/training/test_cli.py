@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from dsunet import training
 from dsunet.cli import app
-from dsunet.cli_training_options import options_from
-from dsunet.config import Decoder, DSUNetConfig, Injection
+from dsunet.commands.training_options import options_from
+from dsunet.network.config import Decoder, DSUNetConfig, Injection
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.extras import install_command
 

@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 
 import dsunet.training.step
 from dsunet import DSUNetConfig, load_model, random_model, save_model
+from dsunet.checkpoints.weight_files import checkpoint_sha256
 from dsunet.cli import app
-from dsunet.config import DinoConfig, HieraConfig, Injection
 from dsunet.data.samples import Key, Sample, Samples
 from dsunet.errors import DataError, TrainingError
+from dsunet.network.config import DinoConfig, HieraConfig, Injection
 from dsunet.training import resume, train
 from dsunet.training.data import find_data
 from dsunet.training.distillation import TEMPERATURE, Lesson, logit_loss, map_loss
@@ -28,7 +29,6 @@ from dsunet.training.folder import RunFolder
 from dsunet.training.network import TrainedNetwork
 from dsunet.training.options import Distillation, TrainingOptions
 from dsunet.training.step import Stepper
-from dsunet.weight_files import checkpoint_sha256
 from tests.training.conftest import SMALL, EncoderFiles, small_run
 from tests.training.test_resume import after_three_steps, in_a_process, outcome
 

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dsunet import DSUNet, DSUNetConfig, Injection, load_model, random_model
-from dsunet.checksum import PLACEHOLDER, write_with_checksum
+from dsunet.checkpoints.checksum import PLACEHOLDER, write_with_checksum
+from dsunet.checkpoints.pretrained import encoder_hashes, load_encoders
 from dsunet.data.pairs import find_pairs
 from dsunet.data.samples import FLIPS, Flip, Key, Samples
-from dsunet.encoders import DinoEncoder
 from dsunet.errors import DataError, TrainingError
-from dsunet.pretrained import encoder_hashes, load_encoders
+from dsunet.network.encoders import DinoEncoder
 from dsunet.training import train
 from dsunet.training.feature_cache import FeatureCache, flipped_images, kept_maps, map_sides
 from dsunet.training.loss import stage_losses

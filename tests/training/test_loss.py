@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dsunet.model import SegmentationLogits
+from dsunet.network.model import SegmentationLogits
 from dsunet.training.loss import pixel_weight, stage_losses, structure_loss
 
 Array = NDArray[np.float64]

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from dsunet import random_model
-from dsunet.config import Injection
 from dsunet.data.layouts import Split, locate
 from dsunet.data.pairs import Pair, find_pairs
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.evaluation.reliance import Encoder, Replacement, s_measure_without
-from dsunet.model import DSUNet
+from dsunet.network.config import Injection
+from dsunet.network.model import DSUNet
 from dsunet.training.validation import validate
 from tests.training.conftest import SMALL
 

@@ -24,8 +24,8 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
+import dsunet.checkpoints.weight_files
 import dsunet.training.state
-import dsunet.weight_files
 from dsunet import random_model
 from dsunet.errors import DataError, DSUNetError, TrainingError
 from dsunet.training import resume, train
@@ -86,8 +86,8 @@ def in_the_middle_of_a_checkpoint() -> None:
         path.write_bytes(b"\x40" * 1000)
         die()
 
-    save = dsunet.weight_files.save_file
-    dsunet.weight_files.save_file = at_call(3, save, half)  # type: ignore[attr-defined]
+    save = dsunet.checkpoints.weight_files.save_file
+    dsunet.checkpoints.weight_files.save_file = at_call(3, save, half)  # type: ignore[attr-defined]
 
 
 def between_log_and_state() -> None:

@@ -25,10 +25,10 @@ from dsunet import (
     random_model,
     resize_inputs,
 )
-from dsunet.checkpoint import save_model
+from dsunet.checkpoints.checkpoint import save_model
 from dsunet.device import TorchDevice
 from dsunet.errors import DataError, TrainingError
-from dsunet.model import SegmentationLogits
+from dsunet.network.model import SegmentationLogits
 from dsunet.training import train
 from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions, TrainingPrecision

@@ -13,8 +13,8 @@ from torchvision.transforms import functional as vision
 from dsunet.data.pairs import Pair, find_pairs
 from dsunet.data.samples import FLIPS, BatchPlan, Flip, Key, Samples, draw_flip
 from dsunet.errors import DataError
-from dsunet_runtime.images import as_rgb, encoder_input
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
+from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD
+from dsunet_runtime.images.decode import as_rgb, encoder_input
 
 SIDES = {"hiera": 128, "dino": 98}
 

@@ -12,26 +12,26 @@ import numpy as np
 import onnx_ir as ir
 
 from dsunet_export.artifact import temporary_folder
-from dsunet_export.attention import attention_of
 from dsunet_export.bisection.groups import DEPTH, DEPTH_TO_MODULES, Group, levels_of, parts_of
 from dsunet_export.bisection.search import minimize
 from dsunet_export.bisection.switches import Switchboard, add_quantization_switches, add_switches
 from dsunet_export.errors import ExportError
-from dsunet_export.graph_file import graph_errors, load_graph
+from dsunet_export.graph.attention import attention_of
+from dsunet_export.graph.graph_file import graph_errors, load_graph
 from dsunet_export.options import Attention, ExportPrecision
 from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rules import REQUESTED
 from dsunet_export.precision.types import SELECTS, follows
 from dsunet_export.precision.verification import compare_outputs
-from dsunet_export.probes import GraphInputs, Probe, make_probes
 from dsunet_export.quantization.quantized_matmuls import read_quantized_matmuls
-from dsunet_export.tolerances import tolerance_for
-from dsunet_export.verify import SMALLEST_DIVISOR, ReferenceCase, fraction_of_tolerance
-from dsunet_runtime.artifact import read_manifest
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.output_files import write_whole
+from dsunet_export.verification.probes import GraphInputs, Probe, make_probes
+from dsunet_export.verification.tolerances import tolerance_for
+from dsunet_export.verification.verify import SMALLEST_DIVISOR, ReferenceCase, fraction_of_tolerance
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import Manifest
+from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.prediction.output_files import write_whole
 
 _ENOUGH = 0.95
 """Fraction of the tolerance that a result may have: the export rounds a little differently."""

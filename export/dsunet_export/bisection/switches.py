@@ -20,8 +20,8 @@ from dsunet_export.bisection.groups import Group
 from dsunet_export.precision.magnitudes import sources
 from dsunet_export.precision.session import Session, find_logits
 from dsunet_export.precision.types import SELECTS, following_inputs, is_float
-from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.quantized_matmuls import QuantizedMatmul
+from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.closeable import Closeable
 

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from dsunet.evaluation.predictors import Predictor
 from dsunet_export.comparison.model_pair import is_artifact
 from dsunet_export.errors import ExportError
-from dsunet_export.measures import (
+from dsunet_export.verification.measures import (
     MaskDifference,
     TensorDifference,
     compare_masks,
     compare_tensors,
 )
-from dsunet_export.probes import GraphInputs, Probe, load_probe, make_probes
-from dsunet_runtime.artifact import read_manifest
+from dsunet_export.verification.probes import GraphInputs, Probe, load_probe, make_probes
+from dsunet_runtime.artifact.read import read_manifest
 from dsunet_runtime.backends import Tensors
-from dsunet_runtime.jobs import images_at
+from dsunet_runtime.prediction.jobs import images_at
 
 FEW = 4
 """Number of images for comparisons that take long."""

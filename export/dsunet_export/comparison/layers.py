@@ -22,17 +22,21 @@ from dsunet_export.artifact import temporary_folder
 from dsunet_export.comparison.compare import few_probes
 from dsunet_export.comparison.piecewise import PiecewiseRun
 from dsunet_export.errors import ExportError
-from dsunet_export.graph_file import graph_errors, load_graph
-from dsunet_export.names import POSTPROCESS, PREPROCESS, is_in
+from dsunet_export.graph.graph_file import graph_errors, load_graph
+from dsunet_export.graph.names import POSTPROCESS, PREPROCESS, is_in
 from dsunet_export.precision.emulate_rounding import emulate_rounding
 from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.types import SELECTS
-from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.merge_matmuls import is_part, unmerged_name
-from dsunet_export.tolerances import LAYER_ERROR, LAYER_ERROR_OF_8_BITS, LAYER_MEDIAN_FACTOR
-from dsunet_runtime.artifact import read_manifest
-from dsunet_runtime.compute import Compute
+from dsunet_export.verification.probes import GraphInputs, Probe
+from dsunet_export.verification.tolerances import (
+    LAYER_ERROR,
+    LAYER_ERROR_OF_8_BITS,
+    LAYER_MEDIAN_FACTOR,
+)
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.read import read_manifest
 
 _AT_ONCE = 8
 """Number of tensors of each graph in memory at once, beside weights and tensors that are needed

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from dsunet.config import describe_sizes
 from dsunet.device import TorchDevice
 from dsunet.evaluation.predictors import Predictor, TorchPredictor, open_predictor
+from dsunet.network.config import describe_sizes
 from dsunet_export.errors import ExportError
-from dsunet_runtime.artifact import read_manifest
-from dsunet_runtime.command import complain
-from dsunet_runtime.file_kinds import is_engine, is_onnx
-from dsunet_runtime.manifest import MaskForm
+from dsunet_runtime.artifact.file_kinds import is_engine, is_onnx
+from dsunet_runtime.artifact.manifest import MaskForm
+from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.commands.command import complain
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
 

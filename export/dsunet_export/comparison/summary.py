@@ -11,7 +11,7 @@ import numpy as np
 
 from dsunet_export.comparison.compare import ImageComparison
 from dsunet_export.comparison.layers import GraphComparison
-from dsunet_export.measures import MaskDifference, TensorDifference
+from dsunet_export.verification.measures import MaskDifference, TensorDifference
 
 PERCENTILES = (50, 90, 99)
 GROWS_BETTER = frozenset({"cosine", "iou", "s_measure"})

@@ -15,8 +15,8 @@ from dsunet.sheet import draw_sheet
 from dsunet_export.comparison.layers import GraphComparison, LayerError
 from dsunet_export.comparison.summary import PERCENTILES, ModelComparison, measure_title
 from dsunet_export.comparison.verify_page import draw_page
-from dsunet_runtime.jobs import make_folder
-from dsunet_runtime.output_files import write_whole
+from dsunet_runtime.prediction.jobs import make_folder
+from dsunet_runtime.prediction.output_files import write_whole
 
 TILE = 384
 LAYERS_SHOWN = 15

@@ -20,10 +20,10 @@ from dsunet_export.doctor.packages import (
 )
 from dsunet_export.tensorrt.flavors import load, rtx_compute_capabilities
 from dsunet_runtime import processor
+from dsunet_runtime.artifact.flavor import Flavor, this_platform
 from dsunet_runtime.backends import selection
 from dsunet_runtime.cuda import Gpu, find, nvml
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.flavor import Flavor, this_platform
 from dsunet_runtime.provider import Provider
 
 _SILENT = 4

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.extras import install_command
-from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.message_text import printable
 
 _LONGEST_REASON = 300

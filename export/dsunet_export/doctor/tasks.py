@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from dsunet_export.doctor.machine import Machine
 from dsunet_export.doctor.packages import Package, PackageState
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.extras import install_command
-from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.provider import Provider
 
 _DRIVERS = "https://www.nvidia.com/drivers"

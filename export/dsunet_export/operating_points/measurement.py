@@ -14,16 +14,16 @@ from dsunet.evaluation.predictors import open_predictor
 from dsunet.evaluation.results import Result as Scored
 from dsunet.evaluation.scorer import Scorer, predicted
 from dsunet.evaluation.testsets import TestSet
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 from dsunet_export.onnx import export_onnx
 from dsunet_export.operating_points.points import Point
 from dsunet_export.operating_points.results import Accuracy, Timing
 from dsunet_export.options import ExportOptions, ExportPrecision, WeightsOrigin
+from dsunet_runtime.artifact.manifest import Manifest, MaskForm
 from dsunet_runtime.bench.image import read_image
 from dsunet_runtime.bench.measurement import Schedule, measure_interleaved, warm_up_all
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bench.workload import Runner, Setting, Workbench
-from dsunet_runtime.manifest import Manifest, MaskForm
 from dsunet_runtime.progress import Progress
 from dsunet_runtime.provider import Provider
 

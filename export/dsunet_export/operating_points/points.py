@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dsunet.config import DSUNetConfig
 from dsunet.errors import ConfigError
+from dsunet.network.config import DSUNetConfig
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.provider import Provider
 

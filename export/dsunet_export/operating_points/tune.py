@@ -13,10 +13,10 @@ from dsunet_export.operating_points.choice import fastest_within, pareto_front, 
 from dsunet_export.operating_points.measurement import Instruments
 from dsunet_export.operating_points.points import Point
 from dsunet_export.operating_points.results import Result, ResultFiles
+from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.files import staging_folder
-from dsunet_runtime.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from dsunet_export.artifact import replace_manifest, staging, write_artifact
-from dsunet_export.attention import unfuse
 from dsunet_export.errors import ExportError
-from dsunet_export.graph_file import graph_errors, load_graph
+from dsunet_export.graph.attention import unfuse
+from dsunet_export.graph.graph_file import graph_errors, load_graph
 from dsunet_export.options import Attention
 from dsunet_export.precision.reduction import PrecisionOptions, reduce_precision
 from dsunet_export.precision.verification import before_conversion, verify_reduced
-from dsunet_export.probes import GraphInputs, make_probes
-from dsunet_export.selftest_cases import with_tolerances
 from dsunet_export.stopwatch import Report, Stopwatch
-from dsunet_export.verify import ReferenceCase
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import Manifest
+from dsunet_export.verification.probes import GraphInputs, make_probes
+from dsunet_export.verification.selftest_cases import with_tolerances
+from dsunet_export.verification.verify import ReferenceCase
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import Manifest
 
 
 def convert_file(

@@ -14,8 +14,8 @@ from dsunet_export.errors import ExportError
 from dsunet_export.precision.narrow import array_of
 from dsunet_export.precision.tensor_statistics import check_finite, compute_statistics
 from dsunet_export.precision.types import SELECTS, is_float
-from dsunet_export.probes import GraphInputs, Probe
-from dsunet_runtime.manifest import Peak
+from dsunet_export.verification.probes import GraphInputs, Probe
+from dsunet_runtime.artifact.manifest import Peak
 
 
 class Magnitudes:

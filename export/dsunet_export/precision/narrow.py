@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from dsunet_export.names import PREPROCESS, is_in
+from dsunet_export.graph.names import PREPROCESS, is_in
 from dsunet_export.precision.types import (
     SELECTS,
     TAKES_ANY,
@@ -23,8 +23,8 @@ from dsunet_export.precision.types import (
     is_float,
     makes_integers,
 )
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import NarrowedWeights
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import NarrowedWeights
 
 FLOAT = ir.DataType.FLOAT
 DATA_TYPES = {Compute.FP16: ir.DataType.FLOAT16, Compute.BF16: ir.DataType.BFLOAT16}

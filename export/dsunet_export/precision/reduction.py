@@ -12,16 +12,16 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common as passes
 
-from dsunet_export.attention import score_matmuls
 from dsunet_export.errors import ExportError
+from dsunet_export.graph.attention import score_matmuls
 from dsunet_export.options import FLOAT16_MAX, Attention
 from dsunet_export.precision.magnitudes import Magnitudes, measure, sources
 from dsunet_export.precision.narrow import narrow, nodes_in_float32
 from dsunet_export.precision.rules import Selection
 from dsunet_export.precision.types import follows, is_float, makes_integers, supports
-from dsunet_export.probes import GraphInputs, Probe
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import FLOAT32_SCORES, Peak, Precision
+from dsunet_export.verification.probes import GraphInputs, Probe
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import FLOAT32_SCORES, Peak, Precision
 from dsunet_runtime.message_text import quote
 
 HEADROOM = 4.0

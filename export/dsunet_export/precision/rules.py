@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from dsunet_export.errors import ExportError
-from dsunet_export.names import POSTPROCESS, PREPROCESS
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import KeptInFloat32
+from dsunet_export.graph.names import POSTPROCESS, PREPROCESS
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import KeptInFloat32
 from dsunet_runtime.message_text import printable, quote
 
 

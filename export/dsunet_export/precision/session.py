@@ -12,7 +12,7 @@ import onnxruntime
 
 from dsunet_export.artifact import save
 from dsunet_export.errors import ExportError
-from dsunet_export.names import POSTPROCESS, is_in
+from dsunet_export.graph.names import POSTPROCESS, is_in
 from dsunet_export.precision.types import is_float
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.onnxruntime import leave_float8

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from dsunet_export.errors import ExportError
 from dsunet_export.precision.narrow import insert_where_made
 from dsunet_export.precision.session import compute_logits
-from dsunet_export.probes import GraphInputs, Probe
+from dsunet_export.verification.probes import GraphInputs, Probe
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,26 +16,26 @@ from numpy.typing import NDArray
 
 from dsunet_export.artifact import replace_manifest
 from dsunet_export.errors import VerificationError
-from dsunet_export.graph_file import load_graph
-from dsunet_export.measures import FEWEST, logit_overlap
+from dsunet_export.graph.graph_file import load_graph
 from dsunet_export.options import ExportPrecision
 from dsunet_export.precision.emulate_rounding import emulate_rounding
 from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.session import compute_logits
-from dsunet_export.probes import GraphInputs, Probe
-from dsunet_export.selftest_cases import selftest_probes, with_measured_tolerances
-from dsunet_export.tolerances import tolerance_for
-from dsunet_export.verify import (
+from dsunet_export.verification.measures import FEWEST, logit_overlap
+from dsunet_export.verification.probes import GraphInputs, Probe
+from dsunet_export.verification.selftest_cases import selftest_probes, with_measured_tolerances
+from dsunet_export.verification.tolerances import tolerance_for
+from dsunet_export.verification.verify import (
     ReferenceCase,
     check,
     compare_logits,
     compare_mask_with_reference,
     verify,
 )
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import InputForm, Manifest, Verification
 from dsunet_runtime.backends import Tensors
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import InputForm, Manifest, Verification
-from dsunet_runtime.masks import mask_from_logits
+from dsunet_runtime.masks.mask_from_logits import mask_from_logits
 
 _OTHER_WAYS = {
     ExportPrecision.FP16: "use --precision bf16 if values overflow",

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 import onnx_ir as ir
 
-from dsunet_export.names import FROZEN
+from dsunet_export.graph.names import FROZEN
 
 PATTERNS = tuple(f"{module}.*/MatMul*" for module in FROZEN)
 """Node names of the frozen encoders.  Adapters are excluded: they are trained, and have 1 % of the

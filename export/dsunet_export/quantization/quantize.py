@@ -24,12 +24,12 @@ from dsunet_export.options import FLOAT8_OPSET, ExportPrecision
 from dsunet_export.precision.narrow import array_of
 from dsunet_export.precision.reduction import Converted, infer_types
 from dsunet_export.precision.rules import Selection
-from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.calibration import ActivationRange, calibrate, ranges_of
 from dsunet_export.quantization.float8 import to_float8
 from dsunet_export.quantization.matmuls import WeightMatmul, find_matmuls
 from dsunet_export.quantization.merge_matmuls import merge_matmuls
-from dsunet_runtime.manifest import FLOAT8, Precision, Quantization
+from dsunet_export.verification.probes import GraphInputs, Probe
+from dsunet_runtime.artifact.manifest import FLOAT8, Precision, Quantization
 
 NOISIEST = 0.2
 """Largest rounding noise of an activation, as a fraction of its RMS.  Above it, outliers of more

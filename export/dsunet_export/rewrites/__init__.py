@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 from dsunet_export.rewrites.drop_unread_tokens import drop_unread_tokens
 from dsunet_export.rewrites.explicit_attention import explicit_attention
 from dsunet_export.rewrites.fold_positions import fold_positions

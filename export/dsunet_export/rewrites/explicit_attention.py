@@ -18,7 +18,7 @@ import torch
 from timm.layers.attention import Attention
 from torch import Tensor, nn
 
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 
 
 def explicit_attention(model: DSUNet) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 
 
 def fold_positions(model: DSUNet) -> None:

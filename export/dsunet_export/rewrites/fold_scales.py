@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dsunet.fusion import ConvNorm
-from dsunet.model import DSUNet
-from dsunet.wavelet import WaveletPath, WTConv
+from dsunet.network.fusion import ConvNorm
+from dsunet.network.model import DSUNet
+from dsunet.network.wavelet import WaveletPath, WTConv
 
 
 def fold_scales(model: DSUNet) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dsunet.model import DSUNet
+from dsunet.network.model import DSUNet
 from dsunet_export.rewrites.explicit_attention import AttentionProjections, attend, merge_heads
 
 

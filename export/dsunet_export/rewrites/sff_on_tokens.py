@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dsunet.decoders import SFF
-from dsunet.model import DSUNet
+from dsunet.network.decoders import SFF
+from dsunet.network.model import DSUNet
 from dsunet_export.rewrites.explicit_attention import attend
 from dsunet_export.rewrites.fold_scales import with_norm
 

@@ -10,7 +10,7 @@ from dsunet_export.errors import ExportError
 from dsunet_export.servers.nvinfer_config import NvinferModel, is_supported, make_nvinfer_config
 from dsunet_export.servers.nvinfer_graph import make_nvinfer_graph, verify_nvinfer_graph
 from dsunet_export.servers.served import Artifact, staging
-from dsunet_runtime.manifest import InputForm, Manifest
+from dsunet_runtime.artifact.manifest import InputForm, Manifest
 
 _SEVERAL = 2
 

@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Self
 
 from dsunet_export.errors import ExportError
-from dsunet_runtime.artifact import check_hashes, check_sizes, check_weights_files, read_manifest
+from dsunet_runtime.artifact.manifest import Manifest
+from dsunet_runtime.artifact.read import (
+    check_hashes,
+    check_sizes,
+    check_weights_files,
+    read_manifest,
+)
 from dsunet_runtime.files import staging_folder
-from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.message_text import quote, reason
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")

@@ -16,7 +16,7 @@ from dsunet_export.servers.triton_options import (
     TritonBackend,
     TritonOptions,
 )
-from dsunet_runtime.manifest import Manifest, TensorSpec
+from dsunet_runtime.artifact.manifest import Manifest, TensorSpec
 
 if TYPE_CHECKING:
     from dsunet_export.servers.triton_model import Batching

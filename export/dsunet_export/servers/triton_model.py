@@ -8,9 +8,9 @@ from typing import Self
 
 from dsunet_export.errors import ExportError
 from dsunet_export.servers.triton_options import DEFAULT_BATCH, TritonBackend, TritonOptions
-from dsunet_runtime.manifest import InputForm, Manifest, TensorSpec
+from dsunet_runtime.artifact.manifest import InputForm, Manifest, TensorSpec
+from dsunet_runtime.artifact.shapes import batch_range, input_ranges
 from dsunet_runtime.message_text import quote
-from dsunet_runtime.shapes import batch_range, input_ranges
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from dsunet_export.errors import ExportError
 from dsunet_export.servers.served import check_model_name
-from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.manifest import FLOAT8, Manifest
+from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.manifest import FLOAT8, Manifest
 
 DEFAULT_BATCH = 8
 """Largest batch of an ONNX file that takes any."""

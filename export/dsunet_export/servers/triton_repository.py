@@ -28,11 +28,11 @@ from dsunet_export.servers.triton_options import (
     check_backend,
 )
 from dsunet_export.servers.triton_warmup import Sample, make_samples, raw
-from dsunet_runtime.artifact import engine_manifest_file
+from dsunet_runtime.artifact.manifest import FileDigest, Manifest, digest
+from dsunet_runtime.artifact.read import engine_manifest_file
 from dsunet_runtime.errors import ArtifactError
 from dsunet_runtime.files import link_or_copy, open_regular
 from dsunet_runtime.json_text import MAX_BYTES
-from dsunet_runtime.manifest import FileDigest, Manifest, digest
 from dsunet_runtime.message_text import reason
 
 CONFIG = "config.pbtxt"

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsunet_runtime.artifact.manifest import Manifest, SelfTestCase
+from dsunet_runtime.artifact.shapes import batch_range
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.forms import form_of
-from dsunet_runtime.manifest import Manifest, SelfTestCase
 from dsunet_runtime.memory import check_memory
 from dsunet_runtime.selftest.pictures import picture
-from dsunet_runtime.shapes import batch_range
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,20 +22,10 @@ from dsunet_export.tensorrt.precision_report import report_precision
 from dsunet_export.tensorrt.profiles import make_profiles, without_fixed_sides
 from dsunet_export.tensorrt.refit import mark_trained_weights, shared_weights_of
 from dsunet_export.tensorrt.targets import Target
-from dsunet_runtime.artifact import (
-    check_hashes,
-    check_sizes,
-    check_weights_files,
-    engine_manifest_file,
-    read_manifest,
-)
-from dsunet_runtime.backends.tensorrt.log import log_of
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.errors import MissingExtraError
-from dsunet_runtime.extras import install_command, missing_package
-from dsunet_runtime.file_kinds import is_engine
-from dsunet_runtime.flavor import Flavor, this_platform, typed_network
-from dsunet_runtime.manifest import (
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.file_kinds import is_engine
+from dsunet_runtime.artifact.flavor import Flavor, this_platform, typed_network
+from dsunet_runtime.artifact.manifest import (
     FLOAT8,
     Engine,
     FileDigest,
@@ -44,6 +34,16 @@ from dsunet_runtime.manifest import (
     PrecisionReport,
     digest,
 )
+from dsunet_runtime.artifact.read import (
+    check_hashes,
+    check_sizes,
+    check_weights_files,
+    engine_manifest_file,
+    read_manifest,
+)
+from dsunet_runtime.backends.tensorrt.log import log_of
+from dsunet_runtime.errors import MissingExtraError
+from dsunet_runtime.extras import install_command, missing_package
 
 _AMPERE = 8.0
 """First compute capability with bfloat16."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from dsunet_export.errors import ExportError
 from dsunet_export.options import Attention
 from dsunet_export.tensorrt.profiles import Ranges
-from dsunet_runtime.compute import Compute
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.flavor import Flavor, rtx_name
+from dsunet_runtime.artifact.manifest import OptimizationProfile
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import open_regular
-from dsunet_runtime.flavor import Flavor, rtx_name
-from dsunet_runtime.manifest import OptimizationProfile
 from dsunet_runtime.message_text import reason
-from dsunet_runtime.output_files import write_whole
+from dsunet_runtime.prediction.output_files import write_whole
 
 if TYPE_CHECKING:
     from dsunet_export.tensorrt.targets import Target

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dsunet_export.tensorrt.profiles import Ranges, Size
-from dsunet_runtime.manifest import Engine, Manifest, OptimizationProfile
+from dsunet_runtime.artifact.manifest import Engine, Manifest, OptimizationProfile
 from dsunet_runtime.message_text import readable
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import dsunet_runtime
 from dsunet_runtime import BackendError
-from dsunet_runtime.manifest import InputForm, Manifest, OptimizationProfile, SelfTestCase
+from dsunet_runtime.artifact.manifest import InputForm, Manifest, OptimizationProfile, SelfTestCase
+from dsunet_runtime.artifact.shapes import batch_range
 from dsunet_runtime.selftest.coarse import case_of
 from dsunet_runtime.selftest.comparison import coarse_output
 from dsunet_runtime.selftest.pictures import picture
-from dsunet_runtime.shapes import batch_range
 
 _NUMBERS = (0, 1)
 """The pictures: two, for a batch."""

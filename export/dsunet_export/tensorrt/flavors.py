@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from dsunet_export.errors import ExportError
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.errors import MissingExtraError
 from dsunet_runtime.extras import does_not_load, install_command
-from dsunet_runtime.flavor import Flavor
 
 _EXTRAS = {Flavor.RTX: "rtx", Flavor.TENSORRT: "tensorrt,cuda"}
 """Extras of this distribution that install a flavor and what else it needs to build."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.flavors import load, rtx_compute_capabilities, title
 from dsunet_export.tensorrt.gpus import describe_gpus
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.errors import MissingExtraError
-from dsunet_runtime.flavor import Flavor
 
 RTX_BUILDS_FOR = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 """Targets of TensorRT for RTX 1.7, used if no version is installed that reports its own."""

@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from dsunet_export.errors import ExportError
-from dsunet_export.names import PREPROCESS, is_in
+from dsunet_export.graph.names import PREPROCESS, is_in
 from dsunet_export.tensorrt.network import layers_of
-from dsunet_runtime.manifest import Precision, PrecisionReport, Quantization
+from dsunet_runtime.artifact.manifest import Precision, PrecisionReport, Quantization
 
 REQUIRED_FRACTION = 0.95
 """Fraction of the weight bytes and of the matmuls and convolutions that must have the reduced type;

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
-from dsunet_runtime.manifest import InputForm, Manifest, OptimizationProfile, TensorSpec
+from dsunet_runtime.artifact.manifest import InputForm, Manifest, OptimizationProfile, TensorSpec
 from dsunet_runtime.message_text import quote
 
 Triple = tuple[int, int, int]

@@ -7,10 +7,10 @@ from typing import Any
 
 from dsunet_export.artifact import weights_file
 from dsunet_export.errors import ExportError
-from dsunet_export.names import POSTPROCESS, PREPROCESS, is_frozen, is_in
+from dsunet_export.graph.names import POSTPROCESS, PREPROCESS, is_frozen, is_in
+from dsunet_runtime.artifact.manifest import FileDigest, Manifest
 from dsunet_runtime.errors import MissingExtraError
 from dsunet_runtime.extras import install_command, missing_package
-from dsunet_runtime.manifest import FileDigest, Manifest
 from dsunet_runtime.message_text import shorten
 
 _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16")
@@ -59,7 +59,7 @@ def trained_weights(onnx: Path, manifest: Manifest) -> list[str]:
     They are floats that a trained module reads.  Constants of the image arithmetic do not differ.
     """
     try:
-        from dsunet_export.graph_file import load_graph
+        from dsunet_export.graph.graph_file import load_graph
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"--refit reads the graph, and {missing_package(error)} is not installed: "

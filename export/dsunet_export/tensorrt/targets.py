@@ -12,9 +12,9 @@ from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.flavors import load, rtx_compute_capabilities, title
 from dsunet_export.tensorrt.gpus import find_gpu
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.errors import BackendError, MissingExtraError
 from dsunet_runtime.extras import install_command
-from dsunet_runtime.flavor import Flavor
 from dsunet_runtime.message_text import quote
 
 if TYPE_CHECKING:

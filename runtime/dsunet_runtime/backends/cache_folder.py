@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from dsunet_runtime.manifest import Manifest
+from dsunet_runtime.artifact.manifest import Manifest
 
 
 def cache_folder(path: Path, manifest: Manifest, provider: str) -> Path | None:

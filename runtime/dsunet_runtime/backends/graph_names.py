@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.errors import ArtifactError
-from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.message_text import shorten
 
 _NAMES = 4

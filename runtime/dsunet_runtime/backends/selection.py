@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.backends import Backend, onnxruntime, openvino
-from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.provider import MAX_THREADS, Provider
 
 

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.artifact.file_kinds import is_engine
+from dsunet_runtime.artifact.manifest import Manifest
+from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.shapes import batch_range
 from dsunet_runtime.bench.cold_start import ColdStart, measure_cold_start
 from dsunet_runtime.bench.image import make_image, read_image, size_for
 from dsunet_runtime.bench.measurement import Measurement, Schedule, measure_interleaved, warm_up_all
@@ -28,12 +31,9 @@ from dsunet_runtime.bench.statistics import Ratio
 from dsunet_runtime.bench.workload import Runner, Setting, Workbench, check_setting
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import RuntimeFault
-from dsunet_runtime.file_kinds import is_engine
-from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.progress import StatusLine
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
-from dsunet_runtime.shapes import batch_range
 
 
 @dataclass(frozen=True, slots=True)

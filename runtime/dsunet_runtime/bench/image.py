@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dsunet_runtime.artifact.manifest import InputForm, Manifest
+from dsunet_runtime.artifact.shapes import input_ranges
 from dsunet_runtime.errors import ImageError
-from dsunet_runtime.images import as_rgb
-from dsunet_runtime.manifest import InputForm, Manifest
-from dsunet_runtime.output_files import write_whole
-from dsunet_runtime.shapes import input_ranges
+from dsunet_runtime.images.decode import as_rgb
+from dsunet_runtime.prediction.output_files import write_whole
 
 DEFAULT_SIZE = (720, 1280)
 """Default height and width of the input image."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsunet_runtime import processor
+from dsunet_runtime.artifact.file_kinds import is_engine
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.cuda import Gpu, find, nvml
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.provider import Provider
 
 _EVERY = 0.1

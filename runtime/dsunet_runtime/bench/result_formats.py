@@ -20,8 +20,8 @@ from dsunet_runtime.bench.monitor import describe
 from dsunet_runtime.bench.plot import draw_plot
 from dsunet_runtime.bench.roofline import plot as roofline_plot
 from dsunet_runtime.bench.roofline import table as roofline_table
-from dsunet_runtime.jobs import make_folder
-from dsunet_runtime.output_files import write_whole
+from dsunet_runtime.prediction.jobs import make_folder
+from dsunet_runtime.prediction.output_files import write_whole
 
 _PACKAGES = (
     *("numpy", "pillow", "onnxruntime", "onnxruntime-gpu"),

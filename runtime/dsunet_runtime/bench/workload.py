@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsunet_runtime.artifact.file_kinds import is_engine
+from dsunet_runtime.artifact.manifest import Manifest
+from dsunet_runtime.artifact.shapes import Shape, batch_range, output_shapes
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.cuda import find
 from dsunet_runtime.device_tensor import DeviceTensor
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.file_kinds import is_engine
 from dsunet_runtime.forms import Prepared, form_of
-from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.memory import check_memory
 from dsunet_runtime.message_text import readable
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter, load
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
-from dsunet_runtime.shapes import Shape, batch_range, output_shapes
 
 Call = Callable[[], object]
 """Computes one batch, and returns when its results are available to the caller."""

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from dsunet_runtime.command_options import MAX_WORKERS, integer
-from dsunet_runtime.file_kinds import is_engine
+from dsunet_runtime.artifact.file_kinds import is_engine
+from dsunet_runtime.commands.options import MAX_WORKERS, integer
 from dsunet_runtime.message_text import quote
 from dsunet_runtime.provider import MAX_THREADS, Provider
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.prediction import Outcome
+from dsunet_runtime.prediction.predict import Outcome
 from dsunet_runtime.scale.child import Child, end
 from dsunet_runtime.scale.units import Unit
 from dsunet_runtime.scale.worker import MOST_ATTEMPTS, Indexed, Work, Worker

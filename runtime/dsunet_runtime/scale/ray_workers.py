@@ -21,9 +21,9 @@ from typing import Any
 
 from dsunet_runtime.errors import BackendError, RuntimeFault
 from dsunet_runtime.extras import needs_extra
-from dsunet_runtime.image_folder import counted
-from dsunet_runtime.jobs import Job
+from dsunet_runtime.images.folder import counted
 from dsunet_runtime.message_text import printable, reason
+from dsunet_runtime.prediction.jobs import Job
 from dsunet_runtime.scale.attempts import attempt, attempts
 from dsunet_runtime.scale.child import Child, portable
 from dsunet_runtime.scale.devices import cores

@@ -7,17 +7,17 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.artifact.manifest import Manifest
+from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.shapes import batch_range
 from dsunet_runtime.files import remove_leftovers, staging_folder
-from dsunet_runtime.jobs import Job, Plan, results_folder
-from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.prediction import Outcome, check_batch, predict
+from dsunet_runtime.prediction.jobs import Job, Plan, results_folder
+from dsunet_runtime.prediction.predict import Outcome, check_batch, predict
 from dsunet_runtime.scale import processes, ray_workers
 from dsunet_runtime.scale.devices import VISIBLE, cores, gpus
 from dsunet_runtime.scale.options import Placement, needs_gpu
 from dsunet_runtime.scale.units import divide
 from dsunet_runtime.scale.worker import Indexed, Loading, Work
-from dsunet_runtime.shapes import batch_range
 
 Run = tuple[Manifest, Iterator[Outcome]]
 """What describes the artifact, and the outcomes of the jobs."""
@@ -72,7 +72,7 @@ def _described(loading: Loading, manifest: Manifest) -> Manifest:
     """Return the manifest with the weights of another domain."""
     if loading.domain is None:
         return manifest
-    from dsunet_runtime.domain import with_domain
+    from dsunet_runtime.artifact.domain import with_domain
 
     return with_domain(loading.artifact, manifest, loading.domain)
 

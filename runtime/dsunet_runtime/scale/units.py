@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsunet_runtime.jobs import Job, Output, OutputKind
+from dsunet_runtime.prediction.jobs import Job, Output, OutputKind
 
 _PER_WORKER = 16
 """Units of each worker, if there are enough images: the last ones to finish wait for 1/16."""

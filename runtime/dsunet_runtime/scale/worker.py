@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dsunet_runtime
-from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.artifact.read import read_manifest
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import ArtifactError, BackendError, OutputError
 from dsunet_runtime.files import keep_leftovers
-from dsunet_runtime.jobs import Job, OutputKind
 from dsunet_runtime.message_text import reason
-from dsunet_runtime.prediction import Outcome, check_batch, predict
+from dsunet_runtime.prediction.jobs import Job, OutputKind
+from dsunet_runtime.prediction.predict import Outcome, check_batch, predict
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.scale.attempts import attempt, attempts
 from dsunet_runtime.scale.units import Unit

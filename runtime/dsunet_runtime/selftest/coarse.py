@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet_runtime.manifest import SelfTestCase
+from dsunet_runtime.artifact.manifest import SelfTestCase
 from dsunet_runtime.selftest.sizes import GRID, POINTS
 
 _DIGITS = 5

@@ -10,16 +10,16 @@ from typing import Self
 
 import numpy as np
 
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import InputForm, Manifest, SelfTestCase
+from dsunet_runtime.artifact.shapes import batch_range
 from dsunet_runtime.backends import Tensors
-from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import ArtifactError, ImageError, SelfTestError
 from dsunet_runtime.forms import Prepared
-from dsunet_runtime.manifest import InputForm, Manifest, SelfTestCase
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter
 from dsunet_runtime.selftest.coarse import Coarse
 from dsunet_runtime.selftest.pictures import picture
-from dsunet_runtime.shapes import batch_range
 
 _SEVERAL = 2
 """A batch of more than one image, of artifacts that take any."""

@@ -7,12 +7,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.errors import ArtifactError, OutputError, SelfTestError
 from dsunet_runtime.files import alone_with, open_regular
 from dsunet_runtime.json_text import MAX_BYTES, parse_object
-from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.output_files import write_whole
 from dsunet_runtime.plain_values import decode
+from dsunet_runtime.prediction.output_files import write_whole
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter
 from dsunet_runtime.selftest.comparison import Comparison, check, run_selftest

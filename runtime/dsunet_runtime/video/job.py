@@ -7,8 +7,8 @@ from pathlib import Path
 
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import resolved
-from dsunet_runtime.jobs import OutputKind
-from dsunet_runtime.renderings import Rendering
+from dsunet_runtime.masks.renderings import Rendering
+from dsunet_runtime.prediction.jobs import OutputKind
 from dsunet_runtime.video.encodings import encoding_for
 from dsunet_runtime.video.sources import VideoSource
 

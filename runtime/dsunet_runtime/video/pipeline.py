@@ -14,9 +14,9 @@ from itertools import chain, islice
 
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.forms import Prepared
-from dsunet_runtime.masks import MaskStatistics
-from dsunet_runtime.prediction import Steps, behind
-from dsunet_runtime.renderings import Rendering, draw
+from dsunet_runtime.masks.mask_from_logits import MaskStatistics
+from dsunet_runtime.masks.renderings import Rendering, draw
+from dsunet_runtime.prediction.predict import Steps, behind
 from dsunet_runtime.video.colour import to_rgb
 from dsunet_runtime.video.reader import Picture, Place
 from dsunet_runtime.video.smoothing import Segmented, smoothed

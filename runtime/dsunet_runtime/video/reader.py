@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.extras import needs_extra
-from dsunet_runtime.image_folder import counted
+from dsunet_runtime.images.folder import counted
 from dsunet_runtime.video.colour import hdr_of
 from dsunet_runtime.video.faults import why
 from dsunet_runtime.video.hdr import Hdr

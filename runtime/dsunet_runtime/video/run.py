@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dsunet_runtime.command import complain
+from dsunet_runtime.commands.command import complain
 from dsunet_runtime.errors import ImageError, OutputError
 from dsunet_runtime.files import staged_file
-from dsunet_runtime.image_folder import counted
-from dsunet_runtime.jobs import results_folder
-from dsunet_runtime.masks import INSIDE
+from dsunet_runtime.images.folder import counted
+from dsunet_runtime.masks.mask_from_logits import INSIDE
 from dsunet_runtime.message_text import reason
-from dsunet_runtime.prediction import Steps
-from dsunet_runtime.prediction_json import statistics_values
+from dsunet_runtime.prediction.jobs import results_folder
+from dsunet_runtime.prediction.json_lines import statistics_values
+from dsunet_runtime.prediction.predict import Steps
 from dsunet_runtime.video.job import VideoJob
 from dsunet_runtime.video.pipeline import Work, Written, process
 from dsunet_runtime.video.progress import VideoProgress

@@ -15,8 +15,8 @@ from PIL import Image
 
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import OutputError
-from dsunet_runtime.jobs import OutputKind
-from dsunet_runtime.output_files import write_pixels
+from dsunet_runtime.prediction.jobs import OutputKind
+from dsunet_runtime.prediction.output_files import write_pixels
 from dsunet_runtime.video.colour import BT709, LIMITED, for_encoder
 from dsunet_runtime.video.encodings import container_for, encoding_for
 from dsunet_runtime.video.faults import why

@@ -16,8 +16,8 @@ from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rules import Selection
 from dsunet_export.precision.types import follows
 from dsunet_runtime import read_manifest
-from dsunet_runtime.compute import Compute
-from dsunet_runtime.manifest import METADATA_KEY, Precision
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import METADATA_KEY, Precision
 from tests.runtime import artifacts
 
 Plant = Callable[[onnx.ModelProto, str], None]

@@ -13,7 +13,7 @@ from dsunet_export.bisection.groups import Group, group_of
 from dsunet_export.bisection.layers_to_keep import LayersToKeep, find_layers_to_keep
 from dsunet_export.errors import ExportError
 from dsunet_export.options import read_patterns
-from dsunet_export.probes import Probe, load_probes
+from dsunet_export.verification.probes import Probe, load_probes
 from tests.export.bisection.faults import (
     Plant,
     convert,

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dsunet_export.comparison.layers import LayerError, compare_graphs, first_at_fault, first_beyond
 from dsunet_export.errors import ExportError
-from dsunet_export.probes import make_probes
+from dsunet_export.verification.probes import make_probes
 from dsunet_runtime import read_manifest
 from tests.export.comparison.test_verify import verify
 from tests.export.helpers import NANO, export

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cosine
 from sklearn.metrics import jaccard_score
 
-from dsunet_export.measures import NEAR, compare_masks, compare_tensors
+from dsunet_export.verification.measures import NEAR, compare_masks, compare_tensors
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from dsunet import DSUNetConfig, random_model, resize_inputs, save_model
 from dsunet.sheet import TITLE_HEIGHT
 from dsunet_export.cli import app
 from dsunet_export.comparison.verify_report import TILE
+from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from dsunet_runtime.errors import OutputError, SelfTestError
-from dsunet_runtime.images import encoder_input
-from dsunet_runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
+from dsunet_runtime.images.decode import encoder_input
 from tests.export.helpers import SMALL, command
 from tests.runtime import artifacts
 from tests.runtime.selftests import cases_for, give_selftest

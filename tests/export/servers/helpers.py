@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from dsunet_export.cli import app
 from dsunet_runtime import read_manifest
-from dsunet_runtime.manifest import SelfTestCase
+from dsunet_runtime.artifact.manifest import SelfTestCase
 from dsunet_runtime.selftest.coarse import Coarse, case_of
 from dsunet_runtime.selftest.pictures import picture
 from tests.export.helpers import one_line

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from dsunet_export.cli import app
 from dsunet_runtime import load, read_manifest
-from dsunet_runtime.manifest import Precision, Quantization
+from dsunet_runtime.artifact.manifest import Precision, Quantization
 from tests.export.helpers import convert, one_line, random_frames, session, weights_beside
 from tests.export.servers.helpers import renamed
 from tests.pages.commands import ROOT

@@ -7,8 +7,8 @@ import json
 import re
 from random import Random
 
-from dsunet.checksum import PLACEHOLDER
-from dsunet_runtime import document
+from dsunet.checkpoints.checksum import PLACEHOLDER
+from dsunet_runtime.artifact import document
 from tests.fuzz.mutation.byte_changes import Change, change_bytes
 from tests.fuzz.mutation.json_documents import Pairs, change_value, parse, write
 
@@ -16,7 +16,7 @@ _CHECKSUM = re.compile(rb"dsunet-sha256:[0-9a-f]{64}")
 
 
 def forged(change: Change) -> Change:
-    """The same change, with the file's checksum (`dsunet.checksum`) computed anew."""
+    """The same change, with the file's checksum (`dsunet.checkpoints.checksum`) computed anew."""
 
     def with_checksum(random: Random, data: bytes) -> bytes:
         changed = change(random, data)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dsunet_runtime
-from dsunet_runtime.manifest import (
+from dsunet_runtime.artifact.manifest import (
     KeptInFloat32,
     NarrowedWeights,
     Peak,

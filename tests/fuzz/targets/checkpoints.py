@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-import dsunet.checkpoint
-import dsunet.pretrained
+import dsunet.checkpoints.checkpoint
+import dsunet.checkpoints.pretrained
 from dsunet import load_model, random_model, save_model
+from dsunet.checkpoints.pretrained import load_encoders
+from dsunet.checkpoints.public_layouts import DSU_NET
+from dsunet.checkpoints.weight_files import read_weights
 from dsunet.errors import DSUNetError
-from dsunet.pretrained import load_encoders
-from dsunet.public_layouts import DSU_NET
-from dsunet.weight_files import read_weights
 from tests.fuzz.harness import Sample, Target
 from tests.fuzz.mutation import (
     Change,
@@ -106,7 +106,11 @@ def digest_of(model: nn.Module) -> str:
 
 def _only_small(patch: pytest.MonkeyPatch) -> None:
     """Let files without a configuration be compared with one small network, and no large ones."""
-    for module in (dsunet.checkpoint, dsunet.pretrained, dsunet.config):
+    for module in (
+        dsunet.checkpoints.checkpoint,
+        dsunet.checkpoints.pretrained,
+        dsunet.network.config,
+    ):
         patch.setattr(module, "PRESETS", _PRESETS)
 
 

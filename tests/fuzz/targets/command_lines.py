@@ -19,7 +19,7 @@ from PIL import Image
 
 from dsunet import random_model, save_model
 from dsunet_runtime import RuntimeFault
-from dsunet_runtime.foreground import check_installed
+from dsunet_runtime.masks.foreground import check_installed
 from tests.fuzz.commands.drawing import VALID, declared_options, draw_arguments
 from tests.fuzz.commands.running import APPS, check, run
 from tests.fuzz.harness import FuzzFault, Outcome

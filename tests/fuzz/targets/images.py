@@ -15,7 +15,7 @@ from PIL import Image
 from dsunet.data.files import read_mask
 from dsunet.errors import DSUNetError
 from dsunet_runtime import RuntimeFault
-from dsunet_runtime.images import as_rgb
+from dsunet_runtime.images.decode import as_rgb
 from tests.fuzz.harness import Sample, Target
 from tests.fuzz.mutation import change_image
 

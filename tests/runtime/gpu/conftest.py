@@ -12,8 +12,8 @@ import pytest
 
 import dsunet_runtime
 from dsunet_runtime import BackendError, Segmenter
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.cuda import Cuda, Device, find
-from dsunet_runtime.flavor import Flavor
 from tests.runtime import engine_builds
 
 

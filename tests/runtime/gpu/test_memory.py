@@ -14,9 +14,9 @@ import pytest
 
 import dsunet_runtime
 from dsunet_runtime import DeviceTensor, Segmenter
+from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.shapes import input_ranges
 from dsunet_runtime.cuda import Device
-from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.shapes import input_ranges
 from tests.runtime import artifacts
 from tests.runtime.gpu.process_memory import BLOCK, process_memory
 from tests.runtime.test_segmenter import random_image

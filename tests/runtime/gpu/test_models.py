@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet_runtime import BackendError
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.backends.onnxruntime import check_provider
-from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.images import as_rgb
+from dsunet_runtime.images.decode import as_rgb
 from dsunet_runtime.provider import Provider
 from tests.runtime import engine_builds
 from tests.runtime.test_segmenter import random_image

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet_runtime import DeviceTensor, Segmenter
+from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.cuda import Device
-from dsunet_runtime.flavor import Flavor
 from tests.runtime import artifacts
 from tests.runtime.test_segmenter import random_image
 

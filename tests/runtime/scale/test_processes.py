@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from dsunet_runtime import ArtifactError
-from dsunet_runtime.artifact import read_manifest
-from dsunet_runtime.jobs import Job
+from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.prediction.jobs import Job
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.scale import processes, run
 from dsunet_runtime.scale.attempts import attempt

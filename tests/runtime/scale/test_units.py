@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dsunet_runtime.backgrounds import Picture
-from dsunet_runtime.jobs import Job, Output, OutputKind
-from dsunet_runtime.renderings import Background, Mask
+from dsunet_runtime.masks.backgrounds import Picture
+from dsunet_runtime.masks.renderings import Background, Mask
+from dsunet_runtime.prediction.jobs import Job, Output, OutputKind
 from dsunet_runtime.scale.units import Item, Unit, divide
 
 

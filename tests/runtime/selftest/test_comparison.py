@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet_runtime import ArtifactError, Segmenter, SelfTestError, read_manifest
-from dsunet_runtime.backends import Backend, Tensors
-from dsunet_runtime.manifest import (
+from dsunet_runtime.artifact.manifest import (
     FLOAT32_SCORES,
     UNFUSED_ATTENTION,
     KeptInFloat32,
@@ -22,6 +21,7 @@ from dsunet_runtime.manifest import (
     Precision,
     Rewrite,
 )
+from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.selftest.comparison import Comparison, batches, check, run_selftest
 from tests.runtime import artifacts

@@ -12,7 +12,7 @@ import pytest
 
 import dsunet_runtime
 from dsunet_runtime import DeviceTensor
-from dsunet_runtime.flavor import Flavor
+from dsunet_runtime.artifact.flavor import Flavor
 from tests.runtime import artifacts, engines
 from tests.runtime.conftest import Machine
 from tests.runtime.device_memory import Caller

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsunet_runtime.foreground import opacity
+from dsunet_runtime.masks.foreground import opacity
 from dsunet_runtime.video.reader import VideoReader
 from tests.runtime.artifacts import expected_frames_mask
 from tests.runtime.video.clips import (

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from dsunet_runtime import ImageError, load
-from dsunet_runtime.image_folder import SUFFIXES as IMAGE_SUFFIXES
-from dsunet_runtime.jobs import OutputKind
-from dsunet_runtime.renderings import Mask
+from dsunet_runtime.images.folder import SUFFIXES as IMAGE_SUFFIXES
+from dsunet_runtime.masks.renderings import Mask
+from dsunet_runtime.prediction.jobs import OutputKind
 from dsunet_runtime.video import run
 from dsunet_runtime.video.job import VideoJob
 from dsunet_runtime.video.reader import VideoReader

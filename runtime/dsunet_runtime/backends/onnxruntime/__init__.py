@@ -10,7 +10,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dsunet_runtime.artifact import weights_files
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import FLOAT8, Manifest
+from dsunet_runtime.artifact.read import weights_files
 from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.backends.cache_folder import cache_folder
 from dsunet_runtime.backends.graph_names import check_names
@@ -23,12 +25,10 @@ from dsunet_runtime.backends.onnxruntime.execution_providers import (
 )
 from dsunet_runtime.backends.onnxruntime.libraries import loaded_libraries
 from dsunet_runtime.backends.onnxruntime.placement import check_placement, record_placement
-from dsunet_runtime.compute import Compute
 from dsunet_runtime.cuda import nvml
 from dsunet_runtime.errors import ArtifactError, BackendError
 from dsunet_runtime.extras import install_command
 from dsunet_runtime.files import is_unicode, map_file, resolved
-from dsunet_runtime.manifest import FLOAT8, Manifest
 from dsunet_runtime.message_text import reason
 from dsunet_runtime.provider import Provider
 

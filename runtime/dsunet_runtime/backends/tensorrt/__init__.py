@@ -14,7 +14,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dsunet_runtime.artifact import check_hashes
+from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.manifest import Manifest
+from dsunet_runtime.artifact.read import check_hashes
 from dsunet_runtime.backends import Backend, Tensors, closed
 from dsunet_runtime.backends.tensorrt.compatibility import (
     check_platform,
@@ -31,8 +33,6 @@ from dsunet_runtime.backends.tensorrt.runtime_cache import cache_file
 from dsunet_runtime.backends.tensorrt.slots import Slot
 from dsunet_runtime.cuda import Cuda, Device, nvml
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.flavor import Flavor
-from dsunet_runtime.manifest import Manifest
 
 _SLOTS = 2
 """Two slots overlap copies with computation; more would only use memory."""

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dsunet_runtime.compute import Compute
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.flavor import Flavor, rtx_name, this_platform
+from dsunet_runtime.artifact.manifest import Engine, InputForm, Manifest
+from dsunet_runtime.artifact.shapes import batch_range, input_ranges
 from dsunet_runtime.cuda import Cuda, Gpu, find
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.flavor import Flavor, rtx_name, this_platform
-from dsunet_runtime.manifest import Engine, InputForm, Manifest
 from dsunet_runtime.message_text import printable, reason, shorten
-from dsunet_runtime.shapes import batch_range, input_ranges
 
 
 def check_platform(path: Path, manifest: Manifest) -> None:

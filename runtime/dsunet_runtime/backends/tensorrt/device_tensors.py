@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from dsunet_runtime.artifact.manifest import Manifest, TensorSpec
+from dsunet_runtime.artifact.shapes import Shape, input_ranges, output_shapes, outside
 from dsunet_runtime.backends.tensorrt import dlpack, execution
 from dsunet_runtime.cuda import Device
 from dsunet_runtime.device_tensor import DeviceTensor
 from dsunet_runtime.errors import BackendError, ImageError
-from dsunet_runtime.manifest import Manifest, TensorSpec
 from dsunet_runtime.message_text import quote, reason, shorten
-from dsunet_runtime.shapes import Shape, input_ranges, output_shapes, outside
 
 _ALIGNMENT = 256
 """Alignment in bytes that TensorRT requires of addresses."""

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from dsunet_runtime.artifact import weights_source
+from dsunet_runtime.artifact.manifest import Manifest, TensorSpec
+from dsunet_runtime.artifact.read import weights_source
+from dsunet_runtime.artifact.shapes import Range, input_ranges
 from dsunet_runtime.backends.tensorrt.compatibility import engine_of, rebuild_command
 from dsunet_runtime.backends.tensorrt.runtime_cache import RuntimeCache
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.cuda.errors import FREE_MEMORY
 from dsunet_runtime.errors import ArtifactError, BackendError
 from dsunet_runtime.files import map_file
-from dsunet_runtime.manifest import Manifest, TensorSpec
 from dsunet_runtime.message_text import printable
-from dsunet_runtime.shapes import Range, input_ranges
 
 _PROFILE = 0
 """`dsunet-export trt` builds engines with one profile."""

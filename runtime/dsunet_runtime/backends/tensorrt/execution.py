@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from dsunet_runtime.artifact.shapes import Shape
 from dsunet_runtime.backends import closed
 from dsunet_runtime.cuda import Device, Graph, Stream
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.shapes import Shape
 
 # Handles of the legacy default stream (0, 1) and of the per-thread default stream (2).
 _DEFAULT_STREAMS = (0, 1, 2)

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsunet_runtime.artifact.manifest import Manifest
+from dsunet_runtime.artifact.shapes import Shape, output_shapes
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.tensorrt import execution
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.cuda import Device
-from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.shapes import Shape, output_shapes
 
 
 class Slot:

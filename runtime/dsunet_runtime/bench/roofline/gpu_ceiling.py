@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.flavor import rtx_name, typed_network
 from dsunet_runtime.backends.tensorrt.execution import Bindings, Execution
 from dsunet_runtime.bench.roofline.ceiling import Ceiling
 from dsunet_runtime.bench.roofline.layer_profile import repeat
-from dsunet_runtime.compute import Compute
 from dsunet_runtime.cuda import Device, Gpu, Stream
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.flavor import rtx_name, typed_network
 
 _SIDE = 4096
 _COPY = 512 << 20

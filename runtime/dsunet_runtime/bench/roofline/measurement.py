@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import Manifest, Precision
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.tensorrt.compatibility import choose_gpu, find_cuda, load_flavor
 from dsunet_runtime.backends.tensorrt.log import log_of
@@ -22,10 +24,8 @@ from dsunet_runtime.bench.roofline.ort_profile import profile_onnx
 from dsunet_runtime.bench.roofline.summary import Roofline
 from dsunet_runtime.bench.roofline.trt_profile import profile_engine
 from dsunet_runtime.bench.workload import Runner, Setting, Workbench
-from dsunet_runtime.compute import Compute
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.forms import form_of
-from dsunet_runtime.manifest import Manifest, Precision
 from dsunet_runtime.provider import Provider
 
 

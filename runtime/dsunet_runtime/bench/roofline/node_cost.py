@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dsunet_runtime.shapes import Shape
+from dsunet_runtime.artifact.shapes import Shape
 
 _MATMULS = frozenset({"MatMul", "FusedMatMul"})
 _FLOAT_MATMULS = _MATMULS | {"Gemm", "FusedGemm"}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.onnxruntime import (
     give_linked_weights,
@@ -19,7 +20,6 @@ from dsunet_runtime.backends.onnxruntime.execution_providers import CPU
 from dsunet_runtime.bench.roofline.layer_profile import LayerProfile, ProfiledLayer, medians, repeat
 from dsunet_runtime.bench.roofline.node_cost import Node, NodeTensor
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.manifest import Manifest
 from dsunet_runtime.message_text import reason
 
 _NODE, _RUN = "_kernel_time", "model_run"

@@ -10,7 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dsunet_runtime.artifact import read_manifest
+from dsunet_runtime.artifact.manifest import Manifest
+from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.shapes import Shape
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.backends.tensorrt.execution import Execution
@@ -19,8 +21,6 @@ from dsunet_runtime.bench.roofline.layer_profile import LayerProfile, ProfiledLa
 from dsunet_runtime.bench.roofline.ort_profile import count_graph
 from dsunet_runtime.cuda import Device
 from dsunet_runtime.errors import BackendError, RuntimeFault
-from dsunet_runtime.manifest import Manifest
-from dsunet_runtime.shapes import Shape
 
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 # Substrings of TensorRT's names of types and formats; longer ones come first.

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.bench import monitor, workload
 from dsunet_runtime.bench.roofline import ceiling, gpu_ceiling, layer_profile
 from dsunet_runtime.bench.roofline.trt_profile import as_layer_profile
-from dsunet_runtime.compute import Compute
 from tests.runtime import artifacts, engines, fake_tensorrt
 from tests.runtime.bench.test_bench import QUICK, document, run
 from tests.runtime.conftest import Machine

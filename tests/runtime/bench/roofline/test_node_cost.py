@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dsunet_runtime.artifact.shapes import Shape
 from dsunet_runtime.bench.roofline.node_cost import Node, NodeTensor
-from dsunet_runtime.shapes import Shape
 
 
 def node(operator: str, inputs: list[Shape], output: Shape, dtype: str = "float") -> Node:

@@ -1,0 +1,1 @@
+"""The commands of `dsunet`, a module for each, and the options that several of them share."""

@@ -1,0 +1,107 @@
+"""The command `dsunet distill`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dsunet import training
+from dsunet.commands.help_panels import TEACHER
+from dsunet.commands.training_options import (
+    MAX_RATE,
+    defaults_of,
+    naming_resume_command,
+    options_from,
+    with_run_options,
+)
+from dsunet.errors import TrainingError
+from dsunet.training.options import Distillation
+from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.options import as_wrong_usage, number
+
+_DEFAULT = defaults_of(Distillation)
+
+EXAMPLES = examples(
+    "dsunet distill nano.safetensors --preset pico --dataset scenes --train-encoders -o runs/pico",
+    "dsunet distill runs/large --teacher-sam2 L.pt --teacher-dinov2 L.pth --preset tiny "
+    "--sam2 T.pt --dinov2 S.pth --dataset DUTS --unlabelled photos/ -o runs/tiny",
+)
+
+
+@with_run_options
+def distill(
+    ctx: typer.Context,
+    given: dict[str, Any],
+    teacher: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TEACHER", help="Checkpoint file, or a run folder.", show_default=False
+        ),
+    ],
+    teacher_sam2: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="SAM2 or SAM2.1 weights, for a teacher's checkpoint without the encoders.",
+            rich_help_panel=TEACHER,
+        ),
+    ] = None,
+    teacher_dinov2: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="DINOv2 weights, a file or timm:NAME, for a teacher's checkpoint without the "
+            "encoders.",
+            rich_help_panel=TEACHER,
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of images without masks, from which only the teacher is learned.  "
+            "Repeatable; masks are not needed at all then.",
+            rich_help_panel=TEACHER,
+        ),
+    ] = None,
+    logit_loss: Annotated[
+        float,
+        number(
+            low=0,
+            high=MAX_RATE,
+            help="Loss weight of the difference from the teacher's logits.",
+            rich_help_panel=TEACHER,
+        ),
+    ] = _DEFAULT.logit_loss,
+    map_loss: Annotated[
+        float,
+        number(
+            low=0,
+            high=MAX_RATE,
+            help="Loss weight of the difference from the teacher's four maps after injection.",
+            rich_help_panel=TEACHER,
+        ),
+    ] = _DEFAULT.map_loss,
+) -> None:
+    """Train a small DSU-Net to imitate a trained one.
+
+    The network of --preset, the student, learns the logits and maps of TEACHER, and the masks of
+    images that have some.  The teacher may have another preset, other input sizes and another
+    injection.  All other options are those of `dsunet train`, which also resumes the run; a
+    resumed run needs the same teacher.
+    """
+    if "output" not in given:
+        raise typer.BadParameter("give a new run folder with -o DIR")
+    with as_wrong_usage(TrainingError):
+        given["distillation"] = Distillation(
+            teacher=teacher,
+            sam2=teacher_sam2,
+            dinov2=teacher_dinov2,
+            unlabelled=tuple(unlabelled or ()),
+            logit_loss=logit_loss,
+            map_loss=map_loss,
+        )
+    with naming_resume_command(given["output"]):
+        training.train(options_from(given))

@@ -1,0 +1,141 @@
+"""The command `dsunet predict`: masks from a checkpoint, without an export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey, notice
+from dsunet.commands.help_panels import COMPUTATION
+from dsunet.device import TorchDevice
+from dsunet_runtime.artifact.bounds import MAX_DIMENSION
+from dsunet_runtime.artifact.manifest import MaskForm
+from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.options import OUTPUT, integer
+from dsunet_runtime.commands.predict_options import (
+    Background,
+    Binary,
+    Camera,
+    Cutout,
+    Images,
+    Json,
+    Overlay,
+    Recursive,
+    Results,
+    SkipExisting,
+    Smooth,
+)
+from dsunet_runtime.commands.predict_work import PredictArguments
+
+if TYPE_CHECKING:
+    from dsunet.evaluation.predictors import TorchPredictor
+    from dsunet_runtime.prediction.jobs import Plan
+    from dsunet_runtime.video.job import VideoJob
+
+EXAMPLES = examples(
+    "dsunet predict runs/sod photos/ -o masks/ --overlay",
+    "dsunet predict model.pth photo.jpg -o mask.png",
+)
+
+
+def predict(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="Checkpoint file, or a run folder.",
+            show_default=False,
+        ),
+    ],
+    output: Results,
+    images: Images = None,
+    camera: Camera = None,
+    binary: Binary = None,
+    cutout: Cutout = None,
+    background: Background = None,
+    overlay: Overlay = False,
+    smooth: Smooth = 0,
+    recursive: Recursive = False,
+    skip_existing: SkipExisting = False,
+    as_json: Json = False,
+    batch: Annotated[
+        int,
+        integer(
+            low=1,
+            high=MAX_DIMENSION,
+            help="Number of images per forward pass.",
+            rich_help_panel=COMPUTATION,
+        ),
+    ] = 1,
+    mask: Annotated[
+        MaskForm,
+        typer.Option(
+            help="How probabilities become an 8-bit mask.  probability: probability × 255, "
+            "rounded.  stretched: min-max normalised to 0 to 255, as in the paper; this amplifies "
+            "noise in images without an object.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = MaskForm.PROBABILITY,
+    weights: WeightsKey = None,
+    sam2: Sam2File = None,
+    dinov2: Dinov2File = None,
+    device: Annotated[
+        TorchDevice,
+        typer.Option(
+            help="Device for PyTorch; auto is CUDA if available, else the CPU.",
+            rich_help_panel=COMPUTATION,
+        ),
+    ] = TorchDevice.AUTO,
+) -> None:
+    """Predict masks, cut-outs and other results with PyTorch.
+
+    Writes the same files as `dsunet-run predict`, which is faster but needs an exported artifact.
+    If an image fails, the error is printed, the remaining images are processed, and the exit code
+    is 1.
+    """
+    work = PredictArguments(
+        images=images or (),
+        output=output,
+        camera=camera,
+        smooth=smooth,
+        binary=binary,
+        cutout=cutout,
+        background=background,
+        overlay=overlay,
+        recursive=recursive,
+        skip_existing=skip_existing,
+        as_json=as_json,
+    ).work()
+
+    from dsunet import load_model
+    from dsunet.evaluation.predictors import TorchPredictor
+    from dsunet_runtime.prediction.jobs import Plan
+    from dsunet_runtime.prediction.run import report
+
+    if isinstance(work, Plan):
+        for line in work.left_out:
+            notice(line)
+        if not work.jobs:
+            report("dsunet", work, [], as_json=as_json)
+            return
+    target = device.resolve()
+    model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
+    with TorchPredictor(model.to(target), target, mask) as predictor:
+        if not _is_done(predictor, work, batch, as_json=as_json):
+            raise typer.Exit(1)
+
+
+def _is_done(
+    predictor: TorchPredictor, work: VideoJob | Plan, batch: int, *, as_json: bool
+) -> bool:
+    """Compute the results; return whether all could be computed."""
+    from dsunet_runtime.prediction.jobs import Plan, results_folder
+    from dsunet_runtime.prediction.run import run_jobs
+    from dsunet_runtime.video.run import run_video
+
+    if not isinstance(work, Plan):
+        return run_video("dsunet", predictor, work, batch, as_json=as_json)
+    with results_folder(work.folder):
+        return not run_jobs("dsunet", predictor, work, batch, as_json=as_json)

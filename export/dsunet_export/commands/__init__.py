@@ -1,0 +1,1 @@
+"""The commands of `dsunet-export`, a module for each."""

@@ -1,0 +1,151 @@
+"""The frozen weights of an artifact in a file that it shares with others.
+
+What is trained is 1.4 % of `large`; the encoders are the same in all artifacts of one backbone.
+Their weights go to a file that is named after its content.  Every frozen weight is stored as the
+precision of the export demands, also that of a layer which stays in float32, because of its images
+or of what was trained: such a layer reads its weight from the artifact's own file.  The shared file
+therefore depends on the frozen weights and on the precision alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from dsunet_export.artifact import shared_weights_file, writing
+from dsunet_export.graph.names import is_frozen
+from dsunet_export.precision.narrow import NUMPY_TYPES, array_of
+from dsunet_export.precision.types import is_float
+from dsunet_export.quantization.quantize import quantized_weights
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import FileDigest, Precision, digest
+from dsunet_runtime.files import destination, link_or_copy, resolved
+
+_Content = Callable[[], bytes]
+"""The bytes of a tensor, made when they are needed: together they may be gigabytes."""
+_FEWEST = 64
+"""Fewest elements of a weight in the shared file.  Smaller tensors are mostly shapes and axes,
+which libraries need when they read the graph."""
+_ALIGNMENT = 4096
+"""Of the offset of each weight, so that it can be mapped into memory."""
+
+
+class _SharedFile:
+    """The content of a shared file: tensors, each of them once, in the order of their SHA-256."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[bytes, tuple[int, _Content]] = {}
+
+    def add(self, content: _Content) -> bytes:
+        """Add a tensor, and return its SHA-256."""
+        found = content()
+        key = hashlib.sha256(found).digest()
+        self._tensors[key] = len(found), content
+        return key
+
+    def places(self) -> dict[bytes, range]:
+        """Return where each tensor is, in bytes."""
+        places, end = {}, 0
+        for key in sorted(self._tensors):
+            start = -(-end // _ALIGNMENT) * _ALIGNMENT
+            end = start + self._tensors[key][0]
+            places[key] = range(start, end)
+        return places
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes of the file."""
+        end = 0
+        for key, place in self.places().items():
+            yield bytes(place.start - end)
+            yield self._tensors[key][1]()
+            end = place.stop
+
+
+def share_weights(model: ir.Model, artifact: Path, precision: Precision, name: str) -> None:
+    """Move the frozen weights of a graph to a shared file beside a staged artifact.
+
+    If the artifact's final folder has the file already, the staged one is a second name of it.
+    Raises ExportError if the file cannot be written.
+    """
+    file, keys = _SharedFile(), dict[ir.Value, bytes]()
+    others = _in_float32(model.graph, precision)
+    for value in model.graph.initializers.values():
+        if value not in others and _is_shared(value):
+            keys[value] = file.add(_tensor(value).tobytes)
+    for content in itertools.chain.from_iterable(others.values()):
+        file.add(content)
+    staged = _write(file, artifact, name)
+    places = file.places()
+    for value, key in keys.items():
+        tensor, place = _tensor(value), places[key]
+        value.const_value = ir.ExternalTensor(
+            staged.name,
+            place.start,
+            len(place),
+            tensor.dtype,
+            shape=ir.Shape(tensor.shape.numpy()),
+            name=str(value.name),
+            base_dir=artifact.parent,
+        )
+
+
+def _is_shared(value: ir.Value) -> bool:
+    """Whether one of the frozen modules holds or reads a weight that is large enough.
+
+    Equal weights have been merged, so that a trained one may be read by a frozen module.
+    """
+    names = (value.name, *(use.node.name for use in value.uses()))
+    return _tensor(value).size >= _FEWEST and any(map(is_frozen, names))
+
+
+def _in_float32(graph: ir.Graph, precision: Precision) -> dict[ir.Value, list[_Content]]:
+    """Return frozen weights that stay in float32, with what the shared file has in their place."""
+    if precision.quantized is not None:
+        found = quantized_weights(graph, precision.quantized.data_type)
+        return {
+            value: [array.tobytes for array in arrays if array.size >= _FEWEST]
+            for value, arrays in found.items()
+        }
+    compute = Compute.of(precision.compute)
+    if compute is Compute.FP32:
+        return {}
+    return {
+        value: [partial(_reduced, value, compute)]
+        for value in graph.initializers.values()
+        if is_float(value) and _is_shared(value)
+    }
+
+
+def _reduced(value: ir.Value, compute: Compute) -> bytes:
+    with np.errstate(over="ignore"):  # such a weight stays in float32 for that reason
+        return array_of(value).astype(NUMPY_TYPES[compute]).tobytes()
+
+
+def _tensor(value: ir.Value) -> ir.TensorProtocol:
+    if value.const_value is None:
+        raise ValueError(f"{value.name} is not an initializer")
+    return value.const_value
+
+
+def _write(file: _SharedFile, artifact: Path, name: str) -> Path:
+    """Write the file beside a staged artifact, unless it is there; return its path."""
+    sha256, size = hashlib.sha256(), 0
+    for piece in file.pieces():
+        sha256.update(piece)
+        size += len(piece)
+    staged = shared_weights_file(artifact, name, sha256.hexdigest())
+    existing = destination(staged) / staged.name
+    wanted = FileDigest(staged.name, size, sha256.hexdigest())
+    with writing(staged):
+        if existing.is_file() and digest(existing) == wanted:
+            link_or_copy(resolved(existing), staged)
+        else:
+            with staged.open("wb") as opened:
+                opened.writelines(file.pieces())
+    return staged

@@ -1,0 +1,90 @@
+"""Argument and option shared by the commands that run one artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dsunet_runtime.artifact.file_kinds import is_engine
+from dsunet_runtime.provider import Provider
+from dsunet_runtime.selftest.schedule import SelfTestPolicy
+
+_INFERENCE = "Inference"
+"""The group of options in the help."""
+
+Artifact = Annotated[
+    Path,
+    typer.Argument(
+        metavar="ARTIFACT",
+        help="ONNX file or TensorRT engine (.engine, .plan) written by dsunet-export.",
+    ),
+]
+ChosenProvider = Annotated[
+    Provider | None,
+    typer.Option(
+        help="ONNX Runtime's execution provider, or OpenVINO on the CPU; not for engines.  "
+        "[default: cpu]",
+        rich_help_panel=_INFERENCE,
+    ),
+]
+
+
+Domain = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="ONNX file whose trained weights an engine built with --refit takes, instead of its "
+        "own; both exported with the same --shared-weights.",
+        rich_help_panel=_INFERENCE,
+    ),
+]
+
+
+def selftest_option(panel: str) -> Any:
+    """Make the option `--selftest`, in a group of the help."""
+    return typer.Option(
+        "--selftest",
+        help="When to check that this machine computes what the artifact should.  auto: the first "
+        "time that an engine, or a provider other than cpu, meets this device, driver and library.",
+        rich_help_panel=panel,
+    )
+
+
+def cpu_fallback_option(panel: str) -> Any:
+    """Make the option `--allow-cpu-fallback`, in a group of the help."""
+    return typer.Option(
+        "--allow-cpu-fallback",
+        help="Continue if a provider on a GPU leaves matrix multiplications or convolutions to the "
+        "CPU.  [default: stop]",
+        rich_help_panel=panel,
+    )
+
+
+ChosenSelfTest = Annotated[SelfTestPolicy, selftest_option(_INFERENCE)]
+CpuFallback = Annotated[bool, cpu_fallback_option(_INFERENCE)]
+
+
+def check_provider_applies(
+    provider: Provider | None, artifact: Path, allow_cpu_fallback: bool, domain: Path | None
+) -> None:
+    """Raise typer.BadParameter if these options do not fit the artifact or each other."""
+    if domain is not None and not is_engine(artifact):
+        raise typer.BadParameter(
+            f"--domain applies to engines, and {artifact} is an ONNX file: name that of the domain"
+        )
+    if provider is not None and is_engine(artifact):
+        raise typer.BadParameter(
+            f"--provider applies to ONNX files only, and {artifact} is an engine"
+        )
+    check_fallback_applies([provider], allow_cpu_fallback)
+
+
+def check_fallback_applies(providers: Sequence[Provider | None], allow_cpu_fallback: bool) -> None:
+    """Raise typer.BadParameter if a fallback is allowed where no provider is on a GPU."""
+    if allow_cpu_fallback and not any(provider and provider.on_gpu for provider in providers):
+        raise typer.BadParameter(
+            f"--allow-cpu-fallback needs --provider {' or '.join(p for p in Provider if p.on_gpu)}"
+        )
