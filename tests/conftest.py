@@ -4,6 +4,10 @@ import gc
 
 import pytest
 
+from tests.threads import one_thread_per_session
+
+__all__ = ["one_thread_per_session"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files, so that in the end no process waits for one that runs them."""

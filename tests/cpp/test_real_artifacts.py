@@ -16,10 +16,10 @@ from dsunet_runtime.selftest.comparison import run_selftest
 from tests.cpp.binding import OK, Library, SelfTestResult, c
 from tests.export.helpers import export
 from tests.made_once import made_once
+from tests.once_per_structure import once_per_structure
 from tests.threads import one_thread
-from tests.trace_once import trace_once
 
-__all__ = ["one_thread", "trace_once"]
+__all__ = ["once_per_structure", "one_thread"]
 
 ASSETS = Path(__file__).parents[2] / "assets"
 EXPORTS = {

@@ -17,11 +17,11 @@ from dsunet import demonstration_checkpoint
 from tests.export.engines import graph, pretend_gpu
 from tests.export.helpers import NANO, export, graph_of, weights_beside
 from tests.made_once import made_once
+from tests.once_per_structure import once_per_structure
 from tests.pages.commands import copy_results
 from tests.threads import one_thread
-from tests.trace_once import trace_once
 
-__all__ = ["one_thread", "trace_once"]
+__all__ = ["once_per_structure", "one_thread"]
 
 
 def exported_frames(factory: pytest.TempPathFactory) -> Path:

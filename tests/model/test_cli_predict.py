@@ -16,9 +16,9 @@ from dsunet.cli import app
 from dsunet_export.cli import app as export_app
 from dsunet_runtime.cli import app as runtime_app
 from tests.model.weights import public_state
-from tests.trace_once import trace_once
+from tests.once_per_structure import once_per_structure
 
-__all__ = ["trace_once"]
+__all__ = ["once_per_structure"]
 
 ASSETS = Path(__file__).parents[2] / "assets"
 

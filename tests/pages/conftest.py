@@ -11,10 +11,10 @@ from dsunet import DSUNetConfig, Injection, random_model
 from dsunet.checkpoints.public_layouts import DSU_NET
 from dsunet.network.config import Decoder
 from tests.model.weights import sam2_unet_state
+from tests.once_per_structure import once_per_structure
 from tests.pages.commands import ROOT
-from tests.trace_once import trace_once
 
-__all__ = ["trace_once"]
+__all__ = ["once_per_structure"]
 
 
 @pytest.fixture

@@ -103,14 +103,14 @@ def find_layers_to_keep(
         trials = _Trials(board, probes, tolerance, manifest, report)
         before = trials.excess([])
         groups = [] if before <= 1 else list(levels[0])
-        if groups and trials.excess(groups) > _ENOUGH:
+        if groups and not trials.suffices(groups):
             raise ExportError(
                 f"the masks differ by more than {tolerance:g} levels even with all layers in "
                 "float32: raise --tolerance"
             )
         for level in levels:
             parts = [part for one in groups for part in parts_of(one, level)]
-            groups = minimize(parts, lambda some: trials.excess(some) <= _ENOUGH)
+            groups = minimize(parts, trials.suffices)
         return LayersToKeep(
             groups=tuple(groups),
             before=before,
@@ -159,14 +159,32 @@ class _Trials:
         """Number of sets that have been tried."""
         return len(self._found)
 
-    def excess(self, groups: Sequence[Group]) -> float:
-        """Return the largest difference with some groups in float32; above 1 is not allowed."""
+    def suffices(self, groups: Sequence[Group]) -> bool:
+        """Whether some groups in float32 are enough, up to the first image that shows otherwise."""
+        return self.excess(groups, limit=_ENOUGH) <= _ENOUGH
+
+    def excess(self, groups: Sequence[Group], limit: float = math.inf) -> float:
+        """Return the largest difference with some groups in float32; above 1 is not allowed.
+
+        An image above `limit` ends the trial, and the largest difference may then be larger.
+        """
         kept = frozenset(one for one in self._board.groups if any(g.holds(one) for g in groups))
         if kept not in self._found:
-            self._found[kept] = max(self._excess(case, kept) for case in self._cases)
+            self._found[kept] = self._largest(kept, limit)
             named = ", ".join(group.path for group in groups) or "nothing"
-            self._report(f"{self._found[kept]:9.3g} of the tolerance with {named} in float32")
+            least = "at least " if limit < self._found[kept] else ""
+            self._report(f"{least}{self._found[kept]:.3g} of the tolerance with {named} in float32")
         return self._found[kept]
+
+    def _largest(self, kept: Collection[Group], limit: float) -> float:
+        largest = 0.0
+        for index, case in enumerate(self._cases):
+            largest = max(largest, self._excess(case, kept))
+            if largest > limit:
+                # The next set that is too small most likely fails on the same image.
+                self._cases.insert(0, self._cases.pop(index))
+                break
+        return largest
 
     def _excess(self, case: ReferenceCase, kept: Collection[Group]) -> float:
         output = self._board.run(case.probe, kept)

@@ -36,6 +36,25 @@ def trace(
     Nodes and values are named after the modules that they come from.  `inputs` are examples.
     `dynamic_axes` maps names of inputs to their dynamic axes and the names of these; an example
     must be longer than 1 there.
+
+    Raises:
+        ExportError: PyTorch cannot trace the module.
+    """
+    model = capture(module.eval(), inputs, output, dynamic_axes, opset)
+    _simplify(model)
+    return model
+
+
+def capture(
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    output: str,
+    dynamic_axes: dict[str, dict[int, str]],
+    opset: int,
+) -> ir.Model:
+    """Return the graph as PyTorch traces it; initializers are the module's parameters and buffers.
+
+    All but their values depends on the module's structure alone.  Arguments as of `trace`.
     """
     axis_names = {name for axes in dynamic_axes.values() for name in axes.values()}
     dims = {name: torch.export.Dim(name) for name in axis_names}
@@ -47,7 +66,7 @@ def trace(
         warnings.simplefilter("ignore")  # PyTorch warns about its own internals
         try:
             program = torch.onnx.export(
-                module.eval(),
+                module,
                 kwargs=inputs,
                 dynamic_shapes=dynamic_shapes,
                 input_names=list(inputs),
@@ -66,7 +85,6 @@ def trace(
         raise ExportError(
             f"PyTorch {torch.__version__} returned no ONNX program: use another version"
         )
-    _simplify(program.model)
     return program.model
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import dsunet_runtime
 from dsunet.scenes import write_scenes
 from dsunet_export.bisection.groups import Group, group_of
 from dsunet_export.bisection.layers_to_keep import LayersToKeep, find_layers_to_keep
+from dsunet_export.bisection.switches import Switchboard
 from dsunet_export.errors import ExportError
 from dsunet_export.options import read_patterns
 from dsunet_export.verification.probes import Probe, load_probes
+from dsunet_runtime.backends import Tensors
 from tests.export.bisection.faults import (
     Plant,
     convert,
@@ -93,6 +96,31 @@ def test_the_file_mends_the_export(trained: Path, scenes: Path, tmp_path: Path) 
         for path in scenes.iterdir():
             difference = np.abs(first(path).astype(int) - second(path)).mean()
             assert difference <= TOLERANCE
+
+
+def test_an_image_that_fails_ends_a_trial(
+    trained: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = plant(trained, tmp_path / "a.onnx", (overflow, "rfb.1.branches"))
+    runs, lines = list[str](), list[str]()
+    run = Switchboard.run
+
+    def counted(board: Switchboard, probe: Probe, kept: Collection[Group]) -> Tensors:
+        runs.append(probe.label)
+        return run(board, probe, kept)
+
+    monkeypatch.setattr(Switchboard, "run", counted)
+    probes = load_probes(scenes, None)
+    b = convert(a, tmp_path / "b.onnx")
+    found = find_layers_to_keep(a, b, probes, TOLERANCE, lines.append)
+    images = len(set(runs))
+    failed = sum(line.startswith("at least ") for line in lines)
+    assert images > len(probes)
+    assert failed > 1
+    references = images
+    # The first trial, of which the result is printed, and those that succeed run on all images.
+    assert len(runs) <= references + (found.trials - failed) * images + failed + images
+    assert len(lines) == found.trials
 
 
 def test_other_artifacts_are_refused(trained: Path, scenes: Path, tmp_path: Path) -> None:
