@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from tests.once_per_structure import once_per_structure
+from tests.scripts import run_script
+from tests.threads import one_thread
+
+__all__ = ["once_per_structure", "one_thread"]
+
 ROOT = Path(__file__).parents[1]
 
 
 def test_chain(tmp_path: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [ROOT / "examples/chain.sh", tmp_path / "chain", "12", "1"],
-        env={**os.environ, "PATH": path}, capture_output=True, text=True,
-    )  # fmt: skip
+    done = run_script([ROOT / "examples/chain.sh", tmp_path / "chain", "12", "1"])
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "chain"
     images = sorted(folder.glob("held-out/Image/*"))

@@ -18,7 +18,7 @@ from tests.export.engines import ADA, SMALL, trt
 from tests.export.helpers import NANO, export, one_line
 
 BUILD = ("trt", *ADA, *SMALL)
-EXPORT = ("onnx", *NANO, "--plain", "--no-verify")
+EXPORT = ("onnx", *NANO, "--no-verify")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import dsunet.cli
 import dsunet_export.cli
@@ -73,11 +73,16 @@ def copy_results(command: list[str], folder: Path, factory: pytest.TempPathFacto
     shutil.copytree(made_once(factory, name, make), folder, dirs_exist_ok=True)
 
 
+def invoke(program: str, arguments: list[str], folder: Path) -> Result:
+    """Run a command of this project in this process, in a folder."""
+    with contextlib.chdir(folder):
+        return CliRunner().invoke(APPS[program], arguments)
+
+
 def _run(command: list[str], folder: Path) -> None:
     """Run a command in a folder: this project's in this process, which spares their imports."""
-    if app := APPS.get(command[0]):
-        with contextlib.chdir(folder):
-            invoked = CliRunner().invoke(app, command[1:])
+    if command[0] in APPS:
+        invoked = invoke(command[0], command[1:], folder)
         assert invoked.exit_code == 0, f"{shlex.join(command)}\n{invoked.output}"
         return
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
