@@ -5,13 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages.commands import ROOT, run_page, shell_lines
+from tests.pages.commands import ROOT, run_page
 
 README = (ROOT / "README.md").read_text()
-TESTED = {
-    path.stem.removeprefix("test_").replace("_", "-")
-    for path in Path(__file__).parent.glob("test_*.py")
-}
 
 
 def test_commands_in_their_order(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -28,11 +24,6 @@ def test_make_has_the_targets_that_are_named() -> None:
 
 def test_fits_its_limit() -> None:
     assert len(README.splitlines()) <= 160
-
-
-def test_every_page_with_commands_is_tested() -> None:
-    for page in (ROOT / "docs").glob("*.md"):
-        assert not shell_lines(page.read_text()) or page.stem in TESTED, page
 
 
 def test_links_lead_somewhere() -> None:
