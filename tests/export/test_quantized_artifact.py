@@ -25,7 +25,7 @@ from dsunet.scenes import write_scenes
 from dsunet_export.cli import app
 from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.inspection import describe, verified_in_words
-from dsunet_export.onnx import trace_model
+from dsunet_export.onnx import apply_rewrites, trace_model
 from dsunet_export.options import ExportOptions, ExportPrecision
 from dsunet_export.quantization import QuantizationOptions, quantize
 from dsunet_export.verification.probes import GraphInputs, Probe
@@ -34,13 +34,13 @@ from dsunet_runtime.images.decode import as_rgb
 from dsunet_runtime.masks.mask_from_logits import mask_from_logits
 from tests.export.helpers import (
     NANO,
-    SMALL,
     export,
     graph_of,
     one_line,
     random_frames,
     reference_logits,
 )
+from tests.export.test_onnx_export import CASES
 from tests.runtime import artifacts
 
 
@@ -138,17 +138,21 @@ class TestArtifact:
     ) -> None:
         """The graph as it runs; a matmul that it cannot fuse would be dequantised before it."""
         if batch is not None:  # all shapes are known, and other fusions come first
-            fixed = trace_model(random_model(SMALL, 0), ExportOptions(batch=batch, size=(90, 120)))
-            image = Probe("image", random_frames(1, 90, 120)[0])
-            inputs = GraphInputs(InputForm.FRAMES, {}, batch, (90, 120))
+            case = CASES["fixed"]  # which is traced anyway
+            model, size = random_model(case.config, 0), (61, 83)
+            apply_rewrites(model, 0)
+            options = ExportOptions(batch=batch, size=size, mask_form=case.mask, opset=case.opset)
+            fixed = trace_model(model, options)
+            image = Probe("image", random_frames(1, *size)[0])
+            inputs = GraphInputs(InputForm.FRAMES, {}, batch, size)
             task = QuantizationOptions(ExportPrecision.INT8, (), [image], ())
-            model, _, _ = quantize(fixed, task, inputs, tmp_path)
+            quantized, _, _ = quantize(fixed, task, inputs, tmp_path)
             artifact = tmp_path / "fixed.onnx"
-            ir.save(model, artifact)
-        options = onnxruntime.SessionOptions()
-        options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-        options.log_severity_level = 3
-        onnxruntime.InferenceSession(artifact, options, providers=["CPUExecutionProvider"])
+            ir.save(quantized, artifact)
+        session = onnxruntime.SessionOptions()
+        session.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+        session.log_severity_level = 3
+        onnxruntime.InferenceSession(artifact, session, providers=["CPUExecutionProvider"])
         operators = Counter(node.op_type for node in ir.load(tmp_path / "optimised.onnx").graph)
         written = Counter(node.op_type for node in ir.load(artifact).graph)
         assert operators["MatMulIntegerToFloat"] == written["DequantizeLinear"] / 2 > 40
