@@ -1,6 +1,6 @@
 """Accuracy of the demonstration checkpoint: tables and figures of docs/DEMONSTRATION.md.
 
-Held-out drawn scenes (of another seed than the training's) and held-out composites are evaluated
+Held-out synthetic scenes (another seed than the training's) and held-out composites are evaluated
 with PyTorch and with an artifact of each precision, and again with the maps of an encoder replaced.
 The masks of each artifact are compared with those of the float32 one, also on photographs.  The
 figures show scenes at equal intervals in the order of their S-measure, worst first, and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 from common import RESULTS
@@ -13,8 +14,9 @@ HEADING = """# Benchmark results
 
 `make bench-report` generates this page from the files in `results/`. Times are medians over rounds,
 with the range from the fastest to the slowest round in parentheses. Variants that are compared were
-measured interleaved, and ratios are medians of the ratios of each round. `--help` of each script
-describes what it measures, and under which conditions."""
+measured interleaved, and ratios are medians of the ratios of each round. The line below each table
+has machine, date, commit and versions. `--help` of each script describes what it measures, and
+under which conditions."""
 
 
 def main() -> None:
@@ -34,11 +36,16 @@ def make_readme(folder: Path) -> dict[str, str]:
     """Return the page and its plots by path, from the result files in a folder."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     found = [section for make in SECTIONS if (section := make(results)) is not None]
-    blocks = [HEADING]
+    blocks = [HEADING, "\n".join(f"- [{one.title}](#{_anchor(one.title)})" for one in found)]
     for section in found:
         blocks += [f"## {section.title}", *section.blocks]
     plots = {f"plots/{name}": svg for section in found for name, svg in section.plots.items()}
     return {"README.md": "\n\n".join(blocks) + "\n", **plots}
+
+
+def _anchor(title: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def make_page() -> str:
     """Return the page as Markdown, with a section for each program and each of its commands."""
-    blocks = ["# Commands"]
+    blocks = ["# Commands", "The `--help` of every command, for search and for links."]
     for program in PROGRAMS:
         blocks += [f"## {program}", _help(program)]
         for owner, command in COMMANDS:

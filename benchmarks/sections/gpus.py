@@ -55,8 +55,9 @@ def gpu_batches(results: Results) -> Section | None:
         [
             "`gpu_batches.py`: from 8-bit frames of 1280×720 to 8-bit masks, randomly initialised "
             "weights, float16 unless stated, no TF32, inputs and outputs in GPU memory, "
-            "interleaved per batch. The encoders run on two streams where that is said. GELU by "
-            "tanh, in the epilogue of the matmuls, differs from the exact one by at most 4.8e-4."
+            "interleaved per batch. The encoders run one after the other unless the row says "
+            "otherwise. GELU by tanh, in the epilogue of the matmuls, differs from the exact one "
+            "by at most 4.8e-4."
         ],
     )
     for document in found:

@@ -157,7 +157,7 @@ def workers(results: Results) -> Section | None:
         [
             "`workers.py`: `frames` form on a CPU, float32, ONNX Runtime, batch 1, synthetic "
             "scenes of 320×320, interleaved. The start is the time until the first mask, without "
-            "that of Python; the time of an image is that after the first quarter of them."
+            "the start of Python; the time of an image is measured after the first quarter of them."
         ],
     )
     for preset, document in found.items():

@@ -112,11 +112,11 @@ def demonstration(results: Results) -> Section | None:
     return Section(
         "The demonstration checkpoint",
         [
-            f"`demonstration.py`: {images['drawn']} held-out drawn scenes of seed "
-            f"{document['seed']} and {images['composites']} held-out composites "
+            f"`demonstration.py`: {images['drawn']} held-out synthetic scenes of seed "
+            f"{document['seed']} (`drawn`) and {images['composites']} held-out composites "
             f"([details](../docs/DEMONSTRATION.md)). int8 and fp8 are calibrated on "
-            f"{document['calibration']} other images; `engine` is fp16 with the rounding of every "
-            "tensor emulated.",
+            f"{document['calibration']} other images; `engine` is fp16 with its rounding emulated "
+            "on every tensor.",
             table(["", *_SCORES.values()], scores),
             "S-measure with the maps of an encoder replaced by zeros or by those of another image:",
             table(["", "whole", *_WITHOUT.values()], without),

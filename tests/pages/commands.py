@@ -49,8 +49,8 @@ def run_page(page: str, folder: Path, factory: pytest.TempPathFactory) -> None:
 
 
 def shell_lines(text: str) -> list[str]:
-    """Commands without their comments."""
-    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    """Commands without their comments; a backslash at the end of a line continues it."""
+    blocks = re.findall(r"```sh\n(.*?)```", text.replace("\\\n", " "), flags=re.DOTALL)
     lines = (line.partition("#")[0].strip() for block in blocks for line in block.splitlines())
     return [line for line in lines if line and line not in SETS_UP_EVERYTHING]
 
