@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from dsunet.commands.evaluate import named_folder
 from dsunet.commands.help_panels import DATA
+from dsunet.commands.named_folder import named_folder
 from dsunet.commands.train import train
-from dsunet.commands.training_options import is_given, options_from
+from dsunet.commands.training_options.command import is_given, options_from
 from dsunet.errors import EvaluationError
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.commands.command import examples

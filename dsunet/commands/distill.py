@@ -9,19 +9,16 @@ import typer
 
 from dsunet import training
 from dsunet.commands.help_panels import TEACHER
-from dsunet.commands.training_options import (
-    MAX_RATE,
-    defaults_of,
+from dsunet.commands.training_options.command import (
     naming_resume_command,
     options_from,
-    with_run_options,
+    with_training_options,
 )
+from dsunet.commands.training_options.defaults import DISTILLATION_DEFAULT, MAX_RATE
 from dsunet.errors import TrainingError
 from dsunet.training.options import Distillation
 from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import as_wrong_usage, number
-
-_DEFAULT = defaults_of(Distillation)
 
 EXAMPLES = examples(
     "dsunet distill nano.safetensors --preset pico --dataset scenes --train-encoders -o runs/pico",
@@ -30,7 +27,7 @@ EXAMPLES = examples(
 )
 
 
-@with_run_options
+@with_training_options
 def distill(
     ctx: typer.Context,
     given: dict[str, Any],
@@ -74,7 +71,7 @@ def distill(
             help="Loss weight of the difference from the teacher's logits.",
             rich_help_panel=TEACHER,
         ),
-    ] = _DEFAULT.logit_loss,
+    ] = DISTILLATION_DEFAULT.logit_loss,
     map_loss: Annotated[
         float,
         number(
@@ -83,7 +80,7 @@ def distill(
             help="Loss weight of the difference from the teacher's four maps after injection.",
             rich_help_panel=TEACHER,
         ),
-    ] = _DEFAULT.map_loss,
+    ] = DISTILLATION_DEFAULT.map_loss,
 ) -> None:
     """Train a small DSU-Net to imitate a trained one.
 

@@ -12,6 +12,7 @@ import typer
 
 from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey, notice
 from dsunet.commands.help_panels import COMPUTATION, DATA
+from dsunet.commands.named_folder import named_folder
 from dsunet.device import TorchDevice
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.table_form import TableForm
@@ -271,15 +272,6 @@ def evaluate(
 def _require(holds: bool, line: str) -> None:
     if not holds:
         raise typer.BadParameter(line)
-
-
-def named_folder(option: str, text: str) -> tuple[str, Path]:
-    """The name and the folder of an option [NAME=]DIR; the default name is that of the folder."""
-    name, equals, folder = text.partition("=")
-    if not equals:
-        name, folder = Path(text).resolve().name, text
-    _require(bool(name and folder), f"{option} {text}: give NAME=DIR or DIR")
-    return name, Path(folder)
 
 
 def _test_sets(

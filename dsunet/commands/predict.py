@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey, notice
+from dsunet.commands.checkpoint_options import (
+    CheckpointToRead,
+    Dinov2File,
+    Sam2File,
+    WeightsKey,
+    notice,
+)
 from dsunet.commands.help_panels import COMPUTATION
 from dsunet.device import TorchDevice
 from dsunet_runtime.artifact.bounds import MAX_DIMENSION
@@ -41,14 +46,7 @@ EXAMPLES = examples(
 
 
 def predict(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="Checkpoint file, or a run folder.",
-            show_default=False,
-        ),
-    ],
+    checkpoint: CheckpointToRead,
     output: Results,
     images: Images = None,
     camera: Camera = None,

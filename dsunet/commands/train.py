@@ -8,7 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from dsunet import training
-from dsunet.commands.training_options import naming_resume_command, options_from, with_run_options
+from dsunet.commands.training_options.command import (
+    naming_resume_command,
+    options_from,
+    with_training_options,
+)
 from dsunet.training.folder import RunFolder
 from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT
@@ -26,7 +30,7 @@ EXAMPLES = examples(
 )
 
 
-@with_run_options
+@with_training_options
 def train(
     ctx: typer.Context,
     given: dict[str, Any],

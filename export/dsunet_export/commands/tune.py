@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey
-from dsunet.commands.evaluate import named_folder
 from dsunet.commands.help_panels import COMPUTATION, DATA
+from dsunet.commands.named_folder import named_folder
 from dsunet.errors import ConfigError, EvaluationError
 from dsunet.network.config import MAX_IMAGE_SIZE
 from dsunet_export.options import ExportPrecision
