@@ -36,9 +36,9 @@ from torchvision import transforms
 from dsunet import DSUNetConfig, random_model
 from dsunet.data.pairs import Pair
 from dsunet.data.samples import BatchPlan, Samples
-from dsunet.device import TorchDevice
 from dsunet.network.model import DSUNet, freeze_encoders
 from dsunet.scenes import write_scenes
+from dsunet.torch_device import TorchDevice
 from dsunet.training.data import TrainingData, find_data
 from dsunet.training.feature_extraction import extract_features
 from dsunet.training.network import TrainedNetwork

@@ -1,4 +1,4 @@
-"""Checkpoints: what is read, what is written, and how a file's weights are matched to a network.
+"""Checkpoint files: reading, writing, and matching of their weights to a network.
 
 checkpoint      load_model and save_model
 pretrained      load_encoders: official SAM2 and DINOv2 weights
@@ -11,4 +11,5 @@ mismatch        comparison of a file's tensors with a model's
 header          the metadata of this project's own checkpoints
 checksum        a SHA-256 over a whole file, stored in that file
 run_checkpoint  the best checkpoint of a training run
+demonstration   the path of the checkpoint that ships with the package
 """

@@ -66,8 +66,8 @@ def ablate(
     options = _training_options(ctx, output)
     folders = [named_folder("--test", text) for text in test]
 
-    from dsunet.ablation import ablate as run
-    from dsunet.ablation import draw
+    from dsunet.ablation.ablate import ablate as run
+    from dsunet.ablation.ablation_table import format_ablation_table
     from dsunet.evaluation.results import as_document
     from dsunet.evaluation.testsets import TestSet, check_names
 
@@ -75,7 +75,11 @@ def ablate(
     with as_wrong_usage(EvaluationError):
         check_names(test_sets)
     evaluation = run(options, test_sets, sys.stderr)
-    print(json.dumps(as_document(evaluation), indent=2) if as_json else draw(evaluation))
+    print(
+        json.dumps(as_document(evaluation), indent=2)
+        if as_json
+        else format_ablation_table(evaluation)
+    )
 
 
 def _training_options(own: typer.Context, output: Path) -> TrainingOptions:

@@ -13,9 +13,9 @@ import typer
 from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey, notice
 from dsunet.commands.help_panels import COMPUTATION, DATA
 from dsunet.commands.named_folder import named_folder
-from dsunet.device import TorchDevice
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.table_form import TableForm
+from dsunet.torch_device import TorchDevice
 from dsunet_runtime.artifact.file_kinds import is_engine, is_onnx
 from dsunet_runtime.artifact.manifest import InputForm, MaskForm
 from dsunet_runtime.commands.artifact_options import (

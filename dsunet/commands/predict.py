@@ -14,7 +14,7 @@ from dsunet.commands.checkpoint_options import (
     notice,
 )
 from dsunet.commands.help_panels import COMPUTATION
-from dsunet.device import TorchDevice
+from dsunet.torch_device import TorchDevice
 from dsunet_runtime.artifact.bounds import MAX_DIMENSION
 from dsunet_runtime.artifact.manifest import MaskForm
 from dsunet_runtime.commands.command import examples

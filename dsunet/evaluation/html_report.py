@@ -13,7 +13,7 @@ from dsunet.evaluation.metrics import mean_curves
 from dsunet.evaluation.results import DatasetResults, Result
 from dsunet.evaluation.scorer import ScoredMask
 from dsunet.evaluation.table import HEADINGS, notes, rows_of
-from dsunet.html_page import element, embedded_image, page, table
+from dsunet.reports.html_page import element, embedded_image, page, table
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images.decode import as_rgb
 from dsunet_runtime.message_text import readable

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet.device import TorchDevice
 from dsunet.errors import EvaluationError
 from dsunet.network.config import describe_sizes
+from dsunet.torch_device import TorchDevice
 from dsunet_runtime.artifact.file_kinds import is_engine, is_onnx
 from dsunet_runtime.artifact.manifest import (
     IMAGENET_MEAN,

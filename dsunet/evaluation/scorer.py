@@ -19,7 +19,7 @@ from dsunet.errors import DataError, EvaluationError, listed
 from dsunet.evaluation.metrics import ImageScores, score_image
 from dsunet.evaluation.predictors import Predictor
 from dsunet.evaluation.testsets import Case, TestSet
-from dsunet.processes import open_pool
+from dsunet.process_pool import open_pool
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.prediction.jobs import Job, make_folder
 from dsunet_runtime.prediction.predict import behind, predict

@@ -16,7 +16,7 @@ from PIL import Image
 from dsunet.data.files import LAST_OUTSIDE
 from dsunet.data.layouts import UNFINISHED
 from dsunet.errors import DataError
-from dsunet.processes import open_pool
+from dsunet.process_pool import open_pool
 from dsunet.scenes.scene import GENERATOR, Kind, Scene, check_seed, make_scene
 from dsunet.scenes.sources import Sources, find_sources
 from dsunet_runtime.prediction.jobs import make_folder

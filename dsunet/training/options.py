@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from dsunet.device import TorchDevice
 from dsunet.errors import TrainingError
 from dsunet.network.config import MAX_IMAGE_SIZE, TIMM_PREFIX, DSUNetConfig
+from dsunet.torch_device import TorchDevice
 from dsunet_runtime.message_text import printable
 from dsunet_runtime.plain_values import SystemText
 

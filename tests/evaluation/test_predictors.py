@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 from dsunet import DSUNet
-from dsunet.device import TorchDevice
 from dsunet.errors import CheckpointError, EvaluationError
 from dsunet.evaluation.predictors import TorchPredictor, open_predictor
+from dsunet.torch_device import TorchDevice
 from dsunet_runtime import ArtifactError, BackendError, ImageError
 from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
 from dsunet_runtime.prediction.jobs import Job

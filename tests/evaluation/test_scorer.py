@@ -134,7 +134,7 @@ def test_workers_use_one_thread_and_leave_interruptions_to_their_parent(scorer: 
 
 PARENT = """
 import os, time
-from dsunet.processes import open_pool
+from dsunet.process_pool import open_pool
 if __name__ == "__main__":
     pool = open_pool(1)
     print(pool.submit(os.getpid).result(), flush=True)

@@ -12,8 +12,8 @@ import torch
 from lightning_fabric import Fabric
 
 from dsunet import random_model, save_model, training
-from dsunet.device import TorchDevice
 from dsunet.errors import TrainingError
+from dsunet.torch_device import TorchDevice
 from dsunet.training import run
 from dsunet.training.data import find_data
 from dsunet.training.model import starting_model

@@ -21,7 +21,7 @@ import torch
 
 import dsunet.training.progress_report
 from dsunet import random_model
-from dsunet.device import TorchDevice
+from dsunet.torch_device import TorchDevice
 from dsunet.training import train
 from dsunet.training.data import find_data
 from dsunet.training.progress import memory_in_use, start_line

@@ -26,9 +26,9 @@ from dsunet import (
     resize_inputs,
 )
 from dsunet.checkpoints.checkpoint import save_model
-from dsunet.device import TorchDevice
 from dsunet.errors import DataError, TrainingError
 from dsunet.network.model import SegmentationLogits
+from dsunet.torch_device import TorchDevice
 from dsunet.training import train
 from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions, TrainingPrecision

@@ -9,7 +9,7 @@ import typer
 
 from dsunet.commands.help_panels import COMPUTATION
 from dsunet.commands.training_options.defaults import DEFAULT
-from dsunet.device import TorchDevice
+from dsunet.torch_device import TorchDevice
 from dsunet.training.options import TrainingPrecision
 from dsunet_runtime.commands.options import MAX_BATCH, MAX_WORKERS, folder_to_write, integer
 

@@ -10,4 +10,4 @@ from pathlib import Path
 
 def demonstration_checkpoint() -> Path:
     """Path of the demonstration checkpoint, for `load_model`; the file must not be modified."""
-    return Path(__file__).parent / "weights" / "demonstration.safetensors"
+    return Path(__file__).parents[1] / "weights" / "demonstration.safetensors"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet.sheet import TITLE_HEIGHT, draw_sheet
+from dsunet.reports.contact_sheet import TITLE_HEIGHT, draw_sheet
 
 IMAGE, MASK = np.full((40, 60, 3), 200, np.uint8), np.full((40, 60), 255, np.uint8)
 SIDE = 120
