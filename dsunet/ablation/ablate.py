@@ -20,8 +20,8 @@ from dsunet.evaluation.results import DatasetResults
 from dsunet.evaluation.scorer import Scorer
 from dsunet.evaluation.testsets import TestSet
 from dsunet.training import TrainingOptions, resume, train
-from dsunet.training.folder import RunFolder
 from dsunet.training.progress_report import ProgressReport
+from dsunet.training.run_folder import RunFolder
 from dsunet.training.state import saved_position
 
 _WORST = 8
@@ -123,13 +123,13 @@ def _evaluate(
         evaluation = evaluate_models([*checkpoints], test_sets, open_model, scorer, masks, stream)
         named = [
             dataclasses.replace(
-                one,
+                dataset,
                 results=[
                     dataclasses.replace(result, model=variant.value)
-                    for variant, result in zip(runs, one.results, strict=True)
+                    for variant, result in zip(runs, dataset.results, strict=True)
                 ],
             )
-            for one in evaluation
+            for dataset in evaluation
         ]
         write_report(named, folder, _WORST)
     return named

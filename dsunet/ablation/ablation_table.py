@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dsunet.ablation.variant import Variant
 from dsunet.evaluation.published import known_dataset, published_rows
 from dsunet.evaluation.results import DatasetResults
-from dsunet.evaluation.table import in_digits
+from dsunet.evaluation.table import format_score
 
 COLUMNS = {"s_measure": "S", "f_adaptive": "F", "e_mean": "E", "mae": "M"}
 """The paper's columns; `evaluation.published` explains the choice of F and E."""
@@ -20,16 +20,16 @@ _NOTE_ON_PAPER = "  paper: its Tables VII and VIII."
 
 def format_ablation_table(evaluation: Sequence[DatasetResults]) -> str:
     """Format the table: each network, with the paper's row below; datasets are side by side."""
-    widths = [max(_CELL * len(COLUMNS), len(one.title)) + 2 for one in evaluation]
+    widths = [max(_CELL * len(COLUMNS), len(dataset.title)) + 2 for dataset in evaluation]
     lines = [
-        _line("", [f"  {one.title}" for one in evaluation], widths),
+        _line("", [f"  {dataset.title}" for dataset in evaluation], widths),
         _line("", [_cells(COLUMNS.values())] * len(evaluation), widths),
     ]
     note = _NOTE
     for variant in Variant:
-        ours = [_figures(_scores(one, variant), 4) for one in evaluation]
+        ours = [_figures(_scores(dataset, variant), 4) for dataset in evaluation]
         lines.append(_line(variant, ours, widths))
-        rows = [_published(one, variant) for one in evaluation]
+        rows = [_published(dataset, variant) for dataset in evaluation]
         if any(rows):
             theirs = [_figures(row, 3) if row else "" for row in rows]
             lines.append(_line("  paper", theirs, widths))
@@ -37,22 +37,22 @@ def format_ablation_table(evaluation: Sequence[DatasetResults]) -> str:
     return "\n".join([*lines, "", note])
 
 
-def _scores(one: DatasetResults, variant: Variant) -> dict[str, float | None]:
-    scores = next(result.scores for result in one.results if result.model == variant)
+def _scores(dataset: DatasetResults, variant: Variant) -> dict[str, float | None]:
+    scores = next(result.scores for result in dataset.results if result.model == variant)
     return {name: getattr(scores, name) for name in COLUMNS}
 
 
-def _published(one: DatasetResults, variant: Variant) -> dict[str, float | None] | None:
+def _published(dataset: DatasetResults, variant: Variant) -> dict[str, float | None] | None:
     """The paper's values, if its ablation tables have the dataset and these are all its images."""
-    dataset = None if one.incomparable else known_dataset(one.test_set.name)
+    name = None if dataset.incomparable else known_dataset(dataset.test_set.name)
     for row in published_rows():
-        if (row.dataset, row.method) == (dataset, variant) and row.table in _TABLES:
+        if (row.dataset, row.method) == (name, variant) and row.table in _TABLES:
             return row.figures
     return None
 
 
 def _figures(figures: Mapping[str, float | None], digits: int) -> str:
-    return _cells(in_digits(figures[name], digits) for name in COLUMNS)
+    return _cells(format_score(figures[name], digits) for name in COLUMNS)
 
 
 def _cells(texts: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import typer
 from dsunet import training
 from dsunet.commands.help_panels import TEACHER
 from dsunet.commands.training_options.command import (
-    naming_resume_command,
+    interruption_with_resume_command,
     options_from,
     with_training_options,
 )
@@ -58,8 +58,8 @@ def distill(
         list[Path] | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of images without masks, from which only the teacher is learned.  "
-            "Repeatable; masks are not needed at all then.",
+            help="Folder of images without masks, for training on the teacher's outputs alone.  "
+            "Repeatable.  With it, images with masks are optional.",
             rich_help_panel=TEACHER,
         ),
     ] = None,
@@ -84,10 +84,10 @@ def distill(
 ) -> None:
     """Train a small DSU-Net to imitate a trained one.
 
-    The network of --preset, the student, learns the logits and maps of TEACHER, and the masks of
-    images that have some.  The teacher may have another preset, other input sizes and another
-    injection.  All other options are those of `dsunet train`, which also resumes the run; a
-    resumed run needs the same teacher.
+    The network of --preset, the student, is trained on the logits and feature maps of TEACHER, and
+    on the masks of images that have one.  The teacher may have another preset, other input sizes
+    and another injection.  All other options are those of `dsunet train`, which also resumes the
+    run; a resumed run needs the same teacher.
     """
     if "output" not in given:
         raise typer.BadParameter("give a new run folder with -o DIR")
@@ -100,5 +100,5 @@ def distill(
             logit_loss=logit_loss,
             map_loss=map_loss,
         )
-    with naming_resume_command(given["output"]):
+    with interruption_with_resume_command(given["output"]):
         training.train(options_from(given))

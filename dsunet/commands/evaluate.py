@@ -220,12 +220,12 @@ def evaluate(
     folders = [named_folder("--dataset", text) for text in dataset]
 
     from dsunet.evaluation.evaluate import evaluate_models, evaluate_predictions, mask_folder
-    from dsunet.evaluation.paper_table import draw_table
+    from dsunet.evaluation.paper_table import format_paper_table
     from dsunet.evaluation.predictors import open_predictor
     from dsunet.evaluation.report_files import write_report
-    from dsunet.evaluation.results import as_document
+    from dsunet.evaluation.results import results_document
     from dsunet.evaluation.scorer import Scorer
-    from dsunet.evaluation.table import draw
+    from dsunet.evaluation.table import format_table
     from dsunet_runtime.prediction.jobs import results_folder
 
     def open_model(path: Path) -> Predictor:
@@ -259,12 +259,15 @@ def evaluate(
             evaluation = evaluate_predictions(
                 predictions, test_sets, scorer, sys.stderr, resize=resize
             )
-        _complain_of_undefined(evaluation)
+        _warn_of_undefined(evaluation)
         # Before anything is written, so that a full disk does not lose them.
         if as_json:
-            print(json.dumps(as_document(evaluation), indent=2), flush=True)
+            print(json.dumps(results_document(evaluation), indent=2), flush=True)
         else:
-            print(draw_table(evaluation, table) if table else draw(evaluation), flush=True)
+            print(
+                format_paper_table(evaluation, table) if table else format_table(evaluation),
+                flush=True,
+            )
         if output is not None:
             write_report(evaluation, output, _WORST if worst is None else worst)
 
@@ -281,7 +284,7 @@ def _test_sets(
     predictions: Path | None,
     limit: int | None,
 ) -> list[TestSet]:
-    from dsunet.evaluation.testsets import TestSet, check_names
+    from dsunet.evaluation.testsets import TestSet, check_dataset_names
 
     if masks is None:
         found = [TestSet.of_dataset(name, folder) for name, folder in folders]
@@ -290,7 +293,7 @@ def _test_sets(
     elif predictions is not None:
         found = [TestSet.of_predictions(predictions, masks)]
     with as_wrong_usage(EvaluationError):
-        check_names(found)
+        check_dataset_names(found)
     return [test_set.first(limit) for test_set in found]
 
 
@@ -305,20 +308,19 @@ def _warn_of_masks(path: Path, predictor: Predictor) -> None:
     if (manifest.input_form, manifest.mask_form) == (InputForm.FRAMES, MaskForm.PROBABILITY):
         complain(
             "dsunet",
-            f"{path}: its masks are probabilities in 8 bits, which the metrics stretch: their "
-            "rounding is not that of the paper's masks, and is coarse where a mask is weak: for "
-            "figures to compare, export it with --mask stretched",
+            f"{path}: its masks are probabilities in 8 bits, which the metrics stretch after that "
+            "rounding, unlike the paper: for comparable metrics, export it with --mask stretched",
         )
 
 
-def _complain_of_undefined(evaluation: list[DatasetResults]) -> None:
-    for one in evaluation:
-        for result in one.results:
+def _warn_of_undefined(evaluation: list[DatasetResults]) -> None:
+    for dataset in evaluation:
+        for result in dataset.results:
             if math.isnan(result.scores.s_measure):
                 stems = result.undefined
                 complain(
                     "dsunet",
-                    f"{one.test_set.name}: the S-measure is undefined: py_sod_metrics returns NaN "
-                    "where the centroid of the ground truth is in the last row or column, as in "
-                    f"{stems[0]} ({counted(len(stems), 'image')})",
+                    f"{dataset.test_set.name}: the S-measure is undefined: py_sod_metrics returns "
+                    "NaN where the centroid of the ground truth is in the last row or column, as "
+                    f"in {stems[0]} ({counted(len(stems), 'image')})",
                 )

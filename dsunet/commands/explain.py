@@ -134,10 +134,10 @@ def explain(
             DSUNetConfig.preset(preset)
     with needs_extra("train"):
         from dsunet.checkpoints.checkpoint import load_model
-        from dsunet.explain.figure import Level, write_figure
+        from dsunet.explain.figure import ProjectedMap, write_figure
         from dsunet.explain.maps import WeightSource, feature_maps, open_encoders
         from dsunet.explain.projections import embed, principal_colours
-    from dsunet.data.files import decode_file
+    from dsunet.data.image_files import decode_file
     from dsunet_runtime.prediction.jobs import make_folder
     from dsunet_runtime.progress import StatusLine
 
@@ -151,10 +151,10 @@ def explain(
     _warn_if_random(meaning)
     with StatusLine(sys.stderr) as status:
 
-        def project(one: FeatureMap) -> Level:
+        def project(one: FeatureMap) -> ProjectedMap:
             status.show(f"{one.name}, {one.shape_in_words}")
             colours = principal_colours(one.values)
-            return Level(one, colours, embed(one.values, points, seed))
+            return ProjectedMap(one, colours, embed(one.values, points, seed))
 
         maps = feature_maps(model, rgb)
         encoders = {encoder: [project(one) for one in levels] for encoder, levels in maps.items()}
@@ -166,13 +166,13 @@ def explain(
 def _read_mask(mask: Path | None, image: Path, header: ImageHeader) -> NDArray[np.uint8] | None:
     if mask is None:
         return None
-    from dsunet.data.checks import alignment_fault
-    from dsunet.data.files import decode_file, mask_of
+    from dsunet.data.checks import alignment_defect
+    from dsunet.data.image_files import decode_file, decoded_mask
 
     decoded = decode_file(mask)
-    if fault := alignment_fault(image, header, "mask", decoded.header):
-        raise DataError(f"{fault.line}: give the mask of this image, in the same orientation")
-    return mask_of(mask, decoded)
+    if defect := alignment_defect(image, header, "mask", decoded.header):
+        raise DataError(f"{defect.line}: give the mask of this image, in the same orientation")
+    return decoded_mask(mask, decoded)
 
 
 def _warn_if_random(weights: WeightSource) -> None:

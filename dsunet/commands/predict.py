@@ -121,14 +121,14 @@ def predict(
     target = device.resolve()
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
     with TorchPredictor(model.to(target), target, mask) as predictor:
-        if not _is_done(predictor, work, batch, as_json=as_json):
+        if not _write_results(predictor, work, batch, as_json=as_json):
             raise typer.Exit(1)
 
 
-def _is_done(
+def _write_results(
     predictor: TorchPredictor, work: VideoJob | Plan, batch: int, *, as_json: bool
 ) -> bool:
-    """Compute the results; return whether all could be computed."""
+    """Compute and write the results; return whether none failed."""
     from dsunet_runtime.prediction.jobs import Plan, results_folder
     from dsunet_runtime.prediction.run import run_jobs
     from dsunet_runtime.video.run import run_video

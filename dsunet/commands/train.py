@@ -9,11 +9,11 @@ import typer
 
 from dsunet import training
 from dsunet.commands.training_options.command import (
-    naming_resume_command,
+    interruption_with_resume_command,
     options_from,
     with_training_options,
 )
-from dsunet.training.folder import RunFolder
+from dsunet.training.run_folder import RunFolder
 from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT
 
@@ -66,12 +66,12 @@ def train(
             raise typer.BadParameter(
                 f"--resume takes the options of the run: leave {names} out{moved}"
             )
-        with naming_resume_command(resume):
+        with interruption_with_resume_command(resume):
             training.resume(resume, **changed)
         return
     if "output" not in given:
         raise typer.BadParameter(
             "give a new run folder with -o DIR, or an existing one with --resume DIR"
         )
-    with naming_resume_command(given["output"]):
+    with interruption_with_resume_command(given["output"]):
         training.train(options_from(given))

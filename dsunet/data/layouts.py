@@ -55,13 +55,13 @@ class Split(enum.StrEnum):
         return frozenset({short, *long, *(f"{word}dataset" for word in long)})
 
 
-def locate(folder: Path, split: Split) -> tuple[Path, Path]:
+def find_dataset_folders(folder: Path, split: Split) -> tuple[Path, Path]:
     """Find the folder of images and the folder of masks of a published dataset.
 
     Raises DataError if none are found, or if the choice is ambiguous.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: is no folder: give the folder of a dataset")
+        raise DataError(f"{folder}: is not a folder: give the folder of a dataset")
     if (folder / UNFINISHED).exists():
         raise DataError(
             f"{folder}: is incomplete because dsunet generate was interrupted: remove it and "
@@ -100,7 +100,7 @@ def _search(folder: Path, split: Split) -> list[tuple[Path, Path]]:
     inside = _folders(folder)
     images = [path for path in inside if _is_named(path, _IMAGES, "image")]
     masks = [path for path in inside if _is_named(path, _MASKS, "mask")]
-    found = [pair for one in images for other in masks if (pair := _descended(one, other, split))]
+    found = [pair for one in images for other in masks if (pair := _with_files(one, other, split))]
     parts = [path for path in inside if _is_part(path, split) and path not in {*images, *masks}]
     for part in parts:
         # SINet's TestDataset holds a folder for each dataset.
@@ -112,8 +112,8 @@ def _search(folder: Path, split: Split) -> list[tuple[Path, Path]]:
     return found
 
 
-def _descended(images: Path, masks: Path, split: Split) -> tuple[Path, Path] | None:
-    """The folders with the files themselves; splits may share the masks (CAMO)."""
+def _with_files(images: Path, masks: Path, split: Split) -> tuple[Path, Path] | None:
+    """The folders that contain the files; splits may share the masks (CAMO)."""
     found_images, found_masks = _files_below(images, split), _files_below(masks, split)
     return (found_images, found_masks) if found_images and found_masks else None
 

@@ -42,5 +42,5 @@ def cut_in_half(path: Path) -> None:
 def found(images: Path, masks: Path) -> list[Pair]:
     """The pairs of two folders in which nothing is wrong."""
     pairing = find_pairs(images, masks)
-    assert not pairing.faults
+    assert not pairing.defects
     return list(pairing.pairs)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from dsunet.cli import app
 from dsunet.data.checks import check_pairs
-from dsunet.data.layouts import Split, locate
+from dsunet.data.layouts import Split, find_dataset_folders
 from dsunet.data.pairs import find_pairs
 from dsunet.errors import DataError
 from dsunet.scenes import Kind, Scene, Sources, find_sources, make_scene, write_scenes
@@ -201,7 +201,7 @@ class TestCommand:
             ],
         )  # fmt: skip
         assert (done.exit_code, done.stderr) == (0, "")
-        pairs = find_pairs(*locate(tmp_path / "out", Split.TRAIN)).pairs
+        pairs = find_pairs(*find_dataset_folders(tmp_path / "out", Split.TRAIN)).pairs
         check_pairs(pairs)
         summary = json.loads((tmp_path / "out" / "scenes.json").read_text())
         kinds = [*summary["kinds"].values()]

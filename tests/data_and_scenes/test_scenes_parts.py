@@ -7,12 +7,12 @@ import pytest
 from scipy.ndimage import gaussian_filter, label
 
 from dsunet.scenes.fields import blurred
-from dsunet.scenes.figures import _FIGURES, Make
+from dsunet.scenes.figures import _FIGURES, FigureKind
 from dsunet.scenes.materials import random_material
 from dsunet.scenes.noise import band, cells, cloud
 from dsunet.scenes.outlines import coverage, ellipse, limb
 from dsunet.scenes.palettes import distance, natural_ramp
-from dsunet.scenes.patterns import ANY, Family, random_pattern
+from dsunet.scenes.textures import ANY, Family, random_texture
 
 SHAPE = (90, 130)
 
@@ -72,8 +72,8 @@ def test_cells(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("family", sorted(set(ANY), key=lambda family: family.__name__))
 def test_patterns_fill_their_range(rng: np.random.Generator, family: Family) -> None:
     for _ in range(3):
-        pattern = random_pattern(rng, (family,))
-        values = pattern.draw(pattern, SHAPE, rng)
+        texture = random_texture(rng, (family,))
+        values = texture.draw(texture, SHAPE, rng)
         assert values.shape == SHAPE
         assert values.dtype == np.float32
         assert -0.6 < values.min() < values.max() < 1.6
@@ -81,7 +81,7 @@ def test_patterns_fill_their_range(rng: np.random.Generator, family: Family) -> 
 
 
 @pytest.mark.parametrize("make", [make for make, _ in _FIGURES])
-def test_figures_are_drawn_whole(rng: np.random.Generator, make: Make) -> None:
+def test_figures_are_drawn_whole(rng: np.random.Generator, make: FigureKind) -> None:
     """All their parts touch: no limb floats beside its body."""
     for _ in range(4):
         figure = make(rng)

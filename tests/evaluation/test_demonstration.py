@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from dsunet import demonstration_checkpoint, load_model
 from dsunet.cli import app
-from dsunet.data.layouts import Split, locate
+from dsunet.data.layouts import Split, find_dataset_folders
 from dsunet.data.pairs import Pair, find_pairs
 from dsunet.evaluation.pair_scores import mean_s_measure, score_pairs
 from dsunet.evaluation.predictors import TorchPredictor
@@ -34,7 +34,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pair, ...]:
     """Synthetic scenes that the checkpoint was not trained on."""
     folder = tmp_path_factory.mktemp("held_out")
     write_scenes(folder, 24, 2)
-    return find_pairs(*locate(folder, Split.TEST)).pairs
+    return find_pairs(*find_dataset_folders(folder, Split.TEST)).pairs
 
 
 METRICS = {

@@ -220,7 +220,7 @@ def test_missing_predictions_are_not_looked_for_among_another_models(
         for index in range(count):
             Image.new("L", (4, 4)).save(tmp_path / model / f"scene{index}.png")
     assert len(TestSet.of_predictions(tmp_path / "theirs", dataset / "Mask").pairs) == 6
-    faults = TestSet.of_predictions(tmp_path / "ours", dataset / "Mask").faults
+    faults = TestSet.of_predictions(tmp_path / "ours", dataset / "Mask").defects
     assert [fault.line.split(": ")[1] for fault in faults] == [
         f"no prediction in {tmp_path / 'ours'}"
     ] * 2

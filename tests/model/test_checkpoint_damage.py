@@ -142,6 +142,6 @@ def test_metadata_out_of_bounds(kind: str, tmp_path: Path, monkeypatch: pytest.M
     text = document if isinstance(document, str) else json.dumps(document)
     path = tmp_path / "own.safetensors"
     save_file({"rfb.0": torch.zeros(1)}, path, {METADATA_KEY: text})
-    monkeypatch.setattr("dsunet.checkpoints.checkpoint.build_empty", None)
+    monkeypatch.setattr("dsunet.checkpoints.open_checkpoint.build_empty", None)
     found = refusal(path)
     assert re.search(message, found), found

@@ -17,10 +17,10 @@ from dsunet import (
     Injection,
     load_encoders,
     load_model,
-    pretrained,
     random_model,
     save_model,
 )
+from dsunet.checkpoints import pretrained
 from dsunet.network.input_sizes import resample_positions
 from dsunet.network.model import build_empty
 from tests.model.weights import NANO, State, dinov2_state, refusal, sam2_state, same

@@ -210,7 +210,7 @@ def test_keys_that_do_not_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Each preset that is looked at is built; two of them show that the nearest is named.
-    monkeypatch.setattr("dsunet.checkpoints.checkpoint.PRESETS", ["tiny", "nano"])
+    monkeypatch.setattr("dsunet.checkpoints.open_checkpoint.PRESETS", ["tiny", "nano"])
     path = tmp_path / "odd.pth"
     state = public_state(nano)
     change(state)
@@ -225,7 +225,7 @@ def test_keys_that_do_not_fit(
 def test_a_missing_key_where_two_injections_have_the_same_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dsunet.checkpoints.checkpoint.PRESETS", ["nano"])
+    monkeypatch.setattr("dsunet.checkpoints.open_checkpoint.PRESETS", ["nano"])
     config = NANO.replace(injection=Injection.LEVELS)
     path = tmp_path / "levels.pth"
     state = random_model(config).state_dict()

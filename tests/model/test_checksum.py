@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dsunet import CheckpointError, load_model, random_model, save_model
-from dsunet.checkpoints.checkpoint import METADATA_KEY
 from dsunet.checkpoints.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
+from dsunet.checkpoints.header import METADATA_KEY
 from dsunet.checkpoints.weight_files import read_weights
 from dsunet_runtime.errors import OutputError
 from tests.damage import damaged

@@ -11,8 +11,8 @@ from PIL import Image
 
 from dsunet import DSUNetConfig, random_model
 from dsunet.network.config import DinoConfig, HieraConfig
-from dsunet.training.folder import RunConfig, RunData
 from dsunet.training.options import TrainingOptions
+from dsunet.training.run_folder import RunConfig, RunData
 from tests.threads import one_thread
 
 __all__ = ["one_thread"]

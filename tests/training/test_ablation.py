@@ -19,16 +19,16 @@ from dsunet.ablation.ablate import ablate, open_trained
 from dsunet.ablation.ablation_table import format_ablation_table
 from dsunet.ablation.variant import Variant
 from dsunet.cli import app
-from dsunet.data.files import read_mask
+from dsunet.data.image_files import read_mask
 from dsunet.errors import DataError, TrainingError
 from dsunet.evaluation.metrics import score_image, summarize
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.evaluation.results import DatasetResults
 from dsunet.evaluation.testsets import TestSet
 from dsunet.torch_device import TorchDevice
-from dsunet.training.folder import Row, RunFolder
 from dsunet.training.options import TrainingOptions, TrainingPrecision
 from dsunet.training.progress_report import ProgressReport
+from dsunet.training.run_folder import LogRow, RunFolder
 from tests.training.conftest import SMALL, EncoderFiles, small_run, write_dataset
 
 
@@ -194,7 +194,7 @@ class TestGoingOn:
     ) -> None:
         epochs: list[float] = []
 
-        def interrupt(report: ProgressReport, row: Row, of: int) -> None:
+        def interrupt(report: ProgressReport, row: LogRow, of: int) -> None:
             epochs.append(row["epoch"])
             if epochs == [1, 2, 1]:  # in the first epoch of B, after its only step
                 raise KeyboardInterrupt
@@ -316,11 +316,15 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "code", "complaint"),
         [
-            (("--injection", "all"), 2, "an ablation sets --injection itself"),
-            (("--checkpoint", "x", "--resume", "y"), 2, "sets --checkpoint, --resume itself"),
+            (("--injection", "all"), 2, "dsunet ablate sets --injection for each network"),
+            (
+                ("--checkpoint", "x", "--resume", "y"),
+                2,
+                "sets --checkpoint, --resume for each network",
+            ),
             (("--unknown", "x"), 2, "No such option: --unknown"),
             (("--test", "x="), 2, "--test x=: give NAME=DIR or DIR"),
-            (("--test", "CAMO=none"), 1, "none: is no folder"),
+            (("--test", "CAMO=none"), 1, "none: is not a folder"),
             (("--images", "x"), 2, "leave --images and --masks out"),
             (("--epochs", "0"), 2, "'--epochs': '0' is not an integer from 1"),
         ],

@@ -19,16 +19,16 @@ import dsunet.training.step
 from dsunet import DSUNetConfig, load_model, random_model, save_model
 from dsunet.checkpoints.weight_files import checkpoint_sha256
 from dsunet.cli import app
-from dsunet.data.samples import Key, Sample, Samples
+from dsunet.data.samples import Sample, SampleKey, Samples
 from dsunet.errors import DataError, TrainingError
 from dsunet.network.config import DinoConfig, HieraConfig, Injection
 from dsunet.training import resume, train
-from dsunet.training.data import find_data
-from dsunet.training.distillation import TEMPERATURE, Lesson, logit_loss, map_loss
-from dsunet.training.folder import RunFolder
-from dsunet.training.network import TrainedNetwork
+from dsunet.training.distillation import TEMPERATURE, DistillationLoss, logit_loss, map_loss
 from dsunet.training.options import Distillation, TrainingOptions
+from dsunet.training.run_folder import RunFolder
 from dsunet.training.step import Stepper
+from dsunet.training.trained_network import TrainedNetwork
+from dsunet.training.training_data import find_training_data
 from tests.training.conftest import SMALL, EncoderFiles, small_run
 from tests.training.test_resume import after_three_steps, in_a_process, outcome
 
@@ -66,19 +66,21 @@ def taught_run(dataset: Path, out: Path, teacher: Path, **changes: Any) -> Train
 
 def a_step(
     dataset: Path, teacher: Path, **changes: Any
-) -> tuple[TrainedNetwork, Lesson, Sample, Stepper]:
+) -> tuple[TrainedNetwork, DistillationLoss, Sample, Stepper]:
     """What the first step of a run computes with, and its batch of four images."""
     options = taught_run(dataset, Path("o"), teacher, **changes)
     fabric = Fabric(accelerator="cpu", devices=1)
-    lesson = Lesson(fabric, random_model(BIG, seed=5), options)
-    network = TrainedNetwork(random_model(SMALL).requires_grad_(True), options, lesson.channels)
-    stepper = Stepper(fabric, options, network, lesson)
-    data = find_data(options)
-    sides = SMALL.input_sizes | lesson.sides
+    distillation_loss = DistillationLoss(fabric, random_model(BIG, seed=5), options)
+    network = TrainedNetwork(
+        random_model(SMALL).requires_grad_(True), options, distillation_loss.channels
+    )
+    stepper = Stepper(fabric, options, network, distillation_loss)
+    data = find_training_data(options)
+    sides = SMALL.input_sizes | distillation_loss.sides
     samples = Samples(data.pairs, sides, seed=0, unlabelled=data.unlabelled)
-    drawn = [samples[Key(0, number)] for number in (0, 1, data.count - 2, data.count - 1)]
+    drawn = [samples[SampleKey(0, number)] for number in (0, 1, data.count - 2, data.count - 1)]
     batch = {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}
-    return network, lesson, batch, stepper
+    return network, distillation_loss, batch, stepper
 
 
 class TestLosses:
@@ -128,19 +130,21 @@ class TestStep:
         self, dataset: Path, teacher: Path
     ) -> None:
         """All of the student, projections included, from the teacher's losses alone."""
-        network, lesson, batch, stepper = a_step(dataset, teacher)
-        before = {key: tensor.clone() for key, tensor in lesson._model.state_dict().items()}
-        losses = stepper._losses(batch, [Key(0, number) for number in range(4)])
+        network, distillation_loss, batch, stepper = a_step(dataset, teacher)
+        before = {
+            key: tensor.clone() for key, tensor in distillation_loss._model.state_dict().items()
+        }
+        losses = stepper._losses(batch, [SampleKey(0, number) for number in range(4)])
         losses[3:].sum().backward()
         assert all(one.grad is not None and one.grad.any() for one in network.parameters())
-        assert all(one.grad is None for one in lesson._model.parameters())
-        stepper.step(iter([batch]), [[Key(0, number) for number in range(4)]], 1e-3)
-        after = lesson._model.state_dict()  # batch norm's statistics included
+        assert all(one.grad is None for one in distillation_loss._model.parameters())
+        stepper.step(iter([batch]), [[SampleKey(0, number) for number in range(4)]], 1e-3)
+        after = distillation_loss._model.state_dict()  # batch norm's statistics included
         assert all(torch.equal(before[key], after[key]) for key in before)
 
     def test_the_maps_loss_reaches_both_encoders(self, dataset: Path, teacher: Path) -> None:
         network, _, batch, stepper = a_step(dataset, teacher)
-        stepper._losses(batch, [Key(0, number) for number in range(4)])[-1].backward()
+        stepper._losses(batch, [SampleKey(0, number) for number in range(4)])[-1].backward()
         reached = {
             name.split(".")[1]
             for name, parameter in network.named_parameters()
@@ -151,8 +155,8 @@ class TestStep:
 
     def test_the_teacher_sees_the_same_image(self, dataset: Path, teacher: Path) -> None:
         """Flips included: its logits are those that the model computes for the batch's images."""
-        _, lesson, batch, _ = a_step(dataset, teacher)
-        logits, maps = lesson._outputs(batch)
+        _, distillation_loss, batch, _ = a_step(dataset, teacher)
+        logits, maps = distillation_loss._outputs(batch)
         model = random_model(BIG, seed=5)
         with torch.no_grad():
             expected = model(batch["teacher_hiera"], batch["teacher_dino"])
@@ -180,7 +184,7 @@ class TestStep:
             return real(logits, mask, **options)
 
         monkeypatch.setattr(dsunet.training.step, "stage_losses", watched)
-        keys = [Key(0, number) for number in range(4)]
+        keys = [SampleKey(0, number) for number in range(4)]
         mixed = stepper._losses(batch, keys)
         assert torch.equal(seen[0], batch["mask"][:2])
         batch["labelled"][:] = False
@@ -257,7 +261,7 @@ class TestRun:
         with pytest.raises(TrainingError, match="images or masks have changed"):
             resume(tmp_path / "run", epochs=2)
         shutil.rmtree(images)
-        with pytest.raises(DataError, match="images: is no folder: restore it at that path"):
+        with pytest.raises(DataError, match="images: is not a folder: restore it at that path"):
             resume(tmp_path / "run", epochs=2)
 
     def test_an_unreadable_image_without_a_mask_is_listed(
@@ -325,8 +329,8 @@ def test_the_command(dataset: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*map(str, arguments)])
     assert result.exit_code == 0, result.output
     assert "7 images, 7 of them without masks" in result.stderr
-    taught = RunFolder(out).read_config().options.distillation
-    assert taught == Distillation(
+    distillation = RunFolder(out).read_config().options.distillation
+    assert distillation == Distillation(
         teacher=tmp_path / "t", unlabelled=(dataset / "Image",), map_loss=0.5
     )
     again = CliRunner().invoke(app, ["train", "--resume", str(out)])
@@ -339,7 +343,7 @@ def test_the_command(dataset: Path, tmp_path: Path) -> None:
         (["t", "--dataset", "d"], 2, "give a new run folder with -o DIR"),
         (["t", "-o", "run"], 2, "give either --images and --masks, or --dataset"),
         (["t", "-o", "run", "--dataset", "d", "--logit-loss", "0", "--map-loss", "0"], 2, "both 0"),
-        (["t", "-o", "run", "--unlabelled", "nowhere"], 1, "nowhere: is no folder"),
+        (["t", "-o", "run", "--unlabelled", "nowhere"], 1, "nowhere: is not a folder"),
         (["t", "-o", "r", "--dataset", "d", "--mismatch", "0.1"], 2, "leave them out"),
     ],
 )

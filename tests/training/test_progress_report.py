@@ -23,9 +23,9 @@ import dsunet.training.progress_report
 from dsunet import random_model
 from dsunet.torch_device import TorchDevice
 from dsunet.training import train
-from dsunet.training.data import find_data
-from dsunet.training.progress import memory_in_use, start_line
 from dsunet.training.progress_report import ProgressReport
+from dsunet.training.progress_text import memory_in_use, start_line
+from dsunet.training.training_data import find_training_data
 from tests.training.conftest import SMALL, small_run
 
 
@@ -108,7 +108,7 @@ def test_the_first_line_counts_what_is_trained(dataset: Path, tmp_path: Path) ->
     total, trained = sum(n for n, _ in counts), sum(n for n, is_trained in counts if is_trained)
     assert 0 < trained < total / 2
     options = small_run(dataset, tmp_path / "run")
-    line = start_line(options, find_data(options), model, torch.device("cpu"))
+    line = start_line(options, find_training_data(options), model, torch.device("cpu"))
     assert line.endswith(f" {trained:,} trained ({trained / total:.2%})")
     assert "validation" not in line
 

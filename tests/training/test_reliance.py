@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dsunet import random_model
-from dsunet.data.layouts import Split, locate
+from dsunet.data.layouts import Split, find_dataset_folders
 from dsunet.data.pairs import Pair, find_pairs
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.predictors import TorchPredictor
@@ -21,7 +21,7 @@ from tests.training.conftest import SMALL
 
 @pytest.fixture
 def pairs(dataset: Path) -> tuple[Pair, ...]:
-    return find_pairs(*locate(dataset, Split.TRAIN)).pairs
+    return find_pairs(*find_dataset_folders(dataset, Split.TRAIN)).pairs
 
 
 @pytest.fixture

@@ -29,13 +29,13 @@ import dsunet.training.state
 from dsunet import random_model
 from dsunet.errors import DataError, DSUNetError, TrainingError
 from dsunet.training import resume, train
-from dsunet.training.folder import RunFolder
-from dsunet.training.network import TrainedNetwork
 from dsunet.training.options import TrainingOptions
 from dsunet.training.progress_report import ProgressReport
+from dsunet.training.run_folder import RunFolder
 from dsunet.training.schedule import learning_rate
 from dsunet.training.state import Position, load_state, save_state, saved_position
 from dsunet.training.step import Stepper
+from dsunet.training.trained_network import TrainedNetwork
 from dsunet_runtime.files import clear_leftovers
 from tests.damage import damaged
 from tests.training.conftest import SMALL, EncoderFiles, small_run, write_dataset
@@ -251,7 +251,7 @@ def test_a_dataset_that_moved(tmp_path: Path) -> None:
     train(small_run(dataset, run, epochs=1))
     dataset.rename(tmp_path / "moved")
     remedy = f"restore it at that path, or change the path in {run}/config.json and set its check"
-    with pytest.raises(DataError, match=re.escape(f"{dataset}: is no folder: {remedy}")):
+    with pytest.raises(DataError, match=re.escape(f"{dataset}: is not a folder: {remedy}")):
         resume(run)
     values = json.loads((run / "config.json").read_text())
     values["options"]["datasets"] = [str(tmp_path / "moved")]

@@ -30,9 +30,9 @@ from dsunet.errors import DataError, TrainingError
 from dsunet.network.model import SegmentationLogits
 from dsunet.torch_device import TorchDevice
 from dsunet.training import train
-from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions, TrainingPrecision
 from dsunet.training.progress_report import ProgressReport
+from dsunet.training.run_folder import RunFolder
 from dsunet.training.step import Stepper
 from dsunet_runtime.plain_values import decode, encode
 from tests.training.conftest import SMALL, EncoderFiles, small_run, write_dataset

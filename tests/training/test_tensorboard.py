@@ -14,7 +14,7 @@ import pytest
 from dsunet import MissingExtraError
 from dsunet.errors import TrainingError
 from dsunet.training import resume, train
-from dsunet.training.folder import RunFolder
+from dsunet.training.run_folder import RunFolder
 from dsunet.training.step import Stepper
 from tests.training.conftest import small_run
 from tests.training.test_resume import at_call

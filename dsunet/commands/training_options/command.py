@@ -19,8 +19,8 @@ from dsunet.commands.training_options.output import OutputOptions
 from dsunet.commands.training_options.validation import ValidationOptions
 from dsunet.errors import ConfigError, TrainingError
 from dsunet.network.config import DSUNetConfig
-from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions
+from dsunet.training.run_folder import RunFolder
 from dsunet.training.tensorboard import check_tensorboard_folder
 from dsunet_runtime.commands.options import as_wrong_usage
 
@@ -91,8 +91,8 @@ def options_from(given: dict[str, Any]) -> TrainingOptions:
 
 
 @contextmanager
-def naming_resume_command(folder: Path) -> Iterator[None]:
-    """Add the command that resumes the run to an interruption, if the run has started."""
+def interruption_with_resume_command(folder: Path) -> Iterator[None]:
+    """Add the command that resumes the run to an interruption, if its folder exists already."""
     try:
         yield
     except KeyboardInterrupt:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dsunet.scenes.backgrounds import Background
+from dsunet.scenes.background import SceneBackground
 from dsunet.scenes.fields import Colours, Shape, blurred, side_of
+from dsunet.scenes.image_sources import random_file, read_photograph
 from dsunet.scenes.outlines import coverage, ellipse, turned
-from dsunet.scenes.sources import pick_file, read_photograph
 
 _DISTRACTED = 0.15  # fraction of backgrounds with pieces of another photograph
 _CROP = (0.35, 1.0)  # side of the crop, relative to the largest of its aspect ratio
@@ -48,20 +48,20 @@ class BackgroundMaterial:
 
 def background_from_photographs(
     photographs: Sequence[Path], shape: Shape, rng: np.random.Generator
-) -> Background:
+) -> SceneBackground:
     """A background from one of these files, perhaps with pieces of another."""
-    sources = [pick_file(rng, photographs)]
+    sources = [random_file(rng, photographs)]
     colours = _crop(read_photograph(sources[0]), shape, rng)
     if rng.random() < _DISTRACTED:
-        sources.append(pick_file(rng, photographs))
+        sources.append(random_file(rng, photographs))
         other = _crop(read_photograph(sources[1]), shape, rng)
         for _ in range(int(rng.integers(1, 3))):
             colours = _with_piece(colours, other, rng)
-    return Background(colours, [BackgroundMaterial(colours)], tuple(sources))
+    return SceneBackground(colours, [BackgroundMaterial(colours)], tuple(sources))
 
 
 def _crop(photograph: NDArray[np.uint8], shape: Shape, rng: np.random.Generator) -> Colours:
-    """A random crop with the aspect ratio of `shape`, resized to it, perhaps mirrored."""
+    """A random crop with the aspect ratio of `shape`, resized_field to it, perhaps mirrored."""
     height, width = photograph.shape[:2]
     scale = min(height / shape[0], width / shape[1]) * rng.uniform(*_CROP)
     high, wide = shape[0] * scale, shape[1] * scale

@@ -1,4 +1,4 @@
-"""Convert PyTorch's errors during a run to one-line errors with a remedy."""
+"""Convert errors during a run to one-line errors with a remedy."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Iterator
 import torch
 
 from dsunet.errors import CheckpointError, DataError, TrainingError
-from dsunet.training.folder import RunFolder
-from dsunet.training.loader import is_lack_of_shared_memory, shared_memory_fault
+from dsunet.training.loader import is_lack_of_shared_memory, shared_memory_error
 from dsunet.training.options import TrainingOptions
+from dsunet.training.run_folder import RunFolder
 from dsunet_runtime.errors import RuntimeFault
 
 
 @contextlib.contextmanager
-def named_faults(options: TrainingOptions) -> Iterator[None]:
-    """Convert errors for lack of memory, and errors of worker processes, to errors of dsunet."""
+def converted_errors(options: TrainingOptions) -> Iterator[None]:
+    """Convert errors of PyTorch and of worker processes to errors of dsunet."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -31,11 +31,11 @@ def named_faults(options: TrainingOptions) -> Iterator[None]:
     except RuntimeError as error:
         if not is_lack_of_shared_memory(error):
             raise
-        raise shared_memory_fault(options.worker_count) from error
+        raise shared_memory_error(options.worker_count) from error
 
 
 @contextlib.contextmanager
-def resumable(folder: RunFolder) -> Iterator[None]:
+def errors_with_resume_command(folder: RunFolder) -> Iterator[None]:
     """Add the command that resumes the run to errors such as a full disk."""
     try:
         yield

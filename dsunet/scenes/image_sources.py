@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from dsunet.data.checks import check_each, fault_of
-from dsunet.data.faults import Fault, FaultKind, refuse
-from dsunet.data.files import decode_file
+from dsunet.data.checks import check_each, read_defect
+from dsunet.data.defects import Defect, DefectKind, raise_defects
+from dsunet.data.image_files import decode_file
 from dsunet.errors import DataError
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images.files import with_image
@@ -64,13 +64,15 @@ def find_sources(foregrounds: Path | None, backgrounds: Path | None) -> Sources:
     """
     sources = Sources(_images(foregrounds), _images(backgrounds))
     checks = [
-        *(functools.partial(_cutout_fault, path) for path in sources.foregrounds),
-        *(functools.partial(_photograph_fault, path) for path in sources.backgrounds),
+        *(functools.partial(_cutout_defect, path) for path in sources.foregrounds),
+        *(functools.partial(_photograph_defect, path) for path in sources.backgrounds),
     ]
     if checks:
         with Progress(len(checks), sys.stderr) as progress:
-            faults = check_each(lambda check: check(), checks, progress)
-        refuse("the foregrounds and backgrounds cannot be used", [one for one in faults if one])
+            defects = check_each(lambda check: check(), checks, progress)
+        raise_defects(
+            "the foregrounds and backgrounds cannot be used", [one for one in defects if one]
+        )
     return sources
 
 
@@ -91,6 +93,11 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
+def random_file(rng: np.random.Generator, paths: Sequence[Path]) -> Path:
+    """Draw one of the files; all are equally likely."""
+    return paths[int(rng.integers(len(paths)))]
+
+
 def _images(folder: Path | None) -> tuple[Path, ...]:
     if folder is None:
         return ()
@@ -105,26 +112,26 @@ def _images(folder: Path | None) -> tuple[Path, ...]:
     return found.images
 
 
-def _cutout_fault(path: Path) -> Fault | None:
+def _cutout_defect(path: Path) -> Defect | None:
     try:
         alpha = np.asarray(_decode_rgba(path).getchannel("A"))
     except DataError as error:
-        return fault_of(path, error)
+        return read_defect(path, error)
     opaque = np.count_nonzero(alpha >= _OPAQUE_ALPHA)
     if not opaque:
-        return Fault(FaultKind.INVISIBLE, f"{path}: is transparent everywhere")
+        return Defect(DefectKind.INVISIBLE, f"{path}: is transparent everywhere")
     if opaque > (1 - _MIN_CLEAR_FRACTION) * alpha.size:
-        return Fault(FaultKind.OPAQUE, f"{path}: is opaque everywhere")
+        return Defect(DefectKind.OPAQUE, f"{path}: is opaque everywhere")
     return None
 
 
-def _photograph_fault(path: Path) -> Fault | None:
+def _photograph_defect(path: Path) -> Defect | None:
     try:
         decoded = decode_file(path)
     except DataError as error:
-        return fault_of(path, error)
+        return read_defect(path, error)
     if decoded.is_transparent:
-        return Fault(FaultKind.TRANSPARENT, f"{path}: has transparent pixels")
+        return Defect(DefectKind.TRANSPARENT, f"{path}: has transparent pixels")
     return None
 
 
@@ -133,8 +140,3 @@ def _decode_rgba(path: Path) -> Image.Image:
         return with_image(path, lambda image: ImageOps.exif_transpose(image).convert("RGBA"))
     except ImageError as error:
         raise DataError(f"{path}: {error}") from error
-
-
-def pick_file(rng: np.random.Generator, paths: Sequence[Path]) -> Path:
-    """Draw a file; each is as likely."""
-    return paths[int(rng.integers(len(paths)))]

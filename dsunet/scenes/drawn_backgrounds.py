@@ -1,15 +1,13 @@
-"""Backgrounds without a salient object: rooms, horizons, patches, clutter."""
+"""Drawn backgrounds without a salient object: rooms, horizons, patches, clutter."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from dsunet.scenes.chance import pick
+from dsunet.scenes.background import SceneBackground
 from dsunet.scenes.fields import (
     Colours,
     Field,
@@ -20,28 +18,19 @@ from dsunet.scenes.fields import (
     side_of,
     smoothstep,
 )
-from dsunet.scenes.materials import Material, random_material
+from dsunet.scenes.materials import random_material
 from dsunet.scenes.noise import cloud
 from dsunet.scenes.palettes import Ramp, natural_ramp, vivid_ramp
-from dsunet.scenes.patterns import ANY, GROUND, MADE, smooth
+from dsunet.scenes.textures import ANY, GROUND, MADE, smooth
+from dsunet.scenes.weighted_choice import weighted_choice
 
 
-@dataclass(frozen=True, slots=True)
-class Background:
-    """A background image and its materials, the most prominent one first."""
-
-    colours: Colours
-    materials: Sequence[Material]
-    sources: tuple[Path, ...] = ()
-    """The image files that it was made of."""
+def random_background(shape: Shape, rng: np.random.Generator) -> SceneBackground:
+    """Draw a background of a random kind of `_BACKGROUNDS`."""
+    return weighted_choice(rng, _BACKGROUNDS)(shape, rng)
 
 
-def random_background(shape: Shape, rng: np.random.Generator) -> Background:
-    """Any of the backgrounds below."""
-    return pick(rng, _BACKGROUNDS)(shape, rng)
-
-
-def habitat(shape: Shape, rng: np.random.Generator) -> Background:
+def habitat(shape: Shape, rng: np.random.Generator) -> SceneBackground:
     """A habitat for a camouflaged animal: one rich texture, perhaps with patches of another."""
     material = random_material(rng, GROUND, natural_ramp(rng))
     colours = material.paint(shape, rng)
@@ -52,17 +41,17 @@ def habitat(shape: Shape, rng: np.random.Generator) -> Background:
         patch = smoothstep(cloud(shape, rng, 1.8), 0.6, 0.9)[..., None]
         colours = colours * (1 - patch) + other.paint(shape, rng) * patch
         materials.append(other)
-    return Background(colours, materials)
+    return SceneBackground(colours, materials)
 
 
-def plain(shape: Shape, rng: np.random.Generator) -> Background:
+def plain(shape: Shape, rng: np.random.Generator) -> SceneBackground:
     """A wall, a cloth, a lawn, a studio: one material."""
     material = random_material(rng, (*ANY, smooth, smooth, smooth), _any_ramp(rng))
-    return Background(material.paint(shape, rng), [material])
+    return SceneBackground(material.paint(shape, rng), [material])
 
 
-def horizon(shape: Shape, rng: np.random.Generator) -> Background:
-    """Sky or distance above, ground below that runs away from the camera."""
+def horizon(shape: Shape, rng: np.random.Generator) -> SceneBackground:
+    """Sky or distance above, and ground that recedes from the camera below."""
     height, width = shape
     level = rng.uniform(0.2, 0.7) * height
     far = random_material(rng, (*GROUND, smooth, smooth, smooth), natural_ramp(rng))
@@ -82,10 +71,10 @@ def horizon(shape: Shape, rng: np.random.Generator) -> Background:
         colours = _below(colours, hill.paint(shape, rng) * rng.uniform(0.6, 1.1), y, top)
         materials.append(hill)
     near = _receding(ground.paint(shape, rng), level)
-    return Background(_below(colours, near, y, line), materials)
+    return SceneBackground(_below(colours, near, y, line), materials)
 
 
-def room(shape: Shape, rng: np.random.Generator) -> Background:
+def room(shape: Shape, rng: np.random.Generator) -> SceneBackground:
     """A wall and a floor or table, with frames, shelves, windows and curtains."""
     height, width = shape
     wall = random_material(rng, (smooth, *MADE), _any_ramp(rng))
@@ -97,10 +86,10 @@ def room(shape: Shape, rng: np.random.Generator) -> Background:
     y = np.mgrid[:height, :width][0].astype(np.float32)
     near = _receding(floor.paint(shape, rng), level)
     line = level + rng.normal(0, 0.12) * (np.arange(width) - width / 2)
-    return Background(_below(colours, near, y, line.astype(np.float32)), [wall, floor])
+    return SceneBackground(_below(colours, near, y, line.astype(np.float32)), [wall, floor])
 
 
-def patches(shape: Shape, rng: np.random.Generator) -> Background:
+def patches(shape: Shape, rng: np.random.Generator) -> SceneBackground:
     """Several materials side by side, with borders smooth, ragged or straight."""
     count = int(rng.integers(2, 5))
     materials = [random_material(rng, ANY, _any_ramp(rng)) for _ in range(count)]
@@ -114,11 +103,11 @@ def patches(shape: Shape, rng: np.random.Generator) -> Background:
     for material, level in zip(materials[1:], np.sort(rng.uniform(-0.9, 1.1, count)), strict=False):
         inside = smoothstep(field, level - soft, level + soft)[..., None]
         colours = colours * (1 - inside) + material.paint(shape, rng) * inside
-    return Background(colours, materials)
+    return SceneBackground(colours, materials)
 
 
-def streets(shape: Shape, rng: np.random.Generator) -> Background:
-    """Blocks behind blocks: houses, shelves, machines, parked things."""
+def streets(shape: Shape, rng: np.random.Generator) -> SceneBackground:
+    """Blocks behind blocks: houses, shelves, machines, parked cars."""
     height, width = shape
     base = random_material(rng, MADE, _any_ramp(rng))
     colours = base.paint(shape, rng)
@@ -133,11 +122,11 @@ def streets(shape: Shape, rng: np.random.Generator) -> Background:
             tall = (max(16, part[0]), max(16, part[1]))
             colours[block] = material.paint(tall, rng)[: part[0], : part[1]]
             materials.append(material)
-    return Background(colours, materials)
+    return SceneBackground(colours, materials)
 
 
-def thicket(shape: Shape, rng: np.random.Generator) -> Background:
-    """Stems or poles and their shadows before something soft: woods, reeds, fences."""
+def thicket(shape: Shape, rng: np.random.Generator) -> SceneBackground:
+    """Stems or poles in front of a blurred surface: woods, reeds, fences."""
     height, width = shape
     behind = random_material(rng, GROUND, natural_ramp(rng))
     colours = behind.paint(shape, rng)
@@ -155,11 +144,11 @@ def thicket(shape: Shape, rng: np.random.Generator) -> Background:
     cover = np.asarray(image.reduce(2), np.float32) / np.float32(255)
     round_ = 0.55 + 0.6 * blurred(cover, max(1.0, 0.1 * width / count))
     bark = bark * round_[..., None]
-    return Background(colours + (bark - colours) * cover[..., None], [behind, stem])
+    return SceneBackground(colours + (bark - colours) * cover[..., None], [behind, stem])
 
 
-def lights(shape: Shape, rng: np.random.Generator) -> Background:
-    """Far lights out of focus: many discs of one size, in a dark or a green blur."""
+def lights(shape: Shape, rng: np.random.Generator) -> SceneBackground:
+    """Distant lights out of focus: many discs of one size in front of a dark blur."""
     height, width = shape
     base = random_material(rng, (smooth, *GROUND), natural_ramp(rng))
     colours = base.paint(shape, rng) * rng.uniform(0.3, 1)
@@ -176,10 +165,10 @@ def lights(shape: Shape, rng: np.random.Generator) -> Background:
         red, green, blue = (int(v) for v in np.clip(colour * 255, 0, 255))
         draw.ellipse(box, fill=(red, green, blue, int(rng.uniform(30, 130))))
     discs = np.asarray(image.reduce(2), np.float32) / np.float32(255)
-    return Background(np.clip(colours + 0.6 * discs, 0, 1.2), [base])
+    return SceneBackground(np.clip(colours + 0.6 * discs, 0, 1.2), [base])
 
 
-_BACKGROUNDS: tuple[tuple[Callable[[Shape, np.random.Generator], Background], float], ...] = (
+_BACKGROUNDS: tuple[tuple[Callable[[Shape, np.random.Generator], SceneBackground], float], ...] = (
     (habitat, 1.0), (plain, 1.2), (horizon, 2.2), (room, 1.5), (patches, 1.6), (streets, 1.3),
     (thicket, 1.0), (lights, 0.6),
 )  # fmt: skip
@@ -190,7 +179,7 @@ def _any_ramp(rng: np.random.Generator) -> Ramp:
 
 
 def _profile(width: int, rng: np.random.Generator, slope: float) -> Field:
-    """A random line across the image, mean 0, deviation 1."""
+    """A random profile across the image: mean 0, standard deviation 1."""
     return np.asarray(cloud((32, width), rng, slope)[0], np.float32)
 
 
@@ -208,7 +197,7 @@ def _below(colours: Colours, other: Colours, y: Field, line: Field) -> Colours:
 
 
 def _receding(colours: Colours, level: float) -> Colours:
-    """A surface as ground that runs from the lower border to a horizon at row `level`."""
+    """A surface in perspective: ground from the lower border to a horizon at row `level`."""
     height, width = colours.shape[:2]
     first = int(np.clip(level - 0.06 * height, 0, height - 2))
     # Row 0 of the ground is as painted; at the lower border everything is 3.5 times as large.
@@ -229,7 +218,7 @@ def _receding(colours: Colours, level: float) -> Colours:
 
 
 def _panel(colours: Colours, rng: np.random.Generator, level: float) -> None:
-    """A frame, door, window or shelf on the wall, flat and plain."""
+    """Draw a flat frame, door, window or shelf on a wall, into `colours`."""
     height, width = colours.shape[:2]
     left, top = rng.uniform(-0.2, 0.9) * width, rng.uniform(-0.3, 0.6) * level
     wide, high = rng.uniform(0.08, 0.4) * width, rng.uniform(0.1, 0.8) * level

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from dsunet.network.model import DSUNet
-from dsunet.training.data import TrainingData
 from dsunet.training.options import TrainingOptions
+from dsunet.training.training_data import TrainingData
 from dsunet_runtime.bench.memory import resident
 
 

@@ -33,7 +33,7 @@ _AVERAGE_COUNT = "n_averaged"
 """Key of the counter in PyTorch's AveragedModel."""
 
 _WHOLE_FILE = "."
-_MOST_NETWORKS = 100
+_MAX_NETWORKS = 100
 """Maximum in one mapping; training programs save two or three."""
 
 
@@ -56,12 +56,12 @@ class Network(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class StateDict:
     """The tensors of one network in a file, by the network's own keys."""
 
     path: Path
     name: str
-    """Place in the file, as for `--weights`: `ema`, `state_dict.model`; `.` for the whole file."""
+    """Path in the file, as for `--weights`: `ema`, `state_dict.model`; `.` for the whole file."""
     network: Network
     tensors: dict[str, Tensor]
 
@@ -71,13 +71,13 @@ class State:
         return _AVERAGED.search(self.name) is not None
 
 
-def find_states(file: WeightFile) -> list[State]:
+def find_state_dicts(file: WeightFile) -> list[StateDict]:
     """Find all networks in a file, in its order.
 
     Raises CheckpointError if two keys differ only in the prefixes of wrappers.
     """
     states = []
-    for place, tensors in file.groups.items():
+    for parent, tensors in file.groups.items():
         group = {
             key: tensor
             for key, tensor in tensors.items()
@@ -88,7 +88,7 @@ def find_states(file: WeightFile) -> list[State]:
             twice = next(key for key in group if keys[_WRAPPER.sub("", key)] != key)
             raise CheckpointError(f"{file.path} has the key {quote(_WRAPPER.sub('', twice))} twice")
         roots = _roots(keys)
-        if len(roots) > _MOST_NETWORKS:
+        if len(roots) > _MAX_NETWORKS:
             raise CheckpointError(
                 f"{file.path} has {len(roots):,} networks: save them in separate files"
             )
@@ -99,17 +99,17 @@ def find_states(file: WeightFile) -> list[State]:
                 for key, whole in keys.items()
                 if key.startswith(root) and not (inner and key.startswith(inner))
             }
-            name = ".".join(filter(None, (place, root.rstrip("."))))
-            states.append(State(file.path, name or _WHOLE_FILE, network, under_root))
+            name = ".".join(filter(None, (parent, root.rstrip("."))))
+            states.append(StateDict(file.path, name or _WHOLE_FILE, network, under_root))
     return states
 
 
-def choose_state(
-    states: Sequence[State],
+def choose_state_dict(
+    states: Sequence[StateDict],
     network: Network,
     weights: str | None = None,
     notice: Notice | None = None,
-) -> State | None:
+) -> StateDict | None:
     """Choose the state of a network from those of a file; None if it has none.
 
     Of several, `weights` selects one by name.  Without it, the only averaged one (EMA, SWA,
@@ -117,15 +117,15 @@ def choose_state(
     Raises CheckpointError if the choice is ambiguous, if no name matches `weights`, or if a tensor
     is not a plain dense array.
     """
-    found = [state for state in states if state.network is network]
-    if not found:
+    candidates = [state for state in states if state.network is network]
+    if not candidates:
         return None
     if weights is not None:
-        state = _named(found, weights)
+        state = _named(candidates, weights)
     else:
-        state = _default(found)
-        if len(found) > 1 and notice is not None:
-            others = " or ".join(printable(s.name, 80) for s in found if s is not state)
+        state = _default(candidates)
+        if len(candidates) > 1 and notice is not None:
+            others = " or ".join(printable(s.name, 80) for s in candidates if s is not state)
             option = "--weights " if network is Network.DSU_NET else "not "
             notice(
                 f"{state.path}: using the averaged weights {printable(state.name, 80)} "
@@ -151,34 +151,37 @@ def _roots(keys: dict[str, str]) -> dict[str, Network]:
     return roots
 
 
-def _named(found: list[State], weights: str) -> State:
+def _named(candidates: list[StateDict], weights: str) -> StateDict:
     """The state with exactly this name, or else the only one with this as a part of its name."""
-    exact = [state for state in found if state.name == weights]
-    partly = [state for state in found if weights in state.name.split(".")]
-    for fitting in (exact, partly):
-        if len(fitting) == 1:
-            return fitting[0]
-    raise CheckpointError(f"{found[0].path} has no weights {quote(weights)}: {_listed(found)}")
+    exact = [state for state in candidates if state.name == weights]
+    partial = [state for state in candidates if weights in state.name.split(".")]
+    for matching in (exact, partial):
+        if len(matching) == 1:
+            return matching[0]
+    path = candidates[0].path
+    raise CheckpointError(f"{path} has no weights {quote(weights)}: {_listed(candidates)}")
 
 
-def _default(found: list[State]) -> State:
-    fitting = [state for state in found if state.is_averaged] or found
-    if len(fitting) == 1:
-        return fitting[0]
-    name = printable(fitting[0].name, 80)
+def _default(candidates: list[StateDict]) -> StateDict:
+    """The only averaged state dict, or else the only one."""
+    preferred = [state for state in candidates if state.is_averaged] or candidates
+    if len(preferred) == 1:
+        return preferred[0]
+    first = preferred[0]
+    name = printable(first.name, 80)
     choice = (
         f"choose one, for example with --weights {name}"
-        if fitting[0].network is Network.DSU_NET
+        if first.network is Network.DSU_NET
         else "save the one to use in a file of its own"
     )
-    raise CheckpointError(f"{found[0].path} is ambiguous: {_listed(found)}; {choice}")
+    raise CheckpointError(f"{first.path} is ambiguous: {_listed(candidates)}; {choice}")
 
 
-def _listed(found: list[State]) -> str:
-    return f"it has {shorten((state.name for state in found), 8)}"
+def _listed(states: list[StateDict]) -> str:
+    return f"it has {shorten((state.name for state in states), 8)}"
 
 
-def _plain(state: State) -> dict[str, Tensor]:
+def _plain(state: StateDict) -> dict[str, Tensor]:
     """The detached tensors.  Raises CheckpointError if one is not a plain dense array."""
     for key, tensor in state.tensors.items():
         oddity = _oddity(tensor)

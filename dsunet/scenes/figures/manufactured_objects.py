@@ -1,10 +1,10 @@
-"""Made things: solids, vessels, vehicles, furniture."""
+"""Manufactured objects: solids, vessels, vehicles, furniture."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from dsunet.scenes.figures.parts import Figure, Part, Stance, Stuff
+from dsunet.scenes.figures.parts import Figure, Part, Role, Stance
 from dsunet.scenes.outlines import Points, ellipse, limb, shifted, superellipse
 
 
@@ -18,7 +18,7 @@ def solid(rng: np.random.Generator) -> Figure:
         inner = rng.uniform(0.4, 0.7)
         parts.append(Part([superellipse(across * inner, down * inner, power)], hole=True))
     elif choice < 0.6:
-        parts.append(Part([superellipse(across, down * 0.25, 8)], Stuff.SECOND, detail=True))
+        parts.append(Part([superellipse(across, down * 0.25, 8)], Role.SECOND, detail=True))
     return Figure(parts, Stance.FREE)
 
 
@@ -30,13 +30,13 @@ def vessel(rng: np.random.Generator) -> Figure:
     half = np.interp(rows, y, np.convolve(np.pad(knots, 1, "edge"), [0.25, 0.5, 0.25], "valid"))
     outline = np.concatenate([np.stack([half, rows], 1), np.stack([-half, rows], 1)[::-1]])
     lip = ellipse(0, -1, float(half[0]), 0.09)
-    parts = [Part([outline, ellipse(0, 1, float(half[-1]), 0.09)]), Part([lip], Stuff.DARK)]
+    parts = [Part([outline, ellipse(0, 1, float(half[-1]), 0.09)]), Part([lip], Role.DARK)]
     if rng.random() < 0.5:
         reach = float(half[30])
         parts.insert(0, Part([ellipse(reach, 0, 0.1, 0.38)], hole=True))
         parts.insert(0, Part([ellipse(reach, 0, 0.32, 0.55)]))
     if rng.random() < 0.5:
-        parts.append(Part([shifted(superellipse(1.2, 0.25, 8), 0, 0.2)], Stuff.SECOND, detail=True))
+        parts.append(Part([shifted(superellipse(1.2, 0.25, 8), 0, 0.2)], Role.SECOND, detail=True))
     return Figure(parts, Stance.UPRIGHT)
 
 
@@ -57,9 +57,9 @@ def vehicle(rng: np.random.Generator) -> Figure:
     return Figure(
         [
             Part([body, cabin]),
-            Part([glass], Stuff.DARK, detail=True),
-            Part(wheels, Stuff.DARK),
-            Part(hubs, Stuff.SECOND, detail=True),
+            Part([glass], Role.DARK, detail=True),
+            Part(wheels, Role.DARK),
+            Part(hubs, Role.SECOND, detail=True),
         ],
         Stance.UPRIGHT,
     )
@@ -77,4 +77,4 @@ def chair(rng: np.random.Generator) -> Figure:
         for x in np.linspace(-0.85, 0.85, int(rng.integers(2, 6))):
             bars += limb([(float(x) * wide, 0.0), (float(x) * wide, high)], [thin, thin])
         bars += limb([(-0.9 * wide, high), (0.9 * wide, high)], [thin * 1.5, thin * 1.5])
-    return Figure([Part(bars), Part([superellipse(wide, deep, 6)], Stuff.SECOND)], Stance.UPRIGHT)
+    return Figure([Part(bars), Part([superellipse(wide, deep, 6)], Role.SECOND)], Stance.UPRIGHT)

@@ -15,7 +15,7 @@ from dsunet.network.model import DSUNet
 from dsunet.training.options import TrainingOptions
 
 
-def starting_model(options: TrainingOptions, notice: Notice | None = None) -> DSUNet:
+def initial_model(options: TrainingOptions, notice: Notice | None = None) -> DSUNet:
     """Build the initial model, on the CPU, in training mode.
 
     Weights that no file is given for are randomly initialised from the seed.  `notice` receives
@@ -37,7 +37,7 @@ def starting_model(options: TrainingOptions, notice: Notice | None = None) -> DS
         config = (options.config or DSUNetConfig()).resized(
             hiera_size=options.hiera_size, dino_size=options.dino_size
         )
-        model = _with_fresh_weights(options, config, notice)
+        model = _newly_initialised(options, config, notice)
     if options.train_encoders:
         model.requires_grad_(True)
     for tensor in (*model.parameters(), *model.buffers()):
@@ -52,16 +52,18 @@ def teacher_model(options: TrainingOptions, notice: Notice | None = None) -> DSU
 
     Raises CheckpointError if its files cannot be used, and TrainingError if one is missing.
     """
-    taught = options.distillation
-    if taught is None:
+    distillation = options.distillation
+    if distillation is None:
         return None
     try:
-        return load_model(taught.teacher, sam2=taught.sam2, dinov2=taught.dinov2, notice=notice)
+        return load_model(
+            distillation.teacher, sam2=distillation.sam2, dinov2=distillation.dinov2, notice=notice
+        )
     except MissingEncodersError as error:
         files = " and ".join(f"--teacher-{name}" for name in error.files)
         raise TrainingError(
-            f"the teacher {taught.teacher} has no encoder weights: give the official files that it "
-            f"was trained with ({files})"
+            f"the teacher {distillation.teacher} has no encoder weights: give the official files "
+            f"that it was trained with ({files})"
         ) from error
 
 
@@ -72,12 +74,11 @@ def trains_encoders(model: DSUNet) -> bool:
 
 def trained_state(model: DSUNet) -> dict[str, Tensor]:
     """The part of the model's state dict that training changes: all but frozen encoders."""
-    state: dict[str, Tensor] = model.state_dict()
     content = Content.WHOLE if trains_encoders(model) else Content.TRAINED
-    return {key: tensor for key, tensor in state.items() if content.holds(key)}
+    return content.select(model.state_dict())
 
 
-def _with_fresh_weights(
+def _newly_initialised(
     options: TrainingOptions, config: DSUNetConfig, notice: Notice | None
 ) -> DSUNet:
     given = options.sam2 is not None or options.dinov2 is not None

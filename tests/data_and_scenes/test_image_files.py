@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from dsunet.data.files import read_image, read_mask, read_prediction
+from dsunet.data.image_files import read_image, read_mask, read_prediction
 from dsunet.errors import DataError
 from tests.data_and_scenes.folders import HALF, cut_in_half, turned, write_image, write_mask
 

@@ -44,7 +44,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     transparent pixels, or class labels such as 0, 1 and 2 instead of grey levels.  A mask of zeros
     only is valid.
     """
-    return mask_of(path, decode_file(path))
+    return decoded_mask(path, decode_file(path))
 
 
 def read_prediction(path: Path) -> NDArray[np.uint8]:
@@ -52,7 +52,7 @@ def read_prediction(path: Path) -> NDArray[np.uint8]:
 
     Raises DataError as `read_mask`, but not for class labels, which one prediction cannot show.
     """
-    return levels_of(path, decode_file(path))
+    return decoded_levels(path, decode_file(path))
 
 
 def decode_file(path: Path) -> Decoded:
@@ -63,16 +63,16 @@ def decode_file(path: Path) -> Decoded:
         raise DataError(f"{path}: {error}") from error
 
 
-def mask_of(path: Path, decoded: Decoded) -> NDArray[np.uint8]:
-    """The mask of a decoded file; see `read_mask`."""
-    levels = levels_of(path, decoded)
+def decoded_mask(path: Path, decoded: Decoded) -> NDArray[np.uint8]:
+    """Return the mask of a decoded file; see `read_mask`."""
+    levels = decoded_levels(path, decoded)
     if reason := _ambiguity(levels, decoded):
         raise DataError(f"{path}: {reason}: {_REMEDY}")
     return levels
 
 
-def levels_of(path: Path, decoded: Decoded) -> NDArray[np.uint8]:
-    """The grey levels of a decoded file; see `read_prediction`."""
+def decoded_levels(path: Path, decoded: Decoded) -> NDArray[np.uint8]:
+    """Return the grey levels of a decoded file; see `read_prediction`."""
     if decoded.is_transparent:
         raise DataError(
             f"{path}: has transparent pixels, so that colour or transparency may be the mask: "
@@ -93,7 +93,7 @@ def _channel_range(rgb: NDArray[np.uint8]) -> int:
 
 
 def _ambiguity(levels: NDArray[np.uint8], decoded: Decoded) -> str | None:
-    """Why the levels of a decoded file may not be what a mask has; None if they are."""
+    """Why the levels of a decoded file may not be those of a mask; None if they are."""
     if decoded.stored is not None:
         return _label_reason(np.bincount(decoded.stored.ravel()).tolist(), decoded.bits)
     if decoded.bits > 8:
@@ -104,15 +104,16 @@ def _ambiguity(levels: NDArray[np.uint8], decoded: Decoded) -> str | None:
 
 
 def _label_reason(counts: Sequence[int], bits: int) -> str | None:
-    """Why a mask with this histogram of values of `bits` bits does not hold grey levels, or None.
+    """Why a mask whose values of `bits` bits have this histogram holds no grey levels, or None.
 
-    Among the values of more than 8 bits, labels would be lost in the high byte.
+    Of more than 8 bits only the high byte is read, which would lose labels.
     """
     step = 1 << (bits - 8)
     values = [value for value, count in enumerate(counts) if count]
     last_outside = (LAST_OUTSIDE + 1) * step - 1
     if 0 < values[-1] <= last_outside:
-        return f"{_in_words(values)}, none above {last_outside}, so that the mask would be empty"
+        described = _describe_values(values)
+        return f"{described}, none above {last_outside}, so that the mask would be empty"
     low = [value for value in values if 0 < value < (LAST_LABEL + 1) * step]
     high = [value for value in values if value >= (LAST_LABEL + 1) * step]
     if not (low and high):
@@ -122,11 +123,11 @@ def _label_reason(counts: Sequence[int], bits: int) -> str | None:
         is_border |= len(high) == 1 or low[-1] <= LAST_LABEL
     labels = sum(counts[value] for value in low)
     if is_border and labels > _MIN_LABEL_FRACTION * (labels + sum(counts[v] for v in high)):
-        return f"{_in_words(values)}, as class labels with an ignored border have"
+        return f"{_describe_values(values)}, as class labels with an ignored border have"
     return None
 
 
-def _in_words(values: Sequence[int]) -> str:
+def _describe_values(values: Sequence[int]) -> str:
     if len(values) > _LISTED:
         return f"its values are {values[0]} to {values[-1]}"
     *others, last = map(str, values)

@@ -1,4 +1,4 @@
-"""The network as a training step runs it, with what makes it use both encoders."""
+"""The network of a training step: a DSU-Net with the parts that only training has."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MISMATCHES = tuple(itertools.product(Encoder, Replacement))
 
 
 class Outputs(NamedTuple):
-    """What the losses are computed from."""
+    """The outputs that the losses are computed from."""
 
     logits: tuple[Tensor, ...]
-    """Logits N×1×S×S of the three decoder stages, and of the head on DINOv2's map if any."""
+    """Logits N×1×S×S of the three decoder stages, and then of the head on DINOv2's map, if any."""
     maps: tuple[Tensor, ...] = ()
-    """The four fused maps N×C×H×W, finest first, with a teacher: C is its number of channels."""
+    """With a teacher, the four fused maps N×C×H×W, finest first, with its numbers of channels."""
 
 
 class TrainedNetwork(nn.Module):
@@ -59,12 +59,12 @@ class TrainedNetwork(nn.Module):
     def forward(
         self, batch: Sample, blended: Tensor | None = None, mismatched: Tensor | None = None
     ) -> Outputs:
-        """Compute what the losses need.
+        """Compute the outputs for the losses.
 
-        The batch has the images, or the images for Hiera and cached DINOv2 maps.  Of the images
-        where `blended` (N, bool) is true, Hiera gets the mean with the image before in the batch.
-        Where `mismatched` (N, integers) is not 0, the maps of `MISMATCHES` are replaced before they
-        are fused; the head gets DINOv2's own.
+        The batch has the images for both encoders, or those for Hiera and cached maps of DINOv2.
+        Where `blended` (N, bool) is true, Hiera's input is the mean of the image and the one before
+        it in the batch.  Where `mismatched` (N, integers) is not 0, maps are replaced before the
+        fusion, as `MISMATCHES` lists; the head on DINOv2's map is not affected.
         """
         images = batch["hiera"]
         if blended is not None:
@@ -83,7 +83,7 @@ class TrainedNetwork(nn.Module):
         return Outputs(logits, tuple(projected))
 
     def extra_state(self) -> dict[str, Tensor]:
-        """The state dict of the parts that checkpoints do not have."""
+        """The state dict of the parts that checkpoints do not contain."""
         state = self.state_dict()
         return {key: tensor for key, tensor in state.items() if not key.startswith("model.")}
 

@@ -11,19 +11,19 @@ from dsunet.checkpoints.run_checkpoint import find_checkpoint
 from dsunet.checkpoints.weight_files import checkpoint_sha256
 from dsunet.errors import TrainingError
 from dsunet.network.model import DSUNet
-from dsunet.training.data import TrainingData
-from dsunet.training.folder import RunConfig, RunData, RunFolder
 from dsunet.training.options import TrainingOptions
 from dsunet.training.progress_report import ProgressReport
+from dsunet.training.run_folder import RunConfig, RunData, RunFolder
+from dsunet.training.training_data import TrainingData
 from dsunet_runtime import __version__
 
 _PACKAGES = ("torch", "lightning-fabric", "timm", "sam2", "numpy", "pillow")
 
 
-def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> RunConfig:
+def describe_run(options: TrainingOptions, model: DSUNet, data: TrainingData) -> RunConfig:
     """Describe a new run; `model` is the initial model."""
     from_files = any((options.checkpoint, options.sam2, options.dinov2))
-    taught = options.distillation
+    distillation = options.distillation
     return RunConfig(
         run=uuid.uuid4().hex,
         options=options.absolute(),
@@ -33,7 +33,9 @@ def describe(options: TrainingOptions, model: DSUNet, data: TrainingData) -> Run
         checkpoint_sha256=checkpoint_sha256(find_checkpoint(options.checkpoint))
         if options.checkpoint
         else None,
-        teacher_sha256=checkpoint_sha256(find_checkpoint(taught.teacher)) if taught else None,
+        teacher_sha256=checkpoint_sha256(find_checkpoint(distillation.teacher))
+        if distillation
+        else None,
         versions={
             "python": platform.python_version(),
             "dsunet": __version__,

@@ -22,9 +22,9 @@ from dsunet_runtime.plain_values import FieldError, decode, encode
 from dsunet_runtime.prediction.output_files import write_whole
 
 CONFIG_VERSION = 6
-"""Version 3 added `dino_loss` and `drop_hiera`; version 4 has `blend_hiera` for the latter; version
-5 added `mismatch`, and version 6 the model's `decoder`, `hiera_size`, `dino_size`, `distillation`,
-`teacher_sha256` and `unlabelled`."""
+"""Version 3 added `dino_loss` and `drop_hiera`; version 4 replaced the latter by `blend_hiera`;
+version 5 added `mismatch`; version 6 added the model's `decoder`, `hiera_size`, `dino_size`,
+`distillation`, `teacher_sha256` and `unlabelled`."""
 
 _OLDEST_VERSION = 2
 _ADDED_OPTIONS = {
@@ -38,29 +38,7 @@ _ADDED_OPTIONS = {
 """Options that later versions added, with the values that have no effect."""
 
 
-def _migrated(document: dict[str, Any]) -> dict[str, Any]:
-    """The fields of RunConfig in a file, with those that an older version lacks.
-
-    A `drop_hiera` other than 0 is left, and refused as unknown.
-    """
-    values = {k: v for k, v in document.items() if k not in ("checksum", "version")}
-    options = values.get("options")
-    if document["version"] == CONFIG_VERSION or not isinstance(options, dict):
-        return values
-    values.setdefault("lengthened", [])  # version 2 has it only after a change of --epochs
-    values["options"] = _ADDED_OPTIONS | options
-    values.setdefault("teacher_sha256", None)
-    if isinstance(values.get("data"), dict):
-        values["data"] = {"unlabelled": 0} | values["data"]
-    if options.get("drop_hiera") == 0:
-        del values["options"]["drop_hiera"]
-    for place, name in ((values, "model"), (values["options"], "config")):
-        if isinstance(place.get(name), dict):
-            place[name] = ABSENT_IN_EARLIER_FILES | place[name]
-    return values
-
-
-Row = dict[str, float]
+LogRow = dict[str, float]
 """A line of log.csv, by column."""
 
 
@@ -77,7 +55,7 @@ class RunData:
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """The content of config.json: all that a run depends on."""
+    """The content of config.json: everything that a run depends on."""
 
     run: str
     """Random identifier of the run, in hexadecimal digits."""
@@ -87,8 +65,9 @@ class RunConfig:
     encoders: dict[str, str]
     """Content hashes of the encoders (`pretrained.encoder_hashes`), if weights came from files."""
     checkpoint_sha256: str | None
+    """SHA-256 of the checkpoint file that the run started from, if any."""
     teacher_sha256: str | None
-    """Of the teacher's checkpoint."""
+    """SHA-256 of the teacher's checkpoint file; None without a teacher."""
     versions: dict[str, str]
     """Versions of Python and of packages, by name."""
     lengthened: tuple[dict[str, int], ...] = ()
@@ -192,7 +171,7 @@ class RunFolder:
                 "that started it"
             )
 
-    def write_log(self, rows: Sequence[Row]) -> None:
+    def write_log(self, rows: Sequence[LogRow]) -> None:
         """Write log.csv atomically."""
         text = io.StringIO()
         columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -200,3 +179,25 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(rows)
         write_whole(self.log, lambda file: file.write(text.getvalue().encode()))
+
+
+def _migrated(document: dict[str, Any]) -> dict[str, Any]:
+    """The fields of RunConfig in a file, completed if an older version wrote it.
+
+    A `drop_hiera` other than 0 stays, which `decode` refuses as unknown.
+    """
+    values = {k: v for k, v in document.items() if k not in ("checksum", "version")}
+    options = values.get("options")
+    if document["version"] == CONFIG_VERSION or not isinstance(options, dict):
+        return values
+    values.setdefault("lengthened", [])  # version 2 has it only after a change of --epochs
+    values["options"] = _ADDED_OPTIONS | options
+    values.setdefault("teacher_sha256", None)
+    if isinstance(values.get("data"), dict):
+        values["data"] = {"unlabelled": 0} | values["data"]
+    if options.get("drop_hiera") == 0:
+        del values["options"]["drop_hiera"]
+    for place, name in ((values, "model"), (values["options"], "config")):
+        if isinstance(place.get(name), dict):
+            place[name] = ABSENT_IN_EARLIER_FILES | place[name]
+    return values

@@ -1,4 +1,4 @@
-"""Faults of a dataset's files, by kind, and their message."""
+"""Defects of a dataset's files, by kind, and the error that lists them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from dsunet.errors import DataError, listed
 
 
-class FaultKind(enum.StrEnum):
-    """Kinds of faults, in the order of the message, each with its remedy."""
+class DefectKind(enum.StrEnum):
+    """The kinds of defects, in the order of the message, each with its remedy."""
 
     UNPAIRED = "without a partner of the same name; add or remove them"
     TWINS = "duplicate names, so that pairs are ambiguous; remove one of each"
@@ -19,11 +19,11 @@ class FaultKind(enum.StrEnum):
     OPAQUE = "without a transparent background; give them an alpha channel, or remove them"
     INVISIBLE = "without an opaque pixel; remove them"
     TRANSPARENT = "with transparent pixels, of which the background is unknown; flatten them"
-    UNLIKE = "of another size than their masks; resize or remove them"
+    DIFFERENT_SIZE = "of another size than their masks; resize or remove them"
     RESIZABLE = (
         "of another size than their ground truth; resize them, or resample them with --resize"
     )
-    TURNED = "of which EXIF rotates only one; rotate the other too, or remove the EXIF tag"
+    ROTATED = "of which EXIF rotates only one; rotate the other too, or remove the EXIF tag"
     UNCLEAR = (
         "that EXIF rotates, but not their masks, which match either way; if the mask matches the "
         "image as displayed, rotate its pixels with `mogrify -auto-orient FILE`; if it matches the "
@@ -32,19 +32,20 @@ class FaultKind(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault, described in a line that names the file."""
+class Defect:
+    """A defect of a file."""
 
-    kind: FaultKind
+    kind: DefectKind
     line: str
+    """One line that names the file."""
 
 
-def refuse(line: str, faults: Sequence[Fault]) -> None:
-    """Raise DataError with all faults, grouped by kind, if there are any."""
-    if not faults:
+def raise_defects(line: str, defects: Sequence[Defect]) -> None:
+    """Raise DataError with all defects, grouped by kind, if there are any."""
+    if not defects:
         return
     groups = []
-    for kind in FaultKind:
-        if lines := [fault.line for fault in faults if fault.kind is kind]:
+    for kind in DefectKind:
+        if lines := [defect.line for defect in defects if defect.kind is kind]:
             groups.append(listed(f"{len(lines)} {kind}", lines).replace("\n", "\n  "))
     raise DataError("\n  ".join([f"{line}:", *groups]))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from dsunet.errors import TrainingError
-from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions
+from dsunet.training.run_folder import RunFolder
 from tests.damage import damaged
 from tests.training.conftest import run_config, small_run
 

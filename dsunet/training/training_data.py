@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsunet.data.checks import check_pairs
-from dsunet.data.layouts import Split, locate
-from dsunet.data.pairs import Pair, Pairing, find_pairs, read_images
+from dsunet.data.layouts import Split, find_dataset_folders
+from dsunet.data.pairs import Pair, Pairing, find_pairs, read_image_folder
 from dsunet.errors import DataError
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.artifact.manifest import digest
@@ -38,7 +38,7 @@ class TrainingData:
         return len(self.image_hashes)
 
 
-def find_data(options: TrainingOptions) -> TrainingData:
+def find_training_data(options: TrainingOptions) -> TrainingData:
     """Find all pairs and read them once.
 
     Raises DataError with a list of files that are unpaired, unreadable or of the wrong size.
@@ -49,13 +49,13 @@ def find_data(options: TrainingOptions) -> TrainingData:
     pairs = [pair for pairing in found for pair in pairing.pairs]
     val_pairs = [pair for pairing in val_found for pair in pairing.pairs]
     val_pairs = evenly_spaced(val_pairs, options.val_count)
-    folders = [read_images(path) for path in options.unlabelled]
+    folders = [read_image_folder(path) for path in options.unlabelled]
     unlabelled = [image for folder in folders for image in folder.images]
     left_out = [folder.left_out for folder in folders if folder.left_out]
     check_pairs(
         [*pairs, *val_pairs],
         unlabelled=unlabelled,
-        faults=[fault for pairing in (*found, *val_found) for fault in pairing.faults],
+        defects=[defect for pairing in (*found, *val_found) for defect in pairing.defects],
         notes=[*(note for pairing in (*found, *val_found) for note in pairing.notes), *left_out],
     )
     images, masks = (_hashes([getattr(pair, name) for pair in pairs]) for name in ("image", "mask"))
@@ -81,7 +81,7 @@ def evenly_spaced(pairs: Sequence[Pair], count: int) -> list[Pair]:
 def _pairings(
     images: Path | None, masks: Path | None, datasets: tuple[Path, ...], split: Split
 ) -> list[Pairing]:
-    folders = [locate(folder, split) for folder in datasets]
+    folders = [find_dataset_folders(folder, split) for folder in datasets]
     if images is not None and masks is not None:
         folders.append((images, masks))
     return [find_pairs(*folder) for folder in folders]
