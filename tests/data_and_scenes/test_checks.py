@@ -30,7 +30,7 @@ class Terminal(io.StringIO):
 
 
 def notes(images: Path, masks: Path) -> list[str]:
-    """What the check of two folders prints."""
+    """The lines that the check of two folders prints."""
     pairing = find_pairs(images, masks)
     stream = io.StringIO()
     check_pairs(pairing.pairs, stream, defects=pairing.defects, notes=pairing.notes)

@@ -45,7 +45,7 @@ def camouflaged(sources: Sources) -> list[Scene]:
 
 
 def redness(scene: Scene, where: np.ndarray) -> float:
-    """How much red exceeds blue, on average, where `where` is true."""
+    """Mean difference of red and blue where `where` is true."""
     values = scene.image[where].astype(float)
     return float((values[:, 0] - values[:, 2]).mean())
 
@@ -159,7 +159,7 @@ def test_cutouts_that_are_too_thin(tmp_path: Path) -> None:
 
 
 def test_sources_are_checked_before_the_first_scene(tmp_path: Path) -> None:
-    """All of them are listed, by kind."""
+    """All defects are listed, by kind."""
     cutouts, photographs = write_sources(tmp_path)
     write_background(cutouts / "opaque.png", (9, 9, 9))
     Image.new("RGBA", (30, 30), (1, 2, 3, 0)).save(cutouts / "nothing.png")

@@ -1,4 +1,4 @@
-"""What a mask's file means; where that would be a guess, it is refused."""
+"""The meaning of mask files; ambiguous ones are refused."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def blocks(*values: int, dtype: type = np.uint8) -> Image.Image:
 
 
 class TestLabels:
-    """Masks that hold the numbers of classes or objects, and not how much is inside."""
+    """Masks that hold class or object labels instead of grey levels."""
 
     @pytest.mark.parametrize(
         ("values", "words"),

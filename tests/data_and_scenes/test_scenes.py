@@ -1,4 +1,4 @@
-"""`make_scene`: what every scene must be, whatever it shows."""
+"""`make_scene`: the properties of every scene."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ WITH_OBJECTS = (Kind.SALIENT, Kind.CAMOUFLAGED)
 
 @pytest.fixture(scope="module")
 def all_scenes() -> dict[Kind, list[Scene]]:
-    """Forty of each kind."""
+    """Forty scenes of each kind."""
     return {kind: [make_scene(seed, SIZE, kind) for seed in range(40)] for kind in WITH_OBJECTS}
 
 
 @pytest.fixture(params=WITH_OBJECTS)
 def scenes(request: pytest.FixtureRequest, all_scenes: dict[Kind, list[Scene]]) -> list[Scene]:
-    """Those of one kind."""
+    """The scenes of one kind."""
     return all_scenes[request.param]
 
 
@@ -69,7 +69,7 @@ def test_other_seed_other_scene(scenes: list[Scene]) -> None:
 
 
 def test_kind_at_random() -> None:
-    """Every fourth is camouflaged: of 60, 15 ± 10, which is three standard deviations."""
+    """A quarter of the scenes are camouflaged: 15 ± 10 of 60, three standard deviations."""
     kinds = [make_scene(seed, (32, 32)).kind for seed in range(60)]
     assert 5 <= kinds.count(Kind.CAMOUFLAGED) <= 25
 
@@ -77,7 +77,7 @@ def test_kind_at_random() -> None:
 def test_salient_objects_stand_out_more_than_camouflaged_ones(
     all_scenes: dict[Kind, list[Scene]],
 ) -> None:
-    """ScoredMask by colour histograms around the outline, which the generator knows nothing of."""
+    """Visibility is measured by colour histograms around the outline, not by the generator."""
     contrast = {kind: np.mean([*map(_contrast, all_scenes[kind])]) for kind in WITH_OBJECTS}
     assert contrast[Kind.SALIENT] > 1.5 * contrast[Kind.CAMOUFLAGED]
     assert contrast[Kind.CAMOUFLAGED] > 0.2  # nor are they invisible

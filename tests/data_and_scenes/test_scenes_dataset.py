@@ -1,4 +1,4 @@
-"""`write_scenes` and `dsunet generate`: a dataset on disk that the rest of the project takes."""
+"""`write_scenes` and `dsunet generate`: a dataset that all commands accept."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_wrong_usage(tmp_path: Path, wrong: list[str]) -> None:
     ids=["INT", "TERM", "KILL"],
 )
 def test_interruption_leaves_no_half_file(tmp_path: Path, number: int, code: int) -> None:
-    """And no process that goes on."""
+    """No worker process continues."""
     arguments = ["generate", "-o", str(tmp_path), "--count", "5000", "--size", "64"]
     with subprocess.Popen(
         [sys.executable, "-c", WITHOUT_EXTRAS, *arguments, "--workers", "1"],

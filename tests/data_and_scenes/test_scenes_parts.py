@@ -1,4 +1,4 @@
-"""What scenes are made of, against mathematics and SciPy."""
+"""The parts of scenes, compared with formulas and SciPy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rng() -> np.random.Generator:
 
 
 def test_coverage_is_an_area() -> None:
-    """Of an ellipse and of a capsule; corners and 9 samples a pixel cost under 2 %."""
+    """The area of an ellipse and of a capsule; corners and 9 samples per pixel cost under 2 %."""
     round_ = coverage([ellipse(60, 45, 40, 30, 0.4)], SHAPE)
     assert round_.sum() == pytest.approx(np.pi * 40 * 30, rel=0.02)
     capsule = coverage(limb([(20.0, 40.0), (110.0, 40.0)], [12, 12]), SHAPE)
@@ -49,7 +49,7 @@ def test_noise_has_its_frequency(rng: np.random.Generator, frequency: float) -> 
 
 
 def test_clouds_fall_off_as_asked(rng: np.random.Generator) -> None:
-    """A line through amplitude by frequency, both as logarithms, has the slope."""
+    """The logarithm of the amplitude falls with that of the frequency, at the given slope."""
     amplitude = np.abs(np.fft.fft2(cloud((256, 256), rng, 1.5)))
     cycles = np.fft.fftfreq(256) * 256
     radius = np.hypot(cycles[:, None], cycles[None, :])
@@ -97,7 +97,7 @@ def test_figures_are_drawn_whole(rng: np.random.Generator, make: FigureKind) -> 
 
 
 def test_related_materials_are_alike(rng: np.random.Generator) -> None:
-    """Nearer in colour than two natural ones of which neither knows the other."""
+    """Camouflaged objects are closer in colour than two independent natural materials."""
     apart, alike = [], []
     for _ in range(40):
         material = random_material(rng, ANY, natural_ramp(rng))

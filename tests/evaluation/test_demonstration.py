@@ -20,7 +20,7 @@ from dsunet.scenes import write_scenes
 from dsunet_runtime.artifact.manifest import MaskForm
 
 LEAST = 0.05
-"""Of the S-measure, that has to be lost without an encoder's own map."""
+"""The S-measure that must be lost without an encoder's own map."""
 NEEDED = [
     (Encoder.DINO, Replacement.ZEROS),
     (Encoder.DINO, Replacement.OTHER_IMAGE),
@@ -50,7 +50,7 @@ METRICS = {
     "iou": 0.716970,
     "dice": 0.788862,
 }
-"""Of the first six scenes, computed on 2026-11-27 when the paper's form was the only default."""
+"""Metrics of the first six scenes, computed on 2026-11-27, when masks had the paper's form only."""
 
 
 @pytest.fixture(scope="module")

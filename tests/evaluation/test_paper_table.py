@@ -1,4 +1,4 @@
-"""Tables for papers and pages: the figures of the library, and the best of them in bold."""
+"""Tables as Markdown and LaTeX: the library's values, the best in bold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scoring in processes: the same figures, and what happens to files that cannot be scored."""
+"""Scoring in processes: equal scores, and errors for files that cannot be scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was trained, and the official encoders' files."""
+"""A trained run, and the files of the official encoders."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_position_embeddings_of_another_grid_are_resampled(
 
 
 def in_training(state: State) -> State:
-    """As DINOv2 trains it: blocks in chunks of two, counted throughout, and heads beside it."""
+    """A file of DINOv2's training: blocks in chunks of two, numbered consecutively, and heads."""
 
     def renamed(key: str) -> str:
         match = re.fullmatch(r"blocks\.(\d+)\.(.*)", key)

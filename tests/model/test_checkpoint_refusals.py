@@ -1,4 +1,4 @@
-"""Files that cannot be used: one line that names the file, and never an unpickled object."""
+"""Unusable files give one line that names the file, and no object is unpickled."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Anything:
-    """Stands for whatever object a checkpoint may have been made with."""
+    """Stands for any object that a checkpoint may contain."""
 
 
 def write_legacy(payload: Any, path: Path) -> None:

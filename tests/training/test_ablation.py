@@ -42,7 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def options(data: Path, encoder_files: EncoderFiles, tmp_path_factory: Any) -> TrainingOptions:
-    """As the paper trains: with frozen encoders, which are not in the checkpoints."""
+    """The paper's training: frozen encoders, which the checkpoints do not contain."""
     return small_run(
         data / "train",
         tmp_path_factory.mktemp("ablation"),
@@ -64,7 +64,7 @@ Ablation = tuple[Path, list[DatasetResults]]
 
 @pytest.fixture(scope="module")
 def ablation(options: TrainingOptions, data: Path) -> Ablation:
-    """A whole one, for tests that only read it."""
+    """A complete ablation, for tests that only read it."""
     return options.output, ablate(options, evaluated_on(data), io.StringIO())
 
 
@@ -251,7 +251,7 @@ class TestGoingOn:
 
 
 def spy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is trained from now on."""
+    """The parameters that are trained from here on."""
     calls: list[str] = []
     real = {name: getattr(dsunet.ablation.ablate, name) for name in ("train", "resume")}
 
@@ -274,7 +274,7 @@ class TestCommand:
 
     @pytest.fixture
     def requested(self, ablation: Ablation, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-        """What the command asks for; it is given a finished ablation."""
+        """Record the arguments of the command's ablation; return a finished one."""
         requested: list[Any] = []
 
         def ablate(options: TrainingOptions, test_sets: list[TestSet], stream: object) -> Any:

@@ -47,7 +47,7 @@ def test_without_options_it_is_the_network() -> None:
 
 
 def test_only_hiera_gets_the_blend() -> None:
-    """The mean with the image before in the batch, where it is asked for.
+    """Chosen images are blended with the previous one of the batch.
 
     1e-5 of the logits' deviation is rounding: convolutions sum in another order for other values.
     """
@@ -67,7 +67,7 @@ def test_only_hiera_gets_the_blend() -> None:
 def test_a_mismatch_replaces_maps_of_one_encoder(
     encoder: Encoder, replacement: Replacement
 ) -> None:
-    """Of the sample that it is asked for, by zeros or the maps of the image before."""
+    """The maps of the chosen sample are replaced by zeros or by those of the previous image."""
     trained, images = network(mismatch=0.5), batch()
     number = 1 + MISMATCHES.index((encoder, replacement))
     logits = trained(images, None, torch.tensor([0, number, 0])).logits[-1]
@@ -98,7 +98,7 @@ def test_an_image_alone_is_mismatched_with_zeros() -> None:
 
 
 def test_the_target_of_a_mismatch_is_empty() -> None:
-    """For the decoder; the head on DINOv2's own map still learns the mask."""
+    """Only the decoder has an empty target; the head on DINOv2's map has the mask."""
     options = small_run(Path("d"), Path("o"), mismatch=1.0, blend_hiera=1.0, dino_loss=1.0)
     trained = network(mismatch=1.0, blend_hiera=1.0, dino_loss=1.0)
     stepper = Stepper(Fabric(accelerator="cpu", devices=1), options, trained)

@@ -1,4 +1,4 @@
-"""What can be read off curve.png."""
+"""The contents of curve.png."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_every_axis_and_line_has_its_name() -> None:
 
 
 def test_one_epoch_can_be_seen(tmp_path: Path) -> None:
-    """Its line has no length: what is drawn in colour is the marker."""
+    """One epoch gives no line: only a marker is drawn in colour."""
     path = tmp_path / "nano" / "curve.png"
     path.parent.mkdir()
     write_curve([ROW | VALIDATED], path)

@@ -1,4 +1,4 @@
-"""Two processes on the CPU, which talk as two GPUs would."""
+"""Two processes on the CPU, which communicate as two GPUs would."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dsunet.training.training_data import find_training_data
 from tests.training.conftest import SMALL, small_run, write_dataset
 
 SHARES = {1: [[0, 1, 2, 3]], 2: [[0, 2], [1, 3]]}
-"""Which of four images each process takes."""
+"""The images of each process, of four."""
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_a_run_with_two_processes(
 
 
 def test_a_distillation_with_two_processes(four_images: Path, tmp_path: Path) -> None:
-    """A process may have images without masks only: its head on DINOv2's map learns nothing."""
+    """A process may have images without masks only: they do not train the head on DINOv2's map."""
     save_model(random_model(SMALL), tmp_path / "teacher.safetensors")
     taught = Distillation(
         teacher=tmp_path / "teacher.safetensors", unlabelled=(four_images / "Image",)

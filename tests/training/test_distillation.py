@@ -1,4 +1,4 @@
-"""A student learns from its teacher, and from masks where there are any."""
+"""A student is trained on its teacher's outputs, and on masks where the data has them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def taught_run(dataset: Path, out: Path, teacher: Path, **changes: Any) -> TrainingOptions:
-    """As `small_run`, with the teacher; the options of the distillation among the changes."""
+    """Options of `small_run` with the teacher; `changes` may include options of distillation."""
     names = ("unlabelled", "logit_loss", "map_loss", "sam2", "dinov2")
     own = {name: changes.pop(name) for name in names if name in changes}
     return small_run(dataset, out, distillation=Distillation(teacher=teacher, **own), **changes)
@@ -67,7 +67,7 @@ def taught_run(dataset: Path, out: Path, teacher: Path, **changes: Any) -> Train
 def a_step(
     dataset: Path, teacher: Path, **changes: Any
 ) -> tuple[TrainedNetwork, DistillationLoss, Sample, Stepper]:
-    """What the first step of a run computes with, and its batch of four images."""
+    """The parts of the first step of a run, and its batch of four images."""
     options = taught_run(dataset, Path("o"), teacher, **changes)
     fabric = Fabric(accelerator="cpu", devices=1)
     distillation_loss = DistillationLoss(fabric, random_model(BIG, seed=5), options)
@@ -129,7 +129,7 @@ class TestStep:
     def test_gradients_reach_the_student_and_not_the_teacher(
         self, dataset: Path, teacher: Path
     ) -> None:
-        """All of the student, projections included, from the teacher's losses alone."""
+        """The losses from the teacher alone train the whole student, projections included."""
         network, distillation_loss, batch, stepper = a_step(dataset, teacher)
         before = {
             key: tensor.clone() for key, tensor in distillation_loss._model.state_dict().items()
@@ -172,7 +172,7 @@ class TestStep:
     def test_images_without_masks_teach_no_mask(
         self, dataset: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The losses from masks are those of the first two images, of four."""
+        """The losses from masks are those of the first two of four images."""
         _, _, batch, stepper = a_step(dataset, teacher, unlabelled=(dataset / "Image",))
         assert batch["labelled"].tolist() == [True, True, False, False]
         assert not batch["mask"][2:].any()
@@ -198,7 +198,7 @@ class TestRun:
     def test_a_student_learns_from_its_teacher_alone(
         self, dataset: Path, teacher: Path, tmp_path: Path
     ) -> None:
-        """Without masks: the differences fall; checkpoint and log are those of a run."""
+        """Without masks, the teacher's losses fall; checkpoint and log are those of any run."""
         options = taught_run(
             dataset, tmp_path / "run", teacher, datasets=(), unlabelled=(dataset / "Image",),
             epochs=12, lr=3e-3,
@@ -277,7 +277,7 @@ class TestRun:
     def test_a_teacher_without_its_encoders(
         self, dataset: Path, encoder_files: EncoderFiles, tmp_path: Path
     ) -> None:
-        """Their files are given; those of the student, which are frozen and cached, are its own."""
+        """The teacher's encoder files are given; the student has its own, frozen and cached."""
         given = {"sam2": encoder_files.sam2, "dinov2": encoder_files.dinov2}
         path = tmp_path / "trained.safetensors"
         save_model(random_model(SMALL, seed=3), path, only_trained=True)

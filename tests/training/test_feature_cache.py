@@ -40,7 +40,7 @@ def frozen_run(dataset: Path, out: Path, files: EncoderFiles, **changes: Any) ->
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images DINOv2 is given, call by call."""
+    """Record the number of images of each call of DINOv2."""
     calls: list[int] = []
     forward = DinoEncoder.forward
 
@@ -209,7 +209,7 @@ def one_image(tmp_path: Path) -> FeatureCache:
 
 
 def test_a_damaged_map_is_never_used(one_image: FeatureCache) -> None:
-    """In its type, shape or name, which are in the header, no more than in its values."""
+    """A change of type, shape or name, which are in the header, is detected too."""
     flip = Flip(False, True)
     path = one_image.path(0, flip)
     assert one_image.read(0, flip)["map0"].unique().tolist() == [2.0]
@@ -232,7 +232,7 @@ def test_a_forged_header_is_refused(one_image: FeatureCache, metadata: bytes) ->
 
 
 def test_another_map_is_never_used(one_image: FeatureCache) -> None:
-    """A whole file under the name of another one."""
+    """An undamaged file under the name of another one."""
     one, other = (one_image.path(0, flip) for flip in FLIPS[:2])
     one.write_bytes(other.read_bytes())
     with pytest.raises(DataError, match="it belongs to other data; resume the run to compute it"):

@@ -27,7 +27,7 @@ SAMPLE = 4 * (3 * 128**2 + 3 * 98**2 + 128**2)
 
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """How many bytes /dev/shm has left."""
+    """Set the number of free bytes of /dev/shm."""
     left = {"free": 0}
 
     def statvfs(path: Path) -> SimpleNamespace:
@@ -148,7 +148,7 @@ except TrainingError as error:
 
 @pytest.mark.parametrize("checked", [True, False])
 def test_in_a_container_with_a_small_dev_shm(checked: bool, dataset: Path, tmp_path: Path) -> None:
-    """Really small, in a mount namespace; PyTorch's own failure is translated as well."""
+    """A small /dev/shm, in a mount namespace; PyTorch's own error is converted as well."""
     in_namespace = ["unshare", "--mount", "sh", "-c"]
     mount = "mount -t tmpfs -o size=1m tmpfs /dev/shm"
     try:

@@ -1,4 +1,4 @@
-"""What a run prints, on a terminal and in a log."""
+"""The output of a run, on a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.training.conftest import SMALL, small_run
 
 
 class Clock:
-    """Seconds that pass when a test lets them."""
+    """A clock that a test advances."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -47,7 +47,7 @@ def test_a_log_has_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def on_a_terminal(columns: int, write: Callable[[TextIO], None]) -> str:
-    """What a terminal receives."""
+    """The text that a terminal receives."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     received: list[bytes] = []
@@ -68,7 +68,7 @@ def on_a_terminal(columns: int, write: Callable[[TextIO], None]) -> str:
 
 @pytest.mark.parametrize("columns", [40, 80])
 def test_a_terminal_has_one_line_that_fits(columns: int) -> None:
-    """A line that is wrapped could not be cleared, and would fill the terminal."""
+    """A wrapped line could not be cleared, and would fill the terminal."""
 
     def write(stream: TextIO) -> None:
         with ProgressReport(stream) as report:

@@ -1,4 +1,4 @@
-"""Training on files as users have them."""
+"""Training on the kinds of files that users have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that is killed, at any moment, ends like one that is not: bit for bit."""
+"""A run that is killed at any moment, and resumed, ends bitwise like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def die() -> None:
 
 
 def at_call(number: int, function: Callable[..., Any], moment: Callable[..., Any]) -> Any:
-    """The function, but at its nth call `moment` instead."""
+    """Wrap a function: its nth call runs `moment` instead."""
     calls = 0
 
     def counting(*args: Any, **kwargs: Any) -> Any:
@@ -113,7 +113,7 @@ def options(dataset: Path, out: Path) -> TrainingOptions:
 
 
 def outcome(out: Path) -> tuple[bytes, bytes, list[dict[str, str]]]:
-    """Both checkpoints, and the log without its times."""
+    """The bytes of both checkpoints, and the log without its times."""
     with (out / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:
@@ -187,7 +187,7 @@ def test_killed_again_and_again_from_outside(
 
 
 def test_a_state_each_epoch_is_enough(dataset: Path, tmp_path: Path) -> None:
-    """As by default, where minutes pass between states, and with workers and an odd last batch."""
+    """The defaults: minutes between two saved states, workers, and a smaller last batch."""
     changes = {"workers": 1, "accumulate": 2}
     train(small_run(dataset, tmp_path / "whole", **changes))
 
@@ -202,7 +202,7 @@ def test_a_state_each_epoch_is_enough(dataset: Path, tmp_path: Path) -> None:
 
 
 def test_the_scaler_of_fp16_goes_on(tmp_path: Path) -> None:
-    """Of PyTorch's scaler for the CPU: training in fp16 is for GPUs."""
+    """PyTorch's gradient scaler for the CPU; fp16 training is for GPUs."""
     scales = []
     for begins in (True, False):
         scaler = torch.amp.GradScaler("cpu", init_scale=8.0 if begins else 2.0)
@@ -246,7 +246,7 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_dataset_that_moved(tmp_path: Path) -> None:
-    """The path in config.json is changed, as the message says, and the run goes on."""
+    """With the path in config.json changed, as the message advises, the run resumes."""
     dataset, run = write_dataset(tmp_path / "data", 4, seed=1), tmp_path / "run"
     train(small_run(dataset, run, epochs=1))
     dataset.rename(tmp_path / "moved")
@@ -261,7 +261,7 @@ def test_a_dataset_that_moved(tmp_path: Path) -> None:
 
 
 def test_a_damaged_state_is_refused(uninterrupted: Path, tmp_path: Path) -> None:
-    """In numbers, names, strides, order and the pickle that joins them."""
+    """Damage is detected in values, names, strides, order and the pickle."""
     run = RunFolder(uninterrupted).read_config().run
     content = RunFolder(uninterrupted).state.read_bytes()
     path = tmp_path / "state.pt"
@@ -370,7 +370,7 @@ def said_by(function: Callable[[ProgressReport], None]) -> str:
 def test_a_full_disk_is_one_line_and_the_run_goes_on(
     limit: int, dataset: Path, tmp_path: Path, uninterrupted: Path
 ) -> None:
-    """A limit of a file's size stands for it: the system reports it to the same calls."""
+    """A limit of the file size stands in for a full disk: the same calls fail."""
     out, said = tmp_path / "run", tmp_path / "said"
 
     def run() -> None:
@@ -405,7 +405,7 @@ def test_nothing_to_go_on_with(tmp_path: Path) -> None:
 def test_what_killed_runs_left_behind_is_cleared(
     dataset: Path, tmp_path: Path, encoder_files: EncoderFiles
 ) -> None:
-    """Of checkpoints, states, sheets and the cache, by the next run that writes there."""
+    """The next run removes temporary files of checkpoints, states, sheets and the cache."""
     run = small_run(
         dataset, tmp_path / "run", epochs=1, cache=tmp_path / "cache", train_encoders=False,
         sam2=encoder_files.sam2, dinov2=encoder_files.dinov2,
@@ -425,7 +425,7 @@ def test_what_killed_runs_left_behind_is_cleared(
 
 
 def test_names_that_are_no_utf8(tmp_path: Path, encoder_files: EncoderFiles) -> None:
-    """Of images, datasets, caches and runs."""
+    """Relative paths of images, datasets, caches and runs."""
     name = os.fsdecode(b"caf\xe9")
     dataset = write_dataset(tmp_path / name / "data", 4, seed=1)
     for path in [*dataset.glob("*/*")]:

@@ -139,7 +139,7 @@ def test_training_goes_on_from_a_checkpoint(
 def test_parts_add_up_to_the_batch(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But for batch norm, which sees a part at a time: here it only applies what it learned."""
+    """Except for batch norm, which sees one part at a time: here it uses its running statistics."""
     step = Stepper.step
 
     def with_fixed_norms(self: Stepper, *args: Any) -> Tensor:

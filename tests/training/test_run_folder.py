@@ -1,4 +1,4 @@
-"""config.json is what it was when it was written, or is refused in one line."""
+"""config.json is read unchanged, or refused in one line."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_options_of_other_types_are_refused(
 
 
 def test_options_that_are_missing(folder: RunFolder) -> None:
-    """As where another version wrote the file: the default would be another run."""
+    """A missing option must not get its default: that would be another run."""
     values = json.loads(folder.config.read_text())["options"]
     del values["clip"]
     with pytest.raises(TrainingError, match="options lacks clip; restore it, or resume the run w"):
