@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dsunet.network.model import DSUNet
     from dsunet_runtime.images.decode import ImageHeader
 
-POINTS = 600
+_POINTS = 600
 
 EXAMPLES = examples(
     "dsunet explain photo.jpg --checkpoint runs/sod -o maps.png",
@@ -106,7 +106,7 @@ def explain(
             help="Maximum number of t-SNE points per feature map.",
             rich_help_panel=COMPUTATION,
         ),
-    ] = POINTS,
+    ] = _POINTS,
     seed: Annotated[
         int,
         integer(
@@ -145,10 +145,10 @@ def explain(
     rgb, given_mask = decoded.rgb, _read_mask(mask, image, decoded.header)
     if checkpoint is not None:
         model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
-        meaning = WeightSource.TRAINED
+        source = WeightSource.TRAINED
     else:
-        model, meaning = open_encoders(preset or "", sam2=sam2, dinov2=dinov2, notice=notice)
-    _warn_if_random(meaning)
+        model, source = open_encoders(preset or "", sam2=sam2, dinov2=dinov2, notice=notice)
+    _warn_if_random(source)
     with StatusLine(sys.stderr) as status:
 
         def project(one: FeatureMap) -> ProjectedMap:
@@ -159,7 +159,7 @@ def explain(
         maps = feature_maps(model, rgb)
         encoders = {encoder: [project(one) for one in levels] for encoder, levels in maps.items()}
         make_folder(output.parent)
-        write_figure(output, rgb, _colouring(model, meaning, rgb, given_mask), encoders)
+        write_figure(output, rgb, _colouring(model, source, rgb, given_mask), encoders)
     print(readable(output))
 
 
@@ -175,10 +175,10 @@ def _read_mask(mask: Path | None, image: Path, header: ImageHeader) -> NDArray[n
     return decoded_mask(mask, decoded)
 
 
-def _warn_if_random(weights: WeightSource) -> None:
+def _warn_if_random(source: WeightSource) -> None:
     from dsunet.explain.maps import WeightSource
 
-    if weights is WeightSource.RANDOM:
+    if source is WeightSource.RANDOM:
         complain(
             "dsunet",
             "the encoders are randomly initialised: their maps are meaningless; give --sam2 and "
@@ -188,7 +188,7 @@ def _warn_if_random(weights: WeightSource) -> None:
 
 def _colouring(
     model: DSUNet,
-    weights: WeightSource,
+    source: WeightSource,
     rgb: NDArray[np.uint8],
     given_mask: NDArray[np.uint8] | None,
 ) -> Colouring:
@@ -198,7 +198,7 @@ def _colouring(
 
     if given_mask is not None:
         return Colouring.of_mask("the given mask", given_mask)
-    if weights is WeightSource.TRAINED:
+    if source is WeightSource.TRAINED:
         with TorchPredictor(model) as predictor:
             return Colouring.of_mask("the predicted mask", predictor(rgb))
     return Colouring.of_position(*rgb.shape[:2])

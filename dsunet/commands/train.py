@@ -38,8 +38,8 @@ def train(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Resume the run in this folder with its own options.  Only --epochs, to lengthen "
-            "it, and --workers may be given too.",
+            help="Resume the run in this folder with its own options.  Of the others, only "
+            "--epochs, to lengthen the run, and --workers may be given.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,

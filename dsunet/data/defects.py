@@ -6,7 +6,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dsunet.errors import DataError, listed
+from dsunet.errors import DataError, message_with_list
 
 
 class DefectKind(enum.StrEnum):
@@ -47,5 +47,5 @@ def raise_defects(line: str, defects: Sequence[Defect]) -> None:
     groups = []
     for kind in DefectKind:
         if lines := [defect.line for defect in defects if defect.kind is kind]:
-            groups.append(listed(f"{len(lines)} {kind}", lines).replace("\n", "\n  "))
+            groups.append(message_with_list(f"{len(lines)} {kind}", lines).replace("\n", "\n  "))
     raise DataError("\n  ".join([f"{line}:", *groups]))

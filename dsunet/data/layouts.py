@@ -26,7 +26,7 @@ import enum
 import re
 from pathlib import Path
 
-from dsunet.errors import DataError, listed
+from dsunet.errors import DataError, message_with_list
 from dsunet_runtime.images.folder import SUFFIXES
 from dsunet_runtime.message_text import reason, shorten
 
@@ -81,7 +81,7 @@ def find_dataset_folders(folder: Path, split: Split) -> tuple[Path, Path]:
         )
     if len(found) > 1:
         raise DataError(
-            listed(
+            message_with_list(
                 f"{folder}: several folders of images and masks were found; {_REMEDY}, or give a "
                 "subfolder",
                 [f"{images}, {masks}" for images, masks in found],

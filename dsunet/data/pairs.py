@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsunet.data.defects import Defect, DefectKind
-from dsunet.errors import DataError, listed
+from dsunet.errors import DataError, message_with_list
 from dsunet_runtime.files import resolved
 from dsunet_runtime.images.folder import ImageFolder, counted
 from dsunet_runtime.message_text import reason
@@ -89,7 +89,7 @@ def files_by_stem(folder: Path) -> Mapping[str, Path]:
     """
     found = _read(folder)
     if found.twins:
-        raise DataError(listed(f"{len(found.twins)} {DefectKind.TWINS}", found.twins))
+        raise DataError(message_with_list(f"{len(found.twins)} {DefectKind.TWINS}", found.twins))
     return found.files
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dsunet.data.alignment import is_close, resampled_mask
 from dsunet.data.image_files import read_mask, read_prediction
-from dsunet.errors import DataError, EvaluationError, listed
+from dsunet.errors import DataError, EvaluationError, message_with_list
 from dsunet.evaluation.metrics import ImageScores, score_image
 from dsunet.evaluation.predictors import Predictor
 from dsunet.evaluation.testsets import Case, TestSet
@@ -79,7 +79,9 @@ class Scorer(Closeable):
                 "a worker process was killed, probably for lack of memory: use fewer --workers"
             ) from error
         if messages:
-            raise DataError(listed(f"{len(messages)} masks cannot be evaluated", messages))
+            raise DataError(
+                message_with_list(f"{len(messages)} masks cannot be evaluated", messages)
+            )
         return scored
 
 

@@ -11,7 +11,7 @@ from dsunet.data.checks import alignment_defect
 from dsunet.data.defects import Defect, DefectKind, raise_defects
 from dsunet.data.layouts import Split, find_dataset_folders, is_generic
 from dsunet.data.pairs import Pair, Pairing, files_by_stem, find_pairs, normalized
-from dsunet.errors import DataError, EvaluationError, listed
+from dsunet.errors import DataError, EvaluationError, message_with_list
 from dsunet.evaluation.published import known_dataset
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.files import resolved
@@ -83,7 +83,7 @@ class TestSet:
         missing = [pair.stem for pair in self.pairs if normalized(pair.stem) not in found]
         if missing:
             line = f"{predictions}: {len(missing)} of {len(self.pairs)} images of {self.name} have"
-            raise DataError(listed(f"{line} no mask there", missing))
+            raise DataError(message_with_list(f"{line} no mask there", missing))
         return [
             Case(pair.stem, pair.image, found[normalized(pair.stem)], pair.mask)
             for pair in self.pairs

@@ -62,9 +62,9 @@ class ComputationOptions:
         typer.Option(
             metavar="DIR",
             callback=folder_to_write,
-            help="Cache the frozen DINOv2's feature maps here, for this and later runs.  For "
-            "large, 1 MB per image; 11 MB with --injection all, 27 MB with levels.  Not with "
-            "--train-encoders.",
+            help="Folder that caches the feature maps of the frozen DINOv2, for this and later "
+            "runs.  For large, 1 MB per image; 11 MB with --injection all, 27 MB with levels.  Not "
+            "with --train-encoders.",
             rich_help_panel=COMPUTATION,
         ),
     ] = None

@@ -23,7 +23,7 @@ class DataOptions:
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of their masks, with the same file stems.",
+            help="Folder of the masks of --images, with the same file stems.",
             rich_help_panel=DATA,
         ),
     ] = None

@@ -56,7 +56,9 @@ class ModelOptions:
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="DSU-Net checkpoint to start from.", rich_help_panel=MODEL
+            metavar="FILE",
+            help="DSU-Net checkpoint, or a run folder, to start from.",
+            rich_help_panel=MODEL,
         ),
     ] = None
     hiera_size: HieraSize = None

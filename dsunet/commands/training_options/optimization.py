@@ -102,7 +102,7 @@ class OptimizationOptions:
             low=0,
             high=MAX_RATE,
             help="Loss weight of an auxiliary head on DINOv2's map, with --train-encoders.  "
-            "Checkpoints do not have the head.",
+            "The head is not saved in checkpoints.",
             rich_help_panel=OPTIMIZATION,
         ),
     ] = DEFAULT.dino_loss
@@ -111,8 +111,8 @@ class OptimizationOptions:
         number(
             low=0,
             high=1,
-            help="Probability, for each image, of blending Hiera's input with another image, "
-            "so that the network has to learn from DINOv2 which of them to segment.",
+            help="Probability, per image, of blending Hiera's input with another image, so that "
+            "only DINOv2's input shows which of them to segment.",
             rich_help_panel=OPTIMIZATION,
         ),
     ] = DEFAULT.blend_hiera
@@ -121,9 +121,9 @@ class OptimizationOptions:
         number(
             low=0,
             high=1,
-            help="Probability, for each image, of replacing the map of one encoder by zeros or "
-            "another image's, with an empty mask as the target, so that the network segments "
-            "only what both encoders see.",
+            help="Probability, per image, of replacing the map of one encoder by zeros or by that "
+            "of another image, with an empty mask as the target, so that the network depends on "
+            "both encoders.",
             rich_help_panel=OPTIMIZATION,
         ),
     ] = DEFAULT.mismatch

@@ -23,7 +23,7 @@ class OutputOptions:
         number(
             low=0,
             high=MAX_COUNT,
-            help="Minutes between two saves of the training state.",
+            help="Minutes between two saves of the training state; 0 saves it after every step.",
             rich_help_panel=OUTPUT,
         ),
     ] = DEFAULT.save_every
