@@ -85,9 +85,9 @@ def _find(file: BinaryIO) -> int | None:
     size = file.seek(0, 2)
     for start, length in ((0, _START), (max(0, size - _END), _END)):
         file.seek(start)
-        found = _MARK.search(file.read(length))
-        if found:
-            return start + found.start(1)
+        match = _MARK.search(file.read(length))
+        if match:
+            return start + match.start(1)
     return None
 
 

@@ -139,8 +139,8 @@ def _not_a_checkpoint(file: WeightFile, states: Sequence[StateDict]) -> Checkpoi
             f"--{name.lower()}, beside a DSU-Net checkpoint without the encoders"
         )
     keys = [key for group in file.groups.values() for key in group]
-    found = f"keys such as {shorten(keys)}" if keys else "no tensors"
-    return CheckpointError(f"{file.path} is not a DSU-Net checkpoint: it has {found}")
+    content = f"keys such as {shorten(keys)}" if keys else "no tensors"
+    return CheckpointError(f"{file.path} is not a DSU-Net checkpoint: it has {content}")
 
 
 def _preset_configs(state: StateDict, layout: PublicLayout | None) -> list[DSUNetConfig]:

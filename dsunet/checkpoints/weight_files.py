@@ -117,14 +117,14 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        if found is None:
+        unknown_type = re.search(r"GLOBAL (\S+)", str(error))
+        if unknown_type is None:
             raise CheckpointError(
                 f"{path} is not a checkpoint: it is another pickle, or damaged"
             ) from error
         raise CheckpointError(
-            f"{path} contains Python objects ({printable(found[1], 80)}), which dsunet does not "
-            "unpickle: save the tensors only, with torch.save(model.state_dict(), path)"
+            f"{path} contains Python objects ({printable(unknown_type[1], 80)}), which dsunet does "
+            "not unpickle: save the tensors only, with torch.save(model.state_dict(), path)"
         ) from error
     except EOFError as error:
         raise CheckpointError(f"{path} is truncated") from error

@@ -287,14 +287,14 @@ def _test_sets(
     from dsunet.evaluation.testsets import TestSet, check_dataset_names
 
     if masks is None:
-        found = [TestSet.of_dataset(name, folder) for name, folder in folders]
+        test_sets = [TestSet.of_dataset(name, folder) for name, folder in folders]
     elif images is not None:
-        found = [TestSet.of_folders(images, masks)]
+        test_sets = [TestSet.of_folders(images, masks)]
     elif predictions is not None:
-        found = [TestSet.of_predictions(predictions, masks)]
+        test_sets = [TestSet.of_predictions(predictions, masks)]
     with as_wrong_usage(EvaluationError):
-        check_dataset_names(found)
-    return [test_set.first(limit) for test_set in found]
+        check_dataset_names(test_sets)
+    return [test_set.first(limit) for test_set in test_sets]
 
 
 def _warn_of_masks(path: Path, predictor: Predictor) -> None:

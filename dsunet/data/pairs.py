@@ -87,10 +87,10 @@ def files_by_stem(folder: Path) -> Mapping[str, Path]:
 
     Raises DataError if there are none, or with a list of duplicate stems.
     """
-    found = _read(folder)
-    if found.twins:
-        raise DataError(message_with_list(f"{len(found.twins)} {DefectKind.TWINS}", found.twins))
-    return found.files
+    files = _read(folder)
+    if files.twins:
+        raise DataError(message_with_list(f"{len(files.twins)} {DefectKind.TWINS}", files.twins))
+    return files.files
 
 
 def normalized(stem: str) -> str:
@@ -128,9 +128,9 @@ def _read(path: Path) -> _FilesByStem:
     return _FilesByStem(stems, tuple(twins), tuple(notes))
 
 
-def _unpaired(found: _FilesByStem, stems: set[str], missing: str) -> list[Defect]:
+def _unpaired(folder: _FilesByStem, stems: set[str], missing: str) -> list[Defect]:
     return [
-        Defect(DefectKind.UNPAIRED, f"{found.files[stem]}: {missing}") for stem in sorted(stems)
+        Defect(DefectKind.UNPAIRED, f"{folder.files[stem]}: {missing}") for stem in sorted(stems)
     ]
 
 

@@ -79,13 +79,13 @@ class TestSet:
         """
         if not self.has_images:
             return [Case(pair.stem, None, pair.image, pair.mask) for pair in self.pairs]
-        found = files_by_stem(predictions)
-        missing = [pair.stem for pair in self.pairs if normalized(pair.stem) not in found]
+        predicted = files_by_stem(predictions)
+        missing = [pair.stem for pair in self.pairs if normalized(pair.stem) not in predicted]
         if missing:
             line = f"{predictions}: {len(missing)} of {len(self.pairs)} images of {self.name} have"
             raise DataError(message_with_list(f"{line} no mask there", missing))
         return [
-            Case(pair.stem, pair.image, found[normalized(pair.stem)], pair.mask)
+            Case(pair.stem, pair.image, predicted[normalized(pair.stem)], pair.mask)
             for pair in self.pairs
         ]
 

@@ -18,11 +18,10 @@ from PIL import Image, ImageOps
 from dsunet.data.checks import check_each, read_defect
 from dsunet.data.defects import Defect, DefectKind, raise_defects
 from dsunet.data.image_files import decode_file
+from dsunet.data.pairs import read_image_folder
 from dsunet.errors import DataError
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images.files import with_image
-from dsunet_runtime.images.folder import ImageFolder
-from dsunet_runtime.message_text import reason
 from dsunet_runtime.progress import Progress
 
 _MAX_SIDE = 2048
@@ -101,15 +100,10 @@ def random_file(rng: np.random.Generator, paths: Sequence[Path]) -> Path:
 def _images(folder: Path | None) -> tuple[Path, ...]:
     if folder is None:
         return ()
-    try:
-        found = ImageFolder.read(folder)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read: {reason(error)}") from error
-    if not found.images:
-        raise DataError(found.no_images)
-    if found.left_out:
-        print(found.left_out, file=sys.stderr)
-    return found.images
+    contents = read_image_folder(folder)
+    if contents.left_out:
+        print(contents.left_out, file=sys.stderr)
+    return contents.images
 
 
 def _cutout_defect(path: Path) -> Defect | None:

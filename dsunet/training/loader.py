@@ -64,10 +64,10 @@ def shared_memory_error(workers: int, figures: str = "") -> TrainingError:
 
 def _require_shared_memory(needed: int, workers: int) -> None:
     try:
-        found = os.statvfs(_SHARED)
+        filesystem = os.statvfs(_SHARED)
     except (OSError, AttributeError):  # not Linux
         return
-    free = found.f_bavail * found.f_frsize
+    free = filesystem.f_bavail * filesystem.f_frsize
     if free < needed:
         raise shared_memory_error(workers, f" ({_in_mb(needed)} needed, {_in_mb(free)} free)")
 

@@ -43,20 +43,24 @@ def find_training_data(options: TrainingOptions) -> TrainingData:
 
     Raises DataError with a list of files that are unpaired, unreadable or of the wrong size.
     """
-    found = _pairings(options.images, options.masks, options.datasets, Split.TRAIN)
+    pairings = _pairings(options.images, options.masks, options.datasets, Split.TRAIN)
     val_datasets = (options.val_dataset,) if options.val_dataset else ()
-    val_found = _pairings(options.val_images, options.val_masks, val_datasets, Split.TEST)
-    pairs = [pair for pairing in found for pair in pairing.pairs]
-    val_pairs = [pair for pairing in val_found for pair in pairing.pairs]
+    val_pairings = _pairings(options.val_images, options.val_masks, val_datasets, Split.TEST)
+    pairs = [pair for pairing in pairings for pair in pairing.pairs]
+    val_pairs = [pair for pairing in val_pairings for pair in pairing.pairs]
     val_pairs = evenly_spaced(val_pairs, options.val_count)
     folders = [read_image_folder(path) for path in options.unlabelled]
     unlabelled = [image for folder in folders for image in folder.images]
     left_out = [folder.left_out for folder in folders if folder.left_out]
+    all_pairings = [*pairings, *val_pairings]
     check_pairs(
         [*pairs, *val_pairs],
         unlabelled=unlabelled,
-        defects=[defect for pairing in (*found, *val_found) for defect in pairing.defects],
-        notes=[*(note for pairing in (*found, *val_found) for note in pairing.notes), *left_out],
+        defects=[defect for pairing in all_pairings for defect in pairing.defects],
+        notes=[
+            *(note for pairing in all_pairings for note in pairing.notes),
+            *left_out,
+        ],
     )
     images, masks = (_hashes([getattr(pair, name) for pair in pairs]) for name in ("image", "mask"))
     alone = _hashes(unlabelled)

@@ -185,7 +185,7 @@ def test_sources_are_checked_before_the_first_scene(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", ["absent", "empty"])
 def test_a_folder_without_images(tmp_path: Path, folder: str) -> None:
     (tmp_path / "empty").mkdir()
-    match = "absent: cannot be read" if folder == "absent" else "empty: no images in this folder"
+    match = "absent: is not a folder" if folder == "absent" else "empty: no images in this folder"
     with pytest.raises(DataError, match=match):
         find_sources(None, tmp_path / folder)
 
