@@ -23,7 +23,8 @@ from dsunet.training.options import TrainingOptions
 from dsunet.training.step import Stepper
 from dsunet.training.trained_network import MISMATCHES, TrainedNetwork
 from tests.training.conftest import SMALL, small_run
-from tests.training.test_resume import after_three_steps, in_a_process, outcome
+from tests.training.interruptions import after_three_steps, in_a_process
+from tests.training.test_resume import outcome
 
 BOTH = {"train_encoders": True, "dino_loss": 0.5, "blend_hiera": 0.4, "mismatch": 0.3}
 

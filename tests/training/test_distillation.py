@@ -30,7 +30,8 @@ from dsunet.training.step import Stepper
 from dsunet.training.trained_network import TrainedNetwork
 from dsunet.training.training_data import find_training_data
 from tests.training.conftest import SMALL, EncoderFiles, small_run
-from tests.training.test_resume import after_three_steps, in_a_process, outcome
+from tests.training.interruptions import after_three_steps, in_a_process
+from tests.training.test_resume import outcome
 
 BIG = DSUNetConfig(
     hiera=HieraConfig(
