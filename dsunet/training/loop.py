@@ -40,7 +40,7 @@ _CHECK_INTERVAL = 20  # steps between two checks of the loss, which synchronise 
 
 
 class TrainingLoop:
-    """A run, from its saved state if there is one."""
+    """The epochs of a run, from its saved state if there is one."""
 
     def __init__(
         self,
@@ -57,16 +57,14 @@ class TrainingLoop:
         self._fabric, self._options, self._data = fabric, options, data
         self._folder, self._id, self._report, self._cache = folder, run, report, cache
         self._model = model
-        distillation_loss = (
-            DistillationLoss(fabric, teacher, options) if teacher is not None else None
-        )
+        distillation = None if teacher is None else DistillationLoss(fabric, teacher, options)
         self._network = TrainedNetwork(
-            model, options, distillation_loss.channels if distillation_loss else ()
+            model, options, distillation.channels if distillation else ()
         )
         self._dino = model.dino
         if cache is not None:
             model.dino = None  # not needed on the device
-        self._stepper = Stepper(fabric, options, self._network, distillation_loss)
+        self._stepper = Stepper(fabric, options, self._network, distillation)
         self._plan = BatchPlan(
             data.count,
             options.batch,
@@ -82,7 +80,7 @@ class TrainingLoop:
             self._position = load_state(
                 folder.state, run, self._network, self._stepper.optimizer, fabric
             )
-        self._loader = self._open_loader(distillation_loss.sides if distillation_loss else {})
+        self._loader = self._open_loader(distillation.sides if distillation else {})
         self._tensorboard: TensorBoardLog | None = None
 
     @property
