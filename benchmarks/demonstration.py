@@ -36,7 +36,7 @@ from dsunet.evaluation.results import DatasetResults, ModelResult
 from dsunet.evaluation.scorer import Scorer
 from dsunet.evaluation.table import format_table
 from dsunet.evaluation.testsets import TestSet
-from dsunet.scenes import Kind, write_scenes
+from dsunet.scenes import SceneKind, write_scenes
 from dsunet_export.artifact import write_artifact
 from dsunet_export.graph.graph_file import load_graph
 from dsunet_export.onnx import export_onnx
@@ -154,18 +154,18 @@ def reliance(checkpoint: Path, dataset: Path) -> dict[str, float]:
     return found
 
 
-def kinds_of(dataset: Path) -> dict[str, Kind]:
+def kinds_of(dataset: Path) -> dict[str, SceneKind]:
     """The kind of each scene, by stem."""
     kinds = json.loads((dataset / "scenes.json").read_text())["kinds"]
-    return {stem: Kind(kind) for stem, kind in kinds.items()}
+    return {stem: SceneKind(kind) for stem, kind in kinds.items()}
 
 
-def scores_of(evaluation: DatasetResults, kinds: dict[str, Kind]) -> dict[str, Any]:
+def scores_of(evaluation: DatasetResults, kinds: dict[str, SceneKind]) -> dict[str, Any]:
     """Mean scores by model and by kind of scene, and over all."""
     return {result.model: scores_by_kind(result, kinds) for result in evaluation.results}
 
 
-def scores_by_kind(result: ModelResult, kinds: dict[str, Kind]) -> dict[str, Any]:
+def scores_by_kind(result: ModelResult, kinds: dict[str, SceneKind]) -> dict[str, Any]:
     parts = {"all": [one.scores for one in result.scored]}
     for one in result.scored:
         parts.setdefault(kinds[one.case.stem].value, []).append(one.scores)

@@ -24,6 +24,6 @@ weighted_choice         random choice with weights
 
 from dsunet.scenes.dataset import write_scenes
 from dsunet.scenes.image_sources import Sources, find_sources
-from dsunet.scenes.scene import Kind, Scene, make_scene
+from dsunet.scenes.scene import Scene, SceneKind, make_scene
 
-__all__ = ["Kind", "Scene", "Sources", "find_sources", "make_scene", "write_scenes"]
+__all__ = ["Scene", "SceneKind", "Sources", "find_sources", "make_scene", "write_scenes"]

@@ -18,7 +18,7 @@ from dsunet.data.layouts import UNFINISHED
 from dsunet.errors import DataError
 from dsunet.process_pool import open_pool
 from dsunet.scenes.image_sources import Sources, find_sources
-from dsunet.scenes.scene import GENERATOR, Kind, Scene, check_seed, make_scene
+from dsunet.scenes.scene import GENERATOR, Scene, SceneKind, check_seed, make_scene
 from dsunet_runtime.prediction.jobs import make_folder
 from dsunet_runtime.prediction.output_files import write_mask, write_whole
 from dsunet_runtime.prediction.predict import behind
@@ -51,14 +51,14 @@ class DatasetParameters:
         shape = (round(self.size / aspect**0.5), round(self.size * aspect**0.5))
         return make_scene(int(rng.integers(2**63)), shape, self.kind(index), self.sources)
 
-    def kind(self, index: int) -> Kind:
+    def kind(self, index: int) -> SceneKind:
         """The kind of scene `index`; empty and camouflaged ones are evenly distributed."""
         before = int(index * self.empty)
         if int((index + 1) * self.empty) > before:
-            return Kind.EMPTY
+            return SceneKind.EMPTY
         index -= before
         hidden = int((index + 1) * self.camouflaged) > int(index * self.camouflaged)
-        return Kind.CAMOUFLAGED if hidden else Kind.SALIENT
+        return SceneKind.CAMOUFLAGED if hidden else SceneKind.SALIENT
 
     def stem(self, index: int) -> str:
         """Stem of the file names of scene `index`."""

@@ -19,7 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from dsunet.cli import app
-from dsunet.commands.evaluate import named_folder
+from dsunet.commands.named_folder import named_folder
 from dsunet.evaluation.predictors import open_predictor
 from dsunet_runtime.artifact.manifest import MaskForm
 from dsunet_runtime.extras import install_command
@@ -346,7 +346,7 @@ def test_faults_are_one_line(
 COUNTING_PACKAGES = """
 import sys
 from dsunet.cli import app
-from dsunet.commands.evaluate import named_folder
+from dsunet.commands.named_folder import named_folder
 try:
     app(prog_name="dsunet")
 finally:
