@@ -14,7 +14,7 @@ from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey,
 from dsunet.commands.help_panels import COMPUTATION, DATA
 from dsunet.commands.named_folder import named_folder
 from dsunet.errors import EvaluationError
-from dsunet.evaluation.table_form import TableForm
+from dsunet.evaluation.table_format import TableFormat
 from dsunet.torch_device import TorchDevice
 from dsunet_runtime.artifact.file_kinds import is_engine, is_onnx
 from dsunet_runtime.artifact.manifest import InputForm, MaskForm
@@ -107,7 +107,7 @@ def evaluate(
         ),
     ] = False,
     table: Annotated[
-        TableForm | None,
+        TableFormat | None,
         typer.Option(
             help="Print the table as Markdown or LaTeX.  [default: plain text]",
             rich_help_panel=OUTPUT,

@@ -11,7 +11,7 @@ results       the results of an evaluation, also as JSON
 published     the published values
 table         the table as plain text
 paper_table   the tables as Markdown and LaTeX
-table_form    the formats of tables
+table_format    the formats of tables
 html_report   the report as HTML
 report_files  the files of a report
 """

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from dsunet.evaluation.results import DatasetResults
 from dsunet.evaluation.table import ABSENT, HEADINGS, format_score
-from dsunet.evaluation.table_form import TableForm
+from dsunet.evaluation.table_format import TableFormat
 
 _DIGITS = 3  # as the field prints them
 _LOWER_IS_BETTER = ("mae",)
@@ -33,9 +33,9 @@ _LATEX_ESCAPES = {
 }
 
 
-def format_paper_table(evaluation: Sequence[DatasetResults], form: TableForm) -> str:
+def format_paper_table(evaluation: Sequence[DatasetResults], table_format: TableFormat) -> str:
     """Format one table per dataset: the models, the best values in bold, and the published rows."""
-    format_one = {TableForm.MARKDOWN: _markdown, TableForm.LATEX: _latex}[form]
+    format_one = {TableFormat.MARKDOWN: _markdown, TableFormat.LATEX: _latex}[table_format]
     return "\n\n".join("\n".join(format_one(dataset)) for dataset in evaluation)
 
 

@@ -16,7 +16,7 @@ from dsunet.evaluation.paper_table import format_paper_table
 from dsunet.evaluation.results import DatasetResults, ModelResult
 from dsunet.evaluation.scorer import ScoredMask
 from dsunet.evaluation.table import HEADINGS, format_table
-from dsunet.evaluation.table_form import TableForm
+from dsunet.evaluation.table_format import TableFormat
 from dsunet.evaluation.testsets import Case, TestSet
 from tests.evaluation.library import run_directly
 from tests.evaluation.pairs import Mask, pairs_of_all_kinds
@@ -42,21 +42,21 @@ def evaluation(
     return [DatasetResults(test_set, [result_of(m, pairs) for m, pairs in models.items()])]
 
 
-def cells_of(line: str, form: TableForm) -> list[str]:
-    if form is TableForm.MARKDOWN:
+def cells_of(line: str, form: TableFormat) -> list[str]:
+    if form is TableFormat.MARKDOWN:
         return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
     return [cell.strip() for cell in line.removesuffix(r" \\").split(" & ")]
 
 
-@pytest.mark.parametrize("form", TableForm)
-def test_figures_and_the_best_of_them(form: TableForm) -> None:
+@pytest.mark.parametrize("form", TableFormat)
+def test_figures_and_the_best_of_them(form: TableFormat) -> None:
     inverted = [
         ((255 - prediction).astype(np.uint8), ground_truth) for prediction, ground_truth in PAIRS
     ]
     text = format_paper_table(evaluation("mine", good=PAIRS, bad=inverted), form)
     rows = {cells[0]: cells[1:] for cells in (cells_of(t, form) for t in text.splitlines())}
     good, bad = run_directly(PAIRS), run_directly(inverted)
-    bold = "**{}**" if form is TableForm.MARKDOWN else r"\textbf{{{}}}"
+    bold = "**{}**" if form is TableFormat.MARKDOWN else r"\textbf{{{}}}"
     assert len(rows["good"]) == len(HEADINGS) == 11
     for column, name in enumerate(HEADINGS):
         figures = [f"{good[name]:.3f}", f"{bad[name]:.3f}"]
@@ -67,13 +67,13 @@ def test_figures_and_the_best_of_them(form: TableForm) -> None:
 
 
 def test_of_one_model_nothing_is_best() -> None:
-    text = format_paper_table(evaluation("mine", only=PAIRS), TableForm.MARKDOWN)
+    text = format_paper_table(evaluation("mine", only=PAIRS), TableFormat.MARKDOWN)
     assert "**" not in text
 
 
 def test_the_papers_rows_stand_below() -> None:
     ecssd = evaluation("ECSSD", 1000, a=PAIRS, b=PAIRS)
-    lines = format_paper_table(ecssd, TableForm.MARKDOWN).splitlines()
+    lines = format_paper_table(ecssd, TableFormat.MARKDOWN).splitlines()
     assert lines[4].startswith("| DSU-Net (paper, Table IV) | 0.953 |")
     assert "**" in lines[2]
     assert "**" not in lines[4]
@@ -87,17 +87,17 @@ def test_the_papers_rows_stand_below() -> None:
 @pytest.mark.parametrize("images", [3, 999, 1001])
 def test_published_rows_are_not_beside_another_number_of_images(images: int) -> None:
     ecssd = evaluation("ECSSD", images, a=PAIRS)
-    assert "paper" not in format_paper_table(ecssd, TableForm.MARKDOWN)
+    assert "paper" not in format_paper_table(ecssd, TableFormat.MARKDOWN)
     note = "ECSSD: published values are of 1,000 images, so they are not shown."
     assert note in format_table(ecssd)
 
 
 def test_names_are_escaped() -> None:
     names = {r"a_b|c*100%": PAIRS, r"{x}\&#$~^": PAIRS}
-    markdown = format_paper_table(evaluation("d_1", **names), TableForm.MARKDOWN)
+    markdown = format_paper_table(evaluation("d_1", **names), TableFormat.MARKDOWN)
     assert r"a\_b\|c\*100%" in markdown
-    assert {len(cells_of(t, TableForm.MARKDOWN)) for t in markdown.splitlines()} == {12}
-    latex = format_paper_table(evaluation("d_1", **names), TableForm.LATEX)
+    assert {len(cells_of(t, TableFormat.MARKDOWN)) for t in markdown.splitlines()} == {12}
+    latex = format_paper_table(evaluation("d_1", **names), TableFormat.LATEX)
     assert r"a\_b|c*100\%" in latex
     escaped = r"\{x\}\textbackslash{}\&\#\$\textasciitilde{}\textasciicircum{}"
     assert escaped in latex

@@ -3,7 +3,7 @@
 import enum
 
 
-class TableForm(enum.StrEnum):
+class TableFormat(enum.StrEnum):
     """Format of a table."""
 
     MARKDOWN = "markdown"
@@ -12,4 +12,4 @@ class TableForm(enum.StrEnum):
     @property
     def suffix(self) -> str:
         """File name suffix of the format."""
-        return {TableForm.MARKDOWN: ".md", TableForm.LATEX: ".tex"}[self]
+        return {TableFormat.MARKDOWN: ".md", TableFormat.LATEX: ".tex"}[self]
