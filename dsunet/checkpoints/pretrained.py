@@ -46,7 +46,7 @@ def load_encoders(
 
     Args:
         model: The model, on the CPU.
-        sam2: A SAM2 or SAM2.1 file, of which the image encoder's trunk is read, or a file of the
+        sam2: A SAM2 or SAM2.1 file (the trunk of its image encoder is read), or a file of the
             trunk alone.
         dinov2: A DINOv2 file without registers, including files of its own training (the teacher
             is read), or `timm:NAME` for a model of timm's hub (needs a network or timm's cache).

@@ -64,7 +64,7 @@ def evaluate(
         list[str],
         typer.Option(
             metavar="[NAME=]DIR",
-            help="Dataset in its published folder layout, of which the test images are used.  "
+            help="Dataset in its published folder layout; its test images are evaluated.  "
             "NAME is that of the folder unless given.  Repeatable.",
             rich_help_panel=DATA,
         ),

@@ -18,12 +18,12 @@ class DefectKind(enum.StrEnum):
     UNREADABLE = "that cannot be read; repair or remove them"
     OPAQUE = "without a transparent background; give them an alpha channel, or remove them"
     INVISIBLE = "without an opaque pixel; remove them"
-    TRANSPARENT = "with transparent pixels, of which the background is unknown; flatten them"
+    TRANSPARENT = "with transparent pixels, whose background is unknown; flatten them"
     DIFFERENT_SIZE = "of another size than their masks; resize or remove them"
     RESIZABLE = (
         "of another size than their ground truth; resize them, or resample them with --resize"
     )
-    ROTATED = "of which EXIF rotates only one; rotate the other too, or remove the EXIF tag"
+    ROTATED = "with only one file rotated by EXIF; rotate the other too, or remove the EXIF tag"
     UNCLEAR = (
         "that EXIF rotates, but not their masks, which match either way; if the mask matches the "
         "image as displayed, rotate its pixels with `mogrify -auto-orient FILE`; if it matches the "

@@ -93,7 +93,7 @@ class Stepper:
         labelled = batch.get("labelled")
         if labelled is not None:
             logits, mask = [one[labelled] for one in logits], mask[labelled]
-            if not len(mask):  # zeros of which all outputs have a gradient, as DDP requires
+            if not len(mask):  # zeros with a gradient for all outputs, as DDP requires
                 return torch.stack([one.sum() for one in logits])
         losses = stage_losses(logits, mask, weighted_bce=self._options.weighted_bce)
         return losses if labelled is None else losses * labelled.float().mean()

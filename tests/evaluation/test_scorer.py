@@ -195,7 +195,7 @@ def test_what_exif_turns_by_a_quarter_is_not_resampled(tmp_path: Path) -> None:
     (case,) = write_cases(tmp_path, [(mask, mask)])
     Image.fromarray(mask).save(case.prediction, exif=turned(6))
     for resize in (False, True):
-        with pytest.raises(DataError, match="1 of which EXIF rotates only one") as caught:
+        with pytest.raises(DataError, match="1 with only one file rotated by EXIF") as caught:
             check_fit([case], resize=resize)
         assert "resize" not in str(caught.value)
 
