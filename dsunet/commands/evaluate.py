@@ -209,10 +209,9 @@ def evaluate(
     _require(not (as_json and table), "give either --json or --table")
     _require(bool(models) or save_masks is None, "--save-masks applies to models only")
     _require(output is not None or worst is None, "--worst needs a report: give -o DIR too")
-    given = (sam2, dinov2, weights, device)
-    for_checkpoints = any(option is not None for option in given)
+    checkpoint_options = (sam2, dinov2, weights, device)
     _require(
-        bool(checkpoints) or not for_checkpoints,
+        bool(checkpoints) or all(option is None for option in checkpoint_options),
         "--sam2, --dinov2, --weights and --device apply to checkpoints only",
     )
     _require(bool(onnx) or provider is None, "--provider applies to ONNX files only")
@@ -220,12 +219,9 @@ def evaluate(
     folders = [named_folder("--dataset", text) for text in dataset]
 
     from dsunet.evaluation.evaluate import evaluate_models, evaluate_predictions, mask_folder
-    from dsunet.evaluation.paper_table import format_paper_table
     from dsunet.evaluation.predictors import open_predictor
     from dsunet.evaluation.report_files import write_report
-    from dsunet.evaluation.results import results_document
     from dsunet.evaluation.scorer import Scorer
-    from dsunet.evaluation.table import format_table
     from dsunet_runtime.prediction.jobs import results_folder
 
     def open_model(path: Path) -> Predictor:
@@ -260,14 +256,8 @@ def evaluate(
                 predictions, test_sets, scorer, sys.stderr, resize=resize
             )
         _warn_of_undefined(evaluation)
-        # Before anything is written, so that a full disk does not lose them.
-        if as_json:
-            print(json.dumps(results_document(evaluation), indent=2), flush=True)
-        else:
-            print(
-                format_paper_table(evaluation, table) if table else format_table(evaluation),
-                flush=True,
-            )
+        # Printed before anything is written, so that a full disk does not lose them.
+        _print_results(evaluation, table, as_json=as_json)
         if output is not None:
             write_report(evaluation, output, _WORST if worst is None else worst)
 
@@ -295,6 +285,22 @@ def _test_sets(
     with as_wrong_usage(EvaluationError):
         check_dataset_names(test_sets)
     return [test_set.first(limit) for test_set in test_sets]
+
+
+def _print_results(
+    evaluation: list[DatasetResults], table: TableFormat | None, *, as_json: bool
+) -> None:
+    from dsunet.evaluation.paper_table import format_paper_table
+    from dsunet.evaluation.results import results_document
+    from dsunet.evaluation.table import format_table
+
+    if as_json:
+        text = json.dumps(results_document(evaluation), indent=2)
+    elif table is not None:
+        text = format_paper_table(evaluation, table)
+    else:
+        text = format_table(evaluation)
+    print(text, flush=True)
 
 
 def _warn_of_masks(path: Path, predictor: Predictor) -> None:
