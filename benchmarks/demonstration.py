@@ -25,18 +25,18 @@ from demonstration_sheets import draw_photographs, draw_scenes, photographs
 from numpy.typing import NDArray
 
 from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
-from dsunet.data.files import read_mask, read_prediction
-from dsunet.data.layouts import Split, locate
+from dsunet.data.image_files import read_mask, read_prediction
+from dsunet.data.layouts import Split, find_dataset_folders
 from dsunet.data.pairs import find_pairs
 from dsunet.evaluation.evaluate import evaluate_models
 from dsunet.evaluation.metrics import score_image, summarize
 from dsunet.evaluation.predictors import TorchPredictor, open_predictor
 from dsunet.evaluation.reliance import Encoder, Replacement, s_measure_without
-from dsunet.evaluation.results import DatasetResults, Result
+from dsunet.evaluation.results import DatasetResults, ModelResult
 from dsunet.evaluation.scorer import Scorer
-from dsunet.evaluation.table import draw
+from dsunet.evaluation.table import format_table
 from dsunet.evaluation.testsets import TestSet
-from dsunet.scenes import Kind, write_scenes
+from dsunet.scenes import SceneKind, write_scenes
 from dsunet_export.artifact import write_artifact
 from dsunet_export.graph.graph_file import load_graph
 from dsunet_export.onnx import export_onnx
@@ -66,7 +66,7 @@ def main() -> None:
             folder / "masks",
             sys.stderr,
         )
-        print(draw(evaluations))
+        print(format_table(evaluations))
         # Not the composites: the images in them may not all be copied into this repository.
         draw_scenes(evaluations[0].results[0].scored)
         document = {
@@ -140,7 +140,10 @@ def round_like_engine(float16: Path, folder: Path) -> Path:
 
 def reliance(checkpoint: Path, dataset: Path) -> dict[str, float]:
     """The S-measure with the maps of an encoder replaced, by encoder and replacement."""
-    model, pairs = load_model(checkpoint), find_pairs(*locate(dataset, Split.TEST)).pairs
+    model, pairs = (
+        load_model(checkpoint),
+        find_pairs(*find_dataset_folders(dataset, Split.TEST)).pairs,
+    )
     found = {
         f"{encoder}: {replacement}": s_measure_without(model, pairs, encoder, replacement)
         for encoder in Encoder
@@ -151,18 +154,18 @@ def reliance(checkpoint: Path, dataset: Path) -> dict[str, float]:
     return found
 
 
-def kinds_of(dataset: Path) -> dict[str, Kind]:
+def kinds_of(dataset: Path) -> dict[str, SceneKind]:
     """The kind of each scene, by stem."""
     kinds = json.loads((dataset / "scenes.json").read_text())["kinds"]
-    return {stem: Kind(kind) for stem, kind in kinds.items()}
+    return {stem: SceneKind(kind) for stem, kind in kinds.items()}
 
 
-def scores_of(evaluation: DatasetResults, kinds: dict[str, Kind]) -> dict[str, Any]:
+def scores_of(evaluation: DatasetResults, kinds: dict[str, SceneKind]) -> dict[str, Any]:
     """Mean scores by model and by kind of scene, and over all."""
     return {result.model: scores_by_kind(result, kinds) for result in evaluation.results}
 
 
-def scores_by_kind(result: Result, kinds: dict[str, Kind]) -> dict[str, Any]:
+def scores_by_kind(result: ModelResult, kinds: dict[str, SceneKind]) -> dict[str, Any]:
     parts = {"all": [one.scores for one in result.scored]}
     for one in result.scored:
         parts.setdefault(kinds[one.case.stem].value, []).append(one.scores)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.evaluation.scorer import ScoredMask
-from dsunet.sheet import draw_sheet
+from dsunet.reports.contact_sheet import draw_sheet
 from dsunet_runtime.images.decode import as_rgb
 from dsunet_runtime.masks.renderings import Overlay
 

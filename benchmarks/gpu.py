@@ -30,7 +30,7 @@ from gpu_calls import (
     torch_call,
 )
 
-from dsunet.device import TorchDevice
+from dsunet.torch_device import TorchDevice
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.artifact.flavor import Flavor, rtx_name
 from dsunet_runtime.backends.onnxruntime import check_provider

@@ -16,7 +16,7 @@ from gpu_calls import add_machine
 from gpu_frames import frames_artifact
 
 from dsunet import load_model
-from dsunet.demonstration import demonstration_checkpoint
+from dsunet.checkpoints.demonstration import demonstration_checkpoint
 from dsunet.scenes import write_scenes
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.artifact.manifest import InputForm

@@ -17,7 +17,7 @@ import torch
 from common import measure_interleaved_calls
 from torch import Tensor
 
-from dsunet.device import TorchDevice
+from dsunet.torch_device import TorchDevice
 from dsunet_runtime.artifact.flavor import rtx_name
 from dsunet_runtime.backends.onnxruntime.execution_providers import chain
 from dsunet_runtime.bench.measurement import Schedule

@@ -30,7 +30,7 @@ from gpu_frames import Frames, make_frames
 from torch import Tensor
 
 from dsunet import load_model
-from dsunet.demonstration import demonstration_checkpoint
+from dsunet.checkpoints.demonstration import demonstration_checkpoint
 from dsunet.network.model import DSUNet
 from dsunet.scenes import write_scenes
 from dsunet_export.graph.forms import Preprocess

@@ -21,7 +21,7 @@ from common import write
 from torch import Tensor, nn
 
 from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
-from dsunet.data.layouts import Split, locate
+from dsunet.data.layouts import Split, find_dataset_folders
 from dsunet.data.pairs import find_pairs
 from dsunet.evaluation.metrics import summarize
 from dsunet.evaluation.pair_scores import mean_s_measure, score_pairs
@@ -43,7 +43,7 @@ def main() -> None:
     model = load_model(arguments.checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         write_scenes(Path(folder) / "drawn", SCENES, SEED)
-        pairs = find_pairs(*locate(Path(folder) / "drawn", Split.TEST)).pairs
+        pairs = find_pairs(*find_dataset_folders(Path(folder) / "drawn", Split.TEST)).pairs
         found = {}
         for name, prune in variants(model):
             pruned = copy.deepcopy(model)

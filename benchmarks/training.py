@@ -36,17 +36,17 @@ from torchvision import transforms
 from dsunet import DSUNetConfig, random_model
 from dsunet.data.pairs import Pair
 from dsunet.data.samples import BatchPlan, Samples
-from dsunet.device import TorchDevice
 from dsunet.network.model import DSUNet, freeze_encoders
 from dsunet.scenes import write_scenes
-from dsunet.training.data import TrainingData, find_data
+from dsunet.torch_device import TorchDevice
 from dsunet.training.feature_extraction import extract_features
-from dsunet.training.network import TrainedNetwork
 from dsunet.training.options import TrainingOptions, TrainingPrecision
 from dsunet.training.progress_report import ProgressReport
 from dsunet.training.recomputation import recompute_blocks
 from dsunet.training.run import make_fabric
 from dsunet.training.step import Stepper
+from dsunet.training.trained_network import TrainedNetwork
+from dsunet.training.training_data import TrainingData, find_training_data
 
 Step = Callable[[], None]
 """Performs one training step."""
@@ -160,7 +160,7 @@ def measure_speed(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]
     """Measure seconds per step for each loop, and of filling the cache."""
     options = run_options(arguments, folder)
     cached = run_options(arguments, folder, cache=folder / "cache")
-    data = find_data(options)
+    data = find_training_data(options)
     config = config_of(arguments)
     start = time.perf_counter()
     extract_features(make_fabric(cached), cached, trainable(config), data, ProgressReport())
@@ -198,7 +198,7 @@ def measure_speed(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]
 def measure_memory(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
     """Peak of a few steps here, in this process."""
     options = run_options(arguments, folder, checkpointing=arguments.variant == "checkpointing")
-    step = our_step(trainable(config_of(arguments)), options, find_data(options))
+    step = our_step(trainable(config_of(arguments)), options, find_training_data(options))
     for _ in range(2):
         step()
     if options.device.resolve().type == "cuda":

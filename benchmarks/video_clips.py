@@ -20,11 +20,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet.scenes.backgrounds import random_background
-from dsunet.scenes.figures import random_make
+from dsunet.scenes.drawn_backgrounds import random_background
+from dsunet.scenes.figures import random_figure_kind
 from dsunet.scenes.light import random_light
 from dsunet.scenes.objects import place_figure
-from dsunet.scenes.wardrobes import salient_wardrobe
+from dsunet.scenes.part_materials import salient_materials
 
 NAMES = ("still", "slow", "fast", "pan", "cut", "fade")
 SHAPE = (360, 640)
@@ -100,10 +100,10 @@ def _scene(seed: int) -> _Scene:
     light = random_light(rng)
     objects = []
     for column, fraction in ((0.3, 0.07), (0.75, 0.05)):
-        clothes = salient_wardrobe(rng, background)
-        figure = random_make(rng)(rng)
-        body = place_figure(rng, SHAPE, figure, clothes, fraction, column, room=0.8)
-        objects.append((body.painted(rng, light, 1.0), body.coverage))
+        materials = salient_materials(rng, background)
+        figure = random_figure_kind(rng)(rng)
+        body = place_figure(rng, SHAPE, figure, materials, fraction, column, room=0.8)
+        objects.append((body.paint(rng, light, 1.0), body.coverage))
     brightness = np.float32(0.5 / max(float(background.colours.mean()), 0.2))
     return _Scene(np.clip(background.colours * brightness, 0, 1), objects)
 

@@ -48,7 +48,7 @@ def main() -> None:
     from exports import export_ours
 
     from dsunet import load_model
-    from dsunet.demonstration import demonstration_checkpoint
+    from dsunet.checkpoints.demonstration import demonstration_checkpoint
     from dsunet.scenes import write_scenes
 
     with tempfile.TemporaryDirectory() as scratch:

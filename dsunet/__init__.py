@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dsunet.demonstration import demonstration_checkpoint
+from dsunet.checkpoints.demonstration import demonstration_checkpoint
 from dsunet.errors import (
     CheckpointError,
     ConfigError,

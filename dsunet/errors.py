@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_LISTED = 20
+_MAX_LISTED = 20
 
 
 class DSUNetError(Exception):
@@ -51,7 +51,7 @@ class EvaluationError(DSUNetError):
     """A model or masks cannot be evaluated, or a report cannot be written."""
 
 
-def listed(line: str, items: Sequence[str]) -> str:
-    """An error message of one line, and the first items of a list below it."""
-    more = [f"and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
-    return "\n  ".join([f"{line}:", *items[:_LISTED], *more])
+def message_with_list(line: str, items: Sequence[str]) -> str:
+    """An error message: a line, and the first items of a list below it."""
+    more = [f"and {len(items) - _MAX_LISTED} more"] if len(items) > _MAX_LISTED else []
+    return "\n  ".join([f"{line}:", *items[:_MAX_LISTED], *more])

@@ -22,7 +22,7 @@ from typer.testing import CliRunner, Result
 import dsunet.cli
 import dsunet_export.cli
 import dsunet_runtime.cli
-from dsunet.demonstration import demonstration_checkpoint
+from dsunet.checkpoints.demonstration import demonstration_checkpoint
 from tests.export.conftest import exported_frames
 from tests.export.helpers import graph_of
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import dsunet_runtime
 from dsunet import CheckpointError, TrainingError, inspect_checkpoint, load_model
 from dsunet.network.config import Decoder
-from dsunet.training.folder import RunFolder
+from dsunet.training.run_folder import RunFolder
 from dsunet.training.state import load_state
 from dsunet_export.inspection import describe
 from dsunet_runtime import ArtifactError, read_manifest

@@ -53,11 +53,11 @@ def write_with_checksum(path: Path, write: Callable[[Path], object]) -> None:
             write(beside)
             beside.chmod(mode)  # safetensors makes files readable by their owner only
             with beside.open("r+b") as file:
-                place = _find(file)
-                if place is None:
+                offset = _find(file)
+                if offset is None:
                     raise ValueError("its writer left no placeholder for the checksum")
-                digits = _sha256(file, place).encode()
-                file.seek(place)
+                digits = _sha256(file, offset).encode()
+                file.seek(offset)
                 file.write(digits)
             beside.replace(path)
     except (OSError, RuntimeError, ValueError) as error:
@@ -72,12 +72,12 @@ def verify_checksum(path: Path) -> Checksum:
 
 def compare_checksum(file: BinaryIO) -> Checksum:
     """Compare an open file with its checksum."""
-    place = _find(file)
-    if place is None:
+    offset = _find(file)
+    if offset is None:
         return Checksum.ABSENT
-    file.seek(place)
+    file.seek(offset)
     recorded = file.read(64).decode()
-    return Checksum.MATCHES if recorded == _sha256(file, place) else Checksum.DIFFERS
+    return Checksum.MATCHES if recorded == _sha256(file, offset) else Checksum.DIFFERS
 
 
 def _find(file: BinaryIO) -> int | None:
@@ -85,17 +85,17 @@ def _find(file: BinaryIO) -> int | None:
     size = file.seek(0, 2)
     for start, length in ((0, _START), (max(0, size - _END), _END)):
         file.seek(start)
-        found = _MARK.search(file.read(length))
-        if found:
-            return start + found.start(1)
+        match = _MARK.search(file.read(length))
+        if match:
+            return start + match.start(1)
     return None
 
 
-def _sha256(file: BinaryIO, place: int) -> str:
-    """SHA-256 of a file, with the digits of its checksum at offset `place` as zeros."""
+def _sha256(file: BinaryIO, offset: int) -> str:
+    """SHA-256 of a file, with the digits of its checksum at `offset` counted as zeros."""
     digest = hashlib.sha256()
     file.seek(0)
-    digest.update(file.read(place))
+    digest.update(file.read(offset))
     digest.update(b"0" * len(file.read(64)))
     for chunk in iter(lambda: file.read(_CHUNK), b""):
         digest.update(chunk)

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import enum
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
+
+from torch import Tensor
 
 from dsunet.checkpoints.checksum import PLACEHOLDER
 from dsunet.checkpoints.pretrained import ENCODER_PREFIXES
@@ -41,6 +44,10 @@ class Content(enum.StrEnum):
         """Whether a file with this content includes the tensor `key` of a DSUNet's state dict."""
         frozen = key.startswith(tuple(ENCODER_PREFIXES.values()))
         return self is Content.WHOLE or not frozen
+
+    def select(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of a DSUNet's state dict that a file with this content includes."""
+        return {key: tensor for key, tensor in state.items() if self.holds(key)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
-"""Describe a checkpoint without its encoder files."""
+"""Describe a checkpoint; files of encoders are not needed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsunet.checkpoints.checkpoint import open_checkpoint
 from dsunet.checkpoints.header import Content
-from dsunet.checkpoints.mismatch import not_finite, to_float32
+from dsunet.checkpoints.mismatch import not_finite
+from dsunet.checkpoints.open_checkpoint import open_checkpoint
 from dsunet.checkpoints.pretrained import encoder_hashes
 from dsunet.checkpoints.run_checkpoint import Notice
 from dsunet.checkpoints.weight_files import checkpoint_sha256
@@ -67,10 +67,9 @@ def inspect_checkpoint(
     """
     checkpoint = open_checkpoint(path, config=config, weights=weights, notice=notice)
     model, tensors, encoders = checkpoint.model, checkpoint.tensors, checkpoint.encoders
-    state = model.state_dict()
-    held = to_float32(tensors, {k: v for k, v in state.items() if checkpoint.content.holds(k)})
+    float32_tensors = checkpoint.float32_tensors()
     if not encoders and checkpoint.content is Content.WHOLE:
-        encoders = encoder_hashes(held)
+        encoders = encoder_hashes(float32_tensors)
     dtypes = {
         str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()
     }
@@ -89,7 +88,7 @@ def inspect_checkpoint(
         parameters=sum(p.numel() for p in parameters),
         trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
         dtype=", ".join(sorted(dtypes)),
-        not_finite=not_finite(held),
+        not_finite=not_finite(float32_tensors),
         encoders=encoders,
         is_verified=checkpoint.is_verified,
         sha256=checkpoint_sha256(checkpoint.path),

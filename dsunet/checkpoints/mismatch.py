@@ -26,7 +26,7 @@ class Mismatch:
     missing: list[str]
     unexpected: list[str]
     unlike: list[str]
-    """Keys of another shape or type, each with the found and the expected one."""
+    """Keys of another shape or type, each with the stored and the expected one."""
 
     def __len__(self) -> int:
         return len(self.missing) + len(self.unexpected) + len(self.unlike)
@@ -44,30 +44,30 @@ class Mismatch:
         )
 
 
-def find_mismatch(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mismatch:
+def find_mismatch(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mismatch:
     """Compare the tensors of a file with those of a model.
 
     All types of `FLOATS` are equivalent; counters (`COUNTER`) may be missing.
     """
     return Mismatch(
-        missing=[k for k in expected if k not in found and not k.endswith(COUNTER)],
-        unexpected=[k for k in found if k not in expected],
+        missing=[k for k in expected if k not in stored and not k.endswith(COUNTER)],
+        unexpected=[k for k in stored if k not in expected],
         unlike=[
-            f"{k}: {_describe(found[k])} instead of {_describe(expected[k])}"
+            f"{k}: {_describe(stored[k])} instead of {_describe(expected[k])}"
             for k in expected
-            if k in found and not _alike(found[k], expected[k])
+            if k in stored and not _alike(stored[k], expected[k])
         ],
     )
 
 
-def to_float32(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_float32(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert matching tensors of a file to contiguous float32, as a model holds them.
 
     Tensors that need no conversion are not copied, and stay memory-mapped from their file.
     """
     return {
-        key: found[key].to(torch.float32 if like.is_floating_point() else like.dtype).contiguous()
-        if key in found
+        key: stored[key].to(torch.float32 if like.is_floating_point() else like.dtype).contiguous()
+        if key in stored
         else torch.zeros(like.shape, dtype=like.dtype)
         for key, like in expected.items()
     }
@@ -85,10 +85,10 @@ def not_finite(state: Mapping[str, Tensor]) -> list[str]:
     ]
 
 
-def _alike(found: Tensor, expected: Tensor) -> bool:
+def _alike(stored: Tensor, expected: Tensor) -> bool:
     """Whether shape and type match; integers may be stored as floats, as `model.half()` does."""
     kinds = FLOATS if expected.is_floating_point() else FLOATS + INTEGERS
-    return found.shape == expected.shape and found.dtype in kinds
+    return stored.shape == expected.shape and stored.dtype in kinds
 
 
 def _describe(tensor: Tensor) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dsunet.checkpoints.mismatch import find_mismatch, to_float32
 from dsunet.checkpoints.run_checkpoint import Notice
-from dsunet.checkpoints.states import Network, choose_state, find_states
+from dsunet.checkpoints.state_dicts import Network, choose_state_dict, find_state_dicts
 from dsunet.checkpoints.weight_files import read_weights
 from dsunet.errors import CheckpointError
 from dsunet.network.config import PRESETS, TIMM_PREFIX, DinoConfig, DSUNetConfig
@@ -46,7 +46,7 @@ def load_encoders(
 
     Args:
         model: The model, on the CPU.
-        sam2: A SAM2 or SAM2.1 file, of which the image encoder's trunk is read, or a file of the
+        sam2: A SAM2 or SAM2.1 file (the trunk of its image encoder is read), or a file of the
             trunk alone.
         dinov2: A DINOv2 file without registers, including files of its own training (the teacher
             is read), or `timm:NAME` for a model of timm's hub (needs a network or timm's cache).
@@ -100,7 +100,7 @@ def _read_sam2(source: str | Path, notice: Notice | None) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{source}: timm names are accepted for DINOv2 only: give an official SAM2 file"
         )
-    state = choose_state(find_states(read_weights(source)), Network.SAM2, notice=notice)
+    state = choose_state_dict(find_state_dicts(read_weights(source)), Network.SAM2, notice=notice)
     if state is None:
         raise CheckpointError(
             f"{source} is not a SAM2 file: it has neither keys {SAM2_TRUNK_PREFIX}* nor those of a "
@@ -122,7 +122,9 @@ def _read_dinov2(
     if name.startswith(TIMM_PREFIX):
         tensors = _download(name.removeprefix(TIMM_PREFIX))
     else:
-        state = choose_state(find_states(read_weights(source)), Network.DINOV2, notice=notice)
+        state = choose_state_dict(
+            find_state_dicts(read_weights(source)), Network.DINOV2, notice=notice
+        )
         if state is None:
             raise CheckpointError(
                 f"{source} is not a DINOv2 file: it lacks the keys of a vision transformer"

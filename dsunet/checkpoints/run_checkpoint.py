@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dsunet.errors import CheckpointError
-from dsunet.training.folder import RunFolder
+from dsunet.training.run_folder import RunFolder
 
 Notice = Callable[[str], None]
 """Receives one-line notices about a file, for the log or the terminal."""

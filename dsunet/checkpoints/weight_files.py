@@ -1,6 +1,6 @@
 """Read weight files without unpickling objects: safetensors, and PyTorch's own formats.
 
-`dsunet.checkpoints.states` finds the networks among a file's tensors.
+`dsunet.checkpoints.state_dicts` finds the networks among a file's tensors.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import is_unicode, open_regular
 from dsunet_runtime.message_text import printable, reason
 
-_DEEPEST = 8
+_MAX_DEPTH = 8
 """Maximum depth of nested mappings that are searched; training programs nest two or three."""
 
 
@@ -37,8 +37,8 @@ class WeightFile:
 
     path: Path
     groups: dict[str, dict[str, Tensor]]
-    """The tensors of each mapping in the file, by its place, such as `ema` or `a.b`; the empty name
-    is the top level."""
+    """The tensors of each mapping in the file, by its path, such as `ema` or `a.b`; "" is the top
+    level."""
     metadata: dict[str, str] = field(default_factory=dict)
     """The metadata of a safetensors file; empty for the other formats."""
     is_verified: bool = False
@@ -68,9 +68,9 @@ def read_weights(path: str | Path) -> WeightFile:
         return _read_safetensors(path)
     if start.startswith(b"PK\x03\x04"):
         check_records(path)
-        return _unpacked(path, _read_torch(path, zipped=True))
+        return _find_tensors(path, _read_torch(path, zipped=True))
     if start.startswith(b"\x80"):
-        return _unpacked(path, _read_torch(path, zipped=False))
+        return _find_tensors(path, _read_torch(path, zipped=False))
     raise CheckpointError(f"{path} {why_no_checkpoint(path)}")
 
 
@@ -117,47 +117,47 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        if found is None:
+        unknown_type = re.search(r"GLOBAL (\S+)", str(error))
+        if unknown_type is None:
             raise CheckpointError(
                 f"{path} is not a checkpoint: it is another pickle, or damaged"
             ) from error
         raise CheckpointError(
-            f"{path} contains Python objects ({printable(found[1], 80)}), which dsunet does not "
-            "unpickle: save the tensors only, with torch.save(model.state_dict(), path)"
+            f"{path} contains Python objects ({printable(unknown_type[1], 80)}), which dsunet does "
+            "not unpickle: save the tensors only, with torch.save(model.state_dict(), path)"
         ) from error
     except EOFError as error:
         raise CheckpointError(f"{path} is truncated") from error
     except RuntimeError as error:
         if zipped and "TorchScript" in str(error):
-            kind = "is a TorchScript program, not a checkpoint: save the model's state_dict"
+            problem = "is a TorchScript program, not a checkpoint: save the model's state_dict"
         elif zipped:
-            kind = "is not a checkpoint: it is another zip archive, or damaged"
+            problem = "is not a checkpoint: it is another zip archive, or damaged"
         else:
-            kind = "is truncated or damaged"
-        raise CheckpointError(f"{path} {kind}") from error
+            problem = "is truncated or damaged"
+        raise CheckpointError(f"{path} {problem}") from error
     except Exception as error:  # the unpickler raises any type for a damaged stream
         raise CheckpointError(f"{path} is truncated or damaged") from error
 
 
-def _unpacked(path: Path, payload: Any) -> WeightFile:
+def _find_tensors(path: Path, content: Any) -> WeightFile:
     """The tensors in all mappings of a `torch.save` file; other values are skipped."""
-    if not isinstance(payload, Mapping):
-        kind = type(payload).__name__
+    if not isinstance(content, Mapping):
+        name = type(content).__name__
         raise CheckpointError(
-            f"{path} is not a checkpoint: it contains a {kind}, not named tensors"
+            f"{path} is not a checkpoint: it contains a {name}, not named tensors"
         )
     groups: dict[str, dict[str, Tensor]] = {}
-    level: list[tuple[str, Mapping[Any, Any]]] = [("", payload)]
-    seen = {id(payload)}  # a pickle may have a mapping that contains itself
-    for _ in range(_DEEPEST):
+    level: list[tuple[str, Mapping[Any, Any]]] = [("", content)]
+    seen = {id(content)}  # a pickle may have a mapping that contains itself
+    for _ in range(_MAX_DEPTH):
         inside = []
-        for place, mapping in level:
+        for parent, mapping in level:
             for key, value in mapping.items():
                 if isinstance(value, Tensor):
-                    groups.setdefault(place, {})[str(key)] = value
+                    groups.setdefault(parent, {})[str(key)] = value
                 elif isinstance(value, Mapping) and id(value) not in seen:
                     seen.add(id(value))
-                    inside.append((f"{place}.{key}" if place else str(key), value))
+                    inside.append((f"{parent}.{key}" if parent else str(key), value))
         level = inside
     return WeightFile(path, groups)

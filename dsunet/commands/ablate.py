@@ -9,18 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from dsunet.commands.evaluate import named_folder
 from dsunet.commands.help_panels import DATA
+from dsunet.commands.named_folder import named_folder
 from dsunet.commands.train import train
-from dsunet.commands.training_options import is_given, options_from
+from dsunet.commands.training_options.command import is_given, options_from
 from dsunet.errors import EvaluationError
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT, as_wrong_usage, output_folder
 from dsunet_runtime.plain_values import decode, encode
 
-_OWN = ("resume", "injection", "checkpoint")
-"""Options of `dsunet train` that an ablation sets itself."""
+_SET_BY_ABLATE = ("resume", "injection", "checkpoint")
+"""Options of `dsunet train` that differ among the networks."""
 
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Context settings of the command: options that it does not define go to `dsunet train`."""
@@ -66,16 +66,20 @@ def ablate(
     options = _training_options(ctx, output)
     folders = [named_folder("--test", text) for text in test]
 
-    from dsunet.ablation import ablate as run
-    from dsunet.ablation import draw
-    from dsunet.evaluation.results import as_document
-    from dsunet.evaluation.testsets import TestSet, check_names
+    from dsunet.ablation.ablate import ablate as run
+    from dsunet.ablation.ablation_table import format_ablation_table
+    from dsunet.evaluation.results import results_document
+    from dsunet.evaluation.testsets import TestSet, check_dataset_names
 
     test_sets = [TestSet.of_dataset(name, folder) for name, folder in folders]
     with as_wrong_usage(EvaluationError):
-        check_names(test_sets)
+        check_dataset_names(test_sets)
     evaluation = run(options, test_sets, sys.stderr)
-    print(json.dumps(as_document(evaluation), indent=2) if as_json else draw(evaluation))
+    print(
+        json.dumps(results_document(evaluation), indent=2)
+        if as_json
+        else format_ablation_table(evaluation)
+    )
 
 
 def _training_options(own: typer.Context, output: Path) -> TrainingOptions:
@@ -84,11 +88,9 @@ def _training_options(own: typer.Context, output: Path) -> TrainingOptions:
     alone.command()(train)
     ctx: Any = typer.main.get_command(alone).make_context("train", own.args, parent=own.parent)
     given = {name: value for name, value in ctx.params.items() if is_given(ctx, name)}
-    if settled := sorted(given.keys() & {*_OWN}):
-        names = ", ".join(f"--{name}" for name in settled)
-        raise typer.BadParameter(
-            f"an ablation sets {names} itself: remove {names} from the command"
-        )
+    if wrong := sorted(given.keys() & {*_SET_BY_ABLATE}):
+        names = ", ".join(f"--{name}" for name in wrong)
+        raise typer.BadParameter(f"dsunet ablate sets {names} for each network: leave {names} out")
     options = options_from({**given, "output": output})
     # Older versions of Typer leave paths and choices as text here.
     return decode(TrainingOptions, encode(options), exact=True)

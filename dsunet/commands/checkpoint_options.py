@@ -1,4 +1,4 @@
-"""Options of the commands that read a checkpoint."""
+"""Options of the commands that read or write a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,37 @@ import typer
 from dsunet.commands.help_panels import MODEL
 from dsunet.network.config import MAX_IMAGE_SIZE
 from dsunet_runtime.commands.command import complain
-from dsunet_runtime.commands.options import integer
+from dsunet_runtime.commands.options import file_to_write, integer
+from dsunet_runtime.message_text import printable
+
+CheckpointToRead = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CHECKPOINT", help="Checkpoint file, or a run folder.", show_default=False
+    ),
+]
+
+
+def _checkpoint_to_write(text: str | Path) -> Path:
+    path = file_to_write(text)
+    if path.suffix.lower() != ".safetensors":
+        raise typer.BadParameter(
+            f"{printable(path)}: the name of a checkpoint to write ends in .safetensors: give "
+            f"{printable(path.with_suffix('.safetensors'))}"
+        )
+    return path
+
+
+CheckpointToWrite = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT.safetensors",
+        parser=_checkpoint_to_write,
+        help="Checkpoint file to write.",
+    ),
+]
 
 WeightsKey = Annotated[
     str | None,

@@ -9,19 +9,16 @@ import typer
 
 from dsunet import training
 from dsunet.commands.help_panels import TEACHER
-from dsunet.commands.training_options import (
-    MAX_RATE,
-    defaults_of,
-    naming_resume_command,
+from dsunet.commands.training_options.command import (
+    interruption_with_resume_command,
     options_from,
-    with_run_options,
+    with_training_options,
 )
+from dsunet.commands.training_options.defaults import DISTILLATION_DEFAULT, MAX_RATE
 from dsunet.errors import TrainingError
 from dsunet.training.options import Distillation
 from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import as_wrong_usage, number
-
-_DEFAULT = defaults_of(Distillation)
 
 EXAMPLES = examples(
     "dsunet distill nano.safetensors --preset pico --dataset scenes --train-encoders -o runs/pico",
@@ -30,7 +27,7 @@ EXAMPLES = examples(
 )
 
 
-@with_run_options
+@with_training_options
 def distill(
     ctx: typer.Context,
     given: dict[str, Any],
@@ -61,8 +58,8 @@ def distill(
         list[Path] | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of images without masks, from which only the teacher is learned.  "
-            "Repeatable; masks are not needed at all then.",
+            help="Folder of images without masks, for training on the teacher's outputs alone.  "
+            "Repeatable.  With it, images with masks are optional.",
             rich_help_panel=TEACHER,
         ),
     ] = None,
@@ -74,7 +71,7 @@ def distill(
             help="Loss weight of the difference from the teacher's logits.",
             rich_help_panel=TEACHER,
         ),
-    ] = _DEFAULT.logit_loss,
+    ] = DISTILLATION_DEFAULT.logit_loss,
     map_loss: Annotated[
         float,
         number(
@@ -83,14 +80,14 @@ def distill(
             help="Loss weight of the difference from the teacher's four maps after injection.",
             rich_help_panel=TEACHER,
         ),
-    ] = _DEFAULT.map_loss,
+    ] = DISTILLATION_DEFAULT.map_loss,
 ) -> None:
     """Train a small DSU-Net to imitate a trained one.
 
-    The network of --preset, the student, learns the logits and maps of TEACHER, and the masks of
-    images that have some.  The teacher may have another preset, other input sizes and another
-    injection.  All other options are those of `dsunet train`, which also resumes the run; a
-    resumed run needs the same teacher.
+    The network of --preset, the student, is trained on the logits and feature maps of TEACHER, and
+    on the masks of images that have one.  The teacher may have another preset, other input sizes
+    and another injection.  All other options are those of `dsunet train`, which also resumes the
+    run; a resumed run needs the same teacher.
     """
     if "output" not in given:
         raise typer.BadParameter("give a new run folder with -o DIR")
@@ -103,5 +100,5 @@ def distill(
             logit_loss=logit_loss,
             map_loss=map_loss,
         )
-    with naming_resume_command(given["output"]):
+    with interruption_with_resume_command(given["output"]):
         training.train(options_from(given))

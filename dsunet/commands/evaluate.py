@@ -12,9 +12,10 @@ import typer
 
 from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey, notice
 from dsunet.commands.help_panels import COMPUTATION, DATA
-from dsunet.device import TorchDevice
+from dsunet.commands.named_folder import named_folder
 from dsunet.errors import EvaluationError
-from dsunet.evaluation.table_form import TableForm
+from dsunet.evaluation.table_format import TableFormat
+from dsunet.torch_device import TorchDevice
 from dsunet_runtime.artifact.file_kinds import is_engine, is_onnx
 from dsunet_runtime.artifact.manifest import InputForm, MaskForm
 from dsunet_runtime.commands.artifact_options import (
@@ -63,7 +64,7 @@ def evaluate(
         list[str],
         typer.Option(
             metavar="[NAME=]DIR",
-            help="Dataset in its published folder layout, of which the test images are used.  "
+            help="Dataset in its published folder layout; its test images are evaluated.  "
             "NAME is that of the folder unless given.  Repeatable.",
             rich_help_panel=DATA,
         ),
@@ -106,7 +107,7 @@ def evaluate(
         ),
     ] = False,
     table: Annotated[
-        TableForm | None,
+        TableFormat | None,
         typer.Option(
             help="Print the table as Markdown or LaTeX.  [default: plain text]",
             rich_help_panel=OUTPUT,
@@ -208,10 +209,9 @@ def evaluate(
     _require(not (as_json and table), "give either --json or --table")
     _require(bool(models) or save_masks is None, "--save-masks applies to models only")
     _require(output is not None or worst is None, "--worst needs a report: give -o DIR too")
-    given = (sam2, dinov2, weights, device)
-    for_checkpoints = any(option is not None for option in given)
+    checkpoint_options = (sam2, dinov2, weights, device)
     _require(
-        bool(checkpoints) or not for_checkpoints,
+        bool(checkpoints) or all(option is None for option in checkpoint_options),
         "--sam2, --dinov2, --weights and --device apply to checkpoints only",
     )
     _require(bool(onnx) or provider is None, "--provider applies to ONNX files only")
@@ -219,12 +219,9 @@ def evaluate(
     folders = [named_folder("--dataset", text) for text in dataset]
 
     from dsunet.evaluation.evaluate import evaluate_models, evaluate_predictions, mask_folder
-    from dsunet.evaluation.paper_table import draw_table
     from dsunet.evaluation.predictors import open_predictor
     from dsunet.evaluation.report_files import write_report
-    from dsunet.evaluation.results import as_document
     from dsunet.evaluation.scorer import Scorer
-    from dsunet.evaluation.table import draw
     from dsunet_runtime.prediction.jobs import results_folder
 
     def open_model(path: Path) -> Predictor:
@@ -258,12 +255,9 @@ def evaluate(
             evaluation = evaluate_predictions(
                 predictions, test_sets, scorer, sys.stderr, resize=resize
             )
-        _complain_of_undefined(evaluation)
-        # Before anything is written, so that a full disk does not lose them.
-        if as_json:
-            print(json.dumps(as_document(evaluation), indent=2), flush=True)
-        else:
-            print(draw_table(evaluation, table) if table else draw(evaluation), flush=True)
+        _warn_of_undefined(evaluation)
+        # Printed before anything is written, so that a full disk does not lose them.
+        _print_results(evaluation, table, as_json=as_json)
         if output is not None:
             write_report(evaluation, output, _WORST if worst is None else worst)
 
@@ -273,15 +267,6 @@ def _require(holds: bool, line: str) -> None:
         raise typer.BadParameter(line)
 
 
-def named_folder(option: str, text: str) -> tuple[str, Path]:
-    """The name and the folder of an option [NAME=]DIR; the default name is that of the folder."""
-    name, equals, folder = text.partition("=")
-    if not equals:
-        name, folder = Path(text).resolve().name, text
-    _require(bool(name and folder), f"{option} {text}: give NAME=DIR or DIR")
-    return name, Path(folder)
-
-
 def _test_sets(
     folders: list[tuple[str, Path]],
     images: Path | None,
@@ -289,17 +274,33 @@ def _test_sets(
     predictions: Path | None,
     limit: int | None,
 ) -> list[TestSet]:
-    from dsunet.evaluation.testsets import TestSet, check_names
+    from dsunet.evaluation.testsets import TestSet, check_dataset_names
 
     if masks is None:
-        found = [TestSet.of_dataset(name, folder) for name, folder in folders]
+        test_sets = [TestSet.of_dataset(name, folder) for name, folder in folders]
     elif images is not None:
-        found = [TestSet.of_folders(images, masks)]
+        test_sets = [TestSet.of_folders(images, masks)]
     elif predictions is not None:
-        found = [TestSet.of_predictions(predictions, masks)]
+        test_sets = [TestSet.of_predictions(predictions, masks)]
     with as_wrong_usage(EvaluationError):
-        check_names(found)
-    return [test_set.first(limit) for test_set in found]
+        check_dataset_names(test_sets)
+    return [test_set.first(limit) for test_set in test_sets]
+
+
+def _print_results(
+    evaluation: list[DatasetResults], table: TableFormat | None, *, as_json: bool
+) -> None:
+    from dsunet.evaluation.paper_table import format_paper_table
+    from dsunet.evaluation.results import results_document
+    from dsunet.evaluation.table import format_table
+
+    if as_json:
+        text = json.dumps(results_document(evaluation), indent=2)
+    elif table is not None:
+        text = format_paper_table(evaluation, table)
+    else:
+        text = format_table(evaluation)
+    print(text, flush=True)
 
 
 def _warn_of_masks(path: Path, predictor: Predictor) -> None:
@@ -313,20 +314,19 @@ def _warn_of_masks(path: Path, predictor: Predictor) -> None:
     if (manifest.input_form, manifest.mask_form) == (InputForm.FRAMES, MaskForm.PROBABILITY):
         complain(
             "dsunet",
-            f"{path}: its masks are probabilities in 8 bits, which the metrics stretch: their "
-            "rounding is not that of the paper's masks, and is coarse where a mask is weak: for "
-            "figures to compare, export it with --mask stretched",
+            f"{path}: its masks are probabilities in 8 bits, which the metrics stretch after that "
+            "rounding, unlike the paper: for comparable metrics, export it with --mask stretched",
         )
 
 
-def _complain_of_undefined(evaluation: list[DatasetResults]) -> None:
-    for one in evaluation:
-        for result in one.results:
+def _warn_of_undefined(evaluation: list[DatasetResults]) -> None:
+    for dataset in evaluation:
+        for result in dataset.results:
             if math.isnan(result.scores.s_measure):
                 stems = result.undefined
                 complain(
                     "dsunet",
-                    f"{one.test_set.name}: the S-measure is undefined: py_sod_metrics returns NaN "
-                    "where the centroid of the ground truth is in the last row or column, as in "
-                    f"{stems[0]} ({counted(len(stems), 'image')})",
+                    f"{dataset.test_set.name}: the S-measure is undefined: py_sod_metrics returns "
+                    "NaN where the centroid of the ground truth is in the last row or column, as "
+                    f"in {stems[0]} ({counted(len(stems), 'image')})",
                 )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dsunet.network.model import DSUNet
     from dsunet_runtime.images.decode import ImageHeader
 
-POINTS = 600
+_POINTS = 600
 
 EXAMPLES = examples(
     "dsunet explain photo.jpg --checkpoint runs/sod -o maps.png",
@@ -106,7 +106,7 @@ def explain(
             help="Maximum number of t-SNE points per feature map.",
             rich_help_panel=COMPUTATION,
         ),
-    ] = POINTS,
+    ] = _POINTS,
     seed: Annotated[
         int,
         integer(
@@ -134,10 +134,10 @@ def explain(
             DSUNetConfig.preset(preset)
     with needs_extra("train"):
         from dsunet.checkpoints.checkpoint import load_model
-        from dsunet.explain.figure import Level, write_figure
+        from dsunet.explain.figure import ProjectedMap, write_figure
         from dsunet.explain.maps import WeightSource, feature_maps, open_encoders
         from dsunet.explain.projections import embed, principal_colours
-    from dsunet.data.files import decode_file
+    from dsunet.data.image_files import decode_file
     from dsunet_runtime.prediction.jobs import make_folder
     from dsunet_runtime.progress import StatusLine
 
@@ -145,40 +145,40 @@ def explain(
     rgb, given_mask = decoded.rgb, _read_mask(mask, image, decoded.header)
     if checkpoint is not None:
         model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
-        meaning = WeightSource.TRAINED
+        source = WeightSource.TRAINED
     else:
-        model, meaning = open_encoders(preset or "", sam2=sam2, dinov2=dinov2, notice=notice)
-    _warn_if_random(meaning)
+        model, source = open_encoders(preset or "", sam2=sam2, dinov2=dinov2, notice=notice)
+    _warn_if_random(source)
     with StatusLine(sys.stderr) as status:
 
-        def project(one: FeatureMap) -> Level:
+        def project(one: FeatureMap) -> ProjectedMap:
             status.show(f"{one.name}, {one.shape_in_words}")
             colours = principal_colours(one.values)
-            return Level(one, colours, embed(one.values, points, seed))
+            return ProjectedMap(one, colours, embed(one.values, points, seed))
 
         maps = feature_maps(model, rgb)
         encoders = {encoder: [project(one) for one in levels] for encoder, levels in maps.items()}
         make_folder(output.parent)
-        write_figure(output, rgb, _colouring(model, meaning, rgb, given_mask), encoders)
+        write_figure(output, rgb, _colouring(model, source, rgb, given_mask), encoders)
     print(readable(output))
 
 
 def _read_mask(mask: Path | None, image: Path, header: ImageHeader) -> NDArray[np.uint8] | None:
     if mask is None:
         return None
-    from dsunet.data.checks import alignment_fault
-    from dsunet.data.files import decode_file, mask_of
+    from dsunet.data.checks import alignment_defect
+    from dsunet.data.image_files import decode_file, decoded_mask
 
     decoded = decode_file(mask)
-    if fault := alignment_fault(image, header, "mask", decoded.header):
-        raise DataError(f"{fault.line}: give the mask of this image, in the same orientation")
-    return mask_of(mask, decoded)
+    if defect := alignment_defect(image, header, "mask", decoded.header):
+        raise DataError(f"{defect.line}: give the mask of this image, in the same orientation")
+    return decoded_mask(mask, decoded)
 
 
-def _warn_if_random(weights: WeightSource) -> None:
+def _warn_if_random(source: WeightSource) -> None:
     from dsunet.explain.maps import WeightSource
 
-    if weights is WeightSource.RANDOM:
+    if source is WeightSource.RANDOM:
         complain(
             "dsunet",
             "the encoders are randomly initialised: their maps are meaningless; give --sam2 and "
@@ -188,7 +188,7 @@ def _warn_if_random(weights: WeightSource) -> None:
 
 def _colouring(
     model: DSUNet,
-    weights: WeightSource,
+    source: WeightSource,
     rgb: NDArray[np.uint8],
     given_mask: NDArray[np.uint8] | None,
 ) -> Colouring:
@@ -198,7 +198,7 @@ def _colouring(
 
     if given_mask is not None:
         return Colouring.of_mask("the given mask", given_mask)
-    if weights is WeightSource.TRAINED:
+    if source is WeightSource.TRAINED:
         with TorchPredictor(model) as predictor:
             return Colouring.of_mask("the predicted mask", predictor(rgb))
     return Colouring.of_position(*rgb.shape[:2])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey, notice
+from dsunet.commands.checkpoint_options import (
+    CheckpointToRead,
+    Dinov2File,
+    Sam2File,
+    WeightsKey,
+    notice,
+)
 from dsunet.commands.help_panels import COMPUTATION
-from dsunet.device import TorchDevice
+from dsunet.torch_device import TorchDevice
 from dsunet_runtime.artifact.bounds import MAX_DIMENSION
 from dsunet_runtime.artifact.manifest import MaskForm
 from dsunet_runtime.commands.command import examples
@@ -41,14 +46,7 @@ EXAMPLES = examples(
 
 
 def predict(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="Checkpoint file, or a run folder.",
-            show_default=False,
-        ),
-    ],
+    checkpoint: CheckpointToRead,
     output: Results,
     images: Images = None,
     camera: Camera = None,
@@ -123,14 +121,14 @@ def predict(
     target = device.resolve()
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
     with TorchPredictor(model.to(target), target, mask) as predictor:
-        if not _is_done(predictor, work, batch, as_json=as_json):
+        if not _write_results(predictor, work, batch, as_json=as_json):
             raise typer.Exit(1)
 
 
-def _is_done(
+def _write_results(
     predictor: TorchPredictor, work: VideoJob | Plan, batch: int, *, as_json: bool
 ) -> bool:
-    """Compute the results; return whether all could be computed."""
+    """Compute and write the results; return whether none failed."""
     from dsunet_runtime.prediction.jobs import Plan, results_folder
     from dsunet_runtime.prediction.run import run_jobs
     from dsunet_runtime.video.run import run_video

@@ -8,8 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from dsunet import training
-from dsunet.commands.training_options import naming_resume_command, options_from, with_run_options
-from dsunet.training.folder import RunFolder
+from dsunet.commands.training_options.command import (
+    interruption_with_resume_command,
+    options_from,
+    with_training_options,
+)
+from dsunet.training.run_folder import RunFolder
 from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT
 
@@ -26,7 +30,7 @@ EXAMPLES = examples(
 )
 
 
-@with_run_options
+@with_training_options
 def train(
     ctx: typer.Context,
     given: dict[str, Any],
@@ -34,8 +38,8 @@ def train(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Resume the run in this folder with its own options.  Only --epochs, to lengthen "
-            "it, and --workers may be given too.",
+            help="Resume the run in this folder with its own options.  Of the others, only "
+            "--epochs, to lengthen the run, and --workers may be given.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -62,12 +66,12 @@ def train(
             raise typer.BadParameter(
                 f"--resume takes the options of the run: leave {names} out{moved}"
             )
-        with naming_resume_command(resume):
+        with interruption_with_resume_command(resume):
             training.resume(resume, **changed)
         return
     if "output" not in given:
         raise typer.BadParameter(
             "give a new run folder with -o DIR, or an existing one with --resume DIR"
         )
-    with naming_resume_command(given["output"]):
+    with interruption_with_resume_command(given["output"]):
         training.train(options_from(given))

@@ -1,6 +1,10 @@
-"""Datasets on disk: layouts, pairs of image and mask, checks, and training samples.
+"""Datasets on disk.  Only `samples` needs PyTorch.
 
-`layouts` finds the folders of published datasets, `pairs` matches images and masks by name, `files`
-reads them, `alignment` compares their sizes and orientations, and `checks` verifies a whole dataset
-and lists its `faults`.  `samples` converts pairs to tensors; only this module needs PyTorch.
+layouts      the folders of published datasets
+pairs        images and masks matched by name
+image_files  reading of images, masks and predictions
+alignment    comparison of sizes and orientations
+checks       the check of a whole dataset before its use
+defects      defects of files, and the error that lists them
+samples      training samples: pairs as tensors
 """

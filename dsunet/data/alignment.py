@@ -23,9 +23,9 @@ class Alignment(enum.Enum):
     """Both have the same size."""
     CLOSE = enum.auto()
     """The sizes differ by a few pixels; both are taken to cover the same area."""
-    UNLIKE = enum.auto()
-    """The sizes differ."""
-    TURNED = enum.auto()
+    DIFFERENT = enum.auto()
+    """The sizes differ by more than that."""
+    ROTATED = enum.auto()
     """EXIF rotates one of them by 90°, and their sizes show that this is wrong."""
     UNCLEAR = enum.auto()
     """EXIF rotates one of them, and their sizes do not show whether this is right."""
@@ -37,13 +37,13 @@ def align(image: ImageHeader, mask: ImageHeader) -> Alignment:
     if image.orientation == mask.orientation:
         if is_same:
             return Alignment.SAME
-        return Alignment.CLOSE if is_close(image.shape, mask.shape) else Alignment.UNLIKE
+        return Alignment.CLOSE if is_close(image.shape, mask.shape) else Alignment.DIFFERENT
     is_square = image.shape[0] == image.shape[1]
     if is_sideways(image.orientation) == is_sideways(mask.orientation) or is_square:
-        return Alignment.UNCLEAR if is_same else Alignment.UNLIKE
+        return Alignment.UNCLEAR if is_same else Alignment.DIFFERENT
     if is_same:
         return Alignment.SAME
-    return Alignment.TURNED if image.shape == mask.shape[::-1] else Alignment.UNLIKE
+    return Alignment.ROTATED if image.shape == mask.shape[::-1] else Alignment.DIFFERENT
 
 
 def is_close(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
@@ -58,7 +58,7 @@ def is_close(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
     )
 
 
-def resized(mask: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def resampled_mask(mask: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Resample a predicted mask to `shape` (height, width) with OpenCV's bilinear filter.
 
     PySODEvalToolkit does the same for masks that differ in size from their ground truth.

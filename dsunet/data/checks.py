@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TextIO, TypeVar
 
 from dsunet.data.alignment import Alignment, align
-from dsunet.data.faults import Fault, FaultKind, refuse
-from dsunet.data.files import decode_file, mask_of
+from dsunet.data.defects import Defect, DefectKind, raise_defects
+from dsunet.data.image_files import decode_file, decoded_mask
 from dsunet.data.pairs import Pair
 from dsunet.errors import DataError
 from dsunet_runtime.images.decode import ImageHeader, first_frames, is_sideways
@@ -23,11 +23,11 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(slots=True)
-class _Found:
-    """The result of checking one pair."""
+class _PairCheck:
+    """The result of the check of one pair."""
 
-    faults: list[Fault] = field(default_factory=list)
-    of_several: list[Path] = field(default_factory=list)
+    defects: list[Defect] = field(default_factory=list)
+    multi_frame: list[Path] = field(default_factory=list)
     """Files with more than one frame."""
     is_close: bool = False
     """Whether the size of the mask differs by a few pixels."""
@@ -38,7 +38,7 @@ def check_pairs(
     stream: TextIO | None = None,
     *,
     unlabelled: Sequence[Path] = (),
-    faults: Sequence[Fault] = (),
+    defects: Sequence[Defect] = (),
     notes: Sequence[str] = (),
 ) -> None:
     """Decode all files on all cores, with a progress bar if `stream` is a terminal.
@@ -47,23 +47,23 @@ def check_pairs(
         pairs: Pairs of image and mask.
         stream: Stream for progress and notes; stderr by default.
         unlabelled: Images without a mask.
-        faults: Faults found before, which are reported together with those found here.
+        defects: Defects found before, which are reported together with those found here.
         notes: Lines to print, beside those on ignored frames and on masks whose size differs by a
             few pixels.
 
     Raises:
-        DataError: Lists all faults: unreadable or truncated files, files that are not masks, and
+        DataError: Lists all defects: unreadable or truncated files, files that are not masks, and
             pairs whose upright image and mask differ in size.  An empty mask is valid.
     """
     files = [*((pair.image, pair.mask) for pair in pairs), *((image, None) for image in unlabelled)]
-    if not files and not faults:
-        raise DataError("there are no images: give a folder that has some")
+    if not files and not defects:
+        raise DataError("no images were found: give a folder of images")
     with Progress(max(len(files), 1), stream or sys.stderr) as progress:
-        found = check_each(_check, files, progress)
-        for note in (*notes, *_notes(found)):
+        checks = check_each(_check, files, progress)
+        for note in (*notes, *_notes(checks, len(pairs))):
             progress.say(note)
-    all_faults = [*faults, *(fault for one in found for fault in one.faults)]
-    refuse("the images and masks cannot be used", all_faults)
+    all_defects = [*defects, *(defect for check in checks for defect in check.defects)]
+    raise_defects("the images and masks cannot be used", all_defects)
 
 
 def check_each(
@@ -81,28 +81,31 @@ def check_each(
     return results
 
 
-def fault_of(path: Path, error: DataError) -> Fault:
-    """The fault of a file that cannot be read."""
+def read_defect(path: Path, error: DataError) -> Defect:
+    """The defect of a file, from the error with which it could not be read."""
     if path.is_symlink() and not path.exists():
-        return Fault(FaultKind.ABSENT, str(path))
-    return Fault(FaultKind.UNREADABLE, str(error))
+        return Defect(DefectKind.ABSENT, str(path))
+    return Defect(DefectKind.UNREADABLE, str(error))
 
 
-def alignment_fault(path: Path, image: ImageHeader, other: str, mask: ImageHeader) -> Fault | None:
-    """The fault in the alignment of an image and its mask, or of a prediction and its ground truth.
+def alignment_defect(
+    path: Path, image: ImageHeader, other: str, mask: ImageHeader
+) -> Defect | None:
+    """The defect in the sizes and orientations of two files that belong together; None if they fit.
 
-    `other` names the second file in messages.
+    They are an image and its mask, or a prediction and its ground truth.  `other` is the name of
+    the second one in messages.
     """
     match align(image, mask):
-        case Alignment.UNLIKE:
-            return Fault(FaultKind.UNLIKE, _sizes(path, image, other, mask))
-        case Alignment.TURNED:
-            turned, still = ("image", other) if is_sideways(image.orientation) else (other, "image")
-            line = f"EXIF rotates the {turned} but not the {still}"
-            return Fault(FaultKind.TURNED, f"{_sizes(path, image, other, mask)}: {line}")
+        case Alignment.DIFFERENT:
+            return Defect(DefectKind.DIFFERENT_SIZE, _sizes(path, image, other, mask))
+        case Alignment.ROTATED:
+            names = ("image", other) if is_sideways(image.orientation) else (other, "image")
+            line = "EXIF rotates the {} but not the {}".format(*names)
+            return Defect(DefectKind.ROTATED, f"{_sizes(path, image, other, mask)}: {line}")
         case Alignment.UNCLEAR:
             tags = f"orientation {image.orientation}, of its {other} {mask.orientation}"
-            return Fault(FaultKind.UNCLEAR, f"{path}: {tags}")
+            return Defect(DefectKind.UNCLEAR, f"{path}: {tags}")
     return None
 
 
@@ -111,9 +114,9 @@ def _sizes(path: Path, image: ImageHeader, other: str, mask: ImageHeader) -> str
     return f"{path}: is {width}×{height} pixels, its {other} {mask_width}×{mask_height}"
 
 
-def _check(files: tuple[Path, Path | None]) -> _Found:
+def _check(files: tuple[Path, Path | None]) -> _PairCheck:
     """Check an image and its mask, if it has one."""
-    found = _Found()
+    result = _PairCheck()
     headers = []
     image, mask = files
     for path, is_mask in ((image, False), (mask, True)):
@@ -122,27 +125,27 @@ def _check(files: tuple[Path, Path | None]) -> _Found:
         try:
             decoded = decode_file(path)
             if is_mask:
-                mask_of(path, decoded)
+                decoded_mask(path, decoded)
         except DataError as error:
-            found.faults.append(fault_of(path, error))
+            result.defects.append(read_defect(path, error))
             continue
         headers.append(decoded.header)
         if decoded.header.is_first_of_several:
-            found.of_several.append(path)
+            result.multi_frame.append(path)
     if len(headers) == 2:
-        fault = alignment_fault(image, headers[0], "mask", headers[1])
-        found.faults += [fault] if fault else []
-        found.is_close = align(*headers) is Alignment.CLOSE
-    return found
+        defect = alignment_defect(image, headers[0], "mask", headers[1])
+        result.defects += [defect] if defect else []
+        result.is_close = align(*headers) is Alignment.CLOSE
+    return result
 
 
-def _notes(found: Sequence[_Found]) -> list[str]:
+def _notes(checks: Sequence[_PairCheck], masks: int) -> list[str]:
     notes = []
-    if paths := [path for one in found for path in one.of_several]:
+    if paths := [path for check in checks for path in check.multi_frame]:
         notes.append(first_frames(paths))
-    if count := sum(one.is_close for one in found):
+    if count := sum(check.is_close for check in checks):
         notes.append(
-            f"{count} of {len(found)} masks are slightly larger or smaller than their images; they "
-            "are taken to cover the same area"
+            f"{count} of {masks} masks are slightly larger or smaller than their images; they are "
+            "taken to cover the same area"
         )
     return notes

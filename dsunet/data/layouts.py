@@ -26,7 +26,7 @@ import enum
 import re
 from pathlib import Path
 
-from dsunet.errors import DataError, listed
+from dsunet.errors import DataError, message_with_list
 from dsunet_runtime.images.folder import SUFFIXES
 from dsunet_runtime.message_text import reason, shorten
 
@@ -55,23 +55,23 @@ class Split(enum.StrEnum):
         return frozenset({short, *long, *(f"{word}dataset" for word in long)})
 
 
-def locate(folder: Path, split: Split) -> tuple[Path, Path]:
+def find_dataset_folders(folder: Path, split: Split) -> tuple[Path, Path]:
     """Find the folder of images and the folder of masks of a published dataset.
 
     Raises DataError if none are found, or if the choice is ambiguous.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: is no folder: give the folder of a dataset")
+        raise DataError(f"{folder}: is not a folder: give the folder of a dataset")
     if (folder / UNFINISHED).exists():
         raise DataError(
             f"{folder}: is incomplete because dsunet generate was interrupted: remove it and "
             "generate it again"
         )
     try:
-        found = _search(folder, split)
+        candidates = _search(folder, split)
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read: {reason(error)}") from error
-    if not found:
+    if not candidates:
         absent = [path.name for path in folder.iterdir() if path.is_symlink() and not path.exists()]
         links = f"; broken links: {shorten(sorted(absent))}" if absent else ""
         raise DataError(
@@ -79,15 +79,15 @@ def locate(folder: Path, split: Split) -> tuple[Path, Path]:
             f"nor in a {split.value} folder (images: {' '.join(sorted(_IMAGES))} or …-image; "
             f"masks: {' '.join(sorted(_MASKS))} or …-mask): {_REMEDY}{links}"
         )
-    if len(found) > 1:
+    if len(candidates) > 1:
         raise DataError(
-            listed(
+            message_with_list(
                 f"{folder}: several folders of images and masks were found; {_REMEDY}, or give a "
                 "subfolder",
-                [f"{images}, {masks}" for images, masks in found],
+                [f"{images}, {masks}" for images, masks in candidates],
             )
         )
-    return found[0]
+    return candidates[0]
 
 
 def is_generic(name: str) -> bool:
@@ -100,20 +100,22 @@ def _search(folder: Path, split: Split) -> list[tuple[Path, Path]]:
     inside = _folders(folder)
     images = [path for path in inside if _is_named(path, _IMAGES, "image")]
     masks = [path for path in inside if _is_named(path, _MASKS, "mask")]
-    found = [pair for one in images for other in masks if (pair := _descended(one, other, split))]
+    candidates = [
+        pair for one in images for other in masks if (pair := _with_files(one, other, split))
+    ]
     parts = [path for path in inside if _is_part(path, split) and path not in {*images, *masks}]
     for part in parts:
         # SINet's TestDataset holds a folder for each dataset.
-        found += _search(part, split) or [
+        candidates += _search(part, split) or [
             pair for dataset in _folders(part) for pair in _search(dataset, split)
         ]
-    if not found and len(inside) == 1 and not _is_other_part(inside[0], split):
-        found = _search(inside[0], split)
-    return found
+    if not candidates and len(inside) == 1 and not _is_other_part(inside[0], split):
+        candidates = _search(inside[0], split)
+    return candidates
 
 
-def _descended(images: Path, masks: Path, split: Split) -> tuple[Path, Path] | None:
-    """The folders with the files themselves; splits may share the masks (CAMO)."""
+def _with_files(images: Path, masks: Path, split: Split) -> tuple[Path, Path] | None:
+    """The folders that contain the files; splits may share the masks (CAMO)."""
     found_images, found_masks = _files_below(images, split), _files_below(masks, split)
     return (found_images, found_masks) if found_images and found_masks else None
 

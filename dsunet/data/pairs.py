@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsunet.data.faults import Fault, FaultKind
-from dsunet.errors import DataError, listed
+from dsunet.data.defects import Defect, DefectKind
+from dsunet.errors import DataError, message_with_list
 from dsunet_runtime.files import resolved
 from dsunet_runtime.images.folder import ImageFolder, counted
 from dsunet_runtime.message_text import reason
@@ -32,15 +32,15 @@ class Pairing:
 
     pairs: tuple[Pair, ...]
     """Sorted by stem."""
-    faults: tuple[Fault, ...] = ()
+    defects: tuple[Defect, ...] = ()
     """Files without a partner, and duplicate names."""
     notes: tuple[str, ...] = ()
     """One line per kind of ignored files."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Stems:
-    """The images or masks of a folder, by the `key` of their stems."""
+class _FilesByStem:
+    """The images or masks of a folder, by the normalised form of their stems."""
 
     files: Mapping[str, Path]
     twins: tuple[str, ...]
@@ -63,10 +63,10 @@ def find_pairs(images: Path, masks: Path, *, predictions: bool = False) -> Pairi
     lone_masks = found_masks.files.keys() - found_images.files
     others = _stems_beside(images, masks) & lone_masks if lone_masks and not predictions else set()
     kind = "prediction" if predictions else "image"
-    faults = [
-        *_lone(found_images, lone_images, f"no mask in {masks}"),
-        *_lone(found_masks, lone_masks - others, f"no {kind} in {images}"),
-        *(Fault(FaultKind.TWINS, line) for line in (*found_images.twins, *found_masks.twins)),
+    defects = [
+        *_unpaired(found_images, lone_images, f"no mask in {masks}"),
+        *_unpaired(found_masks, lone_masks - others, f"no {kind} in {images}"),
+        *(Defect(DefectKind.TWINS, line) for line in (*found_images.twins, *found_masks.twins)),
     ]
     notes = [*found_images.notes, *found_masks.notes]
     if others:
@@ -77,31 +77,31 @@ def find_pairs(images: Path, masks: Path, *, predictions: bool = False) -> Pairi
             for stem, path in sorted(found_images.files.items())
             if stem in found_masks.files
         ),
-        faults=tuple(faults),
+        defects=tuple(defects),
         notes=tuple(notes),
     )
 
 
 def files_by_stem(folder: Path) -> Mapping[str, Path]:
-    """The images or masks of a folder by the `key` of their stems, as in `find_pairs`.
+    """The images or masks of a folder by the normalised form of their stems, as in `find_pairs`.
 
     Raises DataError if there are none, or with a list of duplicate stems.
     """
-    found = _read(folder)
-    if found.twins:
-        raise DataError(listed(f"{len(found.twins)} {FaultKind.TWINS}", found.twins))
-    return found.files
+    files = _read(folder)
+    if files.twins:
+        raise DataError(message_with_list(f"{len(files.twins)} {DefectKind.TWINS}", files.twins))
+    return files.files
 
 
-def key(stem: str) -> str:
+def normalized(stem: str) -> str:
     """The Unicode NFC form of a stem: archives differ in how they encode accents."""
     return unicodedata.normalize("NFC", stem)
 
 
-def read_images(path: Path) -> ImageFolder:
-    """Read a folder of images or masks.  Raises DataError if it is none, or has no images."""
+def read_image_folder(path: Path) -> ImageFolder:
+    """Read a folder of images or masks.  Raises DataError if it is none or has no images."""
     if not path.is_dir():
-        raise DataError(f"{path}: is no folder: give a folder of images or masks")
+        raise DataError(f"{path}: is not a folder: give a folder of images or masks")
     try:
         folder = ImageFolder.read(path)
     except OSError as error:
@@ -111,8 +111,8 @@ def read_images(path: Path) -> ImageFolder:
     return folder
 
 
-def _read(path: Path) -> _Stems:
-    folder = read_images(path)
+def _read(path: Path) -> _FilesByStem:
+    folder = read_image_folder(path)
     files = [file for file in folder.images if not file.name.startswith(NON_CAMOUFLAGED)]
     if not files:
         raise DataError(folder.no_images)
@@ -122,18 +122,20 @@ def _read(path: Path) -> _Stems:
     stems: dict[str, Path] = {}
     twins = []
     for file in files:
-        twin = stems.setdefault(key(file.stem), file)
+        twin = stems.setdefault(normalized(file.stem), file)
         if twin is not file:
             twins.append(f"{twin} and {file.name}")
-    return _Stems(stems, tuple(twins), tuple(notes))
+    return _FilesByStem(stems, tuple(twins), tuple(notes))
 
 
-def _lone(found: _Stems, stems: set[str], lacks: str) -> list[Fault]:
-    return [Fault(FaultKind.UNPAIRED, f"{found.files[stem]}: {lacks}") for stem in sorted(stems)]
+def _unpaired(folder: _FilesByStem, stems: set[str], missing: str) -> list[Defect]:
+    return [
+        Defect(DefectKind.UNPAIRED, f"{folder.files[stem]}: {missing}") for stem in sorted(stems)
+    ]
 
 
 def _stems_beside(images: Path, masks: Path) -> set[str]:
-    """Keys of the images in the folders beside `images`, if these may share `masks`.
+    """Normalised stems of the images in the folders beside `images`, if these may share `masks`.
 
     They do not if `masks` is itself beside `images`, or has the name of one of those folders.
     """
@@ -142,6 +144,6 @@ def _stems_beside(images: Path, masks: Path) -> set[str]:
         return set()
     try:
         others = [path for path in images.parent.iterdir() if path.is_dir() and path != images]
-        return {key(file.stem) for folder in others for file in folder.iterdir()}
+        return {normalized(file.stem) for folder in others for file in folder.iterdir()}
     except OSError:  # unreadable folders are ignored
         return set()

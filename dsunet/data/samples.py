@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dsunet.data.files import read_image, read_mask
+from dsunet.data.image_files import read_image, read_mask
 from dsunet.data.pairs import Pair
 from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD
 from dsunet_runtime.images.decode import encoder_input
@@ -32,7 +32,7 @@ images without masks, `labelled` (bool) says whether `mask` is one; otherwise it
 inputs are `teacher_hiera` and `teacher_dino`."""
 
 
-class Key(NamedTuple):
+class SampleKey(NamedTuple):
     """A sample: the index of a pair, in an epoch; both count from 0."""
 
     epoch: int
@@ -76,16 +76,18 @@ class BatchPlan:
         """Number of samples of the first part of a step, which is the largest."""
         return len(self.steps(0)[0][0])
 
-    def steps(self, epoch: int) -> list[list[list[Key]]]:
+    def steps(self, epoch: int) -> list[list[list[SampleKey]]]:
         """The samples of each part of each step of an epoch."""
         order = np.random.default_rng((_ORDER, self.seed, epoch)).permutation(self.count)
-        keys = [Key(epoch, int(index)) for index in order[: self.count - self.count % self.world]]
+        keys = [
+            SampleKey(epoch, int(index)) for index in order[: self.count - self.count % self.world]
+        ]
         batches = [keys[start : start + self.batch] for start in range(0, len(keys), self.batch)]
         own = [batch[self.rank :: self.world] for batch in batches]
         size = self.batch // self.world // self.parts
         return [[part[k : k + size] for k in range(0, len(part), size)] for part in own]
 
-    def parts_from(self, epoch: int, step: int, epochs: int) -> Iterator[list[Key]]:
+    def parts_from(self, epoch: int, step: int, epochs: int) -> Iterator[list[SampleKey]]:
         """All parts from a step of an epoch to the end of the last of `epochs`."""
         for number in range(epoch, epochs):
             for parts in self.steps(number)[step if number == epoch else 0 :]:
@@ -93,7 +95,7 @@ class BatchPlan:
 
 
 class Samples(Dataset[Sample]):
-    """Training samples by `Key`: decoded, resampled, flipped.
+    """Training samples by `SampleKey`: decoded, resampled, flipped.
 
     Args:
         pairs: The image and mask files.
@@ -125,9 +127,9 @@ class Samples(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self._pairs) + len(self._unlabelled)
 
-    def __getitem__(self, key: Key) -> Sample:
+    def __getitem__(self, key: SampleKey) -> Sample:
         """Load a sample.  Raises DataError if a file cannot be read."""
-        flip = draw_flip(self._seed, key, self._flips)
+        flip = random_flip(self._seed, key, self._flips)
         image, mask = self._files(key.number)
         sample = {
             name: torch.from_numpy(flipped(values, flip))
@@ -165,18 +167,18 @@ def mask_target(mask: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
     return np.asarray(resized, dtype=np.float32)[None] / np.float32(255)
 
 
-def draw_flip(seed: int, key: Key, probabilities: tuple[float, float]) -> Flip:
+def random_flip(seed: int, key: SampleKey, probabilities: tuple[float, float]) -> Flip:
     """Draw the horizontal and the vertical flip of a sample independently."""
     drawn = np.random.default_rng((_FLIP, seed, *key)).random(2) < probabilities
     return Flip(bool(drawn[0]), bool(drawn[1]))
 
 
-def draw_blended(seed: int, key: Key, probability: float) -> bool:
+def random_blend(seed: int, key: SampleKey, probability: float) -> bool:
     """Draw whether the image of a sample is blended with another."""
     return bool(np.random.default_rng((_BLEND, seed, *key)).random() < probability)
 
 
-def draw_mismatch(seed: int, key: Key, probability: float, kinds: int) -> int:
+def random_mismatch(seed: int, key: SampleKey, probability: float, kinds: int) -> int:
     """Draw the number of a sample's mismatch, 1 to `kinds`, all equally often; 0 is none."""
     drawn = np.random.default_rng((_MISMATCH, seed, *key)).random()
     return 1 + int(drawn / probability * kinds) if drawn < probability else 0

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TextIO
 
 from dsunet.data.checks import check_pairs
-from dsunet.data.faults import refuse
-from dsunet.data.files import LAST_LABEL
+from dsunet.data.defects import raise_defects
+from dsunet.data.image_files import LAST_LABEL
 from dsunet.errors import DataError, EvaluationError
 from dsunet.evaluation.predictors import Predictor
-from dsunet.evaluation.results import DatasetResults, Result
-from dsunet.evaluation.scorer import ScoredMask, Scorer, predicted
+from dsunet.evaluation.results import DatasetResults, ModelResult
+from dsunet.evaluation.scorer import ScoredMask, Scorer, predict_cases
 from dsunet.evaluation.testsets import TestSet, check_fit
 from dsunet_runtime.files import resolved, staging_folder
 from dsunet_runtime.progress import Progress
@@ -50,20 +50,22 @@ def evaluate_models(
         DataError: Images or masks cannot be used.
         EvaluationError: A model fails on an image, or masks would be written among the inputs.
     """
-    labels = label(models)
+    labels = model_labels(models)
     folders = [masks / name for name in _folder_names(models)] if len(models) > 1 else [masks]
     for test_set in test_sets:
-        _refuse_overwriting(test_set, [folder / test_set.name for folder in folders])
+        _check_overwriting(test_set, [folder / test_set.name for folder in folders])
     check_test_sets(test_sets, stream)
-    results: list[list[Result]] = [[] for _ in test_sets]
+    results: list[list[ModelResult]] = [[] for _ in test_sets]
     total = len(models) * sum(len(test_set.pairs) for test_set in test_sets)
     with Progress(total, stream) as progress:
         for path, name, folder in zip(models, labels, folders, strict=True):
             with open_model(path) as predictor:
-                for found, test_set in zip(results, test_sets, strict=True):
+                for of_set, test_set in zip(results, test_sets, strict=True):
                     # Prediction must end before the predictor is closed, also after an error.
-                    with closing(predicted(predictor, test_set, folder / test_set.name)) as cases:
-                        found.append(Result.of(name, scorer.score(cases, progress)))
+                    with closing(
+                        predict_cases(predictor, test_set, folder / test_set.name)
+                    ) as cases:
+                        of_set.append(ModelResult.of(name, scorer.score(cases, progress)))
     return [DatasetResults(*each) for each in zip(test_sets, results, strict=True)]
 
 
@@ -83,12 +85,12 @@ def evaluate_predictions(
     """
     several = len(test_sets) > 1
     all_cases = []
-    refuse(_UNUSABLE, [fault for test_set in test_sets for fault in test_set.faults])
+    raise_defects(_UNUSABLE, [defect for test_set in test_sets for defect in test_set.defects])
     for test_set in test_sets:
         inside = predictions / test_set.name
         if several and not inside.is_dir():
             raise DataError(
-                f"{inside}: is no folder: with several datasets, give a folder of masks for each"
+                f"{inside}: is not a folder: with several datasets, give a folder of masks for each"
             )
         all_cases.append(test_set.cases(inside if inside.is_dir() else predictions))
     check_fit((case for cases in all_cases for case in cases), resize=resize)
@@ -96,10 +98,10 @@ def evaluate_predictions(
         for note in (note for test_set in test_sets for note in test_set.notes):
             progress.say(note)
         scored = [scorer.score(cases, progress) for cases in all_cases]
-    _refuse_labels(predictions, [one for of_set in scored for one in of_set])
+    _check_labels(predictions, [one for of_set in scored for one in of_set])
     name = resolved(predictions).name
     return [
-        DatasetResults(test_set, [Result.of(name, of_set)])
+        DatasetResults(test_set, [ModelResult.of(name, of_set)])
         for test_set, of_set in zip(test_sets, scored, strict=True)
     ]
 
@@ -109,12 +111,12 @@ def check_test_sets(test_sets: Sequence[TestSet], stream: TextIO) -> None:
     check_pairs(
         [pair for test_set in test_sets for pair in test_set.pairs],
         stream,
-        faults=[fault for test_set in test_sets for fault in test_set.faults],
+        defects=[defect for test_set in test_sets for defect in test_set.defects],
         notes=[note for test_set in test_sets for note in test_set.notes],
     )
 
 
-def _refuse_labels(predictions: Path, scored: Sequence[ScoredMask]) -> None:
+def _check_labels(predictions: Path, scored: Sequence[ScoredMask]) -> None:
     """Raise DataError if all masks hold only values of class labels."""
     highest = max((one.highest for one in scored), default=0)
     if 0 < highest <= LAST_LABEL:
@@ -137,25 +139,29 @@ def mask_folder(kept: Path | None) -> Iterator[Path]:
         yield folder
 
 
-def label(models: Sequence[Path]) -> list[str]:
+def model_labels(models: Sequence[Path]) -> list[str]:
     """File names of the models, or paths if names repeat.  Raises EvaluationError on duplicates."""
     if len({resolved(path) for path in models}) < len(models):
-        raise EvaluationError("a model is given twice: give each once")
-    return [path.name for path in models] if _differ(models) else [str(path) for path in models]
+        raise EvaluationError("a model is given twice: give each model once")
+    return (
+        [path.name for path in models]
+        if _have_unique_names(models)
+        else [str(path) for path in models]
+    )
 
 
 def _folder_names(models: Sequence[Path]) -> list[str]:
     """Folder names for the masks of each model: its file name, numbered if names repeat."""
-    if _differ(models):
+    if _have_unique_names(models):
         return [path.name for path in models]
     return [f"{number}-{path.name}" for number, path in enumerate(models, start=1)]
 
 
-def _differ(models: Sequence[Path]) -> bool:
+def _have_unique_names(models: Sequence[Path]) -> bool:
     return len({path.name for path in models}) == len(models)
 
 
-def _refuse_overwriting(test_set: TestSet, folders: Sequence[Path]) -> None:
+def _check_overwriting(test_set: TestSet, folders: Sequence[Path]) -> None:
     """Raise EvaluationError if a model's masks would overwrite files of the dataset."""
     inputs = {resolved(path.parent) for pair in test_set.pairs for path in (pair.image, pair.mask)}
     for folder in folders:

@@ -165,24 +165,24 @@ class _Library:
         if not scores:
             raise EvaluationError("there are no scores to summarize: evaluate at least one image")
         library = cls()
-        for name, found in library._lists().items():
-            found.extend(getattr(one, name) for one in scores)
+        for name, values in library._lists().items():
+            values.extend(getattr(one, name) for one in scores)
         return library
 
     def scores_of_last(self) -> ImageScores:
         """The scores of the last step."""
         last: dict[str, Any] = {
-            name: np.asarray(found[-1], np.float64) if np.ndim(found[-1]) else float(found[-1])
-            for name, found in self._lists().items()
+            name: np.asarray(values[-1], np.float64) if np.ndim(values[-1]) else float(values[-1])
+            for name, values in self._lists().items()
         }
         return ImageScores(**last)
 
     def results(self) -> dict[str, Any]:
         """The library's results of all objects."""
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         for measure in self.measures:
-            found |= measure.get_results()
-        return found
+            results |= measure.get_results()
+        return results
 
     def _lists(self) -> dict[str, list[Any]]:
         """The library's lists of per-image results, by the field names of ImageScores."""

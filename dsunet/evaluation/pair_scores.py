@@ -6,8 +6,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from dsunet.data.alignment import resized
-from dsunet.data.files import read_image, read_mask
+from dsunet.data.alignment import resampled_mask
+from dsunet.data.image_files import read_image, read_mask
 from dsunet.data.pairs import Pair
 from dsunet.evaluation.metrics import ImageScores, score_image
 from dsunet.evaluation.predictors import TorchPredictor
@@ -26,4 +26,6 @@ def mean_s_measure(scores: Sequence[ImageScores]) -> float:
 
 def _score(predictor: TorchPredictor, pair: Pair) -> ImageScores:
     ground_truth = read_mask(pair.mask)
-    return score_image(resized(predictor(read_image(pair.image)), ground_truth.shape), ground_truth)
+    return score_image(
+        resampled_mask(predictor(read_image(pair.image)), ground_truth.shape), ground_truth
+    )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from dsunet.evaluation.results import DatasetResults
-from dsunet.evaluation.table import ABSENT, HEADINGS, in_digits
-from dsunet.evaluation.table_form import TableForm
+from dsunet.evaluation.table import ABSENT, HEADINGS, format_score
+from dsunet.evaluation.table_format import TableFormat
 
 _DIGITS = 3  # as the field prints them
 _LOWER_IS_BETTER = ("mae",)
@@ -33,15 +33,15 @@ _LATEX_ESCAPES = {
 }
 
 
-def draw_table(evaluation: Sequence[DatasetResults], form: TableForm) -> str:
+def format_paper_table(evaluation: Sequence[DatasetResults], table_format: TableFormat) -> str:
     """Format one table per dataset: the models, the best values in bold, and the published rows."""
-    draw = {TableForm.MARKDOWN: _markdown, TableForm.LATEX: _latex}[form]
-    return "\n\n".join("\n".join(draw(one)) for one in evaluation)
+    format_one = {TableFormat.MARKDOWN: _markdown, TableFormat.LATEX: _latex}[table_format]
+    return "\n\n".join("\n".join(format_one(dataset)) for dataset in evaluation)
 
 
-def _markdown(one: DatasetResults) -> list[str]:
+def _markdown(dataset: DatasetResults) -> list[str]:
     headings = [f"{HEADINGS[name]} {'↓' if name in _LOWER_IS_BETTER else '↑'}" for name in HEADINGS]
-    rows = [(one.title, headings), *_rows(one, "**{}**")]
+    rows = [(dataset.title, headings), *_rows(dataset, "**{}**")]
     lines = [
         "| " + " | ".join([re.sub(r"([\\|*_`<\[])", r"\\\1", label), *cells]) + " |"
         for label, cells in rows
@@ -49,12 +49,12 @@ def _markdown(one: DatasetResults) -> list[str]:
     return [lines[0], "|---|" + "---:|" * len(HEADINGS), *lines[1:]]
 
 
-def _latex(one: DatasetResults) -> list[str]:
+def _latex(dataset: DatasetResults) -> list[str]:
     arrows = [r"\downarrow" if name in _LOWER_IS_BETTER else r"\uparrow" for name in HEADINGS]
     headings = [
         f"{_LATEX_HEADINGS[name]} ${arrow}$" for name, arrow in zip(HEADINGS, arrows, strict=True)
     ]
-    rows = [(one.title, headings), *_rows(one, r"\textbf{{{}}}")]
+    rows = [(dataset.title, headings), *_rows(dataset, r"\textbf{{{}}}")]
     lines = [
         " & ".join(["".join(_LATEX_ESCAPES.get(c, c) for c in label), *cells]) + r" \\"
         for label, cells in rows
@@ -70,14 +70,14 @@ def _latex(one: DatasetResults) -> list[str]:
     ]
 
 
-def _rows(one: DatasetResults, bold: str) -> list[tuple[str, list[str]]]:
+def _rows(dataset: DatasetResults, bold: str) -> list[tuple[str, list[str]]]:
     """Label and cells of each row; the format `bold` is applied to the best of several models.
 
     Values that are equal after rounding are equally good.
     """
     ours = [
-        {name: in_digits(value, _DIGITS) for name, value in asdict(result.scores).items()}
-        for result in one.results
+        {name: format_score(value, _DIGITS) for name, value in asdict(result.scores).items()}
+        for result in dataset.results
     ]
     best = {}
     if len(ours) > 1:
@@ -87,9 +87,9 @@ def _rows(one: DatasetResults, bold: str) -> list[tuple[str, list[str]]]:
             best[name] = choose(figures, key=float, default=None)
     rows = [
         (result.model, [bold.format(row[n]) if row[n] == best.get(n) else row[n] for n in HEADINGS])
-        for result, row in zip(one.results, ours, strict=True)
+        for result, row in zip(dataset.results, ours, strict=True)
     ]
-    for row in one.published:
-        cells = [in_digits(row.figures.get(name), _DIGITS) for name in HEADINGS]
+    for row in dataset.published:
+        cells = [format_score(row.figures.get(name), _DIGITS) for name in HEADINGS]
         rows.append((row.label, cells))
     return rows

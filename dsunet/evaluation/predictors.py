@@ -1,6 +1,6 @@
 """Predictors of masks: a checkpoint in PyTorch, an ONNX artifact, or a TensorRT engine.
 
-All of them have the three steps of `dsunet_runtime.Segmenter`: `prepare`, `infer` and `finish`.
+They share the three steps of `dsunet_runtime.Segmenter`: `prepare`, `infer` and `finish`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet.device import TorchDevice
 from dsunet.errors import EvaluationError
 from dsunet.network.config import describe_sizes
+from dsunet.torch_device import TorchDevice
 from dsunet_runtime.artifact.file_kinds import is_engine, is_onnx
 from dsunet_runtime.artifact.manifest import (
     IMAGENET_MEAN,
@@ -166,15 +166,15 @@ def open_predictor(
 
     Args:
         path: NAME.onnx, NAME.engine, NAME.plan, or else a checkpoint.
-        sam2: For checkpoints, as the next five; see `dsunet.load_model`.
-        dinov2: DINOv2 weights.
-        weights: Name of the network in the file.
-        device: Device of the model.
-        mask_form: Form of the masks.  In the frames form, an artifact's graph has its own.
-        input_sizes: Side of each encoder's input in pixels, by name; those that the network lacks
-            are ignored.  By default the checkpoint's own; see `dsunet.resize_inputs`.
+        sam2: SAM2 weights, for a checkpoint; see `dsunet.load_model`.
+        dinov2: DINOv2 weights, for a checkpoint.
+        weights: Name of the network in a checkpoint file.
+        device: Device of a checkpoint's model.
+        mask_form: Form of the masks.  An artifact of the frames form has its own.
+        input_sizes: Side of each encoder's input in pixels, by name, for a checkpoint; by default
+            its own.  Encoders that the network lacks are ignored.  See `dsunet.resize_inputs`.
         provider: What computes an ONNX file; None is ONNX Runtime on the CPU.
-        selftest: When an artifact checks itself; see `dsunet_runtime.load`, as the next.
+        selftest: When an artifact runs its self-test; see `dsunet_runtime.load`.
         allow_cpu_fallback: Whether a provider on a GPU may leave the network to the CPU.
         notice: Called with one line per notice about a checkpoint.
 
@@ -205,15 +205,15 @@ def open_predictor(
     from dsunet import load_model
 
     target = device.resolve()
-    open_model = partial(load_model, path, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
-    model = open_model()
+    load_sized = partial(load_model, path, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
+    model = load_sized()
     own = model.config.input_sizes
-    wanted = {name: (input_sizes or own).get(name, side) for name, side in own.items()}
-    if wanted != own:
+    sizes = {name: (input_sizes or own).get(name, side) for name, side in own.items()}
+    if sizes != own:
         if notice is not None:
             notice(
-                f"{path}: runs with inputs of {describe_sizes(wanted)} pixels, instead of its own "
+                f"{path}: runs with inputs of {describe_sizes(sizes)} pixels, instead of its own "
                 f"{describe_sizes(own)}"
             )
-        model = open_model(hiera_size=wanted["hiera"], dino_size=wanted.get("dino"))
+        model = load_sized(hiera_size=sizes["hiera"], dino_size=sizes.get("dino"))
     return TorchPredictor(model.to(target), target, mask_form)

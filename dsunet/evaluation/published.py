@@ -6,7 +6,7 @@ Its evaluation follows SAM2-UNet, whose rows it repeats and whose script prints 
 
 Of SAM2-UNet's paper (arXiv:2408.08870), published.json has what the paper does not repeat: marine
 animals and mirrors, with the measures that are defined as here.  Its Dice and IoU are means over
-all thresholds, and its figures for polyps are of no other kind.
+all thresholds, and its results on polyps have no other metrics: they are left out.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def known_dataset(name: str) -> str | None:
 
 
 def published_images(name: str) -> int | None:
-    """Number of images that the published values of a dataset are of; None if there are none."""
+    """Number of images of the published values of a dataset; None if there are none."""
     images: dict[str | None, int] = _document()[_IMAGES]
     return images.get(known_dataset(name))
 

@@ -1,7 +1,7 @@
-"""How much the masks of a network depend on its encoders.
+"""Measure how much the masks of a network depend on each encoder.
 
 A map of an encoder is replaced, for every image, by zeros or by that of another image.  If the
-masks stay as good, the network ignores the map, and comparing masks says nothing about the
+masks stay as good, the network ignores the map, and a comparison of masks is no evidence about the
 encoder.
 """
 
@@ -22,12 +22,12 @@ from dsunet.network.model import DSUNet
 
 
 class Encoder(enum.StrEnum):
-    """The maps that are replaced."""
+    """The encoder whose maps are replaced."""
 
     DINO = "dino"
-    """All of DINOv2's, before the wavelet path."""
+    """All maps of DINOv2, before the wavelet path."""
     HIERA = "hiera"
-    """Hiera's coarsest, before DINOv2's is injected."""
+    """Hiera's coarsest map, before a map of DINOv2 is injected."""
 
 
 class Replacement(enum.StrEnum):
@@ -35,7 +35,7 @@ class Replacement(enum.StrEnum):
 
     ZEROS = "zeros"
     OTHER_IMAGE = "other image"
-    """Those of the image before; for the first image, zeros."""
+    """The maps of the previous image; zeros for the first image."""
 
 
 def s_measure_without(
@@ -56,12 +56,12 @@ def s_measure_without(
 @contextlib.contextmanager
 def _replaced(module: nn.Module, first: int, replacement: Replacement) -> Iterator[None]:
     """Replace the maps of an encoder from the `first` on."""
-    before: list[Tensor] = []
+    previous: list[Tensor] = []
 
     def replace(_: nn.Module, __: object, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        others = [*before] or [torch.zeros_like(one) for one in maps[first:]]
+        others = [*previous] or [torch.zeros_like(one) for one in maps[first:]]
         if replacement is Replacement.OTHER_IMAGE:
-            before[:] = maps[first:]
+            previous[:] = maps[first:]
         return (*maps[:first], *others)
 
     handle = module.register_forward_hook(replace)

@@ -9,11 +9,11 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dsunet.evaluation.html_report import draw_page
+from dsunet.evaluation.html_report import format_report_page
 from dsunet.evaluation.metrics import summarize
-from dsunet.evaluation.paper_table import draw_table
-from dsunet.evaluation.results import METRICS, DatasetResults, as_document
-from dsunet.evaluation.table_form import TableForm
+from dsunet.evaluation.paper_table import format_paper_table
+from dsunet.evaluation.results import METRICS, DatasetResults, results_document
+from dsunet.evaluation.table_format import TableFormat
 from dsunet_runtime.message_text import readable
 from dsunet_runtime.prediction.jobs import make_folder
 from dsunet_runtime.prediction.output_files import write_whole
@@ -26,11 +26,14 @@ def write_report(evaluation: Sequence[DatasetResults], folder: Path, worst: int)
     OutputError if a file cannot be written.
     """
     files = {
-        "metrics.json": json.dumps(as_document(evaluation), indent=2) + "\n",
-        "metrics.csv": _as_csv(("dataset", "model", "images", *METRICS), _of_datasets(evaluation)),
-        "images.csv": _as_csv(("dataset", "model", "stem", *METRICS), _of_images(evaluation)),
-        "report.html": draw_page(evaluation, worst),
-        **{f"table{form.suffix}": draw_table(evaluation, form) + "\n" for form in TableForm},
+        "metrics.json": json.dumps(results_document(evaluation), indent=2) + "\n",
+        "metrics.csv": _as_csv(("dataset", "model", "images", *METRICS), _dataset_rows(evaluation)),
+        "images.csv": _as_csv(("dataset", "model", "stem", *METRICS), _image_rows(evaluation)),
+        "report.html": format_report_page(evaluation, worst),
+        **{
+            f"table{table_format.suffix}": format_paper_table(evaluation, table_format) + "\n"
+            for table_format in TableFormat
+        },
     }
     make_folder(folder)
     for name, text in files.items():
@@ -49,17 +52,17 @@ def _as_csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return buffer.getvalue()
 
 
-def _of_datasets(evaluation: Sequence[DatasetResults]) -> Iterator[tuple[object, ...]]:
-    for one in evaluation:
-        count = len(one.test_set.pairs)
-        for result in one.results:
+def _dataset_rows(evaluation: Sequence[DatasetResults]) -> Iterator[tuple[object, ...]]:
+    for dataset in evaluation:
+        count = len(dataset.test_set.pairs)
+        for result in dataset.results:
             scores = dataclasses.astuple(result.scores)
-            yield (one.name, result.model, count, *scores)
+            yield (dataset.name, result.model, count, *scores)
 
 
-def _of_images(evaluation: Sequence[DatasetResults]) -> Iterator[tuple[object, ...]]:
-    for one in evaluation:
-        for result in one.results:
+def _image_rows(evaluation: Sequence[DatasetResults]) -> Iterator[tuple[object, ...]]:
+    for dataset in evaluation:
+        for result in dataset.results:
             for scored in result.scored:
                 scores = dataclasses.astuple(summarize([scored.scores]))
-                yield (one.name, result.model, readable(scored.case.stem), *scores)
+                yield (dataset.name, result.model, readable(scored.case.stem), *scores)

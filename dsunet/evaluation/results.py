@@ -19,7 +19,7 @@ METRICS = tuple(field.name for field in dataclasses.fields(Scores))
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ModelResult:
     """The scores of one model on one dataset."""
 
     model: str
@@ -27,7 +27,7 @@ class Result:
     scores: Scores
 
     @classmethod
-    def of(cls, model: str, scored: Sequence[ScoredMask]) -> Result:
+    def of(cls, model: str, scored: Sequence[ScoredMask]) -> ModelResult:
         """Summarise the scores of all masks.  Raises EvaluationError if there are none."""
         return cls(readable(model), scored, summarize([one.scores for one in scored]))
 
@@ -42,7 +42,7 @@ class DatasetResults:
     """The results of all models on one dataset, with the published rows."""
 
     test_set: TestSet
-    results: Sequence[Result]
+    results: Sequence[ModelResult]
 
     @property
     def published(self) -> list[PublishedRow]:
@@ -51,7 +51,7 @@ class DatasetResults:
 
     @property
     def incomparable(self) -> int | None:
-        """Number of images of published values, if the evaluated ones are more or fewer."""
+        """Number of images of the published values, if another number was evaluated."""
         images = published_images(self.test_set.name)
         return None if images == len(self.test_set.pairs) else images
 
@@ -73,41 +73,41 @@ class DatasetResults:
         return f"{self.name}, {count_text} images"
 
 
-def difference(result: Result, first: Result) -> dict[str, float]:
+def score_differences(result: ModelResult, first: ModelResult) -> dict[str, float]:
     """The difference of each score to that of the first model."""
     return {name: getattr(result.scores, name) - getattr(first.scores, name) for name in METRICS}
 
 
-def as_document(evaluation: Sequence[DatasetResults]) -> dict[str, Any]:
+def results_document(evaluation: Sequence[DatasetResults]) -> dict[str, Any]:
     """The results without those of single images, for JSON; NaN becomes null."""
     return {
         "format_version": 1,
         "computed_with": f"pysodmetrics {importlib.metadata.version('pysodmetrics')}",
-        "datasets": [_dataset(one) for one in evaluation],
+        "datasets": [_dataset_document(dataset) for dataset in evaluation],
     }
 
 
-def _dataset(one: DatasetResults) -> dict[str, Any]:
-    first, *others = one.results
+def _dataset_document(dataset: DatasetResults) -> dict[str, Any]:
+    first, *others = dataset.results
     return {
-        "name": one.name,
-        "images": len(one.test_set.pairs),
-        "images_left_out": one.test_set.left_out,
-        "images_resampled": one.resampled,
+        "name": dataset.name,
+        "images": len(dataset.test_set.pairs),
+        "images_left_out": dataset.test_set.left_out,
+        "images_resampled": dataset.resampled,
         "results": [
             {"model": first.model, "scores": _plain(dataclasses.asdict(first.scores))},
             *(
                 {
                     "model": other.model,
                     "scores": _plain(dataclasses.asdict(other.scores)),
-                    "difference_to_first": _plain(difference(other, first)),
+                    "difference_to_first": _plain(score_differences(other, first)),
                 }
                 for other in others
             ),
         ],
         "published": [
             {"method": row.method, "table": row.table, "scores": row.figures}
-            for row in one.published
+            for row in dataset.published
         ],
     }
 

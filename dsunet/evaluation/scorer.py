@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dsunet.data.alignment import is_close, resized
-from dsunet.data.files import read_mask, read_prediction
-from dsunet.errors import DataError, EvaluationError, listed
+from dsunet.data.alignment import is_close, resampled_mask
+from dsunet.data.image_files import read_mask, read_prediction
+from dsunet.errors import DataError, EvaluationError, message_with_list
 from dsunet.evaluation.metrics import ImageScores, score_image
 from dsunet.evaluation.predictors import Predictor
 from dsunet.evaluation.testsets import Case, TestSet
-from dsunet.processes import open_pool
+from dsunet.process_pool import open_pool
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.prediction.jobs import Job, make_folder
 from dsunet_runtime.prediction.predict import behind, predict
@@ -60,34 +60,36 @@ class Scorer(Closeable):
         self._pool.shutdown(cancel_futures=True)
 
     def score(self, cases: Iterable[Case], progress: Progress) -> list[ScoredMask]:
-        """Score all cases, in order; `cases` may still be computing the next ones.
+        """Score all cases, in order, while `cases` may still predict the next ones.
 
         Raises DataError with a list of files that are unreadable or differ in size, and
         EvaluationError if a worker is killed.
         """
-        scored, faults = [], []
+        scored, messages = [], []
         score = partial(score_case, resize=self._resize)
         try:
             for result in behind(self._pool, score, cases, _AHEAD * self._workers):
                 if isinstance(result, ScoredMask):
                     scored.append(result)
                 else:
-                    faults.append(result)
+                    messages.append(result)
                 progress.advance()
         except BrokenProcessPool as error:
             raise EvaluationError(
                 "a worker process was killed, probably for lack of memory: use fewer --workers"
             ) from error
-        if faults:
-            raise DataError(listed(f"{len(faults)} masks cannot be evaluated", faults))
+        if messages:
+            raise DataError(
+                message_with_list(f"{len(messages)} masks cannot be evaluated", messages)
+            )
         return scored
 
 
 def score_case(case: Case, *, resize: bool = False) -> ScoredMask | str:
     """Score a mask file against its ground-truth file; return a message if that is impossible.
 
-    A mask of another size is resampled as in published evaluations (see `resized`): always if it
-    differs by a few pixels, otherwise only with `resize`.
+    A mask of another size is resampled as in published evaluations (`resampled_mask`): always if
+    it differs by a few pixels, otherwise only with `resize`.
     """
     try:
         ground_truth, prediction = read_mask(case.ground_truth), read_prediction(case.prediction)
@@ -98,11 +100,11 @@ def score_case(case: Case, *, resize: bool = False) -> ScoredMask | str:
             f"{case.prediction}: is {prediction.shape[1]}×{prediction.shape[0]} pixels, its "
             f"ground truth {ground_truth.shape[1]}×{ground_truth.shape[0]}"
         )
-    scores = score_image(resized(prediction, ground_truth.shape), ground_truth)
+    scores = score_image(resampled_mask(prediction, ground_truth.shape), ground_truth)
     return ScoredMask(case, scores, int(prediction.max()), prediction.shape != ground_truth.shape)
 
 
-def predicted(predictor: Predictor, test_set: TestSet, folder: Path) -> Generator[Case]:
+def predict_cases(predictor: Predictor, test_set: TestSet, folder: Path) -> Generator[Case]:
     """Predict the mask of each image, write it as FOLDER/STEM.png, and yield its case.
 
     Raises EvaluationError for the first image that fails, and OutputError if the folder cannot be

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
-from dsunet.evaluation.results import DatasetResults, difference
+from dsunet.evaluation.results import DatasetResults, score_differences
 from dsunet_runtime.images.folder import counted
 
 HEADINGS = {
@@ -24,8 +24,8 @@ HEADINGS = {
 }
 """Column headings by score, in order."""
 
-_ON_MASKS = "IoU and Dice: mean over images of the stretched mask at threshold 0.5."
-_ON_THE_PAPER = (
+_NOTE_ON_MASKS = "IoU and Dice: mean over images of the stretched mask at threshold 0.5."
+_NOTE_ON_PAPER = (
     "The paper does not state which F and E it reports; its values are listed as adaptive F and "
     "mean E."
 )
@@ -33,59 +33,61 @@ _WIDTH = 8
 ABSENT = "–"
 
 
-def draw(evaluation: Sequence[DatasetResults]) -> str:
+def format_table(evaluation: Sequence[DatasetResults]) -> str:
     """Format one block per dataset; scores are in [0, 1]."""
-    blocks = [rows_of(one) for one in evaluation]
+    blocks = [table_rows(dataset) for dataset in evaluation]
     width = 2 + max(len(label) for block in blocks for label, _ in block)
-    width = max(width, *(len(one.title) + 2 for one in evaluation))
+    width = max(width, *(len(dataset.title) + 2 for dataset in evaluation))
     lines = []
-    for one, block in zip(evaluation, blocks, strict=True):
+    for dataset, block in zip(evaluation, blocks, strict=True):
         heading = "".join(f"{HEADINGS[name]:>{_WIDTH}}" for name in HEADINGS)
-        lines.append(f"{one.title:{width}}{heading}")
+        lines.append(f"{dataset.title:{width}}{heading}")
         lines += [
             f"{label:{width}}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells)
             for label, cells in block
         ]
         lines.append("")
-    return "\n".join([*lines, *notes(evaluation)])
+    return "\n".join([*lines, *footnotes(evaluation)])
 
 
-def notes(evaluation: Sequence[DatasetResults]) -> list[str]:
+def footnotes(evaluation: Sequence[DatasetResults]) -> list[str]:
     """Notes below the table, one line each."""
-    has_paper = any(one.published for one in evaluation)
+    has_paper = any(dataset.published for dataset in evaluation)
     resampled = [
-        f"{one.name}: {counted(one.resampled, 'mask')} resampled to the size of the ground truth."
-        for one in evaluation
-        if one.resampled
+        f"{dataset.name}: {counted(dataset.resampled, 'mask')} resampled to the size of the ground "
+        "truth."
+        for dataset in evaluation
+        if dataset.resampled
     ]
     incomparable = [
-        f"{one.name}: published values are of {one.incomparable:,} images, so they are not shown."
-        for one in evaluation
-        if one.incomparable
+        f"{dataset.name}: published values are of {dataset.incomparable:,} images, so they are "
+        "not shown."
+        for dataset in evaluation
+        if dataset.incomparable
     ]
-    return [_ON_MASKS, *([_ON_THE_PAPER] if has_paper else []), *incomparable, *resampled]
+    return [_NOTE_ON_MASKS, *([_NOTE_ON_PAPER] if has_paper else []), *incomparable, *resampled]
 
 
-def rows_of(one: DatasetResults) -> list[tuple[str, list[str]]]:
+def table_rows(dataset: DatasetResults) -> list[tuple[str, list[str]]]:
     """Label and cells of each row: models, differences to the first model, published rows."""
-    first = one.results[0]
+    first = dataset.results[0]
     rows = []
-    for result in one.results:
+    for result in dataset.results:
         rows.append((result.model, _cells(dataclasses.asdict(result.scores), 4)))
         if result is not first:
-            differences = difference(result, first)
+            differences = score_differences(result, first)
             rows.append(("  difference", [_signed(differences[name]) for name in HEADINGS]))
-    rows += [(row.label, _cells(row.figures, 3)) for row in one.published]
+    rows += [(row.label, _cells(row.figures, 3)) for row in dataset.published]
     return rows
 
 
-def in_digits(value: float | None, digits: int) -> str:
+def format_score(value: float | None, digits: int) -> str:
     """Format a score; a dash if it is None or NaN."""
     return ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _cells(figures: Mapping[str, float | None], digits: int) -> list[str]:
-    return [in_digits(figures.get(name), digits) for name in HEADINGS]
+    return [format_score(figures.get(name), digits) for name in HEADINGS]
 
 
 def _signed(value: float) -> str:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from dsunet.data.checks import alignment_fault
-from dsunet.data.faults import Fault, FaultKind, refuse
-from dsunet.data.layouts import Split, is_generic, locate
-from dsunet.data.pairs import Pair, Pairing, files_by_stem, find_pairs, key
-from dsunet.errors import DataError, EvaluationError, listed
+from dsunet.data.checks import alignment_defect
+from dsunet.data.defects import Defect, DefectKind, raise_defects
+from dsunet.data.layouts import Split, find_dataset_folders, is_generic
+from dsunet.data.pairs import Pair, Pairing, files_by_stem, find_pairs, normalized
+from dsunet.errors import DataError, EvaluationError, message_with_list
 from dsunet.evaluation.published import known_dataset
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.files import resolved
@@ -40,7 +40,7 @@ class TestSet:
     """If false, `image` of each pair is the prediction."""
     left_out: int = 0
     """Number of images of the dataset that are not evaluated."""
-    faults: Sequence[Fault] = ()
+    defects: Sequence[Defect] = ()
     """Files without a partner, for which the set cannot be used."""
     notes: Sequence[str] = ()
     """One line per kind of ignored files."""
@@ -48,7 +48,7 @@ class TestSet:
     @classmethod
     def of_dataset(cls, name: str, folder: Path) -> Self:
         """The test split of a dataset in its published layout, or that of `dsunet generate`."""
-        return cls._of(name, find_pairs(*locate(folder, Split.TEST)))
+        return cls._of(name, find_pairs(*find_dataset_folders(folder, Split.TEST)))
 
     @classmethod
     def of_folders(cls, images: Path, masks: Path) -> Self:
@@ -65,7 +65,7 @@ class TestSet:
 
     @classmethod
     def _of(cls, name: str, pairing: Pairing, *, has_images: bool = True) -> Self:
-        return cls(name, pairing.pairs, has_images, 0, pairing.faults, pairing.notes)
+        return cls(name, pairing.pairs, has_images, 0, pairing.defects, pairing.notes)
 
     def first(self, count: int | None) -> Self:
         """The first `count` pairs; None for all."""
@@ -79,17 +79,18 @@ class TestSet:
         """
         if not self.has_images:
             return [Case(pair.stem, None, pair.image, pair.mask) for pair in self.pairs]
-        found = files_by_stem(predictions)
-        missing = [pair.stem for pair in self.pairs if key(pair.stem) not in found]
+        predicted = files_by_stem(predictions)
+        missing = [pair.stem for pair in self.pairs if normalized(pair.stem) not in predicted]
         if missing:
             line = f"{predictions}: {len(missing)} of {len(self.pairs)} images of {self.name} have"
-            raise DataError(listed(f"{line} no mask there", missing))
+            raise DataError(message_with_list(f"{line} no mask there", missing))
         return [
-            Case(pair.stem, pair.image, found[key(pair.stem)], pair.mask) for pair in self.pairs
+            Case(pair.stem, pair.image, predicted[normalized(pair.stem)], pair.mask)
+            for pair in self.pairs
         ]
 
 
-def check_names(test_sets: Sequence[TestSet]) -> None:
+def check_dataset_names(test_sets: Sequence[TestSet]) -> None:
     """Raise EvaluationError unless the names are unique and valid folder names."""
     for test_set in test_sets:
         name = test_set.name
@@ -106,27 +107,27 @@ def check_fit(cases: Iterable[Case], *, resize: bool) -> None:
     EXIF orientation differs from that of the ground truth.  Only headers are read; unreadable files
     are reported later by the decoder.
     """
-    faults = [fault for case in cases for fault in _misfits(case, resize=resize)]
-    refuse("some masks do not match their ground truth", faults)
+    defects = [defect for case in cases for defect in _misfits(case, resize=resize)]
+    raise_defects("some masks do not match their ground truth", defects)
 
 
-def _misfits(case: Case, *, resize: bool) -> Iterator[Fault]:
+def _misfits(case: Case, *, resize: bool) -> Iterator[Defect]:
     try:
-        truth = read_header(case.ground_truth)
-        of_prediction = alignment_fault(
-            case.prediction, read_header(case.prediction), "ground truth", truth
+        ground_truth = read_header(case.ground_truth)
+        of_prediction = alignment_defect(
+            case.prediction, read_header(case.prediction), "ground truth", ground_truth
         )
-        of_image = case.image and alignment_fault(
-            case.image, read_header(case.image), "ground truth", truth
+        of_image = case.image and alignment_defect(
+            case.image, read_header(case.image), "ground truth", ground_truth
         )
     except ImageError:
         return
-    if of_image and of_image.kind is FaultKind.UNCLEAR:
+    if of_image and of_image.kind is DefectKind.UNCLEAR:
         yield of_image
-    if of_prediction and of_prediction.kind is not FaultKind.UNLIKE:
+    if of_prediction and of_prediction.kind is not DefectKind.DIFFERENT_SIZE:
         yield of_prediction
     elif of_prediction and not resize:
-        yield Fault(FaultKind.RESIZABLE, of_prediction.line)
+        yield Defect(DefectKind.RESIZABLE, of_prediction.line)
 
 
 def _name_of(masks: Path) -> str:

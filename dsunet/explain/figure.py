@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dsunet.explain.maps import FeatureMap
-from dsunet.explain.projections import Colours, Embedding
+from dsunet.explain.projections import Embedding, PrincipalColours
 from dsunet_runtime.prediction.output_files import write_whole
 
 _PANEL = 2.6  # inches
@@ -25,7 +25,7 @@ _INSIDE, _OUTSIDE = (230, 120, 20), (60, 90, 150)
 
 @dataclass(frozen=True, slots=True)
 class Colouring:
-    """The colours of points by their position in the image."""
+    """The colours of points, by their position in the image."""
 
     title: str
     rgb: NDArray[np.uint8]
@@ -55,16 +55,19 @@ class Colouring:
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class ProjectedMap:
     """A feature map and its projections."""
 
     map: FeatureMap
-    colours: Colours
+    colours: PrincipalColours
     embedding: Embedding
 
 
 def write_figure(
-    path: Path, image: NDArray[np.uint8], colouring: Colouring, encoders: Mapping[str, list[Level]]
+    path: Path,
+    image: NDArray[np.uint8],
+    colouring: Colouring,
+    encoders: Mapping[str, list[ProjectedMap]],
 ) -> None:
     """Draw the figure and write it as PNG.  Raises OutputError if it cannot be written."""
     columns = 1 + max(map(len, encoders.values()))
@@ -79,18 +82,18 @@ def write_figure(
     aspect = image.shape[0] / image.shape[1]
     for number, levels in enumerate(encoders.values()):
         for column, level in enumerate(levels, start=1):
-            _draw_colours(grid[2 * number, column], level, aspect)
-            _draw_points(grid[2 * number + 1, column], level, colouring)
+            _plot_colours(grid[2 * number, column], level, aspect)
+            _plot_points(grid[2 * number + 1, column], level, colouring)
     canvas = FigureCanvasAgg(figure)
     write_whole(path, lambda file: canvas.print_figure(file, dpi=_DPI, format="png"))
 
 
-def _draw_colours(axes: Axes, level: Level, aspect: float) -> None:
+def _plot_colours(axes: Axes, level: ProjectedMap, aspect: float) -> None:
     variance = f"PCA, {level.colours.variance:.0%} of the variance"
     _show(axes, level.colours.rgb, _title(level, variance), aspect)
 
 
-def _draw_points(axes: Axes, level: Level, colouring: Colouring) -> None:
+def _plot_points(axes: Axes, level: ProjectedMap, colouring: Colouring) -> None:
     shape = level.map.values.shape
     total = shape[1] * shape[2]
     count = len(level.embedding.points)
@@ -104,7 +107,7 @@ def _draw_points(axes: Axes, level: Level, colouring: Colouring) -> None:
     )
 
 
-def _title(level: Level, line: str) -> str:
+def _title(level: ProjectedMap, line: str) -> str:
     return f"{level.map.name}, {level.map.shape_in_words}\n{line}"
 
 

@@ -63,7 +63,7 @@ def open_encoders(
     injection = Injection.NONE if dinov2 is None else Injection.LAST
     model = random_model(config.replace(injection=injection))
     load_encoders(model, sam2=sam2, dinov2=dinov2, notice=notice)
-    _silence_adapters(model.hiera)
+    _make_adapters_identities(model.hiera)
     return model, WeightSource.ENCODERS
 
 
@@ -102,8 +102,8 @@ def _input(rgb: NDArray[np.uint8], side: int) -> torch.Tensor:
     return torch.from_numpy(encoder_input(rgb, side, IMAGENET_MEAN, IMAGENET_STD))[None]
 
 
-def _silence_adapters(hiera: HieraEncoder) -> None:
-    """Make every adapter the identity, since GELU(0) = 0."""
+def _make_adapters_identities(hiera: HieraEncoder) -> None:
+    """Set weights with which every adapter is the identity: GELU(0) is 0."""
     with torch.no_grad():
         for adapter in hiera.adapters:
             adapter.up.weight.zero_()  # type: ignore[union-attr, operator]

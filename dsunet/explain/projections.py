@@ -16,7 +16,7 @@ _PERPLEXITY = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Colours:
+class PrincipalColours:
     """A feature map as an image: its first three principal components as red, green and blue."""
 
     rgb: NDArray[np.uint8]
@@ -53,7 +53,7 @@ def principal_components(
     return components, pca.explained_variance_ratio_
 
 
-def principal_colours(values: NDArray[np.float32]) -> Colours:
+def principal_colours(values: NDArray[np.float32]) -> PrincipalColours:
     """Colour a map C×h×w; the percentiles 1 and 99 of each component become 0 and 255."""
     _, height, width = values.shape
     components, fractions = principal_components(_tokens(values), 3)
@@ -62,7 +62,7 @@ def principal_colours(values: NDArray[np.float32]) -> Colours:
     levels = np.zeros((len(components), 3))
     levels[:, : len(span)] = np.clip((components - low) / span, 0, 1)
     rgb = (levels * 255 + 0.5).astype(np.uint8).reshape(height, width, 3)
-    return Colours(rgb, float(fractions.sum()))
+    return PrincipalColours(rgb, float(fractions.sum()))
 
 
 def embed(values: NDArray[np.float32], limit: int, seed: int) -> Embedding:

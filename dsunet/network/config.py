@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from dsunet.errors import ConfigError
-from dsunet.network.config_fields import check_ranges, number
+from dsunet.network.config_fields import bounded_field, check_ranges
 from dsunet.network.parameters import count_parameters
 from dsunet_runtime.message_text import quote
 from dsunet_runtime.plain_values import FieldError, decode, encode
@@ -22,10 +22,10 @@ TIMM_PREFIX = "timm:"
 """Prefix of a weight source that is a model name of timm's hub instead of a file."""
 
 MAX_PARAMETERS = 10_000_000_000
-"""Upper limit of a configuration: twenty times the paper's network, 40 GB in float32."""
+"""The largest number of parameters: twenty times the paper's network, 40 GB in float32."""
 
 MAX_IMAGE_SIZE = 4096
-"""Upper limit of an encoder's input in pixels."""
+"""The largest side of an encoder's input in pixels."""
 
 
 class Injection(enum.StrEnum):
@@ -47,7 +47,7 @@ class Injection(enum.StrEnum):
 
 
 class Decoder(enum.StrEnum):
-    """What merges the maps of two levels; the value begins the keys of its tensors."""
+    """The module that merges the maps of two levels; the value begins the keys of its tensors."""
 
     SFF = "sff"
     """Attention over all positions (`dsunet.network.decoders.SFF`): DSU-Net."""
@@ -59,24 +59,24 @@ NETWORKS = {
     "DSU-Net": (Injection.LAST, Decoder.SFF),
     "SAM2-UNet": (Injection.NONE, Decoder.UNET),
 }
-"""The published networks, by the parts that they are made of."""
+"""The injection and the decoder of each published network."""
 
 ABSENT_IN_EARLIER_FILES = {"decoder": Decoder.SFF.value}
-"""Fields of `DSUNetConfig` that earlier formats lack, with the only value that there was."""
+"""Fields of `DSUNetConfig` that earlier formats lack, with the value that these imply."""
 
 
 @dataclass(frozen=True, slots=True)
 class HieraConfig:
     """SAM2's Hiera (`sam2.modeling.backbones.hieradet`) and the adapters before its blocks."""
 
-    image_size: int = number(352, MAX_IMAGE_SIZE)
-    embed_dim: int = number(144, 1024)
-    num_heads: int = number(2, 64)
-    stages: tuple[int, int, int, int] = number((2, 6, 36, 4), 256)
-    global_attention_blocks: tuple[int, ...] = number((23, 33, 43), 1023, smallest=0)
-    window_sizes: tuple[int, int, int, int] = number((8, 4, 16, 8), 1024)
-    background_size: tuple[int, int] = number((7, 7), 256)
-    adapter_dim: int = number(32, 4096)
+    image_size: int = bounded_field(352, MAX_IMAGE_SIZE)
+    embed_dim: int = bounded_field(144, 1024)
+    num_heads: int = bounded_field(2, 64)
+    stages: tuple[int, int, int, int] = bounded_field((2, 6, 36, 4), 256)
+    global_attention_blocks: tuple[int, ...] = bounded_field((23, 33, 43), 1023, smallest=0)
+    window_sizes: tuple[int, int, int, int] = bounded_field((8, 4, 16, 8), 1024)
+    background_size: tuple[int, int] = bounded_field((7, 7), 256)
+    adapter_dim: int = bounded_field(32, 4096)
 
     PATCH_STRIDE = 4
 
@@ -94,7 +94,7 @@ class HieraConfig:
 
     @property
     def size_step(self) -> int:
-        """Number that `image_size` is a multiple of: of the strides, and of the first windows."""
+        """The number of which `image_size` is a multiple, for the strides and the first windows."""
         return math.lcm(32, self.PATCH_STRIDE * self.window_sizes[0])
 
     def validate(self) -> None:
@@ -140,11 +140,11 @@ class HieraConfig:
 class DinoConfig:
     """DINOv2's vision transformer without registers (timm's VisionTransformer)."""
 
-    image_size: int = number(518, MAX_IMAGE_SIZE)
-    patch_size: int = number(14, 256)
-    embed_dim: int = number(1024, 8192)
-    depth: int = number(24, 256)
-    num_heads: int = number(16, 128)
+    image_size: int = bounded_field(518, MAX_IMAGE_SIZE)
+    patch_size: int = bounded_field(14, 256)
+    embed_dim: int = bounded_field(1024, 8192)
+    depth: int = bounded_field(24, 256)
+    num_heads: int = bounded_field(16, 128)
 
     @property
     def map_size(self) -> int:
@@ -183,9 +183,9 @@ class DSUNetConfig:
     """Not used with injection none."""
     injection: Injection = Injection.LAST
     decoder: Decoder = Decoder.SFF
-    decoder_channels: int = number(64, 4096)
-    attention_channels: int = number(32, 4096)
-    """Of the decoder SFF."""
+    decoder_channels: int = bounded_field(64, 4096)
+    attention_channels: int = bounded_field(32, 4096)
+    """Channels of the attention in the decoder SFF; the other decoder has none."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -274,7 +274,7 @@ class DSUNetConfig:
         return None
 
     def describe(self) -> str:
-        """The configuration in words: its preset, and what is not the paper's network."""
+        """Describe the configuration: its preset, and how it differs from the paper's network."""
         name = self.preset_name(any_size=True)
         words = f"preset {name}" if name else "a custom configuration"
         if name and not self.preset_name():

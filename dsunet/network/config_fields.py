@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-def number(default: Any, largest: int, smallest: int = 1) -> Any:
+def bounded_field(default: Any, largest: int, smallest: int = 1) -> Any:
     """A dataclass field for a number, or a tuple of numbers, from `smallest` to `largest`."""
     return dataclasses.field(default=default, metadata={"range": (smallest, largest)})
 

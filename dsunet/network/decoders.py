@@ -1,6 +1,6 @@
 """The decoders: three stages, each of which merges a coarse map with the next finer one.
 
-A stage maps N×C×h×w and N×C×H×W to N×C×H×W, with values of at least 0.  `Decoder` selects the kind.
+A stage maps N×C×h×w and N×C×H×W to N×C×H×W, with values of at least 0.  `Decoder` selects one.
 """
 
 from __future__ import annotations

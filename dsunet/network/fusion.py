@@ -59,7 +59,7 @@ class CGA(nn.Module):
 
 
 class RFB(nn.Module):
-    """Receptive field block (SINet's modified form): many receptive fields, few channels."""
+    """Receptive field block (SINet's modified form): several receptive fields, reduced channels."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

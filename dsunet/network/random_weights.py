@@ -27,12 +27,12 @@ def random_model(config: DSUNetConfig, seed: int = 0) -> DSUNet:
     """
     model = build_empty(config)
     generator = torch.Generator().manual_seed(seed)
-    state = {key: _draw(key, like, generator) for key, like in model.state_dict().items()}
+    state = {key: _random_tensor(key, like, generator) for key, like in model.state_dict().items()}
     model.load_state_dict(state, assign=True)
     return model.eval()
 
 
-def _draw(key: str, like: Tensor, generator: torch.Generator) -> Tensor:
+def _random_tensor(key: str, like: Tensor, generator: torch.Generator) -> Tensor:
     """Draw the tensor of one key of a DSUNet's state dict, with the shape of `like`."""
     if not like.is_floating_point():
         return torch.zeros(like.shape, dtype=like.dtype)

@@ -1,4 +1,4 @@
-"""Objects from cut-outs: scaled, rotated, matched to the background, or camouflaged in it."""
+"""Objects from cut-outs, scaled, rotated, and matched to the background or camouflaged in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dsunet.scenes.backgrounds import Background
+from dsunet.scenes.background import SceneBackground
 from dsunet.scenes.fields import (
     LUMINANCE,
     Colours,
@@ -18,12 +18,12 @@ from dsunet.scenes.fields import (
     blurred_colours,
     smoothstep,
 )
-from dsunet.scenes.light import Light, body_size, facing, lit, rounded
+from dsunet.scenes.image_sources import read_cutout
+from dsunet.scenes.light import Light, facing, half_thickness, lit, rounded
 from dsunet.scenes.materials import Material
 from dsunet.scenes.objects import Body
-from dsunet.scenes.sources import read_cutout
 
-_RELIEF = 0.4  # of that of drawn objects: photographs have their own shading
+_RELIEF = 0.4  # relative to drawn objects: photographs have their own shading
 _TURNED = 0.15  # fraction at any angle; the others stand nearly upright
 _SOLID = 0.9  # alpha above which a pixel has colours of the object only
 
@@ -33,16 +33,17 @@ class CutoutBody(Body):
     """A cut-out in the image, with its own colours H×W×3, or those of a material."""
 
     colours: Colours
-    disguise: Material | None
+    material: Material | None
+    """The material that camouflages it, if any."""
     source: Path
 
-    def painted(self, rng: np.random.Generator, light: Light, relief: float) -> Colours:
-        """The surface H×W×3, in this light; valid only where the body is."""
-        colours = self.colours if self.disguise is None else self._disguised(self.disguise, rng)
-        towards = facing(rounded(self.coverage, self.size), self.size, light)
+    def paint(self, rng: np.random.Generator, light: Light, relief: float) -> Colours:
+        """Paint the surface H×W×3 in this light; it is valid only inside the body."""
+        colours = self.colours if self.material is None else self._covered(self.material, rng)
+        towards = facing(rounded(self.coverage, self.half_thickness), self.half_thickness, light)
         return lit(colours, towards, light, _RELIEF * relief, gloss=0.0)
 
-    def _disguised(self, material: Material, rng: np.random.Generator) -> Colours:
+    def _covered(self, material: Material, rng: np.random.Generator) -> Colours:
         """A material with the shading of the cut-out, and a trace of its colours."""
         shape = (self.coverage.shape[0], self.coverage.shape[1])
         grey = self.colours @ LUMINANCE
@@ -54,17 +55,17 @@ class CutoutBody(Body):
 
 def place_cutout(
     rng: np.random.Generator,
-    background: Background,
+    background: SceneBackground,
     source: Path,
     fraction: float,
     column: float,
     room: float,
-    disguise: Material | None,
+    material: Material | None,
 ) -> CutoutBody:
     """Place the cut-out of a file so that it covers about `fraction` of the image.
 
     It is centred near `column`, 0 (left) to 1 (right), and at most `room` times as high and wide as
-    the image.  With a material as `disguise`, it takes its colours and texture from that.
+    the image.  With a `material`, it is camouflaged: it takes that one's colours and texture.
     """
     height, width = background.colours.shape[:2]
     limits = (round(room * height), round(room * width))
@@ -77,9 +78,9 @@ def place_cutout(
     alpha = premultiplied[..., 3]
     coverage = _feathered(alpha, rng.uniform(0.3, 1.1))
     colours = _to_the_edge(premultiplied[..., :3], alpha)
-    if disguise is None:
+    if material is None:
         colours = _matched(colours, coverage, background.colours, amount=rng.uniform(0, 0.5))
-    return CutoutBody(coverage, body_size(coverage), colours, disguise, source)
+    return CutoutBody(coverage, half_thickness(coverage), colours, material, source)
 
 
 def _posed(
@@ -102,12 +103,12 @@ def _posed(
 
 
 def _feathered(alpha: Field, sigma: float) -> Field:
-    """Coverage with a soft edge, drawn in a little, so that nothing of an old background stays."""
+    """Coverage with a soft edge, slightly inside the old one: it has no old background."""
     return smoothstep(blurred(alpha, sigma), 0.25, 0.9)
 
 
 def _to_the_edge(premultiplied: Colours, alpha: Field) -> Colours:
-    """Colours of the object, continued beyond its edge, where they mixed with an old background."""
+    """Colours of the object, extrapolated to its edge, where an old background mixed with them."""
     solid = (alpha > _SOLID).astype(np.float32)
     own = premultiplied / np.maximum(alpha, np.float32(1e-3))[..., None]
     weight = blurred(solid, 1.5)

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dsunet.data.files import LAST_OUTSIDE
+from dsunet.data.image_files import LAST_OUTSIDE
 from dsunet.data.layouts import UNFINISHED
 from dsunet.errors import DataError
-from dsunet.processes import open_pool
-from dsunet.scenes.scene import GENERATOR, Kind, Scene, check_seed, make_scene
-from dsunet.scenes.sources import Sources, find_sources
+from dsunet.process_pool import open_pool
+from dsunet.scenes.image_sources import Sources, find_sources
+from dsunet.scenes.scene import GENERATOR, Scene, SceneKind, check_seed, make_scene
 from dsunet_runtime.prediction.jobs import make_folder
 from dsunet_runtime.prediction.output_files import write_mask, write_whole
 from dsunet_runtime.prediction.predict import behind
@@ -33,8 +33,8 @@ _AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """Parameters of a generated dataset; scene i does not depend on `count`."""
+class DatasetParameters:
+    """Parameters of a generated dataset; scene `index` does not depend on `count`."""
 
     count: int
     seed: int
@@ -51,14 +51,14 @@ class Recipe:
         shape = (round(self.size / aspect**0.5), round(self.size * aspect**0.5))
         return make_scene(int(rng.integers(2**63)), shape, self.kind(index), self.sources)
 
-    def kind(self, index: int) -> Kind:
+    def kind(self, index: int) -> SceneKind:
         """The kind of scene `index`; empty and camouflaged ones are evenly distributed."""
         before = int(index * self.empty)
         if int((index + 1) * self.empty) > before:
-            return Kind.EMPTY
+            return SceneKind.EMPTY
         index -= before
         hidden = int((index + 1) * self.camouflaged) > int(index * self.camouflaged)
-        return Kind.CAMOUFLAGED if hidden else Kind.SALIENT
+        return SceneKind.CAMOUFLAGED if hidden else SceneKind.SALIENT
 
     def stem(self, index: int) -> str:
         """Stem of the file names of scene `index`."""
@@ -111,7 +111,7 @@ def write_scenes(
     _check(count, seed, camouflaged, empty, size)
     _check_empty(folder)
     sources = find_sources(foregrounds, backgrounds)
-    recipe = Recipe(count, seed, camouflaged, empty, size, binary, sources)
+    parameters = DatasetParameters(count, seed, camouflaged, empty, size, binary, sources)
     make_folder(folder / IMAGES)
     make_folder(folder / MASKS)
     write_whole(folder / UNFINISHED, lambda file: file.write(_NOTE.encode()))
@@ -120,7 +120,7 @@ def write_scenes(
     used: list[dict[str, list[str]]] = []
     try:
         with Progress(count, sys.stderr) as progress:
-            write = partial(_write, folder, recipe)
+            write = partial(_write, folder, parameters)
             for files in behind(pool, write, range(count), _AHEAD * processes):
                 used.append(files)
                 progress.advance()
@@ -134,17 +134,17 @@ def write_scenes(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
-    _summarize(folder, recipe, used)
+    _summarize(folder, parameters, used)
     (folder / UNFINISHED).unlink()
 
 
-def _write(folder: Path, recipe: Recipe, index: int) -> dict[str, list[str]]:
+def _write(folder: Path, parameters: DatasetParameters, index: int) -> dict[str, list[str]]:
     """Write a scene; returns the names of its foregrounds and backgrounds."""
-    scene, stem = recipe.scene(index), recipe.stem(index)
+    scene, stem = parameters.scene(index), parameters.stem(index)
     image = Image.fromarray(scene.image)
     write_whole(folder / IMAGES / f"{stem}.jpg", lambda file: image.save(file, "JPEG", quality=92))
     mask = scene.mask
-    if recipe.binary:
+    if parameters.binary:
         mask = np.where(mask > LAST_OUTSIDE, 255, 0).astype(np.uint8)
     write_mask(mask, folder / MASKS / f"{stem}.png")
     return {
@@ -153,20 +153,22 @@ def _write(folder: Path, recipe: Recipe, index: int) -> dict[str, list[str]]:
     }
 
 
-def _summarize(folder: Path, recipe: Recipe, used: list[dict[str, list[str]]]) -> None:
-    stems = [recipe.stem(index) for index in range(recipe.count)]
+def _summarize(
+    folder: Path, parameters: DatasetParameters, used: list[dict[str, list[str]]]
+) -> None:
+    stems = [parameters.stem(index) for index in range(parameters.count)]
     document: dict[str, object] = {
         "generator": GENERATOR,
-        "count": recipe.count,
-        "seed": recipe.seed,
-        **{name: os.fspath(path) for name, path in recipe.sources.folders.items()},
-        "camouflaged": recipe.camouflaged,
-        "empty": recipe.empty,
-        "size": recipe.size,
-        "binary": recipe.binary,
-        "kinds": {stem: recipe.kind(index) for index, stem in enumerate(stems)},
+        "count": parameters.count,
+        "seed": parameters.seed,
+        **{name: os.fspath(path) for name, path in parameters.sources.folders.items()},
+        "camouflaged": parameters.camouflaged,
+        "empty": parameters.empty,
+        "size": parameters.size,
+        "binary": parameters.binary,
+        "kinds": {stem: parameters.kind(index) for index, stem in enumerate(stems)},
     }
-    if recipe.sources.folders:
+    if parameters.sources.folders:
         document["sources"] = dict(zip(stems, used, strict=True))
     text = json.dumps(document, indent=2) + "\n"
     write_whole(folder / SUMMARY, lambda file: file.write(text.encode()))

@@ -33,7 +33,7 @@ def coordinates(shape: Shape, angle: float = 0.0) -> tuple[Field, Field]:
     return x * cos + y * sin, y * cos - x * sin
 
 
-def resized(field: Field, shape: Shape) -> Field:
+def resized_field(field: Field, shape: Shape) -> Field:
     """Resize a field, with interpolation when enlarged and averaging when reduced."""
     image = Image.fromarray(field)
     return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
@@ -49,7 +49,7 @@ def blurred(field: Field, sigma: float) -> Field:
     factor = sigma / 1.2
     height, width = field.shape
     small = (max(2, round(height / factor)), max(2, round(width / factor)))
-    return resized(_convolved(resized(field, small), 1.0), (height, width))
+    return resized_field(_convolved(resized_field(field, small), 1.0), (height, width))
 
 
 def blurred_colours(colours: Colours, sigma: float) -> Colours:

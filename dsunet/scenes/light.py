@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsunet.scenes.fields import Colours, Field, blurred, resized, side_of, smoothstep
+from dsunet.scenes.fields import Colours, Field, blurred, resized_field, side_of, smoothstep
 from dsunet.scenes.noise import cloud
 
 
@@ -73,10 +73,10 @@ def uneven(colours: Colours, rng: np.random.Generator) -> Colours:
     light = 1 + slope[0] * x + slope[1] * y
     if rng.random() < 0.25:
         light = light * (1 + 0.15 * np.tanh(1.5 * cloud(small, rng, 1.2, 3)))
-    return colours * resized(light.astype(np.float32), shape)[..., None]
+    return colours * resized_field(light.astype(np.float32), shape)[..., None]
 
 
-def body_size(coverage: Field) -> float:
+def half_thickness(coverage: Field) -> float:
     """Approximate half thickness of a body in pixels."""
     area = float(coverage.sum())
     edge = float(np.abs(np.diff(coverage, axis=0)).sum() + np.abs(np.diff(coverage, axis=1)).sum())

@@ -1,4 +1,4 @@
-"""Materials: surfaces that can be painted over any area, drawn as patterns in colours."""
+"""Materials: surfaces that can be painted over any area, drawn as textures in colours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from dsunet.scenes.fields import Colours, Shape
 from dsunet.scenes.noise import drift
 from dsunet.scenes.palettes import Ramp
-from dsunet.scenes.patterns import Family, Pattern, random_pattern
+from dsunet.scenes.textures import Family, Texture, random_texture
 
 
 class Material(Protocol):
@@ -20,20 +20,20 @@ class Material(Protocol):
         """A sample of the material, H×W×3."""
 
     def related(self, rng: np.random.Generator, amount: float) -> Material:
-        """A variant: it differs by `amount`, 0 to 1, in scale, direction, brightness and colour."""
+        """A variant: another scale, direction, brightness and colour by `amount`, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrawnMaterial:
-    """A pattern in colours.  `mottling` is how strongly its colours drift from place to place."""
+    """A texture in colours.  `mottling` is the strength of slow colour drifts."""
 
-    pattern: Pattern
+    texture: Texture
     ramp: Ramp
     mottling: float
 
     def paint(self, shape: Shape, rng: np.random.Generator) -> Colours:
         """A sample of the material, H×W×3."""
-        values = np.clip(self.pattern.draw(self.pattern, shape, rng), 0, 1)
+        values = np.clip(self.texture.draw(self.texture, shape, rng), 0, 1)
         knots = np.linspace(0, 1, len(self.ramp))
         steps = np.linspace(0, 1, 256)
         table = np.stack([np.interp(steps, knots, self.ramp[:, c]) for c in range(3)], 1)
@@ -46,22 +46,22 @@ class DrawnMaterial:
 
     def related(self, rng: np.random.Generator, amount: float) -> DrawnMaterial:
         """A variant that differs by `amount`, 0 to 1."""
-        pattern = replace(
-            self.pattern,
-            frequency=self.pattern.frequency * float(2 ** (amount * rng.choice((-1, 1)))),
-            angle=self.pattern.angle + amount * float(rng.uniform(-1.5, 1.5)),
+        texture = replace(
+            self.texture,
+            frequency=self.texture.frequency * float(2 ** (amount * rng.choice((-1, 1)))),
+            angle=self.texture.angle + amount * float(rng.uniform(-1.5, 1.5)),
         )
         tint = 1 + 0.09 * amount * rng.standard_normal(3)
         # Lighter or darker, whichever there is room for.
         step = (0.1 * amount + 0.02) * (1 if rng.random() > self.ramp.mean() else -1)
         ramp = np.clip((self.ramp + step) * tint, 0.01, 1).astype(np.float32)
-        return replace(self, pattern=pattern, ramp=ramp)
+        return replace(self, texture=texture, ramp=ramp)
 
 
 def random_material(
     rng: np.random.Generator, families: tuple[Family, ...], ramp: Ramp
 ) -> DrawnMaterial:
-    """A material with a pattern of these families and with these colours."""
+    """A material with a texture of these families and with these colours."""
     return DrawnMaterial(
-        random_pattern(rng, families), ramp, mottling=float(rng.uniform(0.0, 0.07))
+        random_texture(rng, families), ramp, mottling=float(rng.uniform(0.0, 0.07))
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dsunet.scenes.fields import Field, Shape, resized, side_of
+from dsunet.scenes.fields import Field, Shape, resized_field, side_of
 
 _BLOCK = 32  # a Fourier transform of a round size is quick
 
@@ -20,7 +20,7 @@ def cloud(shape: Shape, rng: np.random.Generator, slope: float, lowest: float = 
 
 def drift(shape: Shape, rng: np.random.Generator, slope: float) -> Field:
     """A cloud without its fine scales, which is faster."""
-    return resized(cloud((max(8, shape[0] // 4), max(8, shape[1] // 4)), rng, slope), shape)
+    return resized_field(cloud((max(8, shape[0] // 4), max(8, shape[1] // 4)), rng, slope), shape)
 
 
 def band(
@@ -74,9 +74,9 @@ def cells(
             value = np.where(nearer, own[at], value)
             first = np.where(nearer, distance, first)
     return (
-        resized(np.sqrt(first), shape),
-        resized(np.sqrt(second), shape),
-        resized(value, shape),
+        resized_field(np.sqrt(first), shape),
+        resized_field(np.sqrt(second), shape),
+        resized_field(value, shape),
     )
 
 

@@ -1,4 +1,4 @@
-"""Objects: figures, placed in the image and dressed."""
+"""Drawn objects: figures placed in the image, with materials."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from dsunet.scenes.fields import Colours, Field, Shape
 from dsunet.scenes.figures import Figure, Stance
-from dsunet.scenes.light import Light, body_size, facing, lit, rounded
+from dsunet.scenes.light import Light, facing, half_thickness, lit, rounded
 from dsunet.scenes.materials import Material
 from dsunet.scenes.outlines import Points, coverage, turned
-from dsunet.scenes.wardrobes import Wardrobe
+from dsunet.scenes.part_materials import PartMaterials
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +28,23 @@ class PlacedPart:
 
 @dataclass(frozen=True, slots=True)
 class Body(abc.ABC):
-    """An object in the image: its coverage H×W, 0 to 1, and half its thickness in pixels."""
+    """An object in the image."""
 
     coverage: Field
-    size: float
+    """H×W, 0 to 1."""
+    half_thickness: float
+    """Approximate, in pixels."""
 
     @property
     def foot(self) -> float:
-        """The lowest row of the object."""
+        """The lowest row of the object in the image."""
         return float(np.flatnonzero(self.coverage.any(1)).max(initial=0))
 
     @abc.abstractmethod
-    def painted(self, rng: np.random.Generator, light: Light, relief: float) -> Colours:
-        """The surface H×W×3, in this light; valid only where the body is.
+    def paint(self, rng: np.random.Generator, light: Light, relief: float) -> Colours:
+        """Paint the surface H×W×3 in this light; it is valid only inside the body.
 
-        `relief` is how rounded it looks, 0 to 1.
+        `relief` is the strength of the shading, 0 to 1.
         """
 
 
@@ -52,10 +54,10 @@ class DrawnBody(Body):
 
     layers: list[PlacedPart]
 
-    def painted(self, rng: np.random.Generator, light: Light, relief: float) -> Colours:
-        """The surface H×W×3, in this light; valid only where the body is."""
+    def paint(self, rng: np.random.Generator, light: Light, relief: float) -> Colours:
+        """Paint the surface H×W×3 in this light; it is valid only inside the body."""
         shape = (self.coverage.shape[0], self.coverage.shape[1])
-        height = rounded(self.coverage, self.size)
+        height = rounded(self.coverage, self.half_thickness)
         samples: dict[Material, Colours] = {}
         colours = np.zeros((*shape, 3), np.float32)
         for layer in self.layers:
@@ -64,16 +66,16 @@ class DrawnBody(Body):
             cover = layer.coverage
             colours += (samples[layer.material] - colours) * cover[..., None]
             if not layer.flat:
-                height += 0.6 * (rounded(cover, body_size(cover)) - height) * cover
+                height += 0.6 * (rounded(cover, half_thickness(cover)) - height) * cover
         gloss = rng.uniform(0.1, 0.5) if rng.random() < 0.3 else 0.0
-        return lit(colours, facing(height, self.size, light), light, relief, gloss)
+        return lit(colours, facing(height, self.half_thickness, light), light, relief, gloss)
 
 
 def place_figure(
     rng: np.random.Generator,
     shape: Shape,
     figure: Figure,
-    clothes: Wardrobe,
+    materials: PartMaterials,
     fraction: float,
     column: float,
     room: float,
@@ -94,11 +96,11 @@ def place_figure(
     if figure.stance is Stance.FROM_BELOW:
         offset[1] = shape[0] - scale * (high[1] - rng.uniform(0.02, 0.3) * (high[1] - low[1]))
     placed = [[points * scale + offset for points in polygons] for polygons in corners]
-    return _dressed(figure, placed, shape, clothes)
+    return _with_materials(figure, placed, shape, materials)
 
 
-def _dressed(
-    figure: Figure, placed: list[list[Points]], shape: Shape, clothes: Wardrobe
+def _with_materials(
+    figure: Figure, placed: list[list[Points]], shape: Shape, materials: PartMaterials
 ) -> DrawnBody:
     whole = np.zeros(shape, np.float32)
     layers: list[PlacedPart] = []
@@ -111,8 +113,8 @@ def _dressed(
             cover = np.minimum(cover, whole)
         else:
             whole = np.maximum(whole, cover)
-        layers.append(PlacedPart(cover, clothes[part.stuff], flat=part.detail))
-    return DrawnBody(whole, body_size(whole), layers)
+        layers.append(PlacedPart(cover, materials[part.role], flat=part.detail))
+    return DrawnBody(whole, half_thickness(whole), layers)
 
 
 def _posed(rng: np.random.Generator, figure: Figure) -> list[list[Points]]:

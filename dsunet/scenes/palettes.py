@@ -1,4 +1,4 @@
-"""Colours: ramps of a few related colours, as things in nature and made things have them."""
+"""Colour ramps: a few related colours, typical of natural or of manufactured objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ramp = NDArray[np.float32]
-"""Colours K×3, RGB, 0 to 1, from a pattern's lowest to its highest values."""
+"""Colours K×3, RGB, 0 to 1, from a texture's lowest to its highest values."""
 
 # Mean and standard deviation of hue, saturation and value of common colours in photographs.
 _NATURAL = (

@@ -1,4 +1,4 @@
-"""Generate one synthetic scene, from its background to camera effects.
+"""Generate one synthetic scene, from its background to the camera effects.
 
 Objects and backgrounds are drawn, or come from image files.
 """
@@ -14,19 +14,24 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet.data.files import LAST_OUTSIDE
+from dsunet.data.image_files import LAST_OUTSIDE
 from dsunet.errors import DataError
-from dsunet.scenes.backgrounds import Background, habitat, random_background
+from dsunet.scenes.background import SceneBackground
+from dsunet.scenes.camera_effects import defocused, with_camera_effects
 from dsunet.scenes.cutouts import CutoutBody, place_cutout
+from dsunet.scenes.drawn_backgrounds import habitat, random_background
 from dsunet.scenes.fields import Field, Shape, side_of
-from dsunet.scenes.figures import random_make
-from dsunet.scenes.finish import defocused, with_camera_effects
+from dsunet.scenes.figures import random_figure_kind
+from dsunet.scenes.image_sources import DRAWN, Sources, random_file
 from dsunet.scenes.light import cast_shadow, random_light, uneven
 from dsunet.scenes.objects import Body, place_figure
 from dsunet.scenes.occluders import occlude
-from dsunet.scenes.photographs import background_from_photographs
-from dsunet.scenes.sources import DRAWN, Sources, pick_file
-from dsunet.scenes.wardrobes import camouflaged_wardrobe, disguise, salient_wardrobe
+from dsunet.scenes.part_materials import (
+    camouflage_material,
+    camouflaged_materials,
+    salient_materials,
+)
+from dsunet.scenes.photograph_backgrounds import background_from_photographs
 
 GENERATOR = 1
 """Version of the generator; another version gives other pixels for the same seed."""
@@ -45,7 +50,7 @@ class _Placer(Protocol):
         """Place object `index` of a scene; see `place_figure` for the others."""
 
 
-class Kind(enum.StrEnum):
+class SceneKind(enum.StrEnum):
     """How the object differs from its background."""
 
     SALIENT = "salient"
@@ -64,7 +69,7 @@ class Scene:
     """H×W×3, RGB."""
     mask: NDArray[np.uint8]
     """H×W, 0 to 255: how much of an object is visible.  Drawn objects have 0 and 255 only."""
-    kind: Kind
+    kind: SceneKind
     foregrounds: tuple[Path, ...] = ()
     """The files of its cut-outs."""
     backgrounds: tuple[Path, ...] = ()
@@ -84,16 +89,18 @@ class _Style:
 
 _SALIENT = _Style(0.55, (0.82, 0.13, 0.05), 1.0, always_shadow=False, least_relief=0.1)
 _STYLES = {
-    Kind.SALIENT: _SALIENT,
-    Kind.CAMOUFLAGED: _Style(0.15, (0.93, 0.06, 0.01), 0.6, always_shadow=True, least_relief=0.6),
-    Kind.EMPTY: _SALIENT,
+    SceneKind.SALIENT: _SALIENT,
+    SceneKind.CAMOUFLAGED: _Style(
+        0.15, (0.93, 0.06, 0.01), 0.6, always_shadow=True, least_relief=0.6
+    ),
+    SceneKind.EMPTY: _SALIENT,
 }
 
 
 def make_scene(
     seed: int,
     size: tuple[int, int] = (320, 320),
-    kind: Kind | None = None,
+    kind: SceneKind | None = None,
     sources: Sources = DRAWN,
 ) -> Scene:
     """Generate a scene, reproducibly.
@@ -104,7 +111,7 @@ def make_scene(
     Args:
         seed: Random seed, 0 or more.
         size: Height and width in pixels, 32 or more.
-        kind: Kind of the scene; by default camouflaged with probability 0.25, else salient.
+        kind: SceneKind of the scene; by default camouflaged with probability 0.25, else salient.
         sources: Image files of objects and of backgrounds, from `find_sources`; by default, both
             are drawn.
 
@@ -118,13 +125,13 @@ def make_scene(
             f"a side of the scene is {min(size)}: it must be {_LEAST_SIDE} pixels or more"
         )
     rng = np.random.default_rng(seed)
-    chosen = Kind.CAMOUFLAGED if rng.random() < _CAMOUFLAGED else Kind.SALIENT
+    chosen = SceneKind.CAMOUFLAGED if rng.random() < _CAMOUFLAGED else SceneKind.SALIENT
     kind = kind or chosen
-    # Of drawn figures, one fits soon.
+    # Drawn figures need no limit: one that fits follows soon.
     for _ in range(_ATTEMPTS) if sources.foregrounds else itertools.count():
         scene = _attempt(rng, size, kind, sources)
         covered = np.count_nonzero(scene.mask > LAST_OUTSIDE) / scene.mask.size
-        if kind is Kind.EMPTY or _MIN_FRACTION <= covered <= _MAX_FRACTION:
+        if kind is SceneKind.EMPTY or _MIN_FRACTION <= covered <= _MAX_FRACTION:
             return scene
     raise DataError(
         f"{sources.foregrounds[0].parent}: in {_ATTEMPTS} attempts, no cut-out covered "
@@ -138,7 +145,7 @@ def check_seed(seed: int) -> None:
         raise DataError(f"the seed is {seed}: it must be 0 or more")
 
 
-def _attempt(rng: np.random.Generator, shape: Shape, kind: Kind, sources: Sources) -> Scene:
+def _attempt(rng: np.random.Generator, shape: Shape, kind: SceneKind, sources: Sources) -> Scene:
     style = _STYLES[kind]
     background = _background(rng, shape, kind, sources)
     light = random_light(rng)
@@ -150,9 +157,9 @@ def _attempt(rng: np.random.Generator, shape: Shape, kind: Kind, sources: Source
     visible = np.zeros(shape, np.float32)
     for body in bodies:
         if style.always_shadow or rng.random() < 0.5:
-            dark = cast_shadow(body.coverage, light, body.size * rng.uniform(0.4, 1.6))
+            dark = cast_shadow(body.coverage, light, body.half_thickness * rng.uniform(0.4, 1.6))
             colours = colours * (1 - style.shadow * dark)[..., None]
-        surface = body.painted(rng, light, relief=rng.uniform(style.least_relief, 1.0))
+        surface = body.paint(rng, light, relief=rng.uniform(style.least_relief, 1.0))
         colours = colours + (surface - colours) * body.coverage[..., None]
         visible = np.maximum(visible, body.coverage)
     if rng.random() < _OCCLUDED:
@@ -174,17 +181,23 @@ def _hard_mask(visible: Field) -> NDArray[np.uint8]:
     return np.where(visible >= 0.5, 255, 0).astype(np.uint8)
 
 
-def _background(rng: np.random.Generator, shape: Shape, kind: Kind, sources: Sources) -> Background:
+def _background(
+    rng: np.random.Generator, shape: Shape, kind: SceneKind, sources: Sources
+) -> SceneBackground:
     if sources.backgrounds:
         return background_from_photographs(sources.backgrounds, shape, rng)
-    return habitat(shape, rng) if kind is Kind.CAMOUFLAGED else random_background(shape, rng)
+    return habitat(shape, rng) if kind is SceneKind.CAMOUFLAGED else random_background(shape, rng)
 
 
 def _bodies(
-    rng: np.random.Generator, shape: Shape, background: Background, kind: Kind, sources: Sources
+    rng: np.random.Generator,
+    shape: Shape,
+    background: SceneBackground,
+    kind: SceneKind,
+    sources: Sources,
 ) -> list[Body]:
-    """One object, or two or three side by side, mostly of the same sort; none if empty."""
-    if kind is Kind.EMPTY:
+    """One to three objects side by side, mostly of one kind; none if the scene is empty."""
+    if kind is SceneKind.EMPTY:
         return []
     count = int(rng.choice((1, 2, 3), p=_STYLES[kind].counts))
     near = count == 1 and rng.random() < _CLOSE_UP
@@ -203,31 +216,32 @@ def _bodies(
 
 
 def _figure_placer(
-    rng: np.random.Generator, shape: Shape, background: Background, kind: Kind
+    rng: np.random.Generator, shape: Shape, background: SceneBackground, kind: SceneKind
 ) -> _Placer:
-    """A placer of drawn figures, which are dressed alike."""
-    dress = camouflaged_wardrobe if kind is Kind.CAMOUFLAGED else salient_wardrobe
-    clothes = dress(rng, background)
-    make = random_make(rng)
+    """A placer of drawn figures, all with the same materials."""
+    choose = camouflaged_materials if kind is SceneKind.CAMOUFLAGED else salient_materials
+    materials = choose(rng, background)
+    first = random_figure_kind(rng)
 
     def place(index: int, *, column: float, fraction: float, room: float) -> Body:
         other = index > 0 and rng.random() < 0.25
-        figure = (random_make(rng) if other else make)(rng)
-        return place_figure(rng, shape, figure, clothes, fraction, column, room)
+        draw_figure = random_figure_kind(rng) if other else first
+        figure = draw_figure(rng)
+        return place_figure(rng, shape, figure, materials, fraction, column, room)
 
     return place
 
 
 def _cutout_placer(
-    rng: np.random.Generator, background: Background, kind: Kind, sources: Sources
+    rng: np.random.Generator, background: SceneBackground, kind: SceneKind, sources: Sources
 ) -> _Placer:
-    """A placer of cut-outs, half of the time the same one again."""
-    first = pick_file(rng, sources.foregrounds)
-    material = disguise(rng, background) if kind is Kind.CAMOUFLAGED else None
+    """A placer of cut-outs; each after the first is that one again with probability 0.5."""
+    first = random_file(rng, sources.foregrounds)
+    material = camouflage_material(rng, background) if kind is SceneKind.CAMOUFLAGED else None
 
     def place(index: int, *, column: float, fraction: float, room: float) -> Body:
         other = index > 0 and rng.random() < 0.5
-        source = pick_file(rng, sources.foregrounds) if other else first
+        source = random_file(rng, sources.foregrounds) if other else first
         return place_cutout(rng, background, source, fraction, column, room, material)
 
     return place

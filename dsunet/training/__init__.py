@@ -1,7 +1,30 @@
 """Training by the paper's protocol, resumable after any interruption.
 
-`options` has the options, `folder` the files of a run, `run` and `loop` the sequence of its steps.
 Importing this package does not import PyTorch.
+
+options             TrainingOptions, and those of distillation
+run                 train and resume: the sequence of a run
+loop                the epochs of a run, in one process
+step                one optimizer step
+loss                the paper's loss
+distillation        the losses of a student from its teacher
+schedule            the learning rate
+initial_model       the model at the start, and the part of it that is trained
+trained_network     that model with the parts that only training has
+training_data       the images and masks of a run, checked and hashed
+loader              batches from worker processes
+feature_cache       the frozen DINOv2's feature maps on disk
+feature_extraction  the computation of these maps before the first epoch
+recomputation       activation checkpointing
+validation          metrics and contact sheets during a run
+run_folder          the files of a run: config.json and log.csv
+run_description     the content of config.json
+state               the state that a run is resumed from
+curve               the plot of the log
+tensorboard         the log for TensorBoard
+progress_report     progress on a terminal or in a log
+progress_text       the first line of a run, and its memory
+error_conversion    errors of PyTorch as errors of dsunet
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dsunet.training.folder import Row
+from dsunet.training.run_folder import LogRow
 from dsunet_runtime.message_text import printable
 from dsunet_runtime.prediction.output_files import write_whole
 
@@ -18,7 +18,7 @@ _DOTS_UP_TO = 30
 """Maximum number of epochs that are drawn with markers; one epoch alone would give no line."""
 
 
-def draw_curve(rows: Sequence[Row], path: Path) -> None:
+def write_curve(rows: Sequence[LogRow], path: Path) -> None:
     """Write the curve as PNG: the loss of every epoch, S-measure and MAE of validated ones.
 
     Raises OutputError if the file cannot be written.
@@ -27,7 +27,7 @@ def draw_curve(rows: Sequence[Row], path: Path) -> None:
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
-def plot_curve(rows: Sequence[Row], title: str) -> Figure:
+def plot_curve(rows: Sequence[LogRow], title: str) -> Figure:
     """Plot one or more epochs: the loss on the left axis, validation metrics on the right one."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot(xlabel="epoch", ylabel="training loss")

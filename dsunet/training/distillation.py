@@ -1,4 +1,4 @@
-"""What a student learns from its teacher: the differences of its logits and of its fused maps."""
+"""The losses of distillation: how far a student's logits and fused maps are from its teacher's."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from torch import Tensor
 
 from dsunet.data.samples import Sample
 from dsunet.network.model import DSUNet
-from dsunet.training.network import Outputs
 from dsunet.training.options import TrainingOptions
+from dsunet.training.trained_network import Outputs
 
 _PREFIX = "teacher_"
 """Prefix of the names of the teacher's inputs in a batch."""
 
 TEMPERATURE = 2.0
-"""Divisor of both logits: with 1, pixels that the teacher is sure of would hardly count."""
+"""Divisor of both logits.  With 1, pixels of a confident teacher would hardly contribute."""
 
 _SMALLEST = 1e-6  # variance of a channel of the teacher that counts as constant
 
 
-class Lesson:
-    """A frozen teacher, and the losses from its outputs.
+class DistillationLoss:
+    """The losses of a student's outputs from those of a frozen teacher.
 
     Args:
         fabric: Gives the device and the precision.
         model: The teacher; it is put into evaluation mode and frozen.
-        options: Those of the run.
+        options: The options of the run.
     """
 
     def __init__(self, fabric: Fabric, model: DSUNet, options: TrainingOptions) -> None:
@@ -52,15 +52,15 @@ class Lesson:
         `batch` has the teacher's inputs, of the same images as those of the outputs.
         """
         logits, maps = self._outputs(batch)
-        of_stages = [
+        stage_losses = [
             weight * logit_loss(own, theirs)
             for weight, own, theirs in zip(self._weights, outputs.logits, logits, strict=False)
         ]
-        of_maps = [map_loss(own, theirs) for own, theirs in zip(outputs.maps, maps, strict=True)]
-        return torch.stack((torch.stack(of_stages).sum(), torch.stack(of_maps).mean()))
+        map_losses = [map_loss(own, theirs) for own, theirs in zip(outputs.maps, maps, strict=True)]
+        return torch.stack((torch.stack(stage_losses).sum(), torch.stack(map_losses).mean()))
 
     def _outputs(self, batch: Sample) -> tuple[list[Tensor], list[Tensor]]:
-        """The teacher's logits of the three stages and its four fused maps, float32."""
+        """Compute the teacher's logits of the three stages and its four fused maps, float32."""
         images = batch[_PREFIX + "hiera"].contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), self._fabric.autocast():
             maps = self._model.fuse(
@@ -71,10 +71,11 @@ class Lesson:
 
 
 def logit_loss(logits: Tensor, teacher: Tensor) -> Tensor:
-    """The mean Kullback-Leibler divergence of a student's pixels from a teacher's: 0 if equal.
+    """Compute the mean Kullback-Leibler divergence of a student's pixels from a teacher's.
 
     Both are logits N×1×S×S, of any two sizes; the teacher's are resampled.  The divergence is that
-    of the logits divided by `TEMPERATURE`, times its square (Hinton et al., 2015).
+    of the logits divided by `TEMPERATURE`, times its square (Hinton et al., 2015); 0 if they are
+    equal.
     """
     soft = _resampled(teacher, logits) / TEMPERATURE
     target = soft.sigmoid()
@@ -84,11 +85,11 @@ def logit_loss(logits: Tensor, teacher: Tensor) -> Tensor:
 
 
 def map_loss(projected: Tensor, teacher: Tensor) -> Tensor:
-    """The mean squared difference of a map from a teacher's, whose channels are standardised.
+    """Compute the mean squared difference of a map from a teacher's with standardised channels.
 
     Maps are N×C×H×W with equal C; the teacher's is resampled.  The loss is 0 if they are equal, and
-    1 for zeros: the fraction of the teacher's variance that the student does not have.  The mean
-    and variance of a channel are those of the batch, so that no channel outweighs the others.
+    1 for zeros: the fraction of the teacher's variance that the student does not explain.  The
+    mean and variance of a channel are those of the batch, so that no channel outweighs the others.
     """
     resampled = _resampled(teacher, projected)
     variance, mean = torch.var_mean(resampled, (0, 2, 3), correction=0, keepdim=True)
@@ -96,7 +97,7 @@ def map_loss(projected: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _resampled(teacher: Tensor, student: Tensor) -> Tensor:
-    """The teacher's map or logits in the height and width of the student's."""
+    """Resample the teacher's map or logits to the height and width of the student's."""
     size = student.shape[2:]
     if teacher.shape[2:] == size:
         return teacher

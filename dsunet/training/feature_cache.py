@@ -2,9 +2,9 @@
 
 A file has the maps of one image and flip.  Flips are stored separately because position embeddings
 are not flipped.  Maps are float16, resampled to the size that the network injects if that is
-smaller.  The name of a file is a hash of all that its content depends on, so that any number of
-runs can share a cache.  A file also contains its name and a checksum; damaged or misplaced files
-are computed again.
+smaller.  The name of a file is a hash of everything that its content depends on, so that any
+number of runs can share a cache.  A file also contains its name and a checksum; damaged or
+misplaced files are computed again.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ FORMAT_VERSION = 2
 
 def map_sides(config: DSUNetConfig) -> tuple[int, ...]:
     """Side of each cached DINOv2 map: the size that the network injects, or the whole map."""
-    whole, read = config.dino.map_size, config.hiera.map_sizes
+    whole, sizes = config.dino.map_size, config.hiera.map_sizes
     if config.injection is Injection.ALL:  # one map is resampled to the size of each level
         return (whole,)
-    return tuple(min(whole, read[level]) for level in config.injection.hiera_levels)
+    return tuple(min(whole, sizes[level]) for level in config.injection.hiera_levels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class FeatureCache:
         return True
 
 
-def kept_maps(maps: Sequence[Tensor], config: DSUNetConfig) -> list[Tensor]:
+def resample_for_cache(maps: Sequence[Tensor], config: DSUNetConfig) -> list[Tensor]:
     """Resample DINOv2's maps N×D×h×w to N×D×s×s for the cache, as the network does."""
     return [
         F.interpolate(one, (side, side), mode="bilinear")

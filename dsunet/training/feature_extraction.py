@@ -8,14 +8,14 @@ import torch
 from lightning_fabric import Fabric
 
 from dsunet.checkpoints.pretrained import encoder_hashes
-from dsunet.data.samples import FLIPS, Key, Samples
+from dsunet.data.samples import FLIPS, SampleKey, Samples
 from dsunet.errors import TrainingError
 from dsunet.network.model import DSUNet
-from dsunet.training.data import TrainingData
-from dsunet.training.feature_cache import FeatureCache, flipped_images, kept_maps
+from dsunet.training.feature_cache import FeatureCache, flipped_images, resample_for_cache
 from dsunet.training.loader import open_loader
 from dsunet.training.options import TrainingOptions
 from dsunet.training.progress_report import ProgressReport
+from dsunet.training.training_data import TrainingData
 
 _BATCH = 4
 """Images per forward pass of DINOv2; it needs far less memory than a training step."""
@@ -68,7 +68,7 @@ def _fill(
     sides = {"dino": model.config.dino.image_size}
     images = Samples(data.pairs, sides, seed=0, flips=(0, 0), unlabelled=data.unlabelled)
     batches = [
-        [Key(0, index) for index in own[start : start + _BATCH]]
+        [SampleKey(0, index) for index in own[start : start + _BATCH]]
         for start in range(0, len(own), _BATCH)
     ]
     if not own:
@@ -85,7 +85,8 @@ def _fill(
         inputs = fabric.to_device(batch["dino"])
         with torch.inference_mode(), fabric.autocast():
             maps = [
-                kept_maps(model.dino_maps(flip), model.config) for flip in flipped_images(inputs)
+                resample_for_cache(model.dino_maps(flip), model.config)
+                for flip in flipped_images(inputs)
             ]
         for number, key in enumerate(keys):
             of_image = [[one[number] for one in maps[flip]] for flip in range(len(FLIPS))]

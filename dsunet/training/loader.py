@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader
 
-from dsunet.data.samples import Key, Sample, Samples
+from dsunet.data.samples import Sample, SampleKey, Samples
 from dsunet.errors import TrainingError
 from dsunet_runtime.memory import available_memory
 
@@ -22,7 +22,7 @@ _IN_USE = 2  # the batch of a step, and the next one while the step still holds 
 
 def open_loader(
     samples: Samples,
-    batches: Iterable[list[Key]],
+    batches: Iterable[list[SampleKey]],
     largest: int,
     *,
     workers: int,
@@ -34,7 +34,7 @@ def open_loader(
     `processes` is the number of training processes on this machine, each with its own loader.
     Raises TrainingError if there is not enough memory for the batches.
     """
-    size = largest * sum(tensor.nbytes for tensor in samples[Key(0, 0)].values())
+    size = largest * sum(tensor.nbytes for tensor in samples[SampleKey(0, 0)].values())
     batches_held = workers * _PREFETCH + _IN_USE if workers else 1
     needed = size * batches_held * processes
     if workers:
@@ -54,7 +54,7 @@ def is_lack_of_shared_memory(error: RuntimeError) -> bool:
     return re.search(r"shared memory|Bus error|</torch_", str(error)) is not None
 
 
-def shared_memory_fault(workers: int, figures: str = "") -> TrainingError:
+def shared_memory_error(workers: int, figures: str = "") -> TrainingError:
     """The error for a /dev/shm that is too small for the workers."""
     return TrainingError(
         f"{_SHARED} is too small for {workers} workers{figures}: use --workers 0, or in Docker "
@@ -64,12 +64,12 @@ def shared_memory_fault(workers: int, figures: str = "") -> TrainingError:
 
 def _require_shared_memory(needed: int, workers: int) -> None:
     try:
-        found = os.statvfs(_SHARED)
+        filesystem = os.statvfs(_SHARED)
     except (OSError, AttributeError):  # not Linux
         return
-    free = found.f_bavail * found.f_frsize
+    free = filesystem.f_bavail * filesystem.f_frsize
     if free < needed:
-        raise shared_memory_fault(workers, f" ({_in_mb(needed)} needed, {_in_mb(free)} free)")
+        raise shared_memory_error(workers, f" ({_in_mb(needed)} needed, {_in_mb(free)} free)")
 
 
 def _require_memory(needed: int, largest: int) -> None:

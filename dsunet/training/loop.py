@@ -16,21 +16,21 @@ from dsunet.data.samples import BatchPlan, Sample, Samples
 from dsunet.errors import TrainingError
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.network.model import DSUNet
-from dsunet.training.curve import draw_curve
-from dsunet.training.data import TrainingData, evenly_spaced
-from dsunet.training.distillation import Lesson
+from dsunet.training.curve import write_curve
+from dsunet.training.distillation import DistillationLoss
 from dsunet.training.feature_cache import FeatureCache
-from dsunet.training.folder import Row, RunFolder
+from dsunet.training.initial_model import trains_encoders
 from dsunet.training.loader import open_loader
-from dsunet.training.model import trains_encoders
-from dsunet.training.network import TrainedNetwork
 from dsunet.training.options import TrainingOptions, TrainingPrecision
-from dsunet.training.progress import memory_in_use
-from dsunet.training.progress_report import ProgressReport, in_words
+from dsunet.training.progress_report import ProgressReport, format_duration
+from dsunet.training.progress_text import memory_in_use
+from dsunet.training.run_folder import LogRow, RunFolder
 from dsunet.training.schedule import learning_rate
 from dsunet.training.state import Position, load_state, save_state
 from dsunet.training.step import Stepper
 from dsunet.training.tensorboard import TensorBoardLog
+from dsunet.training.trained_network import TrainedNetwork
+from dsunet.training.training_data import TrainingData, evenly_spaced
 from dsunet.training.validation import validate, write_overlays
 
 OVERLAYS = 6
@@ -39,8 +39,8 @@ OVERLAYS = 6
 _CHECK_INTERVAL = 20  # steps between two checks of the loss, which synchronise with the GPU
 
 
-class Training:
-    """A run, from its saved state if there is one."""
+class TrainingLoop:
+    """The epochs of a run, from its saved state if there is one."""
 
     def __init__(
         self,
@@ -57,12 +57,14 @@ class Training:
         self._fabric, self._options, self._data = fabric, options, data
         self._folder, self._id, self._report, self._cache = folder, run, report, cache
         self._model = model
-        lesson = Lesson(fabric, teacher, options) if teacher is not None else None
-        self._network = TrainedNetwork(model, options, lesson.channels if lesson else ())
+        distillation = None if teacher is None else DistillationLoss(fabric, teacher, options)
+        self._network = TrainedNetwork(
+            model, options, distillation.channels if distillation else ()
+        )
         self._dino = model.dino
         if cache is not None:
             model.dino = None  # not needed on the device
-        self._stepper = Stepper(fabric, options, self._network, lesson)
+        self._stepper = Stepper(fabric, options, self._network, distillation)
         self._plan = BatchPlan(
             data.count,
             options.batch,
@@ -78,7 +80,7 @@ class Training:
             self._position = load_state(
                 folder.state, run, self._network, self._stepper.optimizer, fabric
             )
-        self._loader = self._open_loader(lesson.sides if lesson else {})
+        self._loader = self._open_loader(distillation.sides if distillation else {})
         self._tensorboard: TensorBoardLog | None = None
 
     @property
@@ -187,7 +189,7 @@ class Training:
             position.step / steps,
             f"epoch {position.epoch + 1}/{epochs}  step {position.step}/{steps}  "
             f"loss {loss:.4f}  lr {self._rate:.1e}  "
-            f"{in_words(left * position.seconds / position.step)} left  "
+            f"{format_duration(left * position.seconds / position.step)} left  "
             f"{memory_in_use(self._fabric.device)}".rstrip(),
         )
 
@@ -204,7 +206,7 @@ class Training:
         """Validate, write checkpoints and log, and finally save the state."""
         position = self._position
         means = self._named(position.mean_losses())
-        row: Row = {
+        row: LogRow = {
             "epoch": position.epoch + 1,
             "step": (position.epoch + 1) * position.step,
             "loss": self._weighted(means),
@@ -221,7 +223,7 @@ class Training:
             if self._tensorboard is not None:
                 self._tensorboard.epoch(row)
             self._folder.write_log(position.log)
-            draw_curve(position.log, self._folder.curve)
+            write_curve(position.log, self._folder.curve)
             self._report.epoch(row, self._options.epochs)
         self._save()
         self._fabric.barrier()
@@ -236,7 +238,7 @@ class Training:
                 write_overlays(predictor, pairs, self._folder.overlays / f"epoch_{epoch:03}.jpg")
             return validate(predictor, self._data.val_pairs) if due and self._data.val_pairs else {}
 
-    def _write_checkpoints(self, row: Row) -> None:
+    def _write_checkpoints(self, row: LogRow) -> None:
         with self._whole_model() as model:
             only_trained = not (self._options.save_all or trains_encoders(model))
             save_model(model, self._folder.checkpoint, only_trained=only_trained)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from dsunet.device import TorchDevice
 from dsunet.errors import TrainingError
 from dsunet.network.config import MAX_IMAGE_SIZE, TIMM_PREFIX, DSUNetConfig
+from dsunet.torch_device import TorchDevice
 from dsunet_runtime.message_text import printable
 from dsunet_runtime.plain_values import SystemText
 
@@ -30,7 +30,7 @@ class TrainingPrecision(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distillation:
-    """What the network learns from a trained one, the teacher, beside the masks.
+    """Options of distillation: training on the outputs of a trained network, the teacher.
 
     Raises TrainingError if a weight is out of range, or both are 0.
     """
@@ -41,7 +41,7 @@ class Distillation:
     """Official weights of the teacher's encoders, for a checkpoint without them."""
     dinov2: SystemText | None = None
     unlabelled: tuple[Path, ...] = ()
-    """Folders of images without masks, on which the teacher alone is learned from."""
+    """Folders of images without masks, whose only losses are those from the teacher."""
     logit_loss: float = 1.0
     """Loss weight of the difference from the teacher's logits."""
     map_loss: float = 1.0
@@ -52,8 +52,8 @@ class Distillation:
             _require(0 <= getattr(self, name) < math.inf, self, name, "0 or more, and finite")
         if not (self.logit_loss or self.map_loss):
             raise TrainingError(
-                "--logit-loss and --map-loss are both 0, so nothing is learned from the teacher: "
-                "give one of them more than 0, or use dsunet train"
+                "--logit-loss and --map-loss are both 0, so the teacher has no effect: set one of "
+                "them above 0, or use dsunet train"
             )
 
     def absolute(self) -> Self:
@@ -184,8 +184,8 @@ class TrainingOptions:
             )
         if self.distillation and (self.blend_hiera or self.mismatch):
             raise TrainingError(
-                "--blend-hiera and --mismatch change what the network sees, and the teacher does "
-                "not see it: leave them out"
+                "--blend-hiera and --mismatch change the inputs of the student, not those of the "
+                "teacher: leave them out"
             )
         if self.cache and self.train_encoders:
             raise TrainingError(
@@ -248,11 +248,12 @@ def _absolute_source(source: str | None) -> str | None:
 def _check_source(
     images: Path | None, masks: Path | None, datasets: tuple[Path, ...], *names: str
 ) -> None:
-    either, or_, instead = names
+    for_images, for_masks, for_datasets = names
+    both = f"{for_images} and {for_masks}"
     if datasets and (images or masks):
-        raise TrainingError(f"{instead} replaces {either} and {or_}: leave {either} and {or_} out")
+        raise TrainingError(f"{for_datasets} replaces {both}: leave {both} out")
     if not datasets and not (images and masks):
-        raise TrainingError(f"give either {either} and {or_}, or {instead}")
+        raise TrainingError(f"give either {both}, or {for_datasets}")
 
 
 def _require(holds: bool, options: Distillation | TrainingOptions, name: str, range_: str) -> None:

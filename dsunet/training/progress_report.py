@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Self, TextIO
 
-from dsunet.training.folder import Row
+from dsunet.training.run_folder import LogRow
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.progress import StatusLine, bar
 
@@ -59,7 +59,7 @@ class ProgressReport(Closeable):
             and time.monotonic() - self._shown >= _PAUSE[self._line.is_terminal]
         )
 
-    def epoch(self, row: Row, epochs: int) -> None:
+    def epoch(self, row: LogRow, epochs: int) -> None:
         """Print the result of an epoch."""
         metrics = "".join(
             f"  {name.removeprefix('val_')} {value:.4f}"
@@ -68,11 +68,11 @@ class ProgressReport(Closeable):
         )
         self.say(
             f"epoch {row['epoch']:.0f}/{epochs}  loss {row['loss']:.4f}  lr {row['lr']:.2e}  "
-            f"{row['images_per_s']:.1f} images/s  {in_words(row['seconds'])}{metrics}"
+            f"{row['images_per_s']:.1f} images/s  {format_duration(row['seconds'])}{metrics}"
         )
 
 
-def in_words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format a duration, such as 41 s, 3:20 min or 2:05 h."""
     whole = round(seconds)
     if whole < 60:

@@ -16,20 +16,20 @@ from lightning_fabric import Fabric
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from dsunet.errors import DataError, TrainingError
-from dsunet.training.data import TrainingData, find_data
-from dsunet.training.description import check_unchanged, describe
-from dsunet.training.faults import last_line, named_faults, resumable
+from dsunet.training.error_conversion import converted_errors, errors_with_resume_command, last_line
 from dsunet.training.feature_extraction import extract_features
-from dsunet.training.folder import RunConfig, RunFolder
-from dsunet.training.loop import Training
-from dsunet.training.model import starting_model, teacher_model
+from dsunet.training.initial_model import initial_model, teacher_model
+from dsunet.training.loop import TrainingLoop
 from dsunet.training.options import TrainingOptions, TrainingPrecision
-from dsunet.training.progress import start_line
 from dsunet.training.progress_report import ProgressReport
+from dsunet.training.progress_text import start_line
 from dsunet.training.recomputation import recompute_blocks
+from dsunet.training.run_description import check_unchanged, describe_run
+from dsunet.training.run_folder import RunConfig, RunFolder
 from dsunet.training.schedule import learning_rate
 from dsunet.training.state import Position
 from dsunet.training.tensorboard import check_tensorboard_folder, require_tensorboard
+from dsunet.training.training_data import TrainingData, find_training_data
 
 _PRECISIONS: dict[TrainingPrecision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     TrainingPrecision.FP32: "32-true",
@@ -42,7 +42,7 @@ def train(options: TrainingOptions, report: ProgressReport | None = None) -> Non
     """See `dsunet.training.train`."""
     folder = RunFolder(options.output)
     folder.refuse_started()
-    _launch(options, find_data(options), folder, report or ProgressReport(), None)
+    _launch(options, find_training_data(options), folder, report or ProgressReport(), None)
 
 
 def resume(
@@ -55,18 +55,18 @@ def resume(
     """See `dsunet.training.resume`."""
     folder = RunFolder(path)
     config = folder.read_config()
-    begun = config.options
-    if epochs is not None and epochs < begun.epochs:
+    original = config.options
+    if epochs is not None and epochs < original.epochs:
         raise TrainingError(
-            f"{path} is a run of {begun.epochs} epochs: --epochs can only increase that"
+            f"{path} is a run of {original.epochs} epochs: --epochs can only increase that"
         )
     options = dataclasses.replace(
-        begun,
-        epochs=begun.epochs if epochs is None else epochs,
-        workers=begun.workers if workers is None else workers,
+        original,
+        epochs=original.epochs if epochs is None else epochs,
+        workers=original.workers if workers is None else workers,
     )
     _check_folders(options, folder)
-    data = find_data(options)
+    data = find_training_data(options)
     if data.sha256 != config.data.sha256:
         raise TrainingError(
             f"the images or masks have changed since {path} was started: restore them, or start a "
@@ -81,7 +81,7 @@ def _check_folders(options: TrainingOptions, folder: RunFolder) -> None:
     for path in (*named, options.val_images, options.val_masks, options.val_dataset):
         if path is not None and not path.is_dir():
             raise DataError(
-                f"{path}: is no folder: restore it at that path, or change the path in "
+                f"{path}: is not a folder: restore it at that path, or change the path in "
                 f"{folder.config} and set its checksum to null"
             )
 
@@ -120,27 +120,27 @@ def _run(
     """Train in one process; `config` is that of a run to resume."""
     with (
         reproducible(),
-        named_faults(options),
+        converted_errors(options),
         report if fabric.is_global_zero else contextlib.nullcontext(),
     ):
-        model = starting_model(options, report.say)
+        model = initial_model(options, report.say)
         teacher = teacher_model(options, report.say)
         report.say(start_line(options, data, model, fabric.device))
-        found = describe(options, model, data)
+        description = describe_run(options, model, data)
         if config is not None:
-            check_unchanged(config, found, folder, report)
+            check_unchanged(config, description, folder, report)
         cache = extract_features(fabric, options, model, data, report)
         if options.checkpointing:
             recompute_blocks(model)
-        run = (config or found).run
-        training = Training(fabric, options, model, data, folder, run, report, cache, teacher)
+        run = (config or description).run
+        training = TrainingLoop(fabric, options, model, data, folder, run, report, cache, teacher)
         if fabric.is_global_zero:
             if config is None:
-                folder.start(found)
+                folder.start(description)
             elif options != config.options:
                 _record_changes(config, options, training.position, folder, report)
         fabric.barrier()
-        with resumable(folder):
+        with errors_with_resume_command(folder):
             training.run()
 
 

@@ -1,4 +1,4 @@
-"""The training state: all that a run needs to resume with identical results, in one file.
+"""The training state in one file, from which a run resumes with identical results.
 
 The file is that of `torch.save`, followed by a checksum of the whole file
 (`dsunet.checkpoints.checksum`).
@@ -20,9 +20,9 @@ from torch.optim import Optimizer
 
 from dsunet.checkpoints.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
 from dsunet.errors import TrainingError
-from dsunet.training.folder import Row
-from dsunet.training.model import trained_state
-from dsunet.training.network import TrainedNetwork
+from dsunet.training.initial_model import trained_state
+from dsunet.training.run_folder import LogRow
+from dsunet.training.trained_network import TrainedNetwork
 from dsunet_runtime.message_text import printable, reason
 
 STATE_VERSION = 2
@@ -44,7 +44,7 @@ class Position:
     """Seconds spent on the current epoch."""
     best: float = 0.0
     """The highest S-measure of the validation so far."""
-    log: list[Row] = field(default_factory=list)
+    log: list[LogRow] = field(default_factory=list)
     """One row per finished epoch."""
 
     def add(self, losses: Sequence[float]) -> None:
@@ -57,7 +57,7 @@ class Position:
         """Mean loss of each output in the current epoch."""
         return [total / max(self.counted, 1) for total in self.losses]
 
-    def finish_epoch(self, row: Row) -> None:
+    def finish_epoch(self, row: LogRow) -> None:
         """Append a row to the log and go to the next epoch."""
         self.log.append(row)
         self.epoch += 1
@@ -101,7 +101,7 @@ def load_state(
 
     Raises TrainingError if the file is damaged or belongs to another run.
     """
-    with _refused_with_remedy(path):
+    with _with_remedy(path):
         state = _read(path, run)
         _fill(_tensors(network), state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -112,12 +112,12 @@ def load_state(
 
 def saved_position(path: Path, run: str) -> Position:
     """Read the position of a saved state.  Raises TrainingError as `load_state` does."""
-    with _refused_with_remedy(path):
+    with _with_remedy(path):
         return Position(**_read(path, run)["position"])
 
 
 @contextlib.contextmanager
-def _refused_with_remedy(path: Path) -> Iterator[None]:
+def _with_remedy(path: Path) -> Iterator[None]:
     try:
         yield
     except TrainingError:
@@ -147,7 +147,7 @@ def _read(path: Path, run: str) -> dict[str, Any]:
 
 
 def _tensors(network: TrainedNetwork) -> dict[str, Tensor]:
-    """All that training changes, of the model and of the parts that only training has."""
+    """The tensors that training changes, also those that checkpoints do not contain."""
     return trained_state(network.model) | network.extra_state()
 
 

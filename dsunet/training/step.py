@@ -8,11 +8,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from dsunet.data.samples import Key, Sample, draw_blended, draw_mismatch
-from dsunet.training.distillation import Lesson
+from dsunet.data.samples import Sample, SampleKey, random_blend, random_mismatch
+from dsunet.training.distillation import DistillationLoss
 from dsunet.training.loss import stage_losses
-from dsunet.training.network import MISMATCHES, TrainedNetwork
 from dsunet.training.options import TrainingOptions
+from dsunet.training.trained_network import MISMATCHES, TrainedNetwork
 
 
 class Stepper:
@@ -23,11 +23,11 @@ class Stepper:
         fabric: Fabric,
         options: TrainingOptions,
         network: TrainedNetwork,
-        lesson: Lesson | None = None,
+        distillation_loss: DistillationLoss | None = None,
     ) -> None:
         self._fabric = fabric
         self._options = options
-        self._lesson = lesson
+        self._distillation_loss = distillation_loss
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             # Batch statistics over all devices, as on one; PyTorch supports this on CUDA only.
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
@@ -43,7 +43,7 @@ class Stepper:
         optimizer: torch.optim.Optimizer = self._optimizer.optimizer
         return optimizer
 
-    def step(self, parts: Iterator[Sample], keys: list[list[Key]], rate: float) -> Tensor:
+    def step(self, parts: Iterator[Sample], keys: list[list[SampleKey]], rate: float) -> Tensor:
         """Run one optimizer step on the parts of a batch.
 
         `keys` are the samples of each part, `rate` is the learning rate.  Returns the loss of
@@ -71,7 +71,7 @@ class Stepper:
         self._optimizer.zero_grad()
         return losses
 
-    def _losses(self, batch: Sample, part: list[Key]) -> Tensor:
+    def _losses(self, batch: Sample, part: list[SampleKey]) -> Tensor:
         """Compute the losses, in the order of `TrainingOptions.loss_weights`."""
         blended, mismatched = self._blended(part), self._mismatched(part)
         mask = target = batch["mask"]
@@ -84,36 +84,36 @@ class Stepper:
         losses = [self._mask_losses(outputs.logits[:stages], target, batch)]
         if len(outputs.logits) > stages:
             losses.append(self._mask_losses(outputs.logits[stages:], mask, batch))
-        if self._lesson is not None:
-            losses.append(self._lesson(outputs, batch))
+        if self._distillation_loss is not None:
+            losses.append(self._distillation_loss(outputs, batch))
         return torch.cat(losses)
 
     def _mask_losses(self, logits: Sequence[Tensor], mask: Tensor, batch: Sample) -> Tensor:
-        """The mean loss of each output over the batch, where images without a mask count as 0."""
+        """The mean loss of each output over the batch; images without a mask contribute 0."""
         labelled = batch.get("labelled")
         if labelled is not None:
             logits, mask = [one[labelled] for one in logits], mask[labelled]
-            if not len(mask):  # zeros of which all outputs have a gradient, as DDP requires
+            if not len(mask):  # zeros with a gradient for all outputs, as DDP requires
                 return torch.stack([one.sum() for one in logits])
         losses = stage_losses(logits, mask, weighted_bce=self._options.weighted_bce)
         return losses if labelled is None else losses * labelled.float().mean()
 
-    def _blended(self, part: list[Key]) -> Tensor | None:
-        """Which images are blended, N of bool; None for none.
+    def _blended(self, part: list[SampleKey]) -> Tensor | None:
+        """Draw which images are blended, N bools; None if blending is off.
 
-        Drawn per sample, so that a resumed run blends the same.
+        The draw depends on the sample only, so that a resumed run blends the same images.
         """
         options = self._options
         if not options.blend_hiera:
             return None
-        drawn = [draw_blended(options.seed, key, options.blend_hiera) for key in part]
+        drawn = [random_blend(options.seed, key, options.blend_hiera) for key in part]
         return torch.tensor(drawn, device=self._fabric.device)
 
-    def _mismatched(self, part: list[Key]) -> Tensor | None:
-        """The number of each sample's mismatch, N integers; None for none.  Drawn as blends are."""
+    def _mismatched(self, part: list[SampleKey]) -> Tensor | None:
+        """Draw the mismatch of each sample, N integers as in `MISMATCHES`; None if they are off."""
         options = self._options
         if not options.mismatch:
             return None
         kinds = len(MISMATCHES)
-        drawn = [draw_mismatch(options.seed, key, options.mismatch, kinds) for key in part]
+        drawn = [random_mismatch(options.seed, key, options.mismatch, kinds) for key in part]
         return torch.tensor(drawn, device=self._fabric.device)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dsunet.errors import TrainingError
-from dsunet.training.folder import Row
+from dsunet.training.run_folder import LogRow
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.extras import needs_extra
@@ -51,7 +51,7 @@ class TensorBoardLog(Closeable):
         values |= {f"loss_{name}": one for name, one in losses.items()}
         self._add("step", values, number)
 
-    def epoch(self, row: Row) -> None:
+    def epoch(self, row: LogRow) -> None:
         """Log a row of log.csv, and flush."""
         self._add("epoch", row, int(row["step"]))
         self._write(self._writer.flush)
@@ -60,7 +60,7 @@ class TensorBoardLog(Closeable):
         """Flush, and end the writer's thread."""
         self._write(self._writer.close)
 
-    def _add(self, group: str, values: Row, step: int) -> None:
+    def _add(self, group: str, values: LogRow, step: int) -> None:
         for name, value in values.items():
             self._write(self._writer.add_scalar, f"{group}/{name}", value, step)
 

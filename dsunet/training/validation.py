@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsunet.data.files import read_image, read_mask
+from dsunet.data.image_files import read_image, read_mask
 from dsunet.data.pairs import Pair
 from dsunet.evaluation.metrics import summarize
 from dsunet.evaluation.pair_scores import mean_s_measure, score_pairs
 from dsunet.evaluation.predictors import TorchPredictor
-from dsunet.sheet import draw_sheet
+from dsunet.reports.contact_sheet import draw_sheet
 from dsunet_runtime.prediction.output_files import write_whole
 
 _TILE = 256

@@ -362,7 +362,7 @@ def _load(
     Prints what other input sizes change.
     """
     from dsunet import checkpoint_sha256, load_model, random_model
-    from dsunet.checkpoints.checkpoint import open_checkpoint
+    from dsunet.checkpoints.open_checkpoint import open_checkpoint
     from dsunet.checkpoints.run_checkpoint import find_checkpoint
 
     if random_weights:

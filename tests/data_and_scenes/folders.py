@@ -40,7 +40,7 @@ def cut_in_half(path: Path) -> None:
 
 
 def found(images: Path, masks: Path) -> list[Pair]:
-    """The pairs of two folders in which nothing is wrong."""
+    """The pairs of two folders without defects."""
     pairing = find_pairs(images, masks)
-    assert not pairing.faults
+    assert not pairing.defects
     return list(pairing.pairs)

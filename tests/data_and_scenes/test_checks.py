@@ -1,4 +1,4 @@
-"""Checks of images and masks: all faults are found and reported together."""
+"""Checks of images and masks: all defects are found and reported together."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Terminal(io.StringIO):
 
 
 def notes(images: Path, masks: Path) -> list[str]:
-    """What the check of two folders prints."""
+    """The lines that the check of two folders prints."""
     pairing = find_pairs(images, masks)
     stream = io.StringIO()
-    check_pairs(pairing.pairs, stream, faults=pairing.faults, notes=pairing.notes)
+    check_pairs(pairing.pairs, stream, defects=pairing.defects, notes=pairing.notes)
     return stream.getvalue().splitlines()
 
 
@@ -56,7 +56,7 @@ def test_good_pairs_and_an_empty_mask_pass(images: Path, masks: Path) -> None:
     assert notes(images, masks) == []
 
 
-def test_all_faults_are_listed_at_once(images: Path, masks: Path) -> None:
+def test_all_defects_are_listed_at_once(images: Path, masks: Path) -> None:
     for name in ("a", "b", "c", "d", "e", "lone"):
         write_image(images / f"{name}.jpg")
         write_mask(masks / f"{name}.png")

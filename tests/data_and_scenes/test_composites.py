@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from dsunet.cli import app
 from dsunet.data.checks import check_pairs
-from dsunet.data.layouts import Split, locate
+from dsunet.data.layouts import Split, find_dataset_folders
 from dsunet.data.pairs import find_pairs
 from dsunet.errors import DataError
-from dsunet.scenes import Kind, Scene, Sources, find_sources, make_scene, write_scenes
+from dsunet.scenes import Scene, SceneKind, Sources, find_sources, make_scene, write_scenes
 from dsunet.scenes import scene as scene_module
 from tests.data_and_scenes.sources import write_background, write_cutout, write_sources
 
@@ -36,16 +36,16 @@ def sources(folders: tuple[Path, Path]) -> Sources:
 
 @pytest.fixture(scope="module")
 def salient(sources: Sources) -> list[Scene]:
-    return [make_scene(seed, SIZE, Kind.SALIENT, sources) for seed in range(30)]
+    return [make_scene(seed, SIZE, SceneKind.SALIENT, sources) for seed in range(30)]
 
 
 @pytest.fixture(scope="module")
 def camouflaged(sources: Sources) -> list[Scene]:
-    return [make_scene(seed, SIZE, Kind.CAMOUFLAGED, sources) for seed in range(30)]
+    return [make_scene(seed, SIZE, SceneKind.CAMOUFLAGED, sources) for seed in range(30)]
 
 
 def redness(scene: Scene, where: np.ndarray) -> float:
-    """How much red exceeds blue, on average, where `where` is true."""
+    """Mean difference of red and blue where `where` is true."""
     values = scene.image[where].astype(float)
     return float((values[:, 0] - values[:, 2]).mean())
 
@@ -108,24 +108,26 @@ def test_masks_are_soft_at_edges_and_readable(salient: list[Scene]) -> None:
 
 def test_an_empty_scene(sources: Sources) -> None:
     for drawn_or_not in (sources, Sources()):
-        scene = make_scene(3, SIZE, Kind.EMPTY, drawn_or_not)
+        scene = make_scene(3, SIZE, SceneKind.EMPTY, drawn_or_not)
         assert not scene.mask.any()
         assert scene.image.std() > 1
     for seed in range(10):
-        assert not make_scene(seed, SIZE, Kind.EMPTY, sources).foregrounds
+        assert not make_scene(seed, SIZE, SceneKind.EMPTY, sources).foregrounds
 
 
 def test_occluders_hide_cutouts(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
     masks = []
     for fraction in (0.0, 1.0):
         monkeypatch.setattr(scene_module, "_OCCLUDED", fraction)
-        masks.append([make_scene(seed, SIZE, Kind.SALIENT, sources).mask for seed in range(10)])
+        masks.append(
+            [make_scene(seed, SIZE, SceneKind.SALIENT, sources).mask for seed in range(10)]
+        )
     lost = [np.mean(b[f >= 129] < 129) for f, b in zip(*masks, strict=True)]
     assert 0.02 < np.mean(lost) < 0.4
 
 
 def test_same_seed_same_pixels(sources: Sources) -> None:
-    for kind in Kind:
+    for kind in SceneKind:
         first, again = (make_scene(11, SIZE, kind, sources) for _ in range(2))
         np.testing.assert_array_equal(first.image, again.image)
         np.testing.assert_array_equal(first.mask, again.mask)
@@ -138,9 +140,9 @@ def test_one_of_the_two_is_drawn(folders: tuple[Path, Path], given: str) -> None
         cutouts if given == "foregrounds" else None,
         photographs if given == "backgrounds" else None,
     )
-    for kind in Kind:
+    for kind in SceneKind:
         scene = make_scene(4, SIZE, kind, sources)
-        has_cutouts = given == "foregrounds" and kind is not Kind.EMPTY
+        has_cutouts = given == "foregrounds" and kind is not SceneKind.EMPTY
         assert bool(scene.foregrounds) is has_cutouts
         assert bool(scene.backgrounds) is (given == "backgrounds")
         soft = len(np.unique(scene.mask)) > 2
@@ -155,11 +157,11 @@ def test_cutouts_that_are_too_thin(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"thin: in 100 attempts, no cut-out covered 2% to 75%.*very thin"
     ):
-        make_scene(0, (160, 160), Kind.SALIENT, find_sources(tmp_path / "thin", None))
+        make_scene(0, (160, 160), SceneKind.SALIENT, find_sources(tmp_path / "thin", None))
 
 
 def test_sources_are_checked_before_the_first_scene(tmp_path: Path) -> None:
-    """All of them are listed, by kind."""
+    """All defects are listed, by kind."""
     cutouts, photographs = write_sources(tmp_path)
     write_background(cutouts / "opaque.png", (9, 9, 9))
     Image.new("RGBA", (30, 30), (1, 2, 3, 0)).save(cutouts / "nothing.png")
@@ -185,7 +187,7 @@ def test_sources_are_checked_before_the_first_scene(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", ["absent", "empty"])
 def test_a_folder_without_images(tmp_path: Path, folder: str) -> None:
     (tmp_path / "empty").mkdir()
-    match = "absent: cannot be read" if folder == "absent" else "empty: no images in this folder"
+    match = "absent: is not a folder" if folder == "absent" else "empty: no images in this folder"
     with pytest.raises(DataError, match=match):
         find_sources(None, tmp_path / folder)
 
@@ -201,7 +203,7 @@ class TestCommand:
             ],
         )  # fmt: skip
         assert (done.exit_code, done.stderr) == (0, "")
-        pairs = find_pairs(*locate(tmp_path / "out", Split.TRAIN)).pairs
+        pairs = find_pairs(*find_dataset_folders(tmp_path / "out", Split.TRAIN)).pairs
         check_pairs(pairs)
         summary = json.loads((tmp_path / "out" / "scenes.json").read_text())
         kinds = [*summary["kinds"].values()]

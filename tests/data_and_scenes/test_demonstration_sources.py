@@ -55,7 +55,7 @@ def _thing(name: str) -> str:
 
 
 def test_copied_sources_are_usable(tmp_path: Path) -> None:
-    """From stand-ins: cut-outs unchanged; backgrounds reduced, and opaque."""
+    """Preparation of stand-in images: cut-outs unchanged, backgrounds reduced and opaque."""
     for kinds in SOURCES.values():
         for name in kinds["foregrounds"]:
             write_cutout(tmp_path / "packages" / name, side=16)

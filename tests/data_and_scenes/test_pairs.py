@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dsunet.data.faults import Fault, FaultKind
+from dsunet.data.defects import Defect, DefectKind
 from dsunet.data.pairs import Pair, find_pairs
 from dsunet.errors import DataError
 from tests.data_and_scenes.folders import folder, found, write_image, write_mask
@@ -52,11 +52,11 @@ class TestFinding:
             write_mask(masks / f"{name}.png")
         pairing = find_pairs(images, masks)
         assert stems(list(pairing.pairs)) == ["c"]
-        assert pairing.faults == (
-            Fault(FaultKind.UNPAIRED, f"{images / 'a.jpg'}: no mask in {masks}"),
-            Fault(FaultKind.UNPAIRED, f"{images / 'b.jpg'}: no mask in {masks}"),
-            Fault(FaultKind.UNPAIRED, f"{masks / 'd.png'}: no image in {images}"),
-            Fault(FaultKind.TWINS, f"{images / 'c.jpg'} and c.png"),
+        assert pairing.defects == (
+            Defect(DefectKind.UNPAIRED, f"{images / 'a.jpg'}: no mask in {masks}"),
+            Defect(DefectKind.UNPAIRED, f"{images / 'b.jpg'}: no mask in {masks}"),
+            Defect(DefectKind.UNPAIRED, f"{masks / 'd.png'}: no image in {images}"),
+            Defect(DefectKind.TWINS, f"{images / 'c.jpg'} and c.png"),
         )
 
     def test_names_differ_by_more_than_how_accents_are_coded(
@@ -69,15 +69,15 @@ class TestFinding:
         (pair,) = found(images, masks)
         assert pair == Pair(decomposed, images / f"{decomposed}.jpg", masks / f"{composed}.png")
         write_image(images / f"{composed}.jpg")
-        (fault,) = find_pairs(images, masks).faults
-        assert fault.kind is FaultKind.TWINS
+        (defect,) = find_pairs(images, masks).defects
+        assert defect.kind is DefectKind.TWINS
 
     @pytest.mark.parametrize("prepare", [Path.touch, Path.mkdir, lambda path: None])
     def test_folders_that_hold_none(self, images: Path, tmp_path: Path, prepare: object) -> None:
         write_image(images / "a.jpg")
         masks = tmp_path / "masks"
         prepare(masks)  # type: ignore[operator]
-        with pytest.raises(DataError, match=r"masks: (is no folder|no images in this folder)"):
+        with pytest.raises(DataError, match=r"masks: (is not a folder|no images in this folder)"):
             find_pairs(images, masks)
 
     def test_cod10k_without_what_is_not_camouflaged(self, images: Path, masks: Path) -> None:
@@ -86,7 +86,7 @@ class TestFinding:
         write_mask(masks / "COD10K-CAM-1-Aquatic-1-BatFish-1.png")
         pairing = find_pairs(images, masks)
         assert stems(list(pairing.pairs)) == ["COD10K-CAM-1-Aquatic-1-BatFish-1"]
-        assert pairing.faults == ()
+        assert pairing.defects == ()
         assert pairing.notes == (f"{images}: left out 1 file named COD10K-NonCAM-…",)
 
 
@@ -108,18 +108,18 @@ class TestSharedMasks:
     )
     def test_masks_of_the_other_split_are_left_out(self, camo: Path, split: str, stem: str) -> None:
         pairing = find_pairs(camo / "Images" / split, camo / "GT")
-        assert (stems(list(pairing.pairs)), pairing.faults) == ([stem], ())
+        assert (stems(list(pairing.pairs)), pairing.defects) == ([stem], ())
         assert pairing.notes == (f"{camo / 'GT'}: left out 1 mask of images in other folders",)
 
-    def test_a_mask_of_neither_is_a_fault(self, camo: Path) -> None:
+    def test_a_mask_of_neither_is_a_defect(self, camo: Path) -> None:
         write_mask(camo / "GT/x.png")
-        (fault,) = find_pairs(camo / "Images/Train", camo / "GT").faults
-        assert "x.png: no image" in fault.line
+        (defect,) = find_pairs(camo / "Images/Train", camo / "GT").defects
+        assert "x.png: no image" in defect.line
 
     def test_not_where_each_split_has_its_own(self, tmp_path: Path) -> None:
         for split, name in (("train", "a"), ("test", "b")):
             write_image(folder(tmp_path / "images" / split) / f"{name}.jpg")
             write_mask(folder(tmp_path / "masks" / split) / f"{name}.png")
         write_mask(tmp_path / "masks/train/b.png")
-        (fault,) = find_pairs(tmp_path / "images/train", tmp_path / "masks/train").faults
-        assert "b.png: no image" in fault.line
+        (defect,) = find_pairs(tmp_path / "images/train", tmp_path / "masks/train").defects
+        assert "b.png: no image" in defect.line

@@ -1,4 +1,4 @@
-"""`make_scene`: what every scene must be, whatever it shows."""
+"""`make_scene`: the properties of every scene."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from dsunet.errors import DataError
-from dsunet.scenes import Kind, Scene, make_scene
+from dsunet.scenes import Scene, SceneKind, make_scene
 
 SIZE = (96, 128)
-WITH_OBJECTS = (Kind.SALIENT, Kind.CAMOUFLAGED)
+WITH_OBJECTS = (SceneKind.SALIENT, SceneKind.CAMOUFLAGED)
 
 
 @pytest.fixture(scope="module")
-def all_scenes() -> dict[Kind, list[Scene]]:
-    """Forty of each kind."""
+def all_scenes() -> dict[SceneKind, list[Scene]]:
+    """Forty scenes of each kind."""
     return {kind: [make_scene(seed, SIZE, kind) for seed in range(40)] for kind in WITH_OBJECTS}
 
 
 @pytest.fixture(params=WITH_OBJECTS)
-def scenes(request: pytest.FixtureRequest, all_scenes: dict[Kind, list[Scene]]) -> list[Scene]:
-    """Those of one kind."""
+def scenes(request: pytest.FixtureRequest, all_scenes: dict[SceneKind, list[Scene]]) -> list[Scene]:
+    """The scenes of one kind."""
     return all_scenes[request.param]
 
 
@@ -57,7 +57,7 @@ def test_the_middle_shows_more_of_the_object_than_the_corners(scenes: list[Scene
 
 
 def test_same_seed_same_pixels() -> None:
-    for kind in Kind:
+    for kind in SceneKind:
         first, again = (make_scene(11, (80, 80), kind) for _ in range(2))
         np.testing.assert_array_equal(first.image, again.image)
         np.testing.assert_array_equal(first.mask, again.mask)
@@ -69,18 +69,18 @@ def test_other_seed_other_scene(scenes: list[Scene]) -> None:
 
 
 def test_kind_at_random() -> None:
-    """Every fourth is camouflaged: of 60, 15 ± 10, which is three standard deviations."""
+    """A quarter of the scenes are camouflaged: 15 ± 10 of 60, three standard deviations."""
     kinds = [make_scene(seed, (32, 32)).kind for seed in range(60)]
-    assert 5 <= kinds.count(Kind.CAMOUFLAGED) <= 25
+    assert 5 <= kinds.count(SceneKind.CAMOUFLAGED) <= 25
 
 
 def test_salient_objects_stand_out_more_than_camouflaged_ones(
-    all_scenes: dict[Kind, list[Scene]],
+    all_scenes: dict[SceneKind, list[Scene]],
 ) -> None:
-    """ScoredMask by colour histograms around the outline, which the generator knows nothing of."""
+    """Visibility is measured by colour histograms around the outline, not by the generator."""
     contrast = {kind: np.mean([*map(_contrast, all_scenes[kind])]) for kind in WITH_OBJECTS}
-    assert contrast[Kind.SALIENT] > 1.5 * contrast[Kind.CAMOUFLAGED]
-    assert contrast[Kind.CAMOUFLAGED] > 0.2  # nor are they invisible
+    assert contrast[SceneKind.SALIENT] > 1.5 * contrast[SceneKind.CAMOUFLAGED]
+    assert contrast[SceneKind.CAMOUFLAGED] > 0.2  # nor are they invisible
 
 
 def test_the_outline_shows_in_the_image(scenes: list[Scene]) -> None:
@@ -120,9 +120,9 @@ def test_what_passes_in_front_is_not_in_the_mask(monkeypatch: pytest.MonkeyPatch
     from dsunet.scenes import scene as module
 
     monkeypatch.setattr(module, "_OCCLUDED", 0.0)
-    free = [make_scene(seed, SIZE, Kind.SALIENT) for seed in range(12)]
+    free = [make_scene(seed, SIZE, SceneKind.SALIENT) for seed in range(12)]
     monkeypatch.setattr(module, "_OCCLUDED", 1.0)
-    behind = [make_scene(seed, SIZE, Kind.SALIENT) for seed in range(12)]
+    behind = [make_scene(seed, SIZE, SceneKind.SALIENT) for seed in range(12)]
     lost = [np.mean(b.mask[f.mask == 255] == 0) for f, b in zip(free, behind, strict=True)]
     assert not any((b.mask > f.mask).any() for f, b in zip(free, behind, strict=True))
     assert 0.02 < np.mean(lost) < 0.4

@@ -1,4 +1,4 @@
-"""`write_scenes` and `dsunet generate`: a dataset on disk that the rest of the project takes."""
+"""`write_scenes` and `dsunet generate`: a dataset that all commands accept."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from dsunet.cli import app
 from dsunet.data.checks import check_pairs
-from dsunet.data.files import read_mask
-from dsunet.data.layouts import UNFINISHED, Split, locate
+from dsunet.data.image_files import read_mask
+from dsunet.data.layouts import UNFINISHED, Split, find_dataset_folders
 from dsunet.data.pairs import find_pairs
 from dsunet.errors import DataError
 from dsunet.scenes import write_scenes
@@ -45,7 +45,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("split", list(Split))
 def test_is_a_dataset(dataset: Path, split: Split) -> None:
-    pairs = find_pairs(*locate(dataset, split)).pairs
+    pairs = find_pairs(*find_dataset_folders(dataset, split)).pairs
     assert [pair.stem for pair in pairs] == ["0000", "0001", "0002", "0003", "0004", "0005"]
     check_pairs(pairs)
     for pair in pairs:
@@ -144,7 +144,7 @@ def test_command(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{tmp_path}: 3 scenes, ")
-    assert len(find_pairs(*locate(tmp_path, Split.TRAIN)).pairs) == 3
+    assert len(find_pairs(*find_dataset_folders(tmp_path, Split.TRAIN)).pairs) == 3
     summary = json.loads((tmp_path / "scenes.json").read_text())
     assert (summary["seed"], summary["size"]) == (2, 64)
     assert {*summary["kinds"].values()} == {"camouflaged"}
@@ -173,7 +173,7 @@ def test_wrong_usage(tmp_path: Path, wrong: list[str]) -> None:
     ids=["INT", "TERM", "KILL"],
 )
 def test_interruption_leaves_no_half_file(tmp_path: Path, number: int, code: int) -> None:
-    """And no process that goes on."""
+    """No worker process continues."""
     arguments = ["generate", "-o", str(tmp_path), "--count", "5000", "--size", "64"]
     with subprocess.Popen(
         [sys.executable, "-c", WITHOUT_EXTRAS, *arguments, "--workers", "1"],
@@ -194,4 +194,4 @@ def test_interruption_leaves_no_half_file(tmp_path: Path, number: int, code: int
             image.load()
     assert not (tmp_path / "scenes.json").exists()
     with pytest.raises(DataError, match="is incomplete because dsunet generate was int"):
-        locate(tmp_path, Split.TRAIN)
+        find_dataset_folders(tmp_path, Split.TRAIN)

@@ -1,4 +1,4 @@
-"""What scenes are made of, against mathematics and SciPy."""
+"""The parts of scenes, compared with formulas and SciPy."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pytest
 from scipy.ndimage import gaussian_filter, label
 
 from dsunet.scenes.fields import blurred
-from dsunet.scenes.figures import _FIGURES, Make
+from dsunet.scenes.figures import _FIGURES, FigureKind
 from dsunet.scenes.materials import random_material
 from dsunet.scenes.noise import band, cells, cloud
 from dsunet.scenes.outlines import coverage, ellipse, limb
 from dsunet.scenes.palettes import distance, natural_ramp
-from dsunet.scenes.patterns import ANY, Family, random_pattern
+from dsunet.scenes.textures import ANY, Family, random_texture
 
 SHAPE = (90, 130)
 
@@ -23,7 +23,7 @@ def rng() -> np.random.Generator:
 
 
 def test_coverage_is_an_area() -> None:
-    """Of an ellipse and of a capsule; corners and 9 samples a pixel cost under 2 %."""
+    """The area of an ellipse and of a capsule; corners and 9 samples per pixel cost under 2 %."""
     round_ = coverage([ellipse(60, 45, 40, 30, 0.4)], SHAPE)
     assert round_.sum() == pytest.approx(np.pi * 40 * 30, rel=0.02)
     capsule = coverage(limb([(20.0, 40.0), (110.0, 40.0)], [12, 12]), SHAPE)
@@ -49,7 +49,7 @@ def test_noise_has_its_frequency(rng: np.random.Generator, frequency: float) -> 
 
 
 def test_clouds_fall_off_as_asked(rng: np.random.Generator) -> None:
-    """A line through amplitude by frequency, both as logarithms, has the slope."""
+    """The logarithm of the amplitude falls with that of the frequency, at the given slope."""
     amplitude = np.abs(np.fft.fft2(cloud((256, 256), rng, 1.5)))
     cycles = np.fft.fftfreq(256) * 256
     radius = np.hypot(cycles[:, None], cycles[None, :])
@@ -72,8 +72,8 @@ def test_cells(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("family", sorted(set(ANY), key=lambda family: family.__name__))
 def test_patterns_fill_their_range(rng: np.random.Generator, family: Family) -> None:
     for _ in range(3):
-        pattern = random_pattern(rng, (family,))
-        values = pattern.draw(pattern, SHAPE, rng)
+        texture = random_texture(rng, (family,))
+        values = texture.draw(texture, SHAPE, rng)
         assert values.shape == SHAPE
         assert values.dtype == np.float32
         assert -0.6 < values.min() < values.max() < 1.6
@@ -81,7 +81,7 @@ def test_patterns_fill_their_range(rng: np.random.Generator, family: Family) -> 
 
 
 @pytest.mark.parametrize("make", [make for make, _ in _FIGURES])
-def test_figures_are_drawn_whole(rng: np.random.Generator, make: Make) -> None:
+def test_figures_are_drawn_whole(rng: np.random.Generator, make: FigureKind) -> None:
     """All their parts touch: no limb floats beside its body."""
     for _ in range(4):
         figure = make(rng)
@@ -97,7 +97,7 @@ def test_figures_are_drawn_whole(rng: np.random.Generator, make: Make) -> None:
 
 
 def test_related_materials_are_alike(rng: np.random.Generator) -> None:
-    """Nearer in colour than two natural ones of which neither knows the other."""
+    """Camouflaged objects are closer in colour than two independent natural materials."""
     apart, alike = [], []
     for _ in range(40):
         material = random_material(rng, ANY, natural_ramp(rng))

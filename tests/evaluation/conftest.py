@@ -15,7 +15,7 @@ __all__ = ["one_thread"]
 
 @pytest.fixture
 def scoring_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No new processes, which take seconds to start: for tests of anything else."""
+    """Score in this process: starting others takes seconds."""
     monkeypatch.setattr("dsunet.evaluation.scorer.open_pool", ThreadPoolExecutor)
 
 

@@ -1,4 +1,4 @@
-"""py_sod_metrics run directly, as its users do: one process, one image after the other."""
+"""py_sod_metrics in one process, one image after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dsunet evaluate`, as users run it."""
+"""The command `dsunet evaluate`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from dsunet.cli import app
-from dsunet.commands.evaluate import named_folder
+from dsunet.commands.named_folder import named_folder
 from dsunet.evaluation.predictors import open_predictor
 from dsunet_runtime.artifact.manifest import MaskForm
 from dsunet_runtime.extras import install_command
@@ -34,7 +34,7 @@ def run(*arguments: object) -> Result:
 
 
 def run_library(predictions: Path, ground_truths: Path) -> dict[str, Any]:
-    """With masks read by OpenCV, as scripts of the field do."""
+    """Scores with masks read by OpenCV, as common evaluation scripts do."""
     return run_directly(
         (
             cv2.imread(str(predictions / ground_truth.name), cv2.IMREAD_GRAYSCALE),  # type: ignore[misc]
@@ -53,7 +53,7 @@ def models(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def scored(
     models: tuple[Path, Path], dataset: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Result, Path]:
-    """One whole evaluation: two models, two datasets, a report, and the masks kept."""
+    """A complete evaluation: two models, two datasets, a report and saved masks."""
     folder = tmp_path_factory.mktemp("evaluated")
     datasets = ("--dataset", f"ECSSD={dataset}", "--dataset", f"mine={dataset}")
     outputs = ("-o", folder / "report", "--save-masks", folder / "masks", "--worst", 2)
@@ -139,7 +139,7 @@ def test_figures_in_the_report(scored: tuple[Result, Path]) -> None:
 
 
 class Page(HTMLParser):
-    """What a page shows."""
+    """The text of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -261,7 +261,7 @@ def test_an_image_that_a_model_does_not_take_ends_it(dataset: Path, tmp_path: Pa
 
 @in_threads
 def test_the_form_of_an_artifacts_masks(dataset: Path, tmp_path: Path) -> None:
-    """It is the paper's where the graph leaves it open; where not, a line says what follows."""
+    """Masks have the paper's form, unless the graph computes them: a notice says so."""
     figures, notes = [], []
     for number, path in enumerate(
         (
@@ -346,7 +346,7 @@ def test_faults_are_one_line(
 COUNTING_PACKAGES = """
 import sys
 from dsunet.cli import app
-from dsunet.commands.evaluate import named_folder
+from dsunet.commands.named_folder import named_folder
 try:
     app(prog_name="dsunet")
 finally:

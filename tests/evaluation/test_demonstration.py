@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from dsunet import demonstration_checkpoint, load_model
 from dsunet.cli import app
-from dsunet.data.layouts import Split, locate
+from dsunet.data.layouts import Split, find_dataset_folders
 from dsunet.data.pairs import Pair, find_pairs
 from dsunet.evaluation.pair_scores import mean_s_measure, score_pairs
 from dsunet.evaluation.predictors import TorchPredictor
@@ -20,7 +20,7 @@ from dsunet.scenes import write_scenes
 from dsunet_runtime.artifact.manifest import MaskForm
 
 LEAST = 0.05
-"""Of the S-measure, that has to be lost without an encoder's own map."""
+"""The S-measure that must be lost without an encoder's own map."""
 NEEDED = [
     (Encoder.DINO, Replacement.ZEROS),
     (Encoder.DINO, Replacement.OTHER_IMAGE),
@@ -34,7 +34,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pair, ...]:
     """Synthetic scenes that the checkpoint was not trained on."""
     folder = tmp_path_factory.mktemp("held_out")
     write_scenes(folder, 24, 2)
-    return find_pairs(*locate(folder, Split.TEST)).pairs
+    return find_pairs(*find_dataset_folders(folder, Split.TEST)).pairs
 
 
 METRICS = {
@@ -50,7 +50,7 @@ METRICS = {
     "iou": 0.716970,
     "dice": 0.788862,
 }
-"""Of the first six scenes, computed on 2026-11-27 when the paper's form was the only default."""
+"""Metrics of the first six scenes, computed on 2026-11-27, when masks had the paper's form only."""
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import re
 import numpy as np
 from PIL import Image
 
-from dsunet.html_page import element, embedded_image, page, table
+from dsunet.reports.html_page import element, embedded_image, page, table
 
 NAME = "<b onload='x'>&\"</b>"
 

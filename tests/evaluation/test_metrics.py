@@ -1,4 +1,4 @@
-"""Scores, image by image and summed up, against py_sod_metrics run directly: to the last digit."""
+"""Scores of images and datasets are bitwise equal to those of py_sod_metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables for papers and pages: the figures of the library, and the best of them in bold."""
+"""Tables as Markdown and LaTeX: the library's values, the best in bold."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from dsunet.cli import app
 from dsunet.data.pairs import Pair
 from dsunet.evaluation.metrics import score_image
-from dsunet.evaluation.paper_table import draw_table
-from dsunet.evaluation.results import DatasetResults, Result
+from dsunet.evaluation.paper_table import format_paper_table
+from dsunet.evaluation.results import DatasetResults, ModelResult
 from dsunet.evaluation.scorer import ScoredMask
-from dsunet.evaluation.table import HEADINGS, draw
-from dsunet.evaluation.table_form import TableForm
+from dsunet.evaluation.table import HEADINGS, format_table
+from dsunet.evaluation.table_format import TableFormat
 from dsunet.evaluation.testsets import Case, TestSet
 from tests.evaluation.library import run_directly
 from tests.evaluation.pairs import Mask, pairs_of_all_kinds
@@ -27,9 +27,11 @@ WORSE = [
 ]
 
 
-def result_of(model: str, pairs: list[tuple[Mask, Mask]]) -> Result:
+def result_of(model: str, pairs: list[tuple[Mask, Mask]]) -> ModelResult:
     case = Case("a", None, Path("a.png"), Path("b.png"))
-    return Result.of(model, [ScoredMask(case, score_image(*pair), 255, False) for pair in pairs])
+    return ModelResult.of(
+        model, [ScoredMask(case, score_image(*pair), 255, False) for pair in pairs]
+    )
 
 
 def evaluation(
@@ -40,21 +42,21 @@ def evaluation(
     return [DatasetResults(test_set, [result_of(m, pairs) for m, pairs in models.items()])]
 
 
-def cells_of(line: str, form: TableForm) -> list[str]:
-    if form is TableForm.MARKDOWN:
+def cells_of(line: str, form: TableFormat) -> list[str]:
+    if form is TableFormat.MARKDOWN:
         return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
     return [cell.strip() for cell in line.removesuffix(r" \\").split(" & ")]
 
 
-@pytest.mark.parametrize("form", TableForm)
-def test_figures_and_the_best_of_them(form: TableForm) -> None:
+@pytest.mark.parametrize("form", TableFormat)
+def test_figures_and_the_best_of_them(form: TableFormat) -> None:
     inverted = [
         ((255 - prediction).astype(np.uint8), ground_truth) for prediction, ground_truth in PAIRS
     ]
-    text = draw_table(evaluation("mine", good=PAIRS, bad=inverted), form)
+    text = format_paper_table(evaluation("mine", good=PAIRS, bad=inverted), form)
     rows = {cells[0]: cells[1:] for cells in (cells_of(t, form) for t in text.splitlines())}
     good, bad = run_directly(PAIRS), run_directly(inverted)
-    bold = "**{}**" if form is TableForm.MARKDOWN else r"\textbf{{{}}}"
+    bold = "**{}**" if form is TableFormat.MARKDOWN else r"\textbf{{{}}}"
     assert len(rows["good"]) == len(HEADINGS) == 11
     for column, name in enumerate(HEADINGS):
         figures = [f"{good[name]:.3f}", f"{bad[name]:.3f}"]
@@ -65,36 +67,37 @@ def test_figures_and_the_best_of_them(form: TableForm) -> None:
 
 
 def test_of_one_model_nothing_is_best() -> None:
-    text = draw_table(evaluation("mine", only=PAIRS), TableForm.MARKDOWN)
+    text = format_paper_table(evaluation("mine", only=PAIRS), TableFormat.MARKDOWN)
     assert "**" not in text
 
 
 def test_the_papers_rows_stand_below() -> None:
     ecssd = evaluation("ECSSD", 1000, a=PAIRS, b=PAIRS)
-    lines = draw_table(ecssd, TableForm.MARKDOWN).splitlines()
+    lines = format_paper_table(ecssd, TableFormat.MARKDOWN).splitlines()
     assert lines[4].startswith("| DSU-Net (paper, Table IV) | 0.953 |")
     assert "**" in lines[2]
     assert "**" not in lines[4]
-    text = draw(ecssd)
+    text = format_table(ecssd)
     assert text.splitlines()[4].split("  ")[0] == "DSU-Net (paper, Table IV)"
     assert "adaptive F" in text
-    animals = draw(evaluation("MAS3K", 1141, a=PAIRS))
+    animals = format_table(evaluation("MAS3K", 1141, a=PAIRS))
     assert animals.splitlines()[2].startswith("SAM2-UNet (its paper)     0.903")
 
 
 @pytest.mark.parametrize("images", [3, 999, 1001])
 def test_published_rows_are_not_beside_another_number_of_images(images: int) -> None:
     ecssd = evaluation("ECSSD", images, a=PAIRS)
-    assert "paper" not in draw_table(ecssd, TableForm.MARKDOWN)
-    assert "ECSSD: published values are of 1,000 images, so they are not shown." in draw(ecssd)
+    assert "paper" not in format_paper_table(ecssd, TableFormat.MARKDOWN)
+    note = "ECSSD: published values are of 1,000 images, so they are not shown."
+    assert note in format_table(ecssd)
 
 
 def test_names_are_escaped() -> None:
     names = {r"a_b|c*100%": PAIRS, r"{x}\&#$~^": PAIRS}
-    markdown = draw_table(evaluation("d_1", **names), TableForm.MARKDOWN)
+    markdown = format_paper_table(evaluation("d_1", **names), TableFormat.MARKDOWN)
     assert r"a\_b\|c\*100%" in markdown
-    assert {len(cells_of(t, TableForm.MARKDOWN)) for t in markdown.splitlines()} == {12}
-    latex = draw_table(evaluation("d_1", **names), TableForm.LATEX)
+    assert {len(cells_of(t, TableFormat.MARKDOWN)) for t in markdown.splitlines()} == {12}
+    latex = format_paper_table(evaluation("d_1", **names), TableFormat.LATEX)
     assert r"a\_b|c*100\%" in latex
     escaped = r"\{x\}\textbackslash{}\&\#\$\textasciitilde{}\textasciicircum{}"
     assert escaped in latex

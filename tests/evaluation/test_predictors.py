@@ -1,4 +1,4 @@
-"""What makes masks: each kind of file, and a model in memory."""
+"""Predictors: each kind of file, and a model in memory."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 from dsunet import DSUNet
-from dsunet.device import TorchDevice
 from dsunet.errors import CheckpointError, EvaluationError
 from dsunet.evaluation.predictors import TorchPredictor, open_predictor
+from dsunet.torch_device import TorchDevice
 from dsunet_runtime import ArtifactError, BackendError, ImageError
 from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
 from dsunet_runtime.prediction.jobs import Job
@@ -97,7 +97,7 @@ def test_a_model_that_still_trains_is_refused(nano: DSUNet, photo: Path) -> None
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    """No image, whatever it is called."""
+    """A file that is not an image, whatever its name."""
     path = tmp_path / "broken.jpg"
     path.write_bytes(b"\xff\xd8\xff\xe0 and no more")
     return path

@@ -1,4 +1,4 @@
-"""`dsunet evaluate` on files as users have them."""
+"""`dsunet evaluate` on the kinds of files that users have."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def copied(dataset: Path, tmp_path: Path) -> Path:
 
 
 class TestMasksOfAnotherSize:
-    """As in NC4K: the prediction is resampled to the mask."""
+    """The prediction is resampled to the mask, as for NC4K."""
 
     @pytest.fixture
     def nc4k(self, copied: Path) -> Path:

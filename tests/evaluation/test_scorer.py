@@ -1,4 +1,4 @@
-"""Scoring in processes: the same figures, and what happens to files that cannot be scored."""
+"""Scoring in processes: equal scores, and errors for files that cannot be scored."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_workers_use_one_thread_and_leave_interruptions_to_their_parent(scorer: 
 
 PARENT = """
 import os, time
-from dsunet.processes import open_pool
+from dsunet.process_pool import open_pool
 if __name__ == "__main__":
     pool = open_pool(1)
     print(pool.submit(os.getpid).result(), flush=True)
@@ -195,7 +195,7 @@ def test_what_exif_turns_by_a_quarter_is_not_resampled(tmp_path: Path) -> None:
     (case,) = write_cases(tmp_path, [(mask, mask)])
     Image.fromarray(mask).save(case.prediction, exif=turned(6))
     for resize in (False, True):
-        with pytest.raises(DataError, match="1 of which EXIF rotates only one") as caught:
+        with pytest.raises(DataError, match="1 with only one file rotated by EXIF") as caught:
             check_fit([case], resize=resize)
         assert "resize" not in str(caught.value)
 
@@ -220,7 +220,7 @@ def test_missing_predictions_are_not_looked_for_among_another_models(
         for index in range(count):
             Image.new("L", (4, 4)).save(tmp_path / model / f"scene{index}.png")
     assert len(TestSet.of_predictions(tmp_path / "theirs", dataset / "Mask").pairs) == 6
-    faults = TestSet.of_predictions(tmp_path / "ours", dataset / "Mask").faults
+    faults = TestSet.of_predictions(tmp_path / "ours", dataset / "Mask").defects
     assert [fault.line.split(": ")[1] for fault in faults] == [
         f"no prediction in {tmp_path / 'ours'}"
     ] * 2

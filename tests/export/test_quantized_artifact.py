@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import dsunet_export.onnx
 import dsunet_runtime
 from dsunet import load_model, random_model
-from dsunet.demonstration import demonstration_checkpoint
+from dsunet.checkpoints.demonstration import demonstration_checkpoint
 from dsunet.scenes import write_scenes
 from dsunet_export.cli import app
 from dsunet_export.comparison.layers import compare_graphs

@@ -35,8 +35,8 @@ def domains(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def export_domains(folder: Path) -> None:
     """The trained weights of the second are those of the first, changed."""
     from dsunet import load_model, save_model
+    from dsunet.checkpoints.demonstration import demonstration_checkpoint
     from dsunet.checkpoints.header import Content
-    from dsunet.demonstration import demonstration_checkpoint
 
     model = load_model(demonstration_checkpoint())
     for name in ("a", "b"):

@@ -20,7 +20,7 @@ def nano() -> DSUNet:
 
 @pytest.fixture(scope="session")
 def other() -> DSUNet:
-    """Another one, whose numbers differ from those of the first."""
+    """Another file, with other values than the first."""
     return random_model(DSUNetConfig.preset("nano"), seed=2)
 
 

@@ -22,13 +22,13 @@ Maps = dict[str, np.ndarray[Any, Any]]
 Keys = dict[str, tuple[tuple[int, ...], bool]]
 
 TOLERANCE = 1e-4
-"""Largest difference in a map without attention over peaked scores, as a part of the map's standard
+"""Largest difference in a map without attention over peaked scores, relative to the map's standard
 deviation.  Float32 in another order of additions gives up to 7e-6 (SAM2-UNet: 2e-5 in the outputs);
 room is left for other processors."""
 
 DECODER_TOLERANCE = 1e-2
 DECODER_RMS_TOLERANCE = 3e-4
-"""Errors of a map from the first SFF on, in its standard deviation: largest and root mean square.
+"""Errors of a map after the first SFF, relative to its standard deviation: maximum and RMS.
 The oracle's weights make that attention so peaked that it magnifies rounding: noise of 4e-6 of the
 standard deviation in its input, which is what rfb4 differs by, moves sff1 by up to 4e-3 (RMS up to
 1.2e-4), and float32 is itself 3e-4 from float64.  So no float32 can meet 1e-4 there.  Found:
@@ -44,7 +44,7 @@ _MAPS = {
 
 @dataclass(frozen=True)
 class Oracle:
-    """One network's published code: its keys, and what it computes."""
+    """The published code of one network: its keys and its outputs."""
 
     layout: PublicLayout
     files: str

@@ -1,4 +1,4 @@
-"""Every weight file that users have, read: made here at `nano`'s size."""
+"""Loading of every kind of weight file that users have, made here at the size of `nano`."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_levels_and_all_have_the_same_keys(tmp_path: Path) -> None:
 
 
 def test_inspection_agrees_between_forms(nano: DSUNet, tmp_path: Path) -> None:
-    """The encoders' hashes depend on their numbers alone."""
+    """The encoders' hashes depend on their values alone."""
     files = [tmp_path / name for name in ("public.pth", "own.safetensors", "trained.safetensors")]
     torch.save(public_state(nano), files[0])
     save_model(nano, files[1])

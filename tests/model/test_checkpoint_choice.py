@@ -1,4 +1,4 @@
-"""Which checkpoint of a run folder, and which network of a file, is taken."""
+"""The choice of the checkpoint in a run folder, and of the network in a file."""
 
 from __future__ import annotations
 

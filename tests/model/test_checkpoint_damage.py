@@ -1,4 +1,4 @@
-"""Files whose bytes or metadata are not as they were written."""
+"""Files whose bytes or metadata were changed after they were written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def flipped(content: bytes, position: int, bit: int) -> bytes:
 
 
 def test_a_flipped_bit_in_a_record_of_pytorchs(nano: DSUNet, tmp_path: Path) -> None:
-    """PyTorch itself maps the file and compares nothing."""
+    """PyTorch maps the file without verifying it."""
     whole, path = tmp_path / "whole.pth", tmp_path / "flipped.pth"
     torch.save(public_state(nano), whole)
     content = whole.read_bytes()
@@ -80,7 +80,7 @@ def test_a_configuration_that_was_altered(nano: DSUNet, tmp_path: Path) -> None:
 
 
 def test_a_file_of_ours_without_its_checksum(nano: DSUNet, tmp_path: Path) -> None:
-    """Version 1 had none."""
+    """Files of version 1 have no checksum."""
     path = tmp_path / "own.safetensors"
     save_model(nano, path)
     with safe_open(path, framework="pt") as file:
@@ -137,11 +137,11 @@ METADATA: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("kind", METADATA)
 def test_metadata_out_of_bounds(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is built to find it out."""
+    """The mismatch is found without building the model."""
     document, message = METADATA[kind]
     text = document if isinstance(document, str) else json.dumps(document)
     path = tmp_path / "own.safetensors"
     save_file({"rfb.0": torch.zeros(1)}, path, {METADATA_KEY: text})
-    monkeypatch.setattr("dsunet.checkpoints.checkpoint.build_empty", None)
+    monkeypatch.setattr("dsunet.checkpoints.open_checkpoint.build_empty", None)
     found = refusal(path)
     assert re.search(message, found), found

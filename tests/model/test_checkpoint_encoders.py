@@ -1,4 +1,4 @@
-"""What was trained, and the official encoders' files."""
+"""A trained run, and the files of the official encoders."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from dsunet import (
     Injection,
     load_encoders,
     load_model,
-    pretrained,
     random_model,
     save_model,
 )
+from dsunet.checkpoints import pretrained
 from dsunet.network.input_sizes import resample_positions
 from dsunet.network.model import build_empty
 from tests.model.weights import NANO, State, dinov2_state, refusal, sam2_state, same
@@ -103,7 +103,7 @@ def test_position_embeddings_of_another_grid_are_resampled(
 
 
 def in_training(state: State) -> State:
-    """As DINOv2 trains it: blocks in chunks of two, counted throughout, and heads beside it."""
+    """A file of DINOv2's training: blocks in chunks of two, numbered consecutively, and heads."""
 
     def renamed(key: str) -> str:
         match = re.fullmatch(r"blocks\.(\d+)\.(.*)", key)

@@ -1,4 +1,4 @@
-"""Files that cannot be used: one line that names the file, and never an unpickled object."""
+"""Unusable files give one line that names the file, and no object is unpickled."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Anything:
-    """Stands for whatever object a checkpoint may have been made with."""
+    """Stands for any object that a checkpoint may contain."""
 
 
 def write_legacy(payload: Any, path: Path) -> None:
@@ -210,7 +210,7 @@ def test_keys_that_do_not_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Each preset that is looked at is built; two of them show that the nearest is named.
-    monkeypatch.setattr("dsunet.checkpoints.checkpoint.PRESETS", ["tiny", "nano"])
+    monkeypatch.setattr("dsunet.checkpoints.open_checkpoint.PRESETS", ["tiny", "nano"])
     path = tmp_path / "odd.pth"
     state = public_state(nano)
     change(state)
@@ -225,7 +225,7 @@ def test_keys_that_do_not_fit(
 def test_a_missing_key_where_two_injections_have_the_same_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dsunet.checkpoints.checkpoint.PRESETS", ["nano"])
+    monkeypatch.setattr("dsunet.checkpoints.open_checkpoint.PRESETS", ["nano"])
     config = NANO.replace(injection=Injection.LEVELS)
     path = tmp_path / "levels.pth"
     state = random_model(config).state_dict()

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dsunet import CheckpointError, load_model, random_model, save_model
-from dsunet.checkpoints.checkpoint import METADATA_KEY
 from dsunet.checkpoints.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
+from dsunet.checkpoints.header import METADATA_KEY
 from dsunet.checkpoints.weight_files import read_weights
 from dsunet_runtime.errors import OutputError
 from tests.damage import damaged
@@ -79,7 +79,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestCheckpoints:
     def test_damage_is_refused(self, checkpoint: Path, tmp_path: Path) -> None:
-        """In names, types, shapes, offsets, metadata, padding and values alike."""
+        """Damage is detected in names, types, shapes, offsets, metadata, padding and values."""
         path = tmp_path / "damaged.safetensors"
         for version in damaged(checkpoint.read_bytes(), 400, seed=2, structure=20_000):
             path.write_bytes(version)
@@ -88,7 +88,7 @@ class TestCheckpoints:
             assert "\n" not in str(error.value)
 
     def test_exchanged_tensors_are_refused(self, checkpoint: Path, tmp_path: Path) -> None:
-        """What a checksum of each tensor would not see."""
+        """Damage that a checksum of each tensor would not detect."""
         path = tmp_path / "own.safetensors"
         content = checkpoint.read_bytes()
         one, other = b'"rfb.0.branches.0.1.bias"', b'"rfb.1.branches.0.1.bias"'

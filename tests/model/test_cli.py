@@ -1,4 +1,4 @@
-"""The command `dsunet`, as users run it."""
+"""The command `dsunet`: help, options, messages and exit codes."""
 
 from __future__ import annotations
 

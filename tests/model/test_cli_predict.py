@@ -1,4 +1,4 @@
-"""`dsunet predict`, and the commands that take a run folder or one of several networks."""
+"""`dsunet predict`, and commands that take a run folder or choose one of several networks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def dsunet_run(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def run(nano: DSUNet, other: DSUNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run, as far as its checkpoints go; the best one is `nano`."""
+    """The checkpoints of a run folder; the best one is `nano`."""
     folder = tmp_path_factory.mktemp("runs") / "sod"
     folder.mkdir()
     save_model(nano, folder / "best.safetensors")
@@ -61,7 +61,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_masks_are_those_of_an_evaluation(run: Path, dataset: Path, tmp_path: Path) -> None:
-    """In the paper's form, which the metrics are of."""
+    """Predict masks in the paper's form, which the metrics are computed for."""
     images, form = dataset / "Image", ("--mask", "stretched")
     done = dsunet("predict", run, images, "-o", tmp_path / "masks", "--overlay", *form)
     assert done.exit_code == 0, done.output
@@ -180,7 +180,7 @@ def test_export_and_verify_take_the_run_and_the_choice(
 
 
 def check_same_masks(run: Path, artifact: Path, folder: Path) -> None:
-    """By default, the two commands `predict` write masks of one form: of probabilities."""
+    """By default, both `predict` commands write masks of probabilities."""
     photo, masks = ASSETS / "astronaut.jpg", []
     for program, model in ((dsunet, run), (dsunet_run, artifact)):
         done = program("predict", model, photo, "-o", folder / "mask.png")

@@ -32,7 +32,7 @@ def test_json_round_trip_and_name(name: str, injection: Injection) -> None:
 
 
 def test_nano_keeps_the_awkward_cases_of_large() -> None:
-    """What makes `nano` worth testing with."""
+    """The special cases of `large` that `nano` has."""
     for name in ("large", "nano"):
         config = DSUNetConfig.preset(name)
         sizes, windows = config.hiera.map_sizes, config.hiera.window_sizes
@@ -105,7 +105,7 @@ def test_parameters_of_a_network_with_no_two_sizes_alike(decoder: Decoder) -> No
 
 
 def test_largest_numbers_together_are_too_many_parameters() -> None:
-    """Each number is within its range, and nothing is built to find this out."""
+    """Every number is checked against its range before anything is built."""
     dino = DinoConfig(embed_dim=8192, depth=256)
     with pytest.raises(
         ConfigError,

@@ -103,7 +103,7 @@ def fine(nano: DSUNet) -> Tensor:
 
 @pytest.mark.parametrize("key", PARTS)
 def test_every_part_of_a_random_model_matters(nano: DSUNet, fine: Tensor, key: str) -> None:
-    """Or comparing two forms of it would prove nothing: zeros here must be seen in the output."""
+    """Zeros in a part must change the output, or a comparison of two forms would prove nothing."""
     zeros = {key: torch.zeros_like(nano.state_dict()[key])}
     with torch.inference_mode():
         changed = functional_call(nano, zeros, images(nano.config)).fine

@@ -104,7 +104,7 @@ def test_keys_and_shapes_are_those_of_the_published_code(network: str) -> None:
     theirs = {
         key: shape
         for key, (shape, _) in oracle.published_keys().items()
-        if not oracle.layout.is_extra(key)
+        if not oracle.layout.is_unused(key)
     }
     assert ours == theirs
 
@@ -116,7 +116,7 @@ def test_trained_parameters_are_those_of_the_published_code(network: str) -> Non
     trained = {
         oracle.layout.key(key) for key, parameter in parameters.items() if parameter.requires_grad
     }
-    used = {key for key in oracle.published_keys() if not oracle.layout.is_extra(key)}
+    used = {key for key in oracle.published_keys() if not oracle.layout.is_unused(key)}
     assert trained == {key for key in used if oracle.published_keys()[key][1]}
 
 
@@ -133,7 +133,7 @@ def test_number_of_trained_parameters_is_the_papers(
     unused = sum(
         int(np.prod(shape))
         for key, (shape, is_trained) in oracle.published_keys().items()
-        if is_trained and oracle.layout.is_extra(key)
+        if is_trained and oracle.layout.is_unused(key)
     )
     count = sum(p.numel() for p in parameters if p.requires_grad) + unused
     total = sum(p.numel() for p in parameters) + unused

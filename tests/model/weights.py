@@ -1,4 +1,4 @@
-"""Weight files as users have them, made of a model here."""
+"""Weight files in the formats that users have, made from a model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sam2_unet_state(model: DSUNet) -> State:
 
 
 def public_state(model: DSUNet) -> State:
-    """What the published code's `torch.save(model.state_dict())` would hold."""
+    """The content of `torch.save(model.state_dict())` in the published code."""
     state = {DSU_NET.key(key): tensor for key, tensor in model.state_dict().items()}
     filters = model.get_buffer("inject.3.wavelet.depthwise.filters")
     state |= {key: filters.clone() for key in DSU_NET.haar_filters}
@@ -38,14 +38,14 @@ def under(prefix: str, state: State) -> State:
 
 
 def sam2_state(model: DSUNet) -> State:
-    """An official SAM2 file's, with some of the keys that DSU-Net has no use for."""
+    """The state dict of an official SAM2 file, with some keys that DSU-Net does not use."""
     trunk = model.hiera.trunk.state_dict()
     others = {"memory_encoder.x": torch.zeros(2), "image_encoder.neck.convs.0": torch.zeros(2)}
     return {f"image_encoder.trunk.{key}": value for key, value in trunk.items()} | others
 
 
 def dinov2_state(model: DSUNet, grid: int | None = None) -> State:
-    """An official DINOv2 file's."""
+    """The state dict of an official DINOv2 file."""
     assert model.dino is not None
     state: State = dict(model.dino.vit.state_dict())
     if grid is not None:

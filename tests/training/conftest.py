@@ -11,8 +11,8 @@ from PIL import Image
 
 from dsunet import DSUNetConfig, random_model
 from dsunet.network.config import DinoConfig, HieraConfig
-from dsunet.training.folder import RunConfig, RunData
 from dsunet.training.options import TrainingOptions
+from dsunet.training.run_folder import RunConfig, RunData
 from tests.threads import one_thread
 
 __all__ = ["one_thread"]
@@ -58,7 +58,7 @@ def write_dataset(folder: Path, count: int, seed: int) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven pairs."""
+    """Seven pairs of image and mask."""
     return write_dataset(tmp_path_factory.mktemp("data") / "discs", 7, seed=0)
 
 
@@ -74,7 +74,7 @@ def encoder_files(tmp_path_factory: pytest.TempPathFactory) -> EncoderFiles:
 
 
 def run_config(options: TrainingOptions) -> RunConfig:
-    """As of a run of SMALL without files of weights."""
+    """The config.json of a run of SMALL without weight files."""
     data = RunData(pairs=7, unlabelled=0, val_pairs=0, sha256="2" * 64)
     return RunConfig("3" * 32, options, SMALL, data, {}, None, None, {"torch": "2.8.0"})
 

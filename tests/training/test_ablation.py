@@ -13,20 +13,22 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-import dsunet.ablation
+import dsunet.ablation.ablate
 from dsunet import DSUNetConfig, Injection, load_model, random_model, save_model
-from dsunet.ablation import Variant, ablate, draw, open_trained
+from dsunet.ablation.ablate import ablate, open_trained
+from dsunet.ablation.ablation_table import format_ablation_table
+from dsunet.ablation.variant import Variant
 from dsunet.cli import app
-from dsunet.data.files import read_mask
-from dsunet.device import TorchDevice
+from dsunet.data.image_files import read_mask
 from dsunet.errors import DataError, TrainingError
 from dsunet.evaluation.metrics import score_image, summarize
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.evaluation.results import DatasetResults
 from dsunet.evaluation.testsets import TestSet
-from dsunet.training.folder import Row, RunFolder
+from dsunet.torch_device import TorchDevice
 from dsunet.training.options import TrainingOptions, TrainingPrecision
 from dsunet.training.progress_report import ProgressReport
+from dsunet.training.run_folder import LogRow, RunFolder
 from tests.training.conftest import SMALL, EncoderFiles, small_run, write_dataset
 
 
@@ -40,7 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def options(data: Path, encoder_files: EncoderFiles, tmp_path_factory: Any) -> TrainingOptions:
-    """As the paper trains: with frozen encoders, which are not in the checkpoints."""
+    """The paper's training: frozen encoders, which the checkpoints do not contain."""
     return small_run(
         data / "train",
         tmp_path_factory.mktemp("ablation"),
@@ -62,7 +64,7 @@ Ablation = tuple[Path, list[DatasetResults]]
 
 @pytest.fixture(scope="module")
 def ablation(options: TrainingOptions, data: Path) -> Ablation:
-    """A whole one, for tests that only read it."""
+    """A complete ablation, for tests that only read it."""
     return options.output, ablate(options, evaluated_on(data), io.StringIO())
 
 
@@ -143,12 +145,12 @@ class TestAblation:
     def test_draws_the_papers_table(self, ablation: Ablation) -> None:
         (found,) = ablation[1]
         other = replace(found, test_set=replace(found.test_set, name="mine"))
-        assert "paper" not in draw([found, other])  # CAMO has 250 images, not 3
+        assert "paper" not in format_ablation_table([found, other])  # CAMO has 250 images, not 3
         camo = replace(
             found, test_set=replace(found.test_set, pairs=found.test_set.pairs[:1] * 250)
         )
         evaluation = [camo]
-        lines = draw([camo, other]).splitlines()
+        lines = format_ablation_table([camo, other]).splitlines()
         assert lines[0].split() == ["CAMO,", "250", "images", "mine,", "3", "images"]
         assert lines[1].split() == ["S", "F", "E", "M"] * 2
         assert [line.split()[0] for line in lines[2:10]] == [
@@ -161,7 +163,7 @@ class TestAblation:
         assert lines[7].split() == ["paper", "0.880", "0.851", "0.922", "0.043"]
         assert lines[9].split() == ["paper", "0.889", "0.859", "0.931", "0.041"]
         assert all(len(line) == len(lines[2]) for line in lines[2:10:2])
-        assert "paper" not in draw([other])
+        assert "paper" not in format_ablation_table([other])
 
 
 class TestGoingOn:
@@ -192,7 +194,7 @@ class TestGoingOn:
     ) -> None:
         epochs: list[float] = []
 
-        def interrupt(report: ProgressReport, row: Row, of: int) -> None:
+        def interrupt(report: ProgressReport, row: LogRow, of: int) -> None:
             epochs.append(row["epoch"])
             if epochs == [1, 2, 1]:  # in the first epoch of B, after its only step
                 raise KeyboardInterrupt
@@ -249,9 +251,9 @@ class TestGoingOn:
 
 
 def spy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is trained from now on."""
+    """The parameters that are trained from here on."""
     calls: list[str] = []
-    real = {name: getattr(dsunet.ablation, name) for name in ("train", "resume")}
+    real = {name: getattr(dsunet.ablation.ablate, name) for name in ("train", "resume")}
 
     def train(options: TrainingOptions, report: ProgressReport) -> None:
         calls.append(f"train {options.output.name}")
@@ -261,8 +263,8 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         calls.append(f"resume {path.name}")
         real["resume"](path, report)
 
-    monkeypatch.setattr(dsunet.ablation, "train", train)
-    monkeypatch.setattr(dsunet.ablation, "resume", resume)
+    monkeypatch.setattr(dsunet.ablation.ablate, "train", train)
+    monkeypatch.setattr(dsunet.ablation.ablate, "resume", resume)
     return calls
 
 
@@ -272,14 +274,14 @@ class TestCommand:
 
     @pytest.fixture
     def requested(self, ablation: Ablation, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-        """What the command asks for; it is given a finished ablation."""
+        """Record the arguments of the command's ablation; return a finished one."""
         requested: list[Any] = []
 
         def ablate(options: TrainingOptions, test_sets: list[TestSet], stream: object) -> Any:
             requested.extend((options, test_sets))
             return ablation[1]
 
-        monkeypatch.setattr(dsunet.ablation, "ablate", ablate)
+        monkeypatch.setattr(dsunet.ablation.ablate, "ablate", ablate)
         return requested
 
     def test_takes_the_options_of_training(
@@ -290,7 +292,7 @@ class TestCommand:
             "--preset", "nano", "--sam2", "s.pt", "--epochs", 3, "--precision", "bf16",
         )  # fmt: skip
         assert result.exit_code == 0, result.output
-        assert result.stdout == draw(ablation[1]) + "\n"
+        assert result.stdout == format_ablation_table(ablation[1]) + "\n"
         options, (test_set,) = requested
         assert options == TrainingOptions(
             output=tmp_path,
@@ -314,11 +316,15 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "code", "complaint"),
         [
-            (("--injection", "all"), 2, "an ablation sets --injection itself"),
-            (("--checkpoint", "x", "--resume", "y"), 2, "sets --checkpoint, --resume itself"),
+            (("--injection", "all"), 2, "dsunet ablate sets --injection for each network"),
+            (
+                ("--checkpoint", "x", "--resume", "y"),
+                2,
+                "sets --checkpoint, --resume for each network",
+            ),
             (("--unknown", "x"), 2, "No such option: --unknown"),
             (("--test", "x="), 2, "--test x=: give NAME=DIR or DIR"),
-            (("--test", "CAMO=none"), 1, "none: is no folder"),
+            (("--test", "CAMO=none"), 1, "none: is not a folder"),
             (("--images", "x"), 2, "leave --images and --masks out"),
             (("--epochs", "0"), 2, "'--epochs': '0' is not an integer from 1"),
         ],

@@ -13,17 +13,18 @@ from lightning_fabric import Fabric
 from safetensors import safe_open
 
 from dsunet import DSUNetConfig, random_model
-from dsunet.data.samples import Key, Sample
+from dsunet.data.samples import Sample, SampleKey
 from dsunet.errors import TrainingError
 from dsunet.evaluation.reliance import Encoder, Replacement
 from dsunet.network.config import Injection
 from dsunet.training import resume, train
 from dsunet.training.loss import stage_losses
-from dsunet.training.network import MISMATCHES, TrainedNetwork
 from dsunet.training.options import TrainingOptions
 from dsunet.training.step import Stepper
+from dsunet.training.trained_network import MISMATCHES, TrainedNetwork
 from tests.training.conftest import SMALL, small_run
-from tests.training.test_resume import after_three_steps, in_a_process, outcome
+from tests.training.interruptions import after_three_steps, in_a_process
+from tests.training.test_resume import outcome
 
 BOTH = {"train_encoders": True, "dino_loss": 0.5, "blend_hiera": 0.4, "mismatch": 0.3}
 
@@ -47,7 +48,7 @@ def test_without_options_it_is_the_network() -> None:
 
 
 def test_only_hiera_gets_the_blend() -> None:
-    """The mean with the image before in the batch, where it is asked for.
+    """Chosen images are blended with the previous one of the batch.
 
     1e-5 of the logits' deviation is rounding: convolutions sum in another order for other values.
     """
@@ -67,7 +68,7 @@ def test_only_hiera_gets_the_blend() -> None:
 def test_a_mismatch_replaces_maps_of_one_encoder(
     encoder: Encoder, replacement: Replacement
 ) -> None:
-    """Of the sample that it is asked for, by zeros or the maps of the image before."""
+    """The maps of the chosen sample are replaced by zeros or by those of the previous image."""
     trained, images = network(mismatch=0.5), batch()
     number = 1 + MISMATCHES.index((encoder, replacement))
     logits = trained(images, None, torch.tensor([0, number, 0])).logits[-1]
@@ -98,11 +99,11 @@ def test_an_image_alone_is_mismatched_with_zeros() -> None:
 
 
 def test_the_target_of_a_mismatch_is_empty() -> None:
-    """For the decoder; the head on DINOv2's own map still learns the mask."""
+    """Only the decoder has an empty target; the head on DINOv2's map has the mask."""
     options = small_run(Path("d"), Path("o"), mismatch=1.0, blend_hiera=1.0, dino_loss=1.0)
     trained = network(mismatch=1.0, blend_hiera=1.0, dino_loss=1.0)
     stepper = Stepper(Fabric(accelerator="cpu", devices=1), options, trained)
-    keys, images = [Key(0, number) for number in range(4)], batch(4)
+    keys, images = [SampleKey(0, number) for number in range(4)], batch(4)
     images["mask"] = (torch.rand(4, 1, 128, 128) > 0.5).float()
     found = stepper._losses(images, keys)
 
@@ -116,7 +117,7 @@ def test_mismatches_are_as_frequent_as_asked() -> None:
     """All kinds alike; 2,000 draws: within four standard deviations."""
     options, trained = small_run(Path("d"), Path("o"), mismatch=0.4), network(mismatch=0.4)
     stepper = Stepper(Fabric(accelerator="cpu", devices=1), options, trained)
-    keys = [Key(epoch, number) for epoch in range(4) for number in range(500)]
+    keys = [SampleKey(epoch, number) for epoch in range(4) for number in range(500)]
     drawn = stepper._mismatched(keys)
     assert drawn is not None
     frequencies = torch.bincount(drawn, minlength=5) / len(keys)
@@ -134,7 +135,7 @@ def test_images_are_blended_as_often_as_asked(probability: float) -> None:
         small_run(Path("d"), Path("o"), blend_hiera=probability),
         network(blend_hiera=probability),
     )
-    keys = [Key(epoch, number) for epoch in range(4) for number in range(100)]
+    keys = [SampleKey(epoch, number) for epoch in range(4) for number in range(100)]
     blended = stepper._blended(keys)
     if not probability:
         assert blended is None

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from dsunet import training
 from dsunet.cli import app
-from dsunet.commands.training_options import options_from
+from dsunet.commands.training_options.command import options_from
 from dsunet.network.config import Decoder, DSUNetConfig, Injection
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.extras import install_command
@@ -38,7 +38,7 @@ def test_trains_and_goes_on(dataset: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--dataset", "nowhere", "-o", "run"], 1, "nowhere: is no folder"),
+        (["--dataset", "nowhere", "-o", "run"], 1, "nowhere: is not a folder"),
         (["-o", "run"], 2, "give either --images and --masks, or --dataset"),
         (["--dataset", "d"], 2, "give a new run folder with -o DIR"),
         (["--resume", "nowhere"], 1, "config.json is missing"),

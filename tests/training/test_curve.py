@@ -1,4 +1,4 @@
-"""What can be read off curve.png."""
+"""The contents of curve.png."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsunet.training.curve import draw_curve, plot_curve
+from dsunet.training.curve import plot_curve, write_curve
 
 ROW = {"epoch": 1.0, "loss": 0.8}
 VALIDATED = {"val_s": 0.7, "val_mae": 0.1}
@@ -31,10 +31,10 @@ def test_every_axis_and_line_has_its_name() -> None:
 
 
 def test_one_epoch_can_be_seen(tmp_path: Path) -> None:
-    """Its line has no length: what is drawn in colour is the marker."""
+    """One epoch gives no line: only a marker is drawn in colour."""
     path = tmp_path / "nano" / "curve.png"
     path.parent.mkdir()
-    draw_curve([ROW | VALIDATED], path)
+    write_curve([ROW | VALIDATED], path)
     pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
     blue = (pixels == (31, 119, 180)).all(axis=2)  # matplotlib's first colour: the S-measure
     height = len(blue)
@@ -46,5 +46,5 @@ def test_one_epoch_can_be_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, 0.0])
 def test_a_loss_that_is_no_height(loss: float, tmp_path: Path) -> None:
-    draw_curve([ROW, {"epoch": 2.0, "loss": loss}], tmp_path / "curve.png")
-    draw_curve([{"epoch": 1.0, "loss": loss}], tmp_path / "curve.png")
+    write_curve([ROW, {"epoch": 2.0, "loss": loss}], tmp_path / "curve.png")
+    write_curve([{"epoch": 1.0, "loss": loss}], tmp_path / "curve.png")

@@ -1,4 +1,4 @@
-"""Two processes on the CPU, which talk as two GPUs would."""
+"""Two processes on the CPU, which communicate as two GPUs would."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import torch
 from lightning_fabric import Fabric
 
 from dsunet import random_model, save_model, training
-from dsunet.device import TorchDevice
 from dsunet.errors import TrainingError
+from dsunet.torch_device import TorchDevice
 from dsunet.training import run
-from dsunet.training.data import find_data
-from dsunet.training.model import starting_model
-from dsunet.training.network import TrainedNetwork
+from dsunet.training.initial_model import initial_model
 from dsunet.training.options import Distillation, TrainingOptions
 from dsunet.training.step import Stepper
+from dsunet.training.trained_network import TrainedNetwork
+from dsunet.training.training_data import find_training_data
 from tests.training.conftest import SMALL, small_run, write_dataset
 
 SHARES = {1: [[0, 1, 2, 3]], 2: [[0, 2], [1, 3]]}
-"""Which of four images each process takes."""
+"""The images of each process, of four."""
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +36,16 @@ def one_step(fabric: Fabric, options: TrainingOptions) -> None:
 
     Batch norm only applies what it learned: each process would see its own images.
     """
-    from dsunet.data.samples import Key, Samples
+    from dsunet.data.samples import SampleKey, Samples
 
     torch.set_num_threads(1)
-    model = starting_model(options)
+    model = initial_model(options)
     stepper = Stepper(fabric, options, TrainedNetwork(model, options))
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
-    keys = [Key(0, number) for number in SHARES[fabric.world_size][fabric.global_rank]]
-    samples = Samples(find_data(options).pairs, model.config.input_sizes, seed=0)
+    keys = [SampleKey(0, number) for number in SHARES[fabric.world_size][fabric.global_rank]]
+    samples = Samples(find_training_data(options).pairs, model.config.input_sizes, seed=0)
     stepper.step(iter(torch.utils.data.DataLoader(samples, batch_sampler=[keys])), [keys], 1e-3)
     weights = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
     if not torch.equal(fabric.broadcast(weights), weights):
@@ -81,7 +81,7 @@ def test_a_run_with_two_processes(
 
 
 def test_a_distillation_with_two_processes(four_images: Path, tmp_path: Path) -> None:
-    """A process may have images without masks only: its head on DINOv2's map learns nothing."""
+    """A process may have images without masks only: they do not train the head on DINOv2's map."""
     save_model(random_model(SMALL), tmp_path / "teacher.safetensors")
     taught = Distillation(
         teacher=tmp_path / "teacher.safetensors", unlabelled=(four_images / "Image",)

@@ -1,4 +1,4 @@
-"""A student learns from its teacher, and from masks where there are any."""
+"""A student is trained on its teacher's outputs, and on masks where the data has them."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ import dsunet.training.step
 from dsunet import DSUNetConfig, load_model, random_model, save_model
 from dsunet.checkpoints.weight_files import checkpoint_sha256
 from dsunet.cli import app
-from dsunet.data.samples import Key, Sample, Samples
+from dsunet.data.samples import Sample, SampleKey, Samples
 from dsunet.errors import DataError, TrainingError
 from dsunet.network.config import DinoConfig, HieraConfig, Injection
 from dsunet.training import resume, train
-from dsunet.training.data import find_data
-from dsunet.training.distillation import TEMPERATURE, Lesson, logit_loss, map_loss
-from dsunet.training.folder import RunFolder
-from dsunet.training.network import TrainedNetwork
+from dsunet.training.distillation import TEMPERATURE, DistillationLoss, logit_loss, map_loss
 from dsunet.training.options import Distillation, TrainingOptions
+from dsunet.training.run_folder import RunFolder
 from dsunet.training.step import Stepper
+from dsunet.training.trained_network import TrainedNetwork
+from dsunet.training.training_data import find_training_data
 from tests.training.conftest import SMALL, EncoderFiles, small_run
-from tests.training.test_resume import after_three_steps, in_a_process, outcome
+from tests.training.interruptions import after_three_steps, in_a_process
+from tests.training.test_resume import outcome
 
 BIG = DSUNetConfig(
     hiera=HieraConfig(
@@ -58,7 +59,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def taught_run(dataset: Path, out: Path, teacher: Path, **changes: Any) -> TrainingOptions:
-    """As `small_run`, with the teacher; the options of the distillation among the changes."""
+    """Options of `small_run` with the teacher; `changes` may include options of distillation."""
     names = ("unlabelled", "logit_loss", "map_loss", "sam2", "dinov2")
     own = {name: changes.pop(name) for name in names if name in changes}
     return small_run(dataset, out, distillation=Distillation(teacher=teacher, **own), **changes)
@@ -66,19 +67,21 @@ def taught_run(dataset: Path, out: Path, teacher: Path, **changes: Any) -> Train
 
 def a_step(
     dataset: Path, teacher: Path, **changes: Any
-) -> tuple[TrainedNetwork, Lesson, Sample, Stepper]:
-    """What the first step of a run computes with, and its batch of four images."""
+) -> tuple[TrainedNetwork, DistillationLoss, Sample, Stepper]:
+    """The parts of the first step of a run, and its batch of four images."""
     options = taught_run(dataset, Path("o"), teacher, **changes)
     fabric = Fabric(accelerator="cpu", devices=1)
-    lesson = Lesson(fabric, random_model(BIG, seed=5), options)
-    network = TrainedNetwork(random_model(SMALL).requires_grad_(True), options, lesson.channels)
-    stepper = Stepper(fabric, options, network, lesson)
-    data = find_data(options)
-    sides = SMALL.input_sizes | lesson.sides
+    distillation_loss = DistillationLoss(fabric, random_model(BIG, seed=5), options)
+    network = TrainedNetwork(
+        random_model(SMALL).requires_grad_(True), options, distillation_loss.channels
+    )
+    stepper = Stepper(fabric, options, network, distillation_loss)
+    data = find_training_data(options)
+    sides = SMALL.input_sizes | distillation_loss.sides
     samples = Samples(data.pairs, sides, seed=0, unlabelled=data.unlabelled)
-    drawn = [samples[Key(0, number)] for number in (0, 1, data.count - 2, data.count - 1)]
+    drawn = [samples[SampleKey(0, number)] for number in (0, 1, data.count - 2, data.count - 1)]
     batch = {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}
-    return network, lesson, batch, stepper
+    return network, distillation_loss, batch, stepper
 
 
 class TestLosses:
@@ -127,20 +130,22 @@ class TestStep:
     def test_gradients_reach_the_student_and_not_the_teacher(
         self, dataset: Path, teacher: Path
     ) -> None:
-        """All of the student, projections included, from the teacher's losses alone."""
-        network, lesson, batch, stepper = a_step(dataset, teacher)
-        before = {key: tensor.clone() for key, tensor in lesson._model.state_dict().items()}
-        losses = stepper._losses(batch, [Key(0, number) for number in range(4)])
+        """The losses from the teacher alone train the whole student, projections included."""
+        network, distillation_loss, batch, stepper = a_step(dataset, teacher)
+        before = {
+            key: tensor.clone() for key, tensor in distillation_loss._model.state_dict().items()
+        }
+        losses = stepper._losses(batch, [SampleKey(0, number) for number in range(4)])
         losses[3:].sum().backward()
         assert all(one.grad is not None and one.grad.any() for one in network.parameters())
-        assert all(one.grad is None for one in lesson._model.parameters())
-        stepper.step(iter([batch]), [[Key(0, number) for number in range(4)]], 1e-3)
-        after = lesson._model.state_dict()  # batch norm's statistics included
+        assert all(one.grad is None for one in distillation_loss._model.parameters())
+        stepper.step(iter([batch]), [[SampleKey(0, number) for number in range(4)]], 1e-3)
+        after = distillation_loss._model.state_dict()  # batch norm's statistics included
         assert all(torch.equal(before[key], after[key]) for key in before)
 
     def test_the_maps_loss_reaches_both_encoders(self, dataset: Path, teacher: Path) -> None:
         network, _, batch, stepper = a_step(dataset, teacher)
-        stepper._losses(batch, [Key(0, number) for number in range(4)])[-1].backward()
+        stepper._losses(batch, [SampleKey(0, number) for number in range(4)])[-1].backward()
         reached = {
             name.split(".")[1]
             for name, parameter in network.named_parameters()
@@ -151,8 +156,8 @@ class TestStep:
 
     def test_the_teacher_sees_the_same_image(self, dataset: Path, teacher: Path) -> None:
         """Flips included: its logits are those that the model computes for the batch's images."""
-        _, lesson, batch, _ = a_step(dataset, teacher)
-        logits, maps = lesson._outputs(batch)
+        _, distillation_loss, batch, _ = a_step(dataset, teacher)
+        logits, maps = distillation_loss._outputs(batch)
         model = random_model(BIG, seed=5)
         with torch.no_grad():
             expected = model(batch["teacher_hiera"], batch["teacher_dino"])
@@ -168,7 +173,7 @@ class TestStep:
     def test_images_without_masks_teach_no_mask(
         self, dataset: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The losses from masks are those of the first two images, of four."""
+        """The losses from masks are those of the first two of four images."""
         _, _, batch, stepper = a_step(dataset, teacher, unlabelled=(dataset / "Image",))
         assert batch["labelled"].tolist() == [True, True, False, False]
         assert not batch["mask"][2:].any()
@@ -180,7 +185,7 @@ class TestStep:
             return real(logits, mask, **options)
 
         monkeypatch.setattr(dsunet.training.step, "stage_losses", watched)
-        keys = [Key(0, number) for number in range(4)]
+        keys = [SampleKey(0, number) for number in range(4)]
         mixed = stepper._losses(batch, keys)
         assert torch.equal(seen[0], batch["mask"][:2])
         batch["labelled"][:] = False
@@ -194,7 +199,7 @@ class TestRun:
     def test_a_student_learns_from_its_teacher_alone(
         self, dataset: Path, teacher: Path, tmp_path: Path
     ) -> None:
-        """Without masks: the differences fall; checkpoint and log are those of a run."""
+        """Without masks, the teacher's losses fall; checkpoint and log are those of any run."""
         options = taught_run(
             dataset, tmp_path / "run", teacher, datasets=(), unlabelled=(dataset / "Image",),
             epochs=12, lr=3e-3,
@@ -257,7 +262,7 @@ class TestRun:
         with pytest.raises(TrainingError, match="images or masks have changed"):
             resume(tmp_path / "run", epochs=2)
         shutil.rmtree(images)
-        with pytest.raises(DataError, match="images: is no folder: restore it at that path"):
+        with pytest.raises(DataError, match="images: is not a folder: restore it at that path"):
             resume(tmp_path / "run", epochs=2)
 
     def test_an_unreadable_image_without_a_mask_is_listed(
@@ -273,7 +278,7 @@ class TestRun:
     def test_a_teacher_without_its_encoders(
         self, dataset: Path, encoder_files: EncoderFiles, tmp_path: Path
     ) -> None:
-        """Their files are given; those of the student, which are frozen and cached, are its own."""
+        """The teacher's encoder files are given; the student has its own, frozen and cached."""
         given = {"sam2": encoder_files.sam2, "dinov2": encoder_files.dinov2}
         path = tmp_path / "trained.safetensors"
         save_model(random_model(SMALL, seed=3), path, only_trained=True)
@@ -325,8 +330,8 @@ def test_the_command(dataset: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*map(str, arguments)])
     assert result.exit_code == 0, result.output
     assert "7 images, 7 of them without masks" in result.stderr
-    taught = RunFolder(out).read_config().options.distillation
-    assert taught == Distillation(
+    distillation = RunFolder(out).read_config().options.distillation
+    assert distillation == Distillation(
         teacher=tmp_path / "t", unlabelled=(dataset / "Image",), map_loss=0.5
     )
     again = CliRunner().invoke(app, ["train", "--resume", str(out)])
@@ -339,7 +344,7 @@ def test_the_command(dataset: Path, tmp_path: Path) -> None:
         (["t", "--dataset", "d"], 2, "give a new run folder with -o DIR"),
         (["t", "-o", "run"], 2, "give either --images and --masks, or --dataset"),
         (["t", "-o", "run", "--dataset", "d", "--logit-loss", "0", "--map-loss", "0"], 2, "both 0"),
-        (["t", "-o", "run", "--unlabelled", "nowhere"], 1, "nowhere: is no folder"),
+        (["t", "-o", "run", "--unlabelled", "nowhere"], 1, "nowhere: is not a folder"),
         (["t", "-o", "r", "--dataset", "d", "--mismatch", "0.1"], 2, "leave them out"),
     ],
 )

@@ -15,11 +15,16 @@ from dsunet import DSUNet, DSUNetConfig, Injection, load_model, random_model
 from dsunet.checkpoints.checksum import PLACEHOLDER, write_with_checksum
 from dsunet.checkpoints.pretrained import encoder_hashes, load_encoders
 from dsunet.data.pairs import find_pairs
-from dsunet.data.samples import FLIPS, Flip, Key, Samples
+from dsunet.data.samples import FLIPS, Flip, SampleKey, Samples
 from dsunet.errors import DataError, TrainingError
 from dsunet.network.encoders import DinoEncoder
 from dsunet.training import train
-from dsunet.training.feature_cache import FeatureCache, flipped_images, kept_maps, map_sides
+from dsunet.training.feature_cache import (
+    FeatureCache,
+    flipped_images,
+    map_sides,
+    resample_for_cache,
+)
 from dsunet.training.loss import stage_losses
 from dsunet.training.options import TrainingOptions
 from tests.damage import damaged
@@ -35,7 +40,7 @@ def frozen_run(dataset: Path, out: Path, files: EncoderFiles, **changes: Any) ->
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images DINOv2 is given, call by call."""
+    """Record the number of images of each call of DINOv2."""
     calls: list[int] = []
     forward = DinoEncoder.forward
 
@@ -74,7 +79,9 @@ def test_gradients_are_the_same_but_for_half_precision(injection: Injection) -> 
     hiera, dino = (torch.randn(2, 3, side, side, generator=generator) for side in (128, 98))
     mask = (torch.rand(2, 1, 128, 128, generator=generator) > 0.5).float()
     with torch.no_grad():
-        kept = [one.half().float() for one in kept_maps(model.dino_maps(dino), model.config)]
+        kept = [
+            one.half().float() for one in resample_for_cache(model.dino_maps(dino), model.config)
+        ]
     gradients = []
     for logits in (lambda: model(hiera, dino), lambda: from_maps(model, hiera, kept)):
         model.zero_grad()
@@ -87,14 +94,14 @@ def test_gradients_are_the_same_but_for_half_precision(injection: Injection) -> 
 
 
 @pytest.mark.parametrize("injection", CACHED)
-def test_logits_from_kept_maps_are_the_same_bit_for_bit(injection: Injection) -> None:
+def test_logits_from_resample_for_cache_are_the_same_bit_for_bit(injection: Injection) -> None:
     """Resampling a map that was resampled already changes nothing."""
     model = random_model(SMALL.replace(injection=injection), seed=2)
     generator = torch.Generator().manual_seed(0)
     images = [torch.randn(2, 3, side, side, generator=generator) for side in (128, 98)]
     with torch.inference_mode():
         whole = model(*images)
-        kept = kept_maps(model.dino_maps(images[1]), model.config)
+        kept = resample_for_cache(model.dino_maps(images[1]), model.config)
         from_kept = from_maps(model, images[0], kept)
     assert [one.shape[-1] for one in kept] == list(map_sides(model.config))
     assert all(torch.equal(a, b) for a, b in zip(whole, from_kept, strict=True))
@@ -125,9 +132,9 @@ def test_maps_are_those_of_the_flipped_image(
         dinov2=encoder_files.dinov2,
     )
     for flip in FLIPS:
-        image = Samples(pairs, {"dino": 98}, seed=0, flips=flip)[Key(0, 3)]["dino"]
+        image = Samples(pairs, {"dino": 98}, seed=0, flips=flip)[SampleKey(0, 3)]["dino"]
         with torch.inference_mode():
-            (expected,) = kept_maps(model.dino_maps(image[None]), SMALL)
+            (expected,) = resample_for_cache(model.dino_maps(image[None]), SMALL)
         found = cache.read(0, flip)["map0"].float()
         # Half precision: 11 bits; the batch of another size moves the last of float32.
         torch.testing.assert_close(found, expected[0], rtol=2**-10, atol=1e-5)
@@ -202,7 +209,7 @@ def one_image(tmp_path: Path) -> FeatureCache:
 
 
 def test_a_damaged_map_is_never_used(one_image: FeatureCache) -> None:
-    """In its type, shape or name, which are in the header, no more than in its values."""
+    """A change of type, shape or name, which are in the header, is detected too."""
     flip = Flip(False, True)
     path = one_image.path(0, flip)
     assert one_image.read(0, flip)["map0"].unique().tolist() == [2.0]
@@ -225,7 +232,7 @@ def test_a_forged_header_is_refused(one_image: FeatureCache, metadata: bytes) ->
 
 
 def test_another_map_is_never_used(one_image: FeatureCache) -> None:
-    """A whole file under the name of another one."""
+    """An undamaged file under the name of another one."""
     one, other = (one_image.path(0, flip) for flip in FLIPS[:2])
     one.write_bytes(other.read_bytes())
     with pytest.raises(DataError, match="it belongs to other data; resume the run to compute it"):

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 import dsunet.training.loader
 import dsunet.training.step
 from dsunet.data.pairs import find_pairs
-from dsunet.data.samples import BatchPlan, Key, Samples
+from dsunet.data.samples import BatchPlan, SampleKey, Samples
 from dsunet.errors import TrainingError
 from dsunet.training import train
 from dsunet.training.loader import open_loader
@@ -27,7 +27,7 @@ SAMPLE = 4 * (3 * 128**2 + 3 * 98**2 + 128**2)
 
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """How many bytes /dev/shm has left."""
+    """Set the number of free bytes of /dev/shm."""
     left = {"free": 0}
 
     def statvfs(path: Path) -> SimpleNamespace:
@@ -53,10 +53,10 @@ def test_counts_what_is_read_ahead(
     """Two batches for each worker, and two that the step and the next one hold."""
     needed = 4 * SAMPLE * (2 * workers + 2) * processes
     shared["free"] = needed
-    open_loader(samples, [[Key(0, 0)]], 4, workers=workers, processes=processes)
+    open_loader(samples, [[SampleKey(0, 0)]], 4, workers=workers, processes=processes)
     shared["free"] = needed - 1
     with pytest.raises(TrainingError, match=f"/dev/shm is too small for {workers} workers"):
-        open_loader(samples, [[Key(0, 0)]], 4, workers=workers, processes=processes)
+        open_loader(samples, [[SampleKey(0, 0)]], 4, workers=workers, processes=processes)
 
 
 def test_the_message_names_both_remedies(
@@ -74,19 +74,19 @@ def test_the_message_names_both_remedies(
 
 def test_without_workers_none_is_needed(samples: Samples, shared: dict[str, int]) -> None:
     shared["free"] = 0
-    assert next(iter(open_loader(samples, [[Key(0, 0)]], 4, workers=0)))["mask"].shape[0] == 1
+    assert next(iter(open_loader(samples, [[SampleKey(0, 0)]], 4, workers=0)))["mask"].shape[0] == 1
 
 
 def test_memory_for_the_pixels_comes_first(
     samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dsunet.training.loader, "available_memory", lambda: 10**9)
-    open_loader(samples, [[Key(0, 0)]], 10**9 // SAMPLE, workers=0)
+    open_loader(samples, [[SampleKey(0, 0)]], 10**9 // SAMPLE, workers=0)
     with pytest.raises(
         TrainingError,
         match=r"batches of 1000000 images need 377,392 MB of memory, but .* has 1,000",
     ):
-        open_loader(samples, [[Key(0, 0)]], 10**6, workers=0)
+        open_loader(samples, [[SampleKey(0, 0)]], 10**6, workers=0)
 
 
 def test_a_batch_is_no_larger_than_the_data() -> None:
@@ -148,7 +148,7 @@ except TrainingError as error:
 
 @pytest.mark.parametrize("checked", [True, False])
 def test_in_a_container_with_a_small_dev_shm(checked: bool, dataset: Path, tmp_path: Path) -> None:
-    """Really small, in a mount namespace; PyTorch's own failure is translated as well."""
+    """A small /dev/shm, in a mount namespace; PyTorch's own error is converted as well."""
     in_namespace = ["unshare", "--mount", "sh", "-c"]
     mount = "mount -t tmpfs -o size=1m tmpfs /dev/shm"
     try:

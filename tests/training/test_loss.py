@@ -21,7 +21,7 @@ def blobs(seed: int = 0) -> Array:
 
 
 def weight_by_hand(mask: Array) -> Array:
-    """1 + 5 |mean over 31×31 - mask|, outside counting as 0."""
+    """1 + 5 |mean over 31×31 - mask|, with zero padding."""
     padded = np.pad(mask, 15)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (31, 31))
     weight: Array = 1 + 5 * np.abs(windows.mean((2, 3)) - mask)

@@ -1,4 +1,4 @@
-"""What a run prints, on a terminal and in a log."""
+"""The output of a run, on a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ import torch
 
 import dsunet.training.progress_report
 from dsunet import random_model
-from dsunet.device import TorchDevice
+from dsunet.torch_device import TorchDevice
 from dsunet.training import train
-from dsunet.training.data import find_data
-from dsunet.training.progress import memory_in_use, start_line
 from dsunet.training.progress_report import ProgressReport
+from dsunet.training.progress_text import memory_in_use, start_line
+from dsunet.training.training_data import find_training_data
 from tests.training.conftest import SMALL, small_run
 
 
 class Clock:
-    """Seconds that pass when a test lets them."""
+    """A clock that a test advances."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -47,7 +47,7 @@ def test_a_log_has_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def on_a_terminal(columns: int, write: Callable[[TextIO], None]) -> str:
-    """What a terminal receives."""
+    """The text that a terminal receives."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     received: list[bytes] = []
@@ -68,7 +68,7 @@ def on_a_terminal(columns: int, write: Callable[[TextIO], None]) -> str:
 
 @pytest.mark.parametrize("columns", [40, 80])
 def test_a_terminal_has_one_line_that_fits(columns: int) -> None:
-    """A line that is wrapped could not be cleared, and would fill the terminal."""
+    """A wrapped line could not be cleared, and would fill the terminal."""
 
     def write(stream: TextIO) -> None:
         with ProgressReport(stream) as report:
@@ -108,7 +108,7 @@ def test_the_first_line_counts_what_is_trained(dataset: Path, tmp_path: Path) ->
     total, trained = sum(n for n, _ in counts), sum(n for n, is_trained in counts if is_trained)
     assert 0 < trained < total / 2
     options = small_run(dataset, tmp_path / "run")
-    line = start_line(options, find_data(options), model, torch.device("cpu"))
+    line = start_line(options, find_training_data(options), model, torch.device("cpu"))
     assert line.endswith(f" {trained:,} trained ({trained / total:.2%})")
     assert "validation" not in line
 

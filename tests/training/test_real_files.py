@@ -1,4 +1,4 @@
-"""Training on files as users have them."""
+"""Training on the kinds of files that users have."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 from PIL import ExifTags, Image
 
 from dsunet import load_model
-from dsunet.data.files import read_mask
+from dsunet.data.image_files import read_mask
 from dsunet.errors import DataError
 from dsunet.evaluation.metrics import score_image, summarize
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.training import resume, train
-from dsunet.training.data import find_data
-from dsunet.training.folder import RunFolder
+from dsunet.training.run_folder import RunFolder
+from dsunet.training.training_data import find_training_data
 from tests.training.conftest import small_run
 
 
@@ -43,7 +43,7 @@ def test_names_that_are_no_utf8(copied: Path, tmp_path: Path) -> None:
     assert json.loads(document)["data"]["pairs"] == 7
     resume(options.output)  # it is finished, and finds its data again
     config = RunFolder(options.output).read_config()
-    assert config.data.sha256 == find_data(options).sha256
+    assert config.data.sha256 == find_training_data(options).sha256
 
 
 def test_validation_resamples_to_masks_of_another_size(
@@ -82,7 +82,7 @@ def test_all_faults_in_training_and_validation_are_reported_together(
     (held_out / "Image/005.jpg").unlink()
     options = small_run(copied, tmp_path / "run", val_dataset=held_out)
     with pytest.raises(DataError) as caught:
-        find_data(dataclasses.replace(options, val_count=100))
+        find_training_data(dataclasses.replace(options, val_count=100))
     for words in ("001.jpg: orientation 3", "004.png: its values are 0 and 2", "005.png: no image"):
         assert words in str(caught.value)
     assert not options.output.exists()

@@ -1,4 +1,4 @@
-"""Reliance on an encoder, of networks that are known to use it, or not to."""
+"""Reliance on an encoder, for networks that are known to use it or not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dsunet import random_model
-from dsunet.data.layouts import Split, locate
+from dsunet.data.layouts import Split, find_dataset_folders
 from dsunet.data.pairs import Pair, find_pairs
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.predictors import TorchPredictor
@@ -21,7 +21,7 @@ from tests.training.conftest import SMALL
 
 @pytest.fixture
 def pairs(dataset: Path) -> tuple[Pair, ...]:
-    return find_pairs(*locate(dataset, Split.TRAIN)).pairs
+    return find_pairs(*find_dataset_folders(dataset, Split.TRAIN)).pairs
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_network_that_uses_both(
 
 
 def test_exchange_is_by_the_image_before(model: DSUNet, pairs: tuple[Pair, ...]) -> None:
-    """Of the same image again and again, all but the first have their own maps."""
+    """In a batch of one repeated image, all but the first get their own maps."""
     same = (pairs[0],) * 3
     alone = validate(TorchPredictor(model, refuse_constant=False), pairs[:1])["val_s"]
     zeros = s_measure_without(model, pairs[:1], Encoder.DINO, Replacement.ZEROS)

@@ -1,4 +1,4 @@
-"""A run that is killed, at any moment, ends like one that is not: bit for bit."""
+"""A run that is killed at any moment, and resumed, ends bitwise like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import dataclasses
 import io
 import json
 import math
-import multiprocessing
 import os
 import re
 import resource
@@ -16,9 +15,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import cloudpickle
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -29,82 +26,20 @@ import dsunet.training.state
 from dsunet import random_model
 from dsunet.errors import DataError, DSUNetError, TrainingError
 from dsunet.training import resume, train
-from dsunet.training.folder import RunFolder
-from dsunet.training.network import TrainedNetwork
 from dsunet.training.options import TrainingOptions
 from dsunet.training.progress_report import ProgressReport
+from dsunet.training.run_folder import RunFolder
 from dsunet.training.schedule import learning_rate
 from dsunet.training.state import Position, load_state, save_state, saved_position
-from dsunet.training.step import Stepper
+from dsunet.training.trained_network import TrainedNetwork
 from dsunet_runtime.files import clear_leftovers
 from tests.damage import damaged
 from tests.training.conftest import SMALL, EncoderFiles, small_run, write_dataset
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def at_call(number: int, function: Callable[..., Any], moment: Callable[..., Any]) -> Any:
-    """The function, but at its nth call `moment` instead."""
-    calls = 0
-
-    def counting(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        return (moment if calls == number else function)(*args, **kwargs)
-
-    return counting
-
-
-def before_the_first_step() -> None:
-    Stepper.step = at_call(1, Stepper.step, lambda *_: die())  # type: ignore[method-assign]
-
-
-def after_three_steps() -> None:
-    Stepper.step = at_call(4, Stepper.step, lambda *_: die())  # type: ignore[method-assign]
-
-
-def after_one_step() -> None:
-    Stepper.step = at_call(2, Stepper.step, lambda *_: die())  # type: ignore[method-assign]
-
-
-def in_the_middle_of_a_state() -> None:
-    def half(state: Any, file: Any) -> None:
-        whole = io.BytesIO()
-        save(state, whole)
-        file.write(whole.getvalue()[: whole.tell() // 2])
-        file.flush()
-        die()
-
-    save = torch.save
-    torch.save = at_call(3, save, half)
-
-
-def in_the_middle_of_a_checkpoint() -> None:
-    def half(tensors: Any, path: Path, metadata: Any) -> None:
-        path.write_bytes(b"\x40" * 1000)
-        die()
-
-    save = dsunet.checkpoints.weight_files.save_file
-    dsunet.checkpoints.weight_files.save_file = at_call(3, save, half)  # type: ignore[attr-defined]
-
-
-def between_log_and_state() -> None:
-    def log_and_die(*args: Any) -> None:
-        write(*args)
-        die()
-
-    write = RunFolder.write_log
-    RunFolder.write_log = at_call(2, write, log_and_die)  # type: ignore[method-assign]
-
-
-MOMENTS = (
-    before_the_first_step,
+from tests.training.interruptions import (
+    MOMENTS,
+    after_one_step,
     after_three_steps,
-    in_the_middle_of_a_state,
-    in_the_middle_of_a_checkpoint,
-    between_log_and_state,
+    in_a_process,
 )
 
 
@@ -113,7 +48,7 @@ def options(dataset: Path, out: Path) -> TrainingOptions:
 
 
 def outcome(out: Path) -> tuple[bytes, bytes, list[dict[str, str]]]:
-    """Both checkpoints, and the log without its times."""
+    """The bytes of both checkpoints, and the log without its times."""
     with (out / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:
@@ -128,22 +63,6 @@ def uninterrupted(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     out = tmp_path_factory.mktemp("runs") / "uninterrupted"
     train(options(dataset, out))
     return out
-
-
-def in_a_process(function: Callable[[], None]) -> multiprocessing.Process:
-    """Start a function in a process that is forked from one without threads.
-
-    One that is forked from this process may wait for ever for what a thread of some library held.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    process = context.Process(target=call_pickled, args=(cloudpickle.dumps(function),))
-    process.start()
-    return process  # type: ignore[return-value]
-
-
-def call_pickled(function: bytes) -> None:
-    cloudpickle.loads(function)()
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -187,7 +106,7 @@ def test_killed_again_and_again_from_outside(
 
 
 def test_a_state_each_epoch_is_enough(dataset: Path, tmp_path: Path) -> None:
-    """As by default, where minutes pass between states, and with workers and an odd last batch."""
+    """The defaults: minutes between two saved states, workers, and a smaller last batch."""
     changes = {"workers": 1, "accumulate": 2}
     train(small_run(dataset, tmp_path / "whole", **changes))
 
@@ -202,7 +121,7 @@ def test_a_state_each_epoch_is_enough(dataset: Path, tmp_path: Path) -> None:
 
 
 def test_the_scaler_of_fp16_goes_on(tmp_path: Path) -> None:
-    """Of PyTorch's scaler for the CPU: training in fp16 is for GPUs."""
+    """PyTorch's gradient scaler for the CPU; fp16 training is for GPUs."""
     scales = []
     for begins in (True, False):
         scaler = torch.amp.GradScaler("cpu", init_scale=8.0 if begins else 2.0)
@@ -246,12 +165,12 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_dataset_that_moved(tmp_path: Path) -> None:
-    """The path in config.json is changed, as the message says, and the run goes on."""
+    """With the path in config.json changed, as the message advises, the run resumes."""
     dataset, run = write_dataset(tmp_path / "data", 4, seed=1), tmp_path / "run"
     train(small_run(dataset, run, epochs=1))
     dataset.rename(tmp_path / "moved")
     remedy = f"restore it at that path, or change the path in {run}/config.json and set its check"
-    with pytest.raises(DataError, match=re.escape(f"{dataset}: is no folder: {remedy}")):
+    with pytest.raises(DataError, match=re.escape(f"{dataset}: is not a folder: {remedy}")):
         resume(run)
     values = json.loads((run / "config.json").read_text())
     values["options"]["datasets"] = [str(tmp_path / "moved")]
@@ -261,7 +180,7 @@ def test_a_dataset_that_moved(tmp_path: Path) -> None:
 
 
 def test_a_damaged_state_is_refused(uninterrupted: Path, tmp_path: Path) -> None:
-    """In numbers, names, strides, order and the pickle that joins them."""
+    """Damage is detected in values, names, strides, order and the pickle."""
     run = RunFolder(uninterrupted).read_config().run
     content = RunFolder(uninterrupted).state.read_bytes()
     path = tmp_path / "state.pt"
@@ -370,7 +289,7 @@ def said_by(function: Callable[[ProgressReport], None]) -> str:
 def test_a_full_disk_is_one_line_and_the_run_goes_on(
     limit: int, dataset: Path, tmp_path: Path, uninterrupted: Path
 ) -> None:
-    """A limit of a file's size stands for it: the system reports it to the same calls."""
+    """A limit of the file size stands in for a full disk: the same calls fail."""
     out, said = tmp_path / "run", tmp_path / "said"
 
     def run() -> None:
@@ -405,7 +324,7 @@ def test_nothing_to_go_on_with(tmp_path: Path) -> None:
 def test_what_killed_runs_left_behind_is_cleared(
     dataset: Path, tmp_path: Path, encoder_files: EncoderFiles
 ) -> None:
-    """Of checkpoints, states, sheets and the cache, by the next run that writes there."""
+    """The next run removes temporary files of checkpoints, states, sheets and the cache."""
     run = small_run(
         dataset, tmp_path / "run", epochs=1, cache=tmp_path / "cache", train_encoders=False,
         sam2=encoder_files.sam2, dinov2=encoder_files.dinov2,
@@ -425,7 +344,7 @@ def test_what_killed_runs_left_behind_is_cleared(
 
 
 def test_names_that_are_no_utf8(tmp_path: Path, encoder_files: EncoderFiles) -> None:
-    """Of images, datasets, caches and runs."""
+    """Relative paths of images, datasets, caches and runs."""
     name = os.fsdecode(b"caf\xe9")
     dataset = write_dataset(tmp_path / name / "data", 4, seed=1)
     for path in [*dataset.glob("*/*")]:

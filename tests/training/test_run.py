@@ -26,13 +26,13 @@ from dsunet import (
     resize_inputs,
 )
 from dsunet.checkpoints.checkpoint import save_model
-from dsunet.device import TorchDevice
 from dsunet.errors import DataError, TrainingError
 from dsunet.network.model import SegmentationLogits
+from dsunet.torch_device import TorchDevice
 from dsunet.training import train
-from dsunet.training.folder import RunFolder
 from dsunet.training.options import TrainingOptions, TrainingPrecision
 from dsunet.training.progress_report import ProgressReport
+from dsunet.training.run_folder import RunFolder
 from dsunet.training.step import Stepper
 from dsunet_runtime.plain_values import decode, encode
 from tests.training.conftest import SMALL, EncoderFiles, small_run, write_dataset
@@ -139,7 +139,7 @@ def test_training_goes_on_from_a_checkpoint(
 def test_parts_add_up_to_the_batch(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But for batch norm, which sees a part at a time: here it only applies what it learned."""
+    """Except for batch norm, which sees one part at a time: here it uses its running statistics."""
     step = Stepper.step
 
     def with_fixed_norms(self: Stepper, *args: Any) -> Tensor:

@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as vision
 
 from dsunet.data.pairs import Pair, find_pairs
-from dsunet.data.samples import FLIPS, BatchPlan, Flip, Key, Samples, draw_flip
+from dsunet.data.samples import FLIPS, BatchPlan, Flip, SampleKey, Samples, random_flip
 from dsunet.errors import DataError
 from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD
 from dsunet_runtime.images.decode import as_rgb, encoder_input
@@ -26,7 +26,7 @@ def pairs(dataset: Path) -> list[Pair]:
 
 def test_images_are_resampled_as_for_prediction(pairs: list[Pair]) -> None:
     samples = Samples(pairs, SIDES, seed=0, flips=(0, 0))
-    sample = samples[Key(0, 2)]
+    sample = samples[SampleKey(0, 2)]
     rgb = as_rgb(pairs[2].image)
     for name, side in SIDES.items():
         expected = encoder_input(rgb, side, IMAGENET_MEAN, IMAGENET_STD)
@@ -37,20 +37,24 @@ def test_masks_are_resampled_as_in_the_published_code(pairs: list[Pair]) -> None
     samples = Samples(pairs, SIDES, seed=0, flips=(0, 0))
     with Image.open(pairs[1].mask) as mask:
         resized = vision.resize(mask.convert("L"), [128, 128], InterpolationMode.BICUBIC)
-    assert torch.equal(samples[Key(0, 1)]["mask"], vision.to_tensor(resized))
+    assert torch.equal(samples[SampleKey(0, 1)]["mask"], vision.to_tensor(resized))
 
 
 @pytest.mark.parametrize("flip", FLIPS)
 def test_image_and_mask_are_mirrored_alike(pairs: list[Pair], flip: Flip) -> None:
-    plain = Samples(pairs, SIDES, seed=0, flips=(0, 0))[Key(0, 0)]
-    mirrored = Samples(pairs, SIDES, seed=0, flips=(flip.horizontal, flip.vertical))[Key(0, 0)]
+    plain = Samples(pairs, SIDES, seed=0, flips=(0, 0))[SampleKey(0, 0)]
+    mirrored = Samples(pairs, SIDES, seed=0, flips=(flip.horizontal, flip.vertical))[
+        SampleKey(0, 0)
+    ]
     axes = [2] * flip.horizontal + [1] * flip.vertical
     for name, values in plain.items():
         assert torch.equal(mirrored[name], values.flip(axes))
 
 
 def test_flips_are_drawn_with_their_probabilities() -> None:
-    drawn = np.array([draw_flip(5, Key(e, n), (0.5, 0.2)) for e in range(20) for n in range(100)])
+    drawn = np.array(
+        [random_flip(5, SampleKey(e, n), (0.5, 0.2)) for e in range(20) for n in range(100)]
+    )
     # 2,000 draws: four standard deviations.
     assert drawn.mean(0) == pytest.approx([0.5, 0.2], abs=0.045)
     assert np.corrcoef(drawn.T)[0, 1] == pytest.approx(0, abs=0.09)
@@ -110,4 +114,4 @@ def test_processes_and_parts_share_the_batches(count: int) -> None:
 def test_a_file_that_went_away_is_named(tmp_path: Path) -> None:
     gone = Pair("a", tmp_path / "a.jpg", tmp_path / "a.png")
     with pytest.raises(DataError, match=r"a\.jpg"):
-        Samples([gone], SIDES, seed=0)[Key(0, 0)]
+        Samples([gone], SIDES, seed=0)[SampleKey(0, 0)]

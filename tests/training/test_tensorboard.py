@@ -14,10 +14,10 @@ import pytest
 from dsunet import MissingExtraError
 from dsunet.errors import TrainingError
 from dsunet.training import resume, train
-from dsunet.training.folder import RunFolder
+from dsunet.training.run_folder import RunFolder
 from dsunet.training.step import Stepper
 from tests.training.conftest import small_run
-from tests.training.test_resume import at_call
+from tests.training.interruptions import at_call
 
 
 def test_a_missing_package_is_reported_before_anything_begins(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dsunet.checkpoints.public_layouts.layout import HEADS, RFB, PublicLayout, hiera_with_adapters
+from dsunet.checkpoints.public_layouts.layout import HEAD_KEYS, RFB_KEYS, PublicLayout, hiera_keys
 
 DSU_NET = PublicLayout(
     network="DSU-Net",
     marker=r"backbone_sam\.",
     parts=(
-        *hiera_with_adapters("backbone_sam.sam_encoder."),
+        *hiera_keys("backbone_sam.sam_encoder."),
         (r"dino\.vit\.", r"backbone_dino.dino_encoder."),
         (
             r"inject\.3\.wavelet\.depthwise\.subband_scale\.",
@@ -24,13 +24,13 @@ DSU_NET = PublicLayout(
         (r"inject\.3\.cga\.spatial_attention\.", r"fusion4.sa.sa."),
         (r"inject\.3\.cga\.pixel_attention\.", r"fusion4.pa.pa2."),
         (r"inject\.3\.cga\.project\.", r"fusion4.conv."),
-        *RFB,
+        *RFB_KEYS,
         (r"sff\.(\d)\.(small|big)\.0\.", r"decoder<\1>.conv_\2."),
         (r"sff\.(\d)\.merge\.0\.", r"decoder<\1>.catconv."),
         (r"sff\.(\d)\.(value|out)\.0\.", r"decoder<\1>.attention.\2_project."),
         (r"sff\.(\d)\.(query|key)\.0\.0\.", r"decoder<\1>.attention.\2_project."),
         (r"sff\.(\d)\.(query|key)\.1\.0\.", r"decoder<\1>.attention.\2_project.3."),
-        *HEADS,
+        *HEAD_KEYS,
     ),
     unused=("backbone_dino.dino_encoder.mask_token",),  # of DINOv2's pretraining
     haar_filters=(

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from dsunet.network.config import NETWORKS, Decoder, Injection
 
-RFB: tuple[tuple[str, str], ...] = (
+RFB_KEYS: tuple[tuple[str, str], ...] = (
     (r"rfb\.(\d)\.branches\.0\.(\d)\.", r"rfb<\1>.branch0.0.[\2]."),
     (r"rfb\.(\d)\.branches\.(\d)\.(\d)\.(\d)\.", r"rfb<\1>.branch\2.\3.[\4]."),
     (r"rfb\.(\d)\.merge\.(\d)\.", r"rfb<\1>.conv_cat.[\2]."),
     (r"rfb\.(\d)\.shortcut\.(\d)\.", r"rfb<\1>.conv_res.[\2]."),
 )
-HEADS: tuple[tuple[str, str], ...] = (
+HEAD_KEYS: tuple[tuple[str, str], ...] = (
     (r"heads\.0\.", r"side1."),
     (r"heads\.1\.", r"side2."),
     (r"heads\.2\.", r"head."),
@@ -22,7 +22,7 @@ HEADS: tuple[tuple[str, str], ...] = (
 """Parts that all published codes name alike."""
 
 
-def hiera_with_adapters(prefix: str) -> tuple[tuple[str, str], ...]:
+def hiera_keys(prefix: str) -> tuple[tuple[str, str], ...]:
     """The parts of Hiera, whose published code has the adapters within the blocks."""
     return (
         (r"hiera\.trunk\.blocks\.(\d+)\.", rf"{prefix}blocks.\1.block."),
@@ -72,6 +72,6 @@ class PublicLayout:
                 return re.sub(r"\[(\d)\]", lambda m: ("conv", "bn")[int(m[1])], renamed)
         raise KeyError(ours)
 
-    def is_extra(self, key: str) -> bool:
-        """Whether a key of a file stands for nothing that a model would hold."""
+    def is_unused(self, key: str) -> bool:
+        """Whether a model does not need the tensor with this key of a file."""
         return key.startswith(self.unused) or key in self.haar_filters

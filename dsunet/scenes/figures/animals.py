@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dsunet.scenes.figures.parts import Figure, Part, Stance, Stuff
+from dsunet.scenes.figures.parts import Figure, Part, Role, Stance
 from dsunet.scenes.outlines import (
     Points,
     ellipse,
@@ -56,15 +56,15 @@ def quadruped(rng: np.random.Generator) -> Figure:
         Part(tail),
         Part(body),
         Part(near),
-        Part(face, Stuff.MAIN if rng.random() < 0.6 else Stuff.SECOND),
+        Part(face, Role.MAIN if rng.random() < 0.6 else Role.SECOND),
         Part(
             [ellipse(head[0] + size * 0.3, head[1] - size * 0.15, 0.045, 0.045)],
-            Stuff.DARK,
+            Role.DARK,
             detail=True,
         ),
     ]
     if rng.random() < 0.3:
-        parts.insert(3, Part([fourier(rng, 0.25) * (0.5, 0.3)], Stuff.SECOND, detail=True))
+        parts.insert(3, Part([fourier(rng, 0.25) * (0.5, 0.3)], Role.SECOND, detail=True))
     return Figure(parts, Stance.UPRIGHT)
 
 
@@ -85,9 +85,9 @@ def portrait(rng: np.random.Generator) -> Figure:
     parts = [
         Part([ear, mirrored(ear)]),
         Part([head]),
-        Part([inner, mirrored(inner)], Stuff.SKIN, detail=True),
-        Part([muzzle], Stuff.SECOND, detail=True),
-        Part([eye, mirrored(eye), nose], Stuff.DARK, detail=True),
+        Part([inner, mirrored(inner)], Role.SKIN, detail=True),
+        Part([muzzle], Role.SECOND, detail=True),
+        Part([eye, mirrored(eye), nose], Role.DARK, detail=True),
     ]
     if rng.random() < 0.6:
         parts.insert(0, Part([shoulders]))
@@ -107,19 +107,22 @@ def bird(rng: np.random.Generator) -> Figure:
     )
     tail = np.array([[-0.7, -0.2], [-1.8, rng.uniform(-0.6, 0.5)], [-1.7, 0.5], [-0.6, 0.3]])
     wing = shifted(turned(fourier(rng, 0.05) * (0.75, 0.32), 0.25), -0.2, -0.02)
-    parts = [Part([tail], Stuff.SECOND), Part([beak], Stuff.THIRD)]
+    parts = [Part([tail], Role.SECOND), Part([beak], Role.THIRD)]
     if rng.random() < 0.6:
         leg = rng.uniform(0.4, 1.4)
         legs = [
             *limb([(-0.1, 0.3), (-0.15, 0.5 + leg)], [0.06, 0.04]),
             *limb([(0.15, 0.3), (0.25, 0.5 + leg)], [0.06, 0.04]),
         ]
-        parts.insert(0, Part(legs, Stuff.THIRD))
+        parts.insert(0, Part(legs, Role.THIRD))
     parts += [
         Part([body, *limb([(0.55, -0.1), head], [0.4, size * 0.8])]),
-        Part([ellipse(*head, size, size)], Stuff.MAIN if rng.random() < 0.5 else Stuff.SECOND),
-        Part([wing], Stuff.SECOND if rng.random() < 0.6 else Stuff.THIRD, detail=True),
-        Part([ellipse(head[0] + 0.1, head[1] - 0.05, 0.05, 0.05)], Stuff.DARK, detail=True),
+        Part(
+            [ellipse(*head, size, size)],
+            Role.MAIN if rng.random() < 0.5 else Role.SECOND,
+        ),
+        Part([wing], Role.SECOND if rng.random() < 0.6 else Role.THIRD, detail=True),
+        Part([ellipse(head[0] + 0.1, head[1] - 0.05, 0.05, 0.05)], Role.DARK, detail=True),
     ]
     return Figure(parts, Stance.UPRIGHT)
 
@@ -134,10 +137,13 @@ def fish(rng: np.random.Generator) -> Figure:
     tail = np.array([[-0.8, 0], [-1.6, -fork], [-1.35, 0], [-1.6, fork]])
     fin = np.array([[0.3, -thick * 0.8], [-0.1, -thick - 0.35], [-0.6, -thick * 0.6]])
     parts = [
-        Part([tail, fin, fin * (0.8, -0.9)], Stuff.SECOND if rng.random() < 0.6 else Stuff.MAIN),
+        Part(
+            [tail, fin, fin * (0.8, -0.9)],
+            Role.SECOND if rng.random() < 0.6 else Role.MAIN,
+        ),
         Part([body]),
-        Part([np.array([[0.3, 0.05], [-0.1, 0.3], [-0.1, 0.0]])], Stuff.SECOND, detail=True),
-        Part([ellipse(0.68, -0.08, 0.06, 0.06)], Stuff.DARK, detail=True),
+        Part([np.array([[0.3, 0.05], [-0.1, 0.3], [-0.1, 0.0]])], Role.SECOND, detail=True),
+        Part([ellipse(0.68, -0.08, 0.06, 0.06)], Role.DARK, detail=True),
     ]
     return Figure(parts, Stance.FREE)
 
@@ -162,7 +168,7 @@ def crab(rng: np.random.Generator) -> Figure:
         both = [*arm, *claw]
         parts.insert(1, Part([*both, *map(mirrored, both)]))
     eye = ellipse(0.25, -0.6, 0.08, 0.1)
-    parts.append(Part([eye, mirrored(eye)], Stuff.DARK, detail=True))
+    parts.append(Part([eye, mirrored(eye)], Role.DARK, detail=True))
     return Figure(parts, Stance.FREE)
 
 
@@ -175,11 +181,14 @@ def butterfly(rng: np.random.Generator) -> Figure:
     feeler = limb([(0.03, -0.5), (0.3, -1.1)], [0.025, 0.03])
     return Figure(
         [
-            Part([*feeler, *map(mirrored, feeler)], Stuff.THIRD),
-            Part([lower, mirrored(lower)], Stuff.MAIN if rng.random() < 0.5 else Stuff.SECOND),
+            Part([*feeler, *map(mirrored, feeler)], Role.THIRD),
+            Part(
+                [lower, mirrored(lower)],
+                Role.MAIN if rng.random() < 0.5 else Role.SECOND,
+            ),
             Part([upper, mirrored(upper)]),
-            Part([spot, mirrored(spot)], Stuff.SECOND, detail=True),
-            Part(limb([(0, -0.55), (0, 0.6)], [0.1, 0.07]), Stuff.THIRD),
+            Part([spot, mirrored(spot)], Role.SECOND, detail=True),
+            Part(limb([(0, -0.55), (0, 0.6)], [0.1, 0.07]), Role.THIRD),
         ],
         Stance.FREE,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dsunet.scenes.outlines import Points
 
 
-class Stuff(enum.Enum):
+class Role(enum.Enum):
     """The role of a part's material."""
 
     MAIN = enum.auto()  # the figure's own material
@@ -26,7 +26,7 @@ class Part:
     """
 
     polygons: list[Points]
-    stuff: Stuff = Stuff.MAIN
+    role: Role = Role.MAIN
     detail: bool = False
     hole: bool = False
 

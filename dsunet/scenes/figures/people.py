@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dsunet.scenes.figures.parts import Figure, Part, Stance, Stuff
+from dsunet.scenes.figures.parts import Figure, Part, Role, Stance
 from dsunet.scenes.outlines import Points, ellipse, limb, mirrored, shifted, superellipse
 
 
@@ -22,14 +22,14 @@ def bust(rng: np.random.Generator) -> Figure:
     if long_hair:
         hair.append(shifted(superellipse(0.72, 0.9, 3), 0, 0.45))
     parts = [
-        Part(hair, Stuff.SECOND),
+        Part(hair, Role.SECOND),
         Part([torso]),
-        Part([*limb([(0, 0.5), (0, 1.0)], [0.28, 0.33])], Stuff.SKIN),
-        Part([ellipse(0, 0, 0.54, 0.72, tilt)], Stuff.SKIN),
-        Part([_fringe(rng)], Stuff.SECOND, detail=True),
+        Part([*limb([(0, 0.5), (0, 1.0)], [0.28, 0.33])], Role.SKIN),
+        Part([ellipse(0, 0, 0.54, 0.72, tilt)], Role.SKIN),
+        Part([_fringe(rng)], Role.SECOND, detail=True),
         Part(
             [ellipse(-0.2, -0.05, 0.07, 0.04), ellipse(0.2, -0.05, 0.07, 0.04)],
-            Stuff.DARK,
+            Role.DARK,
             detail=True,
         ),
     ]
@@ -62,17 +62,17 @@ def person(rng: np.random.Generator) -> Figure:
         *limb([(-shoulder * 0.6, -0.35), (shoulder * 0.6, -0.35)], [0.2, 0.2]),
         np.array([[-shoulder, -0.4], [shoulder, -0.4], [hip + 0.06, 0.65], [-hip - 0.06, 0.65]]),
     ]
-    legs = Stuff.SKIN if rng.random() < 0.25 else Stuff.THIRD
+    legs = Role.SKIN if rng.random() < 0.25 else Role.THIRD
     parts = [
-        Part(make_limb((-shoulder, -0.4), 0.5, 0.11, -arm), Stuff.SKIN),
+        Part(make_limb((-shoulder, -0.4), 0.5, 0.11, -arm), Role.SKIN),
         Part(make_limb((-0.13, 0.6), 0.72, 0.17, -0.15), legs),
         Part(make_limb((0.13, 0.6), 0.72, 0.17, 0.15), legs),
-        Part(limb([(0, -0.4), (0, -0.75)], [0.12, 0.11]), Stuff.SKIN),
+        Part(limb([(0, -0.4), (0, -0.75)], [0.12, 0.11]), Role.SKIN),
         Part(torso),
-        Part(make_limb((shoulder, -0.4), 0.5, 0.11, arm), Stuff.MAIN),
-        Part([ellipse(0, -0.95, 0.2, 0.25)], Stuff.SKIN),
-        Part([ellipse(0, -1.08, 0.22, 0.18)], Stuff.SECOND),
+        Part(make_limb((shoulder, -0.4), 0.5, 0.11, arm), Role.MAIN),
+        Part([ellipse(0, -0.95, 0.2, 0.25)], Role.SKIN),
+        Part([ellipse(0, -1.08, 0.22, 0.18)], Role.SECOND),
     ]
-    if legs is Stuff.SKIN:
-        parts.insert(4, Part([skirt], Stuff.THIRD))
+    if legs is Role.SKIN:
+        parts.insert(4, Part([skirt], Role.THIRD))
     return Figure(parts, Stance.UPRIGHT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dsunet.scenes.figures.parts import Figure, Part, Stance, Stuff
+from dsunet.scenes.figures.parts import Figure, Part, Role, Stance
 from dsunet.scenes.outlines import ellipse, fourier, limb, turned
 
 
@@ -16,7 +16,7 @@ def blob(rng: np.random.Generator) -> Figure:
         polygons.append(fourier(rng, 0.15) * rng.uniform(0.4, 0.8) + offset)
     parts = [Part(polygons)]
     if rng.random() < 0.3:
-        parts.append(Part([fourier(rng, 0.2) * 0.5], Stuff.SECOND, detail=True))
+        parts.append(Part([fourier(rng, 0.2) * 0.5], Role.SECOND, detail=True))
     return Figure(parts, Stance.FREE)
 
 
@@ -30,10 +30,10 @@ def star(rng: np.random.Generator) -> Figure:
     outline = np.stack([radius * np.cos(t), radius * np.sin(t) * rng.uniform(0.7, 1)], 1)
     parts = [Part([outline])]
     if rng.random() < 0.6:
-        parts.append(Part([ellipse(0, 0, 0.3, 0.28)], Stuff.SECOND, detail=True))
+        parts.append(Part([ellipse(0, 0, 0.3, 0.28)], Role.SECOND, detail=True))
     if rng.random() < 0.3:
         parts.insert(
-            0, Part(limb([(0, 0), (0.3, 1.2), (0.2, 2.2)], [0.07, 0.06, 0.06]), Stuff.THIRD)
+            0, Part(limb([(0, 0), (0.3, 1.2), (0.2, 2.2)], [0.07, 0.06, 0.06]), Role.THIRD)
         )
     return Figure(parts, Stance.FREE)
 
@@ -47,9 +47,7 @@ def leaf(rng: np.random.Generator) -> Figure:
     outline = np.concatenate([np.stack([t, bend - half], 1), np.stack([t, bend + half], 1)[::-1]])
     rib = np.concatenate([np.stack([t, bend - 0.02], 1), np.stack([t, bend + 0.02], 1)[::-1]])
     stem = limb([(-0.95, float(bend[0])), (-1.5, float(bend[0]) + 0.2)], [0.035, 0.03])
-    return Figure(
-        [Part(stem), Part([outline]), Part([rib], Stuff.SECOND, detail=True)], Stance.FREE
-    )
+    return Figure([Part(stem), Part([outline]), Part([rib], Role.SECOND, detail=True)], Stance.FREE)
 
 
 def mushroom(rng: np.random.Generator) -> Figure:
@@ -59,4 +57,4 @@ def mushroom(rng: np.random.Generator) -> Figure:
     cap = np.concatenate([cap, [[0.8, 0.15], [-0.8, 0.15]]])
     thick = rng.uniform(0.06, 0.3)
     stem = limb([(0, 0), (rng.uniform(-0.2, 0.2), rng.uniform(0.9, 1.6))], [thick, thick * 1.15])
-    return Figure([Part(stem, Stuff.SECOND), Part([cap])], Stance.UPRIGHT)
+    return Figure([Part(stem, Role.SECOND), Part([cap])], Stance.UPRIGHT)

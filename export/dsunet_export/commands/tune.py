@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey
-from dsunet.commands.evaluate import named_folder
 from dsunet.commands.help_panels import COMPUTATION, DATA
+from dsunet.commands.named_folder import named_folder
 from dsunet.errors import ConfigError, EvaluationError
 from dsunet.network.config import MAX_IMAGE_SIZE
 from dsunet_export.options import ExportPrecision
@@ -176,7 +176,7 @@ def tune(
         raise typer.BadParameter("--precision int8 and fp8 need --images DIR to calibrate on")
     with needs_extra("evaluate,export"):
         from dsunet import checkpoint_sha256, load_model
-        from dsunet.checkpoints.checkpoint import open_checkpoint
+        from dsunet.checkpoints.open_checkpoint import open_checkpoint
         from dsunet.checkpoints.run_checkpoint import find_checkpoint
         from dsunet.evaluation.evaluate import check_test_sets
         from dsunet.evaluation.scorer import Scorer
@@ -254,9 +254,9 @@ def tune(
 
 
 def _test_sets(folders: list[tuple[str, Path]], limit: int | None) -> list[TestSet]:
-    from dsunet.evaluation.testsets import TestSet, check_names
+    from dsunet.evaluation.testsets import TestSet, check_dataset_names
 
     found = [TestSet.of_dataset(name, folder) for name, folder in folders]
     with as_wrong_usage(EvaluationError):
-        check_names(found)
+        check_dataset_names(found)
     return [test_set.first(limit) for test_set in found]

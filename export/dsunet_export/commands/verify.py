@@ -13,7 +13,7 @@ import typer
 
 from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey
 from dsunet.commands.help_panels import COMPUTATION
-from dsunet.device import TorchDevice
+from dsunet.torch_device import TorchDevice
 from dsunet_export.errors import VerificationError
 from dsunet_export.verification.tolerances import MASK_LEVELS, MASK_LEVELS_OF_8_BITS
 from dsunet_runtime.artifact.file_kinds import is_onnx

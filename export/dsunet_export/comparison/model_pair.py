@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from dsunet.device import TorchDevice
 from dsunet.evaluation.predictors import Predictor, TorchPredictor, open_predictor
 from dsunet.network.config import describe_sizes
+from dsunet.torch_device import TorchDevice
 from dsunet_export.errors import ExportError
 from dsunet_runtime.artifact.file_kinds import is_engine, is_onnx
 from dsunet_runtime.artifact.manifest import MaskForm

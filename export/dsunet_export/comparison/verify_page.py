@@ -6,7 +6,7 @@ import math
 
 from PIL import Image
 
-from dsunet.html_page import element, embedded_image, page, table
+from dsunet.reports.html_page import element, embedded_image, page, table
 from dsunet_export.comparison.layers import GraphComparison
 from dsunet_export.comparison.summary import PERCENTILES, ModelComparison, measure_title
 from dsunet_runtime.svg import Axis, Plot

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dsunet.sheet import draw_sheet
+from dsunet.reports.contact_sheet import draw_sheet
 from dsunet_export.comparison.layers import GraphComparison, LayerError
 from dsunet_export.comparison.summary import PERCENTILES, ModelComparison, measure_title
 from dsunet_export.comparison.verify_page import draw_page

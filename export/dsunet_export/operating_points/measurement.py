@@ -11,8 +11,8 @@ from typing import TextIO
 from dsunet.errors import EvaluationError
 from dsunet.evaluation.evaluate import mask_folder
 from dsunet.evaluation.predictors import open_predictor
-from dsunet.evaluation.results import Result as Scored
-from dsunet.evaluation.scorer import Scorer, predicted
+from dsunet.evaluation.results import ModelResult as Scored
+from dsunet.evaluation.scorer import Scorer, predict_cases
 from dsunet.evaluation.testsets import TestSet
 from dsunet.network.model import DSUNet
 from dsunet_export.onnx import export_onnx
@@ -77,7 +77,7 @@ def evaluate_artifact(
         mask_folder(None) as masks,
     ):
         for test_set in test_sets:
-            cases = predicted(predictor, test_set, masks / test_set.name)
+            cases = predict_cases(predictor, test_set, masks / test_set.name)
             result = Scored.of(artifact.name, scorer.score(cases, progress))
             if result.undefined:
                 raise EvaluationError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dsunet.html_page import element, page, table
+from dsunet.reports.html_page import element, page, table
 from dsunet_export.operating_points.choice import loss_of, summary
 from dsunet_export.operating_points.results import Result
 from dsunet_export.operating_points.tune import Tuning

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dsunet.errors import listed
+from dsunet.errors import message_with_list
 from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD, InputForm, Manifest
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.errors import ImageError
@@ -73,7 +73,9 @@ def notes_on(folder: Path) -> list[str]:
     if faults:
         unreadable = counted(len(faults), "image")
         raise ImageError(
-            listed(f"{folder}: {unreadable} cannot be read; repair or remove these", faults)
+            message_with_list(
+                f"{folder}: {unreadable} cannot be read; repair or remove these", faults
+            )
         )
     return [*left_out([folder]), *([first_frames(of_several)] if of_several else [])]
 

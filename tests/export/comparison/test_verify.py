@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 import dsunet_runtime
 from dsunet import DSUNetConfig, random_model, resize_inputs, save_model
-from dsunet.sheet import TITLE_HEIGHT
+from dsunet.reports.contact_sheet import TITLE_HEIGHT
 from dsunet_export.cli import app
 from dsunet_export.comparison.verify_report import TILE
 from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm

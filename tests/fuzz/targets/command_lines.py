@@ -84,7 +84,7 @@ def commands(folder: Path, patch: pytest.MonkeyPatch) -> CommandLines:
     patch.setattr("dsunet_runtime.bench.benchmark.measure_cold_start", stop)
     patch.setattr("dsunet.scenes.dataset.open_pool", one_thread)
     patch.setattr("dsunet.evaluation.scorer.open_pool", one_thread)
-    patch.setattr("dsunet.training.loop.Training.run", lambda self: None)
+    patch.setattr("dsunet.training.loop.TrainingLoop.run", lambda self: None)
     patch.setattr("lightning_fabric.Fabric.launch", lambda *arguments: None)
     return CommandLines()
 

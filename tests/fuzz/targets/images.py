@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dsunet.data.files import read_mask
+from dsunet.data.image_files import read_mask
 from dsunet.errors import DSUNetError
 from dsunet_runtime import RuntimeFault
 from dsunet_runtime.images.decode import as_rgb

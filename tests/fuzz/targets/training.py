@@ -16,8 +16,8 @@ from dsunet.data.samples import FLIPS
 from dsunet.errors import DSUNetError
 from dsunet.training import run as training_run
 from dsunet.training.feature_cache import FeatureCache, map_sides
-from dsunet.training.folder import RunConfig, RunFolder
 from dsunet.training.options import TrainingOptions
+from dsunet.training.run_folder import RunConfig, RunFolder
 from dsunet.training.state import Position, load_state, save_state
 from dsunet_runtime import RuntimeFault
 from tests.fuzz.harness import Sample, Target
@@ -107,7 +107,7 @@ def configuration(folder: Path, patch: pytest.MonkeyPatch) -> Target:
     found = types.SimpleNamespace(sha256="2" * 64)
     launched: list[tuple[TrainingOptions, RunConfig]] = []
     patch.setattr(training_run, "_check_folders", lambda options, folder: None)
-    patch.setattr(training_run, "find_data", lambda options: found)
+    patch.setattr(training_run, "find_training_data", lambda options: found)
     patch.setattr(
         training_run, "_launch", lambda options, *others: launched.append((options, others[-1]))
     )
