@@ -52,6 +52,22 @@ def read_weights(path: str | Path) -> WeightFile:
     writes.  Raises CheckpointError if the file cannot be read, is damaged, or has no named tensors.
     """
     path = Path(path)
+    start = read_start(path)
+    if start[8:9] == b"{":
+        return _read_safetensors(path)
+    if start.startswith(b"PK\x03\x04"):
+        check_records(path)
+        return _find_tensors(path, _read_torch(path, zipped=True))
+    if start.startswith(b"\x80"):
+        return _find_tensors(path, _read_torch(path, zipped=False))
+    raise CheckpointError(f"{path} {why_no_checkpoint(path)}")
+
+
+def read_start(path: Path) -> bytes:
+    """Read the first 16 bytes of a weight file.
+
+    Raises CheckpointError if PyTorch or safetensors cannot open it.
+    """
     try:
         with open_regular(path) as file:
             start = file.read(16)
@@ -64,14 +80,7 @@ def read_weights(path: str | Path) -> WeightFile:
             f"{path}: the path is not valid UTF-8, which PyTorch and safetensors require: rename "
             "the file or its folder"
         )
-    if start[8:9] == b"{":
-        return _read_safetensors(path)
-    if start.startswith(b"PK\x03\x04"):
-        check_records(path)
-        return _find_tensors(path, _read_torch(path, zipped=True))
-    if start.startswith(b"\x80"):
-        return _find_tensors(path, _read_torch(path, zipped=False))
-    raise CheckpointError(f"{path} {why_no_checkpoint(path)}")
+    return start
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
