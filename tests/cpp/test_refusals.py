@@ -27,7 +27,7 @@ from tests.cpp.broken_artifacts import (
     with_field,
 )
 from tests.runtime import artifacts, engines
-from tests.runtime.test_artifact import change_manifest, replace_by, weights_of
+from tests.runtime.artifact.test_read import change_manifest, replace_by, weights_of
 
 
 @pytest.mark.parametrize("name", CASES)

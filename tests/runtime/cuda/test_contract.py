@@ -288,7 +288,7 @@ def test_cuda_python_on_a_driver_in_host_memory(tmp_path: Path) -> None:
     result = subprocess.run(
         [*tests, "-k", _WITH_THE_STUB, "-W", "ignore"],
         env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)},
-        cwd=HERE.parents[1],
+        cwd=HERE.parents[2],
         capture_output=True,
         text=True,
     )

@@ -20,8 +20,8 @@ from dsunet_runtime.backends.onnxruntime import session_options
 from dsunet_runtime.backends.onnxruntime.placement import check_placement, record_placement
 from dsunet_runtime.provider import Provider
 from tests.runtime import artifacts
+from tests.runtime.commands.runner import run
 from tests.runtime.selftests import cases_for, give_selftest
-from tests.runtime.test_cli import run
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 reports_placement = pytest.mark.skipif(

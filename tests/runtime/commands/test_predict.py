@@ -1,58 +1,20 @@
-"""`dsunet-run` end to end."""
+"""`dsunet-run predict`: masks of files and folders, and what users get wrong."""
 
 from __future__ import annotations
 
-import io
 import os
-import resource
-import shlex
 import signal
 import subprocess
-import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from typer.testing import CliRunner, Result
 
-from dsunet_runtime.cli import app
-from dsunet_runtime.commands.command import make_app
-from dsunet_runtime.progress import Progress
 from tests.runtime import artifacts, engines
-
-COMMAND = [sys.executable, "-c", "from dsunet_runtime.cli import app; app()"]
-
-
-@pytest.fixture
-def photos(tmp_path: Path, photo: NDArray[np.uint8]) -> Path:
-    """Three images of two sizes, each of another format, and a file that is no image."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    Image.fromarray(photo).save(folder / "a.png")
-    Image.fromarray(photo[:20, :30]).save(folder / "b.JPG")
-    Image.fromarray(photo).convert("L").save(folder / "c.tif")
-    (folder / "readme.txt").write_text("not an image")
-    return folder
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def fails_with_one_line(*arguments: object, match: str) -> None:
-    """In a process of its own: what a user sees."""
-    result = subprocess.run(
-        [*COMMAND, *(str(argument) for argument in arguments)], capture_output=True, text=True
-    )
-    assert result.returncode == 1
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("dsunet-run: ")
-    assert match in line
+from tests.runtime.commands.runner import COMMAND, fails_with_one_line, run
 
 
 class TestPredict:
@@ -185,61 +147,6 @@ class TestPredict:
                 image.load()
 
 
-class TestWholeOrNotAtAll:
-    @pytest.fixture
-    def noise(self, tmp_path: Path) -> Path:
-        """Photographs of noise whose masks are of one level: small files beside large overlays."""
-        folder = tmp_path / "noise"
-        folder.mkdir()
-        for side in (8, 40, 300, 400):
-            green = np.random.default_rng(side).integers(0, 128, (side, side))
-            pixels = np.stack([254 - 2 * green, green, 0 * green], -1).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / f"{side}.png")
-        return folder
-
-    def test_full_disk(self, frames_artifact: Path, noise: Path, tmp_path: Path) -> None:
-        """Files cannot grow beyond 8,192 bytes, which Pillow does not notice by itself."""
-        out = tmp_path / "masks"
-        arguments = ["predict", str(frames_artifact), str(noise), "-o", str(out), "--overlay"]
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            capture_output=True,
-            text=True,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)),
-        )
-        assert done.returncode == 1
-        assert done.stdout.startswith("2 masks, 2 failed, ")
-        assert done.stderr.splitlines() == [
-            f"dsunet-run: {out}/{side}_overlay.jpg: cannot be written: File too large"
-            for side in (300, 400)
-        ] + ["dsunet-run: no object found in 40.png, 8.png: the highest value is 31 of 255"]
-        expected = {f"{side}.png": side for side in (8, 40, 300, 400)}
-        expected |= {f"{side}_overlay.jpg": side for side in (8, 40)}
-        assert {path.name: width_of_whole(path) for path in out.iterdir()} == expected
-
-    def test_killed(self, frames_artifact: Path, noise: Path, tmp_path: Path) -> None:
-        for index in range(300):
-            os.link(noise / "400.png", noise / f"a{index:04}.png")
-        out = tmp_path / "masks"
-        arguments = ["predict", str(frames_artifact), str(noise), "-o", str(out), "--overlay"]
-        with subprocess.Popen([*COMMAND, *arguments]) as process:
-            while not out.is_dir() or len(list(out.iterdir())) < 4:
-                assert process.poll() is None
-                time.sleep(0.01)
-            process.kill()
-        for path in out.glob("[!.]*"):
-            width_of_whole(path)
-        assert run("predict", frames_artifact, noise / "8.png", "-o", out).exit_code == 0
-        assert not list(out.glob(".*"))
-
-
-def width_of_whole(path: Path) -> int:
-    """Of an image that can be read to its end."""
-    with Image.open(path) as image:
-        image.load()
-        return image.width
-
-
 class TestBadInput:
     def test_image_missing(self, frames_artifact: Path, tmp_path: Path) -> None:
         out = tmp_path / "out"
@@ -311,67 +218,3 @@ class TestBadInput:
     )
     def test_usage(self, frames_artifact: Path, photos: Path, options: list[str]) -> None:
         assert run("predict", frames_artifact, photos, *options).exit_code == 2
-
-
-class TestAroundTheCommands:
-    def test_version(self) -> None:
-        result = run("--version")
-        assert (result.exit_code, result.stdout) == (0, f"dsunet-run {version('dsunet')}\n")
-
-    @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-    def test_closed_streams(
-        self, frames_artifact: Path, photos: Path, tmp_path: Path, closed: str
-    ) -> None:
-        """As daemons have them; what is opened next must not become one of them."""
-        arguments = [*COMMAND, "predict", frames_artifact, photos, "-o", tmp_path / "out"]
-        line = f"{shlex.join(map(str, arguments))} {closed}"
-        result = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
-        assert result.returncode == 0, result.stderr
-        assert len(list((tmp_path / "out").iterdir())) == 3
-
-    def test_help_on_a_full_disk(self) -> None:
-        line = f"{shlex.join(COMMAND)} --help > /dev/full"
-        result = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
-        assert (result.returncode, result.stderr) == (1, "dsunet-run: No space left on device\n")
-
-    def test_help(self) -> None:
-        assert "predict" in run("--help").stdout
-        assert "--overlay" in run("predict", "--help").stdout
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class TestProgress:
-    def test_on_a_terminal(self) -> None:
-        terminal = Terminal()
-        with Progress(2, terminal) as progress:
-            progress.advance()
-            progress.say("a.png: broken")
-            progress.advance()
-        written = terminal.getvalue()
-        assert " 1/2 " in written
-        assert " 2/2 " in written
-        assert "\r\x1b[Ka.png: broken\n" in written
-        assert written.endswith("\r\x1b[K")
-
-    def test_nowhere_else(self) -> None:
-        stream = io.StringIO()
-        with Progress(2, stream) as progress:
-            progress.advance()
-            progress.say("a.png: broken")
-        assert stream.getvalue() == "a.png: broken\n"
-
-
-def test_too_little_memory_is_one_line() -> None:
-    small = make_app("small", "Takes more than there is.")
-
-    @small.command()
-    def take() -> None:
-        raise MemoryError("2.51 TiB")
-
-    result = CliRunner().invoke(small, ["take"])
-    assert result.exit_code == 1
-    assert result.stderr == "small: not enough memory: 2.51 TiB; use a smaller batch or image\n"

@@ -18,9 +18,9 @@ from dsunet_runtime import (
     ArtifactError,
     BackendError,
     RuntimeFault,
-    artifact,
     segmenter,
 )
+from dsunet_runtime.artifact import read
 from dsunet_runtime.artifact.document import seal
 from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.artifact.manifest import METADATA_KEY, FileDigest, InputForm, Manifest
@@ -331,7 +331,7 @@ class TestWeightsBesideTheGraph:
         self, pair: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         creating, hashing = threading.Event(), threading.Event()
-        digest, backend = artifact.digest, segmenter.open_backend
+        digest, backend = read.digest, segmenter.open_backend
 
         def digest_during_creation(path: Path, size: int | None) -> FileDigest:
             hashing.set()
@@ -343,6 +343,6 @@ class TestWeightsBesideTheGraph:
             assert hashing.wait(10)
             return backend(*arguments)
 
-        monkeypatch.setattr(artifact, "digest", digest_during_creation)
+        monkeypatch.setattr(read, "digest", digest_during_creation)
         monkeypatch.setattr(segmenter, "open_backend", backend_during_hashing)
         dsunet_runtime.load(pair).close()
