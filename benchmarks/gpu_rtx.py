@@ -37,7 +37,7 @@ from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.profiles import Ranges
 from dsunet_export.tensorrt.targets import Target
 from dsunet_runtime.artifact.flavor import Flavor
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.bench.cold_start import measure_cold_start
 from dsunet_runtime.bench.image import DEFAULT_SIZE, make_image, read_image

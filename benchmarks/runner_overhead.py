@@ -37,7 +37,7 @@ from common import (
 from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.manifest import InputForm
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.bench.memory import resident

@@ -24,7 +24,7 @@ from dsunet_runtime.artifact.manifest import (
     MaskForm,
     Preprocessing,
 )
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import BackendError

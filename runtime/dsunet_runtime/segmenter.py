@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.file_kinds import is_engine
+from dsunet_runtime.artifact.integrity import check_hashes, check_sizes
 from dsunet_runtime.artifact.manifest import InputForm, Manifest, MaskForm
-from dsunet_runtime.artifact.read import check_hashes, check_sizes, read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.artifact.shapes import batch_range
 from dsunet_runtime.backends import Backend, Tensors, closed
 from dsunet_runtime.backends.selection import OnnxOptions, open_backend

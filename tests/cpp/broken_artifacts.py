@@ -14,7 +14,7 @@ from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.manifest import METADATA_KEY, InputForm
 from dsunet_runtime.artifact.onnx_metadata import encode_metadata
 from tests.runtime import artifacts, engines
-from tests.runtime.artifact.test_read import (
+from tests.runtime.artifact.test_broken_artifacts import (
     change_manifest,
     change_metadata,
     replace_by,

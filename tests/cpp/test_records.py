@@ -14,7 +14,7 @@ from dsunet_runtime import read_manifest
 from dsunet_runtime.selftest import policy
 from tests.cpp.binding import ALWAYS, NEVER, OK, SELFTEST, CallError, Library
 from tests.runtime import artifacts
-from tests.runtime.artifact.test_read import replace_by
+from tests.runtime.artifact.test_broken_artifacts import replace_by
 from tests.runtime.selftests import cases_for, give_selftest
 
 MACHINE = ("a GPU", "driver 1.2", "library \u00fc")

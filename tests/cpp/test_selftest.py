@@ -49,7 +49,7 @@ def test_a_fault_is_named_in_the_same_words(
     precision = replace(manifest.precision, compute=compute)
     graph = path.read_bytes()[: manifest.graph.size]
     forged = replace(manifest, precision=precision)
-    path.write_bytes(graph + dsunet_runtime.artifact.read.encode_manifest(forged))
+    path.write_bytes(graph + dsunet_runtime.artifact.manifest_file.encode_manifest(forged))
     with dsunet_runtime.load(path) as python, pytest.raises(SelfTestError) as expected:
         check(run_selftest(python), python.manifest, Provider.CPU)
     with library.open(path) as segmenter:

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from dsunet_runtime.artifact.file_kinds import is_engine
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.artifact.shapes import batch_range
 from dsunet_runtime.bench.cold_start import ColdStart, measure_cold_start
 from dsunet_runtime.bench.image import make_image, read_image, size_for

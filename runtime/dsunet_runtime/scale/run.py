@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.artifact.shapes import batch_range
 from dsunet_runtime.files import remove_leftovers, staging_folder
 from dsunet_runtime.prediction.jobs import Job, Plan, results_folder

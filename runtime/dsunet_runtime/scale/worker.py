@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dsunet_runtime
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import ArtifactError, BackendError, OutputError
 from dsunet_runtime.files import keep_leftovers

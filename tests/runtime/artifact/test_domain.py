@@ -16,14 +16,8 @@ from typer.testing import CliRunner
 
 import dsunet_runtime
 from dsunet_runtime import ArtifactError, BackendError, SelfTestError, read_manifest
-from dsunet_runtime.artifact.manifest import (
-    FileDigest,
-    Manifest,
-    MaskForm,
-    Precision,
-    SelfTestCase,
-    digest,
-)
+from dsunet_runtime.artifact.file_digest import FileDigest, digest
+from dsunet_runtime.artifact.manifest import Manifest, MaskForm, Precision, SelfTestCase
 from dsunet_runtime.cli import app
 from dsunet_runtime.selftest.coarse import Coarse, shortened
 from dsunet_runtime.selftest.pictures import picture

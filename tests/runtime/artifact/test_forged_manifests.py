@@ -20,8 +20,8 @@ import dsunet_runtime
 from dsunet_runtime import RuntimeFault, read_manifest
 from dsunet_runtime.artifact.document import seal
 from dsunet_runtime.artifact.manifest import METADATA_KEY
+from dsunet_runtime.artifact.manifest_file import engine_manifest_file
 from dsunet_runtime.artifact.onnx_metadata import encode_metadata
-from dsunet_runtime.artifact.read import engine_manifest_file
 from dsunet_runtime.json_text import JsonError
 from tests.runtime import artifacts, engines
 from tests.runtime.conftest import Machine

@@ -16,9 +16,11 @@ import pytest
 import dsunet_runtime
 from dsunet_runtime import ArtifactError, Manifest, read_manifest
 from dsunet_runtime.artifact.document import seal
-from dsunet_runtime.artifact.manifest import METADATA_KEY, digest
+from dsunet_runtime.artifact.file_digest import digest
+from dsunet_runtime.artifact.integrity import check_hashes, check_sizes
+from dsunet_runtime.artifact.manifest import METADATA_KEY
+from dsunet_runtime.artifact.manifest_file import engine_manifest_file
 from dsunet_runtime.artifact.onnx_metadata import encode_metadata
-from dsunet_runtime.artifact.read import check_hashes, check_sizes, engine_manifest_file
 from tests.runtime import artifacts, engines
 
 QUANTIZED = {"products": 3, "candidates": 4, "weights": 9, "images": 1, "noise": None}

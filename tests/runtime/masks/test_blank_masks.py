@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 import dsunet_runtime
 from dsunet_runtime import BackendError, read_manifest
-from dsunet_runtime.artifact.manifest import MaskForm, SelfTestCase, Verification, digest
+from dsunet_runtime.artifact.file_digest import digest
+from dsunet_runtime.artifact.manifest import MaskForm, SelfTestCase, Verification
 from dsunet_runtime.cli import app
 from tests.runtime import artifacts, engines, fake_tensorrt
 from tests.runtime.conftest import Machine

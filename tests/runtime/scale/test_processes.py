@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from dsunet_runtime import ArtifactError
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.prediction.jobs import Job
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.scale import processes, run

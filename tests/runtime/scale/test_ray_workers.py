@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dsunet_runtime import BackendError
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.scale import ray_workers
 from dsunet_runtime.scale.attempts import attempt
 from dsunet_runtime.scale.units import Unit

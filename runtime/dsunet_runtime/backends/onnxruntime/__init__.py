@@ -11,8 +11,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.integrity import weights_files
 from dsunet_runtime.artifact.manifest import FLOAT8, Manifest
-from dsunet_runtime.artifact.read import weights_files
 from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.backends.cache_folder import cache_folder
 from dsunet_runtime.backends.graph_names import check_names

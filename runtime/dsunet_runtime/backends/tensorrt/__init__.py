@@ -15,8 +15,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.integrity import check_hashes
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.artifact.read import check_hashes
 from dsunet_runtime.backends import Backend, Tensors, closed
 from dsunet_runtime.backends.tensorrt.compatibility import (
     check_platform,

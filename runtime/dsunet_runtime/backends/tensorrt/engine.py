@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from dsunet_runtime.artifact.integrity import weights_source
 from dsunet_runtime.artifact.manifest import Manifest, TensorSpec
-from dsunet_runtime.artifact.read import weights_source
 from dsunet_runtime.artifact.shapes import Range, input_ranges
 from dsunet_runtime.backends.tensorrt.compatibility import engine_of, rebuild_command
 from dsunet_runtime.backends.tensorrt.runtime_cache import RuntimeCache

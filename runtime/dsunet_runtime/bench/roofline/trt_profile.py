@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.artifact.shapes import Shape
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine

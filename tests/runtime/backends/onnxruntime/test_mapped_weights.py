@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from dsunet_runtime import BackendError, load, read_manifest
-from dsunet_runtime.artifact.manifest import Precision, digest
+from dsunet_runtime.artifact.file_digest import digest
+from dsunet_runtime.artifact.manifest import Precision
 from tests.runtime import artifacts
 
 WIDE, SIZE = 2048, 2048 * 4096 * 4

@@ -13,8 +13,10 @@ import onnx
 import pytest
 
 from dsunet_runtime import ArtifactError, read_manifest
-from dsunet_runtime.artifact.manifest import Manifest, digest
-from dsunet_runtime.artifact.read import check_hashes, check_sizes, engine_manifest_file
+from dsunet_runtime.artifact.file_digest import digest
+from dsunet_runtime.artifact.integrity import check_hashes, check_sizes
+from dsunet_runtime.artifact.manifest import Manifest
+from dsunet_runtime.artifact.manifest_file import engine_manifest_file
 from tests.runtime import artifacts, engines, fake_tensorrt
 from tests.runtime.backends.tensorrt.helpers import REBUILD, change_engine, fails_to_load, runs
 from tests.runtime.conftest import Machine

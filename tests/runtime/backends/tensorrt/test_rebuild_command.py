@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from dsunet_runtime import read_manifest
+from dsunet_runtime.artifact.file_digest import FileDigest
 from dsunet_runtime.artifact.flavor import Flavor
-from dsunet_runtime.artifact.manifest import FileDigest, Precision
+from dsunet_runtime.artifact.manifest import Precision
 from dsunet_runtime.backends.tensorrt.compatibility import rebuild_command
 from tests.runtime import engine_builds, engines
 

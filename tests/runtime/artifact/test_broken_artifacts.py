@@ -20,10 +20,11 @@ from dsunet_runtime import (
     RuntimeFault,
     segmenter,
 )
-from dsunet_runtime.artifact import read
+from dsunet_runtime.artifact import integrity
 from dsunet_runtime.artifact.document import seal
+from dsunet_runtime.artifact.file_digest import FileDigest
 from dsunet_runtime.artifact.flavor import Flavor
-from dsunet_runtime.artifact.manifest import METADATA_KEY, FileDigest, InputForm, Manifest
+from dsunet_runtime.artifact.manifest import METADATA_KEY, InputForm, Manifest
 from dsunet_runtime.artifact.onnx_metadata import encode_metadata, read_metadata
 from dsunet_runtime.backends.tensorrt.runtime_cache import cache_file
 from tests.runtime import artifacts, engines, fake_tensorrt
@@ -331,7 +332,7 @@ class TestWeightsBesideTheGraph:
         self, pair: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         creating, hashing = threading.Event(), threading.Event()
-        digest, backend = read.digest, segmenter.open_backend
+        digest, backend = integrity.digest, segmenter.open_backend
 
         def digest_during_creation(path: Path, size: int | None) -> FileDigest:
             hashing.set()
@@ -343,6 +344,6 @@ class TestWeightsBesideTheGraph:
             assert hashing.wait(10)
             return backend(*arguments)
 
-        monkeypatch.setattr(read, "digest", digest_during_creation)
+        monkeypatch.setattr(integrity, "digest", digest_during_creation)
         monkeypatch.setattr(segmenter, "open_backend", backend_during_hashing)
         dsunet_runtime.load(pair).close()
