@@ -1,4 +1,4 @@
-"""`dsunet-run bench`: measure the speed of artifacts."""
+"""`dsunet-run_benchmark bench`: measure the speed of artifacts."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _MOST_CALLS, _MOST_ROUNDS = 10_000_000, 10_000
 _WORKLOAD, _MEASUREMENT = "Workload", "Measurement"
 
 BENCH_EXAMPLES = examples(
-    "dsunet-run bench nano.onnx",
-    "dsunet-run bench nano.onnx nano16.onnx --batch 1 --batch 4 --seconds 2",
-    "dsunet-run bench nano.onnx --provider cpu --provider openvino",
-    "dsunet-run bench nano.engine --from device --batch 8 --streams 1 --streams 2",
-    "dsunet-run bench nano.onnx --roofline --no-cold-start -o speed/",
+    "dsunet-run_benchmark bench nano.onnx",
+    "dsunet-run_benchmark bench nano.onnx nano16.onnx --batch 1 --batch 4 --seconds 2",
+    "dsunet-run_benchmark bench nano.onnx --provider cpu --provider openvino",
+    "dsunet-run_benchmark bench nano.engine --from device --batch 8 --streams 1 --streams 2",
+    "dsunet-run_benchmark bench nano.onnx --roofline --no-cold-start -o speed/",
 )
 
 
@@ -167,9 +167,9 @@ def bench(
     check_fallback_applies(provider or [], allow_cpu_fallback)
     if seconds is not None and calls is not None:
         raise typer.BadParameter("give either --seconds or --calls, not both")
-    from dsunet_runtime.bench.benchmark import BenchOptions, run
+    from dsunet_runtime.bench.benchmark import BenchOptions, run_benchmark
     from dsunet_runtime.bench.measurement import Schedule
-    from dsunet_runtime.bench.result_formats import as_document, draw, write_report
+    from dsunet_runtime.bench.result_formats import format_tables, results_document, write_report
     from dsunet_runtime.prediction.jobs import results_folder
 
     schedule = Schedule(rounds=rounds, seconds=10.0 if seconds is None else seconds, calls=calls)
@@ -188,7 +188,9 @@ def bench(
         roofline=roofline,
     )
     with results_folder(output):
-        results = run(options, sys.stderr)
-        print(json.dumps(as_document(results), indent=2) if as_json else draw(results))
+        results = run_benchmark(options, sys.stderr)
+        print(
+            json.dumps(results_document(results), indent=2) if as_json else format_tables(results)
+        )
         if output is not None:
             write_report(results, output)

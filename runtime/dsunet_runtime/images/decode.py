@@ -82,6 +82,14 @@ def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
     return decode(image).rgb
 
 
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Decode an image file like `as_rgb`.  The message of its ImageError begins with the path."""
+    try:
+        return as_rgb(path)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
 def decode(image: ImageLike) -> Decoded:
     """Decode an image like `as_rgb`, with properties of its file.  Raises ImageError."""
     if isinstance(image, np.ndarray):

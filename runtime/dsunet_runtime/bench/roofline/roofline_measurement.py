@@ -49,7 +49,7 @@ def check_can_profile(runner: Runner) -> None:
 
 
 def measure_rooflines(
-    profiled: Sequence[RooflineRequest],
+    requests: Sequence[RooflineRequest],
     image: Path,
     rgb: NDArray[np.uint8],
     threads: int | None,
@@ -60,14 +60,14 @@ def measure_rooflines(
     `rgb` is the decoded image, H×W×3.  Raises BackendError if profiling fails.
     """
     ceiling = cache(lambda: measure_ceiling(threads))
-    found = []
-    for one in profiled:
+    rooflines = []
+    for one in requests:
         report(f"profiling {one.runner.label}, batch {one.batch}")
         if one.runner.provider is None:
-            found.append(_of_engine(one, image, rgb))
+            rooflines.append(_of_engine(one, image, rgb))
             continue
-        found.append(_on_cpu(one, rgb, threads, ceiling()))
-    return found
+        rooflines.append(_on_cpu(one, rgb, threads, ceiling()))
+    return rooflines
 
 
 def _on_cpu(

@@ -10,7 +10,7 @@ from dsunet_runtime.svg import Axis, Plot, side_by_side
 _Lines = dict[str, list[tuple[float, float]]]
 
 
-def draw_plot(rooflines: Sequence[Roofline]) -> str:
+def draw_roofline_plot(rooflines: Sequence[Roofline]) -> str:
     """Draw one plot per roofline, side by side.
 
     The axes are multiply-adds per byte and G multiply-adds per second.  The ceiling is a line.

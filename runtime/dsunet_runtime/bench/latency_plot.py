@@ -8,7 +8,7 @@ from dsunet_runtime.bench.measurement import Measurement
 from dsunet_runtime.svg import Axis, Plot, side_by_side
 
 
-def draw_plot(measurements: Sequence[Measurement]) -> str:
+def draw_latency_plot(measurements: Sequence[Measurement]) -> str:
     """Draw two plots side by side, median latency and throughput by batch.
 
     There is one line for each combination of runner, origin and streams.

@@ -10,7 +10,7 @@ from dsunet_runtime.bench.roofline.summary import Cost, Roofline
 _COLUMNS = ("ms", "time", "G MAC", "G MAC/s", "GB", "GB/s", "attained")
 
 
-def draw(roofline: Roofline) -> list[str]:
+def format_roofline(roofline: Roofline) -> list[str]:
     """Format a table with one line per branch, the ceiling and notes."""
     title = f"roofline of {roofline.label}, batch {roofline.batch}"
     names = [str(branch) for branch in roofline.costs]
@@ -29,7 +29,7 @@ def draw(roofline: Roofline) -> list[str]:
     ]
 
 
-def as_document(roofline: Roofline) -> dict[str, Any]:
+def roofline_document(roofline: Roofline) -> dict[str, Any]:
     """Return plain values for JSON, in seconds, bytes and multiply-adds."""
     return {
         "artifact": roofline.label,
@@ -42,22 +42,22 @@ def as_document(roofline: Roofline) -> dict[str, Any]:
     }
 
 
-def as_rows(roofline: Roofline) -> list[dict[str, Any]]:
+def roofline_rows(roofline: Roofline) -> list[dict[str, Any]]:
     """Return one CSV row per branch."""
-    place = {"artifact": roofline.label, "batch": roofline.batch}
+    key = {"artifact": roofline.label, "batch": roofline.batch}
     return [
-        {**place, "branch": str(branch), **_figures(roofline, cost)}
+        {**key, "branch": str(branch), **_figures(roofline, cost)}
         for branch, cost in roofline.costs.items()
     ]
 
 
 def _cells(roofline: Roofline, cost: Cost) -> str:
-    found = _figures(roofline, cost)
+    figures = _figures(roofline, cost)
     seconds = cost.seconds or float("inf")
     return (
-        f"{1e3 * cost.seconds:9.2f}{found['fraction']:9.1%}"
+        f"{1e3 * cost.seconds:9.2f}{figures['fraction']:9.1%}"
         f"{cost.macs / 1e9:9.3f}{cost.macs / 1e9 / seconds:9.1f}"
-        f"{cost.bytes / 1e9:9.3f}{cost.bytes / 1e9 / seconds:9.1f}{found['attained']:9.1%}"
+        f"{cost.bytes / 1e9:9.3f}{cost.bytes / 1e9 / seconds:9.1f}{figures['attained']:9.1%}"
     )
 
 
