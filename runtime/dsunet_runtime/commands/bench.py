@@ -1,4 +1,4 @@
-"""`dsunet-run_benchmark bench`: measure the speed of artifacts."""
+"""`dsunet-run bench`: measure the speed of artifacts."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _MOST_CALLS, _MOST_ROUNDS = 10_000_000, 10_000
 _WORKLOAD, _MEASUREMENT = "Workload", "Measurement"
 
 BENCH_EXAMPLES = examples(
-    "dsunet-run_benchmark bench nano.onnx",
-    "dsunet-run_benchmark bench nano.onnx nano16.onnx --batch 1 --batch 4 --seconds 2",
-    "dsunet-run_benchmark bench nano.onnx --provider cpu --provider openvino",
-    "dsunet-run_benchmark bench nano.engine --from device --batch 8 --streams 1 --streams 2",
-    "dsunet-run_benchmark bench nano.onnx --roofline --no-cold-start -o speed/",
+    "dsunet-run bench nano.onnx",
+    "dsunet-run bench nano.onnx nano16.onnx --batch 1 --batch 4 --seconds 2",
+    "dsunet-run bench nano.onnx --provider cpu --provider openvino",
+    "dsunet-run bench nano.engine --from device --batch 8 --streams 1 --streams 2",
+    "dsunet-run bench nano.onnx --roofline --no-cold-start -o speed/",
 )
 
 
