@@ -14,20 +14,20 @@ from dsunet_runtime.artifact.bounds import MAX_DIMENSION
 from dsunet_runtime.artifact.manifest import MaskForm
 from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT, integer
+from dsunet_runtime.commands.predict_arguments import PredictArguments
 from dsunet_runtime.commands.predict_options import (
-    Background,
-    Binary,
-    Camera,
-    Cutout,
-    Images,
-    Json,
-    Overlay,
-    Recursive,
-    Results,
-    SkipExisting,
-    Smooth,
+    BackgroundOption,
+    BinaryOption,
+    CameraOption,
+    CutoutOption,
+    ImagesArgument,
+    JsonOption,
+    OutputOption,
+    OverlayOption,
+    RecursiveOption,
+    SkipExistingOption,
+    SmoothOption,
 )
-from dsunet_runtime.commands.predict_work import PredictArguments
 
 if TYPE_CHECKING:
     from dsunet.evaluation.predictors import TorchPredictor
@@ -49,17 +49,17 @@ def predict(
             show_default=False,
         ),
     ],
-    output: Results,
-    images: Images = None,
-    camera: Camera = None,
-    binary: Binary = None,
-    cutout: Cutout = None,
-    background: Background = None,
-    overlay: Overlay = False,
-    smooth: Smooth = 0,
-    recursive: Recursive = False,
-    skip_existing: SkipExisting = False,
-    as_json: Json = False,
+    output: OutputOption,
+    images: ImagesArgument = None,
+    camera: CameraOption = None,
+    binary: BinaryOption = None,
+    cutout: CutoutOption = None,
+    background: BackgroundOption = None,
+    overlay: OverlayOption = False,
+    smooth: SmoothOption = 0,
+    recursive: RecursiveOption = False,
+    skip_existing: SkipExistingOption = False,
+    as_json: JsonOption = False,
     batch: Annotated[
         int,
         integer(
@@ -107,7 +107,7 @@ def predict(
         recursive=recursive,
         skip_existing=skip_existing,
         as_json=as_json,
-    ).work()
+    ).plan()
 
     from dsunet import load_model
     from dsunet.evaluation.predictors import TorchPredictor

@@ -66,8 +66,8 @@ def load(
         threads: Number of CPU threads per operation, 1 to 1024 (default: one per core).  Not for
             engines.
         selftest: When to run the self-test (see `dsunet-run selftest`): `auto`, the first time that
-            an engine, or an ONNX file on a provider other than `cpu`, meets this device, driver and
-            library; `always`; or `never`.  Where it passed is recorded in `PATH.selftest.json`.
+            an engine, or an ONNX file on a provider other than `cpu`, runs with this device, driver
+            and library; `always`; or `never`.  Where it passed is recorded in `PATH.selftest.json`.
         allow_cpu_fallback: Whether a provider on a GPU may leave matrix multiplications and
             convolutions to the CPU.  By default that is an error.
         mapped_weights: Whether to compute with the weights in the file beside an ONNX file as they

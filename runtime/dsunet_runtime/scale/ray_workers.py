@@ -27,7 +27,7 @@ from dsunet_runtime.prediction.jobs import Job
 from dsunet_runtime.scale.attempts import attempt, attempts
 from dsunet_runtime.scale.child import Child, portable
 from dsunet_runtime.scale.devices import cores
-from dsunet_runtime.scale.options import LOCAL
+from dsunet_runtime.scale.parallelism import LOCAL
 from dsunet_runtime.scale.units import divide
 from dsunet_runtime.scale.worker import MOST_ATTEMPTS, Indexed, Work, Worker
 

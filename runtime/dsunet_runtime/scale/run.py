@@ -15,7 +15,7 @@ from dsunet_runtime.prediction.jobs import Job, Plan, results_folder
 from dsunet_runtime.prediction.predict import Outcome, check_batch, predict
 from dsunet_runtime.scale import processes, ray_workers
 from dsunet_runtime.scale.devices import VISIBLE, cores, gpus
-from dsunet_runtime.scale.options import Placement, needs_gpu
+from dsunet_runtime.scale.parallelism import Parallelism, needs_gpu
 from dsunet_runtime.scale.units import divide
 from dsunet_runtime.scale.worker import Indexed, Loading, Work
 
@@ -25,9 +25,9 @@ Run = tuple[Manifest, Iterator[Outcome]]
 
 @contextmanager
 def open_run(
-    loading: Loading, plan: Plan, batch: int | None, placement: Placement
+    loading: Loading, plan: Plan, batch: int | None, parallelism: Parallelism
 ) -> Iterator[Run]:
-    """Load an artifact where the placement says, if there are jobs, and end what was started.
+    """Load an artifact where the parallelism says, if there are jobs, and end what was started.
 
     The folder for the results is created.  `batch` is the artifact's if it is None.  Raises what
     loading raises, OutputError like `results_folder`, and BackendError if workers cannot be
@@ -36,7 +36,7 @@ def open_run(
     if not plan.jobs:
         yield _described(loading, read_manifest(loading.artifact)), iter(())
         return
-    if placement.is_this_process:
+    if parallelism.is_this_process:
         with loading.load() as segmenter, results_folder(plan.folder):
             size = batch or segmenter.best_batch
             check_batch(segmenter, plan.jobs, size)
@@ -45,22 +45,22 @@ def open_run(
     assert plan.folder is not None
     with (
         results_folder(plan.folder),
-        _open_workers(loading, plan.jobs, batch, placement, plan.folder) as run,
+        _open_workers(loading, plan.jobs, batch, parallelism, plan.folder) as run,
     ):
         yield run
 
 
 @contextmanager
 def _open_workers(
-    loading: Loading, jobs: Sequence[Job], batch: int | None, placement: Placement, folder: Path
+    loading: Loading, jobs: Sequence[Job], batch: int | None, parallelism: Parallelism, folder: Path
 ) -> Iterator[Run]:
     manifest = read_manifest(loading.artifact)
     size = batch or batch_range(manifest).optimum
     kinds = tuple(output.kind for job in jobs[:1] for output in job.outputs)
     try:
         with staging_folder(folder) as marks:
-            work = Work(loading, manifest.sha256, placement.threads, size, kinds, marks)
-            with closing(_computed(work, jobs, placement)) as found:
+            work = Work(loading, manifest.sha256, parallelism.threads, size, kinds, marks)
+            with closing(_computed(work, jobs, parallelism)) as found:
                 outcomes = (replace(outcome, job=jobs[index]) for index, outcome in found)
                 yield _described(loading, manifest), outcomes
     finally:
@@ -78,19 +78,19 @@ def _described(loading: Loading, manifest: Manifest) -> Manifest:
 
 
 def _computed(
-    work: Work, jobs: Sequence[Job], placement: Placement
+    work: Work, jobs: Sequence[Job], parallelism: Parallelism
 ) -> Generator[Indexed, None, None]:
     artifact, provider = work.loading.artifact, work.loading.provider
     on_gpu = needs_gpu(artifact, provider)
-    if placement.ray is not None:
-        cluster = ray_workers.Cluster(placement.ray, placement.count, on_gpu)
+    if parallelism.ray is not None:
+        cluster = ray_workers.Cluster(parallelism.ray, parallelism.count, on_gpu)
         return ray_workers.predict(work, jobs, cluster)
     if on_gpu:
         devices = gpus()
-        count = placement.count or len(devices)
+        count = parallelism.count or len(devices)
         environments = [{VISIBLE: devices[i % len(devices)]} for i in range(count)]
     else:
-        environments = [{}] * (placement.count or 1)
+        environments = [{}] * (parallelism.count or 1)
         work = replace(work, threads=work.threads or max(1, cores() // len(environments)))
     units = divide(jobs, work.batch, len(environments))
     # The first one tests the artifact and keeps what it compiles, for the others.

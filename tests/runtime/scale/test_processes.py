@@ -23,7 +23,7 @@ from dsunet_runtime.provider import Provider
 from dsunet_runtime.scale import processes, run
 from dsunet_runtime.scale.attempts import attempt
 from dsunet_runtime.scale.devices import VISIBLE
-from dsunet_runtime.scale.options import Placement
+from dsunet_runtime.scale.parallelism import Parallelism
 from dsunet_runtime.scale.units import Item, Unit
 from dsunet_runtime.scale.worker import MOST_ATTEMPTS, Loading, Work, Worker
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
@@ -247,24 +247,24 @@ class TestDivision:
         monkeypatch.setattr(processes, "predict", predict)
         return found
 
-    def compute(self, provider: Provider | None, placement: Placement, jobs: int = 100) -> None:
+    def compute(self, provider: Provider | None, parallelism: Parallelism, jobs: int = 100) -> None:
         loading = Loading(Path("a.onnx"), provider, SelfTestPolicy.AUTO, False, None)
-        work = Work(loading, "", placement.threads, 1, (), Path())
-        run._computed(work, [Job(Path(), ())] * jobs, placement)
+        work = Work(loading, "", parallelism.threads, 1, (), Path())
+        run._computed(work, [Job(Path(), ())] * jobs, parallelism)
 
     def test_gpus(self, started: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(VISIBLE, "2,5")
-        self.compute(Provider.CUDA, Placement("gpus", None, None))
+        self.compute(Provider.CUDA, Parallelism("gpus", None, None))
         assert started["environments"] == [{VISIBLE: "2"}, {VISIBLE: "5"}]
         assert started["first_alone"]
-        self.compute(Provider.CUDA, Placement("3", None, None))
+        self.compute(Provider.CUDA, Parallelism("3", None, None))
         assert started["environments"] == [{VISIBLE: "2"}, {VISIBLE: "5"}, {VISIBLE: "2"}]
 
     def test_cores(self, started: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(run, "cores", lambda: 7)
-        self.compute(None, Placement("3", None, None))
+        self.compute(None, Parallelism("3", None, None))
         assert started == {"threads": 2, "environments": [{}] * 3, "first_alone": False}
-        self.compute(Provider.OPENVINO, Placement("100", None, None))
+        self.compute(Provider.OPENVINO, Parallelism("100", None, None))
         assert started == {"threads": 1, "environments": [{}] * 100, "first_alone": True}
-        self.compute(None, Placement("2", 5, None), jobs=1)
+        self.compute(None, Parallelism("2", 5, None), jobs=1)
         assert started == {"threads": 5, "environments": [{}], "first_alone": False}

@@ -233,16 +233,25 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["in.mp4", "photo.png", "-o", "out"], "in.mp4 is a video, and a video is computed al"),
-            (["in.mp4", "in.mp4", "-o", "out"], "in.mp4 is a video, and a video is computed alone"),
-            (["in.mp4", "--camera", "0", "-o", "out"], "in.mp4 is a video, and a video is compu"),
+            (
+                ["in.mp4", "photo.png", "-o", "out"],
+                "in.mp4 is a video: give one video, and no images",
+            ),
+            (["in.mp4", "in.mp4", "-o", "out"], "in.mp4 is a video: give one video, and no images"),
+            (
+                ["in.mp4", "--camera", "0", "-o", "out"],
+                "in.mp4 is a video: give one video, and no im",
+            ),
             (["in.mp4", "-o", "out.avi"], "masks of a video go to a video (.mp4, .mkv, .mov, .w"),
             (["in.mp4", "-o", "out.png"], "masks of a video go to a video"),
-            (["in.mp4", "-o", "-"], "a video does not go to standard output"),
+            (["in.mp4", "-o", "-"], "a video cannot be written to standard output"),
             (["in.mp4", "-o", "in.mp4"], "in.mp4: would overwrite the video itself"),
             (["in.mp4", "-o", "out.mp4", "--overlay", "--binary"], "--binary and --overlay need o"),
             (["in.mp4", "-o", "out", "--recursive"], "--recursive applies to folders"),
-            (["in.mp4", "-o", "out", "--workers", "2"], "--workers and --ray apply to images, and"),
+            (
+                ["in.mp4", "-o", "out", "--workers", "2"],
+                "--workers and --ray apply to images, and this is a video: omit them",
+            ),
             (["photo.png", "-o", "out", "--smooth", "1"], "--smooth applies to videos"),
             (["-o", "out"], "name images, a folder of images or a video, or use --camera"),
         ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +11,9 @@ from dsunet_runtime.artifact.file_kinds import is_engine
 from dsunet_runtime.commands.options import MAX_WORKERS, integer
 from dsunet_runtime.message_text import quote
 from dsunet_runtime.provider import MAX_THREADS, Provider
+from dsunet_runtime.scale.parallelism import GPUS, LOCAL, Parallelism, needs_gpu
 
 _PANEL = "Several processes"
-GPUS = "gpus"
-LOCAL = "local"
 
 
 def _workers(text: str) -> str:
@@ -31,25 +29,25 @@ def _address(text: str) -> str:
     host, _, port = text.removeprefix("ray://").rpartition(":")
     if text not in (LOCAL, "auto") and not (host and port.isascii() and port.isdecimal()):
         raise typer.BadParameter(
-            f"{quote(text)} is no address of a Ray cluster: use HOST:PORT, ray://HOST:PORT, auto "
-            f"or {LOCAL}"
+            f"{quote(text)} is not the address of a Ray cluster: use HOST:PORT, ray://HOST:PORT, "
+            f"auto or {LOCAL}"
         )
     return text
 
 
-Workers = Annotated[
+WorkersOption = Annotated[
     str | None,
     typer.Option(
         "--workers",
         parser=_workers,
         metavar=f"N|{GPUS}",
-        help="Number of processes, among which the GPUs or the cores are divided; gpus: one for "
-        "each GPU.  With --ray: number of workers (default: as many as fit).  "
-        f"[1 to {MAX_WORKERS}]",
+        help="Number of worker processes, among which the GPUs or CPU cores are divided, or gpus "
+        f"for one per GPU.  [1 to {MAX_WORKERS}]  [default: no workers; with --ray: as many as "
+        "fit]",
         rich_help_panel=_PANEL,
     ),
 ]
-ThreadsPerWorker = Annotated[
+ThreadsPerWorkerOption = Annotated[
     int | None,
     integer(
         "--threads-per-worker",
@@ -60,73 +58,48 @@ ThreadsPerWorker = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-Ray = Annotated[
+RayOption = Annotated[
     str | None,
     typer.Option(
         "--ray",
         parser=_address,
         metavar=f"ADDRESS|{LOCAL}",
-        help="Ray cluster whose workers compute the masks: HOST:PORT, auto, or local for a cluster "
-        "of this machine alone, for the time of the run.  Images, artifact and masks must be on "
-        "storage that all machines mount under the same path.",
+        help="Address of the Ray cluster that computes the masks: HOST:PORT, auto, or local for a "
+        "temporary cluster on this machine.  Artifact, images and masks must be on storage that "
+        "all machines mount under the same path.",
         rich_help_panel=_PANEL,
     ),
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where masks are computed; by default in this process."""
-
-    workers: str | None
-    """A number, or `GPUS`."""
-    threads: int | None
-    ray: str | None
-
-    @property
-    def count(self) -> int | None:
-        """Number of workers; None if the number of GPUs or of machines decides."""
-        return None if self.workers in (None, GPUS) else int(self.workers)
-
-    @property
-    def is_this_process(self) -> bool:
-        """Whether there are no workers."""
-        return self.workers is None and self.ray is None
-
-
-def check_placement(
-    placement: Placement, artifact: Path, provider: Provider | None, output: Path
+def check_parallelism(
+    parallelism: Parallelism, artifact: Path, provider: Provider | None, output: Path
 ) -> None:
     """Raise typer.BadParameter if these options do not fit the others or each other."""
-    if not placement.is_this_process and str(output) == "-":
+    if not parallelism.is_this_process and str(output) == "-":
         raise typer.BadParameter(
-            "workers write files, and --output - is standard output: omit --workers and --ray"
+            "--output - needs one process, and workers write files: omit --workers and --ray"
         )
-    if placement.threads is not None and placement.is_this_process:
+    if parallelism.threads is not None and parallelism.is_this_process:
         raise typer.BadParameter("--threads-per-worker needs --workers or --ray")
-    if placement.threads is not None and is_engine(artifact):
+    if parallelism.threads is not None and is_engine(artifact):
         raise typer.BadParameter(
             f"--threads-per-worker applies to ONNX files only, and {artifact} is an engine"
         )
-    if placement.workers == GPUS and placement.ray is not None:
+    if parallelism.workers == GPUS and parallelism.ray is not None:
         raise typer.BadParameter(
             f"--workers {GPUS} does not apply to --ray, which uses all GPUs of the cluster: name a "
             f"number, or omit it"
         )
-    if placement.workers == GPUS and not needs_gpu(artifact, provider):
+    if parallelism.workers == GPUS and not needs_gpu(artifact, provider):
         raise typer.BadParameter(
             f"--workers {GPUS} needs an engine, or a --provider on a GPU: name a number"
         )
 
 
-def check_one_process(placement: Placement) -> None:
+def check_one_process(parallelism: Parallelism) -> None:
     """Raise typer.BadParameter if there are workers, for a video."""
-    if not placement.is_this_process:
+    if not parallelism.is_this_process:
         raise typer.BadParameter(
-            "--workers and --ray apply to images, and a video needs one process: omit them"
+            "--workers and --ray apply to images, and this is a video: omit them"
         )
-
-
-def needs_gpu(artifact: Path, provider: Provider | None) -> bool:
-    """Whether an artifact is computed on a GPU."""
-    return is_engine(artifact) or (provider is not None and provider.on_gpu)

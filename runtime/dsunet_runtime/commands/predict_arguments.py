@@ -1,4 +1,4 @@
-"""What `dsunet-run predict` and `dsunet predict` are to compute, from their options."""
+"""From the options of `dsunet-run predict` and `dsunet predict` to a video job or image jobs."""
 
 from __future__ import annotations
 
@@ -37,17 +37,18 @@ class PredictArguments:
     skip_existing: bool
     as_json: bool
 
-    def work(self) -> VideoJob | Plan:
-        """Return the video, or the jobs for images, that they describe.
+    def plan(self) -> VideoJob | Plan:
+        """Return the job for a video, or the plan of the jobs for images.
 
-        Raises typer.BadParameter if they do not fit each other, MissingExtraError if cut-outs or
-        backgrounds need a package that is not installed, and RuntimeFault if the video or the
-        camera is missing, or like `jobs.plan`.
+        Raises:
+            typer.BadParameter: The options do not fit each other.
+            MissingExtraError: Cut-outs or backgrounds need a package that is not installed.
+            RuntimeFault: The video or the camera is missing, or as in `jobs.plan`.
         """
         videos = [str(path) for path in self.images if is_video(path)]
         if self.camera is not None:
             videos.append(f"--camera {self.camera}")
-        return self._video_job(videos[0]) if videos else self._plan()
+        return self._video_job(videos[0]) if videos else self._image_plan()
 
     def _video_job(self, video: str) -> VideoJob:
         from dsunet_runtime.errors import OutputError
@@ -56,13 +57,10 @@ class PredictArguments:
 
         if len(self.images) + (self.camera is not None) > 1:
             raise typer.BadParameter(
-                f"{printable(video)} is a video, and a video is computed alone: name one video and "
-                f"no images"
+                f"{printable(video)} is a video: give one video, and no images"
             )
         if self.recursive:
-            raise typer.BadParameter(
-                "--recursive applies to folders, and this is a video: leave it out"
-            )
+            raise typer.BadParameter("--recursive applies to folders, and this is a video: omit it")
         kinds = self._output_kinds()
         if self.camera is None:
             source = source_of(self.images[0])
@@ -74,37 +72,36 @@ class PredictArguments:
             job.check()
         return job
 
-    def _plan(self) -> Plan:
+    def _image_plan(self) -> Plan:
         from dsunet_runtime.files import resolved
         from dsunet_runtime.prediction.jobs import plan
 
         if not self.images:
             raise typer.BadParameter("name images, a folder of images or a video, or use --camera")
         if self.smooth:
-            raise typer.BadParameter(
-                "--smooth applies to videos, and these are images: leave it out"
-            )
+            raise typer.BadParameter("--smooth applies to videos, and these are images: omit it")
         to_standard_output = str(self.output) == STANDARD_STREAM
         for option, given in (("--json", self.as_json), ("--skip-existing", self.skip_existing)):
             if to_standard_output and given:
                 raise typer.BadParameter(
-                    f"{option} and --output - exclude each other, since the result goes to "
-                    f"standard output: leave one out"
+                    f"{option} and --output - exclude each other: omit one of them"
                 )
-        where = _destination(
+        destination = _destination(
             self.output, self.images, self._output_kinds(), recursive=self.recursive
         )
-        found = plan(self.images, where, recursive=self.recursive, skip_existing=self.skip_existing)
-        outputs = (output.path for job in found.jobs for output in job.outputs)
+        image_plan = plan(
+            self.images, destination, recursive=self.recursive, skip_existing=self.skip_existing
+        )
+        outputs = (output.path for job in image_plan.jobs for output in job.outputs)
         background = self.background
         if background is not None and resolved(Path(background)) in map(resolved, outputs):
             raise typer.BadParameter(
                 f"a result would overwrite --background {background}: name another file or folder"
             )
-        return found
+        return image_plan
 
     def _output_kinds(self) -> list[OutputKind]:
-        """Return what the options name to be written beside, or instead of, the mask as it is."""
+        """Return the renderings that the options request, with the suffixes of their files."""
         from dsunet_runtime.errors import ImageError
         from dsunet_runtime.masks.backgrounds import backdrop
         from dsunet_runtime.masks.foreground import check_installed
@@ -130,9 +127,9 @@ class PredictArguments:
 def _destination(
     output: Path, images: Sequence[Path], kinds: Sequence[OutputKind], *, recursive: bool
 ) -> Destination:
-    """Return where results go, and which: into a folder always the mask, too.
+    """Return the destination of the results; a folder always gets the mask, too.
 
-    Raises typer.BadParameter if they cannot be written there.
+    Raises typer.BadParameter if the results cannot be written there.
     """
     from dsunet_runtime.images.patterns import is_pattern
     from dsunet_runtime.prediction.jobs import Destination, OutputKind
@@ -161,33 +158,35 @@ def _destination(
 def _video_destination(
     output: Path, kinds: Sequence[OutputKind]
 ) -> tuple[Path, str | None, tuple[OutputKind, ...]]:
-    """Return the folder for the results of a video, the name of a file, and what is written."""
+    """Return folder and file name for the results of a video, and the kinds of output."""
     if _is_folder(output):
         return output, None, tuple(_with_mask(kinds))
     kind = _only_kind(output, kinds)
     if str(output) == STANDARD_STREAM:
-        raise typer.BadParameter("a video does not go to standard output: name a file or a folder")
+        raise typer.BadParameter(
+            "a video cannot be written to standard output: name a file or a folder"
+        )
     return output.parent, output.name, (kind,)
 
 
 def _is_folder(output: Path) -> bool:
-    """Whether results go into a folder, rather than to a file or to standard output."""
+    """Whether the output is a folder, not a file or standard output."""
     if str(output) == STANDARD_STREAM:
         return False
     return output.is_dir() or output.suffix.lower() not in FILE_SUFFIXES
 
 
 def _with_mask(kinds: Sequence[OutputKind]) -> list[OutputKind]:
-    """Add the mask, unless a form of it is among the kinds."""
+    """Add the mask, unless it is among the kinds, possibly binary."""
     from dsunet_runtime.masks.renderings import Mask
     from dsunet_runtime.prediction.jobs import OutputKind
 
-    is_there = any(kind.is_mask for kind in kinds)
-    return [*kinds] if is_there else [OutputKind(Mask(), ".png"), *kinds]
+    has_mask = any(kind.is_mask for kind in kinds)
+    return [*kinds] if has_mask else [OutputKind(Mask(), ".png"), *kinds]
 
 
 def _only_kind(output: Path, kinds: Sequence[OutputKind]) -> OutputKind:
-    """Return the kind that goes to a file: the one that was named, or else the mask."""
+    """Return the only kind of output: the one requested, or the mask by default."""
     if len(kinds) > 1:
         names = " and ".join(f"--{kind.rendering.name}" for kind in kinds)
         raise typer.BadParameter(
@@ -197,7 +196,7 @@ def _only_kind(output: Path, kinds: Sequence[OutputKind]) -> OutputKind:
 
 
 def _check_suffix(output: Path, kind: OutputKind) -> None:
-    """Refuse a file whose format does not fit the rendering, or is not the one that was named."""
+    """Reject a file whose format does not fit the rendering or the format requested."""
     match kind.rendering.channels:
         case 1:
             plural, allowed = "masks", [".png"]
