@@ -23,9 +23,9 @@ from common import summary, write
 from dsunet_runtime.artifact.manifest import InputForm
 from dsunet_runtime.masks.renderings import Mask
 from dsunet_runtime.prediction.jobs import Destination, OutputKind, plan
+from dsunet_runtime.scale.dispatch import dispatch
 from dsunet_runtime.scale.parallelism import LOCAL, Parallelism
-from dsunet_runtime.scale.run import open_run
-from dsunet_runtime.scale.worker import Loading
+from dsunet_runtime.scale.worker import LoadOptions
 from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 FIRST = "process"
@@ -81,9 +81,9 @@ def measure(graph: Path, images: Path, masks: Path, rounds: int) -> dict[str, An
 def run(graph: Path, images: Path, masks: Path, parallelism: Parallelism) -> tuple[float, float]:
     """Return the seconds until the first outcome, and the seconds of each image later on."""
     jobs = plan([images], Destination(masks, (OutputKind(Mask(), ".png"),)))
-    loading = Loading(graph, None, SelfTestPolicy.AUTO, False, None)
+    loading = LoadOptions(graph, None, SelfTestPolicy.AUTO, False, None)
     begin = time.perf_counter()
-    with open_run(loading, jobs, None, parallelism) as (_, outcomes):
+    with dispatch(loading, jobs, None, parallelism) as (_, outcomes):
         times = [time.perf_counter() for _ in outcomes]
     skipped = len(times) // 4
     return times[0] - begin, (times[-1] - times[skipped]) / (len(times) - 1 - skipped)

@@ -112,13 +112,13 @@ def predict(
     from dsunet import load_model
     from dsunet.evaluation.predictors import TorchPredictor
     from dsunet_runtime.prediction.jobs import Plan
-    from dsunet_runtime.prediction.run import report
+    from dsunet_runtime.prediction.run_jobs import report_outcomes
 
     if isinstance(work, Plan):
         for line in work.left_out:
             notice(line)
         if not work.jobs:
-            report("dsunet", work, [], as_json=as_json)
+            report_outcomes("dsunet", work, [], as_json=as_json)
             return
     target = device.resolve()
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
@@ -132,8 +132,8 @@ def _is_done(
 ) -> bool:
     """Compute the results; return whether all could be computed."""
     from dsunet_runtime.prediction.jobs import Plan, results_folder
-    from dsunet_runtime.prediction.run import run_jobs
-    from dsunet_runtime.video.run import run_video
+    from dsunet_runtime.prediction.run_jobs import run_jobs
+    from dsunet_runtime.video.run_video import run_video
 
     if not isinstance(work, Plan):
         return run_video("dsunet", predictor, work, batch, as_json=as_json)

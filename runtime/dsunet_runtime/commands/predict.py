@@ -44,7 +44,7 @@ from dsunet_runtime.selftest.schedule import SelfTestPolicy
 
 if TYPE_CHECKING:
     from dsunet_runtime.artifact.manifest import Manifest
-    from dsunet_runtime.scale.worker import Loading
+    from dsunet_runtime.scale.worker import LoadOptions
     from dsunet_runtime.video.job import VideoJob
 
 _PROGRAM = "dsunet-run"
@@ -120,30 +120,32 @@ def predict(
     ).plan()
 
     from dsunet_runtime.prediction.jobs import Plan
-    from dsunet_runtime.scale.worker import Loading
+    from dsunet_runtime.scale.worker import LoadOptions
 
-    loading = Loading(artifact, provider, selftest, allow_cpu_fallback, domain)
+    load_options = LoadOptions(artifact, provider, selftest, allow_cpu_fallback, domain)
     if not isinstance(plan, Plan):
         check_one_process(parallelism)
-        _predict_video(loading, plan, batch, as_json=as_json)
+        _predict_video(load_options, plan, batch, as_json=as_json)
         return
 
-    from dsunet_runtime.prediction.run import report
-    from dsunet_runtime.scale.run import open_run
+    from dsunet_runtime.prediction.run_jobs import report_outcomes
+    from dsunet_runtime.scale.dispatch import dispatch
 
-    with open_run(loading, plan, batch, parallelism) as (manifest, outcomes):
+    with dispatch(load_options, plan, batch, parallelism) as (manifest, outcomes):
         _warn_of_random_weights(artifact, manifest)
         for line in plan.left_out:
             complain(_PROGRAM, line)
-        if report(_PROGRAM, plan, outcomes, as_json=as_json):
+        if report_outcomes(_PROGRAM, plan, outcomes, as_json=as_json):
             raise typer.Exit(1)
 
 
-def _predict_video(loading: Loading, video: VideoJob, batch: int | None, *, as_json: bool) -> None:
-    from dsunet_runtime.video.run import run_video
+def _predict_video(
+    load_options: LoadOptions, video: VideoJob, batch: int | None, *, as_json: bool
+) -> None:
+    from dsunet_runtime.video.run_video import run_video
 
-    with loading.load() as segmenter:
-        _warn_of_random_weights(loading.artifact, segmenter.manifest)
+    with load_options.load() as segmenter:
+        _warn_of_random_weights(load_options.artifact, segmenter.manifest)
         batch = batch or segmenter.best_batch
         if not run_video(_PROGRAM, segmenter, video, batch, as_json=as_json):
             raise typer.Exit(1)

@@ -11,7 +11,7 @@ import typer
 
 from dsunet_runtime.commands.options import FILE_SUFFIXES, as_wrong_usage
 from dsunet_runtime.message_text import printable
-from dsunet_runtime.video.sources import is_video
+from dsunet_runtime.video.video_source import is_video
 
 if TYPE_CHECKING:
     from dsunet_runtime.prediction.jobs import Destination, OutputKind, Plan
@@ -53,7 +53,7 @@ class PredictArguments:
     def _video_job(self, video: str) -> VideoJob:
         from dsunet_runtime.errors import OutputError
         from dsunet_runtime.video.job import VideoJob
-        from dsunet_runtime.video.sources import VideoSource, source_of
+        from dsunet_runtime.video.video_source import VideoSource, source_of
 
         if len(self.images) + (self.camera is not None) > 1:
             raise typer.BadParameter(

@@ -18,7 +18,7 @@ from dsunet_runtime.commands.options import (
 )
 from dsunet_runtime.commands.predict_arguments import OTSU, STANDARD_STREAM
 from dsunet_runtime.message_text import printable, quote
-from dsunet_runtime.video.sources import MOST_CAMERAS, MOST_SMOOTH, Url, is_url
+from dsunet_runtime.video.video_source import MOST_CAMERAS, MOST_SMOOTH, Url, is_url
 
 _CUTOUT_FORMATS = ("png", "webp")
 _NUMBER = re.compile(r"[-+]?[0-9][0-9.]*")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from dsunet_runtime.files import resolved
-from dsunet_runtime.message_text import printable
+from dsunet_runtime.message_text import counted, printable
 
 # fmt: off
 SUFFIXES = frozenset({
@@ -28,11 +28,6 @@ Vector graphics, videos, and formats of which Pillow reads only the header are n
 
 _COMMON = ".jpg .jpeg .png .bmp .gif .tif .tiff .webp"
 _LISTED = 6
-
-
-def counted(number: int, noun: str) -> str:
-    """Format a number with its noun, in the plural except for 1."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def visible(folder: Path) -> Iterator[Path]:

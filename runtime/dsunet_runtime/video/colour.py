@@ -52,7 +52,7 @@ def to_rgb(frame: VideoFrame, hdr: Hdr | None = None) -> NDArray[np.uint8]:
     return pixels if hdr is None else sdr_from_hdr(pixels, hdr)  # type: ignore[return-value, arg-type]
 
 
-def for_encoder(pixels: NDArray[np.uint8], format_: str) -> VideoFrame:
+def to_encoder_frame(pixels: NDArray[np.uint8], format_: str) -> VideoFrame:
     """Convert grey H×W, RGB H×W×3 or RGBA H×W×4 to a pixel format of YUV: BT.709, limited range."""
     from av import VideoFrame
 

@@ -10,7 +10,7 @@ from dsunet_runtime.files import resolved
 from dsunet_runtime.masks.renderings import Rendering
 from dsunet_runtime.prediction.jobs import OutputKind
 from dsunet_runtime.video.encodings import encoding_for
-from dsunet_runtime.video.sources import VideoSource
+from dsunet_runtime.video.video_source import VideoSource
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.extras import needs_extra
-from dsunet_runtime.images.folder import counted
+from dsunet_runtime.message_text import counted, reason
+from dsunet_runtime.video.audio import is_audible
 from dsunet_runtime.video.colour import hdr_of
-from dsunet_runtime.video.faults import why
 from dsunet_runtime.video.hdr import Hdr
 from dsunet_runtime.video.orientation import Orientation
-from dsunet_runtime.video.sound import is_audible
-from dsunet_runtime.video.sources import TIMEOUT, VideoSource
+from dsunet_runtime.video.video_source import TIMEOUT, VideoSource
 
 if TYPE_CHECKING:
     from av import AudioStream, FFmpegError, Packet, VideoFrame, VideoStream
@@ -34,7 +33,7 @@ Listener = Callable[["Packet[AudioStream]"], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FrameInfo:
     """Where a frame belongs in its video."""
 
     index: int
@@ -48,11 +47,12 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedFrame:
     """A decoded frame as stored."""
 
-    place: Place
-    frame: VideoFrame
+    info: FrameInfo
+    stored: VideoFrame
+    """The frame as stored: of any pixel format, not upright."""
     orientation: Orientation
     hdr: Hdr | None
 
@@ -118,7 +118,7 @@ class VideoReader(Closeable):
         self._stopped_by: str | None = None
         self._end = Fraction(0)
 
-    def pictures(self, listen: Listener | None = None) -> Generator[Picture, None, None]:
+    def decode(self, listen: Listener | None = None) -> Generator[DecodedFrame, None, None]:
         """Decode the frames in the order in which they are shown; give audio to `listen`.
 
         Frames that cannot be decoded are left out; afterwards, `damage` tells of them.
@@ -133,7 +133,7 @@ class VideoReader(Closeable):
                     continue
                 for frame in self._decoded(packet):
                     last = max(last + 1, self._time_of(frame, last))
-                    yield self._picture(frame, last)
+                    yield self._decoded_frame(frame, last)
         finally:
             self._is_reading = False
 
@@ -192,16 +192,16 @@ class VideoReader(Closeable):
         whole = self._duration
         return self._is_exact and whole is not None and self._end < whole - _TOLERATED
 
-    def _picture(self, frame: VideoFrame, pts: int) -> Picture:
+    def _decoded_frame(self, frame: VideoFrame, pts: int) -> DecodedFrame:
         if not self.frames:
             self.hdr = hdr_of(self._video.codec_context.color_trc)
         duration = frame.duration or 0
         self._end = max(self._end, (pts + duration) * self.time_base)
         orientation = Orientation.of(frame)
         aspect = orientation.aspect(self._video.sample_aspect_ratio)
-        place = Place(self.frames, pts, duration, aspect)
+        info = FrameInfo(self.frames, pts, duration, aspect)
         self.frames += 1
-        return Picture(place, frame, orientation, self.hdr)
+        return DecodedFrame(info, frame, orientation, self.hdr)
 
     def _packets(self) -> Iterator[Packet[Any]]:
         """All packets until the end, or until the file or the connection breaks off."""
@@ -258,7 +258,7 @@ def _why_not_opened(source: VideoSource, error: Exception) -> str:
             else ""
         )
         return f"is not a video that PyAV can read{whole}"
-    return f"cannot be opened: {why(error)}"
+    return f"cannot be opened: {reason(error)}"
 
 
 def _why_stopped(source: VideoSource, error: FFmpegError | OSError) -> str:
@@ -266,7 +266,11 @@ def _why_stopped(source: VideoSource, error: FFmpegError | OSError) -> str:
 
     if isinstance(error, ExitError):
         return _STALLED
-    return f"breaks off ({why(error)})" if source.path is not None else f"broke off ({why(error)})"
+    return (
+        f"breaks off ({reason(error)})"
+        if source.path is not None
+        else f"broke off ({reason(error)})"
+    )
 
 
 def _clock(seconds: Fraction | None) -> str:

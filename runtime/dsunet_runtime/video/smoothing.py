@@ -10,7 +10,7 @@ for each pixel the best of none and the two that phase correlation finds, which 
 the camera and of an object.  Nothing counts across a cut.
 
 Images and masks are compared at the size at which the network computes its mask.  Only the
-difference between the smoothed and the original mask is resampled, so that edges stay sharp.
+difference between the smooth_masks and the original mask is resampled, so that edges stay sharp.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from dsunet_runtime.video.reader import Place
+from dsunet_runtime.video.reader import FrameInfo
 
 _SIDE = 352
 """The longer side at which images and masks are compared: that of the network's mask."""
@@ -47,10 +47,10 @@ Movement = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Segmented:
+class SegmentedFrame:
     """A frame with its mask."""
 
-    place: Place
+    info: FrameInfo
     rgb: NDArray[np.uint8]
     """Upright, H×W×3."""
     mask: NDArray[np.uint8]
@@ -72,7 +72,7 @@ class _Match:
 class _Small:
     """A frame at the working size."""
 
-    item: Segmented
+    item: SegmentedFrame
     image: NDArray[np.int16]
     """h×w×3."""
     mask: Floats
@@ -85,27 +85,27 @@ class _Small:
     """With frames of its scene, by how many frames before it they are."""
 
 
-def smoothed(items: Iterator[Segmented], reach: int) -> Iterator[Segmented]:
+def smooth_masks(items: Iterator[SegmentedFrame], reach: int) -> Iterator[SegmentedFrame]:
     """Blend each mask with those of up to `reach` frames before and after; yield them in order.
 
     Each item is yielded `reach` items later, or when the iterator ends.
     """
     window: deque[_Small] = deque()
-    place = 0  # of the next frame to yield, in the window
+    position = 0  # of the next frame to yield, in the window
     for item in items:
         window.append(_compared(item, window, reach))
-        if len(window) - place > reach:
-            yield _blended(window, place)
-            place += 1
-        if place > reach:
+        if len(window) - position > reach:
+            yield _blended(window, position)
+            position += 1
+        if position > reach:
             window.popleft()
-            place -= 1
-    while place < len(window):
-        yield _blended(window, place)
-        place += 1
+            position -= 1
+    while position < len(window):
+        yield _blended(window, position)
+        position += 1
 
 
-def _compared(item: Segmented, before: deque[_Small], reach: int) -> _Small:
+def _compared(item: SegmentedFrame, before: deque[_Small], reach: int) -> _Small:
     """Bring a frame to the working size, and compare it with the frames before it."""
     size = _working_size(item.mask)
     image = np.asarray(_resized(item.rgb, size), np.int16)
@@ -131,14 +131,14 @@ def _is_cut(new: _Small, old: _Small, matches: Sequence[_Match]) -> bool:
     return float((agreement * structure).sum()) < _SAME_SCENE * float(structure.sum())
 
 
-def _blended(window: deque[_Small], place: int) -> Segmented:
-    """Blend the mask of the frame at a place with those that agree with it."""
-    this = window[place]
+def _blended(window: deque[_Small], position: int) -> SegmentedFrame:
+    """Blend the mask of the frame at a position of the window with those that agree with it."""
+    this = window[position]
     total = np.ones_like(this.mask)
     change = np.zeros_like(this.mask)
     for index, other in enumerate(window):
-        later, earlier = (other, this) if index > place else (this, other)
-        matches = later.matches.get(abs(index - place))
+        later, earlier = (other, this) if index > position else (this, other)
+        matches = later.matches.get(abs(index - position))
         if matches is None:  # itself, or of another scene
             continue
         weight, mask = _moved_here(matches, other.mask, backwards=other is not earlier)

@@ -15,13 +15,13 @@ from PIL import Image
 
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import OutputError
+from dsunet_runtime.message_text import reason
 from dsunet_runtime.prediction.jobs import OutputKind
 from dsunet_runtime.prediction.output_files import write_pixels
-from dsunet_runtime.video.colour import BT709, LIMITED, for_encoder
+from dsunet_runtime.video.audio import AudioTrack
+from dsunet_runtime.video.colour import BT709, LIMITED, to_encoder_frame
 from dsunet_runtime.video.encodings import container_for, encoding_for
-from dsunet_runtime.video.faults import why
-from dsunet_runtime.video.reader import Place
-from dsunet_runtime.video.sound import Track
+from dsunet_runtime.video.reader import FrameInfo
 
 if TYPE_CHECKING:
     from av import AudioStream, Packet
@@ -33,7 +33,7 @@ Renderings = Sequence[NDArray[np.uint8]]
 """Grey H×W, RGB H×W×3 or RGBA H×W×4, in the order of the job's kinds."""
 
 
-class Sink(Protocol):
+class FrameSink(Protocol):
     """Where frames go, in their order."""
 
     frames: int
@@ -42,7 +42,7 @@ class Sink(Protocol):
     def outputs(self, index: int) -> list[Path]:
         """Return the files to which a frame goes."""
 
-    def write(self, place: Place, renderings: Renderings) -> None:
+    def write(self, info: FrameInfo, renderings: Renderings) -> None:
         """Write a frame.  Raises OutputError."""
 
     def listen(self, packet: Packet[AudioStream]) -> None:
@@ -70,10 +70,10 @@ class FrameFolder:
             index += 1
         return index
 
-    def write(self, place: Place, renderings: Renderings) -> None:
+    def write(self, info: FrameInfo, renderings: Renderings) -> None:
         """Write the files of a frame.  Raises OutputError."""
         for kind, path, pixels in zip(
-            self._kinds, self.outputs(place.index), renderings, strict=True
+            self._kinds, self.outputs(info.index), renderings, strict=True
         ):
             write_pixels(pixels, path, kind.suffix)
         self.frames += 1
@@ -129,7 +129,7 @@ class VideoWriter(Closeable):
         self._lock = threading.Lock()
         self._container: Any = None
         self._video: Any = None
-        self._tracks: dict[int, Track] = {}
+        self._tracks: dict[int, AudioTrack] = {}
         self._early: list[Packet[AudioStream]] = []
         self._is_closed = False
 
@@ -137,16 +137,16 @@ class VideoWriter(Closeable):
         """Return the video."""
         return [self._path]
 
-    def write(self, place: Place, renderings: Renderings) -> None:
+    def write(self, info: FrameInfo, renderings: Renderings) -> None:
         """Encode a frame.  Raises OutputError."""
         (pixels,) = renderings
         with _explained(self._path):
             if self._video is None:
                 self._size = pixels.shape[:2]
-                self._open(place.pixel_aspect)
-            frame = for_encoder(self._fitted(pixels), self._encoding.pixels)
-            frame.pts, frame.time_base = place.pts, self._time_base
-            frame.duration = place.duration
+                self._open(info.pixel_aspect)
+            frame = to_encoder_frame(self._fitted(pixels), self._encoding.pixels)
+            frame.pts, frame.time_base = info.pts, self._time_base
+            frame.duration = info.duration
             packets = self._video.encode(frame)
             with self._lock:
                 self._mux(packets)
@@ -208,7 +208,7 @@ class VideoWriter(Closeable):
                 video.codec_context.sample_aspect_ratio = pixel_aspect
             self._video = video
             for stream in self._audio:
-                track = Track(self._container, stream, container.audio)
+                track = AudioTrack(self._container, stream, container.audio)
                 self._tracks[stream.index] = track
                 if not track.is_copied:
                     self.notices.append(
@@ -265,4 +265,4 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (FFmpegError, OSError, ValueError) as error:
-        raise OutputError(f"{path}: cannot be written: {why(error)}") from error
+        raise OutputError(f"{path}: cannot be written: {reason(error)}") from error

@@ -16,7 +16,7 @@ from PIL import Image
 from dsunet_runtime import BackendError, ImageError, OutputError, Segmenter
 from dsunet_runtime.forms import Prepared
 from dsunet_runtime.prediction.jobs import Job, make_folder, results_folder
-from dsunet_runtime.prediction.predict import predict
+from dsunet_runtime.prediction.predict_jobs import predict_jobs
 from tests.runtime.artifacts import expected_frames_mask
 from tests.runtime.plans import OVERLAY, jobs_of, outputs_of
 
@@ -150,7 +150,7 @@ class TestPredict:
     @pytest.mark.parametrize("batch", [1, 3, 100])
     def test_masks(self, segmenter: Segmenter, tmp_path: Path, batch: int) -> None:
         jobs = make_jobs(tmp_path, [(5, 7), (5, 7), (4, 4)] * 5)
-        outcomes = list(predict(segmenter, jobs, batch))
+        outcomes = list(predict_jobs(segmenter, jobs, batch))
         assert [outcome.job for outcome in outcomes] == jobs
         assert not any(outcome.fault for outcome in outcomes)
         for job in jobs:
@@ -165,7 +165,7 @@ class TestPredict:
         for index in (0, 4, 8):
             jobs[index].image.write_bytes(b"broken")
         jobs[5].outputs[0].path.mkdir()
-        outcomes = list(predict(segmenter, jobs, batch))
+        outcomes = list(predict_jobs(segmenter, jobs, batch))
         faults = {index: o.fault for index, o in enumerate(outcomes) if o.fault}
         assert {index: type(fault) for index, fault in faults.items()} == {
             0: ImageError,
@@ -178,7 +178,7 @@ class TestPredict:
 
     def test_failure_of_the_network_is_of_its_batch(self, tmp_path: Path) -> None:
         jobs = make_jobs(tmp_path, [(5, 7)] * 6)
-        outcomes = list(predict(FakeSegmenter(fails_at=2), jobs, 2))
+        outcomes = list(predict_jobs(FakeSegmenter(fails_at=2), jobs, 2))
         assert [bool(outcome.fault) for outcome in outcomes] == [False] * 2 + [True] * 2 + [
             False
         ] * 2
@@ -187,7 +187,7 @@ class TestPredict:
     def test_decoding_overlaps_the_network(self, tmp_path: Path) -> None:
         jobs = make_jobs(tmp_path, [(5, 7)] * 3)
         segmenter = FakeSegmenter(waits_for=jobs[1].image)
-        outcomes = list(predict(segmenter, jobs, 1))
+        outcomes = list(predict_jobs(segmenter, jobs, 1))
         assert not any(outcome.fault for outcome in outcomes)
 
     @pytest.mark.parametrize("batch", [1, 5])
@@ -197,13 +197,13 @@ class TestPredict:
         monkeypatch.setattr(os, "cpu_count", lambda: 2)
         jobs = make_jobs(tmp_path, [(5, 7)] * 60)
         segmenter = FakeSegmenter()
-        for outcome in predict(segmenter, jobs, batch):
+        for outcome in predict_jobs(segmenter, jobs, batch):
             assert outcome.fault is None
         assert 1 < segmenter.most_at_once <= 2 * 2 + 2 * batch
 
     def test_stopping_early_leaves_whole_files(self, segmenter: Segmenter, tmp_path: Path) -> None:
         jobs = make_jobs(tmp_path, [(5, 7)] * 40)
-        outcomes = predict(segmenter, jobs, 1)
+        outcomes = predict_jobs(segmenter, jobs, 1)
         next(outcomes)
         outcomes.close()  # type: ignore[attr-defined]
         written = list((tmp_path / "out").iterdir())

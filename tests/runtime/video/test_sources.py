@@ -13,11 +13,18 @@ from dsunet_runtime import ImageError, load
 from dsunet_runtime.images.folder import SUFFIXES as IMAGE_SUFFIXES
 from dsunet_runtime.masks.renderings import Mask
 from dsunet_runtime.prediction.jobs import OutputKind
-from dsunet_runtime.video import run
+from dsunet_runtime.video import run_video as run_module
 from dsunet_runtime.video.job import VideoJob
 from dsunet_runtime.video.reader import VideoReader
-from dsunet_runtime.video.run import run_video
-from dsunet_runtime.video.sources import SUFFIXES, Url, VideoSource, is_url, is_video, source_of
+from dsunet_runtime.video.run_video import run_video
+from dsunet_runtime.video.video_source import (
+    SUFFIXES,
+    Url,
+    VideoSource,
+    is_url,
+    is_video,
+    source_of,
+)
 from tests.runtime.video.clips import read, scene, write
 from tests.runtime.video.conftest import Predict
 from tests.runtime.video.servers import serving
@@ -129,7 +136,7 @@ class TestCamera:
             forever.wait()
 
         monkeypatch.setattr(VideoReader, "_packets", stalls)
-        monkeypatch.setattr(run, "TIMEOUT", 0.2)
+        monkeypatch.setattr(run_module, "TIMEOUT", 0.2)
         source = self.source(True, "testsrc=size=64x48:rate=10,realtime")
         with load(frames_artifact) as segmenter:
             assert not run_video("test", segmenter, self.job(source, tmp_path, "out.mp4"), 1)

@@ -1,4 +1,4 @@
-"""Running jobs with progress and messages, for `dsunet-run predict` and `dsunet predict`."""
+"""A prediction on the command line: progress, errors, notices and a summary."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 from dsunet_runtime.commands.command import complain
 from dsunet_runtime.images.decode import first_frames, no_objects
-from dsunet_runtime.images.folder import counted
 from dsunet_runtime.masks.mask_from_logits import INSIDE
+from dsunet_runtime.message_text import counted
 from dsunet_runtime.prediction.jobs import Plan
 from dsunet_runtime.prediction.json_lines import outcome_line, skipped_line
-from dsunet_runtime.prediction.predict import Outcome, Steps, check_batch, predict
+from dsunet_runtime.prediction.predict_jobs import Outcome, Steps, check_batch, predict_jobs
 from dsunet_runtime.progress import Progress
 
 
@@ -30,10 +30,14 @@ def run_jobs(
         as_json: Whether to print a line of JSON for each image on standard output.
     """
     check_batch(segmenter, plan.jobs, batch)
-    return report(program, plan, predict(segmenter, plan.jobs, batch), as_json=as_json)
+    return report_outcomes(
+        program, plan, predict_jobs(segmenter, plan.jobs, batch), as_json=as_json
+    )
 
 
-def report(program: str, plan: Plan, outcomes: Iterable[Outcome], *, as_json: bool = False) -> int:
+def report_outcomes(
+    program: str, plan: Plan, outcomes: Iterable[Outcome], *, as_json: bool = False
+) -> int:
     """Print the errors of outcomes while they come, and return the number of failures.
 
     Finally, a summary is printed on standard output, or on standard error if results go there.

@@ -13,7 +13,7 @@ _EVERY_CODEC_TAKES = 48_000
 """Sampling rate for encoding again, in Hz."""
 
 
-class Track:
+class AudioTrack:
     """One audio stream of the output.
 
     Attributes:

@@ -12,19 +12,18 @@ from pathlib import Path
 from dsunet_runtime.commands.command import complain
 from dsunet_runtime.errors import ImageError, OutputError
 from dsunet_runtime.files import staged_file
-from dsunet_runtime.images.folder import counted
 from dsunet_runtime.masks.mask_from_logits import INSIDE
-from dsunet_runtime.message_text import reason
+from dsunet_runtime.message_text import counted, reason
 from dsunet_runtime.prediction.jobs import results_folder
 from dsunet_runtime.prediction.json_lines import statistics_values
-from dsunet_runtime.prediction.predict import Steps
+from dsunet_runtime.prediction.predict_jobs import Steps
+from dsunet_runtime.progress import VideoProgress
 from dsunet_runtime.video.job import VideoJob
-from dsunet_runtime.video.pipeline import Work, Written, process
-from dsunet_runtime.video.progress import VideoProgress
+from dsunet_runtime.video.pipeline import VideoPipeline, WrittenFrame
 from dsunet_runtime.video.read_ahead import ReadAhead
 from dsunet_runtime.video.reader import VideoReader
-from dsunet_runtime.video.sources import TIMEOUT
-from dsunet_runtime.video.writer import FrameFolder, Sink, VideoWriter
+from dsunet_runtime.video.video_source import TIMEOUT
+from dsunet_runtime.video.writer import FrameFolder, FrameSink, VideoWriter
 
 _DIGITS = 6
 _WAITING = 4
@@ -109,14 +108,14 @@ class _Run:
         first = folder.first_missing() if job.skip_existing else 0
         if first:
             self._say(f"{job.folder}: {counted(first, 'frame')} exist already, and are kept")
-        self._through(Work(steps, batch, job.smooth, job.renderings, folder, first))
+        self._through(VideoPipeline(steps, batch, job.smooth, job.renderings, folder, first))
         self._conclude(job.folder)
 
     def into_file(self, steps: Steps, job: VideoJob, path: Path, batch: int) -> None:
         """Write a video, which appears under its name when it is complete."""
         (kind,) = job.kinds
         with _staged_writer(path, kind.rendering.channels, self._reader) as writer:
-            self._through(Work(steps, batch, job.smooth, job.renderings, writer))
+            self._through(VideoPipeline(steps, batch, job.smooth, job.renderings, writer))
             if not self.frames:
                 self._conclude(path)
             writer.finish()
@@ -124,40 +123,40 @@ class _Run:
             self._say(f"{path}: {line}")
         self._conclude(path)
 
-    def _through(self, work: Work) -> None:
+    def _through(self, pipeline: VideoPipeline) -> None:
         """Compute and write all frames, or those until an interruption."""
         source = self._reader.source
-        pictures = ReadAhead(
-            self._reader.pictures(work.sink.listen),
-            _WAITING + work.batch,
+        frames = ReadAhead(
+            self._reader.decode(pipeline.sink.listen),
+            _WAITING + pipeline.batch,
             drop=source.is_live,
             patience=2 * TIMEOUT if source.is_live else None,
             stalled=self._reader.give_up,
         )
         total = self._reader.expected_frames
-        left = None if total is None else max(1, total - work.first)
+        left = None if total is None else max(1, total - pipeline.first)
         with VideoProgress(left, sys.stderr) as progress:
             try:
-                for written in process(pictures, work):
-                    self._count(written, work.sink)
+                for written in pipeline.run(frames):
+                    self._count(written, pipeline.sink)
                     progress.advance()
             except (KeyboardInterrupt, SystemExit) as interruption:
                 self._interruption = interruption
-        self.frames = work.sink.frames  # with what was being written at an interruption
-        if pictures.dropped:
+        self.frames = pipeline.sink.frames  # with what was being written at an interruption
+        if frames.dropped:
             self._say(
-                f"{source.name}: {counted(pictures.dropped, 'frame')} came faster than they were "
+                f"{source.name}: {counted(frames.dropped, 'frame')} came faster than they were "
                 f"computed, and were left out"
             )
 
-    def _count(self, written: Written, sink: Sink) -> None:
+    def _count(self, written: WrittenFrame, sink: FrameSink) -> None:
         self._highest = max(self._highest, written.mask.maximum)
         if self._as_json:
-            outputs = [str(path) for path in sink.outputs(written.place.index)]
+            outputs = [str(path) for path in sink.outputs(written.info.index)]
             values = {
                 "video": self._reader.source.name,
-                "frame": written.place.index + 1,
-                "time": round(float(written.place.pts * self._reader.time_base), _DIGITS),
+                "frame": written.info.index + 1,
+                "time": round(float(written.info.pts * self._reader.time_base), _DIGITS),
                 "outputs": outputs,
                 **statistics_values(written.mask),
             }

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +25,13 @@ from dsunet_runtime.masks.mask_from_logits import MaskStatistics
 from dsunet_runtime.masks.renderings import draw
 from dsunet_runtime.memory import check_memory
 from dsunet_runtime.prediction.jobs import Job, Output, make_folder
+from dsunet_runtime.prediction.ordered_map import map_ahead, map_ready
 from dsunet_runtime.prediction.output_files import write_pixels
 from dsunet_runtime.standard_streams import STANDARD_STREAM
 
 _MOST_THREADS = 8
 _ALWAYS_FIT = 16
 """Batches up to this size are not checked against the available memory."""
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Steps(Protocol):
@@ -88,7 +85,7 @@ def check_batch(segmenter: Steps, jobs: Sequence[Job], batch: int) -> None:
         return
     try:
         image = segmenter.prepare(jobs[0].source)
-    except RuntimeFault:  # reported by `predict`
+    except RuntimeFault:  # reported by `predict_jobs`
         return
     inputs = sum(value.nbytes for value in image.inputs.values())
     # Each image, its inputs, and their copy in the batch.
@@ -96,7 +93,7 @@ def check_batch(segmenter: Steps, jobs: Sequence[Job], batch: int) -> None:
     check_memory(size, f"a batch of {at_once:,} images like {jobs[0].image}", "lower --batch")
 
 
-def predict(segmenter: Steps, jobs: Iterable[Job], batch: int) -> Iterator[Outcome]:
+def predict_jobs(segmenter: Steps, jobs: Iterable[Job], batch: int) -> Iterator[Outcome]:
     """Run the jobs in batches of `batch` images, and yield their outcomes in order.
 
     If a job fails, the others continue.  Closing the iterator, or an exception in its consumer,
@@ -106,13 +103,13 @@ def predict(segmenter: Steps, jobs: Iterable[Job], batch: int) -> Iterator[Outco
     readers, writers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
     computers = ThreadPoolExecutor(segmenter.concurrency)
     try:
-        read = _ahead(readers, lambda job: _read(segmenter, job), jobs, threads + batch)
+        read = map_ahead(readers, lambda job: _read(segmenter, job), jobs, threads + batch)
         groups = iter(lambda: list(islice(read, batch)), [])
-        computed = _ahead(
+        computed = map_ahead(
             computers, lambda group: _compute(segmenter, group), groups, segmenter.concurrency
         )
         items = chain.from_iterable(computed)
-        yield from behind(writers, lambda item: _finish(segmenter, item), items, threads)
+        yield from map_ready(writers, lambda item: _finish(segmenter, item), items, threads)
     finally:
         for pool in (readers, computers, writers):
             pool.shutdown(cancel_futures=True)
@@ -183,29 +180,3 @@ def _write(output: Output, pixels: NDArray[np.uint8], profile: bytes | None) -> 
         make_folder(output.path.parent)  # one below that of the results
     is_colour = output.kind.rendering.channels > 1
     write_pixels(pixels, output.path, output.kind.suffix, profile=profile if is_colour else None)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], limit: int
-) -> Iterator[R]:
-    """`map` in threads, in order, with `limit` items submitted before waiting for the first."""
-    pending: deque[Future[R]] = deque()
-    for item in items:
-        pending.append(pool.submit(function, item))
-        if len(pending) == limit:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
-
-
-def behind(
-    pool: Executor, function: Callable[[T], R], items: Iterable[T], limit: int
-) -> Iterator[R]:
-    """`map` in a pool, in order, yielding results when they are ready or `limit` are pending."""
-    pending: deque[Future[R]] = deque()
-    for item in items:
-        pending.append(pool.submit(function, item))
-        while pending and (pending[0].done() or len(pending) == limit):
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
