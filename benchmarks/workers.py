@@ -26,7 +26,7 @@ from dsunet_runtime.prediction.jobs import Destination, OutputKind, plan
 from dsunet_runtime.scale.dispatch import dispatch
 from dsunet_runtime.scale.parallelism import LOCAL, Parallelism
 from dsunet_runtime.scale.worker import LoadOptions
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 FIRST = "process"
 VARIANTS = {

@@ -33,7 +33,7 @@ from dsunet_runtime.images.decode import ImageLike
 from dsunet_runtime.masks.blank_masks import SAME_LOGITS, BlankMasks
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter, load
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 if TYPE_CHECKING:
     import torch

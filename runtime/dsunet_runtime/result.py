@@ -13,7 +13,7 @@ from PIL import Image
 from dsunet_runtime.errors import ImageError, OutputError
 from dsunet_runtime.images.decode import ImageLike, as_rgb
 from dsunet_runtime.masks import renderings
-from dsunet_runtime.masks.backgrounds import Colour, Picture, backdrop
+from dsunet_runtime.masks.backdrops import ColourBackdrop, ImageBackdrop, parse_backdrop
 from dsunet_runtime.masks.mask_from_logits import INSIDE
 from dsunet_runtime.message_text import quote
 from dsunet_runtime.prediction.output_files import write_mask
@@ -82,13 +82,13 @@ class Result:
         """
         match background:
             case str():
-                behind = backdrop(background)
+                behind = parse_backdrop(background)
             case (int(), int(), int()) as colour:
                 if not all(0 <= level <= 255 for level in colour):
                     raise ImageError(f"the levels of the colour {colour} are not from 0 to 255")
-                behind = Colour(colour)
+                behind = ColourBackdrop(colour)
             case _:
-                behind = Picture(as_rgb(background))
+                behind = ImageBackdrop(as_rgb(background))
         return self._drawn(renderings.Background(behind))
 
     def overlay(self) -> Image.Image:

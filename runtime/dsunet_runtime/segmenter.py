@@ -91,8 +91,8 @@ def load(
             an argument is not valid.
         SelfTestError: The artifact computes on this machine something else than it was exported to.
     """
-    from dsunet_runtime.selftest.policy import apply_policy
-    from dsunet_runtime.selftest.schedule import SelfTestPolicy
+    from dsunet_runtime.selftest.apply_policy import apply_policy
+    from dsunet_runtime.selftest.policy import SelfTestPolicy
 
     path = Path(path)
     policy = one_of(SelfTestPolicy, "selftest", selftest, BackendError)

@@ -16,7 +16,7 @@ from dsunet_runtime.artifact.manifest import MaskForm
 from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.commands.command import complain
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 
 @contextmanager

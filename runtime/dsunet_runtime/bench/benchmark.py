@@ -34,7 +34,7 @@ from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.images.decode import read_rgb
 from dsunet_runtime.progress import StatusLine
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 
 @dataclass(frozen=True, slots=True)

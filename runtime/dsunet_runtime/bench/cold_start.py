@@ -12,7 +12,7 @@ from pathlib import Path
 from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.message_text import printable
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import typer
 
 from dsunet_runtime.artifact.file_kinds import is_engine
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 _INFERENCE = "Inference"
 """Panel of these options in the help."""

@@ -19,7 +19,7 @@ from dsunet_runtime.commands.artifact_options import (
 from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT, integer, number, output_folder
 from dsunet_runtime.provider import MAX_THREADS, Provider
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 _MOST_CALLS, _MOST_ROUNDS = 10_000_000, 10_000
 """The duration of every call is kept in memory until the end."""

@@ -40,7 +40,7 @@ from dsunet_runtime.commands.worker_options import (
     check_parallelism,
 )
 from dsunet_runtime.scale.parallelism import Parallelism
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 if TYPE_CHECKING:
     from dsunet_runtime.artifact.manifest import Manifest

@@ -103,7 +103,7 @@ class PredictArguments:
     def _output_kinds(self) -> list[OutputKind]:
         """Return the renderings that the options request, with the suffixes of their files."""
         from dsunet_runtime.errors import ImageError
-        from dsunet_runtime.masks.backgrounds import backdrop
+        from dsunet_runtime.masks.backdrops import parse_backdrop
         from dsunet_runtime.masks.foreground import check_installed
         from dsunet_runtime.masks.renderings import Background, Binary, Cutout, Overlay
         from dsunet_runtime.prediction.jobs import OutputKind
@@ -116,7 +116,7 @@ class PredictArguments:
             kinds.append(OutputKind(Cutout(), f".{self.cutout}"))
         if self.background is not None:
             with as_wrong_usage(ImageError):
-                kinds.append(OutputKind(Background(backdrop(self.background)), ".jpg"))
+                kinds.append(OutputKind(Background(parse_backdrop(self.background)), ".jpg"))
         if self.overlay:
             kinds.append(OutputKind(Overlay(), ".jpg"))
         if self.cutout is not None or self.background is not None:

@@ -51,8 +51,8 @@ def selftest(
     """
     check_provider_applies(provider, artifact, allow_cpu_fallback, domain)
     import dsunet_runtime
-    from dsunet_runtime.selftest.comparison import check, run_selftest
-    from dsunet_runtime.selftest.policy import record_outcome
+    from dsunet_runtime.selftest.comparison import check_passed, run_selftest
+    from dsunet_runtime.selftest.record import record_outcome
 
     # `load` must not run the self-test: it would raise before anything is printed.
     with dsunet_runtime.load(
@@ -77,7 +77,9 @@ def selftest(
         for line in _lines(comparisons):
             print(line)
     try:
-        check(comparisons, manifest, None if is_engine(artifact) else provider or Provider.CPU)
+        check_passed(
+            comparisons, manifest, None if is_engine(artifact) else provider or Provider.CPU
+        )
     except SelfTestError as error:
         raise SelfTestError(f"{artifact}: {error}") from error
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from dsunet_runtime.masks.backgrounds import Backdrop
+from dsunet_runtime.masks.backdrops import Backdrop
 from dsunet_runtime.masks.foreground import foreground, opacity
 from dsunet_runtime.masks.mask_from_logits import INSIDE
 
@@ -96,12 +96,12 @@ class Background:
     channels = 3
 
     def __call__(self, rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return self.behind(rgb, Cutout()(rgb, mask))
+        return self.compose(rgb, Cutout()(rgb, mask))
 
-    def behind(self, rgb: NDArray[np.uint8], cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def compose(self, rgb: NDArray[np.uint8], cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Draw the rendering, H×W×3, from an image and its cut-out, H×W×4."""
         colours, alpha = np.ascontiguousarray(cutout[..., :3]), cutout[..., 3].copy()
-        backdrop = Image.fromarray(self.backdrop.behind(rgb, alpha))
+        backdrop = Image.fromarray(self.backdrop.draw(rgb, alpha))
         backdrop.paste(Image.fromarray(colours), mask=Image.fromarray(alpha))
         return np.asarray(backdrop)
 
@@ -121,7 +121,7 @@ class Overlay:
         return np.asarray(drawn)
 
 
-def draw(
+def draw_renderings(
     renderings: Iterable[Rendering], rgb: NDArray[np.uint8], mask: NDArray[np.uint8]
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield renderings of one image; the object's colours are estimated once for all of them."""
@@ -131,7 +131,7 @@ def draw(
             case Cutout():
                 yield cutout()
             case Background():
-                yield rendering.behind(rgb, cutout())
+                yield rendering.compose(rgb, cutout())
             case _:
                 yield rendering(rgb, mask)
 

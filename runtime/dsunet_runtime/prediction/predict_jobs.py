@@ -22,7 +22,7 @@ from dsunet_runtime.errors import BackendError, ImageError, OutputError, Runtime
 from dsunet_runtime.forms import Prepared
 from dsunet_runtime.images.decode import ImageLike
 from dsunet_runtime.masks.mask_from_logits import MaskStatistics
-from dsunet_runtime.masks.renderings import draw
+from dsunet_runtime.masks.renderings import draw_renderings
 from dsunet_runtime.memory import check_memory
 from dsunet_runtime.prediction.jobs import Job, Output, make_folder
 from dsunet_runtime.prediction.ordered_map import map_ahead, map_ready
@@ -158,7 +158,7 @@ def _finish(segmenter: Steps, item: _Computed) -> Outcome:
         mask = segmenter.finish(outputs, prepared)
         statistics, level = MaskStatistics.of(mask), segmenter.highest_level(outputs)
         renderings = [output.kind.rendering for output in item.job.outputs]
-        pixels = draw(renderings, prepared.rgb, mask)
+        pixels = draw_renderings(renderings, prepared.rgb, mask)
         for output, drawing in zip(item.job.outputs, pixels, strict=True):
             _write(output, drawing, prepared.profile)
     except BackendError as error:

@@ -19,7 +19,7 @@ from dsunet_runtime.provider import Provider
 from dsunet_runtime.scale.attempts import attempt, count_attempts
 from dsunet_runtime.scale.units import Unit
 from dsunet_runtime.segmenter import Segmenter
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 MOST_ATTEMPTS = 3
 """Number of workers that may end during one batch, or one image."""

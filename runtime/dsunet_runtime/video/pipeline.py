@@ -15,7 +15,7 @@ from itertools import chain, islice
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.forms import Prepared
 from dsunet_runtime.masks.mask_from_logits import MaskStatistics
-from dsunet_runtime.masks.renderings import Rendering, draw
+from dsunet_runtime.masks.renderings import Rendering, draw_renderings
 from dsunet_runtime.prediction.ordered_map import map_ready
 from dsunet_runtime.prediction.predict_jobs import Steps
 from dsunet_runtime.video.colour import to_rgb
@@ -96,7 +96,7 @@ class VideoPipeline:
         return SegmentedFrame(info, prepared.rgb, self.steps.finish(outputs, prepared))
 
     def _draw(self, frame: SegmentedFrame) -> _DrawnFrame:
-        return frame, [*draw(self.renderings, frame.rgb, frame.mask)]
+        return frame, [*draw_renderings(self.renderings, frame.rgb, frame.mask)]
 
     def _write(self, drawn: _DrawnFrame) -> WrittenFrame:
         frame, renderings = drawn

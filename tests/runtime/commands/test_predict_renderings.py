@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from dsunet_runtime.artifact.manifest import MaskForm
-from dsunet_runtime.masks.backgrounds import Colour
+from dsunet_runtime.masks.backdrops import ColourBackdrop
 from dsunet_runtime.masks.foreground import foreground
 from dsunet_runtime.masks.renderings import Background, Binary, Cutout, Overlay, Rendering
 from tests.runtime import artifacts
@@ -46,7 +46,7 @@ class TestRenderings:
         np.testing.assert_array_equal(Image.open(out / "photo.png"), 255 * (mask >= 100))
         np.testing.assert_array_equal(Image.open(out / "photo_cutout.png"), Cutout()(photo, mask))
         others: dict[str, Rendering] = {
-            "background": Background(Colour((1, 2, 3))),
+            "background": Background(ColourBackdrop((1, 2, 3))),
             "overlay": Overlay(),
         }
         for name, rendering in others.items():

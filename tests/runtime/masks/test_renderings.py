@@ -15,7 +15,12 @@ from PIL import Image
 
 from dsunet_runtime import ImageError, MissingExtraError
 from dsunet_runtime.masks import foreground as foreground_module
-from dsunet_runtime.masks.backgrounds import Blur, Colour, Picture, backdrop
+from dsunet_runtime.masks.backdrops import (
+    BlurBackdrop,
+    ColourBackdrop,
+    ImageBackdrop,
+    parse_backdrop,
+)
 from dsunet_runtime.masks.foreground import foreground, opacity
 from dsunet_runtime.masks.renderings import (
     Background,
@@ -24,7 +29,7 @@ from dsunet_runtime.masks.renderings import (
     Mask,
     Overlay,
     Rendering,
-    draw,
+    draw_renderings,
     otsu,
 )
 
@@ -35,9 +40,9 @@ RENDERINGS = [
     Binary(),
     Binary(None),
     Cutout(),
-    Background(Colour((1, 2, 3))),
-    Background(Blur()),
-    Background(Picture(np.full((3, 5, 3), 7, np.uint8))),
+    Background(ColourBackdrop((1, 2, 3))),
+    Background(BlurBackdrop()),
+    Background(ImageBackdrop(np.full((3, 5, 3), 7, np.uint8))),
     Overlay(),
 ]
 
@@ -84,7 +89,7 @@ class TestCutout:
         _, image, mask = scene
         uncertain = mask.clip(12, 243)
         np.testing.assert_array_equal(Cutout()(image, uncertain), Cutout()(image, mask))
-        for background in (Background(Colour((255, 255, 255))), Background(Blur())):
+        for background in (Background(ColourBackdrop((255, 255, 255))), Background(BlurBackdrop())):
             np.testing.assert_array_equal(background(image, uncertain), background(image, mask))
 
     def test_opacity(self) -> None:
@@ -103,7 +108,7 @@ class TestCutout:
         edge = at_edge(mask)
         expected = inside * weight + 255 * (1 - weight)
         with_halo = image * weight + 255 * (1 - weight)
-        drawn = Background(Colour((255, 255, 255)))(image, mask)
+        drawn = Background(ColourBackdrop((255, 255, 255)))(image, mask)
         assert np.abs(with_halo - expected)[edge].mean() > 20
         assert np.abs(drawn - expected)[edge].mean() < 5
         assert (drawn[mask == 0] == 255).all()
@@ -145,7 +150,7 @@ class TestCutout:
             return estimated(rgb, alpha)
 
         monkeypatch.setattr(foreground_module, "_estimated", counted)
-        for one, wanted in zip(draw(RENDERINGS, photo, mask), expected, strict=True):
+        for one, wanted in zip(draw_renderings(RENDERINGS, photo, mask), expected, strict=True):
             np.testing.assert_array_equal(one, wanted)
         assert calls == [mask.shape]
 
@@ -234,14 +239,14 @@ class TestBackgrounds:
         [("white", (255, 255, 255)), ("#20A040", (32, 160, 64)), ("hsl(0,100%,50%)", (255, 0, 0))],
     )
     def test_colours(self, text: str, colour: tuple[int, int, int]) -> None:
-        assert backdrop(text) == Colour(colour)
+        assert parse_backdrop(text) == ColourBackdrop(colour)
 
     def test_a_file_is_an_image_even_if_its_name_is_a_colour(
         self, tmp_path: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(str(tmp_path))
         Image.new("RGB", (2, 2), "blue").save("red", "PNG")
-        assert isinstance(backdrop("red"), Picture)
+        assert isinstance(parse_backdrop("red"), ImageBackdrop)
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -253,7 +258,7 @@ class TestBackgrounds:
     )
     def test_what_is_none_of_them(self, text: str, message: str) -> None:
         with pytest.raises(ImageError, match=message):
-            backdrop(text)
+            parse_backdrop(text)
 
     @pytest.mark.parametrize("size", [(20, 40), (40, 20), (7, 7)])
     def test_an_image_fills_without_distortion(self, size: tuple[int, int]) -> None:
@@ -262,7 +267,7 @@ class TestBackgrounds:
         quarters[:30, :50] = 255
         quarters[30:, 50:] = 255
         rgb, mask = np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)
-        drawn = Background(Picture(quarters))(rgb, mask)
+        drawn = Background(ImageBackdrop(quarters))(rgb, mask)
         height, width = size
         assert drawn[: height // 3, : width // 3].min() > 240
         assert drawn[-(height // 3) :, -(width // 3) :].min() > 240
@@ -276,14 +281,14 @@ class TestBackgrounds:
         mask[30:90, 60:140] = 255
         rgb[mask == 255] = 255, 0, 0
         np.testing.assert_array_equal(
-            Blur().behind(rgb, mask)[mask == 0], np.broadcast_to((0, 0, 200), (19200, 3))
+            BlurBackdrop().draw(rgb, mask)[mask == 0], np.broadcast_to((0, 0, 200), (19200, 3))
         )
 
     def test_the_blur_is_a_gaussian(self) -> None:
         """Against OpenCV's, away from the border."""
         rgb = np.random.default_rng(0).integers(0, 256, (400, 600, 3), np.uint8)
         rgb = cv2.GaussianBlur(rgb, (0, 0), 4)
-        blurred = Blur().behind(rgb, np.zeros((400, 600), np.uint8)).astype(float)
+        blurred = BlurBackdrop().draw(rgb, np.zeros((400, 600), np.uint8)).astype(float)
         expected = cv2.GaussianBlur(rgb, (0, 0), 600 / 50)
         inner = np.s_[50:-50, 50:-50]
         assert rgb[inner].std() > 2 * expected[inner].std()

@@ -26,7 +26,7 @@ from dsunet_runtime.scale.devices import VISIBLE
 from dsunet_runtime.scale.parallelism import Parallelism
 from dsunet_runtime.scale.units import Item, Unit
 from dsunet_runtime.scale.worker import MOST_ATTEMPTS, LoadOptions, Worker, WorkerOptions
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 from tests.runtime import artifacts
 from tests.runtime.scale.conftest import (
     ALWAYS,

@@ -16,7 +16,7 @@ from dsunet_runtime.scale import ray_workers
 from dsunet_runtime.scale.attempts import attempt
 from dsunet_runtime.scale.units import Unit
 from dsunet_runtime.scale.worker import MOST_ATTEMPTS, LoadOptions, WorkerOptions
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 from tests.runtime.scale.conftest import (
     ALWAYS,
     ONCE,

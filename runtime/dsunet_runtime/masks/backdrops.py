@@ -1,4 +1,4 @@
-"""Backgrounds to put behind an object: a colour, an image, or the blurred background itself."""
+"""Backdrops of an object: a colour, an image, or the blurred background of the object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps
 
 from dsunet_runtime.errors import ImageError
-from dsunet_runtime.images.decode import as_rgb
+from dsunet_runtime.images.decode import read_rgb
 from dsunet_runtime.message_text import quote
 
 BLUR = "blur"
@@ -24,43 +24,43 @@ _REDUCED_SIGMA = 4
 
 
 class Backdrop(Protocol):
-    """A background of any size.  Instances can be pickled, and used from any thread."""
+    """A new background for an object.  Instances can be pickled, and used from any thread."""
 
-    def behind(self, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the background, H×W×3, for an image H×W×3 and its object's alpha H×W."""
+    def draw(self, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the backdrop, H×W×3, for an image H×W×3 and the alpha of its object, H×W."""
 
 
 @dataclass(frozen=True, slots=True)
-class Colour:
+class ColourBackdrop:
     """One colour: red, green and blue, 0 to 255."""
 
     rgb: tuple[int, int, int]
 
-    def behind(self, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def draw(self, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.full_like(rgb, self.rgb)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """An image H×W×3, scaled to fill the other one; what sticks out is cropped equally."""
+class ImageBackdrop:
+    """An image H×W×3, scaled to fill the other one and cropped equally on both sides."""
 
     pixels: NDArray[np.uint8]
 
-    def behind(self, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def draw(self, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return _filling(self, alpha.shape[1], alpha.shape[0])
 
 
 @dataclass(frozen=True, slots=True)
-class Blur:
+class BlurBackdrop:
     """The blurred background of the image, without the colours of the object."""
 
-    def behind(self, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def draw(self, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = alpha.shape
         factor = max(1, round(max(height, width) * _SIGMA / _REDUCED_SIGMA))
         kernel = _gaussian(max(height, width) * _SIGMA / factor)
         weight = (255 - alpha).astype(np.float32)
         sums = _blurred(_reduced(weight, factor), kernel)
-        sums[sums == 0] = 1  # where no background is near, none will be seen
+        sums[sums == 0] = 1  # no background is near, and so none is visible
         box = (0, 0, width / factor, height / factor)
         result = np.empty_like(rgb)
         for channel in range(3):
@@ -70,13 +70,13 @@ class Blur:
         return result
 
 
-def backdrop(text: str) -> Backdrop:
-    """Return the background that a text names: `blur`, a colour, or the path of an image.
+def parse_backdrop(text: str) -> Backdrop:
+    """Return the backdrop that a text names: `blur`, a colour, or the path of an image.
 
     Raises ImageError if it is none of them, or the image cannot be read.
     """
     if text == BLUR:
-        return Blur()
+        return BlurBackdrop()
     path = Path(text)
     if not path.is_file():
         try:
@@ -84,21 +84,18 @@ def backdrop(text: str) -> Backdrop:
         except ValueError:
             pass
         else:
-            return Colour((red, green, blue))
+            return ColourBackdrop((red, green, blue))
     if not path.exists() and path.parent == Path() and not path.suffix:
         raise ImageError(
             f"{quote(text)} is neither a colour (a name such as white, or #rrggbb), nor an image "
             f"file, nor {BLUR}"
         )
-    try:
-        return Picture(as_rgb(path))
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
+    return ImageBackdrop(read_rgb(path))
 
 
 @lru_cache(maxsize=2)
-def _filling(picture: Picture, width: int, height: int) -> NDArray[np.uint8]:
-    image = Image.fromarray(picture.pixels)
+def _filling(backdrop: ImageBackdrop, width: int, height: int) -> NDArray[np.uint8]:
+    image = Image.fromarray(backdrop.pixels)
     fitted = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
     return np.asarray(fitted, np.uint8)
 
