@@ -1,4 +1,4 @@
-"""`predict` for a video, with its progress and messages."""
+"""A video on the command line: progress, messages and a summary."""
 
 from __future__ import annotations
 
@@ -27,36 +27,37 @@ from dsunet_runtime.video.writer import FrameFolder, FrameSink, VideoWriter
 
 _DIGITS = 6
 _WAITING = 4
-"""Decoded frames that may wait to be computed."""
+"""Number of decoded frames that may wait, besides a batch."""
 
 
 def run_video(
     program: str, steps: Steps, job: VideoJob, batch: int, *, as_json: bool = False
 ) -> bool:
-    """Compute a video, print messages prefixed with the program, and return whether it was whole.
+    """Compute a video, and return whether all of its frames could be decoded.
 
-    An interruption ends the result after the last written frame, and is then raised again.
+    Messages are printed, prefixed with the name of the command.  An interruption completes the
+    result after the last written frame, and is then raised again.
 
     Args:
         program: Name of the command.
-        steps: Computes the masks.
+        steps: The segmenter, or another object with its three steps.
         job: The video.
         batch: Number of frames per call of the network.
         as_json: Whether to print a line of JSON for each frame on standard output.
 
     Raises:
-        ImageError: The video cannot be opened, or not one frame of it can be decoded.
+        ImageError: The video cannot be opened, or none of its frames can be decoded.
         BackendError: The computation fails.
         OutputError: The result cannot be written.
         MissingExtraError: PyAV is not installed.
     """
     if job.skip_existing and job.file is not None and job.file.is_file():
-        complain(program, f"{job.file} exists already, and is kept")
+        complain(program, f"{job.file} exists already: skipped")
         return True
     with results_folder(job.folder), VideoReader(job.source) as reader:
         if reader.left_out:
             complain(program, f"{job.source.name}: {reader.left_out} left out")
-        run = _Run(program, reader, as_json=as_json)
+        run = _VideoRun(program, reader, as_json=as_json)
         if job.file is None:
             run.into_folder(steps, job, batch)
         else:
@@ -84,7 +85,7 @@ def _staged_writer(path: Path, channels: int, reader: VideoReader) -> Iterator[V
         raise OutputError(f"{path}: cannot be written: {reason(error)}") from error
 
 
-class _Run:
+class _VideoRun:
     """One pass through a video.
 
     Attributes:
@@ -107,15 +108,15 @@ class _Run:
         folder = FrameFolder(job.folder, job.source.stem, job.kinds)
         first = folder.first_missing() if job.skip_existing else 0
         if first:
-            self._say(f"{job.folder}: {counted(first, 'frame')} exist already, and are kept")
-        self._through(VideoPipeline(steps, batch, job.smooth, job.renderings, folder, first))
+            self._say(f"{job.folder}: {counted(first, 'frame')} exist already: skipped")
+        self._process(VideoPipeline(steps, batch, job.smooth, job.renderings, folder, first))
         self._conclude(job.folder)
 
     def into_file(self, steps: Steps, job: VideoJob, path: Path, batch: int) -> None:
-        """Write a video, which appears under its name when it is complete."""
+        """Write a video file; it appears under its name when it is complete."""
         (kind,) = job.kinds
         with _staged_writer(path, kind.rendering.channels, self._reader) as writer:
-            self._through(VideoPipeline(steps, batch, job.smooth, job.renderings, writer))
+            self._process(VideoPipeline(steps, batch, job.smooth, job.renderings, writer))
             if not self.frames:
                 self._conclude(path)
             writer.finish()
@@ -123,8 +124,8 @@ class _Run:
             self._say(f"{path}: {line}")
         self._conclude(path)
 
-    def _through(self, pipeline: VideoPipeline) -> None:
-        """Compute and write all frames, or those until an interruption."""
+    def _process(self, pipeline: VideoPipeline) -> None:
+        """Compute and write the frames until the end or an interruption."""
         source = self._reader.source
         frames = ReadAhead(
             self._reader.decode(pipeline.sink.listen),
@@ -142,11 +143,11 @@ class _Run:
                     progress.advance()
             except (KeyboardInterrupt, SystemExit) as interruption:
                 self._interruption = interruption
-        self.frames = pipeline.sink.frames  # with what was being written at an interruption
+        self.frames = pipeline.sink.frames  # also one in progress at an interruption
         if frames.dropped:
             self._say(
-                f"{source.name}: {counted(frames.dropped, 'frame')} came faster than they were "
-                f"computed, and were left out"
+                f"{source.name}: {counted(frames.dropped, 'frame')} arrived faster than they "
+                f"were computed: left out"
             )
 
     def _count(self, written: WrittenFrame, sink: FrameSink) -> None:
@@ -163,9 +164,9 @@ class _Run:
             print(json.dumps(values), flush=True)
 
     def _conclude(self, output: Path) -> None:
-        """Print what was wrong and the summary; raise what interrupted the run.
+        """Print notices and the summary.
 
-        Raises ImageError if no frame could be decoded.
+        Raises the interruption, if there was one, and ImageError if no frame could be decoded.
         """
         if self._interruption is not None:
             raise self._interrupted(output)
@@ -176,7 +177,7 @@ class _Run:
             self.is_whole = False
             self._say(self._reader.damage)
         if not self._reader.frames:
-            raise ImageError(f"{name}: not one frame could be decoded")
+            raise ImageError(f"{name}: none of its frames could be decoded")
         if self.frames and self._highest < INSIDE:
             self._say(f"{name}: no object found: the highest value is {self._highest} of 255")
         seconds = time.perf_counter() - self._start
@@ -185,12 +186,13 @@ class _Run:
         print(f"{summary}, {self.frames / seconds:.1f} frames/s", file=stream)
 
     def _interrupted(self, output: Path) -> BaseException:
-        """Return the interruption, with what is there of the result."""
-        kept = f"{counted(self.frames, 'frame')} in {output}" if self.frames else "no frame done"
+        """Return the interruption, with the number of written frames as its message."""
+        frames = counted(self.frames, "frame")
+        done = f"{frames} in {output}" if self.frames else "no frames written"
         if isinstance(self._interruption, KeyboardInterrupt):
-            return KeyboardInterrupt(kept)
+            return KeyboardInterrupt(done)
         assert self._interruption is not None
-        self._say(f"terminated: {kept}")
+        self._say(f"terminated: {done}")
         return self._interruption
 
     def _say(self, line: str) -> None:

@@ -1,4 +1,4 @@
-"""What `predict` takes as a video: files by suffix, URLs and cameras."""
+"""Videos on the command line: files by suffix, URLs and cameras."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ SUFFIXES = frozenset({
 LIVE_SCHEMES = ("rtp", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "udp")
 SCHEMES = (*LIVE_SCHEMES, "http", "https")
 MOST_CAMERAS = 255
-"""The largest number of a camera."""
+"""Maximum number of a camera."""
 MOST_SMOOTH = 16
-"""The largest number of frames before and after each one whose masks are blended with its own."""
+"""Maximum number of frames before and after each one whose masks are averaged with its own."""
 TIMEOUT = 10.0
 """Seconds without data after which a camera or stream counts as stalled."""
 
@@ -35,7 +35,7 @@ _OPEN_RTSP = {"rtsp_flags": "prefer_tcp"}
 
 
 class Url(type(Path())):  # type: ignore[misc]
-    """A URL among paths, from which `Path` would remove slashes.
+    """A URL in a list of paths; `Path` would remove slashes from it.
 
     Attributes:
         text: The URL as typed.
@@ -54,13 +54,13 @@ class VideoSource:
     """A video to open.
 
     Attributes:
-        name: What messages call it; a URL without user, password and query.
-        stem: What the names of frames begin with.
-        address: What FFmpeg opens.
-        format: FFmpeg's demuxer; None to recognise it.
+        name: Name in messages; a URL without user, password and query.
+        stem: Prefix of the names of frames.
+        address: Address for FFmpeg.
+        format: FFmpeg's demuxer; None to detect it.
         options: FFmpeg's options.
-        is_live: Whether it goes on while nobody reads.
-        path: The file, if it is a local one.
+        is_live: Whether it continues while it is not read, as a camera.
+        path: The file; None for URLs and cameras.
     """
 
     name: str
@@ -73,23 +73,23 @@ class VideoSource:
 
     @classmethod
     def of_file(cls, path: Path) -> Self:
-        """Name a file.  Raises ImageError if it is not a regular file that can be read."""
+        """Create the source of a file.  Raises ImageError if it cannot be read or is not a file."""
         try:
             with open_regular(path):
                 pass
         except OSError as error:
             raise ImageError(f"{path}: {reason(error)}") from error
-        # With the protocol, so that no name is taken for a URL.
+        # The protocol prevents that a name is taken for a URL.
         return cls(str(path), path.stem, f"file:{path}", path=path)
 
     @classmethod
     def of_url(cls, url: str) -> Self:
-        """Name a stream.  Raises ImageError if the protocol is none of `SCHEMES`."""
+        """Create the source of a stream.  Raises ImageError for protocols not in `SCHEMES`."""
         found = _URL.match(url)
         scheme = found[1].lower() if found else ""
         if found is None or scheme not in SCHEMES:
             raise ImageError(
-                f"{printable(_PASSWORD.sub('://', url))}: this protocol is not read: "
+                f"{printable(_PASSWORD.sub('://', url))}: this protocol is not supported: "
                 f"use {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}"
             )
         address = f"{scheme}://{url[found.end() :]}"
@@ -100,9 +100,9 @@ class VideoSource:
 
     @classmethod
     def of_camera(cls, number: int) -> Self:
-        """Name a camera.  Raises ImageError if it is missing, or the system is not Linux."""
+        """Create the source of a camera.  Raises ImageError if it is missing, or not on Linux."""
         if sys.platform != "linux":
-            raise ImageError("cameras are read through V4L2, which only Linux has: use a URL")
+            raise ImageError("cameras are supported on Linux only, through V4L2: use a URL")
         device = Path(f"/dev/video{number}")
         if not device.exists():
             found = sorted(path.name for path in device.parent.glob("video*"))
