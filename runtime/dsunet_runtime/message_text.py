@@ -17,7 +17,7 @@ _NEXT = "\n  "
 
 
 def printable(text: object, limit: int = _SENTENCE) -> str:
-    r"""`str(text)` on one line of at most `limit` characters.
+    r"""Return `str(text)` as one line of at most `limit` characters.
 
     White space becomes single spaces, unprintable characters become escapes such as `\x1b`, and
     text longer than `limit` is cut and ends in `…`.

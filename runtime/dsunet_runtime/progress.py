@@ -1,4 +1,4 @@
-"""A progress line on terminals."""
+"""Progress lines on terminals, for images and for videos."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def bar(fraction: float, width: int = _WIDTH) -> str:
 
 
 def _columns(stream: TextIO) -> int:
-    """Width of the terminal, 80 if it is unknown."""
+    """Return the width of the terminal; 80 if it is unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):

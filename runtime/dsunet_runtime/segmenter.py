@@ -89,7 +89,7 @@ def load(
         BackendError: ONNX Runtime, OpenVINO, TensorRT, CUDA or the provider is missing, or cannot
             run the artifact on this machine; a provider on a GPU leaves the network to the CPU; or
             an argument is not valid.
-        SelfTestError: The artifact computes on this machine something else than it was exported to.
+        SelfTestError: The outputs on this machine are outside the tolerance of the self-test.
     """
     from dsunet_runtime.selftest.apply_policy import apply_policy
     from dsunet_runtime.selftest.policy import SelfTestPolicy
@@ -151,7 +151,7 @@ def _load_engine(path: Path, domain: Path | None) -> tuple[Manifest, Backend]:
 def _load_onnx(path: Path, options: OnnxOptions) -> tuple[Manifest, Backend]:
     manifest = read_manifest(path)
     check_sizes(path, manifest)
-    if options.provider.keeps_compiled:  # what it keeps must not be of a damaged file
+    if options.provider.keeps_compiled:  # its cache must not be built from a damaged file
         check_hashes(path, manifest)
         return manifest, open_backend(path, manifest, options)
     with ThreadPoolExecutor(1) as pool:

@@ -21,7 +21,7 @@ SUFFIXES = frozenset({
     ".xpm",
 })
 # fmt: on
-"""Suffixes of images, in lower or upper case: all formats that Pillow decodes by itself.
+"""Suffixes of images, in any case: all formats that Pillow decodes without plugins.
 
 Vector graphics, videos, and formats of which Pillow reads only the header are not included.
 """

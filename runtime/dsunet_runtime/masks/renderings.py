@@ -1,4 +1,4 @@
-"""What is made of an image and its mask: masks, cut-outs, other backgrounds, overlays."""
+"""Renderings of an image with its mask: masks, cut-outs, other backgrounds, overlays."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """0 and 255: which pixels of the mask are at or above a threshold.
+    """A mask of 0 and 255: 255 where the mask is at or above a threshold.
 
     Args:
         threshold: 1 to 255; None for Otsu's threshold of each mask.
@@ -139,8 +139,8 @@ def draw_renderings(
 def otsu(mask: NDArray[np.uint8]) -> int:
     """Return Otsu's threshold of a mask: pixels at or above it are inside.
 
-    Of all thresholds it has the largest variance between the two classes of pixels; of several, it
-    is the lowest.  For a mask of a single level it is 128.
+    It maximises the variance between the two classes of pixels (Otsu, 1979).  If several thresholds
+    do, it is the lowest.  For a mask of a single level it is 128.
     """
     levels = np.arange(256)
     counts = np.bincount(mask.ravel(), minlength=256)

@@ -35,7 +35,7 @@ _ALWAYS_FIT = 16
 
 
 class Steps(Protocol):
-    """An object that computes masks in the three steps of a `Segmenter`."""
+    """The three steps of a `Segmenter`."""
 
     concurrency: int
 
@@ -55,7 +55,7 @@ class Outcome:
     job: Job
     fault: RuntimeFault | None
     seconds: float
-    """Time for decoding, drawing and writing, and the image's part of the time of its batch."""
+    """Time for decoding, rendering and writing, and a fraction of the time of its batch."""
     mask: MaskStatistics | None = None
     """None if there is no mask."""
     highest_level: int | None = None
@@ -79,7 +79,7 @@ class _Computed:
 
 
 def check_batch(segmenter: Steps, jobs: Sequence[Job], batch: int) -> None:
-    """Raise BackendError if a batch of images as large as the first one exceeds the memory."""
+    """Raise BackendError if a batch of images of the size of the first one exceeds the memory."""
     at_once = min(batch, len(jobs))
     if at_once <= _ALWAYS_FIT:
         return
@@ -177,6 +177,6 @@ def _finish(segmenter: Steps, item: _Computed) -> Outcome:
 
 def _write(output: Output, pixels: NDArray[np.uint8], profile: bytes | None) -> None:
     if output.path != STANDARD_STREAM:
-        make_folder(output.path.parent)  # one below that of the results
+        make_folder(output.path.parent)  # may be a subfolder of the results
     is_colour = output.kind.rendering.channels > 1
     write_pixels(pixels, output.path, output.kind.suffix, profile=profile if is_colour else None)

@@ -20,11 +20,11 @@ from dsunet_runtime.progress import Progress
 def run_jobs(
     program: str, segmenter: Steps, plan: Plan, batch: int, *, as_json: bool = False
 ) -> int:
-    """Run the jobs, print errors prefixed with the program, and return the number of failures.
+    """Compute the jobs, report their outcomes, and return the number of failures.
 
     Args:
-        program: Name of the command.
-        segmenter: Computes the masks.
+        program: Name of the command, with which errors begin.
+        segmenter: The segmenter, or another object with its three steps.
         plan: The jobs.
         batch: Number of images per inference call.
         as_json: Whether to print a line of JSON for each image on standard output.
@@ -38,9 +38,9 @@ def run_jobs(
 def report_outcomes(
     program: str, plan: Plan, outcomes: Iterable[Outcome], *, as_json: bool = False
 ) -> int:
-    """Print the errors of outcomes while they come, and return the number of failures.
+    """Print errors as outcomes arrive, then notices and a summary; return the number of failures.
 
-    Finally, a summary is printed on standard output, or on standard error if results go there.
+    The summary is printed on standard output, or on standard error if results are printed there.
     """
     start = time.perf_counter()
     seen = []
@@ -69,7 +69,7 @@ def report_outcomes(
 
 
 def _notices(outcomes: list[Outcome]) -> list[str]:
-    """Return what is to be said about all images at the end."""
+    """Return the notices about all images."""
     notices = []
     if several := [outcome.job.image for outcome in outcomes if outcome.is_first_of_several]:
         notices.append(first_frames(several))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.errors import OutputError
-from dsunet_runtime.files import alone_with, open_regular
+from dsunet_runtime.files import exclusive_lock, open_regular
 from dsunet_runtime.json_text import MAX_BYTES, parse_object
 from dsunet_runtime.plain_values import decode
 from dsunet_runtime.prediction.output_files import write_whole
@@ -30,7 +30,7 @@ def record_outcome(
     If the record cannot be written, the test runs again the next time.
     """
     record = record_file(path)
-    with alone_with(path):  # processes on several GPUs add their machines at the same time
+    with exclusive_lock(path):  # processes on several GPUs add their machines at the same time
         before = _machines(record, manifest)
         others = [other for other in before if other != machine]
         passed = [machine] if machine and all(one.passed for one in found) else []
