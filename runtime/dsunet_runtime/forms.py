@@ -20,7 +20,7 @@ from dsunet_runtime.artifact.manifest import (
 from dsunet_runtime.artifact.shapes import input_ranges
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
-from dsunet_runtime.images.decode import ImageLike, decode, encoder_input
+from dsunet_runtime.images.decode import ImageLike, decode_image, encoder_input
 from dsunet_runtime.masks.blank_masks import NOT_FINITE
 from dsunet_runtime.masks.mask_from_logits import highest_level, mask_from_logits
 from dsunet_runtime.message_text import printable, quote, shorten
@@ -46,7 +46,7 @@ class Form(ABC):
     def read(self, image: ImageLike) -> Prepared:
         """Decode an image and preprocess it.  Errors of files begin with the file's name."""
         try:
-            decoded = decode(image)
+            decoded = decode_image(image)
             prepared = self.prepare(decoded.rgb)
             return replace(
                 prepared,

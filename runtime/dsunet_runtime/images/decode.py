@@ -79,7 +79,7 @@ def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
 
     Raises ImageError if it cannot be read, is empty, or its value range is unknown.
     """
-    return decode(image).rgb
+    return decode_image(image).rgb
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -90,7 +90,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         raise ImageError(f"{path}: {error}") from error
 
 
-def decode(image: ImageLike) -> Decoded:
+def decode_image(image: ImageLike) -> Decoded:
     """Decode an image like `as_rgb`, with properties of its file.  Raises ImageError."""
     if isinstance(image, np.ndarray):
         image = Frame(image)

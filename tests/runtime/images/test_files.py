@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
 from dsunet_runtime import ImageError
-from dsunet_runtime.images.decode import as_rgb, decode, read_header
+from dsunet_runtime.images.decode import as_rgb, decode_image, read_header
 
 MANY = 3_000_000
 """Bytes of a text: Pillow reads up to 1 MiB of compressed ones."""
@@ -116,10 +116,10 @@ class TestFrames:
         first, second = Image.fromarray(photo), Image.fromarray(255 - photo)
         first.save(one)
         first.save(several, save_all=True, append_images=[second])
-        decoded = decode(several)
+        decoded = decode_image(several)
         assert decoded.header.is_first_of_several
         assert read_header(several).is_first_of_several
-        assert not decode(one).header.is_first_of_several
+        assert not decode_image(one).header.is_first_of_several
         # Animations are coded as pictures that change, so exactly the same only where lossless.
         tolerance = {"webp": 12, "avif": 25}.get(suffix, 0)
         difference = np.abs(decoded.rgb.astype(int) - as_rgb(one))
@@ -133,7 +133,7 @@ class TestFrames:
         image.save(path, save_all=True, append_images=[image.resize((8, 8))])
         with Image.open(path) as opened:
             assert opened.n_frames == 2  # type: ignore[attr-defined]
-        assert not decode(path).header.is_first_of_several
+        assert not decode_image(path).header.is_first_of_several
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -144,7 +144,7 @@ def test_headers_have_the_size_and_the_orientation(
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     Image.fromarray(photo).save(tmp_path / f"a.{suffix}", exif=exif)
-    header, decoded = read_header(tmp_path / f"a.{suffix}"), decode(tmp_path / f"a.{suffix}")
+    header, decoded = read_header(tmp_path / f"a.{suffix}"), decode_image(tmp_path / f"a.{suffix}")
     assert header.orientation == decoded.header.orientation == orientation
     height, width, _ = photo.shape
     assert header.shape == ((width, height) if orientation > 4 else (height, width))
@@ -155,7 +155,7 @@ def test_an_orientation_that_there_is_not(tmp_path: Path, photo: NDArray[np.uint
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 0
     Image.fromarray(photo).save(tmp_path / "a.png", exif=exif)
-    assert decode(tmp_path / "a.png").header.orientation == 1
+    assert decode_image(tmp_path / "a.png").header.orientation == 1
 
 
 @pytest.mark.parametrize(("alpha", "is_transparent"), [(255, False), (254, True)])
@@ -169,7 +169,7 @@ def test_transparency_is_reported(
     else:
         image.putalpha(alpha)
         image.save(tmp_path / "a.png")
-    assert decode(tmp_path / "a.png").is_transparent is is_transparent
+    assert decode_image(tmp_path / "a.png").is_transparent is is_transparent
 
 
 @pytest.mark.parametrize(
@@ -187,4 +187,4 @@ def test_profiles_of_rgb_are_kept(mode: str, space: bytes, size: int, is_kept: b
     profile = (bytes(16) + space).ljust(size, b"\0")
     image = Image.new(mode, (3, 2))
     image.info["icc_profile"] = profile
-    assert decode(image).profile == (profile if is_kept else None)
+    assert decode_image(image).profile == (profile if is_kept else None)

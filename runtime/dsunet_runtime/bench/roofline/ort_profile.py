@@ -12,7 +12,7 @@ from typing import Any
 from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.onnxruntime import (
-    give_linked_weights,
+    add_linked_weights,
     import_onnxruntime,
     session_options,
 )
@@ -85,7 +85,7 @@ def _record(
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         providers = [CPU]
-        mappings = give_linked_weights(options, path, manifest)
+        mappings = add_linked_weights(options, path, manifest)
         try:
             session = runtime.InferenceSession(path, options, providers=providers)
             del mappings
