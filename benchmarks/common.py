@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dsunet_runtime.bench.measurement import Schedule, measure_interleaved, warm_up_all
-from dsunet_runtime.bench.memory import peak_resident
-from dsunet_runtime.bench.monitor import describe
+from dsunet_runtime.bench.memory_use import peak_resident
+from dsunet_runtime.bench.monitor import describe_machine
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bench.statistics import Ratio
 from dsunet_runtime.bench.workload import Call, Runner, Setting, Workload
@@ -129,7 +129,7 @@ def _circumstances(gpu: Gpu | None) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
-        **describe(gpu),
+        **describe_machine(gpu),
         "load_after": os.getloadavg(),
         "versions": dict(_installed()),
     }

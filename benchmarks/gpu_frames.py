@@ -15,8 +15,9 @@ from dsunet.network.model import DSUNet
 from dsunet_export.graph.forms import Postprocess, Preprocess
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.artifact.manifest import InputForm, MaskForm
-from dsunet_runtime.bench.image import DEFAULT_SIZE, make_image, read_image
+from dsunet_runtime.bench.image import DEFAULT_SIZE, make_image
 from dsunet_runtime.bench.workload import Runner
+from dsunet_runtime.images.decode import read_rgb
 from dsunet_runtime.provider import Provider
 
 MASK_FORM = MaskForm.STRETCHED
@@ -48,7 +49,7 @@ class Frames(nn.Module):
 def make_frames(batch: int, size: tuple[int, int] = DEFAULT_SIZE) -> Tensor:
     """The image of `dsunet-run bench`, height×width, and its mirrored copies: N×H×W×3."""
     with tempfile.TemporaryDirectory() as folder:
-        image = torch.tensor(read_image(make_image(Path(folder) / "image.jpg", size)))
+        image = torch.tensor(read_rgb(make_image(Path(folder) / "image.jpg", size)))
     return torch.stack([image.flip(1) if index % 2 else image for index in range(batch)])
 
 

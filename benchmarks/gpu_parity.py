@@ -35,7 +35,7 @@ from dsunet.network.model import DSUNet
 from dsunet.scenes import write_scenes
 from dsunet_export.graph.forms import Preprocess
 from dsunet_export.verification.measures import overlap
-from dsunet_runtime.bench.image import read_image
+from dsunet_runtime.images.decode import read_rgb
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' oracle
 from tests.fill_weights import inputs
@@ -107,7 +107,7 @@ def trained_case() -> Case:
     with tempfile.TemporaryDirectory() as folder:
         write_scenes(Path(folder), SCENES, seed=SCENES_SEED)
         files = sorted((Path(folder) / "Image").iterdir())
-        each = [preprocess(torch.tensor(read_image(file))[None]) for file in files]
+        each = [preprocess(torch.tensor(read_rgb(file))[None]) for file in files]
     images = tuple(torch.cat(one) for one in zip(*each, strict=True))
     return model, images, model(*images).fine
 

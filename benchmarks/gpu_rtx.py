@@ -37,16 +37,17 @@ from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.profiles import Ranges
 from dsunet_export.tensorrt.targets import Target
 from dsunet_runtime.artifact.flavor import Flavor
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.bench.cold_start import measure_cold_start
-from dsunet_runtime.bench.image import DEFAULT_SIZE, make_image, read_image
+from dsunet_runtime.bench.image import DEFAULT_SIZE, make_image
 from dsunet_runtime.bench.measurement import Schedule, measure_interleaved, warm_up_all
-from dsunet_runtime.bench.memory import device_used, resident
+from dsunet_runtime.bench.memory_use import device_used, resident
 from dsunet_runtime.bench.monitor import GpuMonitor
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bench.workload import Runner, Setting, Workbench
 from dsunet_runtime.cuda import Gpu
+from dsunet_runtime.images.decode import read_rgb
 
 NONE = "none"
 """A target: all GPUs that TensorRT supports."""
@@ -195,7 +196,7 @@ def benches(engine: Path) -> Iterator[dict[str, Workbench]]:
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         image = make_image(Path(folder) / "image.jpg", DEFAULT_SIZE)
-        arguments = (Runner(engine, None), image, read_image(image), None)
+        arguments = (Runner(engine, None), image, read_rgb(image), None)
         found = {"graphs": stack.enter_context(Workbench(*arguments))}
         with patch.object(LoadedEngine, "create_context", create_plain):
             found["plain"] = stack.enter_context(Workbench(*arguments))

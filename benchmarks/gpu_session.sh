@@ -121,7 +121,7 @@ export -f install
 export brought root work python results preset device
 quick=(--rounds 3 --seconds 1) tests=() few=() branches=() photographs=(--images 32 --workers 8)
 if [[ $dry ]]; then
-    quick=(--rounds 2 --seconds 0.2) tests=(tests/runtime/test_cuda.py)
+    quick=(--rounds 2 --seconds 0.2) tests=(tests/runtime/cuda/test_contract.py)
     few=(--batches 1 2 --side 512) branches=(--batch 1 --repeats 1 --side 512)
     photographs=(--images 8 --workers 1 --rounds 1 --steps 1)
 fi

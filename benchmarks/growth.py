@@ -23,7 +23,7 @@ from typing import Any
 from common import add_schedule_options, in_new_process, schedule_of, summary, write
 
 from dsunet_runtime.artifact.manifest import InputForm
-from dsunet_runtime.bench.benchmark import BenchOptions, run
+from dsunet_runtime.bench.benchmark import BenchOptions, run_benchmark
 from dsunet_runtime.bench.image import make_image
 from dsunet_runtime.bench.measurement import Schedule
 
@@ -32,7 +32,7 @@ FOLDERS = (10, 1000)
 PHOTOGRAPH = (240, 320)
 """Height and width."""
 PREDICT = """
-from dsunet_runtime.bench.memory import peak_resident
+from dsunet_runtime.bench.memory_use import peak_resident
 from dsunet_runtime.cli import app
 app(standalone_mode=False)
 print(peak_resident())
@@ -69,7 +69,7 @@ def measure_batches(
     """Measure latency and throughput of each batch."""
     options = BenchOptions([artifact], batches=batches, schedule=schedule, cold_starts=False)
     found = []
-    for one in run(options, sys.stderr).measurements:
+    for one in run_benchmark(options, sys.stderr).measurements:
         batch = one.workload.setting.batch
         print(f"batch {batch}: {one.images_per_second:.2f} images/s", flush=True)
         found.append(

@@ -37,10 +37,10 @@ from common import (
 from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.manifest import InputForm
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from dsunet_runtime.bench.measurement import Schedule
-from dsunet_runtime.bench.memory import resident
+from dsunet_runtime.bench.memory_use import resident
 from dsunet_runtime.bench.workload import Call
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter

@@ -23,8 +23,8 @@ from onnx import numpy_helper
 
 import dsunet_runtime
 from dsunet_runtime import Manifest, read_manifest
-from dsunet_runtime.artifact.manifest import digest
-from dsunet_runtime.artifact.read import encode_manifest
+from dsunet_runtime.artifact.file_digest import digest
+from dsunet_runtime.artifact.manifest_file import encode_manifest
 from dsunet_runtime.selftest.comparison import run_selftest
 
 PHOTOGRAPHS = sorted((Path(__file__).parents[1] / "assets").glob("*.jpg"))

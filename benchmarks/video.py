@@ -29,8 +29,8 @@ from video_clips import NAMES, SHAPE, Clip, make_clip, moved
 from dsunet import demonstration_checkpoint, load_model
 from dsunet_runtime import load
 from dsunet_runtime.artifact.manifest import InputForm, MaskForm
-from dsunet_runtime.video.reader import Place
-from dsunet_runtime.video.smoothing import Segmented, smoothed
+from dsunet_runtime.video.reader import FrameInfo
+from dsunet_runtime.video.smoothing import SegmentedFrame, smooth_masks
 
 REACHES = (0, 1, 2, 4)
 
@@ -89,8 +89,8 @@ def measure(name: str, clip: Clip, masks: Sequence[Image]) -> dict[str, Any]:
 
 def smooth(images: Sequence[Image], masks: Sequence[Image], reach: int) -> list[Image]:
     """Run `--smooth` on masks."""
-    places = [Place(index, index, 1, None) for index in range(len(images))]
-    return [item.mask for item in smoothed(map(Segmented, places, images, masks), reach)]
+    places = [FrameInfo(index, index, 1, None) for index in range(len(images))]
+    return [item.mask for item in smooth_masks(map(SegmentedFrame, places, images, masks), reach)]
 
 
 def flicker(clip: Clip, masks: Sequence[Image]) -> float:

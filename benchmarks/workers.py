@@ -23,17 +23,17 @@ from common import summary, write
 from dsunet_runtime.artifact.manifest import InputForm
 from dsunet_runtime.masks.renderings import Mask
 from dsunet_runtime.prediction.jobs import Destination, OutputKind, plan
-from dsunet_runtime.scale.options import LOCAL, Placement
-from dsunet_runtime.scale.run import open_run
-from dsunet_runtime.scale.worker import Loading
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.scale.dispatch import dispatch
+from dsunet_runtime.scale.parallelism import LOCAL, Parallelism
+from dsunet_runtime.scale.worker import LoadOptions
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 FIRST = "process"
 VARIANTS = {
-    FIRST: Placement(None, None, None),
-    "workers_1": Placement("1", None, None),
-    "workers_2": Placement("2", None, None),
-    "ray_2": Placement("2", 1, LOCAL),
+    FIRST: Parallelism(None, None, None),
+    "workers_1": Parallelism("1", None, None),
+    "workers_2": Parallelism("2", None, None),
+    "ray_2": Parallelism("2", 1, LOCAL),
 }
 
 
@@ -78,12 +78,12 @@ def measure(graph: Path, images: Path, masks: Path, rounds: int) -> dict[str, An
     }
 
 
-def run(graph: Path, images: Path, masks: Path, placement: Placement) -> tuple[float, float]:
+def run(graph: Path, images: Path, masks: Path, parallelism: Parallelism) -> tuple[float, float]:
     """Return the seconds until the first outcome, and the seconds of each image later on."""
     jobs = plan([images], Destination(masks, (OutputKind(Mask(), ".png"),)))
-    loading = Loading(graph, None, SelfTestPolicy.AUTO, False, None)
+    loading = LoadOptions(graph, None, SelfTestPolicy.AUTO, False, None)
     begin = time.perf_counter()
-    with open_run(loading, jobs, None, placement) as (_, outcomes):
+    with dispatch(loading, jobs, None, parallelism) as (_, outcomes):
         times = [time.perf_counter() for _ in outcomes]
     skipped = len(times) // 4
     return times[0] - begin, (times[-1] - times[skipped]) / (len(times) - 1 - skipped)

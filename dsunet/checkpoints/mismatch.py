@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dsunet_runtime.images.folder import counted
-from dsunet_runtime.message_text import shorten
+from dsunet_runtime.message_text import counted, shorten
 
 COUNTER = "num_batches_tracked"
 """Batch norm's counter of training steps.  It is optional in files, and not used here."""

@@ -21,8 +21,8 @@ from torch import Tensor
 from dsunet.checkpoints.checksum import Checksum, verify_checksum, write_with_checksum
 from dsunet.checkpoints.zip_records import check_records
 from dsunet.errors import CheckpointError
+from dsunet_runtime.artifact.file_digest import digest
 from dsunet_runtime.artifact.file_kinds import why_no_checkpoint
-from dsunet_runtime.artifact.manifest import digest
 from dsunet_runtime.errors import OutputError
 from dsunet_runtime.files import is_unicode, open_regular
 from dsunet_runtime.message_text import printable, reason

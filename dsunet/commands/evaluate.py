@@ -33,9 +33,9 @@ from dsunet_runtime.commands.options import (
     integer,
     output_folder,
 )
-from dsunet_runtime.images.folder import counted
+from dsunet_runtime.message_text import counted
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 if TYPE_CHECKING:
     from dsunet.evaluation.predictors import Predictor

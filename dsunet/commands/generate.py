@@ -126,7 +126,7 @@ def generate(
             "--binary is for --foregrounds: masks of drawn objects have 0 and 255 only"
         )
     from dsunet.scenes import write_scenes
-    from dsunet_runtime.images.folder import counted
+    from dsunet_runtime.message_text import counted
 
     start = time.perf_counter()
     write_scenes(

@@ -19,20 +19,20 @@ from dsunet_runtime.artifact.bounds import MAX_DIMENSION
 from dsunet_runtime.artifact.manifest import MaskForm
 from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT, integer
+from dsunet_runtime.commands.predict_arguments import PredictArguments
 from dsunet_runtime.commands.predict_options import (
-    Background,
-    Binary,
-    Camera,
-    Cutout,
-    Images,
-    Json,
-    Overlay,
-    Recursive,
-    Results,
-    SkipExisting,
-    Smooth,
+    BackgroundOption,
+    BinaryOption,
+    CameraOption,
+    CutoutOption,
+    ImagesArgument,
+    JsonOption,
+    OutputOption,
+    OverlayOption,
+    RecursiveOption,
+    SkipExistingOption,
+    SmoothOption,
 )
-from dsunet_runtime.commands.predict_work import PredictArguments
 
 if TYPE_CHECKING:
     from dsunet.evaluation.predictors import TorchPredictor
@@ -47,17 +47,17 @@ EXAMPLES = examples(
 
 def predict(
     checkpoint: CheckpointToRead,
-    output: Results,
-    images: Images = None,
-    camera: Camera = None,
-    binary: Binary = None,
-    cutout: Cutout = None,
-    background: Background = None,
-    overlay: Overlay = False,
-    smooth: Smooth = 0,
-    recursive: Recursive = False,
-    skip_existing: SkipExisting = False,
-    as_json: Json = False,
+    output: OutputOption,
+    images: ImagesArgument = None,
+    camera: CameraOption = None,
+    binary: BinaryOption = None,
+    cutout: CutoutOption = None,
+    background: BackgroundOption = None,
+    overlay: OverlayOption = False,
+    smooth: SmoothOption = 0,
+    recursive: RecursiveOption = False,
+    skip_existing: SkipExistingOption = False,
+    as_json: JsonOption = False,
     batch: Annotated[
         int,
         integer(
@@ -105,18 +105,18 @@ def predict(
         recursive=recursive,
         skip_existing=skip_existing,
         as_json=as_json,
-    ).work()
+    ).plan()
 
     from dsunet import load_model
     from dsunet.evaluation.predictors import TorchPredictor
     from dsunet_runtime.prediction.jobs import Plan
-    from dsunet_runtime.prediction.run import report
+    from dsunet_runtime.prediction.run_jobs import report_outcomes
 
     if isinstance(work, Plan):
         for line in work.left_out:
             notice(line)
         if not work.jobs:
-            report("dsunet", work, [], as_json=as_json)
+            report_outcomes("dsunet", work, [], as_json=as_json)
             return
     target = device.resolve()
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
@@ -130,8 +130,8 @@ def _write_results(
 ) -> bool:
     """Compute and write the results; return whether none failed."""
     from dsunet_runtime.prediction.jobs import Plan, results_folder
-    from dsunet_runtime.prediction.run import run_jobs
-    from dsunet_runtime.video.run import run_video
+    from dsunet_runtime.prediction.run_jobs import run_jobs
+    from dsunet_runtime.video.run_video import run_video
 
     if not isinstance(work, Plan):
         return run_video("dsunet", predictor, work, batch, as_json=as_json)

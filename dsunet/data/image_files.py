@@ -17,7 +17,7 @@ from PIL import Image
 
 from dsunet.errors import DataError
 from dsunet_runtime.errors import ImageError
-from dsunet_runtime.images.decode import Decoded, decode
+from dsunet_runtime.images.decode import Decoded, decode_image
 
 LAST_OUTSIDE = 128
 """Highest value of a mask that is outside the object."""
@@ -58,7 +58,7 @@ def read_prediction(path: Path) -> NDArray[np.uint8]:
 def decode_file(path: Path) -> Decoded:
     """Decode an image file.  Raises DataError if it cannot be read."""
     try:
-        return decode(path)
+        return decode_image(path)
     except ImageError as error:
         raise DataError(f"{path}: {error}") from error
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from dsunet.data.defects import Defect, DefectKind
 from dsunet.errors import DataError, message_with_list
 from dsunet_runtime.files import resolved
-from dsunet_runtime.images.folder import ImageFolder, counted
-from dsunet_runtime.message_text import reason
+from dsunet_runtime.images.folder import ImageFolder
+from dsunet_runtime.message_text import counted, reason
 
 NON_CAMOUFLAGED = "COD10K-NonCAM-"
 """Name prefix of COD10K's images without a camouflaged object, which papers do not use."""

@@ -24,7 +24,7 @@ from dsunet_runtime.artifact.manifest import (
     MaskForm,
     Preprocessing,
 )
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import BackendError
@@ -33,7 +33,7 @@ from dsunet_runtime.images.decode import ImageLike
 from dsunet_runtime.masks.blank_masks import SAME_LOGITS, BlankMasks
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter, load
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 if TYPE_CHECKING:
     import torch

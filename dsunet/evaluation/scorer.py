@@ -22,7 +22,8 @@ from dsunet.evaluation.testsets import Case, TestSet
 from dsunet.process_pool import open_pool
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.prediction.jobs import Job, make_folder
-from dsunet_runtime.prediction.predict import behind, predict
+from dsunet_runtime.prediction.ordered_map import map_ready
+from dsunet_runtime.prediction.predict_jobs import predict_jobs
 from dsunet_runtime.progress import Progress
 
 _AHEAD = 8
@@ -68,7 +69,7 @@ class Scorer(Closeable):
         scored, messages = [], []
         score = partial(score_case, resize=self._resize)
         try:
-            for result in behind(self._pool, score, cases, _AHEAD * self._workers):
+            for result in map_ready(self._pool, score, cases, _AHEAD * self._workers):
                 if isinstance(result, ScoredMask):
                     scored.append(result)
                 else:
@@ -112,7 +113,7 @@ def predict_cases(predictor: Predictor, test_set: TestSet, folder: Path) -> Gene
     """
     make_folder(folder)
     jobs = [Job.of_mask(pair.image, folder / f"{pair.stem}.png") for pair in test_set.pairs]
-    outcomes = predict(predictor, jobs, predictor.best_batch)
+    outcomes = predict_jobs(predictor, jobs, predictor.best_batch)
     for pair, outcome in zip(test_set.pairs, outcomes, strict=True):
         if outcome.fault is not None:
             raise EvaluationError(str(outcome.fault)) from outcome.fault

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from dsunet.evaluation.results import DatasetResults, score_differences
-from dsunet_runtime.images.folder import counted
+from dsunet_runtime.message_text import counted
 
 HEADINGS = {
     "s_measure": "S",

@@ -20,8 +20,8 @@ from dsunet.process_pool import open_pool
 from dsunet.scenes.image_sources import Sources, find_sources
 from dsunet.scenes.scene import GENERATOR, Scene, SceneKind, check_seed, make_scene
 from dsunet_runtime.prediction.jobs import make_folder
+from dsunet_runtime.prediction.ordered_map import map_ready
 from dsunet_runtime.prediction.output_files import write_mask, write_whole
-from dsunet_runtime.prediction.predict import behind
 from dsunet_runtime.progress import Progress
 
 IMAGES, MASKS, SUMMARY = "Image", "Mask", "scenes.json"
@@ -121,7 +121,7 @@ def write_scenes(
     try:
         with Progress(count, sys.stderr) as progress:
             write = partial(_write, folder, parameters)
-            for files in behind(pool, write, range(count), _AHEAD * processes):
+            for files in map_ready(pool, write, range(count), _AHEAD * processes):
                 used.append(files)
                 progress.advance()
     except BrokenProcessPool as error:

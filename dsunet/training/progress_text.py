@@ -7,7 +7,7 @@ import torch
 from dsunet.network.model import DSUNet
 from dsunet.training.options import TrainingOptions
 from dsunet.training.training_data import TrainingData
-from dsunet_runtime.bench.memory import resident
+from dsunet_runtime.bench.memory_use import resident
 
 
 def start_line(

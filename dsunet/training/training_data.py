@@ -14,7 +14,7 @@ from dsunet.data.layouts import Split, find_dataset_folders
 from dsunet.data.pairs import Pair, Pairing, find_pairs, read_image_folder
 from dsunet.errors import DataError
 from dsunet.training.options import TrainingOptions
-from dsunet_runtime.artifact.manifest import digest
+from dsunet_runtime.artifact.file_digest import digest
 from dsunet_runtime.message_text import reason
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from dsunet_export.errors import ExportError
 from dsunet_runtime.artifact.bounds import is_plain_name
+from dsunet_runtime.artifact.file_digest import FileDigest, digest
 from dsunet_runtime.artifact.file_kinds import ENGINE_SUFFIX, ONNX_SUFFIX, is_engine, is_onnx
-from dsunet_runtime.artifact.manifest import FileDigest, Manifest, digest
-from dsunet_runtime.artifact.read import encode_manifest, engine_manifest_file
+from dsunet_runtime.artifact.manifest import Manifest
+from dsunet_runtime.artifact.manifest_file import encode_manifest, engine_manifest_file
 from dsunet_runtime.files import destination, is_unicode, staging_folder
 from dsunet_runtime.message_text import reason
 

@@ -326,12 +326,8 @@ def inspect(
     beside it with those that the manifest records.
     """
     from dsunet_export.inspection import describe
-    from dsunet_runtime.artifact.read import (
-        check_hashes,
-        check_sizes,
-        check_weights_files,
-        read_manifest,
-    )
+    from dsunet_runtime.artifact.integrity import check_hashes, check_sizes, check_weights_files
+    from dsunet_runtime.artifact.manifest_file import read_manifest
 
     manifest = read_manifest(artifact)
     print(manifest.to_json(indent=2) if as_json else describe(manifest, verbose))

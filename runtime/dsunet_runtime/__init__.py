@@ -28,7 +28,7 @@ from dsunet_runtime.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from dsunet_runtime.artifact.manifest import Manifest
-    from dsunet_runtime.artifact.read import read_manifest
+    from dsunet_runtime.artifact.manifest_file import read_manifest
     from dsunet_runtime.images.frame import Frame
     from dsunet_runtime.images.pixels import PixelFormat, YuvEncoding
     from dsunet_runtime.result import Result
@@ -64,7 +64,7 @@ _MODULES = {
     "Segmenter": "dsunet_runtime.segmenter",
     "YuvEncoding": "dsunet_runtime.images.pixels",
     "load": "dsunet_runtime.segmenter",
-    "read_manifest": "dsunet_runtime.artifact.read",
+    "read_manifest": "dsunet_runtime.artifact.manifest_file",
 }
 
 # Type checkers read the import above instead, so that they still report misspelt names.

@@ -5,7 +5,7 @@ RuntimeFault
 ├── BackendError         the backend is missing, or cannot run the artifact on this machine
 ├── ImageError           an image or tensor cannot be read, or does not fit the artifact's inputs
 ├── OutputError          a result cannot be written
-├── SelfTestError        the artifact computes something else on this machine
+├── SelfTestError        the outputs on this machine are outside the self-test's tolerance
 └── MissingExtraError    a package that an extra installs cannot be imported
 """
 
@@ -36,13 +36,13 @@ class OutputError(RuntimeFault):
 
 
 class SelfTestError(RuntimeFault):
-    """An artifact computes on this machine something else than it was exported to."""
+    """The outputs of an artifact on this machine are outside the tolerance of its self-test."""
 
 
 class MissingExtraError(RuntimeFault):
     """An optional package is missing; the message has the command that installs it.
 
     All three packages raise this class, so that one `except` handles an incomplete installation.
-    It derives from neither DSUNetError nor ExportError: another model, option or file does not
-    help.
+    It derives from neither DSUNetError nor ExportError, because another model, option or file is no
+    remedy.
     """

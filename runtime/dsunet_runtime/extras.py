@@ -45,8 +45,7 @@ def install_command(extras: str) -> str:
 def needs_extra(extras: str) -> Iterator[None]:
     """Convert the error of an import to MissingExtraError, with the remedy.
 
-    That a module of this distribution is missing, or a name in it, is a mistake in an import, not a
-    package to install.
+    A missing module of this distribution, or a missing name in one, is a bug, and is not converted.
     """
     try:
         yield
@@ -54,14 +53,14 @@ def needs_extra(extras: str) -> Iterator[None]:
         if str(error.name).partition(".")[0] in _OURS:
             raise
         if isinstance(error, ModuleNotFoundError):
-            said = f"{missing_package(error)} is not installed: {install_command(extras)}"
+            message = f"{missing_package(error)} is not installed: {install_command(extras)}"
         else:
-            said = does_not_load(f"a package of the extra {extras}", error, extras)
-        raise MissingExtraError(said) from error
+            message = does_not_load(f"a package of the extra {extras}", error, extras)
+        raise MissingExtraError(message) from error
 
 
 def does_not_load(what: str, error: ImportError | OSError, extras: str) -> str:
-    """Return the message on what is installed, but does not fit other packages or this machine."""
+    """Return the message about a package that is installed but cannot be imported."""
     return (
         f"{what} is installed but does not load ({reason(error)}): install it again with "
         f"`{install_command(extras)} --force-reinstall`"
@@ -75,7 +74,7 @@ def missing_package(error: ModuleNotFoundError) -> str:
 
 
 def _origin() -> str:
-    """Where the distribution came from if not from an index: ` @ ` and a URL (PEP 610)."""
+    """Return ` @ ` and the URL from which the distribution was installed (PEP 610), or nothing."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
@@ -84,7 +83,7 @@ def _origin() -> str:
         return ""
     if text is None:
         return ""
-    found = json.loads(text)
-    if "vcs_info" not in found:
-        return f" @ {found['url']}"
-    return f" @ {found['vcs_info']['vcs']}+{found['url']}@{found['vcs_info']['commit_id']}"
+    source = json.loads(text)
+    if "vcs_info" not in source:
+        return f" @ {source['url']}"
+    return f" @ {source['vcs_info']['vcs']}+{source['url']}@{source['vcs_info']['commit_id']}"

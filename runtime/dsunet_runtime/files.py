@@ -117,7 +117,7 @@ def staging_folder(parent: Path) -> Iterator[Path]:
 
 
 def destination(path: Path) -> Path:
-    """Return the final folder of a file, also while the file is in a staging folder."""
+    """Return the final folder of a file that may still be in a staging folder."""
     staged = [parent for parent in path.parents if _LEFTOVER.fullmatch(parent.name)]
     return staged[-1].parent if staged else path.parent
 
@@ -147,10 +147,10 @@ def keep_leftovers() -> None:
 
 
 @contextmanager
-def alone_with(path: Path) -> Iterator[None]:
-    """Hold a file that exists, so that one process at a time does something.
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on an existing file, which other processes wait for.
 
-    On file systems without locks, and for a file that cannot be read, processes do not wait.
+    On file systems without locks, or if the file cannot be read, there is no lock.
     """
     with ExitStack() as stack:
         with suppress(OSError):

@@ -20,7 +20,7 @@ from dsunet_runtime.artifact.manifest import (
 from dsunet_runtime.artifact.shapes import input_ranges
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
-from dsunet_runtime.images.decode import ImageLike, decode, encoder_input
+from dsunet_runtime.images.decode import ImageLike, decode_image, encoder_input
 from dsunet_runtime.masks.blank_masks import NOT_FINITE
 from dsunet_runtime.masks.mask_from_logits import highest_level, mask_from_logits
 from dsunet_runtime.message_text import printable, quote, shorten
@@ -37,7 +37,7 @@ class Prepared:
     is_first_of_several: bool = False
     """Whether the file has several frames, of which the first is used."""
     profile: bytes | None = None
-    """ICC profile that says which colours the values of `rgb` mean; None for those of sRGB."""
+    """ICC profile of the values of `rgb`; None for sRGB."""
 
 
 class Form(ABC):
@@ -46,7 +46,7 @@ class Form(ABC):
     def read(self, image: ImageLike) -> Prepared:
         """Decode an image and preprocess it.  Errors of files begin with the file's name."""
         try:
-            decoded = decode(image)
+            decoded = decode_image(image)
             prepared = self.prepare(decoded.rgb)
             return replace(
                 prepared,
@@ -60,7 +60,7 @@ class Form(ABC):
 
     @abstractmethod
     def prepare(self, rgb: NDArray[np.uint8]) -> Prepared:
-        """Preprocess an image H×W×3.  Raises ImageError if the artifact does not take its size."""
+        """Preprocess an image H×W×3.  Raises ImageError if its size is not supported."""
 
     @abstractmethod
     def finish(self, outputs: Tensors, prepared: Prepared) -> NDArray[np.uint8]:
@@ -70,7 +70,7 @@ class Form(ABC):
     def highest_level(self, outputs: Tensors) -> int | None:
         """Return the highest probability in the mask of one image, 0 to 255.
 
-        None if it is unknown, since the graph computes a stretched mask.
+        None if it is unknown, because the graph computes a stretched mask.
         """
 
 
@@ -153,7 +153,7 @@ def _check_encoder_tensors(manifest: Manifest) -> None:
 
 
 def _check_tensor(spec: TensorSpec, dtype: str, shape: tuple[int | str, ...]) -> None:
-    """Check type and shape, by which memory for an engine's outputs is allocated."""
+    """Check type and shape, which determine the memory of an engine's outputs."""
     if (spec.dtype, spec.shape) != (dtype, shape):
         raise ArtifactError(
             f"the manifest's {quote(spec.name)} is {printable(spec.dtype)} of shape "

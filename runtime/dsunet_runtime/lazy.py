@@ -13,7 +13,7 @@ from dsunet_runtime.extras import needs_extra
 def lazy_attributes(package: str, modules: Mapping[str, str], extras: str) -> Callable[[str], Any]:
     """Return the `__getattr__` of a package whose public names load at first use.
 
-    It raises MissingExtraError if an import of these modules finds no package.
+    It raises MissingExtraError if a module imports a package that is not installed.
 
     Args:
         package: Name of the package.

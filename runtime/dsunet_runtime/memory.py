@@ -34,8 +34,8 @@ def available_memory() -> int | None:
 
     None if it is unknown.
     """
-    found = [value for value in (_of_machine(), _of_control_group()) if value is not None]
-    return min(found, default=None)
+    limits = [value for value in (_of_machine(), _of_control_group()) if value is not None]
+    return min(limits, default=None)
 
 
 def _of_machine() -> int | None:

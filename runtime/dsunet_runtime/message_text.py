@@ -17,7 +17,7 @@ _NEXT = "\n  "
 
 
 def printable(text: object, limit: int = _SENTENCE) -> str:
-    r"""`str(text)` on one line of at most `limit` characters.
+    r"""Return `str(text)` as one line of at most `limit` characters.
 
     White space becomes single spaces, unprintable characters become escapes such as `\x1b`, and
     text longer than `limit` is cut and ends in `…`.
@@ -45,8 +45,11 @@ def clean(message: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return the message of an exception as one printable line; of an OSError without the path."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    """Return the message of an exception as one printable line.
+
+    For errors of the system and of FFmpeg, it has no number and no path.
+    """
+    text = getattr(error, "strerror", None) or str(error)
     return printable(text) or type(error).__name__
 
 
@@ -60,6 +63,11 @@ def shorten(names: Iterable[object], shown: int = 2) -> str:
     found = list(names)
     text = ", ".join(printable(name, _NAME) for name in found[:shown])
     return text + (f" and {len(found) - shown:,} more" if len(found) > shown else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """Format a number with its noun, in the plural except for 1."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _escaped(text: str) -> str:

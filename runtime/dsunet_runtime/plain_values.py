@@ -144,7 +144,7 @@ def _fields(kind: Any) -> tuple[dict[str, Any], set[str]]:
 
 
 def _system_text(value: Any) -> str | None:
-    """The text that `encode` made a plain value of, or None."""
+    """Return the text of a value written by `encode`; None if it is not text."""
     if isinstance(value, dict) and value.keys() == {_BYTES}:
         with contextlib.suppress(ValueError, TypeError):
             return os.fsdecode(bytes.fromhex(value[_BYTES]))
@@ -163,7 +163,7 @@ def _misfit(kind: Any, value: Any, path: str) -> FieldError:
 
 
 def _name(kind: Any) -> str:
-    """A type in the words of messages."""
+    """Return the description of a type for messages."""
     if kind in _NAMES:
         return _NAMES[kind]
     if isinstance(kind, type) and issubclass(kind, enum.Enum):

@@ -1,4 +1,4 @@
-"""The processor of this machine: its name, and the instructions that make networks fast."""
+"""The CPU of this machine: its name, and its instructions for bfloat16 and 8-bit integers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _FAST = ("amx_bf16", "amx_int8", "amx_fp16", "avx512_bf16", "avx512_vnni", "avx_
 
 
 def name() -> str:
-    """Return the processor's name."""
+    """Return the name of the CPU; empty if it is unknown."""
     return _field("model name") or platform.processor()
 
 
 def fast_instructions() -> tuple[str, ...]:
-    """Return which instructions for bfloat16 and 8-bit integers it has, by the kernel's names."""
+    """Return its instructions for bfloat16 and 8-bit integers, by their names in Linux."""
     flags = _field("flags").split()
     return tuple(flag for flag in _FAST if flag in flags)
 
 
 def _field(key: str) -> str:
-    """Return a field of the first core in Linux's list; empty if there is none."""
+    """Return a field of the first core in /proc/cpuinfo; empty if there is none."""
     try:
         lines = _CPUINFO.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

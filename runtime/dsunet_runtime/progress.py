@@ -1,4 +1,4 @@
-"""A progress line on terminals."""
+"""Progress lines on terminals, for images and for videos."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.message_text import clean
 
 _WIDTH = 30
+_HOUR, _MINUTE = 3600, 60
 _CLEAR_LINE = "\r\x1b[K"
 
 
@@ -20,7 +21,7 @@ def bar(fraction: float, width: int = _WIDTH) -> str:
 
 
 def _columns(stream: TextIO) -> int:
-    """Width of the terminal, 80 if it is unknown."""
+    """Return the width of the terminal; 80 if it is unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
@@ -64,15 +65,47 @@ class Progress(StatusLine):
         self._start = time.monotonic()
 
     def __enter__(self) -> Self:
-        self._draw()
+        self.show(self._line())
         return self
 
     def advance(self) -> None:
         """Count one image."""
         self._done += 1
-        self._draw()
+        self.show(self._line())
 
-    def _draw(self) -> None:
-        rate = self._done / max(time.monotonic() - self._start, 1e-9)
+    @property
+    def _rate(self) -> float:
+        """Images per second so far."""
+        return self._done / max(time.monotonic() - self._start, 1e-9)
+
+    def _line(self) -> str:
         drawn = bar(self._done / max(1, self._total))
-        self.show(f"{drawn} {self._done}/{self._total}  {rate:.1f} images/s")
+        return f"{drawn} {self._done}/{self._total}  {self._rate:.1f} images/s"
+
+
+class VideoProgress(Progress):
+    """Progress over the frames of a video, with throughput and remaining time.
+
+    Args:
+        total: Number of frames; None if it is unknown.
+        stream: Where the line is shown, if it is a terminal.
+    """
+
+    def __init__(self, total: int | None, stream: TextIO) -> None:
+        super().__init__(total or 0, stream)
+
+    def _line(self) -> str:
+        rate = self._rate
+        if not self._total:
+            return f"{self._done} frames  {rate:.1f} frames/s"
+        total = max(self._total, self._done)  # headers may be wrong
+        left = clock((total - self._done) / rate) if rate else "?"
+        return f"{bar(self._done / total)} {self._done}/{total}  {rate:.1f} frames/s  {left} left"
+
+
+def clock(seconds: float) -> str:
+    """Format a duration as minutes and seconds, `2:05`, or with hours, `1:02:05`."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, _HOUR)
+    minutes, last = divmod(rest, _MINUTE)
+    return f"{hours}:{minutes:02}:{last:02}" if hours else f"{minutes}:{last:02}"

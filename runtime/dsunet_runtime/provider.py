@@ -1,4 +1,4 @@
-"""What computes an ONNX file.
+"""Providers: the libraries that compute an ONNX file.
 
 The command line imports this module, so its imports must stay light.
 """
@@ -27,7 +27,7 @@ class Provider(enum.StrEnum):
 
     @property
     def keeps_compiled(self) -> bool:
-        """Whether it keeps what it compiled in a folder beside the artifact."""
+        """Whether it caches what it compiles in a folder beside the artifact."""
         return self in (Provider.TENSORRT, Provider.RTX, Provider.OPENVINO)
 
     @property

@@ -1,4 +1,4 @@
-"""`Result`: an image with its mask, and what is made of them."""
+"""`Result`: an image with its mask, and renderings of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from dsunet_runtime.errors import ImageError, OutputError
 from dsunet_runtime.images.decode import ImageLike, as_rgb
 from dsunet_runtime.masks import renderings
-from dsunet_runtime.masks.backgrounds import Colour, Picture, backdrop
+from dsunet_runtime.masks.backdrops import ColourBackdrop, ImageBackdrop, parse_backdrop
 from dsunet_runtime.masks.mask_from_logits import INSIDE
 from dsunet_runtime.message_text import quote
 from dsunet_runtime.prediction.output_files import write_mask
@@ -33,9 +33,9 @@ class Result:
     Attributes:
         image: The upright image, uint8, H×W×3, RGB, 0 to 255.
         mask: uint8, H×W, 0 (outside) to 255 (inside).
-        profile: ICC profile of the image's file that says which colours the values mean; None for
-            those of sRGB.  The Pillow images have it as `info["icc_profile"]`, from which PNG files
-            get it by themselves, others by `save(…, icc_profile=result.profile)`.
+        profile: ICC profile of the image's values, from its file; None for sRGB.  The Pillow images
+            have it as `info["icc_profile"]`, which `save` writes to PNG files; for other formats,
+            use `save(…, icc_profile=result.profile)`.
     """
 
     image: NDArray[np.uint8]
@@ -49,7 +49,7 @@ class Result:
             threshold: 1 to 255, or `otsu` for Otsu's threshold of this mask.
 
         Raises:
-            ImageError: The threshold is neither.
+            ImageError: The threshold is neither of these.
         """
         if threshold != _OTSU and not (isinstance(threshold, int) and 1 <= threshold <= 255):
             raise ImageError(f"the threshold {quote(threshold)} is neither 1 to 255 nor {_OTSU}")
@@ -59,8 +59,8 @@ class Result:
         """Return the object as an RGBA image: its own colours, and an alpha from the mask.
 
         The alpha is 0 up to level 13 of the mask (5 %), 255 from level 242, and linear between.
-        At soft edges the colours of the old background are taken out, by PyMatting.  Far from the
-        object the image is black under its transparency.
+        At soft edges, PyMatting removes the colours of the old background.  Away from the object,
+        transparent pixels are black.
 
         Raises MissingExtraError if PyMatting is not installed.
         """
@@ -82,13 +82,13 @@ class Result:
         """
         match background:
             case str():
-                behind = backdrop(background)
+                behind = parse_backdrop(background)
             case (int(), int(), int()) as colour:
                 if not all(0 <= level <= 255 for level in colour):
                     raise ImageError(f"the levels of the colour {colour} are not from 0 to 255")
-                behind = Colour(colour)
+                behind = ColourBackdrop(colour)
             case _:
-                behind = Picture(as_rgb(background))
+                behind = ImageBackdrop(as_rgb(background))
         return self._drawn(renderings.Background(behind))
 
     def overlay(self) -> Image.Image:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.file_kinds import is_engine
+from dsunet_runtime.artifact.integrity import check_hashes, check_sizes
 from dsunet_runtime.artifact.manifest import InputForm, Manifest, MaskForm
-from dsunet_runtime.artifact.read import check_hashes, check_sizes, read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.artifact.shapes import batch_range
 from dsunet_runtime.backends import Backend, Tensors, closed
 from dsunet_runtime.backends.selection import OnnxOptions, open_backend
@@ -65,8 +66,8 @@ def load(
         threads: Number of CPU threads per operation, 1 to 1024 (default: one per core).  Not for
             engines.
         selftest: When to run the self-test (see `dsunet-run selftest`): `auto`, the first time that
-            an engine, or an ONNX file on a provider other than `cpu`, meets this device, driver and
-            library; `always`; or `never`.  Where it passed is recorded in `PATH.selftest.json`.
+            an engine, or an ONNX file on a provider other than `cpu`, runs with this device, driver
+            and library; `always`; or `never`.  Where it passed is recorded in `PATH.selftest.json`.
         allow_cpu_fallback: Whether a provider on a GPU may leave matrix multiplications and
             convolutions to the CPU.  By default that is an error.
         mapped_weights: Whether to compute with the weights in the file beside an ONNX file as they
@@ -88,10 +89,10 @@ def load(
         BackendError: ONNX Runtime, OpenVINO, TensorRT, CUDA or the provider is missing, or cannot
             run the artifact on this machine; a provider on a GPU leaves the network to the CPU; or
             an argument is not valid.
-        SelfTestError: The artifact computes on this machine something else than it was exported to.
+        SelfTestError: The outputs on this machine are outside the tolerance of the self-test.
     """
-    from dsunet_runtime.selftest.policy import apply_policy
-    from dsunet_runtime.selftest.schedule import SelfTestPolicy
+    from dsunet_runtime.selftest.apply_policy import apply_policy
+    from dsunet_runtime.selftest.policy import SelfTestPolicy
 
     path = Path(path)
     policy = one_of(SelfTestPolicy, "selftest", selftest, BackendError)
@@ -150,7 +151,7 @@ def _load_engine(path: Path, domain: Path | None) -> tuple[Manifest, Backend]:
 def _load_onnx(path: Path, options: OnnxOptions) -> tuple[Manifest, Backend]:
     manifest = read_manifest(path)
     check_sizes(path, manifest)
-    if options.provider.keeps_compiled:  # what it keeps must not be of a damaged file
+    if options.provider.keeps_compiled:  # its cache must not be built from a damaged file
         check_hashes(path, manifest)
         return manifest, open_backend(path, manifest, options)
     with ThreadPoolExecutor(1) as pool:

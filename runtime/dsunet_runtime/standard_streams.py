@@ -1,4 +1,4 @@
-"""Standard input and output as an image and a result, which command lines call `-`."""
+"""Standard input and output in the place of files: `-` on command lines."""
 
 from __future__ import annotations
 

@@ -80,8 +80,8 @@ class Plot:
         up = self.up or Axis.to(max(y for line in self.lines.values() for _, y in line), "")
         drawn = []
         for index, (label, points) in enumerate(self.lines.items()):
-            places = [(_x(self.across, x), _y(up, y)) for x, y in points]
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+            positions = [(_x(self.across, x), _y(up, y)) for x, y in points]
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in positions)
             if label not in self.unconnected:
                 drawn.append(
                     f'<polyline fill="none" stroke="{_colour(index)}" stroke-width="1.5" '
@@ -89,7 +89,7 @@ class Plot:
                 )
             drawn += [
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{_colour(index)}"/>'
-                for x, y in places
+                for x, y in positions
                 if self.dots
             ]
         middle = _LEFT + _SIDE / 2

@@ -8,7 +8,7 @@ from typing import Any
 import dsunet_runtime
 from dsunet_runtime import ArtifactError, RuntimeFault, read_manifest
 from dsunet_runtime.artifact.file_kinds import is_engine
-from dsunet_runtime.artifact.read import check_hashes, check_sizes
+from dsunet_runtime.artifact.integrity import check_hashes, check_sizes
 from tests.cpp.binding import CallError, Library
 
 MOST = (1 << 63) - 1

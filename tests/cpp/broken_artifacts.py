@@ -14,8 +14,13 @@ from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.manifest import METADATA_KEY, InputForm
 from dsunet_runtime.artifact.onnx_metadata import encode_metadata
 from tests.runtime import artifacts, engines
+from tests.runtime.artifact.test_broken_artifacts import (
+    change_manifest,
+    change_metadata,
+    replace_by,
+    weights_of,
+)
 from tests.runtime.selftests import cases_for
-from tests.runtime.test_artifact import change_manifest, change_metadata, replace_by, weights_of
 
 Make = Callable[[Path], Path]
 """Makes a broken artifact in a folder."""

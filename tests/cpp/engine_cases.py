@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dsunet_runtime.artifact.file_digest import digest
 from dsunet_runtime.artifact.flavor import Flavor
-from dsunet_runtime.artifact.manifest import digest
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.backends.tensorrt import compatibility
 from tests.cpp import binding
 from tests.cpp.binding import (

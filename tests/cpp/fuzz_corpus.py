@@ -13,10 +13,10 @@ from pathlib import Path
 from random import Random
 
 from dsunet_runtime import read_manifest
-from dsunet_runtime.artifact.read import engine_manifest_file
+from dsunet_runtime.artifact.manifest_file import engine_manifest_file
 from tests.runtime import artifacts, engines
+from tests.runtime.artifact.test_forged_manifests import change
 from tests.runtime.selftests import cases_for, give_selftest
-from tests.runtime.test_forged_manifests import change
 
 FORGED = 40
 SEED = 5

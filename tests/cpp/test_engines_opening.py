@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from dsunet_runtime.artifact.file_digest import FileDigest
 from dsunet_runtime.artifact.flavor import Flavor
-from dsunet_runtime.artifact.manifest import FileDigest
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.backends.tensorrt import compatibility
 from dsunet_runtime.cuda import nvml
 from tests.cpp import binding

@@ -18,7 +18,7 @@ from dsunet_runtime.json_text import JsonError
 from tests.cpp.binding import Library
 from tests.cpp.both import of_c, of_pythons_checks, refusals, shortened
 from tests.runtime import artifacts, engines
-from tests.runtime.test_forged_manifests import change, writer
+from tests.runtime.artifact.test_forged_manifests import change, writer
 
 SEED, CASES = 13, 450
 NO_FILE = "its graph reads weights from 'a.onnx.data', which its manifest does not name"

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from dsunet_runtime import read_manifest
-from dsunet_runtime.selftest import policy
+from dsunet_runtime.selftest import record
 from tests.cpp.binding import ALWAYS, NEVER, OK, SELFTEST, CallError, Library
 from tests.runtime import artifacts
+from tests.runtime.artifact.test_broken_artifacts import replace_by
 from tests.runtime.selftests import cases_for, give_selftest
-from tests.runtime.test_artifact import replace_by
 
 MACHINE = ("a GPU", "driver 1.2", "library \u00fc")
 
@@ -41,10 +41,10 @@ def status_of(library: Library, path: Path, backends: Path, selftest: int = 0) -
 def test_is_pythons(library: Library, artifact: Path, backends: Path) -> None:
     assert status_of(library, artifact, backends) == OK
     manifest = read_manifest(artifact)
-    assert policy._passed(record_of(artifact), manifest) == (MACHINE,)
-    policy.record_outcome(artifact, manifest, ("another",), [])
+    assert record._machines(record_of(artifact), manifest) == (MACHINE,)
+    record.record_outcome(artifact, manifest, ("another",), [])
     assert status_of(library, artifact, backends) == OK
-    assert policy._passed(record_of(artifact), manifest) == (MACHINE, ("another",))
+    assert record._machines(record_of(artifact), manifest) == (MACHINE, ("another",))
 
 
 def test_decides_whether_it_is_tested(
@@ -54,7 +54,7 @@ def test_decides_whether_it_is_tested(
     assert status_of(library, artifact, backends) == SELFTEST
     assert not record_of(artifact).exists()
     assert status_of(library, artifact, backends, NEVER) == OK
-    policy.record_outcome(artifact, read_manifest(artifact), MACHINE, [])
+    record.record_outcome(artifact, read_manifest(artifact), MACHINE, [])
     assert status_of(library, artifact, backends) == OK
 
 
@@ -64,7 +64,7 @@ def test_a_failure_takes_an_earlier_pass_back(
     manifest = read_manifest(artifact)
     for test in ("open", "selftest"):
         for machine in (MACHINE, ("another",)):
-            policy.record_outcome(artifact, manifest, machine, [])
+            record.record_outcome(artifact, manifest, machine, [])
         with monkeypatch.context() as broken:
             broken.setenv("DSUNET_STAND_IN_FAULT", "1")
             if test == "open":
@@ -75,9 +75,9 @@ def test_a_failure_takes_an_earlier_pass_back(
                     pytest.raises(CallError, match="comparisons are outside the tolerance"),
                 ):
                     segmenter.selftest()
-        assert policy._passed(record_of(artifact), manifest) == (("another",),)
+        assert record._machines(record_of(artifact), manifest) == (("another",),)
         assert status_of(library, artifact, backends) == OK
-        assert policy._passed(record_of(artifact), manifest) == (("another",), MACHINE)
+        assert record._machines(record_of(artifact), manifest) == (("another",), MACHINE)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_damaged_ones_are_written_anew(
         content = text.encode()
     record_of(artifact).write_bytes(content)
     assert status_of(library, artifact, backends) == OK
-    assert policy._passed(record_of(artifact), manifest) == (MACHINE,)
+    assert record._machines(record_of(artifact), manifest) == (MACHINE,)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])
@@ -110,7 +110,7 @@ def test_what_is_no_file_is_replaced(
 ) -> None:
     replace_by(record_of(artifact), kind)
     assert status_of(library, artifact, backends) == OK
-    assert policy._passed(record_of(artifact), read_manifest(artifact)) == (MACHINE,)
+    assert record._machines(record_of(artifact), read_manifest(artifact)) == (MACHINE,)
 
 
 def test_a_folder_in_its_place(library: Library, artifact: Path, backends: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.document import seal
-from dsunet_runtime.artifact.read import engine_manifest_file
+from dsunet_runtime.artifact.manifest_file import engine_manifest_file
 from tests.cpp.binding import CallError, Library
 from tests.cpp.both import of_c, of_pythons_checks, refusals
 from tests.cpp.broken_artifacts import (
@@ -27,7 +27,7 @@ from tests.cpp.broken_artifacts import (
     with_field,
 )
 from tests.runtime import artifacts, engines
-from tests.runtime.test_artifact import change_manifest, replace_by, weights_of
+from tests.runtime.artifact.test_broken_artifacts import change_manifest, replace_by, weights_of
 
 
 @pytest.mark.parametrize("name", CASES)

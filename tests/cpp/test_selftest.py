@@ -11,7 +11,7 @@ import pytest
 import dsunet_runtime
 from dsunet_runtime import SelfTestError, read_manifest
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.selftest.comparison import check, run_selftest
+from dsunet_runtime.selftest.comparison import check_passed, run_selftest
 from tests.cpp import binding
 from tests.cpp.binding import CallError, Library
 from tests.runtime import artifacts, selftests
@@ -49,9 +49,9 @@ def test_a_fault_is_named_in_the_same_words(
     precision = replace(manifest.precision, compute=compute)
     graph = path.read_bytes()[: manifest.graph.size]
     forged = replace(manifest, precision=precision)
-    path.write_bytes(graph + dsunet_runtime.artifact.read.encode_manifest(forged))
+    path.write_bytes(graph + dsunet_runtime.artifact.manifest_file.encode_manifest(forged))
     with dsunet_runtime.load(path) as python, pytest.raises(SelfTestError) as expected:
-        check(run_selftest(python), python.manifest, Provider.CPU)
+        check_passed(run_selftest(python), python.manifest, Provider.CPU)
     with library.open(path) as segmenter:
         result = binding.SelfTestResult()
         status = library.calls.dsunet_selftest(segmenter.handle, binding.c.byref(result))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet_runtime.artifact.flavor import Flavor
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.backends.tensorrt.compatibility import engine_of
 from dsunet_runtime.cuda import Cuda
 from tests.cpp.binding import BGR, RGB, CallError, Frame, Library, Mask, Segmenter

@@ -19,7 +19,7 @@ from dsunet.torch_device import TorchDevice
 from dsunet_runtime import ArtifactError, BackendError, ImageError
 from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
 from dsunet_runtime.prediction.jobs import Job
-from dsunet_runtime.prediction.predict import predict
+from dsunet_runtime.prediction.predict_jobs import predict_jobs
 from dsunet_runtime.provider import Provider
 from tests.runtime import artifacts
 
@@ -112,7 +112,7 @@ def test_a_broken_image_does_not_keep_the_next_from_its_mask(
     nano: DSUNet, broken: Path, photo: Path, tmp_path: Path
 ) -> None:
     jobs = [Job.of_mask(path, tmp_path / f"{path.stem}.png") for path in (broken, photo)]
-    first, second = predict(TorchPredictor(nano), jobs, TorchPredictor.best_batch)
+    first, second = predict_jobs(TorchPredictor(nano), jobs, TorchPredictor.best_batch)
     assert isinstance(first.fault, ImageError)
     assert second.fault is None
     np.testing.assert_array_equal(

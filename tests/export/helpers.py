@@ -24,7 +24,8 @@ from dsunet_export.graph.forms import example_inputs
 from dsunet_export.precision import convert_file
 from dsunet_runtime import Manifest, read_manifest
 from dsunet_runtime.artifact.compute import Compute
-from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD, METADATA_KEY, digest
+from dsunet_runtime.artifact.file_digest import digest
+from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD, METADATA_KEY
 from dsunet_runtime.images.decode import encoder_input
 from tests.runtime import artifacts
 

@@ -17,7 +17,7 @@ from dsunet import demonstration_checkpoint, load_model, save_model
 from dsunet_export.cli import app
 from dsunet_runtime import SelfTestError, read_manifest
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.selftest.comparison import check, run_selftest
+from dsunet_runtime.selftest.comparison import check_passed, run_selftest
 from tests.export.comparison.test_layers import planted
 from tests.export.helpers import export, graph_of
 
@@ -86,4 +86,4 @@ def test_the_selftest_of_faint_masks(lowered: Lowered, tmp_path: Path, place: st
         found = run_selftest(wrong)
         assert max(one.blocks for one in found) < 0.5
         with pytest.raises(SelfTestError, match="of 7 comparisons"):
-            check(found, wrong.manifest, Provider.CPU)
+            check_passed(found, wrong.manifest, Provider.CPU)

@@ -17,7 +17,7 @@ from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.verification.probes import Probe
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.compute import Compute
-from dsunet_runtime.artifact.read import check_hashes
+from dsunet_runtime.artifact.integrity import check_hashes
 from tests.export.engines import ADA, built
 from tests.export.helpers import NANO, convert, export, random_frames
 

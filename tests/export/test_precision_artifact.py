@@ -22,7 +22,8 @@ from dsunet_export.errors import ExportError, VerificationError
 from dsunet_export.precision import convert_file
 from dsunet_export.precision.rules import rules_for
 from dsunet_runtime.artifact.compute import Compute
-from dsunet_runtime.artifact.manifest import METADATA_KEY, InputForm, TensorSpec, digest
+from dsunet_runtime.artifact.file_digest import digest
+from dsunet_runtime.artifact.manifest import METADATA_KEY, InputForm, TensorSpec
 from tests.export.helpers import NANO, ROUNDED, convert, export
 
 

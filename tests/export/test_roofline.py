@@ -12,7 +12,7 @@ from PIL import Image
 from dsunet import DSUNetConfig
 from dsunet_runtime import read_manifest
 from dsunet_runtime.bench.roofline import ceiling, layer_profile
-from dsunet_runtime.bench.roofline.branches import Branch, branch_of, places_of
+from dsunet_runtime.bench.roofline.branches import Branch, assign_branches, branch_of
 from dsunet_runtime.bench.roofline.layer_profile import LayerProfile
 from dsunet_runtime.bench.roofline.ort_profile import count_graph, profile_onnx
 from tests.runtime.bench.test_bench import document, run
@@ -51,14 +51,14 @@ def test_the_graph_multiplies_as_much_as_the_modules(
 def test_what_is_executed_multiplies_hardly_more(frames: Path, profile: LayerProfile) -> None:
     """ONNX Runtime fills channels up to its blocks of 8 or 16, the head's single one above all."""
     network = 0
-    for layer, place in zip(profile.layers, places_of(profile.layers), strict=True):
+    for layer, place in zip(profile.layers, assign_branches(profile.layers), strict=True):
         network += layer.macs if place.branch in NETWORK else 0
     assert 0 <= network / (read_manifest(frames).macs - left_out()) - 1 < 0.01
 
 
 def test_every_node_has_a_branch(profile: LayerProfile) -> None:
     """Also those that ONNX Runtime made up, and none of these multiplies."""
-    places = places_of(profile.layers)
+    places = assign_branches(profile.layers)
     assert {place.branch for place in places} == set(Branch) - {Branch.OTHER}
     for layer, place in zip(profile.layers, places, strict=True):
         assert place.named or layer.macs == 0

@@ -18,7 +18,7 @@ from dsunet_runtime.artifact.manifest import InputForm, Quantization, SelfTestCa
 from dsunet_runtime.cli import app
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.selftest.coarse import point_places
-from dsunet_runtime.selftest.comparison import check, run_selftest
+from dsunet_runtime.selftest.comparison import check_passed, run_selftest
 from tests.export.comparison.test_layers import planted
 from tests.runtime import artifacts
 
@@ -44,7 +44,7 @@ def test_a_float32_export_passes_closely(trained: Path) -> None:
 def test_a_wrong_weight_fails(trained: Path, tmp_path: Path, place: str) -> None:
     other, _ = planted(trained, tmp_path / "b.onnx", place)
     with dsunet_runtime.load(other) as segmenter, pytest.raises(SelfTestError, match="of 7 comp"):
-        check(run_selftest(segmenter), segmenter.manifest, Provider.CPU)
+        check_passed(run_selftest(segmenter), segmenter.manifest, Provider.CPU)
 
 
 def converted(trained: Path, folder: Path, compute: Compute) -> Path:
@@ -73,7 +73,7 @@ def test_a_converted_artifact_passes_closely(trained: Path, half: Path) -> None:
 def test_a_wrong_weight_fails_in_float16(half: Path, tmp_path: Path, place: str) -> None:
     other, _ = planted(half, tmp_path / "b.onnx", place)
     with dsunet_runtime.load(other) as segmenter, pytest.raises(SelfTestError, match="of 7 comp"):
-        check(run_selftest(segmenter), segmenter.manifest, Provider.CPU)
+        check_passed(run_selftest(segmenter), segmenter.manifest, Provider.CPU)
 
 
 def test_bfloat16_has_room_for_its_rounding(trained: Path, tmp_path: Path) -> None:

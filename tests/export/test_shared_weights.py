@@ -37,7 +37,7 @@ from dsunet_export.quantization import QuantizationOptions, quantize
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime import Manifest, read_manifest
-from dsunet_runtime.artifact.read import check_hashes
+from dsunet_runtime.artifact.integrity import check_hashes
 from tests.export.helpers import NANO, SMALL, export, graph_of, random_frames
 from tests.made_once import made_once
 

@@ -17,9 +17,10 @@ from dsunet_export.tensorrt.configuration import EngineOptions
 from dsunet_export.tensorrt.profiles import Ranges
 from dsunet_export.tensorrt.targets import choose_target
 from dsunet_runtime import read_manifest
+from dsunet_runtime.artifact.file_digest import digest
 from dsunet_runtime.artifact.flavor import Flavor
-from dsunet_runtime.artifact.manifest import OptimizationProfile, digest
-from dsunet_runtime.artifact.read import check_hashes
+from dsunet_runtime.artifact.integrity import check_hashes
+from dsunet_runtime.artifact.manifest import OptimizationProfile
 from tests.export.engines import (
     ADA,
     RTX_4090,

@@ -12,7 +12,7 @@ from dsunet_export.tensorrt.configuration import EngineOptions, configure
 from dsunet_export.tensorrt.targets import Target
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.flavor import Flavor
-from dsunet_runtime.artifact.read import check_hashes
+from dsunet_runtime.artifact.integrity import check_hashes
 from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.cuda import Gpu
 from tests.export.engines import RTX_4090, graph, has_gpu, pretend_gpu, trt

@@ -15,7 +15,7 @@ from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.configuration import load_timing_cache
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.flavor import Flavor, typed_network
-from dsunet_runtime.artifact.read import check_hashes
+from dsunet_runtime.artifact.integrity import check_hashes
 from tests.export.engines import RTX_4090, graph, pretend_gpu, stand_in, trt
 
 

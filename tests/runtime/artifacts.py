@@ -11,18 +11,17 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from dsunet_runtime.artifact.file_digest import FileDigest, digest
 from dsunet_runtime.artifact.manifest import (
     STRETCH_EPSILON,
-    FileDigest,
     InputForm,
     Manifest,
     MaskForm,
     Precision,
     Preprocessing,
     TensorSpec,
-    digest,
 )
-from dsunet_runtime.artifact.read import encode_manifest, read_manifest
+from dsunet_runtime.artifact.manifest_file import encode_manifest, read_manifest
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dsunet_runtime import Manifest, read_manifest
+from dsunet_runtime.artifact.file_digest import digest
 from dsunet_runtime.artifact.flavor import Flavor, this_platform
-from dsunet_runtime.artifact.manifest import Engine, OptimizationProfile, PrecisionReport, digest
-from dsunet_runtime.artifact.read import engine_manifest_file
+from dsunet_runtime.artifact.manifest import Engine, OptimizationProfile, PrecisionReport
+from dsunet_runtime.artifact.manifest_file import engine_manifest_file
 from tests.runtime import artifacts, fake_tensorrt
 from tests.runtime.fake_cuda import GPU
 

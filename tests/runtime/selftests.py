@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.manifest import SelfTestCase
-from dsunet_runtime.artifact.read import encode_manifest
+from dsunet_runtime.artifact.manifest_file import encode_manifest
 from dsunet_runtime.selftest.coarse import Coarse, shortened
 from dsunet_runtime.selftest.pictures import picture
 from tests.runtime import artifacts

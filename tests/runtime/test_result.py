@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dsunet_runtime import ImageError, OutputError, Result, Segmenter
-from dsunet_runtime.masks.backgrounds import Blur, Colour, Picture
+from dsunet_runtime.masks.backdrops import BlurBackdrop, ColourBackdrop, ImageBackdrop
 from dsunet_runtime.masks.renderings import Background, Binary, Cutout, Overlay
 
 
@@ -37,11 +37,11 @@ def test_images(result: Result) -> None:
         (result.binary("otsu"), Binary(None)),
         (result.cutout(), Cutout()),
         (result.overlay(), Overlay()),
-        (result.background("red"), Background(Colour((255, 0, 0)))),
-        (result.background((1, 2, 3)), Background(Colour((1, 2, 3)))),
-        (result.background("blur"), Background(Blur())),
-        (result.background(picture), Background(Picture(picture))),
-        (result.background(Image.fromarray(picture)), Background(Picture(picture))),
+        (result.background("red"), Background(ColourBackdrop((255, 0, 0)))),
+        (result.background((1, 2, 3)), Background(ColourBackdrop((1, 2, 3)))),
+        (result.background("blur"), Background(BlurBackdrop())),
+        (result.background(picture), Background(ImageBackdrop(picture))),
+        (result.background(Image.fromarray(picture)), Background(ImageBackdrop(picture))),
     ):
         assert drawn.mode == {1: "L", 3: "RGB", 4: "RGBA"}[rendering.channels]
         np.testing.assert_array_equal(drawn, rendering(result.image, result.mask))

@@ -215,7 +215,7 @@ class TestBackend:
             raise RuntimeError("Provider type for MaxPool")
 
         path = artifacts.bfloat16_frames(tmp_path / "a.onnx")
-        monkeypatch.setattr(onnxruntime_backend, "check_present", lambda *_: None)
+        monkeypatch.setattr(onnxruntime_backend, "check_available", lambda *_: None)
         monkeypatch.setattr(onnxruntime_backend, "_open", refuse)
         with pytest.raises(BackendError, match="export with --precision fp16, or build an engine"):
             dsunet_runtime.load(path, provider="cuda")

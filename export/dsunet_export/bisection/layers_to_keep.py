@@ -30,7 +30,7 @@ from dsunet_export.verification.tolerances import tolerance_for
 from dsunet_export.verification.verify import SMALLEST_DIVISOR, ReferenceCase, fraction_of_tolerance
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.prediction.output_files import write_whole
 
 _ENOUGH = 0.95

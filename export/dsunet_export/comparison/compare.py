@@ -20,7 +20,7 @@ from dsunet_export.verification.measures import (
     compare_tensors,
 )
 from dsunet_export.verification.probes import GraphInputs, Probe, load_probe, make_probes
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.prediction.jobs import images_at
 

@@ -36,7 +36,7 @@ from dsunet_export.verification.tolerances import (
     LAYER_MEDIAN_FACTOR,
 )
 from dsunet_runtime.artifact.compute import Compute
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 
 _AT_ONCE = 8
 """Number of tensors of each graph in memory at once, beside weights and tensors that are needed

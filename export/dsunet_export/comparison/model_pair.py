@@ -13,10 +13,10 @@ from dsunet.torch_device import TorchDevice
 from dsunet_export.errors import ExportError
 from dsunet_runtime.artifact.file_kinds import is_engine, is_onnx
 from dsunet_runtime.artifact.manifest import MaskForm
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.commands.command import complain
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 
 @contextmanager

@@ -19,8 +19,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dsunet_export.errors import ExportError
+from dsunet_runtime.artifact.integrity import check_weights_files, weights_files
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.artifact.read import check_weights_files, weights_files
 from dsunet_runtime.errors import RuntimeFault
 from dsunet_runtime.files import map_file
 from dsunet_runtime.message_text import quote, reason

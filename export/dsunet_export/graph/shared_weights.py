@@ -24,7 +24,8 @@ from dsunet_export.precision.narrow import NUMPY_TYPES, array_of
 from dsunet_export.precision.types import is_float
 from dsunet_export.quantization.quantize import quantized_weights
 from dsunet_runtime.artifact.compute import Compute
-from dsunet_runtime.artifact.manifest import FileDigest, Precision, digest
+from dsunet_runtime.artifact.file_digest import FileDigest, digest
+from dsunet_runtime.artifact.manifest import Precision
 from dsunet_runtime.files import destination, link_or_copy, resolved
 
 _Content = Callable[[], bytes]

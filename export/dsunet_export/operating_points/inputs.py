@@ -15,7 +15,7 @@ from dsunet.evaluation.testsets import TestSet
 from dsunet_export.doctor.machine import inspect_machine
 from dsunet_export.options import WeightsOrigin
 from dsunet_runtime import __version__, processor
-from dsunet_runtime.artifact.manifest import digest
+from dsunet_runtime.artifact.file_digest import digest
 from dsunet_runtime.message_text import readable
 from dsunet_runtime.prediction.jobs import images_at
 from dsunet_runtime.provider import Provider

@@ -20,10 +20,10 @@ from dsunet_export.operating_points.points import Point
 from dsunet_export.operating_points.results import Accuracy, Timing
 from dsunet_export.options import ExportOptions, ExportPrecision, WeightsOrigin
 from dsunet_runtime.artifact.manifest import Manifest, MaskForm
-from dsunet_runtime.bench.image import read_image
 from dsunet_runtime.bench.measurement import Schedule, measure_interleaved, warm_up_all
 from dsunet_runtime.bench.origin import Origin
 from dsunet_runtime.bench.workload import Runner, Setting, Workbench
+from dsunet_runtime.images.decode import read_rgb
 from dsunet_runtime.progress import Progress
 from dsunet_runtime.provider import Provider
 
@@ -91,7 +91,7 @@ def evaluate_artifact(
 
 def time_against(runner: Runner, reference: Runner, image: Path, schedule: Schedule) -> Timing:
     """Time one image, in rounds in which both are measured, as `dsunet-run bench` does."""
-    rgb = read_image(image)
+    rgb = read_rgb(image)
     runners = [reference] if runner == reference else [reference, runner]
     with ExitStack() as loaded:
         workloads = [

@@ -11,8 +11,7 @@ from dsunet.reports.html_page import element, page, table
 from dsunet_export.operating_points.choice import loss_of, summary
 from dsunet_export.operating_points.results import Result
 from dsunet_export.operating_points.tune import Tuning
-from dsunet_runtime.images.folder import counted
-from dsunet_runtime.message_text import readable
+from dsunet_runtime.message_text import counted, readable
 from dsunet_runtime.plain_values import encode
 from dsunet_runtime.prediction.output_files import write_whole
 from dsunet_runtime.svg import Axis, Plot, side_by_side

@@ -15,7 +15,7 @@ from dsunet_export.errors import ExportError
 from dsunet_export.graph.names import POSTPROCESS, is_in
 from dsunet_export.precision.types import is_float
 from dsunet_runtime.backends import Tensors
-from dsunet_runtime.backends.onnxruntime import leave_float8
+from dsunet_runtime.backends.onnxruntime import disable_float8_fusion
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.message_text import reason
 
@@ -32,7 +32,7 @@ class Session(Closeable):
         options.log_severity_level = 4
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
         if any(v.dtype is ir.DataType.FLOAT8E4M3FN for v in model.graph.initializers.values()):
-            leave_float8(options)
+            disable_float8_fusion(options)
         self._scratch = tempfile.TemporaryDirectory(dir=folder)
         path = Path(self._scratch.name) / "graph.onnx"
         save(model, path)

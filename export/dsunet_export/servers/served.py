@@ -10,13 +10,9 @@ from pathlib import Path
 from typing import Self
 
 from dsunet_export.errors import ExportError
+from dsunet_runtime.artifact.integrity import check_hashes, check_sizes, check_weights_files
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.artifact.read import (
-    check_hashes,
-    check_sizes,
-    check_weights_files,
-    read_manifest,
-)
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.files import staging_folder
 from dsunet_runtime.message_text import quote, reason
 

@@ -28,8 +28,9 @@ from dsunet_export.servers.triton_options import (
     check_backend,
 )
 from dsunet_export.servers.triton_warmup import Sample, make_samples, raw
-from dsunet_runtime.artifact.manifest import FileDigest, Manifest, digest
-from dsunet_runtime.artifact.read import engine_manifest_file
+from dsunet_runtime.artifact.file_digest import FileDigest, digest
+from dsunet_runtime.artifact.manifest import Manifest
+from dsunet_runtime.artifact.manifest_file import engine_manifest_file
 from dsunet_runtime.errors import ArtifactError
 from dsunet_runtime.files import link_or_copy, open_regular
 from dsunet_runtime.json_text import MAX_BYTES

@@ -23,24 +23,18 @@ from dsunet_export.tensorrt.profiles import make_profiles, without_fixed_sides
 from dsunet_export.tensorrt.refit import mark_trained_weights, shared_weights_of
 from dsunet_export.tensorrt.targets import Target
 from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.file_digest import FileDigest, digest
 from dsunet_runtime.artifact.file_kinds import is_engine
 from dsunet_runtime.artifact.flavor import Flavor, this_platform, typed_network
+from dsunet_runtime.artifact.integrity import check_hashes, check_sizes, check_weights_files
 from dsunet_runtime.artifact.manifest import (
     FLOAT8,
     Engine,
-    FileDigest,
     Manifest,
     OptimizationProfile,
     PrecisionReport,
-    digest,
 )
-from dsunet_runtime.artifact.read import (
-    check_hashes,
-    check_sizes,
-    check_weights_files,
-    engine_manifest_file,
-    read_manifest,
-)
+from dsunet_runtime.artifact.manifest_file import engine_manifest_file, read_manifest
 from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.errors import MissingExtraError
 from dsunet_runtime.extras import install_command, missing_package

@@ -8,7 +8,8 @@ from typing import Any
 from dsunet_export.artifact import weights_file
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.names import POSTPROCESS, PREPROCESS, is_frozen, is_in
-from dsunet_runtime.artifact.manifest import FileDigest, Manifest
+from dsunet_runtime.artifact.file_digest import FileDigest
+from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.errors import MissingExtraError
 from dsunet_runtime.extras import install_command, missing_package
 from dsunet_runtime.message_text import shorten

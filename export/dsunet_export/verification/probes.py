@@ -17,8 +17,7 @@ from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD, InputF
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images.decode import as_rgb, encoder_input, first_frames, read_header
-from dsunet_runtime.images.folder import counted
-from dsunet_runtime.message_text import readable
+from dsunet_runtime.message_text import counted, readable
 from dsunet_runtime.prediction.jobs import images_at, left_out
 
 

@@ -16,9 +16,9 @@ from dsunet_runtime.message_text import quote
 from dsunet_runtime.selftest.sizes import GRID, PICTURES, POINTS
 
 if TYPE_CHECKING:
+    from dsunet_runtime.artifact.file_digest import FileDigest
     from dsunet_runtime.artifact.manifest import (
         Engine,
-        FileDigest,
         Manifest,
         OptimizationProfile,
         Precision,
@@ -33,7 +33,7 @@ MAX_SIDE = 4096
 """Maximum side of an encoder's square input; one image of that size takes 200 MB."""
 
 _MAX_PICTURE = 16384
-"""Maximum side of a picture of the self-test, which is that of a fixed size of frames."""
+"""Maximum side of a self-test picture in pixels, the same as that of `--size`."""
 _MAX_RANK = 8
 _MAX_BYTES = 1 << 48
 """Maximum size of a file."""
@@ -72,15 +72,15 @@ def _problems(manifest: Manifest) -> Iterator[str]:
         if not specs or len({spec.name for spec in specs}) != len(specs):
             yield f"{kind} must have at least one tensor, and names must be unique"
         for spec in specs:
-            yield from _of_tensor(spec)
-    yield from _of_preprocessing(manifest.preprocessing)
-    yield from _of_precision(manifest.precision)
+            yield from _tensor_problems(spec)
+    yield from _preprocessing_problems(manifest.preprocessing)
+    yield from _precision_problems(manifest.precision)
     if manifest.macs < 0:
         yield f"macs is {manifest.macs:,}, less than 0"
     for profile in manifest.profiles:
-        yield from _of_profile(profile)
+        yield from _profile_problems(profile)
     for file in (manifest.graph, *manifest.files):
-        yield from _of_file(file)
+        yield from _file_problems(file)
     for rewrite in manifest.rewrites:
         if rewrite.macs_before < 1:
             yield f"macs_before of the rewrite {quote(rewrite.name)} is less than 1"
@@ -89,15 +89,15 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     if len(manifest.selftest) > PICTURES:
         yield f"selftest has a number of cases above {PICTURES}"
     for case in manifest.selftest:
-        yield from _of_selftest(case)
+        yield from _selftest_problems(case)
     if manifest.engine is not None:
-        yield from _of_file(manifest.engine.file)
+        yield from _file_problems(manifest.engine.file)
         if manifest.engine.shared_weights is not None:
-            yield from _of_file(manifest.engine.shared_weights)
-        yield from _of_engine(manifest.engine)
+            yield from _file_problems(manifest.engine.shared_weights)
+        yield from _engine_problems(manifest.engine)
 
 
-def _of_tensor(spec: TensorSpec) -> Iterator[str]:
+def _tensor_problems(spec: TensorSpec) -> Iterator[str]:
     if spec.dtype not in _TYPES:
         yield f"{quote(spec.name)} has the type {quote(spec.dtype)}, not {' or '.join(_TYPES)}"
     if not 1 <= len(spec.shape) <= _MAX_RANK or not all(map(_is_dimension, spec.shape)):
@@ -111,7 +111,7 @@ def _is_dimension(dimension: int | str) -> bool:
     return bool(dimension) if isinstance(dimension, str) else 1 <= dimension <= MAX_DIMENSION
 
 
-def _of_preprocessing(preprocessing: Preprocessing) -> Iterator[str]:
+def _preprocessing_problems(preprocessing: Preprocessing) -> Iterator[str]:
     for name, side in preprocessing.sizes.items():
         if not 1 <= side <= MAX_SIDE:
             yield f"the input size of {quote(name)} is {side:,}; it must be 1 to {MAX_SIDE:,}"
@@ -121,7 +121,7 @@ def _of_preprocessing(preprocessing: Preprocessing) -> Iterator[str]:
         yield f"preprocessing.std is out of range: {quote(preprocessing.std)}"
 
 
-def _of_precision(precision: Precision) -> Iterator[str]:
+def _precision_problems(precision: Precision) -> Iterator[str]:
     if precision.compute not in _COMPUTE:
         yield (f"precision.compute is {quote(precision.compute)}, not one of {', '.join(_COMPUTE)}")
     quantized = precision.quantized
@@ -132,7 +132,7 @@ def _of_precision(precision: Precision) -> Iterator[str]:
         )
 
 
-def _of_profile(profile: OptimizationProfile) -> Iterator[str]:
+def _profile_problems(profile: OptimizationProfile) -> Iterator[str]:
     shapes = (profile.minimum, profile.optimum, profile.maximum)
     if len(set(map(len, shapes))) != 1 or not all(
         1 <= low <= best <= high <= MAX_DIMENSION for low, best, high in zip(*shapes, strict=True)
@@ -140,7 +140,7 @@ def _of_profile(profile: OptimizationProfile) -> Iterator[str]:
         yield f"the profile of {quote(profile.input)} is not a range within 1 to {MAX_DIMENSION:,}"
 
 
-def _of_selftest(case: SelfTestCase) -> Iterator[str]:
+def _selftest_problems(case: SelfTestCase) -> Iterator[str]:
     if not 0 <= case.picture < PICTURES or not (
         1 <= case.height <= _MAX_PICTURE and 1 <= case.width <= _MAX_PICTURE
     ):
@@ -155,7 +155,7 @@ def _of_selftest(case: SelfTestCase) -> Iterator[str]:
         yield "selftest has a tolerance that is not above 0"
 
 
-def _of_file(file: FileDigest) -> Iterator[str]:
+def _file_problems(file: FileDigest) -> Iterator[str]:
     name = file.name
     if not is_plain_name(name):
         yield f"{quote(name)} is not a plain file name"
@@ -163,9 +163,9 @@ def _of_file(file: FileDigest) -> Iterator[str]:
         yield f"{quote(name)} has no valid size and SHA-256"
 
 
-def _of_engine(engine: Engine) -> Iterator[str]:
+def _engine_problems(engine: Engine) -> Iterator[str]:
     if not _VERSION.fullmatch(engine.tensorrt_version):
         yield f"engine.tensorrt_version is not valid: {quote(engine.tensorrt_version)}"
-    found = engine.compute_capabilities
-    if not 1 <= len(found) <= _MOST_GPUS or not all(map(_COMPUTE_CAPABILITY.fullmatch, found)):
-        yield f"engine.compute_capabilities is not valid: {quote(found)}"
+    targets = engine.compute_capabilities
+    if not 1 <= len(targets) <= _MOST_GPUS or not all(map(_COMPUTE_CAPABILITY.fullmatch, targets)):
+        yield f"engine.compute_capabilities is not valid: {quote(targets)}"

@@ -5,28 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from dsunet_runtime.artifact.integrity import check_hashes, check_sizes, check_weights_files
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.artifact.read import (
-    check_hashes,
-    check_sizes,
-    check_weights_files,
-    read_manifest,
-)
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.errors import ArtifactError
 
 
 def with_domain(path: Path, manifest: Manifest, domain: Path) -> Manifest:
     """Return the manifest of an engine with the trained weights of an ONNX artifact.
 
-    Its references of the self-test, and the origin of its weights, are those of the artifact.
+    The self-test references and the origin of the weights are those of the artifact.
 
     Args:
         path: The engine, for messages.
-        manifest: That of the engine.
+        manifest: Manifest of the engine.
         domain: ONNX file that was exported with the same `--shared-weights` as the engine's graph.
 
     Raises:
-        ArtifactError: The engine takes no other weights, the artifact is damaged, or it differs
+        ArtifactError: The engine accepts no other weights, the artifact is damaged, or it differs
             from the engine's graph in more than trained weights.
     """
     shared = None if manifest.engine is None else manifest.engine.shared_weights
@@ -62,8 +58,8 @@ def with_domain(path: Path, manifest: Manifest, domain: Path) -> Manifest:
 
 
 def _structure(engine: Manifest, other: Manifest) -> list[tuple[str, object, object]]:
-    """What decides which nodes a graph has: a name for messages, and the value of both."""
-    found = [
+    """The properties that determine the nodes of a graph: name for messages, and both values."""
+    properties = [
         (
             ("model", one.model),
             ("input form", one.input_form),
@@ -74,4 +70,4 @@ def _structure(engine: Manifest, other: Manifest) -> list[tuple[str, object, obj
         )
         for one in (engine, other)
     ]
-    return [(name, ours, theirs) for (name, ours), (_, theirs) in zip(*found, strict=True)]
+    return [(name, ours, theirs) for (name, ours), (_, theirs) in zip(*properties, strict=True)]

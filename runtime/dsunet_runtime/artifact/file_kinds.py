@@ -120,26 +120,26 @@ def _misnamed(path: Path, kind: FileKind) -> str | None:
     return f"is {kind.value}, but its name does not end in {suffix}: rename it by {renamed}"
 
 
-def _no_model(path: Path, kind: FileKind, wanted: str) -> str:
+def _no_model(path: Path, kind: FileKind, expected: str) -> str:
     """The message for a file that is not a model."""
     if kind is FileKind.JSON:
         described = path.with_suffix("")
         if is_engine(described) or is_onnx(described):
-            return f"is {wanted}, but {kind.value} about {described.name}: name {described}"
+            return f"is {expected}, but {kind.value} about {described.name}: name {described}"
     match kind:
         case FileKind.UNKNOWN:
-            return f"is {wanted}, or cut short"
+            return f"is {expected}, or cut short"
         case FileKind.EMPTY:
-            return f"is {wanted}, but empty: copy or download it again"
+            return f"is {expected}, but empty: copy or download it again"
         case FileKind.FOLDER:
-            return f"is {wanted}, but a folder: name a file in it"
+            return f"is {expected}, but a folder: name a file in it"
         case FileKind.HTML:
-            return f"is {wanted}, but {kind.value}: the download failed; download it again"
+            return f"is {expected}, but {kind.value}: the download failed; download it again"
         case FileKind.LFS_POINTER:
             fetch = f"`git -C {_quoted(path.parent)} lfs pull`"
-            return f"is {wanted}, but {kind.value}: fetch it with {fetch}"
+            return f"is {expected}, but {kind.value}: fetch it with {fetch}"
         case _:
-            return f"is {wanted}, but {kind.value}"
+            return f"is {expected}, but {kind.value}"
 
 
 def _quoted(argument: str | Path) -> str:

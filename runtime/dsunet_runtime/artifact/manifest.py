@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import enum
 import hashlib
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 from dsunet_runtime.artifact import document
 from dsunet_runtime.artifact.bounds import check_bounds
+from dsunet_runtime.artifact.file_digest import FileDigest
 from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.errors import ArtifactError
-from dsunet_runtime.files import open_regular
 from dsunet_runtime.json_text import JsonError, parse_object
 from dsunet_runtime.message_text import reason
 from dsunet_runtime.plain_values import FieldError, decode, encode
@@ -51,7 +49,7 @@ class MaskForm(enum.StrEnum):
     STRETCHED = "stretched"
     """As in the paper: each mask is stretched to the range 0 to 255, then truncated to 8 bits.
 
-    This amplifies noise: of an image without an object, too, the mask reaches 255."""
+    This amplifies noise: the mask of an image without an object reaches 255, too."""
     PROBABILITY = "probability"
     """The probability times 255, rounded to the nearest integer (ties up)."""
 
@@ -85,7 +83,7 @@ class Preprocessing:
 UNFUSED_ATTENTION = "unfused-attention"
 """Name of the rewrite to softmax over transposed scores."""
 FLOAT32_SCORES = "attention scores in float32, requested with --attention"
-"""Reason for which they are kept.  Manifests hold this text, so do not change it."""
+"""`KeptInFloat32.reason` for --attention float32.  Manifests contain it, so do not change it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +184,6 @@ class Rewrite:
 
 
 @dataclass(frozen=True, slots=True)
-class FileDigest:
-    """One file that belongs to the artifact."""
-
-    name: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class PrecisionReport:
     """Types in the network that TensorRT parsed, before the build: what the engine may use."""
 
@@ -235,8 +224,8 @@ class Engine:
     weight_bytes: int | None
     """Device memory of the weights, as reported by TensorRT; None if unknown."""
     shared_weights: FileDigest | None = None
-    """The file of frozen weights that its graph shares with those of other domains, whose trained
-    weights the engine takes; None if it takes no others."""
+    """The file of frozen weights that the graphs of several domains share, if the trained weights
+    of each can replace those of the engine; None if its weights cannot be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +256,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class SelfTestCase:
-    """What the float32 network computes for a picture of `selftest.pictures`, reduced.
+    """Reference for one picture of `selftest.pictures`: the output of the float32 network, reduced.
 
     The numbers are levels of 0 to 255 in the frames form, logits in the tensors form.
     """
@@ -280,9 +269,9 @@ class SelfTestCase:
     points: tuple[float, ...]
     """Values at points."""
     blocks_tolerance: float
-    """Largest mean absolute difference of the block means with which the artifact passes."""
+    """Limit of the mean absolute difference of the block means."""
     points_tolerance: float
-    """Largest mean absolute difference at the points."""
+    """Limit of the mean absolute difference at the points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,17 +383,3 @@ class Manifest:
                 f"it, or export again with this version ({reason(error)})"
             ) from error
         return manifest
-
-
-_BLOCK = 1 << 20
-
-
-def digest(path: Path, size: int | None = None) -> FileDigest:
-    """Compute name, size in bytes and SHA-256 of a file, or of its first `size` bytes."""
-    sha256 = hashlib.sha256()
-    with open_regular(path) as file:
-        left = size = os.fstat(file.fileno()).st_size if size is None else size
-        while left and (block := file.read(min(left, _BLOCK))):
-            sha256.update(block)
-            left -= len(block)
-    return FileDigest(path.name, size - left, sha256.hexdigest())

@@ -32,13 +32,16 @@ _MESSAGES = {
 
 
 def external_files(path: Path) -> set[str]:
-    """Return the file names, relative to the graph's folder.  Raises ArtifactError."""
+    """Return the names of the files that a graph reads weights from, relative to its folder.
+
+    Raises ArtifactError if the file cannot be read or is not a complete ONNX file.
+    """
     names = set()
     try:
         with open_regular(path) as file:
-            open_ends = [("Model", 0, os.fstat(file.fileno()).st_size)]
-            while open_ends:
-                message, position, end = open_ends.pop()
+            pending = [("Model", 0, os.fstat(file.fileno()).st_size)]
+            while pending:
+                message, position, end = pending.pop()
                 file.seek(position)
                 if message == "Entry":
                     key, value = read_entry(file, end)
@@ -49,7 +52,7 @@ def external_files(path: Path) -> set[str]:
                     field, length = next_field(file, end)
                     start = file.tell()
                     if field in _MESSAGES[message]:
-                        open_ends.append((_MESSAGES[message][field], start, start + length))
+                        pending.append((_MESSAGES[message][field], start, start + length))
                     file.seek(start + length)
     except OSError as error:
         raise ArtifactError(f"{path}: {reason(error)}") from error

@@ -27,8 +27,8 @@ class Backend(Closeable):
     """Number of concurrent calls of `infer`, one thread each, that increase the throughput."""
 
     machine: tuple[str, ...] = ()
-    """Device, driver and libraries, on which results depend beside the artifact; empty for ONNX
-    Runtime's CPU provider, with which artifacts are verified."""
+    """Device, driver and libraries, on which the outputs depend besides the artifact; empty for
+    ONNX Runtime's CPU provider, with which artifacts are verified."""
 
     @abstractmethod
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
@@ -36,7 +36,8 @@ class Backend(Closeable):
 
         Args:
             inputs: One contiguous array for each input of the manifest, of its type and shape with
-                batch axis.  The backend does not modify them, nor read them after it returns.
+                batch axis.  The backend does not modify them, and does not read them after it
+                returns.
 
         Returns:
             The outputs by name.  Later calls do not write to these arrays.

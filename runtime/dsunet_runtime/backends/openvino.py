@@ -18,8 +18,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.integrity import weights_files
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.artifact.read import weights_files
 from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.backends.cache_folder import cache_folder
 from dsunet_runtime.backends.graph_names import check_names
@@ -36,19 +36,19 @@ _PRECISION, _THREADS = "INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS"
 _PINNING = "ENABLE_CPU_PINNING"
 _starting = threading.Lock()
 _DIGEST = hashlib.sha256().digest_size
-# OpenVINO's messages begin with the places in its source that an error has passed.
-_PLACE = re.compile(r"(Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:)\s*")
+# OpenVINO's messages begin with locations in its source.
+_LOCATION = re.compile(r"(Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:)\s*")
 
 
 class OpenVinoBackend(Backend):
     """An ONNX file that OpenVINO has compiled for this CPU.
 
-    The artifact decides the precision.  bfloat16 artifacts run in bfloat16 if the CPU computes it,
-    which includes the parts that the file keeps in float32.  All others run in the types of the
-    file, with float16 as float32: OpenVINO computes float16 as bfloat16 on the CPU tried, and
-    that is outside the tolerance of such artifacts.
+    The artifact determines the precision.  bfloat16 artifacts are computed in bfloat16 if the CPU
+    supports it, including the parts that the file keeps in float32.  All others are computed in the
+    types of the file, but float16 in float32: on the CPU tested, OpenVINO computes float16 as
+    bfloat16, which is outside the tolerance of such artifacts.
 
-    `threads` is the number of CPU threads; None is one per core.
+    `threads` is the number of CPU threads; None for one per core.
 
     Raises BackendError if OpenVINO is missing or cannot load the file, and ArtifactError if the
     file is not a valid model or does not match the manifest.
@@ -63,7 +63,7 @@ class OpenVinoBackend(Backend):
         self.machine = (f"OpenVINO {version}", processor, f"precision {precision}")
         options = {_PRECISION: precision}
         if threads is not None:
-            # Pinned, each of several processes on a machine would use its first cores.
+            # With pinning, several processes would all use the first cores of the machine.
             options |= {_THREADS: str(threads), _PINNING: "NO"}
         file = _cache_file(path, manifest, self.machine)
         self._compiled = _load_cached(core, file, options)
@@ -102,16 +102,16 @@ def import_openvino() -> Any:
 
 
 def is_installed() -> bool:
-    """Whether there is an OpenVINO to import; it is not tried."""
+    """Whether OpenVINO is installed; it is not imported."""
     return importlib.util.find_spec("openvino") is not None
 
 
 def start() -> tuple[Any, str]:
     """Return OpenVINO's core, one for the whole process, and the name of the CPU.
 
-    A core's CPU plugin gives its thread a new stack for signal handlers, and puts the former one
-    back at its end.  Of two cores, the last to end would put back what the first has freed: the
-    next signal, such as Ctrl-C, would be a segmentation fault (as of OpenVINO 2026.4).
+    A core's CPU plugin installs a new stack for signal handlers in its thread, and restores the
+    former one at its end.  With two cores, the last one would restore a stack that the first has
+    freed, and the next signal, such as Ctrl-C, would be a segmentation fault (OpenVINO 2026.4).
 
     Raises BackendError if OpenVINO is not installed or does not find the CPU.
     """
@@ -160,8 +160,8 @@ def _compile(core: Any, path: Path, manifest: Manifest, options: Mapping[str, st
 def _without_links(path: Path, manifest: Manifest) -> Iterator[Path]:
     """Yield the artifact's path, or that of a temporary hard link or copy if its weights are links.
 
-    OpenVINO rejects weights in another folder, because a graph may name any file.  Here the names
-    are those in the manifest, of files next to the artifact, and their hashes are verified.
+    OpenVINO rejects weights in another folder, because a graph may name any file.  These names are
+    in the manifest, the links are next to the artifact, and the hashes are verified.
     """
     files = weights_files(path, manifest)
     home = resolved(path.parent)
@@ -184,7 +184,7 @@ def _without_links(path: Path, manifest: Manifest) -> Iterator[Path]:
 
 
 def _cache_file(path: Path, manifest: Manifest, parts: tuple[str, ...]) -> Path | None:
-    """Return the file of the compiled graph for a library, CPU and precision; None if not kept."""
+    """Return the cache file for a version, CPU and precision; None if caching is not possible."""
     folder = cache_folder(path, manifest, Provider.OPENVINO)
     if folder is None:
         return None
@@ -209,7 +209,7 @@ def _load_cached(core: Any, file: Path | None, options: Mapping[str, str]) -> An
 
 
 def _save(compiled: Any, file: Path | None) -> None:
-    """Keep a compiled graph with its SHA-256.  If that fails, it is compiled again."""
+    """Cache a compiled graph with its SHA-256.  If that fails, it is compiled again next time."""
     if file is None:
         return
     with contextlib.suppress(OSError, OutputError, RuntimeError):
@@ -228,5 +228,5 @@ def _names(ports: Any) -> list[str]:
 
 
 def _reason(error: Exception) -> str:
-    """Return OpenVINO's message without the places in its source."""
-    return printable(_PLACE.sub("", str(error))) or reason(error)
+    """Return OpenVINO's message without locations in its source."""
+    return printable(_LOCATION.sub("", str(error))) or reason(error)

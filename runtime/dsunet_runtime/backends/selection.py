@@ -1,4 +1,4 @@
-"""The backend of each provider."""
+"""Selection of the backend by provider."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def open_backend(path: Path, manifest: Manifest, options: OnnxOptions) -> Backen
 
 
 def installed_providers() -> list[Provider]:
-    """Return the providers whose libraries are installed, which need not start."""
+    """Return the providers whose libraries are installed; whether they start is not checked."""
     found = onnxruntime.installed_providers()
     return [*found, Provider.OPENVINO] if openvino.is_installed() else found
 

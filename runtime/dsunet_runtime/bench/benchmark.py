@@ -13,15 +13,15 @@ from typing import TextIO
 
 from dsunet_runtime.artifact.file_kinds import is_engine
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.artifact.shapes import batch_range
 from dsunet_runtime.bench.cold_start import ColdStart, measure_cold_start
-from dsunet_runtime.bench.image import make_image, read_image, size_for
+from dsunet_runtime.bench.image import make_image, size_for
 from dsunet_runtime.bench.measurement import Measurement, Schedule, measure_interleaved, warm_up_all
-from dsunet_runtime.bench.memory import resident
+from dsunet_runtime.bench.memory_use import resident
 from dsunet_runtime.bench.monitor import GpuMonitor, GpuReadings, busy_cores, gpu_of
 from dsunet_runtime.bench.origin import Origin
-from dsunet_runtime.bench.roofline.measurement import (
+from dsunet_runtime.bench.roofline.roofline_measurement import (
     RooflineRequest,
     check_can_profile,
     measure_rooflines,
@@ -31,9 +31,10 @@ from dsunet_runtime.bench.statistics import Ratio
 from dsunet_runtime.bench.workload import Runner, Setting, Workbench, check_setting
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import RuntimeFault
+from dsunet_runtime.images.decode import read_rgb
 from dsunet_runtime.progress import StatusLine
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +97,15 @@ class BenchResults:
     def relative_times(self) -> list[RelativeTime]:
         """Each measurement compared with that of the first runner in the same setting."""
         firsts: dict[Setting, Measurement] = {}
-        found = []
+        times = []
         for one in self.measurements:
             first = firsts.setdefault(one.workload.setting, one)
             if first is not one:
-                found.append(RelativeTime(one, first, one.time_relative_to(first)))
-        return found
+                times.append(RelativeTime(one, first, one.time_relative_to(first)))
+        return times
 
 
-def run(options: BenchOptions, stream: TextIO) -> BenchResults:
+def run_benchmark(options: BenchOptions, stream: TextIO) -> BenchResults:
     """Measure cold starts sequentially, then all workloads interleaved, then profile.
 
     Progress is shown on `stream` if that is a terminal.  Raises `dsunet_runtime.RuntimeFault` if an
@@ -124,10 +125,10 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
         if image is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             image = make_image(Path(folder) / "image.jpg", size_for(manifests))
-        rgb = read_image(image)
+        rgb = read_rgb(image)
         settings = [_settings(options, manifest) for manifest in manifests]
-        for runner, manifest, wanted in zip(runners, manifests, settings, strict=True):
-            for setting in wanted:
+        for runner, manifest, own in zip(runners, manifests, settings, strict=True):
+            for setting in own:
                 check_setting(runner, manifest, setting, rgb)
         starts: list[ColdStart | None] = [None] * len(runners)
         if options.cold_starts:
@@ -142,8 +143,8 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
             ]
             workloads = [
                 bench.workload(setting)
-                for bench, wanted in zip(benches, settings, strict=True)
-                for setting in wanted
+                for bench, own in zip(benches, settings, strict=True)
+                for setting in own
             ]
             measurements = warm_up_all(workloads, options.schedule, status.show)
             before = resident()
@@ -152,13 +153,13 @@ def run(options: BenchOptions, stream: TextIO) -> BenchResults:
             gpu_readings, after = monitor.readings, resident()
         rooflines = []
         if options.roofline:
-            profiled = [
+            requests = [
                 RooflineRequest(runner, manifest, batch)
                 for runner, manifest in zip(runners, manifests, strict=True)
                 for batch in _batches(options, manifest)
             ]
             try:
-                rooflines = measure_rooflines(profiled, image, rgb, options.threads, status.show)
+                rooflines = measure_rooflines(requests, image, rgb, options.threads, status.show)
             except RuntimeFault as fault:  # keep what has been measured
                 warnings.append(f"no roofline measured: {fault}")
     growth = None if before is None or after is None else after - before
@@ -205,11 +206,11 @@ def _batches(options: BenchOptions, manifest: Manifest) -> Sequence[int]:
 
 
 def _warnings(measurements: Sequence[Measurement], gpu_readings: GpuReadings | None) -> list[str]:
-    found = [] if gpu_readings is None else gpu_readings.warnings()
+    warnings = [] if gpu_readings is None else gpu_readings.warnings()
     for one in measurements:
         if not one.warm_up.stable:
-            found.append(
+            warnings.append(
                 f"{one.workload.runner.label}, {one.workload.setting}: the latency was not stable "
                 f"after {one.warm_up.seconds:.0f} s of warm-up"
             )
-    return found
+    return warnings

@@ -12,7 +12,7 @@ from pathlib import Path
 from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.message_text import printable
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +55,5 @@ def measure_cold_start(runner: Runner, image: Path, threads: int | None) -> Cold
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise BackendError(f"{runner.artifact}: does not run in a new process: {printable(reason)}")
-    found = json.loads(done.stdout.splitlines()[-1])
-    return ColdStart(start=found.pop("began") - begin, **found)
+    phases = json.loads(done.stdout.splitlines()[-1])
+    return ColdStart(start=phases.pop("began") - begin, **phases)

@@ -18,7 +18,7 @@ def main() -> None:
     import sys
     from pathlib import Path
 
-    from dsunet_runtime.bench import memory
+    from dsunet_runtime.bench import memory_use
     from dsunet_runtime.bench.monitor import gpu_of
     from dsunet_runtime.errors import RuntimeFault
     from dsunet_runtime.segmenter import load
@@ -29,38 +29,38 @@ def main() -> None:
 
     start = time.perf_counter()
     gpu = gpu_of(Path(artifact), load_options.get("provider"))
-    before = memory.device_used(gpu)
+    before = memory_use.device_used(gpu)
 
-    def taken() -> int | None:
-        now = memory.device_used(gpu)
-        return None if before is None or now is None else now - before
+    def increase() -> int | None:
+        used = memory_use.device_used(gpu)
+        return None if before is None or used is None else used - before
 
     try:
         segmenter = load(artifact, **load_options)
     except RuntimeFault as error:
         sys.exit(str(error))
     load_seconds = time.perf_counter() - start
-    host_loaded, device_loaded = memory.resident(), taken()
+    host_loaded, device_loaded = memory_use.resident(), increase()
     calls = []
     for _ in range(2):
         start = time.perf_counter()
         segmenter(image)
         calls.append(time.perf_counter() - start)
     first, second = calls
-    found = {
+    result = {
         "began": _BEGAN,
         "imports": imports,
         "load": load_seconds,
         "first": first,
         "next": second,
         "host_loaded": host_loaded,
-        "host_computed": memory.resident(),
-        "host_peak": memory.peak_resident(),
+        "host_computed": memory_use.resident(),
+        "host_peak": memory_use.peak_resident(),
         "device_loaded": device_loaded,
-        "device_computed": taken(),
+        "device_computed": increase(),
     }
     segmenter.close()
-    print(json.dumps(found))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ from PIL import Image
 
 from dsunet_runtime.artifact.manifest import InputForm, Manifest
 from dsunet_runtime.artifact.shapes import input_ranges
-from dsunet_runtime.errors import ImageError
-from dsunet_runtime.images.decode import as_rgb
 from dsunet_runtime.prediction.output_files import write_whole
 
 DEFAULT_SIZE = (720, 1280)
@@ -30,14 +28,6 @@ def make_image(path: Path, size: tuple[int, int]) -> Path:
     pixels: NDArray[np.uint8] = (255 * (0.7 * smooth + 0.3 * textured)).astype(np.uint8)
     write_whole(path, lambda file: Image.fromarray(pixels).save(file, "JPEG", quality=90))
     return path
-
-
-def read_image(image: Path) -> NDArray[np.uint8]:
-    """Read an image file as H×W×3.  Raises ImageError, with the file's name, if that fails."""
-    try:
-        return as_rgb(image)
-    except ImageError as error:
-        raise ImageError(f"{image}: {error}") from error
 
 
 def size_for(manifests: Sequence[Manifest]) -> tuple[int, int]:

@@ -95,11 +95,11 @@ def warm_up_all(
     workloads: Sequence[Workload], schedule: Schedule, report: Callable[[str], None]
 ) -> list[Measurement]:
     """Warm up the workloads one after the other."""
-    found = []
+    measurements = []
     for workload in workloads:
         report(f"warming up {workload.runner.label}, {workload.setting}")
-        found.append(Measurement(workload, warm_up(workload, schedule.max_warm_up)))
-    return found
+        measurements.append(Measurement(workload, warm_up(workload, schedule.max_warm_up)))
+    return measurements
 
 
 def measure_interleaved(

@@ -52,14 +52,14 @@ class GpuReadings:
 
     def warnings(self) -> list[str]:
         """Return the reasons why results may be unreliable, one line each."""
-        found = [f"the GPU was throttled: {reason}" for reason in self.throttled]
+        lines = [f"the GPU was throttled: {reason}" for reason in self.throttled]
         clock = self.clock_mhz
         if clock.maximum - clock.minimum > _STEADY * clock.median:
-            found.append(
+            lines.append(
                 f"the GPU clock varied from {clock.minimum:.0f} to {clock.maximum:.0f} MHz: "
                 "lock it with `nvidia-smi --lock-gpu-clocks`"
             )
-        return found
+        return lines
 
 
 class GpuMonitor(Closeable):
@@ -67,33 +67,33 @@ class GpuMonitor(Closeable):
 
     def __init__(self, gpu: Gpu | None) -> None:
         self._gpu = gpu
-        self._seen: list[nvml.GpuState] = []
+        self._states: list[nvml.GpuState] = []
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
 
     @property
     def readings(self) -> GpuReadings | None:
         """Readings so far; None without a GPU or without NVML."""
-        seen = list(self._seen)
-        if not seen:
+        states = list(self._states)
+        if not states:
             return None
         return GpuReadings(
-            SensorRange.of([state.clock_mhz for state in seen]),
-            SensorRange.of([state.power_w for state in seen]),
-            SensorRange.of([state.temperature_c for state in seen]),
-            tuple(sorted({reason for state in seen for reason in state.throttled})),
+            SensorRange.of([state.clock_mhz for state in states]),
+            SensorRange.of([state.power_w for state in states]),
+            SensorRange.of([state.temperature_c for state in states]),
+            tuple(sorted({reason for state in states for reason in state.throttled})),
         )
 
     def close(self) -> None:
         self._stop.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         while self._gpu is not None and not self._stop.wait(_EVERY):
             state = nvml.state(self._gpu)
             if state is not None:
-                self._seen.append(state)
+                self._states.append(state)
 
 
 def gpu_of(artifact: Path, provider: str | None) -> Gpu | None:
@@ -114,7 +114,7 @@ def busy_cores() -> str | None:
     return f"the load average was {load:.1f} on {cores} cores at the start: stop other processes"
 
 
-def describe(gpu: Gpu | None) -> dict[str, object]:
+def describe_machine(gpu: Gpu | None) -> dict[str, object]:
     """Return a description of the machine for result files."""
     return {
         "processor": processor.name(),

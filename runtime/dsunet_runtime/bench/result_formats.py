@@ -15,11 +15,15 @@ from typing import Any
 from dsunet_runtime import __version__
 from dsunet_runtime.bench.benchmark import BenchResults, RelativeTime
 from dsunet_runtime.bench.cold_start import ColdStart
+from dsunet_runtime.bench.latency_plot import draw_latency_plot
 from dsunet_runtime.bench.measurement import Measurement
-from dsunet_runtime.bench.monitor import describe
-from dsunet_runtime.bench.plot import draw_plot
-from dsunet_runtime.bench.roofline import plot as roofline_plot
-from dsunet_runtime.bench.roofline import table as roofline_table
+from dsunet_runtime.bench.monitor import describe_machine
+from dsunet_runtime.bench.roofline.roofline_plot import draw_roofline_plot
+from dsunet_runtime.bench.roofline.roofline_table import (
+    format_roofline,
+    roofline_document,
+    roofline_rows,
+)
 from dsunet_runtime.prediction.jobs import make_folder
 from dsunet_runtime.prediction.output_files import write_whole
 
@@ -33,31 +37,31 @@ _CALLS, _COLD_STARTS = "latency in ms", "cold start in s"
 _UNKNOWN = "–"
 
 
-def draw(results: BenchResults) -> str:
+def format_tables(results: BenchResults) -> str:
     """Format tables of latency, ratios, cold starts and rooflines, GPU readings and warnings."""
     blocks = [_calls(results.measurements), _ratios(results.relative_times)]
     blocks.append(_cold_starts(results))
-    blocks += map(roofline_table.draw, results.rooflines)
+    blocks += map(format_roofline, results.rooflines)
     if results.gpu_readings is not None:
-        seen = results.gpu_readings
+        readings = results.gpu_readings
         blocks.append(
             [
-                f"GPU: {seen.clock_mhz.median:.0f} MHz ({seen.clock_mhz.minimum:.0f} to "
-                f"{seen.clock_mhz.maximum:.0f}), {seen.power_w.median:.0f} W, "
-                f"{seen.temperature_c.median:.0f} °C"
+                f"GPU: {readings.clock_mhz.median:.0f} MHz ({readings.clock_mhz.minimum:.0f} to "
+                f"{readings.clock_mhz.maximum:.0f}), {readings.power_w.median:.0f} W, "
+                f"{readings.temperature_c.median:.0f} °C"
             ]
         )
     blocks.append([f"warning: {line}" for line in results.warnings])
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
-def as_document(results: BenchResults) -> dict[str, Any]:
+def results_document(results: BenchResults) -> dict[str, Any]:
     """Return all results and the machine as plain values for JSON, in seconds and bytes."""
     relative_times = {id(one.measurement): one for one in results.relative_times}
     return {
         "format_version": 1,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe(results.gpu),
+        "machine": describe_machine(results.gpu),
         "versions": _versions(),
         "image": {"width": results.width, "height": results.height},
         "artifacts": [
@@ -81,7 +85,7 @@ def as_document(results: BenchResults) -> dict[str, Any]:
             }
             for one in results.measurements
         ],
-        "rooflines": [roofline_table.as_document(one) for one in results.rooflines],
+        "rooflines": [roofline_document(one) for one in results.rooflines],
         "gpu": results.gpu_readings and dataclasses.asdict(results.gpu_readings),
         "host_growth": results.host_growth,
         "warnings": list(results.warnings),
@@ -94,14 +98,14 @@ def write_report(results: BenchResults, folder: Path) -> None:
     Each file is written atomically.  Raises OutputError if one cannot be written.
     """
     files = {
-        "bench.json": json.dumps(as_document(results), indent=2) + "\n",
-        "bench.csv": _as_csv(_measured(results.measurements)),
-        "bench.svg": draw_plot(results.measurements),
+        "bench.json": json.dumps(results_document(results), indent=2) + "\n",
+        "bench.csv": _as_csv(_csv_rows(results.measurements)),
+        "bench.svg": draw_latency_plot(results.measurements),
     }
     if results.rooflines:
-        rows = [row for one in results.rooflines for row in roofline_table.as_rows(one)]
+        rows = [row for one in results.rooflines for row in roofline_rows(one)]
         files["roofline.csv"] = _as_csv(rows)
-        files["roofline.svg"] = roofline_plot.draw_plot(results.rooflines)
+        files["roofline.svg"] = draw_roofline_plot(results.rooflines)
     make_folder(folder)
     for name, text in files.items():
         _write(folder / name, text)
@@ -172,7 +176,7 @@ def _ratio(one: RelativeTime | None) -> dict[str, Any] | None:
     return None if one is None else dataclasses.asdict(one.time)
 
 
-def _measured(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+def _csv_rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
     return [
         {**_setting(one), **dataclasses.asdict(one.latency), "images_per_s": one.images_per_second}
         for one in measurements

@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-_SURE = 0.95
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class Ratio:
             minimum=min(ratios),
             maximum=max(ratios),
             rounds=len(ratios),
-            within_noise=_by_chance(max(slower, faster), slower + faster) > 1 - _SURE,
+            within_noise=_p_value(max(slower, faster), slower + faster) > 1 - _CONFIDENCE,
         )
 
 
-def _by_chance(ahead: int, of: int) -> float:
+def _p_value(wins: int, rounds: int) -> float:
     """Two-sided p-value of the sign test."""
-    outcomes = sum(math.comb(of, k) for k in range(ahead, of + 1))
-    return min(1.0, 2 * outcomes / float(2**of))
+    outcomes = sum(math.comb(rounds, k) for k in range(wins, rounds + 1))
+    return min(1.0, 2 * outcomes / float(2**rounds))

@@ -25,7 +25,7 @@ from dsunet_runtime.memory import check_memory
 from dsunet_runtime.message_text import readable
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter, load
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 Call = Callable[[], object]
 """Computes one batch, and returns when its results are available to the caller."""

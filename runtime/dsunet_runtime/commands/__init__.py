@@ -1,9 +1,12 @@
-"""What the commands are made of.
+"""The commands of `dsunet-run`, and what all three programs share.
 
-command           the frame of all three commands: errors, exit codes, help
-options           options with limits, validated while the command line is parsed
-artifact_options  the argument and the options of commands that run one artifact
-predict_options   options shared by `dsunet-run predict` and `dsunet predict`
-predict_work      what is to be computed, from these options
-bench, selftest   `dsunet-run bench`, `dsunet-run selftest`
+command            the frame of all three programs: errors, exit codes, help
+options            options with limits, validated while the command line is parsed
+artifact_options   the argument and the options of commands that run one artifact
+predict_options    options shared by `dsunet-run predict` and `dsunet predict`
+predict_arguments  from these options to a video job or to jobs for images
+worker_options     options of `dsunet-run predict` for several processes
+predict            `dsunet-run predict`
+selftest           `dsunet-run selftest`
+bench              `dsunet-run bench`
 """

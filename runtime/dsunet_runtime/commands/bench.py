@@ -19,7 +19,7 @@ from dsunet_runtime.commands.artifact_options import (
 from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT, integer, number, output_folder
 from dsunet_runtime.provider import MAX_THREADS, Provider
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 _MOST_CALLS, _MOST_ROUNDS = 10_000_000, 10_000
 """The duration of every call is kept in memory until the end."""
@@ -167,9 +167,9 @@ def bench(
     check_fallback_applies(provider or [], allow_cpu_fallback)
     if seconds is not None and calls is not None:
         raise typer.BadParameter("give either --seconds or --calls, not both")
-    from dsunet_runtime.bench.benchmark import BenchOptions, run
+    from dsunet_runtime.bench.benchmark import BenchOptions, run_benchmark
     from dsunet_runtime.bench.measurement import Schedule
-    from dsunet_runtime.bench.result_formats import as_document, draw, write_report
+    from dsunet_runtime.bench.result_formats import format_tables, results_document, write_report
     from dsunet_runtime.prediction.jobs import results_folder
 
     schedule = Schedule(rounds=rounds, seconds=10.0 if seconds is None else seconds, calls=calls)
@@ -188,7 +188,9 @@ def bench(
         roofline=roofline,
     )
     with results_folder(output):
-        results = run(options, sys.stderr)
-        print(json.dumps(as_document(results), indent=2) if as_json else draw(results))
+        results = run_benchmark(options, sys.stderr)
+        print(
+            json.dumps(results_document(results), indent=2) if as_json else format_tables(results)
+        )
         if output is not None:
             write_report(results, output)

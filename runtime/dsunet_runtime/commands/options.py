@@ -116,7 +116,7 @@ def output_folder(description: str) -> Any:
     )
 
 
-def place_to_write(path: Path | None) -> Path | None:
+def output_path(path: Path | None) -> Path | None:
     """Typer callback for an output file or folder, which need not exist, nor its parents."""
     if path is None:
         return None
@@ -138,7 +138,7 @@ def place_to_write(path: Path | None) -> Path | None:
 
 def folder_to_write(path: Path | None) -> Path | None:
     """Typer callback for an output folder."""
-    place_to_write(path)
+    output_path(path)
     if path is not None and path.suffix.lower() in FILE_SUFFIXES and not path.is_dir():
         raise typer.BadParameter(
             f"{printable(path)} names a file, and several are written: name a folder"
@@ -149,7 +149,7 @@ def folder_to_write(path: Path | None) -> Path | None:
 def file_to_write(text: str | Path) -> Path:
     """Typer parser for an output file.  It gets text, because a `Path` loses a slash at the end."""
     path = Path(text)
-    place_to_write(path)
+    output_path(path)
     if path.is_dir() or names_folder(text):
         raise typer.BadParameter(f"{printable(text)} is a folder: name a file in it")
     return path

@@ -13,30 +13,30 @@ from dsunet_runtime.commands.options import (
     OUTPUT,
     integer,
     names_folder,
-    place_to_write,
+    output_path,
     with_optional_value,
 )
-from dsunet_runtime.commands.predict_work import OTSU, STANDARD_STREAM
+from dsunet_runtime.commands.predict_arguments import OTSU, STANDARD_STREAM
 from dsunet_runtime.message_text import printable, quote
-from dsunet_runtime.video.sources import MOST_CAMERAS, MOST_SMOOTH, Url, is_url
+from dsunet_runtime.video.video_source import MOST_CAMERAS, MOST_SMOOTH, Url, is_url
 
 _CUTOUT_FORMATS = ("png", "webp")
 _NUMBER = re.compile(r"[-+]?[0-9][0-9.]*")
 
 
 def _image(text: str | Path) -> Path:
-    """Keep a file named `-`, as in `./-`, apart from standard input, and URLs as they are."""
+    """Convert an argument to a path: `./-` is a file, `-` standard input; URLs are not changed."""
     if is_url(str(text)):
         return Url(str(text))
     path = Path(text)
     return path.absolute() if path.name == STANDARD_STREAM != str(text) else path
 
 
-def _place_for_results(text: str | Path) -> Path:
+def _results_path(text: str | Path) -> Path:
     path = Path(text)
     if str(text) == STANDARD_STREAM:
         return path
-    place_to_write(path)
+    output_path(path)
     if names_folder(text) and path.suffix.lower() in FILE_SUFFIXES and not path.is_dir():
         raise typer.BadParameter(
             f"{printable(text)} has the suffix of a file and the slash of a folder: leave one out"
@@ -57,7 +57,7 @@ def _cutout_format(text: str) -> str:
     return text
 
 
-Images = Annotated[
+ImagesArgument = Annotated[
     list[Path] | None,
     typer.Argument(
         parser=_image,
@@ -67,22 +67,22 @@ Images = Annotated[
         show_default=False,
     ),
 ]
-Results = Annotated[
+OutputOption = Annotated[
     Path,
     typer.Option(
         "--output",
         "-o",
-        parser=_place_for_results,
+        parser=_results_path,
         metavar="DIR|FILE|-",
         help="Folder for the results, created if missing: the mask NAME.png of each image, and "
-        "the files of the options below.  For a single image and a single result, also a file "
-        "(.png; cut-outs also .webp; other images also .webp or .jpg), or - for standard output.  "
-        "For a video and a single result, also a video (.mp4, .mkv, .mov; with alpha .webm, .mov); "
-        "in a folder, the masks of its frames are NAME_000001.png and so on.",
+        "the files of the options below.  With one image and one result, also a file (.png; "
+        "cut-outs also .webp; other images also .webp or .jpg), or - for standard output.  With a "
+        "video and one result, also a video (.mp4, .mkv, .mov; with alpha .webm, .mov); in a "
+        "folder, the masks of its frames are NAME_000001.png and so on.",
         rich_help_panel=OUTPUT,
     ),
 ]
-Binary = Annotated[
+BinaryOption = Annotated[
     str | None,
     with_optional_value(
         "--binary",
@@ -95,7 +95,7 @@ Binary = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-Cutout = Annotated[
+CutoutOption = Annotated[
     str | None,
     with_optional_value(
         "--cutout",
@@ -108,7 +108,7 @@ Cutout = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-Background = Annotated[
+BackgroundOption = Annotated[
     str | None,
     typer.Option(
         "--background",
@@ -118,7 +118,7 @@ Background = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-Overlay = Annotated[
+OverlayOption = Annotated[
     bool,
     typer.Option(
         "--overlay",
@@ -126,32 +126,32 @@ Overlay = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-Recursive = Annotated[
+RecursiveOption = Annotated[
     bool,
     typer.Option(
         "--recursive",
-        help="Also use the images in subfolders; the results go into subfolders of the same names.",
+        help="Include images in subfolders; their results go to subfolders of the same names.",
         rich_help_panel="Input",
     ),
 ]
-SkipExisting = Annotated[
+SkipExistingOption = Annotated[
     bool,
     typer.Option(
         "--skip-existing",
-        help="Skip images all of whose files exist already, and the first frames of a video.",
+        help="Skip images, and leading frames of a video, whose result files all exist.",
         rich_help_panel=OUTPUT,
     ),
 ]
-Json = Annotated[
+JsonOption = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="Print a line of JSON for each image or frame: its files, time, size and mask "
+        help="Print one line of JSON for each image or frame: its files, time, size and mask "
         "statistics.",
         rich_help_panel=OUTPUT,
     ),
 ]
-Camera = Annotated[
+CameraOption = Annotated[
     int | None,
     integer(
         "--camera",
@@ -161,15 +161,15 @@ Camera = Annotated[
         rich_help_panel="Input",
     ),
 ]
-Smooth = Annotated[
+SmoothOption = Annotated[
     int,
     integer(
         "--smooth",
         metavar="K",
         low=0,
         high=MOST_SMOOTH,
-        help="Against flicker in videos: blend each mask with those of K frames before and K "
-        "after it, along motion and where the frames show the same.",
+        help="Reduce flicker in videos: average each mask with those of K frames before and K "
+        "after it, compensated for motion, where the frames agree.",
         rich_help_panel=OUTPUT,
     ),
 ]

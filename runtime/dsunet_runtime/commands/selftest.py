@@ -1,4 +1,4 @@
-"""`dsunet-run selftest`."""
+"""`dsunet-run selftest`: compare the outputs on this machine with the artifact's references."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import typer
 
 from dsunet_runtime.artifact.file_kinds import is_engine
 from dsunet_runtime.commands.artifact_options import (
-    Artifact,
-    ChosenProvider,
-    CpuFallback,
-    Domain,
+    ArtifactArgument,
+    CpuFallbackOption,
+    DomainOption,
+    ProviderOption,
     check_provider_applies,
 )
 from dsunet_runtime.commands.command import examples
@@ -31,30 +31,30 @@ SELFTEST_EXAMPLES = examples(
 
 
 def selftest(
-    artifact: Artifact,
-    provider: ChosenProvider = None,
-    allow_cpu_fallback: CpuFallback = False,
-    domain: Domain = None,
+    artifact: ArtifactArgument,
+    provider: ProviderOption = None,
+    allow_cpu_fallback: CpuFallbackOption = False,
+    domain: DomainOption = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print the comparisons as JSON.", rich_help_panel=OUTPUT),
     ] = False,
 ) -> None:
-    """Check that an artifact computes here what it should.
+    """Check the outputs of an artifact on this machine.
 
-    The artifact contains what the network computes in PyTorch, in float32, for a few pictures that
-    every machine draws alike, and how far its precision may be from that.  They are computed at the
-    smallest batch, 1, 2 and the largest, as far as the artifact takes them.
+    The artifact contains reference outputs for a few synthetic pictures, computed by PyTorch in
+    float32, and the tolerance for its precision.  The pictures are computed at the smallest batch,
+    1, 2 and the largest, as far as the artifact supports these.
 
-    The exit code is 1 if an output is outside the tolerance.  Other commands then test the artifact
-    again on this machine before they run it.
+    The exit code is 1 if an output is outside the tolerance.  Other commands then repeat the
+    self-test on this machine before they use the artifact.
     """
     check_provider_applies(provider, artifact, allow_cpu_fallback, domain)
     import dsunet_runtime
-    from dsunet_runtime.selftest.comparison import check, run_selftest
-    from dsunet_runtime.selftest.policy import record_outcome
+    from dsunet_runtime.selftest.comparison import check_passed, run_selftest
+    from dsunet_runtime.selftest.record import record_outcome
 
-    # Not by `load` too, which would raise before anything is printed.
+    # `load` must not run the self-test: it would raise before anything is printed.
     with dsunet_runtime.load(
         artifact,
         provider=provider,
@@ -64,28 +64,30 @@ def selftest(
     ) as segmenter:
         manifest = segmenter.manifest
         try:
-            found = run_selftest(segmenter)
+            comparisons = run_selftest(segmenter)
         except ArtifactError as error:
             raise ArtifactError(f"{artifact}: {error}") from error
         if domain is None:
-            record_outcome(artifact, manifest, segmenter.machine, found)
+            record_outcome(artifact, manifest, segmenter.machine, comparisons)
     if as_json:
         import json
 
-        print(json.dumps({"artifact": str(artifact), "comparisons": [*map(_plain, found)]}))
+        print(json.dumps({"artifact": str(artifact), "comparisons": [*map(_plain, comparisons)]}))
     else:
-        for line in _lines(found):
+        for line in _lines(comparisons):
             print(line)
     try:
-        check(found, manifest, None if is_engine(artifact) else provider or Provider.CPU)
+        check_passed(
+            comparisons, manifest, None if is_engine(artifact) else provider or Provider.CPU
+        )
     except SelfTestError as error:
         raise SelfTestError(f"{artifact}: {error}") from error
 
 
-def _lines(found: list[Comparison]) -> list[str]:
+def _lines(comparisons: list[Comparison]) -> list[str]:
     """One line for each batch and size, with the worst picture."""
     groups: dict[tuple[int, int, int], list[Comparison]] = {}
-    for one in found:
+    for one in comparisons:
         groups.setdefault((one.batch, one.case.width, one.case.height), []).append(one)
     lines = []
     for (batch, width, height), members in groups.items():

@@ -3,8 +3,7 @@
 An image file states how many bits a value is stored in, but seldom how many of them are used.
 Cameras and instruments store 10 or 12 bits in 16, and some programs store 8.  Read as 16 bits, such
 images are almost black.  TIFF has a tag for the highest value.  Without it, an image that uses less
-than a sixteenth of its range is refused.  Files that Pillow misreads without an error are refused
-as well.
+than a sixteenth of its range is rejected, and so are files that Pillow misreads without an error.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Depth:
     """Bits per value, 8 to 16: of decoded grey values, or of stored colours, whose high byte Pillow
     keeps."""
     lowest_peak: int = 0
-    """The image is refused if no value reaches this; 0 if the range is known."""
+    """The image is rejected if no value reaches this; 0 if the range is known."""
     is_inverted: bool = False
     """Whether 0 is white and Pillow does not invert it."""
 
@@ -133,7 +132,7 @@ def _decoder_arguments(image: Image.Image) -> tuple[object, ...]:
 
 
 def _tile(image: Image.Image) -> tuple[str, int, object]:
-    """The name of the first tile's decoder, its place in the file, and the decoder's arguments."""
+    """Return the first tile's decoder, its offset in the file, and the decoder's arguments."""
     tiles = getattr(image, "tile", None)
     if not tiles:
         return "", 0, ()

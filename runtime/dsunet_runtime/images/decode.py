@@ -4,8 +4,8 @@ Images are rotated upright by their EXIF orientation; a mask has the size of the
 Colours are converted by Pillow's `convert("RGB")`, as in the paper's code: grey is repeated,
 palettes are looked up, and an alpha channel is dropped without compositing, so that colours under
 transparent pixels stay visible.  Of 16-bit values the high byte is used, as Pillow does for 16-bit
-colour; see `bit_depth` for files with fewer significant bits.  Of a file with several frames, the
-first is used.
+colour; see `bit_depth` for files with fewer significant bits.  If a file has several frames, the
+first one is used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images.bit_depth import check_colour, depth_of, grey_levels, stored_levels
-from dsunet_runtime.images.files import explain, with_content, with_image
+from dsunet_runtime.images.files import why_not_decoded, with_content, with_image
 from dsunet_runtime.images.frame import Frame
 from dsunet_runtime.message_text import shorten
 
@@ -36,7 +36,7 @@ _SIDEWAYS = 5  # this and all larger values
 _WIDTH, _HEIGHT = 256, 257  # TIFF's tags
 _OPAQUE = 255
 _SPACE = slice(16, 20)
-"""The bytes of an ICC profile that name the colour space of the pixels."""
+"""The bytes of an ICC profile with the colour space of the pixels."""
 _LARGEST_PROFILE = 1 << 20
 """In bytes; Pillow does not read larger ones from PNG files.  Those of cameras have 0.5 to 4 kB."""
 _SEVERAL_VIEWS = "MPO"
@@ -65,13 +65,13 @@ class Decoded:
     is_grey: bool = False
     """Whether its pixel format is grey; a colour image may still contain only grey pixels."""
     is_transparent: bool = False
-    """Whether a pixel is not wholly opaque."""
+    """Whether a pixel is not fully opaque."""
     stored: NDArray[np.uint16] | None = None
     """H×W, upright: grey values of more than 8 bits, of which `rgb` has the high bytes."""
     bits: int = 8
-    """Number of bits of a value in the file, 8 to 16; of those of `stored`, if there are any."""
+    """Bits per value in the file, 8 to 16; bits of the values of `stored`, if it is not None."""
     profile: bytes | None = None
-    """ICC profile that says which colours the values of `rgb` mean; None for those of sRGB."""
+    """ICC profile of the values of `rgb`; None for sRGB."""
 
 
 def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
@@ -79,10 +79,18 @@ def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
 
     Raises ImageError if it cannot be read, is empty, or its value range is unknown.
     """
-    return decode(image).rgb
+    return decode_image(image).rgb
 
 
-def decode(image: ImageLike) -> Decoded:
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Decode an image file like `as_rgb`.  The message of its ImageError begins with the path."""
+    try:
+        return as_rgb(path)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def decode_image(image: ImageLike) -> Decoded:
     """Decode an image like `as_rgb`, with properties of its file.  Raises ImageError."""
     if isinstance(image, np.ndarray):
         image = Frame(image)
@@ -95,7 +103,7 @@ def decode(image: ImageLike) -> Decoded:
         except (ImageError, MemoryError):
             raise
         except Exception as error:  # Pillow's decoders raise exceptions of any type
-            raise ImageError(explain(error)) from error
+            raise ImageError(why_not_decoded(error)) from error
     if isinstance(image, str | os.PathLike):
         return with_image(Path(image), _decoded)
     if isinstance(image, bytes | bytearray | memoryview) or hasattr(image, "read"):
@@ -133,14 +141,14 @@ def resampled(rgb: NDArray[np.uint8], side: int) -> Image.Image:
 
 
 def first_frames(paths: Sequence[Path]) -> str:
-    """Return a notice about files with several frames, of which the first was used."""
+    """Return a notice about files with several frames, of which only the first was used."""
     return f"several frames in {shorten(path.name for path in paths)}: only the first is used"
 
 
 def no_objects(paths: Sequence[Path], highest: int) -> str:
-    """Return a notice about masks in which no pixel is probably inside of an object.
+    """Return a notice about masks without a pixel above the threshold 0.5.
 
-    `highest` is the highest probability in them, 0 to 255.
+    `highest` is the highest probability in these masks, 0 to 255.
     """
     names = shorten(path.name for path in paths)
     return f"no object found in {names}: the highest value is {highest} of 255"

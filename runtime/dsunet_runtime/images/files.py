@@ -1,4 +1,4 @@
-"""Opening of image files in bounded time and memory, with clear error messages."""
+"""Opening of image files in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dsunet_runtime.message_text import reason
 T = TypeVar("T")
 
 _LARGEST_CONTENT = 1 << 30
-"""Maximum number of bytes of an image that does not come from a file with a name."""
+"""Maximum size in bytes of an image that is not a named file."""
 _PART = 1 << 20
 _CONTENT = "the file object"
 _NOT_BYTES = "{name} gives {kind}, not bytes: open the file with mode 'rb'"
@@ -36,7 +36,7 @@ def with_image(path: Path, use: Callable[[Image.Image], T]) -> T:
     """Open an image file, without loading its pixels, and return the result of `use`.
 
     PNG files whose texts or colour profile exceed Pillow's limits are opened without these.
-    Raises ImageError, also for exceptions of `use`.
+    Exceptions of `use` are converted to ImageError, too.
     """
     try:
         with open_regular(path) as file:
@@ -69,10 +69,15 @@ def _bytes_of(content: bytes | BinaryIO) -> bytes:
 
 
 def read_content(file: BinaryIO, name: str) -> bytes:
-    """Read all bytes that follow in a file object.
+    """Read the remaining bytes of a file object.
 
-    Raises ImageError, beginning with the name, if it gives text or too much, and what its own
-    methods raise.
+    Args:
+        file: A file object in binary mode.
+        name: Its name, with which the messages begin.
+
+    Raises:
+        ImageError: It returns text, or more than 1 GiB.
+        Exception: Its methods raise it.
     """
     parts, size = [], 0
     while part := file.read(_PART):
@@ -107,10 +112,10 @@ def _opened(file: BinaryIO, use: Callable[[Image.Image], T]) -> T:
     except Exception as error:  # Pillow's decoders raise exceptions of any type
         if isinstance(error, OSError) and error.errno is not None:  # a failing disk
             raise
-        raise ImageError(explain(error)) from error
+        raise ImageError(why_not_decoded(error)) from error
 
 
-def explain(error: Exception) -> str:
+def why_not_decoded(error: Exception) -> str:
     """Explain why an image could not be decoded."""
     if isinstance(error, Image.DecompressionBombError):
         return (

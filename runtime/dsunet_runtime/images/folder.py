@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from dsunet_runtime.files import resolved
-from dsunet_runtime.message_text import printable
+from dsunet_runtime.message_text import counted, printable
 
 # fmt: off
 SUFFIXES = frozenset({
@@ -21,18 +21,13 @@ SUFFIXES = frozenset({
     ".xpm",
 })
 # fmt: on
-"""Suffixes of images, in lower or upper case: all formats that Pillow decodes by itself.
+"""Suffixes of images, in any case: all formats that Pillow decodes without plugins.
 
 Vector graphics, videos, and formats of which Pillow reads only the header are not included.
 """
 
 _COMMON = ".jpg .jpeg .png .bmp .gif .tif .tiff .webp"
 _LISTED = 6
-
-
-def counted(number: int, noun: str) -> str:
-    """Format a number with its noun, in the plural except for 1."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def visible(folder: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""`Frame`: an image in memory as cameras, decoders and other libraries hold it."""
+"""`Frame`: an image in memory, in the pixel formats of cameras, decoders and other libraries."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Frame:
             without compositing.
         chroma: The plane UV of `nv12`, also a view, with one pair, U first, for each 2×2 pixels:
             ceil(H/2)×(2 ceil(W/2)) or ceil(H/2)×ceil(W/2)×2.
-        encoding: What the values of `nv12` mean: `bt601-limited`, `bt601-full`, `bt709-limited` or
+        encoding: Matrix and range of `nv12`: `bt601-limited`, `bt601-full`, `bt709-limited` or
             `bt709-full`.  Other formats do not use it.
         region: The part of the frame to use, by default all of it: x, y, width and height in
-            pixels, as OpenCV's rectangles.  Any place is allowed, in `nv12` odd ones too.  The mask
-            has the size of the region.
+            pixels, as OpenCV's rectangles.  Offsets may be odd, also in `nv12`.  The mask has the
+            size of the region.
 
     Raises:
         ImageError: Format or encoding are unknown, an array has another shape or type, or the
@@ -64,7 +64,7 @@ class Frame:
         else:
             _check_packed(self.data, format_)
             _check_without_chroma(format_, self.chroma)
-        self._place()
+        self._checked_region()
 
     @classmethod
     def from_nv12(
@@ -74,7 +74,7 @@ class Frame:
         encoding: YuvEncoding | str = YuvEncoding.BT601_LIMITED,
         region: Region | None = None,
     ) -> Self:
-        """Create a frame of an array that has both planes of NV12, as PyAV and OpenCV have them.
+        """Create a frame from one array with both planes of NV12, as in PyAV and OpenCV.
 
             frame = Frame.from_nv12(video_frame.to_ndarray(format="nv12"))
 
@@ -116,7 +116,7 @@ class Frame:
         encoding: YuvEncoding | str = YuvEncoding.BT601_LIMITED,
         region: Region | None = None,
     ) -> Self:
-        """Create a frame of bytes in memory, as GStreamer and V4L2 have them.
+        """Create a frame from bytes in memory, as in GStreamer and V4L2.
 
             frame = Frame.from_buffer(mapped, 1280, 720, "nv12", stride=1536)
 
@@ -162,7 +162,7 @@ class Frame:
 
         It shares the frame's memory if that is contiguous RGB, and is a copy otherwise.
         """
-        x, y, width, height = self._place()
+        x, y, width, height = self._checked_region()
         data = self.data[y : y + height, x : x + width]
         if self.chroma is None:
             return packed_to_rgb(data, PixelFormat(self.format))
@@ -170,8 +170,8 @@ class Frame:
         pairs = pairs[y // 2 : _half(y + height), x // 2 : _half(x + width)]
         return nv12_to_rgb(data, pairs, (y % 2, x % 2), YuvEncoding(self.encoding))
 
-    def _place(self) -> Region:
-        """The region, checked."""
+    def _checked_region(self) -> Region:
+        """Return the region, by default the whole frame.  Raises ImageError if it is not valid."""
         height, width = self.data.shape[:2]
         if self.region is None:
             return 0, 0, width, height

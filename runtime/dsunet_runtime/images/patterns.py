@@ -17,15 +17,15 @@ def is_pattern(path: Path) -> bool:
 
 
 def root(pattern: Path) -> Path:
-    """Return the longest part of a pattern that is a folder, even if its name has wildcards."""
+    """Return the longest leading part of a pattern that is a folder, even one with wildcards."""
     return next(parent for parent in pattern.parents if parent.is_dir() or parent == parent.parent)
 
 
 def matching(pattern: Path, results: Path | None) -> list[Path]:
     """Return the images that match a pattern, sorted.
 
-    They have the suffix of an image.  `**` stands for any number of folders, also none.  Hidden
-    entries, and links to folders at the place of `**`, do not match.
+    Only files with the suffix of an image match.  `**` stands for any number of folders, also none.
+    Hidden entries do not match, nor do links to folders in the place of `**`.
 
     Args:
         pattern: A path with wildcards.
@@ -55,7 +55,7 @@ def _named(folders: Iterable[Path], name: str, results: Path | None) -> list[Pat
 
 
 def _deeper(folders: Iterable[Path], results: Path | None) -> list[Path]:
-    """The folders, and all folders in them."""
+    """Return the folders and all folders below them."""
     found = []
     waiting = list(folders)
     while waiting:

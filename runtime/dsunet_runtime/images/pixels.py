@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 
 class PixelFormat(enum.StrEnum):
-    """How a frame stores its pixels.
+    """Pixel format of a frame.
 
     Except for `nv12`, the name is the order of the bytes of a pixel.  An alpha channel is dropped
     without compositing, so that `rgba` and `bgra` also stand for RGBx and BGRx.
@@ -32,11 +32,11 @@ class PixelFormat(enum.StrEnum):
     RGBA = "rgba"
     BGRA = "bgra"
     NV12 = "nv12"
-    """A plane of Y, H×W, and one of U and V in turn for each 2×2 pixels, U first."""
+    """A plane Y, H×W, and a plane of interleaved U and V, one pair for each 2×2 pixels."""
 
 
 class YuvEncoding(enum.StrEnum):
-    """What the values of `nv12` mean: an ITU recommendation and a range of values.
+    """Matrix (an ITU recommendation) and range of the values of `nv12`.
 
     Limited: Y is 16 to 235, U and V are 16 to 240.  Full: all are 0 to 255.
     """
@@ -48,7 +48,7 @@ class YuvEncoding(enum.StrEnum):
 
 
 class Coefficients(NamedTuple):
-    """The numbers of a conversion; all but `black` are multiplied by 65536 and rounded."""
+    """Coefficients of a conversion; all but `black` are multiplied by 65536 and rounded."""
 
     black: int
     """Y of black."""
@@ -73,12 +73,12 @@ _BAND = 64
 
 
 def packed_to_rgb(pixels: NDArray[np.uint8], format_: PixelFormat) -> NDArray[np.uint8]:
-    """Convert pixels H×W×3 or H×W×4 to RGB, contiguous; they are returned if they are that."""
+    """Convert pixels H×W×3 or H×W×4 to contiguous RGB, without a copy if they are that."""
     if format_ is PixelFormat.RGB:
         return np.ascontiguousarray(pixels)
     rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
-    for place, channel in enumerate("rgb"):
-        rgb[..., place] = pixels[..., format_.index(channel)]
+    for index, channel in enumerate("rgb"):
+        rgb[..., index] = pixels[..., format_.index(channel)]
     return rgb
 
 
@@ -94,7 +94,7 @@ def nv12_to_rgb(
         luma: Y, H×W.
         chroma: The pairs of U and V that these pixels use, rows×columns×2.
         first: Row and column, 0 or 1, of the first pixel within the 2×2 of the first pair.
-        encoding: The meaning of the values.
+        encoding: Matrix and range of the values.
     """
     coefficients = COEFFICIENTS[encoding]
     height, width = luma.shape
@@ -114,7 +114,7 @@ def nv12_to_rgb(
 
 
 def _colours(pairs: NDArray[np.uint8], coefficients: Coefficients) -> tuple[NDArray[np.int32], ...]:
-    """What pairs of U and V add to red, green and blue."""
+    """Return the terms of U and V in red, green and blue."""
     u, v = np.moveaxis(pairs.astype(np.int32) - 128, -1, 0)
     green = -coefficients.green_u * u - coefficients.green_v * v
     return coefficients.red_v * v, green, coefficients.blue_u * u

@@ -1,7 +1,8 @@
 """Detection of networks that compute NaN, or the same output for every image.
 
 In the frames form the graph computes the mask, in which NaN becomes 0.  A network with NaN in its
-weights therefore computes blank masks.  In the tensors form its logits are visibly not finite.
+weights therefore computes blank masks.  In the tensors form its logits are not finite, which is
+checked directly.
 
 A stretched mask spans 0 to 255, with two exceptions, which are correctly black: an image of a
 single pixel, and an image whose probabilities are below 1e-10 everywhere.  A blank mask alone
@@ -9,9 +10,9 @@ therefore proves nothing.  After the first one of an artifact, the masks of test
 are computed.  If they are blank as well, the network is at fault.
 
 A mask of the form `probability` is black where there is no object, and some networks find none in
-the test images either.  It is checked if the self-test's references say that the network finds
-something in one of them, or if the artifact was exported with `--no-verify`: on the machine that
-exported it, a verified artifact did not compute NaN.
+the test images either.  It is checked if a self-test reference shows an object in one of them, or
+if the artifact was exported with `--no-verify`: a verified artifact did not compute NaN on the
+machine that exported it.
 
 If the graph returns logits, a network whose logits are the same at every pixel, also of test
 images, is at fault.  Its weights may be all 0.
@@ -53,13 +54,12 @@ SAME_LOGITS = (
 _PICTURES = (0, 1)
 """The pictures of the self-test that are the test images."""
 _CONTRAST = 64
-"""Least range of a mask in the self-test's references, in levels, with which it is not blank in
-another size either."""
+"""Minimum range of a self-test reference, in levels, so that no mask of its picture is blank."""
 _SIDE = 256
 _FEWEST_PIXELS = 64
 
 Predict = Callable[[Sequence[NDArray[np.uint8]]], Sequence[Tensors]]
-"""Computes the network's outputs for each of the images H×W×3."""
+"""Computes the outputs of the network for each of several images H×W×3."""
 _IsBlank = Callable[[NDArray[Any]], bool]
 
 
@@ -71,7 +71,7 @@ class BlankMasks:
         is_blank: Returns whether such an output, without batch axis, is blank.
         size: Height and width of test images; None to check nothing.
         fault: The error message if the outputs for test images are blank as well.
-        predict: Computes the network's outputs.
+        predict: Computes the outputs of the network.
     """
 
     def __init__(
@@ -115,8 +115,8 @@ class BlankMasks:
             return
         with self._lock:
             if self._computes is None:
-                found = self._predict([picture(number, *self._size) for number in _PICTURES])
-                self._computes = not all(self._is_blank(one[self._output]) for one in found)
+                tested = self._predict([picture(number, *self._size) for number in _PICTURES])
+                self._computes = not all(self._is_blank(one[self._output]) for one in tested)
         if not self._computes:
             raise BackendError(self._fault)
 
@@ -131,7 +131,7 @@ def _is_uniform(values: NDArray[Any]) -> bool:
 
 
 def _finds_something(manifest: Manifest) -> bool:
-    """Whether the masks of the test images, of any size, are not blank for certain."""
+    """Whether a reference proves that the mask of a test image is not blank, at any size."""
     return any(
         case.picture in _PICTURES and max(case.points) - min(case.points) >= _CONTRAST
         for case in manifest.selftest
@@ -144,5 +144,5 @@ def _test_size(manifest: Manifest) -> tuple[int, int] | None:
     return (height, width) if height * width >= _FEWEST_PIXELS else None
 
 
-def _side(allowed: Range) -> int:
-    return max(_SIDE, allowed.minimum) if allowed.maximum is None else allowed.optimum
+def _side(sizes: Range) -> int:
+    return max(_SIDE, sizes.minimum) if sizes.maximum is None else sizes.optimum

@@ -1,4 +1,4 @@
-"""The opacity and the colours of an object, without those of the background behind its soft edges.
+"""Opacity of an object, and its colours without those of the background at soft edges.
 
 At the edge of an object, a pixel's colour is a mixture of the object's and the background's.  Over
 another background, such pixels form a halo.  The colours of the object alone are estimated by
@@ -24,7 +24,7 @@ from dsunet_runtime.message_text import reason
 EXTRA = "cutout"
 
 _TRANSPARENT, _OPAQUE = 13, 242
-"""Levels of masks, 5 and 95 %.  Networks are rarely more certain, over whole backgrounds too."""
+"""Mask levels of 5 and 95 %; the probabilities of whole backgrounds are often no lower."""
 
 _MODULE = "pymatting.foreground.estimate_foreground_ml"
 
@@ -33,15 +33,15 @@ _MARGIN = 2
 _SMALLEST = 2
 
 _one_at_a_time = threading.Lock()
-"""Numba's usual pool of threads ends the process when it is entered by two threads at once."""
+"""Numba's default thread pool aborts the process if two threads enter it at once."""
 
 
 def opacity(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the alpha of the object, H×W, 0 to 255, from its mask, H×W, 0 to 255.
 
-    It is 0 up to a probability of 5 %, 255 from 95 %, and linear between these.  Without that, low
-    probabilities would be a haze around the object, and high ones would let the new background
-    shine through it.
+    It is 0 up to a probability of 5 %, 255 from 95 %, and linear between these.  Without this, low
+    probabilities would leave a haze around the object, and the new background would show through
+    high ones.
     """
     levels = (np.arange(256) - _TRANSPARENT) * 255 / (_OPAQUE - _TRANSPARENT)
     table: NDArray[np.uint8] = np.clip(np.round(levels), 0, 255).astype(np.uint8)
@@ -64,8 +64,8 @@ def foreground(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.u
     colours = np.zeros_like(rgb)
     soft = (alpha > 0) & (alpha < 255)
     if soft.any():
-        place = _place(soft)
-        colours[place] = _estimated(rgb[place], alpha[place])
+        box = _box(soft)
+        colours[box] = _estimated(rgb[box], alpha[box])
     return np.where((alpha == 255)[..., None], rgb, colours)
 
 
@@ -75,14 +75,14 @@ def check_installed() -> None:
         _estimator()
 
 
-def _place(soft: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """The rectangle of all pixels that are neither inside nor outside, with a margin."""
+def _box(soft: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return rows and columns of the bounding box of the soft pixels, with a margin."""
     rows, columns = (np.flatnonzero(soft.any(axis=axis)) for axis in (1, 0))
     return _with_margin(rows), _with_margin(columns)
 
 
-def _with_margin(found: NDArray[np.intp]) -> slice:
-    return slice(max(0, found[0] - _MARGIN), found[-1] + 1 + _MARGIN)
+def _with_margin(indices: NDArray[np.intp]) -> slice:
+    return slice(max(0, indices[0] - _MARGIN), indices[-1] + 1 + _MARGIN)
 
 
 def _estimated(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -104,8 +104,8 @@ def _estimated(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.u
 def _estimator() -> Any:
     """Return PyMatting's function.
 
-    Its package compiles all of its functions when it is imported for the first time, which takes a
-    minute.  The module of this function alone takes some seconds.
+    The first import of its package compiles all functions, which takes a minute.  The module of
+    this function alone takes some seconds.
     """
     if _MODULE not in sys.modules:
         with needs_extra(EXTRA):
@@ -127,7 +127,7 @@ def _load(path: Path) -> None:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[_MODULE]
-        if isinstance(error, RuntimeError):  # of Numba: there is no folder for that cache
+        if isinstance(error, RuntimeError):  # Numba has no folder for its cache
             raise MissingExtraError(
                 f"PyMatting cannot be compiled: {reason(error)}: set NUMBA_CACHE_DIR to a folder "
                 f"that can be written"

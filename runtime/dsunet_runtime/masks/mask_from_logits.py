@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dsunet_runtime.artifact.manifest import STRETCH_EPSILON, MaskForm
 
 INSIDE = 128
-"""The lowest level of a mask that is inside of an object, unless another one is chosen."""
+"""Default threshold of masks, 0.5: the lowest level that counts as inside."""
 
 
 @dataclass(frozen=True, slots=True)

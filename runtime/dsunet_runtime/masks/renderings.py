@@ -1,4 +1,4 @@
-"""What is made of an image and its mask: masks, cut-outs, other backgrounds, overlays."""
+"""Renderings of an image with its mask: masks, cut-outs, other backgrounds, overlays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from dsunet_runtime.masks.backgrounds import Backdrop
+from dsunet_runtime.masks.backdrops import Backdrop
 from dsunet_runtime.masks.foreground import foreground, opacity
 from dsunet_runtime.masks.mask_from_logits import INSIDE
 
@@ -56,7 +56,7 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """0 and 255: which pixels of the mask are at or above a threshold.
+    """A mask of 0 and 255: 255 where the mask is at or above a threshold.
 
     Args:
         threshold: 1 to 255; None for Otsu's threshold of each mask.
@@ -96,12 +96,12 @@ class Background:
     channels = 3
 
     def __call__(self, rgb: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return self.behind(rgb, Cutout()(rgb, mask))
+        return self.compose(rgb, Cutout()(rgb, mask))
 
-    def behind(self, rgb: NDArray[np.uint8], cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def compose(self, rgb: NDArray[np.uint8], cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Draw the rendering, H×W×3, from an image and its cut-out, H×W×4."""
         colours, alpha = np.ascontiguousarray(cutout[..., :3]), cutout[..., 3].copy()
-        backdrop = Image.fromarray(self.backdrop.behind(rgb, alpha))
+        backdrop = Image.fromarray(self.backdrop.draw(rgb, alpha))
         backdrop.paste(Image.fromarray(colours), mask=Image.fromarray(alpha))
         return np.asarray(backdrop)
 
@@ -121,7 +121,7 @@ class Overlay:
         return np.asarray(drawn)
 
 
-def draw(
+def draw_renderings(
     renderings: Iterable[Rendering], rgb: NDArray[np.uint8], mask: NDArray[np.uint8]
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield renderings of one image; the object's colours are estimated once for all of them."""
@@ -131,7 +131,7 @@ def draw(
             case Cutout():
                 yield cutout()
             case Background():
-                yield rendering.behind(rgb, cutout())
+                yield rendering.compose(rgb, cutout())
             case _:
                 yield rendering(rgb, mask)
 
@@ -139,8 +139,8 @@ def draw(
 def otsu(mask: NDArray[np.uint8]) -> int:
     """Return Otsu's threshold of a mask: pixels at or above it are inside.
 
-    Of all thresholds it has the largest variance between the two classes of pixels; of several, it
-    is the lowest.  For a mask of a single level it is 128.
+    It maximises the variance between the two classes of pixels (Otsu, 1979).  If several thresholds
+    do, it is the lowest.  For a mask of a single level it is 128.
     """
     levels = np.arange(256)
     counts = np.bincount(mask.ravel(), minlength=256)

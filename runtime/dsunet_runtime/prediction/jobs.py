@@ -42,11 +42,11 @@ class OutputKind:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where results go, and which.
+    """Destination and kinds of the results.
 
     Attributes:
         folder: A folder; None for standard output.
-        kinds: What to write for each image.
+        kinds: Kinds of output for each image.
         name: Name of the one file, for a single image.
     """
 
@@ -79,7 +79,7 @@ class Job:
     image: Path
     outputs: tuple[Output, ...]
     content: bytes | None = None
-    """The image's bytes if it does not come from a file; `image` is a name for it then."""
+    """Bytes of an image that is not a file; `image` is then a name for messages."""
 
     @classmethod
     def of_mask(cls, image: Path, mask: Path) -> Self:
@@ -93,7 +93,7 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether all of its files exist."""
+        """Whether all files of the job exist."""
         return all(output.path.is_file() for output in self.outputs)
 
 
@@ -105,9 +105,9 @@ class Plan:
     skipped: list[Job]
     """Jobs whose files exist already and are kept."""
     left_out: list[str]
-    """A line for each folder that contains other entries than images, with their counts."""
+    """One line for each folder with entries other than images, with their counts."""
     folder: Path | None
-    """That of the destination; None if results go to standard output."""
+    """Folder of the destination; None for standard output."""
 
 
 def plan(
@@ -120,12 +120,12 @@ def plan(
     """Create one job per image, in the given order; duplicates are removed.
 
     Args:
-        sources: Image files, which are used whatever their suffix; folders, of which files with
-            the suffix of an image are used, sorted by name, without hidden ones; patterns, of which
-            the same holds; and `STANDARD_STREAM`, which is standard input and is read.
-        destination: Where results go, and which.
+        sources: Image files with any suffix; folders and patterns, of which all files with the
+            suffix of an image are used, sorted by name, without hidden ones; `STANDARD_STREAM`,
+            from which one image is read.
+        destination: Destination and kinds of the results.
         recursive: Whether to use the images in subfolders, too.
-        skip_existing: Whether to skip images all of whose files exist.
+        skip_existing: Whether to skip images whose result files all exist.
 
     The results of images in subfolders of a folder or of a pattern's first folder go into
     subfolders of the same names.  The folder for the results is not searched for images if it is
@@ -184,12 +184,12 @@ def results_folder(folder: Path | None) -> Iterator[None]:
 
 
 def images_at(source: Path) -> list[Path]:
-    """Return a file itself, or the images of a folder by name; ImageError if there are none."""
+    """Return a file itself, or the sorted images of a folder; ImageError if there are none."""
     return [image.path for image in _search(source, None, recursive=False)[0]]
 
 
 def left_out(sources: Sequence[Path]) -> list[str]:
-    """Return a line for each folder that contains other entries than images, with their counts."""
+    """Return one line for each folder with entries other than images, with their counts."""
     folders = [ImageFolder.read(source) for source in sources if source.is_dir()]
     return [line for folder in folders if (line := folder.left_out)]
 
@@ -204,7 +204,7 @@ class _Image:
 def _search(
     source: Path, results: Path | None, *, recursive: bool
 ) -> tuple[list[_Image], list[str]]:
-    """Return the images of a source, and a line about what is left out, if anything is."""
+    """Return the images of a source, and a line about its other entries, if there are any."""
     if source == STANDARD_STREAM:
         return [_Image(source)], []
     try:
@@ -237,7 +237,7 @@ def _job(image: _Image, destination: Destination) -> Job:
 
 def _check_collisions(jobs: Sequence[Job]) -> None:
     entry = _entries()
-    # Neither a link nor its target may be overwritten.
+    # Links must not be overwritten, nor their targets.
     files = [job.image for job in jobs if job.content is None]
     images = {entry(path): path for path in files}
     images |= {resolved(path): path for path in files if path.is_symlink()}

@@ -7,7 +7,7 @@ from typing import Any
 
 from dsunet_runtime.masks.mask_from_logits import MaskStatistics
 from dsunet_runtime.prediction.jobs import Job
-from dsunet_runtime.prediction.predict import Outcome
+from dsunet_runtime.prediction.predict_jobs import Outcome
 
 _DIGITS = 6
 

@@ -36,11 +36,11 @@ def write_pixels(
     Args:
         pixels: H×W, H×W×3 or H×W×4, the last not for JPEG.
         path: The file, or `STANDARD_STREAM`.
-        suffix: Names the format: `.png`, `.jpg`, `.jpeg` or `.webp`.
-        profile: ICC profile for the file, of RGB; not for H×W.
+        suffix: Suffix of the format: `.png`, `.jpg`, `.jpeg` or `.webp`.
+        profile: ICC profile of RGB for the file; None for H×W.
 
     Raises:
-        OutputError: That fails.
+        OutputError: The file cannot be written.
         BrokenPipeError: The reader of standard output has closed it.
     """
     image = Image.fromarray(pixels)

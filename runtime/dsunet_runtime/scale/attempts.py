@@ -1,7 +1,7 @@
-"""Marks of what is being computed.
+"""Marks of unfinished attempts.
 
-A worker creates a file before it computes something, and removes it afterwards.  A mark that is
-found before the work begins is of a worker that was killed, or ran out of memory, in the middle.
+A worker creates a file before it computes something, and removes it afterwards.  A mark that exists
+before a computation starts was left by a worker that was killed or ran out of memory during it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def attempts(folder: Path, name: str) -> int:
-    """Return how many attempts have not ended.  Raises OSError."""
+def count_attempts(folder: Path, name: str) -> int:
+    """Count the attempts of a name that have not ended.  Raises OSError."""
     return sum(path.name.startswith(f"{name}-") for path in folder.iterdir())
 
 

@@ -1,7 +1,7 @@
 """Child processes with a pipe to their parent, which ends them.
 
-Ctrl-C, and what ends a terminal or a service, reaches all processes of a group.  Here only the
-parent reacts: it closes the pipe, and a child then finishes what it is writing.
+Ctrl-C, and the signals that end a terminal or a service, reach all processes of a group.  Only the
+parent reacts: it closes the pipe, and a child then finishes the file that it is writing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import RuntimeFault
 
 _END_SECONDS = 20
-"""Time for a child to finish what it is writing."""
+"""Time for a child to finish the file that it is writing."""
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
@@ -36,14 +36,14 @@ class Child(Closeable):
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_run, args=(target, theirs, *arguments), daemon=True)
-        with _held_signals():
+        with _blocked_signals():
             self.process.start()
         theirs.close()  # so that reading fails when the child has ended
 
     def receive(self) -> Any:
-        """Return what the child sends.
+        """Return the next message of the child.
 
-        Raises EOFError if it has ended, and the exception that has ended its work.
+        Raises EOFError if the child has ended, and the exception that the child has raised.
         """
         try:
             message = self.connection.recv()
@@ -54,16 +54,16 @@ class Child(Closeable):
         return message
 
     def send(self, message: Any) -> None:
-        """Send to the child; if it has ended, `receive` raises EOFError."""
+        """Send a message to the child.  If the child has ended, `receive` raises EOFError."""
         with suppress(OSError):
             self.connection.send(message)
 
     def close(self) -> None:
-        end([self])
+        end_children([self])
 
 
-def end(children: list[Child]) -> None:
-    """End children together, those that do not end by themselves by force."""
+def end_children(children: list[Child]) -> None:
+    """End several children at once, by force those that do not end in time."""
     try:
         for child in children:
             child.connection.close()
@@ -93,7 +93,7 @@ def _run(target: Callable[..., None], connection: Connection, *arguments: Any) -
 
 
 def portable(error: Exception) -> Exception:
-    """Return an exception that another process can read: others than ours as their traceback."""
+    """Return an exception that can be pickled: a foreign one as RuntimeError with its traceback."""
     if isinstance(error, RuntimeFault | MemoryError):
         return type(error)(*error.args)
     return RuntimeError("".join(traceback.format_exception(error)))
@@ -104,12 +104,12 @@ def _ignore(number: int, frame: object) -> None:
 
 
 @contextmanager
-def _held_signals() -> Iterator[None]:
-    """Hold signals until the end; processes started meanwhile inherit that they are held."""
+def _blocked_signals() -> Iterator[None]:
+    """Block signals inside the context; processes started in it inherit that."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # which would release signals, when the first child starts
+    resource_tracker.ensure_running()  # started later, by the first child, it would unblock them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield

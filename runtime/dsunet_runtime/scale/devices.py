@@ -12,7 +12,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def cores() -> int:
-    """Number of cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -29,7 +29,7 @@ def gpus() -> list[str]:
         found = [str(index) for index in range(len(nvml.gpu_names() or ()))]
         none = "this machine has no NVIDIA GPU with its driver"
     else:
-        # Like CUDA: what follows the first name that is not valid is left out.
+        # As in CUDA, names after the first invalid one are ignored.
         names = [name.strip() for name in chosen.split(",")]
         found = [*takewhile(lambda name: name and not name.startswith("-"), names)]
         none = f"{VISIBLE} is {chosen!r}, which hides all GPUs"

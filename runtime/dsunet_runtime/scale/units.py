@@ -1,7 +1,6 @@
-"""Jobs in small groups, as workers receive them.
+"""Small groups of jobs, as workers receive them.
 
-A unit holds whole batches, so that every image is computed in the batch in which one process
-computes it.
+A unit consists of whole batches, so that the batches are the same as in one process.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from pathlib import Path
 from dsunet_runtime.prediction.jobs import Job, Output, OutputKind
 
 _PER_WORKER = 16
-"""Units of each worker, if there are enough images: the last ones to finish wait for 1/16."""
+"""Units per worker, if there are enough images; at the end, a worker waits for at most one unit."""
 _MOST_IMAGES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A job without what all jobs of a run have in common, which may be large: an image."""
+    """A job without its kinds of output, which all jobs share and which may contain an image."""
 
     image: Path
     paths: tuple[Path, ...]
@@ -27,11 +26,11 @@ class Item:
 
     @classmethod
     def of(cls, job: Job) -> Item:
-        """Take what differs between jobs."""
+        """Create the item of a job."""
         return cls(job.image, tuple(output.path for output in job.outputs), job.content)
 
     def job(self, kinds: Sequence[OutputKind]) -> Job:
-        """Return the job again."""
+        """Return the job, with the kinds of output of all jobs."""
         outputs = (Output(kind, path) for kind, path in zip(kinds, self.paths, strict=True))
         return Job(self.image, tuple(outputs), self.content)
 
@@ -50,7 +49,7 @@ class Unit:
         return range(self.first, self.first + len(self.items))
 
     def split(self, size: int) -> Iterator[Unit]:
-        """Divide it into units of `size` jobs; the last may be smaller."""
+        """Split the unit into units of `size` jobs; the last one may be smaller."""
         for start in range(0, len(self.items), size):
             yield Unit(self.first + start, self.items[start : start + size])
 

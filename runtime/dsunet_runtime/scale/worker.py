@@ -8,29 +8,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dsunet_runtime
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import ArtifactError, BackendError, OutputError
 from dsunet_runtime.files import keep_leftovers
 from dsunet_runtime.message_text import reason
 from dsunet_runtime.prediction.jobs import Job, OutputKind
-from dsunet_runtime.prediction.predict import Outcome, check_batch, predict
+from dsunet_runtime.prediction.predict_jobs import Outcome, check_batch, predict_jobs
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.scale.attempts import attempt, attempts
+from dsunet_runtime.scale.attempts import attempt, count_attempts
 from dsunet_runtime.scale.units import Unit
 from dsunet_runtime.segmenter import Segmenter
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 
 MOST_ATTEMPTS = 3
-"""Workers that may end during one batch, or one image."""
+"""Number of workers that may end during one batch, or one image."""
 
-Indexed = tuple[int, Outcome]
-"""The index of a job among all jobs, and its outcome without the job, which may be large."""
+IndexedOutcome = tuple[int, Outcome]
+"""The index of a job among all jobs, and its outcome; the job is left out, as it may be large."""
 _NO_JOB = Job(Path(), ())
 
 
 @dataclass(frozen=True, slots=True)
-class Loading:
+class LoadOptions:
     """Arguments of `dsunet_runtime.load`."""
 
     artifact: Path
@@ -52,48 +52,49 @@ class Loading:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What all workers of a run have in common."""
+class WorkerOptions:
+    """The options of all workers of a prediction."""
 
-    loading: Loading
+    load_options: LoadOptions
     manifest_sha256: str
     threads: int | None
     batch: int
     kinds: tuple[OutputKind, ...]
-    """What is written for each image."""
+    """Kinds of output for each image."""
     marks: Path
     """Folder of the marks of attempts."""
 
 
 class Worker(Closeable):
-    """Computes units in a process of its own, in which it suppresses warnings.
+    """A loaded artifact in a process of its own, in which warnings are suppressed.
 
-    Raises ArtifactError and others like `dsunet_runtime.load`, also if the artifact is another one
-    than at the start of the run.
+    Raises RuntimeFault as in `dsunet_runtime.load`, and ArtifactError if the artifact has changed
+    since the start of the prediction.
     """
 
-    def __init__(self, work: Work) -> None:
-        warnings.simplefilter("ignore")  # of Pillow, as in `prediction_run`
+    def __init__(self, options: WorkerOptions) -> None:
+        warnings.simplefilter("ignore")  # of Pillow, as in `run_jobs`
         keep_leftovers()
-        path = work.loading.artifact
-        if read_manifest(path).sha256 != work.manifest_sha256:
+        path = options.load_options.artifact
+        if read_manifest(path).sha256 != options.manifest_sha256:
             raise ArtifactError(
-                f"{path}: is another artifact than at the start of the run: start again"
+                f"{path}: has changed since the start of the prediction: start again"
             )
-        self._work = work
-        self._segmenter = work.loading.load(work.threads)
+        self._options = options
+        self._segmenter = options.load_options.load(options.threads)
         self._batch_fits = False
 
-    def run(self, unit: Unit) -> Iterator[Indexed]:
+    def run(self, unit: Unit) -> Iterator[IndexedOutcome]:
         """Compute a unit, and yield the outcomes of its jobs in order.
 
-        A unit during which a worker has ended is computed batch by batch, and a batch during which
-        `MOST_ATTEMPTS` workers have ended image by image.  An image during which as many have ended
-        is not tried again: its outcome has BackendError.  Raises BackendError if batches do not fit
-        into memory.
+        If a worker has ended during a unit, it is computed batch by batch.  If `MOST_ATTEMPTS`
+        workers have ended during a batch, it is computed image by image.  If as many have ended
+        during an image, its outcome is a BackendError.
+
+        Raises BackendError if batches do not fit into memory.
         """
         if not self._batch_fits:
-            check_batch(self._segmenter, self._jobs(unit), self._work.batch)
+            check_batch(self._segmenter, self._jobs(unit), self._options.batch)
             self._batch_fits = True
         done = 0
         try:
@@ -110,23 +111,23 @@ class Worker(Closeable):
         self._segmenter.close()
 
     def _jobs(self, unit: Unit) -> list[Job]:
-        return [item.job(self._work.kinds) for item in unit.items]
+        return [item.job(self._options.kinds) for item in unit.items]
 
     def _outcomes(self, unit: Unit) -> Iterator[Outcome]:
-        marks, name = self._work.marks, f"{unit.first}+{len(unit.items)}"
-        batch, size = self._work.batch, len(unit.items)
-        before = attempts(marks, name)
+        marks, name = self._options.marks, f"{unit.first}+{len(unit.items)}"
+        batch, size = self._options.batch, len(unit.items)
+        before = count_attempts(marks, name)
         if before == 0 or (before < MOST_ATTEMPTS and size <= batch):
             with attempt(marks, name):
-                yield from predict(self._segmenter, self._jobs(unit), batch)
+                yield from predict_jobs(self._segmenter, self._jobs(unit), batch)
         elif size > 1:
             for part in unit.split(batch if size > batch else 1):
                 yield from self._outcomes(part)
         else:
-            yield Outcome(_NO_JOB, _ends_workers(unit.items[0].image), seconds=0)
+            yield Outcome(_NO_JOB, _fatal_image(unit.items[0].image), seconds=0)
 
 
-def _ends_workers(image: Path) -> BackendError:
+def _fatal_image(image: Path) -> BackendError:
     return BackendError(
         f"{image}: {MOST_ATTEMPTS} worker processes have ended while they computed it: killed, out "
         f"of memory or crashed: try it alone, without --workers and --ray"

@@ -1,12 +1,13 @@
-"""An artifact checks on the machine where it runs that it computes what it was exported to.
+"""The self-test: outputs on this machine compared with the references in the manifest.
 
-sizes       how many pictures and numbers there are
-pictures    pictures that every machine draws alike
-coarse      an output reduced to a few numbers
-comparison  the outputs on this machine beside those in the manifest
-schedule    the policies of when it runs
-policy      when `load` runs it, and the record of where it passed
+sizes         numbers of pictures, blocks and points
+pictures      synthetic pictures, the same on every machine
+coarse        an output reduced to block means and points
+comparison    the outputs on this machine beside the references
+policy        when the self-test runs
+apply_policy  the self-test when `load` opens an artifact
+record        the machines on which it has passed
 
-The manifest has the outputs of the float32 network in PyTorch on these pictures, reduced, and how
-far the artifact's precision may be from them.
+References are the reduced outputs of the float32 network in PyTorch for these pictures, with the
+tolerances for the artifact's precision.
 """

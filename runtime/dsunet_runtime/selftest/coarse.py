@@ -12,7 +12,7 @@ from dsunet_runtime.artifact.manifest import SelfTestCase
 from dsunet_runtime.selftest.sizes import GRID, POINTS
 
 _DIGITS = 5
-"""Significant digits that a manifest has of each number."""
+"""Significant digits of each number in a manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ class Coarse:
 
 
 def point_places(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of the points: from a multiplicative hash of their number, modulo 2³²."""
+    """Return rows and columns of the points: a multiplicative hash of their number, modulo 2³²."""
     mixed = np.arange(1, POINTS + 1, dtype=np.int64) * 2_654_435_761 % (1 << 32)
     return (mixed >> 16) * height >> 16, (mixed % (1 << 16)) * width >> 16
 
 
 def shortened(values: NDArray[np.float64]) -> tuple[float, ...]:
-    """The numbers with as many digits as a manifest has."""
+    """Round numbers to the digits of a manifest."""
     return tuple(float(f"{value:.{_DIGITS}g}") for value in values)
 
 
@@ -55,6 +55,6 @@ def case_of(
     blocks_tolerance: float = 0.0,
     points_tolerance: float = 0.0,
 ) -> SelfTestCase:
-    """Make the reference of a picture of height and width `size`, with a manifest's digits."""
+    """Create the reference for a picture of height and width `size`."""
     blocks, points = shortened(coarse.blocks), shortened(coarse.points)
     return SelfTestCase(number, *size, blocks, points, blocks_tolerance, points_tolerance)

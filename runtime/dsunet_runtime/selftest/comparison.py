@@ -1,4 +1,4 @@
-"""Run the pictures of a manifest and compare the outputs with what it says of them."""
+"""Comparison of the outputs on this machine with the references in the manifest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dsunet_runtime.selftest.coarse import Coarse
 from dsunet_runtime.selftest.pictures import picture
 
 _SEVERAL = 2
-"""A batch of more than one image, of artifacts that take any."""
+"""The batch above 1 that is tested if the batch is dynamic."""
 
 _BATCH_1 = (
     "batch 1 is right: export or build it again with --batch 1, or run it with --batch 1 "
@@ -32,7 +32,7 @@ _BATCH_1 = (
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One picture at one place of one batch."""
+    """The output for one picture at one index of a batch, compared with its reference."""
 
     case: SelfTestCase
     blocks: float
@@ -45,14 +45,14 @@ class Comparison:
 
     @classmethod
     def of(cls, case: SelfTestCase, found: Coarse, batch: int = 1, place: int = 0) -> Self:
-        """Compare an output, reduced, with the reference."""
+        """Compare a reduced output with its reference."""
         blocks = float(np.abs(found.blocks - case.blocks).mean())
         points = float(np.abs(found.points - case.points).mean())
         return cls(case, blocks, points, batch, place)
 
     @property
     def excess(self) -> float:
-        """The larger difference as a fraction of its tolerance; infinite if it is not a number."""
+        """The larger difference divided by its tolerance; infinite if it is not finite."""
         larger = max(
             self.blocks / self.case.blocks_tolerance, self.points / self.case.points_tolerance
         )
@@ -74,17 +74,17 @@ class Comparison:
 
 
 def run_selftest(segmenter: Segmenter, at: Sequence[int] | None = None) -> list[Comparison]:
-    """Compute the pictures of a segmenter's manifest at some batches; by default, `batches`.
+    """Compare the outputs for the pictures in the manifest, at the given batches or `batches`.
 
-    Raises ArtifactError if the manifest has no pictures that the artifact takes, and BackendError
-    if the computation fails.
+    Raises ArtifactError if the manifest has no reference for a size that the artifact supports, and
+    BackendError if the computation fails.
     """
     if not segmenter.manifest.selftest:
         raise ArtifactError(
             "the artifact has no self-test: an earlier version wrote it, or `dsunet-export trt` "
             "could not compute one for its frame sizes: export it again, with the same --size"
         )
-    groups = _cases_taken(segmenter)
+    groups = _supported_cases(segmenter)
     if not groups:
         raise ArtifactError(
             "the artifact takes none of the sizes of its self-test: export again with the same "
@@ -98,22 +98,28 @@ def run_selftest(segmenter: Segmenter, at: Sequence[int] | None = None) -> list[
     ]
 
 
-def check(found: Sequence[Comparison], manifest: Manifest, provider: Provider | None) -> None:
+def check_passed(
+    comparisons: Sequence[Comparison], manifest: Manifest, provider: Provider | None
+) -> None:
     """Raise SelfTestError if a comparison is outside its tolerance.
 
-    It names the worst one, and what to try with the artifact that the manifest describes and the
-    provider that computed it, which is None for an engine.
+    The message has the worst one and a remedy.
+
+    Args:
+        comparisons: The result of `run_selftest`.
+        manifest: Description of the artifact.
+        provider: The provider that computed the outputs; None for an engine.
     """
-    worst = max(found, key=lambda one: one.excess)
+    worst = max(comparisons, key=lambda one: one.excess)
     if worst.passed:
         return
-    failed = sum(not one.passed for one in found)
-    ones = [one for one in found if one.batch == 1]
+    failed = sum(not one.passed for one in comparisons)
+    ones = [one for one in comparisons if one.batch == 1]
     only_batches = bool(ones) and all(one.passed for one in ones)
     remedy = _BATCH_1 if only_batches else _remedy(manifest, provider)
     raise SelfTestError(
         f"this machine does not compute what the artifact was exported to: {failed} of "
-        f"{len(found)} comparisons are outside the tolerance, the worst is the "
+        f"{len(comparisons)} comparisons are outside the tolerance, the worst is the "
         f"{manifest.outputs[0].name} at batch {worst.batch}, place {worst.place}, "
         f"picture {worst.case.picture} of "
         f"{worst.case.width}×{worst.case.height}: {worst.in_words}; {remedy}"
@@ -121,7 +127,7 @@ def check(found: Sequence[Comparison], manifest: Manifest, provider: Provider | 
 
 
 def _remedy(manifest: Manifest, provider: Provider | None) -> str:
-    """What avoids the known faults of fused attention on GPUs; docs/export.md has the reports."""
+    """Return what avoids the known faults of fused attention on GPUs (see docs/export.md)."""
     if provider is not None and not provider.on_gpu:
         return (
             "try another provider or version of the library, or export it again, with another "
@@ -136,14 +142,14 @@ def _remedy(manifest: Manifest, provider: Provider | None) -> str:
 
 
 def batches(manifest: Manifest) -> list[int]:
-    """The batches that are tested: the smallest, 1, 2 and the largest, as far as they are taken."""
-    taken = batch_range(manifest)
-    wanted = {taken.minimum, 1, _SEVERAL, taken.maximum or _SEVERAL}
-    return sorted(batch for batch in wanted if batch in taken)
+    """Return the batches to test: of the smallest, 1, 2 and the largest, those in the range."""
+    supported = batch_range(manifest)
+    candidates = {supported.minimum, 1, _SEVERAL, supported.maximum or _SEVERAL}
+    return sorted(batch for batch in candidates if batch in supported)
 
 
-def _cases_taken(segmenter: Segmenter) -> list[tuple[list[SelfTestCase], list[Prepared]]]:
-    """The cases of sizes that the artifact takes, and their inputs, by size."""
+def _supported_cases(segmenter: Segmenter) -> list[tuple[list[SelfTestCase], list[Prepared]]]:
+    """Return cases and inputs, by size, for the sizes that the artifact supports."""
     by_size: dict[tuple[int, int], list[SelfTestCase]] = {}
     for case in segmenter.manifest.selftest:
         by_size.setdefault((case.height, case.width), []).append(case)

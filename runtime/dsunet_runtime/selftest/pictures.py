@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Grid = NDArray[np.int64]
 
 _BAND = 256
-"""Rows that are drawn at once, for little memory."""
+"""Rows that are drawn at once, which bounds the memory."""
 
 
 def picture(number: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -31,7 +31,7 @@ def picture(number: int, height: int, width: int) -> NDArray[np.uint8]:
 
 Colours = tuple[Grid, Grid, Grid]
 Scene = tuple[NDArray[np.bool_], Colours, Colours]
-"""Where the object is, and red, green and blue of the object and of the background."""
+"""The mask of the object, then red, green and blue of the object and of the background."""
 
 
 def _disc_on_a_gradient(y: Grid, x: Grid, height: int, width: int) -> Scene:
@@ -72,4 +72,4 @@ _SCENES: tuple[Callable[[Grid, Grid, int, int], Scene], ...] = (
     _rectangle_in_its_own_texture,
     _triangle_on_stripes,
 )
-"""In the order of their numbers, which manifests contain: add new ones at the end."""
+"""In the order of the numbers that manifests contain: append new ones."""

@@ -1,4 +1,4 @@
-"""How many pictures and numbers a self-test has.  Importing this module does not import NumPy."""
+"""Numbers of pictures, blocks and points.  Importing this module does not import NumPy."""
 
 PICTURES = 3
 GRID = 8

@@ -1,6 +1,16 @@
 """Masks for videos, cameras and streams, with PyAV (the extra `video`).
 
-`sources` tells what is a video, `reader` decodes it, `colour`, `hdr` and `orientation` make upright
-RGB of its frames, `smoothing` blends masks over time, `pipeline` overlaps the steps, `encodings`,
-`sound` and `writer` write the result, and `run` is `predict` with progress and messages.
+video_source  files, URLs and cameras
+job           a video and the destination of its results
+reader        decoding, with a report of damage
+read_ahead    an iterator that runs ahead in a thread
+colour        from decoded frames to RGB, and to the pixel formats of encoders
+hdr           from HDR to SDR
+orientation   upright frames
+smoothing     masks averaged over time, to reduce flicker
+pipeline      the steps of all frames, overlapped
+encodings     containers and codecs of the videos that are written
+audio         audio streams, copied or encoded again
+writer        renderings as a video, or as a folder of images
+run_video     a video on the command line: progress, messages and a summary
 """

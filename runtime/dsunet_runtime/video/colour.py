@@ -1,4 +1,4 @@
-"""From decoded frames to 8-bit RGB, and from RGB to what encoders take."""
+"""From decoded frames to 8-bit RGB, and from RGB to the pixel formats of encoders."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FULL = 2
 _UNSPECIFIED = 2
 _BT601 = 5
 _KNOWN_TO_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-"""Matrices of ISO/IEC 23091-2, and their numbers in libswscale."""
+"""Numbers of matrices in libswscale, by their numbers in ISO/IEC 23091-2."""
 _LARGEST_SD = (1280, 576)
-"""Untagged video as wide as the first or higher than the second is BT.709, as in players."""
+"""Untagged video is BT.709, as in players, from this width on or above this height."""
 
 # Bilinear chroma, rounding and no dithering: within a level of the formula.
 _BILINEAR, _FULL_CHROMA, _ACCURATE, _BIT_EXACT = 2, 0x2000, 0x40000, 0x80000
@@ -31,19 +31,19 @@ _EXACT = _BILINEAR | _FULL_CHROMA | _ACCURATE | _BIT_EXACT
 
 
 def hdr_of(transfer: int) -> Hdr | None:
-    """Return the HDR that a transfer characteristic of ISO/IEC 23091-2 is; None for SDR."""
+    """Return the kind of HDR of a transfer characteristic of ISO/IEC 23091-2; None for SDR."""
     with suppress(ValueError):
         return Hdr(transfer)
     return None
 
 
 def to_rgb(frame: VideoFrame, hdr: Hdr | None = None) -> NDArray[np.uint8]:
-    """Convert a frame as stored, of any pixel format, to RGB, uint8, H×W×3; HDR becomes SDR."""
+    """Convert a stored frame of any pixel format to RGB, uint8, H×W×3; HDR becomes SDR."""
     matrix = _matrix(frame)
     pixels = frame.to_ndarray(  # not rgb48, which libswscale gets wrong with full chroma
         format="rgb24" if hdr is None else "gbrp16le",
         src_colorspace=matrix,
-        # RGB has no matrix, but PyAV 16 sets that of the source only if there is another one.
+        # RGB has no matrix, but PyAV 16 sets that of the source only if this one differs.
         dst_colorspace=_BT601 if matrix == BT709 else BT709,
         src_color_range=frame.color_range or LIMITED,
         dst_color_range=_FULL,
@@ -52,7 +52,7 @@ def to_rgb(frame: VideoFrame, hdr: Hdr | None = None) -> NDArray[np.uint8]:
     return pixels if hdr is None else sdr_from_hdr(pixels, hdr)  # type: ignore[return-value, arg-type]
 
 
-def for_encoder(pixels: NDArray[np.uint8], format_: str) -> VideoFrame:
+def to_encoder_frame(pixels: NDArray[np.uint8], format_: str) -> VideoFrame:
     """Convert grey H×W, RGB H×W×3 or RGBA H×W×4 to a pixel format of YUV: BT.709, limited range."""
     from av import VideoFrame
 

@@ -1,4 +1,4 @@
-"""Containers and codecs of videos that are written."""
+"""Containers and codecs of the videos that are written."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Container:
     video: Encoding
     alpha: Encoding | None
     audio: str
-    """The encoder for audio in other codecs than the container takes."""
+    """Encoder for audio whose codec the container does not support."""
 
 
-# Constant quality: visually without loss in ordinary scenes.
+# Constant quality, visually lossless in ordinary scenes.
 _H264 = Encoding("libx264", "yuv420p", {"crf": "18", "preset": "medium"})
 _VP9_OPTIONS = {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
 _VP9 = Encoding("libvpx-vp9", "yuv420p", _VP9_OPTIONS)
@@ -49,20 +49,20 @@ SUFFIXES = tuple(_CONTAINERS)
 
 
 def container_for(path: Path) -> Container:
-    """Return the container that a file's suffix names.  Raises OutputError if there is none."""
+    """Return the container of a file by its suffix.  Raises OutputError if it is unknown."""
     try:
         return _CONTAINERS[path.suffix.lower()]
     except KeyError:
         raise OutputError(
             f"{path}: masks of a video go to a video ({', '.join(SUFFIXES)}), or to a folder as "
-            f"frames"
+            f"images: name one of these"
         ) from None
 
 
 def encoding_for(path: Path, channels: int) -> Encoding:
     """Return the codec for renderings of 1, 3 or 4 channels in the container of a file.
 
-    Raises OutputError if the container is not known, or has no alpha where there are 4 channels.
+    Raises OutputError if the container is unknown, or does not support the alpha of 4 channels.
     """
     container = container_for(path)
     if channels < _RGBA:
@@ -70,7 +70,7 @@ def encoding_for(path: Path, channels: int) -> Encoding:
     if container.alpha is None:
         with_alpha = [suffix for suffix, c in _CONTAINERS.items() if c.alpha is not None]
         raise OutputError(
-            f"{path}: {path.suffix} has no transparency: name {' or '.join(with_alpha)}, or a "
-            f"folder for PNG files"
+            f"{path}: {path.suffix} does not support transparency: name "
+            f"{' or '.join(with_alpha)}, or a folder for PNG files"
         )
     return container.alpha

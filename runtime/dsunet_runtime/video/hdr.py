@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 _WHITE = 203.0
 """Reference white in cd/m²."""
 _PEAK = 1000.0
-"""What is shown as white, in cd/m², and the nominal peak of HLG."""
+"""The luminance that becomes white, and the nominal peak of HLG, in cd/m²."""
 _KNEE = 0.75
 _DROPPED = 6
-"""Bits of a signal of 16 that are not looked at."""
+"""Lower bits of a 16-bit signal that are ignored."""
 _FULL_SIGNAL = 255 << 8
-"""What libswscale makes of the brightest signal in 16 bits."""
+"""The brightest signal in 16 bits, by libswscale."""
 _STEPS = 8192
 """Entries of the table to sRGB for the light of reference white."""
 _TO_709 = np.array(
@@ -52,7 +52,7 @@ class Hdr(enum.Enum):
 def sdr_from_hdr(signal: NDArray[np.uint16], transfer: Hdr) -> NDArray[np.uint8]:
     """Convert RGB in BT.2020, uint16, H×W×3, 0 to 65280, to 8-bit sRGB, H×W×3."""
     light = _linear(transfer)[signal >> _DROPPED]
-    if transfer is Hdr.HLG:  # the luminance of the scene decides how bright the display is
+    if transfer is Hdr.HLG:  # HLG's system gamma, by the luminance of the scene
         light *= ((light @ _LUMINANCE) ** (_HLG_GAMMA - 1))[..., None]
         light *= _PEAK / _WHITE
     light = light @ _TO_709.T
@@ -64,7 +64,7 @@ def sdr_from_hdr(signal: NDArray[np.uint16], transfer: Hdr) -> NDArray[np.uint8]
 
 @cache
 def _linear(transfer: Hdr) -> NDArray[np.float32]:
-    """Light by the upper bits of a signal: of a display for PQ, of the scene (0 to 1) for HLG."""
+    """Linear light by the upper bits of a signal: display light for PQ, scene light for HLG."""
     step = 1 << _DROPPED
     signal = np.minimum((np.arange(0, 1 << 16, step) + step / 2) / _FULL_SIGNAL, 1)
     return (_pq(signal) / _WHITE if transfer is Hdr.PQ else _hlg(signal)).astype(np.float32)
@@ -78,7 +78,7 @@ def _pq(signal: Floats) -> Floats:
 
 
 def _hlg(signal: Floats) -> Floats:
-    """ARIB STD-B67: signal to the light of the scene, 0 to 1."""
+    """ARIB STD-B67: signal to scene light, 0 to 1."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
 

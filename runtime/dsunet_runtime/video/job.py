@@ -1,4 +1,4 @@
-"""A video and where its masks go."""
+"""A video and the destination of its results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dsunet_runtime.files import resolved
 from dsunet_runtime.masks.renderings import Rendering
 from dsunet_runtime.prediction.jobs import OutputKind
 from dsunet_runtime.video.encodings import encoding_for
-from dsunet_runtime.video.sources import VideoSource
+from dsunet_runtime.video.video_source import VideoSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,10 @@ class VideoJob:
     Attributes:
         source: The video.
         folder: The folder for the result.
-        name: Name of the video file in it; None for the frames as image files.
-        kinds: What is written; one for a video file.
-        smooth: Number of frames before and after each one whose masks are blended with its own.
-        skip_existing: Whether to keep what exists of the result, and to go on after it.
+        name: Name of the video file in it; None to write each frame to image files.
+        kinds: Kinds of output; exactly one for a video file.
+        smooth: Number of frames before and after each one whose masks are averaged with its own.
+        skip_existing: Whether to keep existing results, and to continue after them.
     """
 
     source: VideoSource
@@ -34,7 +34,7 @@ class VideoJob:
     skip_existing: bool = False
 
     def check(self) -> None:
-        """Raise OutputError if the result cannot be written there."""
+        """Raise OutputError if the video file cannot be written as requested."""
         if self.file is None:
             return
         (kind,) = self.kinds
@@ -44,10 +44,10 @@ class VideoJob:
 
     @property
     def renderings(self) -> list[Rendering]:
-        """Those of the kinds."""
+        """The renderings of the kinds."""
         return [kind.rendering for kind in self.kinds]
 
     @property
     def file(self) -> Path | None:
-        """The video file for the result; None if frames are written."""
+        """The video file to write; None for image files."""
         return None if self.name is None else self.folder / self.name

@@ -17,7 +17,7 @@ _ENTRIES = 9
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """What brings a stored frame upright: first the transposition, then the flips."""
+    """The operations that make a stored frame upright: first the transposition, then the flips."""
 
     transposed: bool = False
     """Whether rows and columns are exchanged."""
@@ -28,7 +28,7 @@ class Orientation:
 
     @classmethod
     def of(cls, frame: VideoFrame) -> Self:
-        """Read the display matrix of a frame; other angles count as the nearest right angle."""
+        """Read the display matrix of a frame; angles are rounded to multiples of 90°."""
         stored: Any = frame.side_data.get("DISPLAYMATRIX")
         matrix = np.frombuffer(b"" if stored is None else stored, np.int32)
         if len(matrix) != _ENTRIES:
@@ -40,7 +40,7 @@ class Orientation:
         return cls(False, mirrored=a < 0, upside_down=d < 0)
 
     def upright(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn an array H×W×C; it stays contiguous."""
+        """Make an array H×W×C upright; the result is contiguous."""
         if self.transposed:
             pixels = pixels.swapaxes(0, 1)
         if self.mirrored:

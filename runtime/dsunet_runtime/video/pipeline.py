@@ -15,96 +15,90 @@ from itertools import chain, islice
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.forms import Prepared
 from dsunet_runtime.masks.mask_from_logits import MaskStatistics
-from dsunet_runtime.masks.renderings import Rendering, draw
-from dsunet_runtime.prediction.predict import Steps, behind
+from dsunet_runtime.masks.renderings import Rendering, draw_renderings
+from dsunet_runtime.prediction.ordered_map import map_ready
+from dsunet_runtime.prediction.predict_jobs import Steps
 from dsunet_runtime.video.colour import to_rgb
-from dsunet_runtime.video.reader import Picture, Place
-from dsunet_runtime.video.smoothing import Segmented, smoothed
-from dsunet_runtime.video.writer import Renderings, Sink
+from dsunet_runtime.video.reader import DecodedFrame, FrameInfo
+from dsunet_runtime.video.smoothing import SegmentedFrame, smooth_masks
+from dsunet_runtime.video.writer import FrameSink, Renderings
 
 _MOST_THREADS = 4
 
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What is done with each frame."""
-
-    steps: Steps
-    batch: int
-    """Number of frames per call of the network."""
-    smooth: int
-    """Number of frames before and after each one whose masks are blended with its own."""
-    renderings: Sequence[Rendering]
-    sink: Sink
-    first: int = 0
-    """Index of the first frame that is written."""
+_PreparedFrame = tuple[FrameInfo, Prepared]
+_ComputedFrame = tuple[FrameInfo, Prepared, Tensors]
+_DrawnFrame = tuple[SegmentedFrame, Renderings]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """A frame that is done."""
+class WrittenFrame:
+    """A frame whose renderings are written."""
 
-    place: Place
+    info: FrameInfo
     mask: MaskStatistics
 
 
-def process(pictures: Iterable[Picture], work: Work) -> Iterator[Written]:
-    """Compute and write the frames; yield them in order when they are written.
+@dataclass(frozen=True, slots=True)
+class VideoPipeline:
+    """The steps for each frame of a video."""
 
-    Closing the iterator, or an exception in its consumer, stops the work after the frame that is
-    being written.
+    steps: Steps
+    batch: int
+    """Number of frames per inference call."""
+    smooth: int
+    """Number of frames before and after each one whose masks are averaged with its own."""
+    renderings: Sequence[Rendering]
+    sink: FrameSink
+    first: int = 0
+    """Index of the first frame to write."""
 
-    Raises:
-        ImageError: The artifact does not take the size of a frame.
-        BackendError: The computation fails.
-        OutputError: A frame cannot be written.
-    """
-    threads = min(_MOST_THREADS, os.cpu_count() or 1)
-    concurrency = work.steps.concurrency
-    pools = readers, computers, finishers, renderers, writers = [
-        ThreadPoolExecutor(number) for number in (threads, concurrency, threads, threads, 1)
-    ]
-    needed = (p for p in pictures if p.place.index >= work.first - work.smooth)
-    try:
-        ready = behind(readers, lambda p: _prepared(work.steps, p), needed, threads + work.batch)
-        groups = iter(lambda: list(islice(ready, work.batch)), [])
-        computed = behind(computers, lambda g: _inferred(work.steps, g), groups, concurrency + 1)
-        each = chain.from_iterable(computed)
-        masks = behind(finishers, lambda c: _finished(work.steps, c), each, threads)
-        blended = smoothed(masks, work.smooth) if work.smooth else masks
-        wanted = (item for item in blended if item.place.index >= work.first)
-        drawn = behind(renderers, lambda item: _drawn(work.renderings, item), wanted, threads)
-        yield from behind(writers, lambda item: _written(work.sink, item), drawn, threads)
-    finally:
-        for pool in pools:
-            pool.shutdown(cancel_futures=True)
+    def run(self, frames: Iterable[DecodedFrame]) -> Iterator[WrittenFrame]:
+        """Compute and write the frames; yield each one, in order, when it is written.
 
+        Closing the iterator, or an exception in its consumer, stops the steps after the frame that
+        is being written.
 
-_Ready = tuple[Place, Prepared]
-_Computed = tuple[Place, Prepared, Tensors]
-_Drawn = tuple[Segmented, Renderings]
+        Raises:
+            ImageError: The artifact does not support the size of a frame.
+            BackendError: The computation fails.
+            OutputError: A frame cannot be written.
+        """
+        threads = min(_MOST_THREADS, os.cpu_count() or 1)
+        concurrency = self.steps.concurrency
+        pools = readers, computers, finishers, renderers, writers = [
+            ThreadPoolExecutor(number) for number in (threads, concurrency, threads, threads, 1)
+        ]
+        needed = (frame for frame in frames if frame.info.index >= self.first - self.smooth)
+        try:
+            prepared = map_ready(readers, self._prepare, needed, threads + self.batch)
+            batches = iter(lambda: list(islice(prepared, self.batch)), [])
+            computed = map_ready(computers, self._infer, batches, concurrency + 1)
+            each = chain.from_iterable(computed)
+            segmented = map_ready(finishers, self._finish, each, threads)
+            smoothed = smooth_masks(segmented, self.smooth) if self.smooth else segmented
+            chosen = (frame for frame in smoothed if frame.info.index >= self.first)
+            drawn = map_ready(renderers, self._draw, chosen, threads)
+            yield from map_ready(writers, self._write, drawn, threads)
+        finally:
+            for pool in pools:
+                pool.shutdown(cancel_futures=True)
 
+    def _prepare(self, frame: DecodedFrame) -> _PreparedFrame:
+        rgb = frame.orientation.upright(to_rgb(frame.stored, frame.hdr))
+        return frame.info, self.steps.prepare(rgb)
 
-def _prepared(steps: Steps, picture: Picture) -> _Ready:
-    rgb = picture.orientation.upright(to_rgb(picture.frame, picture.hdr))
-    return picture.place, steps.prepare(rgb)
+    def _infer(self, batch: Sequence[_PreparedFrame]) -> list[_ComputedFrame]:
+        outputs = self.steps.infer([prepared for _, prepared in batch])
+        return [(*frame, output) for frame, output in zip(batch, outputs, strict=True)]
 
+    def _finish(self, frame: _ComputedFrame) -> SegmentedFrame:
+        info, prepared, outputs = frame
+        return SegmentedFrame(info, prepared.rgb, self.steps.finish(outputs, prepared))
 
-def _inferred(steps: Steps, group: Sequence[_Ready]) -> list[_Computed]:
-    outputs = steps.infer([prepared for _, prepared in group])
-    return [(*ready, output) for ready, output in zip(group, outputs, strict=True)]
+    def _draw(self, frame: SegmentedFrame) -> _DrawnFrame:
+        return frame, [*draw_renderings(self.renderings, frame.rgb, frame.mask)]
 
-
-def _finished(steps: Steps, computed: _Computed) -> Segmented:
-    place, prepared, outputs = computed
-    return Segmented(place, prepared.rgb, steps.finish(outputs, prepared))
-
-
-def _drawn(renderings: Sequence[Rendering], item: Segmented) -> _Drawn:
-    return item, [*draw(renderings, item.rgb, item.mask)]
-
-
-def _written(sink: Sink, drawn: _Drawn) -> Written:
-    item, renderings = drawn
-    sink.write(item.place, renderings)
-    return Written(item.place, MaskStatistics.of(item.mask))
+    def _write(self, drawn: _DrawnFrame) -> WrittenFrame:
+        frame, renderings = drawn
+        self.sink.write(frame.info, renderings)
+        return WrittenFrame(frame.info, MaskStatistics.of(frame.mask))

@@ -12,11 +12,9 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 _POLL = 0.1
-"""Seconds between looks at whether the consumer is still there."""
-
-
+"""Seconds between checks whether the consumer has stopped."""
 _LAST_ITEM = 1.0
-"""Seconds that the thread may take to end."""
+"""Seconds to wait for the end of the thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +25,10 @@ class _Failure:
 class ReadAhead(Generic[T]):
     """Items of a generator, up to `limit` of them in advance.
 
-    The thread does not keep the process alive: a camera that gives no more frames cannot be
-    interrupted.
+    The thread is a daemon, because reading from a stalled camera cannot be interrupted.
 
     Attributes:
-        dropped: Number of items that came while `limit` others were waiting, if those are dropped.
+        dropped: Number of items that were dropped because `limit` others were waiting.
     """
 
     def __init__(
@@ -46,11 +43,11 @@ class ReadAhead(Generic[T]):
         """Start reading.
 
         Args:
-            items: What to read; it is closed by the thread.
-            limit: Number of items that may wait.
-            drop: Whether further items are dropped; otherwise the generator is paused.
+            items: The generator; the thread closes it.
+            limit: Maximum number of items that wait.
+            drop: Whether to drop further items; otherwise the generator is paused.
             patience: Seconds without an item after which the iteration ends (default: no limit).
-            stalled: Called if that happens.
+            stalled: Called in that case.
         """
         self.dropped = 0
         self._items = items
@@ -85,21 +82,21 @@ class ReadAhead(Generic[T]):
                 for item in self._items:
                     if not self._put(item):
                         return
-            self._put_at_last(None)
+            self._put_waiting(None)
         except Exception as error:  # raised where the items are used
-            self._put_at_last(_Failure(error))
+            self._put_waiting(_Failure(error))
 
     def _put(self, item: T) -> bool:
-        """Hand over an item, or drop it; return whether there is still a consumer."""
+        """Queue an item, or drop it; return whether the consumer still reads."""
         if self._drop:
             try:
                 self._waiting.put_nowait(item)
             except queue.Full:
                 self.dropped += 1
             return not self._is_over.is_set()
-        return self._put_at_last(item)
+        return self._put_waiting(item)
 
-    def _put_at_last(self, item: T | _Failure | None) -> bool:
+    def _put_waiting(self, item: T | _Failure | None) -> bool:
         while not self._is_over.is_set():
             try:
                 self._waiting.put(item, timeout=_POLL)

@@ -1,4 +1,4 @@
-"""Decoding of a video, with what is wrong in it."""
+"""Decoding of a video, with a report of damage."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.extras import needs_extra
-from dsunet_runtime.images.folder import counted
+from dsunet_runtime.message_text import counted, reason
+from dsunet_runtime.video.audio import is_audible
 from dsunet_runtime.video.colour import hdr_of
-from dsunet_runtime.video.faults import why
 from dsunet_runtime.video.hdr import Hdr
 from dsunet_runtime.video.orientation import Orientation
-from dsunet_runtime.video.sound import is_audible
-from dsunet_runtime.video.sources import TIMEOUT, VideoSource
+from dsunet_runtime.video.video_source import TIMEOUT, VideoSource
 
 if TYPE_CHECKING:
     from av import AudioStream, FFmpegError, Packet, VideoFrame, VideoStream
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
 EXTRA = "video"
 
 _WITH_DURATION = ("mov", "matroska", "avi")
-"""Demuxers that know the duration of a file without guessing."""
+"""Demuxers that read the exact duration of a file from its header."""
 _TOLERATED = Fraction(1, 4)
-"""Seconds that a file may end before its duration."""
+"""Seconds by which a file may be shorter than its duration."""
 _STALLED = f"no data for {TIMEOUT:.0f} s"
 _MICROSECOND = Fraction(1, 1_000_000)
 
@@ -34,25 +33,26 @@ Listener = Callable[["Packet[AudioStream]"], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a frame belongs in its video."""
+class FrameInfo:
+    """Position and timing of a frame in its video."""
 
     index: int
-    """The number of frames before it."""
+    """Number of frames before it."""
     pts: int
-    """Its time since the beginning of the video, in units of the reader's `time_base`."""
+    """Time since the beginning of the video, in units of the reader's `time_base`."""
     duration: int
-    """In the same units; 0 if unknown."""
+    """Duration in the same units; 0 if unknown."""
     pixel_aspect: Fraction | None
     """Width of a pixel of the upright frame over its height; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A decoded frame as stored."""
+class DecodedFrame:
+    """A decoded frame, and what is needed to convert it to upright SDR."""
 
-    place: Place
-    frame: VideoFrame
+    info: FrameInfo
+    stored: VideoFrame
+    """The frame as stored: of any pixel format, not upright."""
     orientation: Orientation
     hdr: Hdr | None
 
@@ -61,14 +61,14 @@ class VideoReader(Closeable):
     """An open video.
 
     Attributes:
-        source: What was opened.
-        time_base: Unit of the times of its frames, in seconds.
-        audio: Its audio streams, but those without a codec or channels.
-        left_out: What else it has, for a message: `2 subtitle streams`; empty if nothing.
+        source: The video source.
+        time_base: Unit of frame times, in seconds.
+        audio: Its audio streams that have a codec and channels.
+        left_out: Its other streams, for a message: `2 subtitle streams`; empty if none.
         rate: Average number of frames per second; None if unknown.
         expected_frames: Number of frames by the header, which may be an estimate; None if unknown.
         frames: Number of frames decoded so far.
-        hdr: What the HDR of its first frame is; None before, and for SDR.
+        hdr: Kind of HDR of its first frame; None before that, and for SDR.
     """
 
     def __init__(self, source: VideoSource) -> None:
@@ -95,7 +95,7 @@ class VideoReader(Closeable):
         except (av.FFmpegError, OSError, ValueError) as error:
             raise ImageError(f"{source.name}: {_why_not_opened(source, error)}") from error
         try:
-            self._video = self._choose()
+            self._video = self._choose_stream()
         except ImageError:
             self.close()
             raise
@@ -118,10 +118,10 @@ class VideoReader(Closeable):
         self._stopped_by: str | None = None
         self._end = Fraction(0)
 
-    def pictures(self, listen: Listener | None = None) -> Generator[Picture, None, None]:
-        """Decode the frames in the order in which they are shown; give audio to `listen`.
+    def decode(self, listen: Listener | None = None) -> Generator[DecodedFrame, None, None]:
+        """Yield the frames in display order; pass packets of audio to `listen`.
 
-        Frames that cannot be decoded are left out; afterwards, `damage` tells of them.
+        Frames that cannot be decoded are left out, and `damage` reports them afterwards.
         """
         self._is_reading = True
         last = -1
@@ -133,17 +133,17 @@ class VideoReader(Closeable):
                     continue
                 for frame in self._decoded(packet):
                     last = max(last + 1, self._time_of(frame, last))
-                    yield self._picture(frame, last)
+                    yield self._decoded_frame(frame, last)
         finally:
             self._is_reading = False
 
     def give_up(self) -> None:
-        """Note that a source without an end gives no more frames."""
+        """Record that a live source has stalled."""
         self._stopped_by = _STALLED
 
     @property
     def damage(self) -> str | None:
-        """A line about what could not be decoded, once all pictures were; None if nothing."""
+        """One line about what could not be decoded, after all frames are read; None if nothing."""
         if self._stopped_by is not None:
             what = f"{self._stopped_by} after {_clock(self._end)}"
         elif self._ends_early():
@@ -156,21 +156,24 @@ class VideoReader(Closeable):
         return f"{self.source.name}: {what}: {counted(self.frames, 'frame')} could be decoded"
 
     def close(self) -> None:
-        """Close the file or the connection, unless another thread is waiting for it for good."""
+        """Close the file or the connection, unless another thread is still reading from it."""
         if not self._is_reading:
             self._container.close()
 
-    def _choose(self) -> VideoStream:
-        """The video stream; cover pictures of audio files are none."""
+    def _choose_stream(self) -> VideoStream:
+        """Return the video stream; cover images of audio files do not count."""
         streams = self._container.streams
         moving = [s for s in streams.video if not s.disposition & s.disposition.attached_pic]
         if not moving:
             has = "only audio" if streams.audio else "none of the streams are video"
-            raise ImageError(f"{self.source.name}: has no video stream ({has})")
+            raise ImageError(f"{self.source.name}: has no video stream ({has}): name a video")
         best = streams.best("video")
         chosen = next((stream for stream in moving if stream is best), moving[0])
         if chosen.codec_context is None:
-            raise ImageError(f"{self.source.name}: its video codec cannot be decoded by PyAV")
+            raise ImageError(
+                f"{self.source.name}: PyAV cannot decode its video codec: convert it, for "
+                f"example to H.264"
+            )
         return chosen
 
     def _others(self) -> str:
@@ -181,7 +184,7 @@ class VideoReader(Closeable):
         return ", ".join([*parts, *([counted(more, "other video stream")] if more else [])])
 
     def _count(self) -> int | None:
-        """The number of frames by the header."""
+        """Return the number of frames by the header; None if it is unknown."""
         if self._video.frames:
             return self._video.frames
         if self.source.is_live or self._duration is None or self.rate is None:
@@ -192,19 +195,19 @@ class VideoReader(Closeable):
         whole = self._duration
         return self._is_exact and whole is not None and self._end < whole - _TOLERATED
 
-    def _picture(self, frame: VideoFrame, pts: int) -> Picture:
+    def _decoded_frame(self, frame: VideoFrame, pts: int) -> DecodedFrame:
         if not self.frames:
             self.hdr = hdr_of(self._video.codec_context.color_trc)
         duration = frame.duration or 0
         self._end = max(self._end, (pts + duration) * self.time_base)
         orientation = Orientation.of(frame)
         aspect = orientation.aspect(self._video.sample_aspect_ratio)
-        place = Place(self.frames, pts, duration, aspect)
+        info = FrameInfo(self.frames, pts, duration, aspect)
         self.frames += 1
-        return Picture(place, frame, orientation, self.hdr)
+        return DecodedFrame(info, frame, orientation, self.hdr)
 
     def _packets(self) -> Iterator[Packet[Any]]:
-        """All packets until the end, or until the file or the connection breaks off."""
+        """Yield all packets, until the end or until reading fails."""
         try:
             for packet in self._container.demux():
                 if packet.stream is not self._video and packet.pts is not None:
@@ -231,7 +234,7 @@ class VideoReader(Closeable):
             self._damaged_at = (pts or 0) * self.time_base - self._origin
 
     def _time_of(self, frame: VideoFrame, last: int) -> int:
-        """Time since the beginning; by the frame rate where the file has no times."""
+        """Return the time since the beginning, by the frame rate if the file has no times."""
         if frame.pts is not None:
             return frame.pts - round(self._origin / self.time_base)
         step = 1 / (self.rate or Fraction(25)) / self.time_base
@@ -258,7 +261,7 @@ def _why_not_opened(source: VideoSource, error: Exception) -> str:
             else ""
         )
         return f"is not a video that PyAV can read{whole}"
-    return f"cannot be opened: {why(error)}"
+    return f"cannot be opened: {reason(error)}"
 
 
 def _why_stopped(source: VideoSource, error: FFmpegError | OSError) -> str:
@@ -266,7 +269,11 @@ def _why_stopped(source: VideoSource, error: FFmpegError | OSError) -> str:
 
     if isinstance(error, ExitError):
         return _STALLED
-    return f"breaks off ({why(error)})" if source.path is not None else f"broke off ({why(error)})"
+    return (
+        f"breaks off ({reason(error)})"
+        if source.path is not None
+        else f"broke off ({reason(error)})"
+    )
 
 
 def _clock(seconds: Fraction | None) -> str:

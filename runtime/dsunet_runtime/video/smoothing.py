@@ -1,16 +1,16 @@
-"""Masks without flicker: each is blended with those before and after it where the frames agree.
+"""Temporal smoothing of masks against flicker, compensated for motion.
 
 A mask is averaged, pixel by pixel, with the masks of up to K frames before and K frames after it,
-each moved as the image has moved.  A frame counts where it then shows the same:
+each shifted by the motion between the images.  The weight is high where the shifted images agree:
 
     weight = exp(-(d / S)²)        d: mean absolute difference of the images around the pixel
 
-so that nothing is averaged with what it is not, and nothing lags.  The movement is a translation:
-for each pixel the best of none and the two that phase correlation finds, which are mostly those of
-the camera and of an object.  Nothing counts across a cut.
+so that different things are not averaged, and masks do not lag.  The motion of a pixel is the best
+of three translations: none, and the two strongest by phase correlation, mostly those of the camera
+and of an object.  Frames across a cut have no weight.
 
 Images and masks are compared at the size at which the network computes its mask.  Only the
-difference between the smoothed and the original mask is resampled, so that edges stay sharp.
+difference between the smooth_masks and the original mask is resampled, so that edges stay sharp.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from dsunet_runtime.video.reader import Place
+from dsunet_runtime.video.reader import FrameInfo
 
 _SIDE = 352
 """The longer side at which images and masks are compared: that of the network's mask."""
 _SCALE = 6.0
 """S, in levels of 255."""
 _RADIUS = 2
-"""Of the surroundings of a pixel: the standard deviation of a Gaussian, in pixels."""
+"""Standard deviation in pixels of the Gaussian around a pixel in which images are compared."""
 _NEIGHBOURHOOD = 5
-"""Pixels within squares of 2 · 5 + 1 mostly move alike."""
+"""Radius of the square around a pixel in which one movement is chosen."""
 _MOVEMENTS = 2
 _PEAK = 2
-"""Movements that differ by so many pixels are the same peak of the phase correlation."""
+"""Radius in pixels of a peak of the phase correlation."""
 _SAME_SCENE = 0.15
-"""Neighbours that agree less than this, on average over their structure, are of two scenes."""
+"""Mean agreement of two consecutive frames, weighted by structure, below which there is a cut."""
 
 Floats = NDArray[np.float32]
 Movement = tuple[int, int]
@@ -47,10 +47,10 @@ Movement = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Segmented:
+class SegmentedFrame:
     """A frame with its mask."""
 
-    place: Place
+    info: FrameInfo
     rgb: NDArray[np.uint8]
     """Upright, H×W×3."""
     mask: NDArray[np.uint8]
@@ -59,54 +59,54 @@ class Segmented:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """How well a frame agrees with one before it that was moved."""
+    """Agreement of a frame with a shifted earlier one."""
 
     movement: Movement
     agreement: Floats
-    """h×w, 0 to 1; 0 where the moved frame has no pixels."""
+    """h×w, 0 to 1; 0 where the shifted frame has no pixels."""
     fit: NDArray[np.uint8]
     """h×w: the agreement of the neighbourhood, by which movements are compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Small:
-    """A frame at the working size."""
+    """A frame at the size at which frames are compared."""
 
-    item: Segmented
+    item: SegmentedFrame
     image: NDArray[np.int16]
     """h×w×3."""
     mask: Floats
     """h×w, 0 to 255."""
     structure: Floats
-    """h×w: how much the brightness changes from pixel to pixel."""
+    """h×w: differences of the brightness between adjacent pixels."""
     spectrum: NDArray[np.complexfloating]
     """Fourier transform of its brightness."""
     matches: dict[int, list[_Match]] = field(default_factory=dict)
-    """With frames of its scene, by how many frames before it they are."""
+    """Matches with earlier frames of its scene, by their distance in frames."""
 
 
-def smoothed(items: Iterator[Segmented], reach: int) -> Iterator[Segmented]:
-    """Blend each mask with those of up to `reach` frames before and after; yield them in order.
+def smooth_masks(items: Iterator[SegmentedFrame], reach: int) -> Iterator[SegmentedFrame]:
+    """Average each mask with those of up to `reach` frames before and after; yield all in order.
 
-    Each item is yielded `reach` items later, or when the iterator ends.
+    A frame is yielded after `reach` further ones, or when the iterator ends.
     """
     window: deque[_Small] = deque()
-    place = 0  # of the next frame to yield, in the window
+    position = 0  # of the next frame to yield, in the window
     for item in items:
         window.append(_compared(item, window, reach))
-        if len(window) - place > reach:
-            yield _blended(window, place)
-            place += 1
-        if place > reach:
+        if len(window) - position > reach:
+            yield _blended(window, position)
+            position += 1
+        if position > reach:
             window.popleft()
-            place -= 1
-    while place < len(window):
-        yield _blended(window, place)
-        place += 1
+            position -= 1
+    while position < len(window):
+        yield _blended(window, position)
+        position += 1
 
 
-def _compared(item: Segmented, before: deque[_Small], reach: int) -> _Small:
-    """Bring a frame to the working size, and compare it with the frames before it."""
+def _compared(item: SegmentedFrame, before: deque[_Small], reach: int) -> _Small:
+    """Resize a frame to the working size, and compare it with the frames before it."""
     size = _working_size(item.mask)
     image = np.asarray(_resized(item.rgb, size), np.int16)
     mask = np.asarray(_resized(item.mask, size), np.float32)
@@ -125,20 +125,20 @@ def _compared(item: Segmented, before: deque[_Small], reach: int) -> _Small:
 
 
 def _is_cut(new: _Small, old: _Small, matches: Sequence[_Match]) -> bool:
-    """Whether two frames show different scenes; flat parts, such as black bars, tell nothing."""
+    """Whether two frames show different scenes; flat parts, such as black bars, do not count."""
     agreement = np.max([match.agreement for match in matches], axis=0)
     structure = new.structure + old.structure
     return float((agreement * structure).sum()) < _SAME_SCENE * float(structure.sum())
 
 
-def _blended(window: deque[_Small], place: int) -> Segmented:
-    """Blend the mask of the frame at a place with those that agree with it."""
-    this = window[place]
+def _blended(window: deque[_Small], position: int) -> SegmentedFrame:
+    """Average the mask of the frame at a position of the window with those of its matches."""
+    this = window[position]
     total = np.ones_like(this.mask)
     change = np.zeros_like(this.mask)
     for index, other in enumerate(window):
-        later, earlier = (other, this) if index > place else (this, other)
-        matches = later.matches.get(abs(index - place))
+        later, earlier = (other, this) if index > position else (this, other)
+        matches = later.matches.get(abs(index - position))
         if matches is None:  # itself, or of another scene
             continue
         weight, mask = _moved_here(matches, other.mask, backwards=other is not earlier)
@@ -155,7 +155,7 @@ def _blended(window: deque[_Small], place: int) -> Segmented:
 def _moved_here(
     matches: Sequence[_Match], mask: Floats, *, backwards: bool
 ) -> tuple[Floats, Floats]:
-    """Return the weight and the mask of another frame, by the best movement for each pixel."""
+    """Return weight and mask of another frame, shifted by the best movement for each pixel."""
     weight, moved, fit = np.zeros_like(mask), mask, np.zeros(mask.shape, np.uint8)
     for match in matches:
         down, right = match.movement
@@ -182,7 +182,7 @@ def _matches(new: _Small, old: _Small) -> list[_Match]:
 
 
 def _movements(new: _Small, old: _Small) -> list[Movement]:
-    """Return no movement, and the strongest ones from the old to the new frame."""
+    """Return the null movement and the strongest ones from the old to the new frame."""
     height, width = new.mask.shape
     product = new.spectrum * np.conj(old.spectrum)
     size = np.abs(product)
@@ -226,7 +226,7 @@ def _agreement(one: NDArray[np.int16], other: NDArray[np.int16]) -> Floats:
 
 
 def _moved(pixels: NDArray[Any], movement: Movement) -> NDArray[Any]:
-    """Move an array h×w or h×w×3 down and to the right; 0 comes in."""
+    """Shift an array h×w or h×w×3 down and to the right, and fill with 0."""
     if movement == (0, 0):
         return pixels
     (rows, from_rows), (columns, from_columns) = (
@@ -251,4 +251,4 @@ def _resized(pixels: NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
 
 
 _WEIGHTS = np.exp(-((np.arange(256) / (3 * _SCALE)) ** 2)).astype(np.float32)
-"""By the sum of the differences of the three colours."""
+"""Weights by the sum of the differences of the three channels."""

@@ -1,4 +1,4 @@
-"""Writing of renderings: as a video, or as a folder of PNG files."""
+"""Writing of renderings: as a video, or as a folder of image files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from PIL import Image
 
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import OutputError
+from dsunet_runtime.message_text import reason
 from dsunet_runtime.prediction.jobs import OutputKind
 from dsunet_runtime.prediction.output_files import write_pixels
-from dsunet_runtime.video.colour import BT709, LIMITED, for_encoder
+from dsunet_runtime.video.audio import AudioTrack
+from dsunet_runtime.video.colour import BT709, LIMITED, to_encoder_frame
 from dsunet_runtime.video.encodings import container_for, encoding_for
-from dsunet_runtime.video.faults import why
-from dsunet_runtime.video.reader import Place
-from dsunet_runtime.video.sound import Track
+from dsunet_runtime.video.reader import FrameInfo
 
 if TYPE_CHECKING:
     from av import AudioStream, Packet
@@ -33,20 +33,20 @@ Renderings = Sequence[NDArray[np.uint8]]
 """Grey H×W, RGB H×W×3 or RGBA H×W×4, in the order of the job's kinds."""
 
 
-class Sink(Protocol):
-    """Where frames go, in their order."""
+class FrameSink(Protocol):
+    """A destination of frames, which are written in order."""
 
     frames: int
     """Number of frames written."""
 
     def outputs(self, index: int) -> list[Path]:
-        """Return the files to which a frame goes."""
+        """Return the files that contain a frame."""
 
-    def write(self, place: Place, renderings: Renderings) -> None:
+    def write(self, info: FrameInfo, renderings: Renderings) -> None:
         """Write a frame.  Raises OutputError."""
 
     def listen(self, packet: Packet[AudioStream]) -> None:
-        """Take a packet of audio, from any thread.  Raises OutputError."""
+        """Write a packet of audio, from any thread.  Raises OutputError."""
 
 
 class FrameFolder:
@@ -64,22 +64,22 @@ class FrameFolder:
         return [self._folder / kind.file_name(stem) for kind in self._kinds]
 
     def first_missing(self) -> int:
-        """Return the number of frames, from the first on, that have all their files."""
+        """Return the index of the first frame that lacks a file."""
         index = 0
         while all(path.is_file() for path in self.outputs(index)):
             index += 1
         return index
 
-    def write(self, place: Place, renderings: Renderings) -> None:
+    def write(self, info: FrameInfo, renderings: Renderings) -> None:
         """Write the files of a frame.  Raises OutputError."""
         for kind, path, pixels in zip(
-            self._kinds, self.outputs(place.index), renderings, strict=True
+            self._kinds, self.outputs(info.index), renderings, strict=True
         ):
             write_pixels(pixels, path, kind.suffix)
         self.frames += 1
 
     def listen(self, packet: Packet[AudioStream]) -> None:
-        """Leave the audio out."""
+        """Ignore the audio."""
 
 
 class VideoWriter(Closeable):
@@ -88,7 +88,7 @@ class VideoWriter(Closeable):
     The size is that of the first frame, with the last row or column repeated where a side is odd.
 
     Attributes:
-        notices: Lines about what is not as in the source.
+        notices: Lines about differences from the source.
         frames: Number of frames written.
     """
 
@@ -102,18 +102,18 @@ class VideoWriter(Closeable):
         rate: Fraction | None,
         audio: Sequence[AudioStream],
     ) -> None:
-        """Prepare writing; the header is written with the first frame.
+        """Prepare the video; the header is written with the first frame.
 
         Args:
-            path: Name for messages, whose suffix is the container.
-            file: Where the bytes go, seekable.
-            channels: Of the rendering: 1, 3 or 4.
+            path: Path for messages; its suffix names the container.
+            file: Seekable file for the bytes.
+            channels: Channels of the rendering: 1, 3 or 4.
             time_base: Unit of the times of frames, in seconds.
             rate: Average number of frames per second; None if unknown.
             audio: Streams whose packets will be passed to `listen`.
 
         Raises:
-            OutputError: The container is unknown, or has no transparency and the rendering has.
+            OutputError: The container is unknown, or does not support a rendering with alpha.
         """
         self.notices: list[str] = []
         self.frames = 0
@@ -129,7 +129,7 @@ class VideoWriter(Closeable):
         self._lock = threading.Lock()
         self._container: Any = None
         self._video: Any = None
-        self._tracks: dict[int, Track] = {}
+        self._tracks: dict[int, AudioTrack] = {}
         self._early: list[Packet[AudioStream]] = []
         self._is_closed = False
 
@@ -137,16 +137,16 @@ class VideoWriter(Closeable):
         """Return the video."""
         return [self._path]
 
-    def write(self, place: Place, renderings: Renderings) -> None:
+    def write(self, info: FrameInfo, renderings: Renderings) -> None:
         """Encode a frame.  Raises OutputError."""
         (pixels,) = renderings
         with _explained(self._path):
             if self._video is None:
                 self._size = pixels.shape[:2]
-                self._open(place.pixel_aspect)
-            frame = for_encoder(self._fitted(pixels), self._encoding.pixels)
-            frame.pts, frame.time_base = place.pts, self._time_base
-            frame.duration = place.duration
+                self._open(info.pixel_aspect)
+            frame = to_encoder_frame(self._fitted(pixels), self._encoding.pixels)
+            frame.pts, frame.time_base = info.pts, self._time_base
+            frame.duration = info.duration
             packets = self._video.encode(frame)
             with self._lock:
                 self._mux(packets)
@@ -163,25 +163,25 @@ class VideoWriter(Closeable):
             self._mux(self._tracks[packet.stream.index].packets(packet))
 
     def finish(self) -> None:
-        """Write what the encoders still hold, and the index.  Raises OutputError."""
+        """Flush the encoders and write the index.  Raises OutputError."""
         with _explained(self._path), self._lock:
             self._mux(self._video.encode(None))
             for track in self._tracks.values():
-                self._mux(track.rest())
+                self._mux(track.flush())
             self._is_closed = True
             with self._without_damaged_audio():
                 self._container.close()
             if self._has_lost_audio:
-                self.notices.append("parts of the audio are damaged, and were left out")
+                self.notices.append("parts of the audio are damaged: left out")
 
     def close(self) -> None:
-        """Give up, unless the video is finished."""
+        """Discard the video, unless it is finished."""
         with self._lock:
             if self._is_closed:
                 return
             self._is_closed = True
             if self._container is not None:
-                with suppress(Exception):  # the index of a file that is thrown away
+                with suppress(Exception):  # the file is discarded
                     self._container.close()
 
     def _open(self, pixel_aspect: Fraction | None) -> None:
@@ -208,12 +208,12 @@ class VideoWriter(Closeable):
                 video.codec_context.sample_aspect_ratio = pixel_aspect
             self._video = video
             for stream in self._audio:
-                track = Track(self._container, stream, container.audio)
+                track = AudioTrack(self._container, stream, container.audio)
                 self._tracks[stream.index] = track
                 if not track.is_copied:
                     self.notices.append(
-                        f"audio in {stream.codec_context.name} does not go into "
-                        f"{self._path.suffix}: encoded again with {container.audio}"
+                        f"{self._path.suffix} does not support audio in "
+                        f"{stream.codec_context.name}: encoded again with {container.audio}"
                     )
             self._container.start_encoding()
             for packet in self._early:
@@ -228,9 +228,9 @@ class VideoWriter(Closeable):
 
     @contextmanager
     def _without_damaged_audio(self) -> Iterator[None]:
-        """Go on after packets of audio that cannot be written.
+        """Continue after packets of audio that cannot be written.
 
-        An error may be of an earlier packet than the one at hand: packets wait for other streams.
+        The error may be of an earlier packet, since packets wait for those of other streams.
         """
         from av import FFmpegError
 
@@ -247,7 +247,7 @@ class VideoWriter(Closeable):
             if not self._has_other_sizes:
                 self._has_other_sizes = True
                 self.notices.append(
-                    f"the size of the frames changes: they were resized to that of the first, "
+                    f"the size of the frames changes: resized to that of the first, "
                     f"{self._size[1]}×{self._size[0]}"
                 )
             height, width = self._size
@@ -265,4 +265,4 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (FFmpegError, OSError, ValueError) as error:
-        raise OutputError(f"{path}: cannot be written: {why(error)}") from error
+        raise OutputError(f"{path}: cannot be written: {reason(error)}") from error

@@ -12,8 +12,9 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from dsunet_runtime import Manifest, load, read_manifest
+from dsunet_runtime.artifact.file_digest import digest
 from dsunet_runtime.artifact.flavor import Flavor
-from dsunet_runtime.artifact.manifest import MaskForm, Precision, Quantization, digest
+from dsunet_runtime.artifact.manifest import MaskForm, Precision, Quantization
 from dsunet_runtime.backends import openvino
 from dsunet_runtime.selftest.comparison import Comparison, coarse_output
 from tests.export.helpers import random_frames

@@ -23,8 +23,8 @@ from dsunet_runtime.cli import app
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.provider import Provider
 from tests.runtime import artifacts, engines
+from tests.runtime.commands.runner import fails_with_one_line
 from tests.runtime.conftest import Machine
-from tests.runtime.test_cli import fails_with_one_line
 
 QUICK = ("--calls", 4, "--rounds", 2, "--no-cold-start")
 

@@ -26,7 +26,7 @@ def readings_of(monkeypatch: pytest.MonkeyPatch, *seen: GpuState) -> GpuReadings
     monkeypatch.setattr(monitor, "_EVERY", 0.001)
     with GpuMonitor(GPU) as gpu_monitor:
         for _ in range(2000):
-            if len(gpu_monitor._seen) >= len(seen):
+            if len(gpu_monitor._states) >= len(seen):
                 break
             time.sleep(0.005)
         found = gpu_monitor.readings

@@ -17,16 +17,16 @@ import pytest
 from PIL import Image
 
 from dsunet_runtime import ArtifactError
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.prediction.jobs import Job
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.scale import processes, run
+from dsunet_runtime.scale import dispatch, processes
 from dsunet_runtime.scale.attempts import attempt
 from dsunet_runtime.scale.devices import VISIBLE
-from dsunet_runtime.scale.options import Placement
+from dsunet_runtime.scale.parallelism import Parallelism
 from dsunet_runtime.scale.units import Item, Unit
-from dsunet_runtime.scale.worker import MOST_ATTEMPTS, Loading, Work, Worker
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.scale.worker import MOST_ATTEMPTS, LoadOptions, Worker, WorkerOptions
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 from tests.runtime import artifacts
 from tests.runtime.scale.conftest import (
     ALWAYS,
@@ -171,25 +171,25 @@ def test_interrupted(frames_artifact: Path, tmp_path: Path, number: signal.Signa
 
 class TestWorker:
     @pytest.fixture
-    def work(self, frames_artifact: Path, tmp_path: Path) -> Work:
+    def options(self, frames_artifact: Path, tmp_path: Path) -> WorkerOptions:
         marks = tmp_path / "marks"
         marks.mkdir()
-        loading = Loading(frames_artifact, None, SelfTestPolicy.AUTO, False, None)
+        load_options = LoadOptions(frames_artifact, None, SelfTestPolicy.AUTO, False, None)
         digest = read_manifest(frames_artifact).sha256
         kinds = tuple(output.kind for output in Job.of_mask(Path(), Path()).outputs)
-        return Work(loading, digest, 1, 1, kinds, marks)
+        return WorkerOptions(load_options, digest, 1, 1, kinds, marks)
 
-    def test_another_artifact(self, work: Work) -> None:
-        artifacts.frames(work.loading.artifact, weights=artifacts.FRAMES_WEIGHTS / 2)
-        with pytest.raises(ArtifactError, match=r"frames\.onnx: is another artifact"):
-            Worker(work)
+    def test_another_artifact(self, options: WorkerOptions) -> None:
+        artifacts.frames(options.load_options.artifact, weights=artifacts.FRAMES_WEIGHTS / 2)
+        with pytest.raises(ArtifactError, match=r"frames\.onnx: has changed since the start"):
+            Worker(options)
 
-    def test_no_marks_can_be_written(self, work: Work, tmp_path: Path) -> None:
+    def test_no_marks_can_be_written(self, options: WorkerOptions, tmp_path: Path) -> None:
         """As on a full disk, or when the folder is removed."""
         images = make_images(tmp_path / "images", 2)
         jobs = [Job.of_mask(path, tmp_path / f"{path.stem}.png") for path in images.iterdir()]
-        with Worker(work) as worker:
-            work.marks.rmdir()
+        with Worker(options) as worker:
+            options.marks.rmdir()
             found = [*worker.run(Unit(4, tuple(map(Item.of, jobs))))]
         assert [index for index, _ in found] == [4, 5]
         for (_, outcome), job in zip(found, jobs, strict=True):
@@ -197,17 +197,23 @@ class TestWorker:
                 f"{job.outputs[0].path}: cannot be written: No such file or directory"
             )
 
-    def test_attempts_are_forgotten_when_they_end(self, work: Work, tmp_path: Path) -> None:
+    def test_attempts_are_forgotten_when_they_end(
+        self, options: WorkerOptions, tmp_path: Path
+    ) -> None:
         images = make_images(tmp_path / "images", 1)
         job = Job.of_mask(images / "000.png", tmp_path / "mask.png")
         unit = Unit(0, (Item.of(job),))
-        with Worker(work) as worker, attempt(work.marks, "0+1"), attempt(work.marks, "0+1"):
+        with (
+            Worker(options) as worker,
+            attempt(options.marks, "0+1"),
+            attempt(options.marks, "0+1"),
+        ):
             ((_, outcome),) = worker.run(unit)
             assert outcome.fault is None
-            with attempt(work.marks, "0+1"):
+            with attempt(options.marks, "0+1"):
                 ((_, outcome),) = worker.run(unit)
             assert "worker processes have ended" in str(outcome.fault)
-        assert not list(work.marks.iterdir())
+        assert not list(options.marks.iterdir())
 
 
 def test_variables_are_set_before_a_library_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +227,7 @@ def test_variables_are_set_before_a_library_is_loaded(monkeypatch: pytest.Monkey
     class LoadedError(Exception):
         pass
 
-    def load(work: object) -> object:
+    def load(options: object) -> object:
         raise LoadedError(os.environ[VISIBLE])
 
     monkeypatch.setattr(processes, "Worker", load)
@@ -239,32 +245,34 @@ class TestDivision:
         found: dict[str, Any] = {}
 
         def predict(
-            work: Work, units: Sequence[Unit], environments: Any, *, first_alone: bool
+            options: WorkerOptions, units: Sequence[Unit], environments: Any, *, first_alone: bool
         ) -> Iterator[Any]:
-            found.update(threads=work.threads, environments=environments, first_alone=first_alone)
+            found.update(
+                threads=options.threads, environments=environments, first_alone=first_alone
+            )
             return iter(())
 
-        monkeypatch.setattr(processes, "predict", predict)
+        monkeypatch.setattr(processes, "predict_in_processes", predict)
         return found
 
-    def compute(self, provider: Provider | None, placement: Placement, jobs: int = 100) -> None:
-        loading = Loading(Path("a.onnx"), provider, SelfTestPolicy.AUTO, False, None)
-        work = Work(loading, "", placement.threads, 1, (), Path())
-        run._computed(work, [Job(Path(), ())] * jobs, placement)
+    def compute(self, provider: Provider | None, parallelism: Parallelism, jobs: int = 100) -> None:
+        load_options = LoadOptions(Path("a.onnx"), provider, SelfTestPolicy.AUTO, False, None)
+        options = WorkerOptions(load_options, "", parallelism.threads, 1, (), Path())
+        dispatch._computed(options, [Job(Path(), ())] * jobs, parallelism)
 
     def test_gpus(self, started: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(VISIBLE, "2,5")
-        self.compute(Provider.CUDA, Placement("gpus", None, None))
+        self.compute(Provider.CUDA, Parallelism("gpus", None, None))
         assert started["environments"] == [{VISIBLE: "2"}, {VISIBLE: "5"}]
         assert started["first_alone"]
-        self.compute(Provider.CUDA, Placement("3", None, None))
+        self.compute(Provider.CUDA, Parallelism("3", None, None))
         assert started["environments"] == [{VISIBLE: "2"}, {VISIBLE: "5"}, {VISIBLE: "2"}]
 
     def test_cores(self, started: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(run, "cores", lambda: 7)
-        self.compute(None, Placement("3", None, None))
+        monkeypatch.setattr(dispatch, "cores", lambda: 7)
+        self.compute(None, Parallelism("3", None, None))
         assert started == {"threads": 2, "environments": [{}] * 3, "first_alone": False}
-        self.compute(Provider.OPENVINO, Placement("100", None, None))
+        self.compute(Provider.OPENVINO, Parallelism("100", None, None))
         assert started == {"threads": 1, "environments": [{}] * 100, "first_alone": True}
-        self.compute(None, Placement("2", 5, None), jobs=1)
+        self.compute(None, Parallelism("2", 5, None), jobs=1)
         assert started == {"threads": 5, "environments": [{}], "first_alone": False}

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from dsunet_runtime import BackendError
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.scale import ray_workers
 from dsunet_runtime.scale.attempts import attempt
 from dsunet_runtime.scale.units import Unit
-from dsunet_runtime.scale.worker import MOST_ATTEMPTS, Loading, Work
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.scale.worker import MOST_ATTEMPTS, LoadOptions, WorkerOptions
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 from tests.runtime.scale.conftest import (
     ALWAYS,
     ONCE,
@@ -142,35 +142,37 @@ class TestOfAWorker:
     """What a worker answers, without Ray."""
 
     @pytest.fixture
-    def work(self, frames_artifact: Path, tmp_path: Path) -> Work:
+    def options(self, frames_artifact: Path, tmp_path: Path) -> WorkerOptions:
         (tmp_path / "marks").mkdir()
-        loading = Loading(frames_artifact, None, SelfTestPolicy.AUTO, False, None)
+        load_options = LoadOptions(frames_artifact, None, SelfTestPolicy.AUTO, False, None)
         digest = read_manifest(frames_artifact).sha256
-        return Work(loading, digest, 1, 1, (), tmp_path / "marks")
+        return WorkerOptions(load_options, digest, 1, 1, (), tmp_path / "marks")
 
-    def answer(self, work: Work) -> object:
-        worker = ray_workers._RayWorker(work, 2, Path.cwd(), "the command's machine")
+    def answer(self, options: WorkerOptions) -> object:
+        worker = ray_workers._RayWorker(options, 2, Path.cwd(), "the command's machine")
         return pickle.loads(worker({"unit": pickle.dumps(Unit(0, ()))})["answer"])
 
-    def test_storage_that_is_not_shared(self, work: Work) -> None:
-        work.marks.rmdir()
-        error = self.answer(work)
+    def test_storage_that_is_not_shared(self, options: WorkerOptions) -> None:
+        options.marks.rmdir()
+        error = self.answer(options)
         assert isinstance(error, BackendError)
         assert "No such file" in str(error)
-        assert "on storage that all machines see under the same path" in str(error)
+        assert "on storage that all machines mount under the same path" in str(error)
         assert str(error).startswith(f"{os.uname().nodename}: ")
 
-    def test_loading_that_ends_workers(self, work: Work) -> None:
-        assert self.answer(work) == []
-        marks = [attempt(work.marks, "load") for _ in range(MOST_ATTEMPTS + 2)]
+    def test_loading_that_ends_workers(self, options: WorkerOptions) -> None:
+        assert self.answer(options) == []
+        marks = [attempt(options.marks, "load") for _ in range(MOST_ATTEMPTS + 2)]
         for mark in marks:
             mark.__enter__()
-        error = self.answer(work)
+        error = self.answer(options)
         assert isinstance(error, BackendError)
         assert "worker processes have ended while they loaded it" in str(error)
 
-    def test_errors_of_the_program(self, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ray_workers, "Worker", lambda work: 1 / 0)
-        error = self.answer(work)
+    def test_errors_of_the_program(
+        self, options: WorkerOptions, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ray_workers, "Worker", lambda options: 1 / 0)
+        error = self.answer(options)
         assert isinstance(error, RuntimeError)
         assert "ZeroDivisionError" in str(error)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dsunet_runtime.masks.backgrounds import Picture
+from dsunet_runtime.masks.backdrops import ImageBackdrop
 from dsunet_runtime.masks.renderings import Background, Mask
 from dsunet_runtime.prediction.jobs import Job, Output, OutputKind
 from dsunet_runtime.scale.units import Item, Unit, divide
@@ -40,7 +40,7 @@ def test_parts_have_the_indices_of_their_jobs() -> None:
 
 
 def test_what_is_sent_does_not_contain_the_background() -> None:
-    picture = Background(Picture(np.zeros((1000, 1000, 3), np.uint8)))
+    picture = Background(ImageBackdrop(np.zeros((1000, 1000, 3), np.uint8)))
     kinds = (OutputKind(Mask(), ".png"), OutputKind(picture, ".jpg"))
     outputs = tuple(Output(kind, Path(f"{index}.x")) for index, kind in enumerate(kinds))
     (unit,) = divide([Job(Path("a.jpg"), outputs)], 1, 1)

@@ -17,7 +17,7 @@ from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.cli import app
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.selftest.comparison import Comparison
-from dsunet_runtime.selftest.schedule import SelfTestPolicy
+from dsunet_runtime.selftest.policy import SelfTestPolicy
 from tests.runtime import artifacts
 from tests.runtime.selftests import give_selftest
 

@@ -23,7 +23,7 @@ from dsunet_runtime.artifact.manifest import (
 )
 from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.selftest.comparison import Comparison, batches, check, run_selftest
+from dsunet_runtime.selftest.comparison import Comparison, batches, check_passed, run_selftest
 from tests.runtime import artifacts
 from tests.runtime.selftests import cases_for, give_selftest
 
@@ -67,7 +67,7 @@ def test_an_artifact_passes(tested: Path) -> None:
     ]
     # References have five digits.
     assert max(one.excess for one in found) < 0.2
-    check(found, read_manifest(tested), None)
+    check_passed(found, read_manifest(tested), None)
 
 
 def wrong_at_batch_2(masks: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -124,19 +124,19 @@ def test_faults_everywhere(tested: Path, fault: Fault) -> None:
         SelfTestError,
         match=r"7 of 7 comparisons .*the mask at batch .*--attention unfused, .*another provider",
     ):
-        check(found, read_manifest(tested), Provider.CUDA)
+        check_passed(found, read_manifest(tested), Provider.CUDA)
 
 
 @pytest.mark.parametrize("provider", [Provider.CPU, Provider.OPENVINO])
 def test_the_remedy_on_a_cpu(tested: Path, provider: Provider) -> None:
     with pytest.raises(SelfTestError, match=r"another provider or version .*--precision") as caught:
-        check(run(tested, one_corner), read_manifest(tested), provider)
+        check_passed(run(tested, one_corner), read_manifest(tested), provider)
     assert "--attention" not in str(caught.value)
 
 
 def test_the_remedy_of_an_engine(tested: Path) -> None:
     with pytest.raises(SelfTestError, match=r"--attention unfused, .*try another driver"):
-        check(run(tested, one_corner), read_manifest(tested), None)
+        check_passed(run(tested, one_corner), read_manifest(tested), None)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_the_remedy_of_an_engine(tested: Path) -> None:
 def test_a_remedy_that_was_tried_is_not_named(tested: Path, changes: dict[str, Any]) -> None:
     manifest = replace(read_manifest(tested), **changes)
     with pytest.raises(SelfTestError, match="another provider, driver") as caught:
-        check(run(tested, one_corner), manifest, Provider.CUDA)
+        check_passed(run(tested, one_corner), manifest, Provider.CUDA)
     assert "--attention" not in str(caught.value)
 
 
@@ -158,7 +158,7 @@ def test_the_remedy_of_16_bits(tested: Path, compute: str) -> None:
     manifest = read_manifest(tested)
     narrowed = replace(manifest, precision=replace(manifest.precision, compute=compute))
     with pytest.raises(SelfTestError, match=r"export it again with --attention float32, "):
-        check(run(tested, one_corner), narrowed, Provider.CUDA)
+        check_passed(run(tested, one_corner), narrowed, Provider.CUDA)
 
 
 def test_batch_1_is_the_remedy_where_it_is_right(tested: Path) -> None:
@@ -166,7 +166,7 @@ def test_batch_1_is_the_remedy_where_it_is_right(tested: Path) -> None:
         SelfTestError,
         match=r"4 of 7.*the mask at batch 2.*batch 1 is right: .* --batch 1 --selftest never",
     ):
-        check(run(tested, wrong_at_batch_2), read_manifest(tested), None)
+        check_passed(run(tested, wrong_at_batch_2), read_manifest(tested), None)
 
 
 def test_an_artifact_without_a_self_test(tmp_path: Path) -> None:

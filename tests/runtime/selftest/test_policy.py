@@ -14,7 +14,7 @@ import pytest
 import dsunet_runtime
 from dsunet_runtime import ArtifactError, BackendError, SelfTestError, read_manifest
 from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
-from dsunet_runtime.selftest import policy
+from dsunet_runtime.selftest import apply_policy, record
 from dsunet_runtime.selftest.comparison import Comparison
 from tests.runtime import artifacts
 from tests.runtime.selftests import cases_for, give_selftest
@@ -27,13 +27,13 @@ RTX_5090 = ("ONNX Runtime 1.30", "NVIDIA GeForce RTX 5090", "580.95")
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with every run of a self-test."""
     counted: list[int] = []
-    original = policy.run_selftest
+    original = apply_policy.run_selftest
 
     def count(segmenter: dsunet_runtime.Segmenter) -> object:
         counted.append(1)
         return original(segmenter)
 
-    monkeypatch.setattr(policy, "run_selftest", count)
+    monkeypatch.setattr(apply_policy, "run_selftest", count)
     return counted
 
 
@@ -74,14 +74,14 @@ def test_machines_recorded_by_two_processes_are_one(
 ) -> None:
     """The second process has read the record before the first one wrote it."""
     on(RTX_4090, monkeypatch)
-    original = policy.run_selftest
+    original = apply_policy.run_selftest
 
     def while_another_starts(segmenter: dsunet_runtime.Segmenter) -> object:
-        monkeypatch.setattr(policy, "run_selftest", original)
+        monkeypatch.setattr(apply_policy, "run_selftest", original)
         load(tested)
         return original(segmenter)
 
-    monkeypatch.setattr(policy, "run_selftest", while_another_starts)
+    monkeypatch.setattr(apply_policy, "run_selftest", while_another_starts)
     load(tested)
     record = json.loads((tested.parent / f"{tested.name}.selftest.json").read_text())
     assert record["machines"] == [[*RTX_4090]]
@@ -89,22 +89,22 @@ def test_machines_recorded_by_two_processes_are_one(
 
 def test_machines_recorded_at_the_same_time(tested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By workers on several GPUs: none is lost."""
-    original = policy._passed
+    original = record._machines
 
     def slowly(*arguments: Any) -> object:
         found = original(*arguments)
         time.sleep(0.02)
         return found
 
-    monkeypatch.setattr(policy, "_passed", slowly)
+    monkeypatch.setattr(record, "_machines", slowly)
     manifest = read_manifest(tested)
     machines = [(f"GPU {number}",) for number in range(8)]
     with ThreadPoolExecutor(len(machines)) as pool:
         assert not any(
-            pool.map(lambda machine: policy.record_outcome(tested, manifest, machine, []), machines)
+            pool.map(lambda machine: record.record_outcome(tested, manifest, machine, []), machines)
         )
-    record = json.loads((tested.parent / f"{tested.name}.selftest.json").read_text())
-    assert sorted(record["machines"]) == [[*machine] for machine in machines]
+    document = json.loads((tested.parent / f"{tested.name}.selftest.json").read_text())
+    assert sorted(document["machines"]) == [[*machine] for machine in machines]
 
 
 def test_again_for_another_artifact_of_the_name(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dsunet_runtime.video.colour import for_encoder, hdr_of, to_rgb
+from dsunet_runtime.video.colour import hdr_of, to_encoder_frame, to_rgb
 from dsunet_runtime.video.hdr import Hdr
 
 COLOURS = np.array(
@@ -72,7 +72,7 @@ class TestForEncoder:
         image = np.repeat(np.repeat(COLOURS[None], PATCH, 0), PATCH, 1)
         alpha = np.arange(image.shape[1], dtype=np.uint8) + np.zeros((PATCH, 1), np.uint8)
         pixels = image if channels == 3 else np.dstack([image, alpha])
-        frame = for_encoder(pixels, "yuv420p" if channels == 3 else "yuva420p")
+        frame = to_encoder_frame(pixels, "yuv420p" if channels == 3 else "yuva420p")
         expected = frame_of(COLOURS / 255, 1, full=False, bits=8)
         for ours, theirs in zip(frame.planes, expected.planes, strict=False):
             apart = np.frombuffer(ours, np.uint8).astype(int) - np.frombuffer(theirs, np.uint8)  # type: ignore[call-overload]
@@ -85,7 +85,7 @@ class TestForEncoder:
 
     def test_masks_keep_their_levels(self) -> None:
         mask = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
-        back = to_rgb(for_encoder(mask, "yuv420p")).astype(int)
+        back = to_rgb(to_encoder_frame(mask, "yuv420p")).astype(int)
         assert np.abs(back - mask[..., None]).max() <= 1
 
 

@@ -73,7 +73,7 @@ class TestDamage:
         path.write_bytes(content[:start] + bytes(len(content) - start))
         result = predict("in.mp4", "-o", "out.mp4")
         assert result.exit_code == 1
-        assert "in.mp4: not one frame could be decoded" in result.stderr
+        assert "in.mp4: none of its frames could be decoded" in result.stderr
         assert not Path("out.mp4").exists()
 
 

@@ -76,7 +76,7 @@ class TestVideoFile:
     def test_audio_that_the_container_does_not_take(self, predict: Predict) -> None:
         write(Path("in.mp4"), scene(3), audio=Audio())
         result = predict("in.mp4", "-o", "out.webm")
-        assert "audio in aac does not go into .webm: encoded again with libopus" in result.stderr
+        assert ".webm does not support audio in aac: encoded again with libopus" in result.stderr
         written = read(Path("out.webm"))
         assert (written.codec, written.audio_codec) == ("vp9", "opus")
         assert len(written.audio) in range(20, 23)  # 0.4 s in packets of 20 ms
@@ -136,7 +136,7 @@ class TestVideoFile:
         ]
         Path("in.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
         result = predict("in.ts", "-o", "out.mp4")
-        assert "the size of the frames changes: they were resized to that of the" in result.stderr
+        assert "the size of the frames changes: resized to that of the" in result.stderr
         assert [f.shape for f in read(Path("out.mp4")).frames] == [(48, 64, 3)] * 6
         predict("in.ts", "-o", "out", "--smooth", 2)
         assert Image.open("out/in_000006.png").size == (80, 96)
@@ -181,7 +181,7 @@ class TestAlpha:
         write(Path("in.mp4"), scene(2))
         result = predict("in.mp4", "-o", "out.mp4", "--cutout")
         assert result.exit_code == 2
-        assert ".mp4 has no transparency: name .mov or .webm" in result.stderr
+        assert ".mp4 does not support transparency: name .mov or .webm" in result.stderr
 
 
 class TestFrames:
@@ -203,7 +203,7 @@ class TestFrames:
         for index in (4, 6):
             Path(f"out/in_00000{index}.png").unlink()
         result = predict("in.mp4", "-o", "out", "--smooth", 2, "--skip-existing")
-        assert "out: 3 frames exist already, and are kept" in result.stderr
+        assert "out: 3 frames exist already: skipped" in result.stderr
         assert result.stdout.startswith("3 frames, ")
         assert Path("out/in_000001.png").read_bytes() == b"kept"
         for index in (4, 5, 6):
@@ -233,16 +233,25 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["in.mp4", "photo.png", "-o", "out"], "in.mp4 is a video, and a video is computed al"),
-            (["in.mp4", "in.mp4", "-o", "out"], "in.mp4 is a video, and a video is computed alone"),
-            (["in.mp4", "--camera", "0", "-o", "out"], "in.mp4 is a video, and a video is compu"),
+            (
+                ["in.mp4", "photo.png", "-o", "out"],
+                "in.mp4 is a video: give one video, and no images",
+            ),
+            (["in.mp4", "in.mp4", "-o", "out"], "in.mp4 is a video: give one video, and no images"),
+            (
+                ["in.mp4", "--camera", "0", "-o", "out"],
+                "in.mp4 is a video: give one video, and no im",
+            ),
             (["in.mp4", "-o", "out.avi"], "masks of a video go to a video (.mp4, .mkv, .mov, .w"),
             (["in.mp4", "-o", "out.png"], "masks of a video go to a video"),
-            (["in.mp4", "-o", "-"], "a video does not go to standard output"),
+            (["in.mp4", "-o", "-"], "a video cannot be written to standard output"),
             (["in.mp4", "-o", "in.mp4"], "in.mp4: would overwrite the video itself"),
             (["in.mp4", "-o", "out.mp4", "--overlay", "--binary"], "--binary and --overlay need o"),
             (["in.mp4", "-o", "out", "--recursive"], "--recursive applies to folders"),
-            (["in.mp4", "-o", "out", "--workers", "2"], "--workers and --ray apply to images, and"),
+            (
+                ["in.mp4", "-o", "out", "--workers", "2"],
+                "--workers and --ray apply to images, and this is a video: omit them",
+            ),
             (["photo.png", "-o", "out", "--smooth", "1"], "--smooth applies to videos"),
             (["-o", "out"], "name images, a folder of images or a video, or use --camera"),
         ],

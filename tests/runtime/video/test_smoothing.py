@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dsunet_runtime.video.reader import Place
-from dsunet_runtime.video.smoothing import Segmented, smoothed
+from dsunet_runtime.video.reader import FrameInfo
+from dsunet_runtime.video.smoothing import SegmentedFrame, smooth_masks
 
 Image = NDArray[np.uint8]
 HEIGHT, WIDTH = 90, 120
@@ -28,10 +28,10 @@ def texture(seed: int, width: int = WIDTH) -> Image:
 
 
 def run(images: Sequence[Image], masks: Sequence[Image], reach: int) -> list[Image]:
-    places = [Place(index, 10 * index, 10, None) for index in range(len(images))]
-    items = map(Segmented, places, images, masks)
-    found = list(smoothed(items, reach))
-    assert [item.place for item in found] == places
+    infos = [FrameInfo(index, 10 * index, 10, None) for index in range(len(images))]
+    items = map(SegmentedFrame, infos, images, masks)
+    found = list(smooth_masks(items, reach))
+    assert [item.info for item in found] == infos
     assert all(item.rgb is image for item, image in zip(found, images, strict=True))
     return [item.mask for item in found]
 
@@ -136,26 +136,26 @@ def test_delay() -> None:
     """A frame is there as soon as K others have come after it."""
     taken = []
 
-    def source() -> Iterator[Segmented]:
+    def source() -> Iterator[SegmentedFrame]:
         for index in range(6):
             taken.append(index)
             mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-            yield Segmented(Place(index, index, 1, None), texture(1), mask)
+            yield SegmentedFrame(FrameInfo(index, index, 1, None), texture(1), mask)
 
-    for item in smoothed(source(), 2):
-        assert max(taken) == min(5, item.place.index + 2)
+    for item in smooth_masks(source(), 2):
+        assert max(taken) == min(5, item.info.index + 2)
 
 
 def test_few_frames_in_memory() -> None:
     alive: list[weakref.ref[Image]] = []
 
-    def source() -> Iterator[Segmented]:
+    def source() -> Iterator[SegmentedFrame]:
         for index in range(40):
             image = texture(1)
             alive.append(weakref.ref(image))
-            yield Segmented(Place(index, index, 1, None), image, image[..., 0].copy())
+            yield SegmentedFrame(FrameInfo(index, index, 1, None), image, image[..., 0].copy())
 
-    for _ in smoothed(source(), 2):
+    for _ in smooth_masks(source(), 2):
         assert sum(reference() is not None for reference in alive) <= 2 * 2 + 3
 
 

@@ -13,11 +13,18 @@ from dsunet_runtime import ImageError, load
 from dsunet_runtime.images.folder import SUFFIXES as IMAGE_SUFFIXES
 from dsunet_runtime.masks.renderings import Mask
 from dsunet_runtime.prediction.jobs import OutputKind
-from dsunet_runtime.video import run
+from dsunet_runtime.video import run_video as run_module
 from dsunet_runtime.video.job import VideoJob
 from dsunet_runtime.video.reader import VideoReader
-from dsunet_runtime.video.run import run_video
-from dsunet_runtime.video.sources import SUFFIXES, Url, VideoSource, is_url, is_video, source_of
+from dsunet_runtime.video.run_video import run_video
+from dsunet_runtime.video.video_source import (
+    SUFFIXES,
+    Url,
+    VideoSource,
+    is_url,
+    is_video,
+    source_of,
+)
 from tests.runtime.video.clips import read, scene, write
 from tests.runtime.video.conftest import Predict
 from tests.runtime.video.servers import serving
@@ -58,7 +65,7 @@ class TestSources:
         assert (source.stem, source.is_live) == ("main", True)
 
     def test_protocol_that_is_not_read(self) -> None:
-        with pytest.raises(ImageError, match=r"ftp://host/a\.mp4: this protocol is not read"):
+        with pytest.raises(ImageError, match=r"ftp://host/a\.mp4: this protocol is not supported"):
             source_of(Url("ftp://user:secret@host/a.mp4"))
 
     def test_file_that_looks_like_a_url(self, tmp_path: Path) -> None:
@@ -109,7 +116,7 @@ class TestCamera:
         source = self.source(True, "testsrc=size=64x48:rate=50:duration=20")
         with load(frames_artifact) as segmenter:
             assert run_video("test", segmenter, self.job(source, tmp_path, "out.mp4"), 1)
-        assert "came faster than they were computed, and were left out" in capsys.readouterr().err
+        assert "arrived faster than they were computed: left out" in capsys.readouterr().err
         times = read(tmp_path / "out.mp4").times
         assert 4 < len(times) < 1000
         assert times == sorted(times)
@@ -129,7 +136,7 @@ class TestCamera:
             forever.wait()
 
         monkeypatch.setattr(VideoReader, "_packets", stalls)
-        monkeypatch.setattr(run, "TIMEOUT", 0.2)
+        monkeypatch.setattr(run_module, "TIMEOUT", 0.2)
         source = self.source(True, "testsrc=size=64x48:rate=10,realtime")
         with load(frames_artifact) as segmenter:
             assert not run_video("test", segmenter, self.job(source, tmp_path, "out.mp4"), 1)

@@ -11,17 +11,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.integrity import weights_files
 from dsunet_runtime.artifact.manifest import FLOAT8, Manifest
-from dsunet_runtime.artifact.read import weights_files
 from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.backends.cache_folder import cache_folder
 from dsunet_runtime.backends.graph_names import check_names
 from dsunet_runtime.backends.onnxruntime.execution_providers import (
-    check_present,
+    available_providers,
+    check_available,
     check_started,
-    identity,
-    present,
-    select,
+    select_provider,
+    versioned_name,
 )
 from dsunet_runtime.backends.onnxruntime.libraries import loaded_libraries
 from dsunet_runtime.backends.onnxruntime.placement import check_placement, record_placement
@@ -36,7 +36,7 @@ from dsunet_runtime.provider import Provider
 _BROKEN_MODEL = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 _FATAL_ONLY = 4
 _CHOOSE_GPU = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
-# Without a rearranged copy of weights, and without a copy of those behind links.
+# Neither a rearranged copy of the weights nor a copy of linked ones.
 _MAPPED_WEIGHTS = (
     "session.disable_prepacking",
     "session.use_external_initializer_file_buffers_directly",
@@ -53,7 +53,7 @@ class OnnxRuntimeBackend(Backend):
     """An ONNX file in an ONNX Runtime session.
 
     `threads` is the number of CPU threads per operation; None is one per core.  With
-    `mapped_weights`, the weights in files beside the artifact are used where they are mapped.
+    `mapped_weights`, weights in files beside the artifact are used in place, mapped into memory.
 
     Raises BackendError if ONNX Runtime or the execution provider is missing or does not start, or
     if a provider on the GPU leaves the network to the CPU and that is not allowed; and
@@ -70,7 +70,7 @@ class OnnxRuntimeBackend(Backend):
         mapped_weights: bool = False,
     ) -> None:
         runtime = import_onnxruntime()
-        check_present(runtime, provider)
+        check_available(runtime, provider)
         options = session_options(runtime, threads, manifest)
         if mapped_weights:
             for entry in _MAPPED_WEIGHTS:
@@ -101,14 +101,14 @@ class OnnxRuntimeBackend(Backend):
 
 
 def machine_of(version: str, provider: Provider) -> tuple[str, ...]:
-    """Return what `Backend.machine` is with a provider on the GPU.
+    """Return `Backend.machine` for a provider on the GPU.
 
-    NVML lists all GPUs; the environment variables choose among them.
+    NVML lists all GPUs; the environment variables select among them.
     """
     chosen = [f"{name}={os.environ[name]}" for name in _CHOOSE_GPU if name in os.environ]
     return (
         f"ONNX Runtime {version}",
-        identity(provider),
+        versioned_name(provider),
         *(nvml.gpu_names() or ()),
         *chosen,
         nvml.driver_version() or "unknown driver",
@@ -122,7 +122,7 @@ def check_provider(provider: Provider) -> None:
     For providers on the GPU this takes seconds.
     """
     runtime = import_onnxruntime()
-    check_present(runtime, provider)
+    check_available(runtime, provider)
     try:
         _open(runtime, _SMALLEST_MODEL, provider, session_options(runtime, None))
     except BackendError:
@@ -136,7 +136,7 @@ def check_provider(provider: Provider) -> None:
 def installed_providers() -> list[Provider]:
     """Return the providers of the installed ONNX Runtime; none if it is not installed."""
     try:
-        return present(import_onnxruntime())
+        return available_providers(import_onnxruntime())
     except BackendError:
         return []
 
@@ -163,21 +163,21 @@ def session_options(runtime: Any, threads: int | None, manifest: Manifest | None
     if threads is not None:
         options.intra_op_num_threads = threads
     if manifest is not None and manifest.precision.element_type == FLOAT8:
-        leave_float8(options)
+        disable_float8_fusion(options)
     return options
 
 
-def leave_float8(options: Any) -> None:
+def disable_float8_fusion(options: Any) -> None:
     """Disable the fusion of float8 matmuls into operators that support integers only."""
     options.add_session_config_entry("session.disable_quant_qdq", "1")
 
 
-def give_linked_weights(options: Any, path: Path, manifest: Manifest) -> list[mmap.mmap]:
-    """Let a session read external weights through links.
+def add_linked_weights(options: Any, path: Path, manifest: Manifest) -> list[mmap.mmap]:
+    """Add external weights that are links to session options.
 
-    ONNX Runtime rejects weights in another folder, because a graph may name any file.  Here the
-    names are those in the manifest, of files next to the artifact, and their hashes are verified.
-    Keep the returned mappings until the session is open, or with `_MAPPED_WEIGHTS` as long as it.
+    ONNX Runtime rejects weights in another folder, because a graph may name any file.  These names
+    are in the manifest, the links are next to the artifact, and the hashes are verified.  Keep the
+    returned mappings until the session is open; with `_MAPPED_WEIGHTS`, until it is closed.
     """
     give = getattr(options, "add_external_initializers_from_files_in_memory", None)
     linked = {
@@ -195,13 +195,13 @@ def give_linked_weights(options: Any, path: Path, manifest: Manifest) -> list[mm
 def _create_session(
     runtime: Any, path: Path, manifest: Manifest, provider: Provider, options: Any
 ) -> tuple[Any, list[mmap.mmap]]:
-    """Return a session, and the files that are mapped for it."""
+    """Return a session, and the mappings of its linked weights."""
     if not is_unicode(path):
         raise ArtifactError(
             f"{path}: ONNX Runtime cannot open a path that is not UTF-8: rename the file or folder"
         )
     try:
-        contents = give_linked_weights(options, path, manifest)
+        contents = add_linked_weights(options, path, manifest)
         cache = cache_folder(path, manifest, provider)
         return _open(runtime, path, provider, options, cache), contents
     except BackendError:
@@ -218,7 +218,7 @@ def _computes_in_bf16(manifest: Manifest) -> bool:
 
 
 def _bf16_remedy(provider: Provider) -> str:
-    """Return what to do with a bf16 artifact, for which a provider has not all operators."""
+    """Return the remedy for a provider that lacks operators in bf16."""
     if provider is Provider.CPU:
         return "; the provider 'openvino' runs bf16 artifacts on a CPU"
     return (
@@ -235,7 +235,7 @@ def _open(
     runtime: Any, model: Path | bytes, provider: Provider, options: Any, cache: Path | None = None
 ) -> Any:
     """Open a session on a file or its bytes."""
-    further = select(runtime, provider, options, cache)
+    further = select_provider(runtime, provider, options, cache)
     # Without the fallback of ONNX Runtime, which prints and continues with another provider.
     session = runtime.InferenceSession(model, options, enable_fallback=0, **further)
     check_started(session, provider)

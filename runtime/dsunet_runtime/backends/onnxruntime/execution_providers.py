@@ -30,18 +30,18 @@ def official_name(provider: Provider) -> str:
     return _NAMES[provider]
 
 
-def identity(provider: Provider) -> str:
-    """Return the name of a provider, with the version of a plugin, on which results depend."""
+def versioned_name(provider: Provider) -> str:
+    """Return ONNX Runtime's name of a provider, and the version of a plugin."""
     name = official_name(provider)
-    return f"{name} {rtx_plugin.version()}" if provider is Provider.RTX else name
+    return f"{name} {rtx_plugin.plugin_version()}" if provider is Provider.RTX else name
 
 
-def present(runtime: Any) -> list[Provider]:
+def available_providers(runtime: Any) -> list[Provider]:
     """Return the providers of the installed ONNX Runtime, and its plugin if that is installed."""
     return _built_in(runtime) + ([Provider.RTX] if rtx_plugin.is_installed() else [])
 
 
-def check_present(runtime: Any, provider: Provider) -> None:
+def check_available(runtime: Any, provider: Provider) -> None:
     """Raise BackendError unless the installed ONNX Runtime has the provider."""
     if provider is Provider.RTX:
         rtx_plugin.check_installed(runtime)
@@ -59,18 +59,18 @@ def _built_in(runtime: Any) -> list[Provider]:
     return [provider for provider, name in _NAMES.items() if name in names]
 
 
-def select(
+def select_provider(
     runtime: Any, provider: Provider, options: Any, cache: Path | None = None
 ) -> dict[str, Any]:
     """Add a provider to session options, and prepare the process for it.
 
-    `cache` is the folder in which the provider keeps what it compiles; None disables that.  Returns
-    further arguments of InferenceSession.  Raises BackendError if a plugin does not start.
+    `cache` is the folder for what the provider compiles; None disables caching.  Returns further
+    arguments of InferenceSession.  Raises BackendError if a plugin does not start.
     """
     if provider in (Provider.TENSORRT, Provider.RTX):
         _forbid_tf32()
     if provider is Provider.RTX:
-        rtx_plugin.select(runtime, options, cache)
+        rtx_plugin.select_plugin(runtime, options, cache)
         return {}
     if provider is not Provider.CPU:
         _preload_cuda(runtime)
@@ -103,7 +103,7 @@ _LIBRARIES = {
     f"pip install 'onnxruntime-gpu[cuda,cudnn]' brings CUDA's"
     for provider, also in ((Provider.CUDA, ""), (Provider.TENSORRT, " and TensorRT"))
 }
-"""What built-in providers need beside a driver."""
+"""Requirements of built-in providers besides a driver."""
 
 
 def _forbid_tf32() -> None:

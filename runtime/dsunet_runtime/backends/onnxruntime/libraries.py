@@ -1,4 +1,4 @@
-"""Which of NVIDIA's libraries a process has loaded, for the record of the self-test."""
+"""The libraries of NVIDIA that this process has loaded, for the record of the self-test."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _NAME = re.compile(r"lib(nvinfer|cudnn|cublas)[^/]*$")
 def loaded_libraries() -> tuple[str, ...]:
     """Return the names and sizes of the loaded libraries of TensorRT, cuDNN and cuBLAS, sorted.
 
-    They are installed apart from ONNX Runtime, and a name does not always have the whole version.
-    Empty where the system does not list them.
+    They are installed independently of ONNX Runtime.  The size is included because a name may lack
+    the full version.  Empty if the system does not list loaded files.
     """
     try:
         lines = _MAPS.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -26,5 +26,5 @@ def loaded_libraries() -> tuple[str, ...]:
 def _described(path: Path) -> str:
     try:
         return f"{path.name} of {path.stat().st_size} bytes"
-    except OSError:  # replaced since
+    except OSError:  # deleted after loading
         return path.name

@@ -1,7 +1,7 @@
-"""Where ONNX Runtime computes the nodes of a graph: a GPU that is not used is an error.
+"""Check that ONNX Runtime computes a graph on the GPU that was requested.
 
-Providers leave what they do not support to the CPU, without a message.  Small nodes that compute
-shapes belong there.  Matrix multiplications and convolutions do not.
+Providers silently leave unsupported nodes to the CPU.  That is right for small nodes that compute
+shapes, but not for matrix multiplications and convolutions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dsunet_runtime.provider import Provider
 
 _ALLOW = "`dsunet-run … --allow-cpu-fallback`, in Python allow_cpu_fallback=True"
 _HEAVY = re.compile(r"MatMul|Gemm|Conv(?!ert)|Attention|Einsum")
-"""Operators that take nearly all of the time, also fused and quantised ones."""
+"""Operators that take nearly all of the time, fused and quantised ones included."""
 
 
 def record_placement(options: Any) -> None:

@@ -45,7 +45,7 @@ def check_installed(runtime: Any) -> None:
         )
 
 
-def select(runtime: Any, options: Any, cache: Path | None) -> None:
+def select_plugin(runtime: Any, options: Any, cache: Path | None) -> None:
     """Add the plugin on the first GPU that it supports to session options.
 
     `cache` is the folder in which it keeps compiled kernels; None disables that.  Raises
@@ -60,13 +60,13 @@ def select(runtime: Any, options: Any, cache: Path | None) -> None:
     options.add_provider_for_devices(devices, settings)
 
 
-def version() -> str:
+def plugin_version() -> str:
     """Return the version of the plugin, which must be installed."""
     return str(importlib.import_module(_PACKAGE).__version__)
 
 
 def _devices(runtime: Any) -> list[Any]:
-    """Register the plugin, if that is still to be done, and return its devices."""
+    """Register the plugin, unless that is already done, and return its devices."""
     with _lock:
         found = _registered(runtime)
         if not found:

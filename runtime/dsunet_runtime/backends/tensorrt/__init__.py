@@ -15,8 +15,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.flavor import Flavor
+from dsunet_runtime.artifact.integrity import check_hashes
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.artifact.read import check_hashes
 from dsunet_runtime.backends import Backend, Tensors, closed
 from dsunet_runtime.backends.tensorrt.compatibility import (
     check_platform,
@@ -25,7 +25,7 @@ from dsunet_runtime.backends.tensorrt.compatibility import (
     find_cuda,
     load_flavor,
 )
-from dsunet_runtime.backends.tensorrt.device_tensors import stream_handle, take
+from dsunet_runtime.backends.tensorrt.device_tensors import bind_tensors, stream_handle
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.backends.tensorrt.execution import Execution
 from dsunet_runtime.backends.tensorrt.log import log_of
@@ -86,7 +86,7 @@ class TensorRTBackend(Backend):
         return outputs
 
     def infer_each(self, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Iterator[Tensors]:
-        """As many batches are in flight as there are slots that no other thread uses."""
+        """See `Backend.infer_each`.  Each batch in flight uses a slot that is free."""
         held: deque[Slot] = deque()
         try:
             for batch in batches:
@@ -118,7 +118,7 @@ class TensorRTBackend(Backend):
         if self._closed:
             raise closed()
         with self._device.current():
-            tensors = take(self._manifest, self._device, inputs, outputs)
+            tensors = bind_tensors(self._manifest, self._device, inputs, outputs)
             self._execution.enqueue_foreign(tensors, handle)
 
     def close(self) -> None:

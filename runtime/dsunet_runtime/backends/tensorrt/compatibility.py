@@ -1,6 +1,6 @@
-"""Compatibility of an engine with this machine, checked by its manifest before it is opened.
+"""Compatibility of an engine with this machine, by its manifest, before it is opened.
 
-Each error message says what to install or to build instead.
+Each message says what to install or to build instead.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def choose_gpu(path: Path, manifest: Manifest, cuda: Cuda, trt: Any) -> Gpu:
         )
     gpu, engine = gpus[0], engine_of(manifest)
     if gpu.compute_capability not in engine.compute_capabilities:
-        flavor = engine.flavor if _knows(trt, gpu) else Flavor.TENSORRT
+        flavor = engine.flavor if _supports(trt, gpu) else Flavor.TENSORRT
         command = rebuild_command(path, manifest, flavor, (gpu.compute_capability,))
         raise BackendError(
             f"{path}: built for compute capability {' and '.join(engine.compute_capabilities)}, "
@@ -157,6 +157,6 @@ def _ends(three: Iterable[str]) -> str:
     return low if low == high else f"{low}:{best}:{high}"
 
 
-def _knows(trt: Any, gpu: Gpu) -> bool:
+def _supports(trt: Any, gpu: Gpu) -> bool:
     """Whether TensorRT for RTX supports the GPU."""
     return hasattr(getattr(trt, "ComputeCapability", None), rtx_name(gpu.compute_capability))

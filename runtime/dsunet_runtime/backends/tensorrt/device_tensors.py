@@ -1,4 +1,4 @@
-"""Tensors in GPU memory that callers provide: access without copying, and validation."""
+"""Tensors of the caller in GPU memory: validated, and used without a copy."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _STREAM_ATTRIBUTES = ("cuda_stream", "ptr", "handle")
 """Attributes of the stream's handle in PyTorch, in CuPy, and in PyCUDA and Numba."""
 
 
-def take(
+def bind_tensors(
     manifest: Manifest, device: Device, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
 ) -> execution.Bindings:
-    """Return the addresses that an engine reads and writes.
+    """Validate the tensors of a call, and return their shapes and addresses.
 
     Raises ImageError unless there is a tensor for every input and output, of the right type and
     shape, contiguous, and in memory of the device.

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from dsunet_runtime.artifact.integrity import weights_source
 from dsunet_runtime.artifact.manifest import Manifest, TensorSpec
-from dsunet_runtime.artifact.read import weights_source
 from dsunet_runtime.artifact.shapes import Range, input_ranges
 from dsunet_runtime.backends.tensorrt.compatibility import engine_of, rebuild_command
 from dsunet_runtime.backends.tensorrt.runtime_cache import RuntimeCache
@@ -160,18 +160,18 @@ def _check_tensors(trt: Any, engine: Any, path: Path, manifest: Manifest) -> Non
     found = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
     described = {spec.name for spec in (*manifest.inputs, *manifest.outputs)}
     fits = found == described and all(
-        _is(trt, engine, spec, mode)
+        _matches(trt, engine, spec, mode)
         for mode, specs in (("INPUT", manifest.inputs), ("OUTPUT", manifest.outputs))
         for spec in specs
     )
-    if not fits or not all(_takes(engine, name, ranges[name]) for name in ranges):
+    if not fits or not all(_has_ranges(engine, name, ranges[name]) for name in ranges):
         raise ArtifactError(
             f"{path}: its inputs and outputs differ from those in its manifest: build it again: "
             f"{rebuild_command(path, manifest)}"
         )
 
 
-def _is(trt: Any, engine: Any, spec: TensorSpec, mode: str) -> bool:
+def _matches(trt: Any, engine: Any, spec: TensorSpec, mode: str) -> bool:
     """Whether the engine has the tensor with the manifest's mode, type and rank."""
     dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(spec.name)))
     return (
@@ -181,7 +181,7 @@ def _is(trt: Any, engine: Any, spec: TensorSpec, mode: str) -> bool:
     )
 
 
-def _takes(engine: Any, name: str, ranges: tuple[Range, ...]) -> bool:
+def _has_ranges(engine: Any, name: str, ranges: tuple[Range, ...]) -> bool:
     """Whether the engine's profile for an input has exactly these ranges."""
     sizes = tuple(engine.get_tensor_shape(name))
     if -1 not in sizes:

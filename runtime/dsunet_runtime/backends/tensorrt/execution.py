@@ -1,7 +1,7 @@
 """Execution of an engine: one execution context that all callers and streams share.
 
-One context needs activation memory only once, however many slots and callers there are.  Its runs
-are serialised on the GPU; copies overlap with them.
+With one context, activation memory is needed once for all slots and callers.  Runs are serialised
+on the GPU; copies overlap with them.
 """
 
 from __future__ import annotations

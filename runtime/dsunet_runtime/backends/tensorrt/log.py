@@ -1,4 +1,4 @@
-"""TensorRT's log.  It prints nothing; the runtime uses its errors, and a build all messages."""
+"""TensorRT's logger: prints nothing, keeps errors, and forwards all messages to a build."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Branch(enum.StrEnum):
     """Layers that cannot be assigned."""
 
 
-class Place(NamedTuple):
+class Assignment(NamedTuple):
     """The branch that a layer is assigned to."""
 
     branch: Branch
@@ -54,7 +54,7 @@ def branch_of(node: str) -> Branch | None:
     return _BRANCHES.get(found[1]) if found else None
 
 
-def places_of(layers: Sequence[ProfiledLayer]) -> list[Place]:
+def assign_branches(layers: Sequence[ProfiledLayer]) -> list[Assignment]:
     """Assign each layer, in the order of execution, to the branch of most of its nodes.
 
     A layer whose nodes have no branch is assigned to the branch of the layer before it; layers at
@@ -62,11 +62,11 @@ def places_of(layers: Sequence[ProfiledLayer]) -> list[Place]:
     """
     known = [_most(layer.nodes) for layer in layers]
     latest = next(filter(None, known), Branch.OTHER)
-    places = []
+    assignments = []
     for branch in known:
         latest = branch or latest
-        places.append(Place(latest, branch is not None))
-    return places
+        assignments.append(Assignment(latest, branch is not None))
+    return assignments
 
 
 def _most(nodes: Iterable[str]) -> Branch | None:

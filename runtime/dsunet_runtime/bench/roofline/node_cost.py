@@ -77,7 +77,7 @@ class Node:
         written = sum(tensor.bytes for tensor in self.outputs)
         if self.operator in _PARTS:
             return 2 * written
-        return written + sum(tensor.bytes for tensor in self.inputs) + self._hidden()
+        return written + sum(tensor.bytes for tensor in self.inputs) + self._prepacked_bytes()
 
     def _matmul_macs(self) -> int:
         """From numbers of elements, which are the same for transposed operands.
@@ -85,7 +85,7 @@ class Node:
         Those of M×K, K×N and M×N make up (MKN)² together.
         """
         result, operands = self.outputs[0], self._factors()
-        if len(operands) == 1:  # M×K times the hidden K×N
+        if len(operands) == 1:  # M×K times the prepacked K×N
             return operands[0].elements * result.shape[-1]
         a, b = operands
         shared = math.prod(
@@ -93,15 +93,15 @@ class Node:
         )
         return math.isqrt(a.elements * b.elements * result.elements // max(1, shared))
 
-    def _convolution(self, places: NodeTensor) -> int | None:
-        """Each element of `places` is multiplied by all weights of its channel."""
+    def _convolution(self, positions: NodeTensor) -> int | None:
+        """Each element of `positions` is multiplied by all weights of its channel."""
         operands = self._operands(3)
         if len(operands) < 2:
             return None
         weights = operands[1]
-        return places.elements * (weights.elements // weights.shape[0])
+        return positions.elements * (weights.elements // weights.shape[0])
 
-    def _hidden(self) -> int:
+    def _prepacked_bytes(self) -> int:
         """Size in bytes of a prepacked weight matrix that the profile omits."""
         if self.operator not in _ALL_MATMULS or len(self._factors()) == 2:
             return 0

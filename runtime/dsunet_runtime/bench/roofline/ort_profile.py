@@ -12,7 +12,7 @@ from typing import Any
 from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.onnxruntime import (
-    give_linked_weights,
+    add_linked_weights,
     import_onnxruntime,
     session_options,
 )
@@ -78,18 +78,18 @@ def as_layer_profile(events: Iterable[dict[str, Any]], seconds: float) -> LayerP
 
 
 def _record(
-    runtime: Any, path: Path, manifest: Manifest, options: Any, use: Callable[[Any], object]
+    runtime: Any, path: Path, manifest: Manifest, options: Any, run: Callable[[Any], object]
 ) -> tuple[Any, list[dict[str, Any]]]:
-    """Open a profiled session, run `use` on it, and return the session and its events."""
+    """Open a profiled session, run it by `run`, and return the session and its events."""
     with tempfile.TemporaryDirectory() as folder:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         providers = [CPU]
-        kept = give_linked_weights(options, path, manifest)
+        mappings = add_linked_weights(options, path, manifest)
         try:
             session = runtime.InferenceSession(path, options, providers=providers)
-            del kept
-            use(session)
+            del mappings
+            run(session)
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
             raise BackendError(f"{path}: cannot be profiled: {reason(error)}") from error
         try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from dsunet_runtime.bench.roofline.branches import Branch, places_of
+from dsunet_runtime.bench.roofline.branches import Branch, assign_branches
 from dsunet_runtime.bench.roofline.ceiling import Ceiling
 from dsunet_runtime.bench.roofline.layer_profile import LayerProfile, ProfiledLayer
 
@@ -51,13 +51,23 @@ class Roofline:
     @classmethod
     def of(cls, label: str, batch: int, profile: LayerProfile, ceiling: Ceiling) -> Self:
         """Sum the layers of a profile by branch."""
-        layers, places = profile.layers, places_of(profile.layers)
+        layers, assignments = profile.layers, assign_branches(profile.layers)
         parts = {
-            branch: [a for a, place in zip(layers, places, strict=True) if place.branch is branch]
+            branch: [
+                layer
+                for layer, assigned in zip(layers, assignments, strict=True)
+                if assigned.branch is branch
+            ]
             for branch in Branch
         }
         total = Cost.of(layers)
-        unnamed = Cost.of([a for a, place in zip(layers, places, strict=True) if not place.named])
+        unnamed = Cost.of(
+            [
+                layer
+                for layer, assigned in zip(layers, assignments, strict=True)
+                if not assigned.named
+            ]
+        )
         notes = list(profile.notes)
         if unnamed.seconds > _MENTIONED * total.seconds:
             notes.append(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.artifact.read import read_manifest
+from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.artifact.shapes import Shape
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
@@ -160,15 +160,15 @@ def _bytes(layer: Mapping[str, Any]) -> int:
     moved = 0
     for tensor in (*layer.get("Inputs", ()), *layer.get("Outputs", ())):
         shape: Shape = tuple(tensor.get("Dimensions", ()))
-        kind = f"{tensor.get('Datatype', '')} {tensor.get('Format/Datatype', '')}"
-        moved += max(0, math.prod(shape)) * _size(kind)
+        type_name = f"{tensor.get('Datatype', '')} {tensor.get('Format/Datatype', '')}"
+        moved += max(0, math.prod(shape)) * _element_size(type_name)
     for weights in (layer.get("Weights"), layer.get("Bias")):
         if isinstance(weights, dict):
-            moved += int(weights.get("Count", 0)) * _size(str(weights.get("Type", "")))
+            moved += int(weights.get("Count", 0)) * _element_size(str(weights.get("Type", "")))
     return moved
 
 
-def _size(kind: str) -> int:
+def _element_size(type_name: str) -> int:
     """Bytes per element; 0 for an unknown type."""
-    upper = kind.upper()
+    upper = type_name.upper()
     return next((size for names, size in _TYPES if any(name in upper for name in names)), 0)

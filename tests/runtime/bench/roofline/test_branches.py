@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsunet_runtime.bench.roofline.branches import Branch, Place, branch_of, places_of
+from dsunet_runtime.bench.roofline.branches import Assignment, Branch, assign_branches, branch_of
 from dsunet_runtime.bench.roofline.layer_profile import ProfiledLayer
 
 
@@ -36,19 +36,19 @@ def layer(*nodes: str) -> ProfiledLayer:
 
 def test_layers_without_a_name_belong_with_the_one_before() -> None:
     layers = [layer("Shape_2"), layer("hiera/Add"), layer("BiasGelu"), layer("dino/Add"), layer()]
-    assert places_of(layers) == [
-        Place(Branch.HIERA, False),
-        Place(Branch.HIERA, True),
-        Place(Branch.HIERA, False),
-        Place(Branch.DINO, True),
-        Place(Branch.DINO, False),
+    assert assign_branches(layers) == [
+        Assignment(Branch.HIERA, False),
+        Assignment(Branch.HIERA, True),
+        Assignment(Branch.HIERA, False),
+        Assignment(Branch.DINO, True),
+        Assignment(Branch.DINO, False),
     ]
 
 
 def test_a_kernel_of_several_nodes_belongs_with_most_of_them() -> None:
-    (place,) = places_of([layer("hiera/Add", "rfb.0/Add", "Cast_7", "rfb.0/Relu")])
-    assert place == Place(Branch.DECODER, True)
+    (place,) = assign_branches([layer("hiera/Add", "rfb.0/Add", "Cast_7", "rfb.0/Relu")])
+    assert place == Assignment(Branch.DECODER, True)
 
 
 def test_where_nothing_has_a_name() -> None:
-    assert places_of([layer("MatMul"), layer()]) == [Place(Branch.OTHER, False)] * 2
+    assert assign_branches([layer("MatMul"), layer()]) == [Assignment(Branch.OTHER, False)] * 2

@@ -17,9 +17,9 @@ from dsunet_runtime.bench.roofline import ceiling, gpu_ceiling, layer_profile
 from dsunet_runtime.bench.roofline.trt_profile import as_layer_profile
 from tests.runtime import artifacts, engines, fake_tensorrt
 from tests.runtime.bench.test_bench import QUICK, document, run
+from tests.runtime.commands.runner import fails_with_one_line
 from tests.runtime.conftest import Machine
 from tests.runtime.fake_cuda import GPU
-from tests.runtime.test_cli import fails_with_one_line
 
 SIDE = 64
 

@@ -9,9 +9,13 @@ import pytest
 from dsunet_runtime.bench.roofline.branches import Branch
 from dsunet_runtime.bench.roofline.ceiling import Ceiling
 from dsunet_runtime.bench.roofline.layer_profile import LayerProfile, ProfiledLayer
-from dsunet_runtime.bench.roofline.plot import draw_plot
+from dsunet_runtime.bench.roofline.roofline_plot import draw_roofline_plot
+from dsunet_runtime.bench.roofline.roofline_table import (
+    format_roofline,
+    roofline_document,
+    roofline_rows,
+)
 from dsunet_runtime.bench.roofline.summary import Cost, Roofline
-from dsunet_runtime.bench.roofline.table import as_document, as_rows, draw
 
 MACHINE = Ceiling(100e9, 10e9, "a matmul", "a copy")
 PROFILE = LayerProfile(
@@ -53,7 +57,7 @@ def test_what_has_no_name_is_not_mentioned_if_it_is_little() -> None:
 
 
 def test_table(roofline: Roofline) -> None:
-    heading, hiera, post, together, ceiling, profiler, note = draw(roofline)
+    heading, hiera, post, together, ceiling, profiler, note = format_roofline(roofline)
     assert heading.startswith("roofline of a.onnx, batch 2")
     assert len({len(line) for line in (heading, hiera, post, together)}) == 1
     expected = ["Hiera", "16.00", "80.0%", "0.500", "31.2", "0.025", "1.6", "31.2%"]
@@ -68,11 +72,11 @@ def test_table(roofline: Roofline) -> None:
 
 
 def test_documents(roofline: Roofline) -> None:
-    document = as_document(roofline)
+    document = roofline_document(roofline)
     assert document["branches"]["Hiera"]["macs"] == 500_000_000
     assert document["all"]["fraction"] == 1
     assert document["ceiling"]["macs_per_second"] == 100e9
-    rows = as_rows(roofline)
+    rows = roofline_rows(roofline)
     assert [row["branch"] for row in rows] == ["Hiera", "postprocessing"]
     assert sum(row["fraction"] for row in rows) == pytest.approx(1)
     assert {row["batch"] for row in rows} == {2}
@@ -80,7 +84,7 @@ def test_documents(roofline: Roofline) -> None:
 
 def test_plot(roofline: Roofline) -> None:
     """The ceiling, and the branches that multiply."""
-    picture = ET.fromstring(draw_plot([roofline, roofline]))
+    picture = ET.fromstring(draw_roofline_plot([roofline, roofline]))
     titles = [e.text for e in picture.iter("{http://www.w3.org/2000/svg}title")]
     assert titles == ["ceiling", "Hiera"] * 2
     circles = [
