@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dsunet_export.commands.shared_options import notice
 from dsunet_export.errors import ExportError
 from dsunet_export.servers.served import Artifact, check_model_name
 from dsunet_export.servers.triton_options import (
@@ -22,7 +22,7 @@ from dsunet_export.servers.triton_options import (
     TritonOptions,
 )
 from dsunet_runtime.artifact.file_kinds import is_engine
-from dsunet_runtime.commands.command import complain, examples
+from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT, as_wrong_usage, integer, output_folder
 from dsunet_runtime.message_text import readable
 from dsunet_runtime.provider import MAX_THREADS
@@ -171,7 +171,6 @@ def triton(
     if add:
         written = add_versions(output / name, read)
     else:
-        notice = functools.partial(complain, "dsunet-export")
         written = create_model(output, read, options, notice)
     for version in written:
         linked = f", shares {', '.join(version.linked)}" if version.linked else ""

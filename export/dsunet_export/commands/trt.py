@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from dsunet_export.commands.attention_option import PRECISION, ChosenAttention
+from dsunet_export.commands.shared_options import PRECISION, ChosenAttention
 from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE, Attention
 from dsunet_export.stopwatch import print_step

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 from pathlib import Path
@@ -15,8 +14,9 @@ from dsunet.commands.evaluate import named_folder
 from dsunet.commands.help_panels import COMPUTATION, DATA
 from dsunet.errors import ConfigError, EvaluationError
 from dsunet.network.config import MAX_IMAGE_SIZE
+from dsunet_export.commands.shared_options import notice
 from dsunet_export.options import ExportPrecision
-from dsunet_runtime.commands.command import complain, examples
+from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import (
     MAX_COUNT,
     OUTPUT,
@@ -199,7 +199,6 @@ def tune(
         from dsunet_runtime.bench.measurement import Schedule
         from dsunet_runtime.prediction.jobs import results_folder
 
-    notice = functools.partial(complain, "dsunet-export")
     test_sets = _test_sets(folders, limit)
     file = find_checkpoint(checkpoint, notice)
     config = open_checkpoint(file, weights=weights, notice=notice).model.config

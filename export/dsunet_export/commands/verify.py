@@ -14,11 +14,12 @@ import typer
 from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey
 from dsunet.commands.help_panels import COMPUTATION
 from dsunet.device import TorchDevice
+from dsunet_export.commands.shared_options import notice
 from dsunet_export.errors import VerificationError
 from dsunet_export.verification.tolerances import MASK_LEVELS, MASK_LEVELS_OF_8_BITS
 from dsunet_runtime.artifact.file_kinds import is_onnx
 from dsunet_runtime.commands.artifact_options import check_fallback_applies, cpu_fallback_option
-from dsunet_runtime.commands.command import complain, examples
+from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT, number, output_folder, text_to_write
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.extras import needs_extra
@@ -173,7 +174,7 @@ def verify(
         tolerance = MASK_LEVELS_OF_8_BITS if eight_bits else MASK_LEVELS
     probes = probes_for(a, b, images)
     for line in notes_on(images) if images else []:
-        complain("dsunet-export", line)
+        notice(line)
     with results_folder(output):
         try:
             with open_pair(
@@ -185,6 +186,7 @@ def verify(
                 device=device,
                 provider=provider,
                 allow_cpu_fallback=allow_cpu_fallback,
+                notice=notice,
             ) as (first, second):
                 comparison = summarize(readable(a), readable(b), compare(first, second, probes))
         except BackendError:
