@@ -183,6 +183,19 @@ class TestFlavor:
         with pytest.raises(MissingExtraError, match=match):
             choose_target(flavor=flavor, options=DEFAULTS)
 
+    def test_library_package_is_missing(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """TensorRT itself is installed, and the package with its libraries is not."""
+        (tmp_path / "tensorrt.py").write_text("import tensorrt_libraries_that_are_not_here")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+        match = (
+            r"^TensorRT is installed but does not load \(No module named 'tensorrt_lib.*reinstall`"
+        )
+        with pytest.raises(ExportError, match=match):
+            choose_target(flavor=Flavor.TENSORRT, options=DEFAULTS)
+
     def test_none_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for flavor in Flavor:
             monkeypatch.setitem(sys.modules, flavor.module, None)

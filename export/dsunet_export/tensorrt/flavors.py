@@ -7,22 +7,24 @@ from typing import Any
 from dsunet_export.errors import ExportError
 from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.errors import MissingExtraError
-from dsunet_runtime.extras import does_not_load, install_command
+from dsunet_runtime.extras import does_not_load, install_command, is_absent
 
 _EXTRAS = {Flavor.RTX: "rtx", Flavor.TENSORRT: "tensorrt,cuda"}
 """Extras of this distribution that install a flavor and what else it needs to build."""
 
 
 def load(flavor: Flavor) -> Any:
-    """Import a flavor to build with.  Raises MissingExtraError if it is not installed."""
+    """Import a flavor to build with.
+
+    Raises MissingExtraError if it is not installed, and ExportError if it does not load.
+    """
     try:
         return flavor.load()
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{flavor.title} is not installed: {install_command(_EXTRAS[flavor])}"
-        ) from error
     except (ImportError, OSError) as error:
-        raise ExportError(does_not_load(flavor.title, error, _EXTRAS[flavor])) from error
+        command = install_command(_EXTRAS[flavor])
+        if is_absent(flavor.module, error):
+            raise MissingExtraError(f"{flavor.title} is not installed: {command}") from error
+        raise ExportError(does_not_load(flavor.title, error, command)) from error
 
 
 def version(flavor: Flavor) -> str:
