@@ -72,7 +72,7 @@ def _check_length(beside: Path) -> None:
 
 
 @contextmanager
-def staging(output: Path) -> Iterator[Path]:
+def artifact_staging(output: Path) -> Iterator[Path]:
     """Provide a temporary folder beside `output`; on success, move its files there.
 
     If the context is left by an error, nothing is moved.  An existing artifact is replaced, weights
@@ -120,7 +120,7 @@ def shared_weights_file(output: Path, name: str, sha256: str) -> Path:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """Raise ExportError if a file, staged or not, cannot be written in this context."""
     try:
         yield
@@ -145,7 +145,7 @@ def save(model: ir.Model, path: Path) -> None:
             f"{weights / 1e9:.1f} GB of the weights cannot be shared, which is too much for "
             f"{path.name}: keep fewer layers in float32, or omit --shared-weights"
         )
-    with writing(path):
+    with write_errors(path):
         ir.save(model, path, external_data=external)
 
 

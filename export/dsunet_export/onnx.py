@@ -15,27 +15,26 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dsunet.network.model import DSUNet
-from dsunet_export.artifact import NOT_WRITTEN, replace_manifest, staging, write_artifact
+from dsunet_export.artifact import NOT_WRITTEN, artifact_staging, replace_manifest, write_artifact
 from dsunet_export.graph.attention import unfuse
 from dsunet_export.graph.forms import FramesGraph, TensorsGraph, example_inputs
+from dsunet_export.graph.session import compute_logits
 from dsunet_export.graph.trace import trace
 from dsunet_export.macs import count_macs
 from dsunet_export.options import IMAGES_COMPARED, ExportOptions, ExportPrecision, WeightsOrigin
-from dsunet_export.precision import (
-    PrecisionOptions,
-    reduce_precision,
-    verify_before,
-    verify_float32,
-    verify_reduced,
-)
-from dsunet_export.precision.session import compute_logits
-from dsunet_export.quantization import QuantizationOptions, quantize
+from dsunet_export.precision.reduction import PrecisionOptions, reduce_precision
+from dsunet_export.quantization.quantize import QuantizationOptions, quantize
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.verification.probes import GraphInputs, load_probes, make_probes
 from dsunet_export.verification.reference import compute_reference
+from dsunet_export.verification.reference_comparison import ReferenceCase
 from dsunet_export.verification.selftest_cases import make_selftest, with_tolerances
-from dsunet_export.verification.verify import ReferenceCase
+from dsunet_export.verification.verify import (
+    verify_before_conversion,
+    verify_float32,
+    verify_reduced,
+)
 from dsunet_runtime import __version__
 from dsunet_runtime.artifact.manifest import (
     IMAGENET_MEAN,
@@ -81,7 +80,7 @@ def export_onnx(
     probes = make_probes(options.size)
     images = load_probes(options.images, options.size) if options.images else []
     compared = probes + images[:IMAGES_COMPARED]
-    with staging(output) as folder:
+    with artifact_staging(output) as folder:
         watch = Stopwatch(report)
         cases = [
             ReferenceCase(probe, compute_reference(model, probe))
@@ -103,7 +102,7 @@ def export_onnx(
                 prepared = map(inputs.prepare, probes)
                 outputs = compute_logits(graph, prepared, folder)
                 float32_logits = [output["logits"][0, 0] for output in outputs]
-                verify_before(cases[: len(probes)], float32_logits)
+                verify_before_conversion(cases[: len(probes)], float32_logits)
             quantization = QuantizationOptions(
                 options.precision,
                 options.keep_fp32,
@@ -148,7 +147,7 @@ def export_onnx(
             if options.precision is ExportPrecision.FP32:
                 manifest = verify_float32(artifact, manifest, cases, folder)
             else:
-                before = verify_before(cases, float32_logits[: len(cases)])
+                before = verify_before_conversion(cases, float32_logits[: len(cases)])
                 manifest = replace(manifest, verification=before)
                 manifest = verify_reduced(artifact, manifest, cases, folder)
             replace_manifest(artifact, manifest)

@@ -8,17 +8,17 @@ from typing import Any
 from typer.testing import CliRunner
 
 from dsunet_export.cli import app
-from dsunet_export.doctor import check_tasks
 from dsunet_export.doctor.machine import (
     Cpu,
-    Driver,
+    InstalledProvider,
+    InstalledTensorRT,
+    InstalledTorch,
+    LocalGpu,
     Machine,
-    PresentGpu,
-    PresentProvider,
-    TensorRT,
-    Torch,
+    NvidiaDriver,
 )
 from dsunet_export.doctor.packages import Package, PackageState, find_packages
+from dsunet_export.doctor.tasks import check_tasks
 from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.provider import Provider
@@ -57,17 +57,17 @@ def made_up(
         python="3.11.7",
         platform="linux x86_64",
         cpu=Cpu("Xeon", ("amx_bf16", "amx_int8", "avx512_bf16")),
-        driver=Driver("580.95.05", "13.0", None),
-        gpus=tuple(PresentGpu(gpu, gpu.memory - (1 << 30)) for gpu in gpus),
+        driver=NvidiaDriver("580.95.05", "13.0", None),
+        gpus=tuple(LocalGpu(gpu, gpu.memory - (1 << 30)) for gpu in gpus),
         packages=packages,
         onnxruntimes=("onnxruntime-gpu",),
-        providers={provider: PresentProvider(starts=True) for provider in Provider},
+        providers={provider: InstalledProvider(starts=True) for provider in Provider},
         tensorrt={
-            flavor: TensorRT(13, RTX_KNOWS if flavor is Flavor.RTX else None)
+            flavor: InstalledTensorRT(13, RTX_KNOWS if flavor is Flavor.RTX else None)
             for flavor in Flavor
             if flavor in installed
         },
-        torch=Torch("13.0", sees_gpu=True),
+        torch=InstalledTorch("13.0", sees_gpu=True),
     )
     return dataclasses.replace(machine, **changes)
 

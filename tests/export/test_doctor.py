@@ -77,7 +77,8 @@ class TestThisMachine:
         if nvml.driver_version() is not None:
             pytest.skip("there is a driver here, so PyTorch is asked for its GPU")
         code = (
-            "import sys\nfrom dsunet_export.doctor import inspect_machine\ninspect_machine()\n"
+            "import sys\nfrom dsunet_export.doctor.machine import inspect_machine\n"
+            "inspect_machine()\n"
             "print(sorted({'torch', 'timm', 'onnx_ir', 'onnxruntime'} & set(sys.modules)))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dsunet import DSUNetConfig
-from dsunet_export.inspection import describe, verified_in_words
+from dsunet_export.manifest_text import describe_manifest, verified_in_words
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.manifest import Manifest, Rewrite, Verification
 from tests.runtime import artifacts
@@ -61,4 +61,4 @@ def test_names_of_rewrites_in_older_manifests(manifest: Manifest) -> None:
     read = Manifest.from_json(older.to_json())
     assert [rewrite.name for rewrite in read.rewrites] == list(names)
     for name in names:
-        assert f"  {name} " in describe(read)
+        assert f"  {name} " in describe_manifest(read)

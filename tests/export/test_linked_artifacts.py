@@ -15,7 +15,7 @@ import dsunet.cli
 import dsunet_export.cli
 import dsunet_runtime.cli
 from dsunet_export import artifact
-from dsunet_export.precision import convert_file
+from dsunet_export.precision.conversion import convert_file
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.bench.roofline.ort_profile import count_graph, profile_onnx

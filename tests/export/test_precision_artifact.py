@@ -19,7 +19,7 @@ import dsunet_runtime
 from dsunet_export import artifact
 from dsunet_export.artifact import append_manifest
 from dsunet_export.errors import ExportError, VerificationError
-from dsunet_export.precision import convert_file
+from dsunet_export.precision.conversion import convert_file
 from dsunet_export.precision.rules import rules_for
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import METADATA_KEY, InputForm, TensorSpec, digest

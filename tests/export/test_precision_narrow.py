@@ -12,11 +12,11 @@ import onnx_ir as ir
 import pytest
 
 from dsunet_export.errors import ExportError
-from dsunet_export.precision import PrecisionOptions, reduce_precision
 from dsunet_export.precision.emulate_rounding import emulate_rounding
 from dsunet_export.precision.narrow import narrow
+from dsunet_export.precision.reduction import PrecisionOptions, reduce_precision
 from dsunet_export.precision.rules import RULES, Selection, rules_for
-from dsunet_export.precision.types import following_inputs, supports
+from dsunet_export.precision.types import supports, variable_type_inputs
 from dsunet_export.verification.probes import GraphInputs, make_probes
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import InputForm
@@ -137,7 +137,7 @@ def test_operators_without_bfloat16(op_type: str, opset: int, known: bool) -> No
     weights = {"w": random_weight(1, 1, 1, 1)}
     model = graph([("y", op_type, ["x", "w"], {})], weights, shape=(1, 1, 4, 4))
     (node,) = model.graph
-    assert list(following_inputs(node, opset)) == [0, 1]
+    assert list(variable_type_inputs(node, opset)) == [0, 1]
     assert supports(node, "bfloat16", opset) is known
     assert supports(node, "float16", opset)
 

@@ -42,7 +42,7 @@ def group_of(name: str, level: int) -> Group:
     return Group(whole if len(path) >= length else f"{whole}/")
 
 
-def levels_of(names: Iterable[str], depth: int) -> list[dict[Group, list[str]]]:
+def group_levels(names: Iterable[str], depth: int) -> list[dict[Group, list[str]]]:
     """Return the groups of each level with the names of their nodes, in order."""
     found: list[dict[Group, list[str]]] = [{} for _ in range(depth)]
     for name in names:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from dsunet_export.artifact import temporary_folder
-from dsunet_export.bisection.groups import DEPTH, DEPTH_TO_MODULES, Group, levels_of, parts_of
+from dsunet_export.bisection.groups import DEPTH, DEPTH_TO_MODULES, Group, group_levels, parts_of
 from dsunet_export.bisection.search import minimize
 from dsunet_export.bisection.switches import Switchboard, add_quantization_switches, add_switches
 from dsunet_export.errors import ExportError
@@ -22,12 +22,16 @@ from dsunet_export.options import Attention, ExportPrecision
 from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rules import REQUESTED
-from dsunet_export.precision.types import SELECTS, follows
-from dsunet_export.precision.verification import compare_outputs
+from dsunet_export.precision.types import MOVES_VALUES, has_variable_type
 from dsunet_export.quantization.quantized_matmuls import read_quantized_matmuls
 from dsunet_export.verification.probes import GraphInputs, Probe, make_probes
+from dsunet_export.verification.reference_comparison import (
+    SMALLEST_DIVISOR,
+    ReferenceCase,
+    fraction_of_tolerance,
+)
 from dsunet_export.verification.tolerances import tolerance_for
-from dsunet_export.verification.verify import SMALLEST_DIVISOR, ReferenceCase, fraction_of_tolerance
+from dsunet_export.verification.verify import compare_outputs
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.artifact.read import read_manifest
@@ -210,12 +214,12 @@ def _narrowed(a: Path, b: Path, manifest: Manifest) -> tuple[ir.Model, Levels]:
     infer_types(model)
     entries = manifest.precision.kept_in_float32
     kept = [entry.pattern for entry in entries if entry.reason != REQUESTED]
-    levels = levels_of(
+    levels = group_levels(
         (
             str(node.name)
             for node in model.graph
-            if follows(node, model.opset_imports[""])
-            and node.op_type not in SELECTS
+            if has_variable_type(node, model.opset_imports[""])
+            and node.op_type not in MOVES_VALUES
             and "/" in str(node.name)  # in a module
             and not any(fnmatchcase(str(node.name), pattern) for pattern in kept)
         ),
@@ -235,7 +239,7 @@ def _quantized(a: Path, b: Path, manifest: Manifest) -> tuple[ir.Model, Levels]:
             f"{b} has matrix multiplications that {a} does not have: export both from one model, "
             "both with or both without --plain"
         )
-    levels = levels_of(matmuls, DEPTH_TO_MODULES)
+    levels = group_levels(matmuls, DEPTH_TO_MODULES)
     add_quantization_switches(model, _finest(levels), matmuls)
     return model, levels
 

@@ -28,7 +28,7 @@ def inspect(
     Prints the manifest, then compares sizes and SHA-256 hashes of the artifact and of the files
     beside it with those that the manifest records.
     """
-    from dsunet_export.inspection import describe
+    from dsunet_export.manifest_text import describe_manifest
     from dsunet_runtime.artifact.read import (
         check_hashes,
         check_sizes,
@@ -37,7 +37,7 @@ def inspect(
     )
 
     manifest = read_manifest(artifact)
-    print(manifest.to_json(indent=2) if as_json else describe(manifest, verbose))
+    print(manifest.to_json(indent=2) if as_json else describe_manifest(manifest, verbose))
     check_sizes(artifact, manifest)
     check_hashes(artifact, manifest)
     if manifest.engine is None:

@@ -250,9 +250,9 @@ def onnx(
         )
     with needs_extra("export"):
         from dsunet_export.onnx import export_onnx
-        from dsunet_export.verification.probes import notes_on
+        from dsunet_export.verification.probes import unused_in_words
 
-    for line in notes_on(images) if images else []:  # fails before anything is loaded
+    for line in unused_in_words(images) if images else []:  # fails before anything is loaded
         notice(line)
     model, origin = load_selected_model(
         ModelOptions(
@@ -280,7 +280,7 @@ def _print_result(output: Path, manifest: Manifest, earlier: Collection[str], ea
     `earlier` has the names of files that the export may have reused; `each` prints every pattern
     and comparison.
     """
-    from dsunet_export.inspection import (
+    from dsunet_export.manifest_text import (
         headroom_in_words,
         kept_in_words,
         selftest_in_words,

@@ -196,11 +196,11 @@ def trt(
     one.
     """
     from dsunet_export.artifact import check_engine_output
-    from dsunet_export.inspection import verified_in_words
+    from dsunet_export.manifest_text import verified_in_words
     from dsunet_export.tensorrt.builder import build_engine, read_graph_manifest
     from dsunet_export.tensorrt.configuration import EngineOptions
-    from dsunet_export.tensorrt.description import summarize
-    from dsunet_export.tensorrt.flavors import title
+    from dsunet_export.tensorrt.engine_description import describe_engine
+    from dsunet_export.tensorrt.flavors import flavor_title
     from dsunet_export.tensorrt.profiles import Ranges, parse_batch, parse_size
     from dsunet_export.tensorrt.targets import parse_hardware, select_target
 
@@ -231,9 +231,9 @@ def trt(
     only = None if flavor is FlavorOption.AUTO else Flavor(flavor.value)
     target = select_target(only, hardware, options)
     numbers = ", ".join(target.compute_capabilities)
-    print(f"{title(target.flavor)} ({target.reason}), for {numbers}", file=sys.stderr)
+    print(f"{flavor_title(target.flavor)} ({target.reason}), for {numbers}", file=sys.stderr)
     manifest = build_engine(graph, output, target, options, print_step)
     if manifest.verification != before.verification:  # the graph was converted
         for line in verified_in_words(manifest):
             print(line)
-    print(summarize(output, manifest, ranges))
+    print(describe_engine(output, manifest, ranges))

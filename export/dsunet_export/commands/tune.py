@@ -189,12 +189,12 @@ def tune(
         )
         from dsunet_export.operating_points.points import list_points
         from dsunet_export.operating_points.report import (
-            as_document,
-            draw,
-            write_report,
+            format_tuning,
+            tuning_document,
+            write_tuning,
         )
         from dsunet_export.operating_points.results import ResultFiles
-        from dsunet_export.operating_points.tune import tune as tune_points
+        from dsunet_export.operating_points.tune import tune_points
         from dsunet_export.options import WeightsOrigin
         from dsunet_runtime.bench.measurement import Schedule
         from dsunet_runtime.prediction.jobs import results_folder
@@ -244,10 +244,14 @@ def tune(
             seconds=None if budget is None else 60 * budget,
             report=report,
         )
-        print(json.dumps(as_document(tuning, about), indent=2) if as_json else draw(tuning))
+        print(
+            json.dumps(tuning_document(tuning, about), indent=2)
+            if as_json
+            else format_tuning(tuning)
+        )
         artifact = output / "fastest.onnx"
         export_point(tuning.fastest.point, artifact, load, origin, images)
-        write_report(tuning, about, output)  # it names the artifact, which must be there
+        write_tuning(tuning, about, output)  # it names the artifact, which must be there
         size = tuning.fastest.size / 1e6
         print(f"{readable(artifact)} {size:,.1f} MB", file=sys.stderr)
 

@@ -147,13 +147,13 @@ def verify(
         from dsunet_export.comparison.compare import compare, few_probes, probes_for
         from dsunet_export.comparison.layers import compare_graphs
         from dsunet_export.comparison.model_pair import is_artifact, is_quantized, open_pair
-        from dsunet_export.comparison.summary import summarize
+        from dsunet_export.comparison.summary import summarize_comparison
         from dsunet_export.comparison.verify_report import (
-            as_document,
-            draw,
-            write_report,
+            comparison_document,
+            format_comparison,
+            write_comparison,
         )
-        from dsunet_export.verification.probes import notes_on
+        from dsunet_export.verification.probes import unused_in_words
     from dsunet_runtime.prediction.jobs import results_folder
 
     if (layers or bisect) and not (is_onnx(a) and is_onnx(b)):
@@ -173,7 +173,7 @@ def verify(
         eight_bits = is_quantized(a) or is_quantized(b)
         tolerance = MASK_LEVELS_OF_8_BITS if eight_bits else MASK_LEVELS
     probes = probes_for(a, b, images)
-    for line in notes_on(images) if images else []:
+    for line in unused_in_words(images) if images else []:
         notice(line)
     with results_folder(output):
         try:
@@ -188,7 +188,9 @@ def verify(
                 allow_cpu_fallback=allow_cpu_fallback,
                 notice=notice,
             ) as (first, second):
-                comparison = summarize(readable(a), readable(b), compare(first, second, probes))
+                comparison = summarize_comparison(
+                    readable(a), readable(b), compare(first, second, probes)
+                )
         except BackendError:
             # ONNX Runtime does not run a bfloat16 graph or one that overflows; bisection can.
             if bisect is not None:
@@ -197,11 +199,11 @@ def verify(
         if layers:
             comparison = replace(comparison, graphs=compare_graphs(a, b, images))
         if as_json:
-            print(json.dumps(as_document(comparison), indent=2))
+            print(json.dumps(comparison_document(comparison), indent=2))
         else:
-            print(draw(comparison, tolerance, all_measures=verbose))
+            print(format_comparison(comparison, tolerance, all_measures=verbose))
         if output is not None:
-            write_report(comparison, output)
+            write_comparison(comparison, output)
     worst, remedy = comparison.worst, _REMEDY
     if bisect is not None:
         was_found = _bisect(a, b, few_probes(a, b, images, also=worst.label), tolerance, bisect)

@@ -27,7 +27,7 @@ from dsunet_export.graph.names import POSTPROCESS, PREPROCESS, is_in
 from dsunet_export.precision.emulate_rounding import emulate_rounding
 from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
-from dsunet_export.precision.types import SELECTS
+from dsunet_export.precision.types import MOVES_VALUES
 from dsunet_export.quantization.merge_matmuls import is_part, unmerged_name
 from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_export.verification.tolerances import (
@@ -159,7 +159,7 @@ class _ArtifactGraph:
             unmerged_name(value): node
             for node in self._model.graph
             for value in node.outputs
-            if value.dtype in self._types and (node.op_type not in SELECTS or is_part(value))
+            if value.dtype in self._types and (node.op_type not in MOVES_VALUES or is_part(value))
         }
         """Nodes by the names of their outputs, without nodes that only move values."""
         self.in_float32 = {

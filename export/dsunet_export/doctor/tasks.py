@@ -152,7 +152,7 @@ def _gpu(machine: Machine) -> Iterator[Need]:
     # The order of `dsunet_runtime.cuda.find`.
     binding = pycuda if cuda_python.state is PackageState.MISSING and pycuda.works else cuda_python
     yield _package(binding)
-    if not machine.driver.is_here:
+    if not machine.driver.is_installed:
         yield _NO_DRIVER
     elif binding.works and machine.driver.problem is not None:
         remedy = f"check CUDA_VISIBLE_DEVICES, or install a driver for this GPU: {_DRIVERS}"
@@ -221,7 +221,7 @@ def _provider(machine: Machine, provider: Provider) -> tuple[Need, ...]:
     installed = _package(runtime)
     if provider is Provider.CPU:
         return (installed, *([_started(provider, found.problem)] if found else []))
-    driver = Need(_GPU) if machine.driver.is_here else _NO_DRIVER
+    driver = Need(_GPU) if machine.driver.is_installed else _NO_DRIVER
     if runtime.state is PackageState.MISSING:
         return (Need(installed.what, installed.missing, install_command("gpu")), driver)
     if not runtime.works:
@@ -239,9 +239,9 @@ def _rtx_provider(machine: Machine) -> tuple[Need, ...]:
     """Return the needs for running ONNX Runtime with its plugin for TensorRT for RTX."""
     needs = [_package(machine.packages[name]) for name in ("onnxruntime", _RTX_PLUGIN)]
     found = machine.providers.get(Provider.RTX)
-    if found is not None and machine.driver.is_here:
+    if found is not None and machine.driver.is_installed:
         needs.append(_started(Provider.RTX, found.problem))
-    return (*needs, Need(_GPU) if machine.driver.is_here else _NO_DRIVER)
+    return (*needs, Need(_GPU) if machine.driver.is_installed else _NO_DRIVER)
 
 
 def _openvino(machine: Machine) -> tuple[Need, ...]:

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from dsunet_export.artifact import shared_weights_file, writing
+from dsunet_export.artifact import shared_weights_file, write_errors
 from dsunet_export.graph.names import is_frozen
-from dsunet_export.precision.narrow import NUMPY_TYPES, array_of
-from dsunet_export.precision.types import is_float
+from dsunet_export.graph.values import array_of, is_float
+from dsunet_export.precision.narrow import NUMPY_TYPES
 from dsunet_export.quantization.quantize import quantized_weights
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import FileDigest, Precision, digest
@@ -142,7 +142,7 @@ def _write(file: _SharedFile, artifact: Path, name: str) -> Path:
     staged = shared_weights_file(artifact, name, sha256.hexdigest())
     existing = destination(staged) / staged.name
     wanted = FileDigest(staged.name, size, sha256.hexdigest())
-    with writing(staged):
+    with write_errors(staged):
         if existing.is_file() and digest(existing) == wanted:
             link_or_copy(resolved(existing), staged)
         else:

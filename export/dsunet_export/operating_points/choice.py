@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dsunet_export.operating_points.results import Result
+from dsunet_export.operating_points.results import PointResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Loss:
     dataset: str
 
 
-def loss_of(result: Result, reference: Result) -> Loss:
+def loss_of(result: PointResult, reference: PointResult) -> Loss:
     """The largest loss of S-measure over the datasets; negative if all are better."""
     losses = []
     for name, accuracy in result.accuracy.items():
@@ -32,7 +32,7 @@ def loss_of(result: Result, reference: Result) -> Loss:
     return max(losses, key=lambda loss: loss.value)
 
 
-def summary(result: Result, reference: Result) -> str:
+def result_in_words(result: PointResult, reference: PointResult) -> str:
     """One line about a result."""
     if result is reference:
         return f"the reference, {1000 * result.timing.seconds:,.1f} ms"
@@ -43,7 +43,7 @@ def summary(result: Result, reference: Result) -> str:
     )
 
 
-def pareto_front(results: Sequence[Result], reference: Result) -> list[Result]:
+def pareto_front(results: Sequence[PointResult], reference: PointResult) -> list[PointResult]:
     """The results that no other one surpasses in time or loss without being worse in the other."""
     costs = [(one.timing.ratio, loss_of(one, reference).value) for one in results]
     return [
@@ -53,7 +53,9 @@ def pareto_front(results: Sequence[Result], reference: Result) -> list[Result]:
     ]
 
 
-def fastest_within(results: Sequence[Result], reference: Result, max_loss: float) -> Result:
+def fastest_within(
+    results: Sequence[PointResult], reference: PointResult, max_loss: float
+) -> PointResult:
     """The fastest result that loses at most `max_loss` on every dataset.
 
     A result whose time cannot be told from the reference's is not faster than it.

@@ -43,7 +43,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class PointResult:
     """What was measured of a point."""
 
     point: Point
@@ -72,17 +72,17 @@ class ResultFiles:
         content = json.dumps({**self._inputs, "point": encode(point)}, sort_keys=True)
         return self._folder / f"{hashlib.sha256(content.encode()).hexdigest()}.json"
 
-    def read(self, point: Point) -> Result | None:
+    def read(self, point: Point) -> PointResult | None:
         """Read what was measured; None if there is nothing, or not all of it."""
         try:
             with open_regular(self.path(point)) as file:
                 document = parse_object(file.read(MAX_BYTES + 1))
-            found = decode(Result, document, exact=True)
+            found = decode(PointResult, document, exact=True)
         except (OSError, JsonError, FieldError):
             return None
         return found if found.point == point else None
 
-    def write(self, result: Result) -> None:
+    def write(self, result: PointResult) -> None:
         """Keep a result.  Raises OutputError if it cannot be written."""
         make_folder(self._folder)
         text = json.dumps(encode(result), indent=2) + "\n"

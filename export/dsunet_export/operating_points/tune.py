@@ -9,10 +9,10 @@ from pathlib import Path
 
 from dsunet.errors import DSUNetError
 from dsunet_export.errors import ExportError
-from dsunet_export.operating_points.choice import fastest_within, pareto_front, summary
+from dsunet_export.operating_points.choice import fastest_within, pareto_front, result_in_words
 from dsunet_export.operating_points.measurement import Instruments
 from dsunet_export.operating_points.points import Point
-from dsunet_export.operating_points.results import Result, ResultFiles
+from dsunet_export.operating_points.results import PointResult, ResultFiles
 from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.errors import RuntimeFault
@@ -20,10 +20,10 @@ from dsunet_runtime.files import staging_folder
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning:
+class TuningResult:
     """The results of all points, and the choice."""
 
-    results: Sequence[Result]
+    results: Sequence[PointResult]
     """The first is the reference."""
     failures: dict[Point, str]
     """Points that cannot be exported or run, and why."""
@@ -32,22 +32,22 @@ class Tuning:
     max_loss: float
 
     @property
-    def reference(self) -> Result:
+    def reference(self) -> PointResult:
         """The network's own sizes in fp32."""
         return self.results[0]
 
     @property
-    def front(self) -> list[Result]:
+    def front(self) -> list[PointResult]:
         """The results that no other one surpasses."""
         return pareto_front(self.results, self.reference)
 
     @property
-    def fastest(self) -> Result:
+    def fastest(self) -> PointResult:
         """The fastest result within the loss."""
         return fastest_within(self.results, self.reference, self.max_loss)
 
 
-def tune(
+def tune_points(
     points: Sequence[Point],
     instruments: Instruments,
     files: ResultFiles,
@@ -56,7 +56,7 @@ def tune(
     max_loss: float,
     seconds: float | None,
     report: Callable[[int, Point, str], None],
-) -> Tuning:
+) -> TuningResult:
     """Measure every point, or read what was measured before.
 
     Args:
@@ -73,7 +73,7 @@ def tune(
         ExportError, DSUNetError, RuntimeFault: The reference cannot be measured.
     """
     end = None if seconds is None else time.monotonic() + seconds
-    results: list[Result] = []
+    results: list[PointResult] = []
     failures: dict[Point, str] = {}
     not_tried = []
     with staging_folder(folder) as staging:
@@ -94,8 +94,8 @@ def tune(
                     continue
                 files.write(found)
             results.append(found)
-            report(number, point, summary(found, results[0]))
-    return Tuning(results, failures, not_tried, max_loss)
+            report(number, point, result_in_words(found, results[0]))
+    return TuningResult(results, failures, not_tried, max_loss)
 
 
 class _Artifacts:
@@ -130,11 +130,11 @@ def _artifact_of(point: Point) -> tuple[object, ...]:
     return point.hiera_size, point.dino_size, point.precision
 
 
-def _measure(point: Point, artifacts: _Artifacts, instruments: Instruments) -> Result:
+def _measure(point: Point, artifacts: _Artifacts, instruments: Instruments) -> PointResult:
     reference = artifacts.reference()  # first: the artifact of one other point is kept at a time
     artifact, manifest = artifacts.of(point)
     files = [artifact, *(artifact.with_name(file.name) for file in manifest.files)]
-    return Result(
+    return PointResult(
         point,
         manifest.macs,
         sum(file.stat().st_size for file in files),

@@ -14,11 +14,12 @@ from onnx_ir.passes import common as passes
 
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.attention import score_matmuls
+from dsunet_export.graph.values import is_float
 from dsunet_export.options import FLOAT16_MAX, Attention
-from dsunet_export.precision.magnitudes import Magnitudes, measure, sources
+from dsunet_export.precision.magnitudes import Magnitudes, measure_magnitudes, sources
 from dsunet_export.precision.narrow import narrow, nodes_in_float32
 from dsunet_export.precision.rules import Selection
-from dsunet_export.precision.types import follows, is_float, makes_integers, supports
+from dsunet_export.precision.types import has_variable_type, makes_integers, supports
 from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import FLOAT32_SCORES, Peak, Precision
@@ -47,7 +48,7 @@ class PrecisionOptions:
     attention: Attention = Attention.FUSED
 
 
-class Converted(NamedTuple):
+class ConvertedGraph(NamedTuple):
     """A graph in another precision than float32."""
 
     model: ir.Model
@@ -59,7 +60,7 @@ class Converted(NamedTuple):
 
 def reduce_precision(
     model: ir.Model, options: PrecisionOptions, inputs: GraphInputs, folder: Path
-) -> Converted:
+) -> ConvertedGraph:
     """Convert a float32 graph to float16 or bfloat16.
 
     `model` cannot be used afterwards.  A temporary copy of the graph is written to `folder`.
@@ -70,7 +71,7 @@ def reduce_precision(
     if options.compute is Compute.BF16:
         model.opset_imports[""] = max(BFLOAT16_OPSET, model.opset_imports[""])
     opset = model.opset_imports[""]
-    nodes = [node for node in model.graph if follows(node, opset)]
+    nodes = [node for node in model.graph if has_variable_type(node, opset)]
     selection = Selection(str(node.name) for node in nodes)
     selection.apply_rules(options.compute)
     selection.request(options.keep_fp32)
@@ -87,7 +88,7 @@ def reduce_precision(
     left = [node for node in nodes if node.name not in selection.names]
     # bfloat16 has the range of float32.
     candidates = _values(left) if options.compute is Compute.FP16 else set()
-    magnitudes, logits = measure(model, candidates, options.probes, inputs, folder)
+    magnitudes, logits = measure_magnitudes(model, candidates, options.probes, inputs, folder)
     peaks: tuple[Peak, ...] = ()
     if options.compute is Compute.FP16:
         _keep_what_overflows(left, magnitudes, selection)
@@ -96,7 +97,7 @@ def reduce_precision(
     weights = narrow(model, selection.names, options.compute)
     kept = tuple(selection.entries)
     precision = Precision(options.compute.element_type, kept, peaks, weights)
-    return Converted(model, precision, logits)
+    return ConvertedGraph(model, precision, logits)
 
 
 def infer_types(model: ir.Model) -> None:

@@ -20,9 +20,9 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from dsunet_export.errors import ExportError
+from dsunet_export.graph.values import array_of
 from dsunet_export.options import FLOAT8_OPSET, ExportPrecision
-from dsunet_export.precision.narrow import array_of
-from dsunet_export.precision.reduction import Converted, infer_types
+from dsunet_export.precision.reduction import ConvertedGraph, infer_types
 from dsunet_export.precision.rules import Selection
 from dsunet_export.quantization.calibration import ActivationRange, calibrate, ranges_of
 from dsunet_export.quantization.float8 import to_float8
@@ -59,7 +59,7 @@ class QuantizationOptions:
 
 def quantize(
     model: ir.Model, task: QuantizationOptions, inputs: GraphInputs, folder: Path
-) -> Converted:
+) -> ConvertedGraph:
     """Quantise the weight matmuls of both encoders whose activations have no extreme outliers.
 
     `model` cannot be used afterwards.  The logits are those of `only_computed`, then of `images`.
@@ -107,7 +107,7 @@ def quantize(
         _separate_bias(model.graph, matmul)
     quantized = _quantize(model, merged, ranges, in_integers)
     infer_types(quantized)
-    return Converted(quantized, precision, statistics.logits)
+    return ConvertedGraph(quantized, precision, statistics.logits)
 
 
 def quantized_weights(graph: ir.Graph, data_type: str) -> dict[ir.Value, list[NDArray[Any]]]:

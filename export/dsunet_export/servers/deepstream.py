@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsunet_export.artifact import save, writing
+from dsunet_export.artifact import save, write_errors
 from dsunet_export.errors import ExportError
 from dsunet_export.servers.nvinfer_config import NvinferModel, is_supported, make_nvinfer_config
 from dsunet_export.servers.nvinfer_graph import make_nvinfer_graph, verify_nvinfer_graph
@@ -51,7 +51,7 @@ def write_deepstream(folder: Path, artifact: Artifact, options: DeepStreamOption
         verify_nvinfer_graph(
             staged / model.graph, artifact.path, model.size, _verified_batch(manifest)
         )
-        with writing(staged / model.config):
+        with write_errors(staged / model.config):
             (staged / model.config).write_text(make_nvinfer_config(model), encoding="utf-8")
         for file in sorted(staged.iterdir(), key=lambda file: file.name == model.config):
             file.rename(folder / file.name)

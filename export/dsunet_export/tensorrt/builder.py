@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dsunet_export.artifact import check_name, staging, writing
+from dsunet_export.artifact import artifact_staging, check_name, write_errors
 from dsunet_export.errors import ExportError
 from dsunet_export.options import Attention, ExportPrecision
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.tensorrt.build_log import BuildLog
 from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_timing_cache
 from dsunet_export.tensorrt.engine_selftest import engine_cases
-from dsunet_export.tensorrt.flavors import title, version
+from dsunet_export.tensorrt.flavors import flavor_title, flavor_version
 from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
 from dsunet_export.tensorrt.network import layers_of, parse_graph
 from dsunet_export.tensorrt.precision_report import report_precision
@@ -101,7 +101,7 @@ def build_engine(
     _check_bfloat16(target, compute)
     _check_float8(target, manifest)
     log = BuildLog(sys.stderr, options.verbosity)
-    with staging(output) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with artifact_staging(output) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
         graph = _ParsedGraph(onnx, manifest, onnx)
         if compute.element_type != manifest.precision.compute:
             file = Path(scratch) / f"{onnx.stem}.{compute}.onnx"
@@ -114,7 +114,7 @@ def build_engine(
         plan = _build(graph, profiles, target, options, log)
         watch.step("build")
         engine = folder / output.name
-        with writing(engine):
+        with write_errors(engine):
             engine.write_bytes(plan.serialized)
         manifest = replace(
             graph.manifest,
@@ -122,10 +122,13 @@ def build_engine(
             files=(),
             profiles=profiles,
             selftest=selftest,
-            built_with={**graph.manifest.built_with, target.flavor.module: version(target.flavor)},
+            built_with={
+                **graph.manifest.built_with,
+                target.flavor.module: flavor_version(target.flavor),
+            },
             engine=_describe(engine, target, options, plan, log, shared),
         )
-        with writing(engine):
+        with write_errors(engine):
             document = manifest.to_json(indent=2) + "\n"
             engine_manifest_file(engine).write_bytes(document.encode())
     if options.timing_cache is not None:
@@ -207,7 +210,7 @@ def _convert(
 ) -> Manifest:
     """Convert the graph to another precision, and return its manifest."""
     try:
-        from dsunet_export.precision import convert_file
+        from dsunet_export.precision.conversion import convert_file
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{onnx} is in {manifest.precision.compute}, and {missing_package(error)}, which "
@@ -243,9 +246,8 @@ def _build(
             serialized = builder.build_serialized_network(network, config)
             if serialized is None and not progress.cancelled.is_set():
                 nodes = {layer.name for layer in layers_of(network)}
-                raise ExportError(
-                    f"{title(target.flavor)} cannot build {graph.source.name}: {log.reason(nodes)}"
-                )
+                title = flavor_title(target.flavor)
+                raise ExportError(f"{title} cannot build {graph.source.name}: {log.reason(nodes)}")
             del parser  # not before the build: it holds the weights
             cache = config.get_timing_cache() if options.timing_cache is not None else None
             return _Plan(serialized, cache and cache.serialize(), precision)
@@ -264,7 +266,7 @@ def _describe(
     return Engine(
         file=digest(engine),
         flavor=target.flavor,
-        tensorrt_version=version(target.flavor),
+        tensorrt_version=flavor_version(target.flavor),
         platform=this_platform(),
         compute_capabilities=target.compute_capabilities,
         gpus=target.gpus,

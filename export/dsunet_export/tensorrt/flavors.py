@@ -13,7 +13,7 @@ _EXTRAS = {Flavor.RTX: "rtx", Flavor.TENSORRT: "tensorrt,cuda"}
 """Extras of this distribution that install a flavor and what else it needs to build."""
 
 
-def load(flavor: Flavor) -> Any:
+def import_flavor(flavor: Flavor) -> Any:
     """Import a flavor to build with.
 
     Raises MissingExtraError if it is not installed, and ExportError if it does not load.
@@ -27,14 +27,14 @@ def load(flavor: Flavor) -> Any:
         raise ExportError(does_not_load(flavor.title, error, command)) from error
 
 
-def version(flavor: Flavor) -> str:
+def flavor_version(flavor: Flavor) -> str:
     """Return the version of an installed flavor, for example `1.7.1.116`."""
     return str(flavor.load().__version__)
 
 
-def title(flavor: Flavor) -> str:
+def flavor_title(flavor: Flavor) -> str:
     """Return name and version of an installed flavor."""
-    return f"{flavor.title} {version(flavor)}"
+    return f"{flavor.title} {flavor_version(flavor)}"
 
 
 def rtx_compute_capabilities(trt: Any) -> tuple[str, ...]:

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 from dsunet.network.config import DSUNetConfig
 from dsunet_export.options import FLOAT16_MAX
-from dsunet_export.tensorrt.description import engine_rows
-from dsunet_export.verification.verify import fraction_of_tolerance, in_words
+from dsunet_export.tensorrt.engine_description import engine_rows
+from dsunet_export.verification.reference_comparison import (
+    comparison_in_words,
+    fraction_of_tolerance,
+)
 from dsunet_runtime.artifact.manifest import (
     InputForm,
     Manifest,
@@ -26,7 +29,7 @@ demonstration checkpoint and a constant taken from its logits: all of 27 modules
 range of 7, none with 1."""
 
 
-def describe(manifest: Manifest, each: bool = False) -> str:
+def describe_manifest(manifest: Manifest, each: bool = False) -> str:
     """Format a manifest as lines of a name and a value; `each` lists every comparison and node."""
     rows = list(_rows(manifest, each))
     width = max(len(name) for name, _ in rows) + 2
@@ -115,9 +118,9 @@ def verified_in_words(manifest: Manifest, each: bool = False) -> list[str]:
     """
     checks = manifest.verification
     if each or len(checks) < 2:
-        return [in_words(check) for check in checks]
+        return [comparison_in_words(check) for check in checks]
     worst = max(checks, key=fraction_of_tolerance)
-    return [f"{len(checks)} comparisons, the worst: {in_words(worst)}"]
+    return [f"{len(checks)} comparisons, the worst: {comparison_in_words(worst)}"]
 
 
 def selftest_in_words(manifest: Manifest) -> list[str]:
