@@ -13,7 +13,13 @@ from dsunet_export.errors import ExportError
 from dsunet_runtime.artifact.bounds import is_plain_name
 from dsunet_runtime.artifact.file_kinds import ENGINE_SUFFIX, ONNX_SUFFIX, is_engine, is_onnx
 from dsunet_runtime.artifact.manifest import FileDigest, Manifest, digest
-from dsunet_runtime.artifact.read import encode_manifest, engine_manifest_file
+from dsunet_runtime.artifact.read import (
+    check_hashes,
+    check_sizes,
+    check_weights_files,
+    encode_manifest,
+    engine_manifest_file,
+)
 from dsunet_runtime.files import destination, is_unicode, staging_folder
 from dsunet_runtime.message_text import reason
 
@@ -37,6 +43,17 @@ def check_engine_output(output: Path) -> None:
     """Raise ExportError if an engine cannot have this name."""
     _check_output(output, is_engine(output), f"an engine ends in {ENGINE_SUFFIX} or .plan")
     _check_length(engine_manifest_file(output))
+
+
+def check_files(path: Path, manifest: Manifest) -> None:
+    """Compare the files of an artifact with its manifest: sizes, hashes and external weights.
+
+    Raises ArtifactError if one is missing, differs or is not listed.
+    """
+    check_sizes(path, manifest)
+    check_hashes(path, manifest)
+    if manifest.engine is None:
+        check_weights_files(path, manifest)
 
 
 def is_shared_name(name: str) -> bool:

@@ -10,7 +10,8 @@ import typer
 
 from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
-from dsunet_export.servers.served import Artifact, check_model_name
+from dsunet_export.servers.checked_artifact import CheckedArtifact
+from dsunet_export.servers.model_folder import check_model_name
 from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT, as_wrong_usage, integer, output_folder
 from dsunet_runtime.extras import needs_extra
@@ -76,7 +77,7 @@ def deepstream(
         from dsunet_export.servers.deepstream import DeepStreamOptions, write_deepstream
 
     options = DeepStreamOptions(name, height_width, batch)
-    for path in write_deepstream(output, Artifact.read(artifact), options):
+    for path in write_deepstream(output, CheckedArtifact.read(artifact), options):
         print(readable(path))
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dsunet_export.artifact import check_files
 from dsunet_export.commands.shared_options import Verbose
 from dsunet_runtime.commands.command import examples
 
@@ -29,16 +30,8 @@ def inspect(
     beside it with those that the manifest records.
     """
     from dsunet_export.manifest_text import describe_manifest
-    from dsunet_runtime.artifact.read import (
-        check_hashes,
-        check_sizes,
-        check_weights_files,
-        read_manifest,
-    )
+    from dsunet_runtime.artifact.read import read_manifest
 
     manifest = read_manifest(artifact)
     print(manifest.to_json(indent=2) if as_json else describe_manifest(manifest, verbose))
-    check_sizes(artifact, manifest)
-    check_hashes(artifact, manifest)
-    if manifest.engine is None:
-        check_weights_files(artifact, manifest)
+    check_files(artifact, manifest)

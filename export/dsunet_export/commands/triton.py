@@ -9,7 +9,8 @@ import typer
 
 from dsunet_export.commands.shared_options import notice
 from dsunet_export.errors import ExportError
-from dsunet_export.servers.served import Artifact, check_model_name
+from dsunet_export.servers.checked_artifact import CheckedArtifact
+from dsunet_export.servers.model_folder import check_model_name
 from dsunet_export.servers.triton_options import (
     DEFAULT_BATCH,
     DEFAULT_DELAY,
@@ -167,7 +168,7 @@ def triton(
             )
     from dsunet_export.servers.triton_repository import add_versions, create_model
 
-    read = [Artifact.read(path) for path in artifacts]
+    read = [CheckedArtifact.read(path) for path in artifacts]
     if add:
         written = add_versions(output / name, read)
     else:

@@ -1,6 +1,7 @@
 """What inference servers need beside an artifact: configurations, and their folders.
 
-served             what all of them have in common: artifacts, names and staging
+checked_artifact   an artifact whose files have been compared with its manifest
+model_folder       names of models, and staging of their folders
 protobuf_text      messages in protobuf's text format
 triton_options     options of a model repository, checked without reading anything
 triton_model       artifacts that a backend of Triton can serve, as versions of one model

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from dsunet_export.artifact import save, write_errors
 from dsunet_export.errors import ExportError
+from dsunet_export.servers.checked_artifact import CheckedArtifact
+from dsunet_export.servers.model_folder import model_staging
 from dsunet_export.servers.nvinfer_config import NvinferModel, is_supported, make_nvinfer_config
 from dsunet_export.servers.nvinfer_graph import make_nvinfer_graph, verify_nvinfer_graph
-from dsunet_export.servers.served import Artifact, staging
 from dsunet_runtime.artifact.manifest import InputForm, Manifest
 
 _SEVERAL = 2
@@ -26,7 +27,9 @@ class DeepStreamOptions:
     """Number of streams that are joined; None for the batch of the artifact, or 1."""
 
 
-def write_deepstream(folder: Path, artifact: Artifact, options: DeepStreamOptions) -> list[Path]:
+def write_deepstream(
+    folder: Path, artifact: CheckedArtifact, options: DeepStreamOptions
+) -> list[Path]:
     """Write the graph and the configuration; return their paths.
 
     Raises ExportError if nvinfer cannot run the artifact, if a file exists or cannot be written,
@@ -46,7 +49,7 @@ def write_deepstream(folder: Path, artifact: Artifact, options: DeepStreamOption
         if place.exists() or place.is_symlink():
             raise ExportError(f"{place} exists: choose another --name, or remove it")
     graph = make_nvinfer_graph(artifact.path, manifest, model.size)
-    with staging(folder) as staged:
+    with model_staging(folder) as staged:
         save(graph, staged / model.graph)
         verify_nvinfer_graph(
             staged / model.graph, artifact.path, model.size, _verified_batch(manifest)
@@ -58,7 +61,7 @@ def write_deepstream(folder: Path, artifact: Artifact, options: DeepStreamOption
     return places
 
 
-def _check(artifact: Artifact) -> None:
+def _check(artifact: CheckedArtifact) -> None:
     """Raise ExportError if nvinfer cannot run an artifact."""
     manifest = artifact.manifest
     if manifest.engine is not None:
@@ -79,7 +82,7 @@ def _check(artifact: Artifact) -> None:
         )
 
 
-def _size(artifact: Artifact, given: tuple[int, int] | None) -> tuple[int, int]:
+def _size(artifact: CheckedArtifact, given: tuple[int, int] | None) -> tuple[int, int]:
     height, width = artifact.manifest.inputs[0].shape[1:3]
     if isinstance(height, int) and isinstance(width, int):
         if given not in (None, (height, width)):
@@ -96,7 +99,7 @@ def _size(artifact: Artifact, given: tuple[int, int] | None) -> tuple[int, int]:
     return given
 
 
-def _batch(artifact: Artifact, given: int | None) -> int:
+def _batch(artifact: CheckedArtifact, given: int | None) -> int:
     batch = artifact.manifest.inputs[0].shape[0]
     if isinstance(batch, str):
         return given or 1

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from dsunet_export.errors import ExportError
-from dsunet_export.servers.served import check_model_name
+from dsunet_export.servers.model_folder import check_model_name
 from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.artifact.manifest import FLOAT8, Manifest
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsunet_export.errors import ExportError
-from dsunet_export.servers.served import Artifact, staging
+from dsunet_export.servers.checked_artifact import CheckedArtifact
+from dsunet_export.servers.model_folder import model_staging
 from dsunet_export.servers.triton_config import describe_version, make_config, warmup_file
 from dsunet_export.servers.triton_model import Batching, check_agreement
 from dsunet_export.servers.triton_options import (
@@ -48,14 +49,14 @@ class Version:
     """A version that was written."""
 
     number: int
-    artifact: Artifact
+    artifact: CheckedArtifact
     linked: tuple[str, ...] = ()
     """Names of its files that are second names of an earlier version's."""
 
 
 def create_model(
     repository: Path,
-    artifacts: Sequence[Artifact],
+    artifacts: Sequence[CheckedArtifact],
     options: TritonOptions,
     notice: Callable[[str], None],
 ) -> list[Version]:
@@ -87,7 +88,7 @@ def create_model(
             "or use --backend onnxruntime"
         )
     config = make_config(first.manifest, options, batching, samples)
-    with staging(repository) as staged:
+    with model_staging(repository) as staged:
         folder = staged / model.name
         folder.mkdir()
         versions = _write_versions(folder, artifacts, options.backend, {}, 0)
@@ -97,7 +98,7 @@ def create_model(
     return versions
 
 
-def add_versions(model: Path, artifacts: Sequence[Artifact]) -> list[Version]:
+def add_versions(model: Path, artifacts: Sequence[CheckedArtifact]) -> list[Version]:
     """Add the artifacts as the next versions of a model, whose configuration stays as it is.
 
     Only their descriptions are appended to it.  Raises ExportError if there is no such model, and
@@ -119,7 +120,7 @@ def add_versions(model: Path, artifacts: Sequence[Artifact]) -> list[Version]:
         check_agreement(
             str(last), _read_manifest(last, options.backend), str(artifact.path), artifact.manifest
         )
-    with staging(model) as staged:
+    with model_staging(model) as staged:
         versions = _write_versions(
             staged, artifacts, options.backend, _weights(model, options.backend), numbers[-1]
         )
@@ -130,7 +131,7 @@ def add_versions(model: Path, artifacts: Sequence[Artifact]) -> list[Version]:
 
 def _write_versions(
     folder: Path,
-    artifacts: Sequence[Artifact],
+    artifacts: Sequence[CheckedArtifact],
     backend: TritonBackend,
     weights: dict[FileDigest, Path],
     before: int,

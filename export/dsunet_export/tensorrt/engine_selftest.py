@@ -17,7 +17,7 @@ _NUMBERS = (0, 1)
 """The pictures: two, for a batch."""
 
 
-def engine_cases(
+def engine_selftest(
     onnx: Path, manifest: Manifest, profiles: Sequence[OptimizationProfile]
 ) -> tuple[SelfTestCase, ...]:
     """Return the references of an engine with these profiles.

@@ -478,7 +478,7 @@ class TestRefusals:
         def locked(parent: Path) -> None:
             raise PermissionError(errno.EACCES, "Permission denied", str(parent))
 
-        monkeypatch.setattr("dsunet_export.servers.served.staging_folder", locked)
+        monkeypatch.setattr("dsunet_export.servers.model_folder.staging_folder", locked)
         line = refused(artifact, "-o", tmp_path / "m")
         assert f"cannot write to {tmp_path}/m: Permission denied" in line
 

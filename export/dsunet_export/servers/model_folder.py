@@ -1,44 +1,17 @@
-"""What the folders of all servers have in common: artifacts, names and staging."""
+"""Names of models, and folders of models that are written completely or not at all."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from dsunet_export.errors import ExportError
-from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.artifact.read import (
-    check_hashes,
-    check_sizes,
-    check_weights_files,
-    read_manifest,
-)
 from dsunet_runtime.files import staging_folder
 from dsunet_runtime.message_text import quote, reason
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A file whose content was compared with its manifest."""
-
-    path: Path
-    manifest: Manifest
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read and check an artifact.  Raises ArtifactError."""
-        manifest = read_manifest(path)
-        check_sizes(path, manifest)
-        check_hashes(path, manifest)
-        if manifest.engine is None:
-            check_weights_files(path, manifest)
-        return cls(path, manifest)
 
 
 def check_model_name(name: str) -> None:
@@ -51,8 +24,12 @@ def check_model_name(name: str) -> None:
 
 
 @contextmanager
-def staging(parent: Path) -> Iterator[Path]:
-    """Provide a temporary folder in another, which is made if need be.  Raises ExportError."""
+def model_staging(parent: Path) -> Iterator[Path]:
+    """Provide a temporary folder in another, which is made if need be.
+
+    The caller moves the finished files out of it.  Raises ExportError if a folder or, in this
+    context, a file cannot be written.
+    """
     try:
         parent.mkdir(parents=True, exist_ok=True)
         with staging_folder(parent) as folder:
