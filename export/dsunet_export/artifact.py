@@ -138,7 +138,7 @@ def shared_weights_file(output: Path, name: str, sha256: str) -> Path:
 
 @contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """Raise ExportError if a file, staged or not, cannot be written in this context."""
+    """Convert an OSError in this context to ExportError, which names the final folder of `path`."""
     try:
         yield
     except OSError as error:
@@ -169,7 +169,7 @@ def save(model: ir.Model, path: Path) -> None:
 def write_artifact(
     model: ir.Model, path: Path, manifest: Manifest, shared_weights: str | None = None
 ) -> Manifest:
-    """Write a staged artifact; the manifest is returned with the digests of its files.
+    """Write a staged artifact; return the manifest with the digests of its files.
 
     `shared_weights` is the name for the file of the frozen weights; None to write none.
     """

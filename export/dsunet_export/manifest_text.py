@@ -91,7 +91,7 @@ def kept_in_words(precision: Precision, each: bool = False) -> list[str]:
 
 
 def quantized_in_words(quantized: Quantization) -> str:
-    """Describe which matrix multiplications are quantised."""
+    """Describe the quantised matrix multiplications."""
     noise = quantized.noise
     most = f"; rounding adds at most {noise:.1%} of noise to an input" if noise else ""
     return (
@@ -124,16 +124,16 @@ def verified_in_words(manifest: Manifest, each: bool = False) -> list[str]:
 
 
 def selftest_in_words(manifest: Manifest) -> list[str]:
-    """Say if the self-test notices little, because its masks are almost uniform; else empty."""
+    """Warn of a self-test that detects few faults, as its masks are almost uniform; else empty."""
     if manifest.input_form is InputForm.TENSORS or not manifest.selftest:
         return []
     range_ = max(max(case.points) - min(case.points) for case in manifest.selftest)
     if range_ >= _FAINT:
         return []
     return [
-        f"notices little: the network finds no object in its pictures, whose masks have a range of "
-        f"{range_:.0f} levels; one of an export with --mask stretched or --input tensors notices "
-        "more"
+        "detects few faults: the network finds no object in its pictures, whose masks have a range "
+        f"of {range_:.0f} levels; an export with --mask stretched or --input tensors has one that "
+        "detects more"
     ]
 
 

@@ -98,8 +98,7 @@ def export_onnx(
             watch.step("calibrate and quantise")
         elif options.precision is not ExportPrecision.FP32:
             watch.step(f"convert to {precision.compute}")
-        manifest = _make_manifest(model, origin, options, precision)
-        manifest = replace(manifest, macs=macs, rewrites=rewrites, selftest=selftest)
+        manifest = _make_manifest(model, origin, options, macs, rewrites, precision, selftest)
         artifact = folder / output.name
         manifest = write_artifact(
             graph, artifact, with_tolerances(manifest), options.shared_weights
@@ -268,28 +267,6 @@ def _make_manifest(
         rewrites=rewrites,
         graph=NOT_WRITTEN,
         selftest=selftest,
-    )
-
-
-def _make_manifest(
-    model: DSUNet, origin: WeightsOrigin, options: ExportOptions, precision: Precision
-) -> Manifest:
-    """Describe an artifact, without what the steps of an export measure and without its files."""
-    return Manifest(
-        model=model.config.to_dict(),
-        input_form=options.input_form,
-        mask_form=options.mask_form,
-        inputs=_input_specs(model, options),
-        outputs=_output_specs(model, options),
-        preprocessing=_preprocessing(model, options),
-        weights_origin=origin.description,
-        weights_are_random=origin.are_random,
-        checkpoint_sha256=origin.checkpoint_sha256,
-        macs=0,
-        built_with=_versions(),
-        precision=precision,
-        rewrites=(),
-        graph=NOT_WRITTEN,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 DEPTH = 3
 """Number of levels: encoder (or module of the decoder), block, part of the block."""
 DEPTH_TO_MODULES = 4
-"""The same and single modules."""
+"""Number of levels with that of single modules, for 8 bits."""
 
 
 @dataclass(frozen=True, slots=True)

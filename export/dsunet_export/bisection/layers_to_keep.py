@@ -56,9 +56,9 @@ class LayersToKeep:
     """Largest difference with `groups` in float32 too."""
     trials: int
     precision: ExportPrecision
-    """That of B."""
+    """Precision of B."""
     attention: Attention
-    """That of B: it is kept by rule."""
+    """Form of attention of B, which the search does not change."""
     given: tuple[str, ...] = ()
     """Patterns that B was exported with and that the result still needs."""
 
@@ -81,7 +81,7 @@ def find_layers_to_keep(
     tolerance: float,
     report: Callable[[str], None],
 ) -> LayersToKeep:
-    """Search for the smallest set of layers to keep in float32, beside those that B keeps by rule.
+    """Search for the smallest set of layers to keep in float32, beside those kept by rule.
 
     `a` is the float32 artifact, which is the reference, and `b` the same model in another
     precision.  A set is sufficient if every mask differs by at most `tolerance` levels on average,

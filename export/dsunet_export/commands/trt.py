@@ -1,7 +1,7 @@
 """The command `dsunet-export trt`.
 
-It imports TensorRT itself, when it runs, and needs neither PyTorch nor ONNX unless a float32 graph
-is to be converted.
+It imports TensorRT when it runs.  It needs no PyTorch, and ONNX only to convert a float32 graph and
+for `--refit`.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def trt(
     precision: Annotated[
         Compute | None,
         typer.Option(
-            help="Precision of the engine.  A float32 graph is converted first.  [default: that of "
-            "the graph, or fp16 if that is float32]",
+            help="Precision of the engine.  A float32 graph is converted first.  [default: the "
+            "graph's, or fp16 for a float32 graph]",
             show_default=False,
             rich_help_panel=PRECISION,
         ),
@@ -114,7 +114,7 @@ def trt(
         typer.Option(
             metavar="N|MIN:OPT:MAX",
             help=f"Batch sizes, 1 to {LARGEST_BATCH}.  Device memory is allocated for MAX, kernels "
-            "are tuned for OPT.  [default: that of the graph, or 1]",
+            "are tuned for OPT.  [default: the graph's, or 1]",
             rich_help_panel=_SHAPES,
         ),
     ] = None,
@@ -123,7 +123,7 @@ def trt(
         typer.Option(
             metavar="HxW|MIN:OPT:MAX",
             help=f"Image sizes of a frames graph, HEIGHTxWIDTH with sides from 1 to {LARGEST_SIDE}."
-            "  [default: that of the graph, or 64x64:720x1280:1920x1920]",
+            "  [default: the graph's, or 64x64:720x1280:1920x1920]",
             rich_help_panel=_SHAPES,
         ),
     ] = None,

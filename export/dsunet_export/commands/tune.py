@@ -54,16 +54,16 @@ def tune(
         list[str],
         typer.Option(
             metavar="[NAME=]DIR",
-            help="Dataset to evaluate on, in its published folder layout.  Repeatable: the loss is "
-            "that on the worst.",
+            help="Dataset to evaluate on, in its published folder layout.  Repeatable: the largest "
+            "loss on any of them counts.",
             rich_help_panel=DATA,
         ),
     ],
     output: Annotated[
         Path,
         output_folder(
-            "Folder for fastest.onnx, tune.json and tune.html, and for what was measured of "
-            "each point, in points/, with which the same command continues."
+            "Folder for fastest.onnx, tune.json, tune.html, and points/ with the results of each "
+            "point, from which the same command continues."
         ),
     ],
     hiera_size: Annotated[
@@ -72,8 +72,8 @@ def tune(
             low=1,
             high=MAX_IMAGE_SIZE,
             metavar="PIXELS",
-            help="Side of Hiera's input, a multiple of 32.  Repeatable.  [default: that of the "
-            "network, and about 3/4 of it]",
+            help="Side of Hiera's input, a multiple of 32.  Repeatable.  [default: the network's, "
+            "and about 3/4 of it]",
             rich_help_panel=_POINTS,
         ),
     ] = None,
@@ -83,8 +83,8 @@ def tune(
             low=1,
             high=MAX_IMAGE_SIZE,
             metavar="PIXELS",
-            help="Side of DINOv2's input, a multiple of 14.  Repeatable.  [default: that of the "
-            "network, and about 3/4, 1/2 and 3/8 of it]",
+            help="Side of DINOv2's input, a multiple of 14.  Repeatable.  [default: the network's, "
+            "and about 3/4, 1/2 and 3/8 of it]",
             rich_help_panel=_POINTS,
         ),
     ] = None,
@@ -99,8 +99,8 @@ def tune(
     provider: Annotated[
         list[Provider] | None,
         typer.Option(
-            help="ONNX Runtime's execution provider, or OpenVINO.  Repeatable.  [default: all that "
-            "start on this machine]",
+            help="ONNX Runtime's execution provider, or OpenVINO.  Repeatable.  [default: all "
+            "that start on this machine]",
             rich_help_panel=_POINTS,
         ),
     ] = None,
@@ -108,7 +108,7 @@ def tune(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Sample images to calibrate int8 and fp8 on, others than those of --dataset.",
+            help="Sample images to calibrate int8 and fp8 on.  Do not use images of --dataset.",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -126,7 +126,7 @@ def tune(
         number(
             low=0,
             high=1,
-            help="Largest loss of S-measure that is accepted for speed.",
+            help="Largest accepted loss of S-measure.",
             rich_help_panel=_CHOICE,
         ),
     ] = 0.005,
@@ -136,7 +136,7 @@ def tune(
             low=0,
             high=MAX_COUNT,
             metavar="MINUTES",
-            help="Begin no further point after this time; the same command continues.  [default: "
+            help="Start no further point after this time; the same command continues.  [default: "
             "measure all points]",
             rich_help_panel=_CHOICE,
         ),
@@ -166,8 +166,8 @@ def tune(
     interleaved with the reference: the checkpoint's own sizes in fp32.  Prints the table, and
     writes the fastest artifact within --max-loss.
 
-    What was measured is kept with a hash of all that it depends on.  After an interruption the same
-    command measures what is missing.
+    Results are stored with a hash of everything that they depend on.  After an interruption the
+    same command measures the missing points.
     """
     with as_wrong_usage(EvaluationError):
         folders = [named_folder("--dataset", text) for text in dataset]

@@ -1,4 +1,4 @@
-"""The command `dsunet-export verify`, which measures what an export costs in accuracy."""
+"""The command `dsunet-export verify`, which compares two models on images."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def verify(
             help="Search for the smallest set of layers that B must keep in float32 to be within "
             "the tolerance and within the limits of `dsunet-export onnx`, and write them "
             "for its --keep-fp32 @FILE.  A must be the float32 ONNX file and B the same model in "
-            "another precision, written with --no-verify if need be.  Uses the first four images, "
-            "the worst one, random pixels and a photograph.",
+            "another precision, exported with --no-verify if necessary.  Uses the first four "
+            "images, the worst one, random pixels and a photograph.",
             rich_help_panel=_LAYERS,
         ),
     ] = None,

@@ -31,7 +31,7 @@ _OPENVINO_GAINS = {
     "amx": "AMX: use bf16 and int8 artifacts in OpenVINO",
     "avx512_bf16": "AVX512_BF16 without AMX: try bf16 artifacts in OpenVINO",
 }
-"""What to run with instructions that begin like this, the fastest first."""
+"""Advice by the beginning of the names of instructions, the fastest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Cpu:
 
     @property
     def openvino_gain(self) -> str:
-        """Whether OpenVINO computes bf16 and int8 artifacts much faster on this machine."""
+        """Advice on the artifacts that OpenVINO computes much faster on this machine."""
         for start, words in _OPENVINO_GAINS.items():
             if any(found.startswith(start) for found in self.fast_instructions):
                 return words

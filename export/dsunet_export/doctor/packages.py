@@ -42,7 +42,7 @@ class Package:
     state: PackageState
     version: str | None = None
     reason: str | None = None
-    """What is wrong with it, in one line; None if nothing is."""
+    """Fault of the package, in one line; None if there is none."""
 
     @property
     def works(self) -> bool:

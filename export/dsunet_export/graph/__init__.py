@@ -1,4 +1,4 @@
-"""The ONNX graph: what is traced, and what is done to the trace.
+"""The ONNX graph: the traced modules, the trace, and changes to it.
 
 forms             the modules that are exported: frames form and tensors form
 resample          Pillow's antialiased bilinear filter as ONNX operators
@@ -10,5 +10,5 @@ attention         attention in forms without fused kernels
 graph_file        the ONNX graph of an artifact, read from its files
 session           graphs run by ONNX Runtime that are not artifacts
 shared_weights    the frozen weights in a file that several artifacts share
-self_description  what an ONNX file says of itself in ONNX's own fields
+self_description  a description of the artifact in ONNX's own fields
 """

@@ -16,12 +16,12 @@ class Loss:
 
     value: float
     standard_error: float
-    """Of the mean difference over the images; NaN for a single image."""
+    """Standard error of the mean difference over the images; NaN for a single image."""
     dataset: str
 
 
 def loss_of(result: PointResult, reference: PointResult) -> Loss:
-    """The largest loss of S-measure over the datasets; negative if all are better."""
+    """Return the largest loss of S-measure over the datasets; negative if all are better."""
     losses = []
     for name, accuracy in result.accuracy.items():
         before = reference.accuracy[name]
@@ -33,7 +33,7 @@ def loss_of(result: PointResult, reference: PointResult) -> Loss:
 
 
 def result_in_words(result: PointResult, reference: PointResult) -> str:
-    """One line about a result."""
+    """Describe a result in one line."""
     if result is reference:
         return f"the reference, {1000 * result.timing.seconds:,.1f} ms"
     loss, timing = loss_of(result, reference), result.timing
@@ -44,7 +44,7 @@ def result_in_words(result: PointResult, reference: PointResult) -> str:
 
 
 def pareto_front(results: Sequence[PointResult], reference: PointResult) -> list[PointResult]:
-    """The results that no other one surpasses in time or loss without being worse in the other."""
+    """Return the results that no other one surpasses without being worse in time or loss."""
     costs = [(one.timing.ratio, loss_of(one, reference).value) for one in results]
     return [
         one
@@ -56,9 +56,9 @@ def pareto_front(results: Sequence[PointResult], reference: PointResult) -> list
 def fastest_within(
     results: Sequence[PointResult], reference: PointResult, max_loss: float
 ) -> PointResult:
-    """The fastest result that loses at most `max_loss` on every dataset.
+    """Return the fastest result that loses at most `max_loss` on every dataset.
 
-    A result whose time cannot be told from the reference's is not faster than it.
+    A result whose time differs from the reference's only by noise is not faster than it.
     """
     faster = [
         one

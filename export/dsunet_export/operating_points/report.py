@@ -23,14 +23,14 @@ _LEGEND = (
     "against the first row on the worst dataset, ± its standard error; ms: median time of one "
     "image, which on a busy machine differs from one row to the next; ratio: of that to the time "
     "of the first row in the same minutes, with its range over the rounds; noise: the rounds do "
-    "not tell which is faster."
+    "not show which is faster."
 )
 _LEAST_SPAN = 1e-3
-"""Of the axis of losses, where no point loses anything."""
+"""Smallest range of the axis of losses."""
 
 
 def format_tuning(tuning: TuningResult) -> str:
-    """Format the table as text, with what is not in it below."""
+    """Format the table as text, with notes below it."""
     headings, rows = _headings(tuning), _rows(tuning)
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     lines = [
@@ -41,7 +41,7 @@ def format_tuning(tuning: TuningResult) -> str:
 
 
 def tuning_notes(tuning: TuningResult) -> list[str]:
-    """Lines below the table: what failed, what was not tried, and the fastest point."""
+    """Return lines for below the table: legend, failures, points not tried, and the fastest one."""
     lines = [_LEGEND]
     lines += [f"not measured: {point.label}: {why}" for point, why in tuning.failures.items()]
     if tuning.not_tried:
@@ -63,7 +63,7 @@ def tuning_notes(tuning: TuningResult) -> list[str]:
 
 
 def tuning_document(tuning: TuningResult, about: dict[str, Any]) -> dict[str, Any]:
-    """The results as plain values for JSON; `about` describes what was measured, and where."""
+    """Convert the results to JSON values; `about` is from `describe_inputs`."""
     front = [one.point for one in tuning.front]
     return {
         "format_version": 1,

@@ -21,14 +21,14 @@ from dsunet_runtime.files import staging_folder
 
 @dataclass(frozen=True, slots=True)
 class TuningResult:
-    """The results of all points, and the choice."""
+    """The results of all points, and the chosen one."""
 
     results: Sequence[PointResult]
     """The first is the reference."""
     failures: dict[Point, str]
-    """Points that cannot be exported or run, and why."""
+    """Points that cannot be exported or run, with the reason."""
     not_tried: Sequence[Point]
-    """Points for which the time was not enough."""
+    """Points that the time limit left out."""
     max_loss: float
 
     @property
@@ -38,7 +38,7 @@ class TuningResult:
 
     @property
     def front(self) -> list[PointResult]:
-        """The results that no other one surpasses."""
+        """The Pareto front of time and loss."""
         return pareto_front(self.results, self.reference)
 
     @property
@@ -57,11 +57,11 @@ def tune_points(
     seconds: float | None,
     report: Callable[[int, Point, str], None],
 ) -> TuningResult:
-    """Measure every point, or read what was measured before.
+    """Measure every point, or read its stored result.
 
     Args:
         points: The points; the first is the reference.
-        instruments: What exports, evaluates and times.
+        instruments: Functions that export, evaluate and time.
         files: The files of the results.
         folder: Folder for the artifacts while they are measured: two at a time.
         max_loss: Largest loss of S-measure of the fastest point.
@@ -113,7 +113,7 @@ class _Artifacts:
         return Runner(self.of(self._reference)[0], self._reference.provider)
 
     def of(self, point: Point) -> tuple[Path, Manifest]:
-        """The artifact of a point, exported unless it is the last one or the reference's."""
+        """Return the artifact of a point, exported unless it is the last or the reference's."""
         key, kept = _artifact_of(point), _artifact_of(self._reference)
         if key not in self._made:
             for other in self._made.keys() - {kept}:
@@ -126,7 +126,7 @@ class _Artifacts:
 
 
 def _artifact_of(point: Point) -> tuple[object, ...]:
-    """What decides on the artifact: all but the provider."""
+    """Return what identifies the artifact of a point: all but the provider."""
     return point.hiera_size, point.dino_size, point.precision
 
 

@@ -40,7 +40,7 @@ def convert_file(
     """
     if Compute.of(manifest.precision.compute) is not Compute.FP32:
         raise ExportError(
-            f"{onnx_path} is {manifest.precision.compute} already: name the float32 artifact"
+            f"{onnx_path} is in {manifest.precision.compute} already: name the float32 artifact"
         )
     inputs = GraphInputs.of(manifest)
     probes = make_probes(inputs.size)

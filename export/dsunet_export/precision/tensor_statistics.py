@@ -21,7 +21,7 @@ from dsunet_export.verification.probes import GraphInputs, Probe
 
 @dataclass(frozen=True, slots=True)
 class TensorStatistics:
-    """What a float32 graph computed on some images."""
+    """Statistics of the tensors of a float32 graph on sample images, and its logits."""
 
     images: list[str]
     """Label of each image."""

@@ -14,6 +14,7 @@ from dsunet_export.servers.nvinfer_graph import make_nvinfer_graph, verify_nvinf
 from dsunet_runtime.artifact.manifest import InputForm, Manifest
 
 _SEVERAL = 2
+"""Batch size with which a graph of a dynamic batch is verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,10 @@ def write_deepstream(
         _batch(artifact, options.batch),
         has_fixed_batch=isinstance(manifest.inputs[0].shape[0], int),
     )
-    places = [folder / name for name in (model.graph, model.config)]
-    for place in places:
-        if place.exists() or place.is_symlink():
-            raise ExportError(f"{place} exists: choose another --name, or remove it")
+    outputs = [folder / name for name in (model.graph, model.config)]
+    for path in outputs:
+        if path.exists() or path.is_symlink():
+            raise ExportError(f"{path} exists: choose another --name, or remove it")
     graph = make_nvinfer_graph(artifact.path, manifest, model.size)
     with model_staging(folder) as staged:
         save(graph, staged / model.graph)
@@ -58,7 +59,7 @@ def write_deepstream(
             (staged / model.config).write_text(make_nvinfer_config(model), encoding="utf-8")
         for file in sorted(staged.iterdir(), key=lambda file: file.name == model.config):
             file.rename(folder / file.name)
-    return places
+    return outputs
 
 
 def _check(artifact: CheckedArtifact) -> None:
@@ -71,7 +72,7 @@ def _check(artifact: CheckedArtifact) -> None:
         )
     if manifest.input_form is not InputForm.FRAMES:
         raise ExportError(
-            f"{artifact.path}: nvinfer prepares one image, with one scale for all channels: export "
+            f"{artifact.path}: nvinfer prepares one input, with one scale for all channels: export "
             f"it with --input frames, which prepares the images in the graph"
         )
     precision = manifest.precision.element_type

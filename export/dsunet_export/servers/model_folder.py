@@ -25,7 +25,7 @@ def check_model_name(name: str) -> None:
 
 @contextmanager
 def model_staging(parent: Path) -> Iterator[Path]:
-    """Provide a temporary folder in another, which is made if need be.
+    """Provide a temporary folder in another, which is created if missing.
 
     The caller moves the finished files out of it.  Raises ExportError if a folder or, in this
     context, a file cannot be written.

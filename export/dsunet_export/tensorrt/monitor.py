@@ -80,9 +80,9 @@ def make_monitor(trt: Any, progress: BuildProgress) -> Any:
 
 
 def run_cancellable(
-    work: Callable[[], T], progress: BuildProgress, stream: TextIO, *, draw: bool
+    function: Callable[[], T], progress: BuildProgress, stream: TextIO, *, draw: bool
 ) -> T:
-    """Run `work` in a thread that can be cancelled, and return its result.
+    """Run a function in a thread that can be cancelled, and return its result.
 
     With `draw`, progress is drawn on `stream` if that is a terminal.
 
@@ -96,7 +96,7 @@ def run_cancellable(
 
     def run() -> None:
         try:
-            result.append(work())
+            result.append(function())
         except BaseException as error:
             failure.append(error)
         finally:

@@ -28,7 +28,7 @@ _TURING = "7.5"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an engine is built with and for."""
+    """The flavor that an engine is built with, and the GPUs that it is built for."""
 
     flavor: Flavor
     hardware: Hardware
@@ -65,7 +65,7 @@ def choose_target(
         options: The options that the engine will be built with.
 
     Returns:
-        What `build_engine` takes.
+        The target, for `build_engine`.
 
     Raises:
         ExportError: A name is unknown, or no installed flavor can build such an engine.

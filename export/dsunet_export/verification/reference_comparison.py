@@ -1,6 +1,6 @@
-"""Verify that an artifact computes what the model computes.
+"""Compare outputs with those of the reference, and check the differences against tolerances.
 
-The artifact is run through `dsunet_runtime`, as its users run it.
+`compare_artifact` runs an artifact with `dsunet_runtime`, as its users do.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class ReferenceCase:
     logits: NDArray[np.float32]
     """S×S."""
     reference: str = "PyTorch"
-    """What computed the logits."""
+    """Name of the program that computed the logits."""
     tolerance: Tolerance = FLOAT32
     remedy: str = "use --no-verify to write it anyway"
-    """What to do outside the tolerance."""
+    """Advice for a difference outside the tolerance."""
 
 
 def compare_artifact(artifact: Path, cases: Sequence[ReferenceCase]) -> tuple[Verification, ...]:
@@ -108,12 +108,12 @@ def comparison_in_words(result: Verification) -> str:
 
 
 def limited_error(result: Verification) -> float:
-    """The error that `result.tolerance` limits."""
+    """Return the error that `result.tolerance` limits."""
     return result.max_abs_error if result.p999_abs_error is None else result.p999_abs_error
 
 
 def limits_in_words(result: Verification) -> str:
-    """Format the limits of the errors; that of single pixels only if it is less than the range."""
+    """Format the limits of the errors; that of single pixels is left out if it allows any value."""
     mean = f"{result.mean_tolerance:.3g} for the mean"
     if result.output == "mask" and result.tolerance >= _MASK_RANGE:
         return mean
@@ -156,7 +156,7 @@ def _fields(errors: AbsoluteErrors) -> dict[str, Any]:
 
 
 def _mask_tolerance(logits: NDArray[np.float32], form: MaskForm, tolerance: Tolerance) -> float:
-    """One level for truncation, plus the tolerance of the logits converted to levels."""
+    """Convert the tolerance of the logits to levels, and add one level for truncation."""
     if not tolerance.mask_follows_logits:
         return tolerance.widest_mask
     levels = sigmoid(logits)

@@ -1,8 +1,8 @@
-"""Verify an artifact against the model.
+"""Verify that an artifact computes what the model computes.
 
 The graph is run twice: for its logits, with the rounding of every tensor emulated, so that overflow
-shows as on a GPU; and as users run it, where ONNX Runtime supports that.  Masks alone do not
-suffice: those of probabilities are black where the network finds nothing, whatever it computes.
+shows as on a GPU; and as users run it, where ONNX Runtime supports that.  A comparison of masks
+alone is not sufficient: where the network finds no object, they are black in any case.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from dsunet_runtime.artifact.manifest import InputForm, Manifest, Verification
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.masks.mask_from_logits import mask_from_logits
 
-_OTHER_WAYS = {
+_OTHER_REMEDIES = {
     ExportPrecision.FP16: "use --precision bf16 if values overflow",
     ExportPrecision.BF16: "use --precision fp16, which rounds less",
     ExportPrecision.INT8: "calibrate on more --images",
@@ -110,8 +110,8 @@ def _verify_as_run(
 ) -> tuple[Verification, ...]:
     """Run an artifact as its users do.
 
-    Its manifest gets `results` first, which show that it computes numbers: otherwise black masks
-    would be taken for those of NaN.
+    `results` are written to its manifest first.  They show that it computes finite numbers;
+    without them the runtime would report black masks as those of NaN.
     """
     replace_manifest(artifact, replace(manifest, verification=tuple(results)))
     return compare_artifact(artifact, cases)
@@ -158,12 +158,12 @@ def verify_reduced(
 
 
 def remedy_for(precision: ExportPrecision) -> str:
-    """Say how to get an artifact of reduced precision that passes verification."""
+    """Return advice for an artifact of reduced precision that does not pass verification."""
     return (
         f"to find the layers to keep in float32, export with --precision {precision} --no-verify "
         f"and with --precision fp32, run `dsunet-export verify FP32.onnx {precision.upper()}.onnx "
         f"--images DIR --bisect keep.txt`, then export with --precision {precision} --keep-fp32 "
-        f"@keep.txt; or {_OTHER_WAYS[precision]}"
+        f"@keep.txt; or {_OTHER_REMEDIES[precision]}"
     )
 
 

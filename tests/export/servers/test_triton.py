@@ -134,7 +134,10 @@ class TestModel:
     def test_of_the_tensors_form(self, tmp_path: Path) -> None:
         path = artifacts.tensors(tmp_path / "a.onnx")
         result = written(path, "-o", tmp_path)
-        assert "has no self-test that it takes, so there is no warm-up" in result.stderr
+        assert (
+            "has no self-test pictures that it accepts, so the model has no warm-up"
+            in result.stderr
+        )
         model = Model(tmp_path / "a")
         assert [list(spec.dims) for spec in model.config.input] == [[3, 16, 16], [3, 14, 14]]
         generator = np.random.default_rng(0)
@@ -393,7 +396,7 @@ class TestRefusals:
         ("precision", "options", "match"),
         [
             (Precision("bfloat16"), "", "add --backend openvino, or export it with --precision"),
-            (Precision("bfloat16"), "--device gpu", "has not all operators in bf16"),
+            (Precision("bfloat16"), "--device gpu", "does not support all operators in bf16"),
             (Precision("float16"), "--backend openvino", "export it with --precision fp32 or bf16"),
             (
                 Precision("float32", quantized=Quantization("float8e4m3fn", 1, 1, 1, 1, None)),
@@ -436,7 +439,7 @@ class TestRefusals:
         written(artifact, "-o", tmp_path / "m")
         before = tree(tmp_path / "m")
         line = refused(artifact, "-o", tmp_path / "m/a")
-        assert f"{tmp_path}/m/a is a model: give -o the repository that it is in" in line
+        assert f"{tmp_path}/m/a is the folder of a model: give its parent folder with -o" in line
         assert tree(tmp_path / "m") == before
 
     def test_existing_model(self, artifact: Path, tmp_path: Path) -> None:
