@@ -21,9 +21,9 @@ from dsunet_runtime.artifact.manifest import (
 )
 from dsunet_runtime.message_text import readable, shorten
 
-_PATTERNS = 4
+_PATTERNS_SHOWN = 4
 """Maximum number of patterns in a line."""
-_FAINT = 4
+_LOW_CONTRAST = 4
 """Range of a mask in levels below which shuffled weights may pass the self-test.  Measured with the
 demonstration checkpoint and a constant taken from its logits: all of 27 modules are noticed with a
 range of 7, none with 1."""
@@ -86,7 +86,7 @@ def kept_in_words(precision: Precision, each: bool = False) -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for kept in precision.kept_in_float32:
         by_reason.setdefault(kept.reason, []).append(f"{kept.pattern} ({kept.nodes} nodes)")
-    shown = len(precision.kept_in_float32) if each else _PATTERNS
+    shown = len(precision.kept_in_float32) if each else _PATTERNS_SHOWN
     return [f"{shorten(kept, shown)}: {reason}" for reason, kept in by_reason.items()]
 
 
@@ -128,7 +128,7 @@ def selftest_in_words(manifest: Manifest) -> list[str]:
     if manifest.input_form is InputForm.TENSORS or not manifest.selftest:
         return []
     range_ = max(max(case.points) - min(case.points) for case in manifest.selftest)
-    if range_ >= _FAINT:
+    if range_ >= _LOW_CONTRAST:
         return []
     return [
         "detects few faults: the network finds no object in its pictures, whose masks have a range "

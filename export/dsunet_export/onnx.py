@@ -24,7 +24,7 @@ from dsunet_export.graph.session import compute_logits
 from dsunet_export.graph.trace import trace
 from dsunet_export.macs import count_macs
 from dsunet_export.options import IMAGES_COMPARED, ExportOptions, ExportPrecision, WeightsOrigin
-from dsunet_export.precision.reduction import ConvertedGraph, PrecisionOptions, reduce_precision
+from dsunet_export.precision.reduction import ConvertedGraph, ReductionOptions, reduce_precision
 from dsunet_export.quantization.quantize import QuantizationOptions, quantize
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.stopwatch import Report, Stopwatch
@@ -154,7 +154,7 @@ def _convert(
         return ConvertedGraph(graph, Precision(), [])
     if options.precision.is_quantized:
         return _quantize(graph, options, inputs, samples, cases, folder)
-    reduction = PrecisionOptions(
+    reduction = ReductionOptions(
         options.precision.compute,
         options.keep_fp32,
         samples.probes + samples.images,

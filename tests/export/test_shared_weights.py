@@ -32,7 +32,7 @@ from dsunet_export.errors import ExportError
 from dsunet_export.graph.names import is_frozen
 from dsunet_export.onnx import apply_rewrites
 from dsunet_export.options import Attention, ExportOptions, ExportPrecision
-from dsunet_export.precision.reduction import PrecisionOptions, reduce_precision
+from dsunet_export.precision.reduction import ReductionOptions, reduce_precision
 from dsunet_export.quantization.quantize import QuantizationOptions, quantize
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.verification.probes import GraphInputs, Probe
@@ -81,7 +81,7 @@ def write(
             model, found, _ = quantize(model, options, inputs, folder)
             manifest = replace(manifest, precision=found)
         elif precision is not ExportPrecision.FP32:
-            reduction = PrecisionOptions(precision.compute, keep, images, Attention.FUSED)
+            reduction = ReductionOptions(precision.compute, keep, images, Attention.FUSED)
             model, found, _ = reduce_precision(model, reduction, inputs, folder)
             manifest = replace(manifest, precision=found)
         return write_artifact(model, folder / output.name, manifest, shared)

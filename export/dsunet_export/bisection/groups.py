@@ -22,7 +22,7 @@ class Group:
         """Pattern for --keep-fp32 that matches exactly the nodes of this group."""
         return f"{self.path}*" if self.path.endswith("/") else f"{self.path}[./]*"
 
-    def holds(self, other: Group) -> bool:
+    def contains(self, other: Group) -> bool:
         """Return whether another group is this one or part of it."""
         return other == self or other.path.startswith((f"{self.path}.", f"{self.path}/"))
 
@@ -53,4 +53,4 @@ def group_levels(names: Iterable[str], depth: int) -> list[dict[Group, list[str]
 
 def parts_of(group: Group, finer: Mapping[Group, object]) -> list[Group]:
     """Return the groups of the next level that are part of a group."""
-    return [part for part in finer if group.holds(part)]
+    return [part for part in finer if group.contains(part)]

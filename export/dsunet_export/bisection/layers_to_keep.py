@@ -37,7 +37,7 @@ from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.artifact.read import read_manifest
 from dsunet_runtime.prediction.output_files import write_whole
 
-_ENOUGH = 0.95
+_SAFE_FRACTION = 0.95
 """Fraction of the tolerance that a result may have: the export rounds a little differently."""
 
 Levels = list[dict[Group, list[str]]]
@@ -107,14 +107,14 @@ def find_layers_to_keep(
         trials = _Trials(board, probes, tolerance, manifest, report)
         before = trials.excess([])
         groups = [] if before <= 1 else list(levels[0])
-        if groups and trials.excess(groups) > _ENOUGH:
+        if groups and trials.excess(groups) > _SAFE_FRACTION:
             raise ExportError(
                 f"the masks differ by more than {tolerance:g} levels even with all layers in "
                 "float32: raise --tolerance"
             )
         for level in levels:
             parts = [part for one in groups for part in parts_of(one, level)]
-            groups = minimize(parts, lambda some: trials.excess(some) <= _ENOUGH)
+            groups = minimize(parts, lambda some: trials.excess(some) <= _SAFE_FRACTION)
         return LayersToKeep(
             groups=tuple(groups),
             before=before,
@@ -165,7 +165,7 @@ class _Trials:
 
     def excess(self, groups: Sequence[Group]) -> float:
         """Return the largest difference with some groups in float32; above 1 is not allowed."""
-        kept = frozenset(one for one in self._board.groups if any(g.holds(one) for g in groups))
+        kept = frozenset(one for one in self._board.groups if any(g.contains(one) for g in groups))
         if kept not in self._found:
             self._found[kept] = max(self._excess(case, kept) for case in self._cases)
             named = ", ".join(group.path for group in groups) or "nothing"

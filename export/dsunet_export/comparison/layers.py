@@ -38,7 +38,7 @@ from dsunet_export.verification.tolerances import (
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.read import read_manifest
 
-_AT_ONCE = 8
+_TENSORS_AT_ONCE = 8
 """Number of tensors of each graph in memory at once, beside weights and tensors that are needed
 later: some 3 GB for `large`, whose largest tensors are attention maps of 240 MB."""
 _BLOCK = 1 << 20
@@ -102,8 +102,8 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
             graph.start(common, probes, folder)
         errors = {
             name: error
-            for start in range(0, len(common), _AT_ONCE)
-            for name, error in _errors(first, second, common[start:][:_AT_ONCE]).items()
+            for start in range(0, len(common), _TENSORS_AT_ONCE)
+            for name, error in _errors(first, second, common[start:][:_TENSORS_AT_ONCE]).items()
         }
     layers = [
         LayerError(

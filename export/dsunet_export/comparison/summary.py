@@ -14,7 +14,7 @@ from dsunet_export.comparison.layers import GraphComparison
 from dsunet_export.verification.measures import MaskDifference, TensorDifference
 
 PERCENTILES = (50, 90, 99)
-GROWS_BETTER = frozenset({"cosine", "iou", "s_measure"})
+HIGHER_IS_BETTER = frozenset({"cosine", "iou", "s_measure"})
 """Measures for which higher is better; for all others lower is."""
 
 
@@ -89,7 +89,7 @@ def _summaries(
         values = {row.label: getattr(difference(row), field.name) for row in rows}
         known = {label: value for label, value in values.items() if value is not None}
         if known:
-            found[field.name] = _summary(known, smallest=field.name in GROWS_BETTER)
+            found[field.name] = _summary(known, smallest=field.name in HIGHER_IS_BETTER)
     return found
 
 

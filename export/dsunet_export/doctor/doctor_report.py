@@ -83,7 +83,7 @@ def report_document(machine: Machine, tasks: tuple[Task, ...]) -> dict[str, Any]
 def format_report(machine: Machine, tasks: tuple[Task, ...]) -> str:
     """Format the report in lines of at most 100 columns; commands are not wrapped."""
     lines = ["This machine"]
-    for row in _here(machine):
+    for row in _machine_rows(machine):
         lines += _wrap(row)
     lines += ["", "Tasks and their requirements"]
     for task in tasks:
@@ -99,7 +99,7 @@ def format_report(machine: Machine, tasks: tuple[Task, ...]) -> str:
     return "\n".join(lines)
 
 
-def _here(machine: Machine) -> Iterator[Row]:
+def _machine_rows(machine: Machine) -> Iterator[Row]:
     driver = machine.driver
     yield "Python", machine.python, ""
     yield "platform", machine.platform, ""

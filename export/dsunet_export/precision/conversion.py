@@ -10,7 +10,7 @@ from dsunet_export.errors import ExportError
 from dsunet_export.graph.attention import unfuse
 from dsunet_export.graph.graph_file import graph_errors, load_graph
 from dsunet_export.options import Attention
-from dsunet_export.precision.reduction import PrecisionOptions, reduce_precision
+from dsunet_export.precision.reduction import ReductionOptions, reduce_precision
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.verification.probes import GraphInputs, make_probes
 from dsunet_export.verification.reference_comparison import ReferenceCase
@@ -50,7 +50,7 @@ def convert_file(
         rewrites = manifest.rewrites + unfuse(model, attention, manifest.macs)
         with graph_errors(onnx_path):
             model, precision, logits = reduce_precision(
-                model, PrecisionOptions(compute, (), probes, attention), inputs, folder
+                model, ReductionOptions(compute, (), probes, attention), inputs, folder
             )
         cases = [
             ReferenceCase(probe, reference, reference="the float32 graph")

@@ -26,7 +26,7 @@ from dsunet_runtime.masks.mask_from_logits import mask_from_logits, sigmoid
 _MASK_RANGE = 255
 SMALLEST_DIVISOR = 1e-30
 """Lower bound of a divisor."""
-TOGETHER = 2
+BATCH_COMPARED = 2
 """Batch size for artifacts with a dynamic batch: enough to test it, with little memory."""
 
 
@@ -52,8 +52,8 @@ def compare_artifact(artifact: Path, cases: Sequence[ReferenceCase]) -> tuple[Ve
     results = []
     try:
         with dsunet_runtime.load(artifact) as segmenter:
-            for start in range(0, len(cases), TOGETHER):
-                some = cases[start : start + TOGETHER]
+            for start in range(0, len(cases), BATCH_COMPARED):
+                some = cases[start : start + BATCH_COMPARED]
                 prepared = [segmenter.prepare(case.probe.image) for case in some]
                 outputs = segmenter.infer(prepared)
                 for case, ready, output in zip(some, prepared, outputs, strict=True):

@@ -21,7 +21,7 @@ from dsunet_export.graph.session import compute_logits
 from dsunet_export.options import ExportPrecision
 from dsunet_export.precision.emulate_rounding import emulate_rounding
 from dsunet_export.precision.narrow import DATA_TYPES
-from dsunet_export.verification.measures import FEWEST, logit_overlap
+from dsunet_export.verification.measures import LEAST_FRACTION, logit_overlap
 from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_export.verification.reference_comparison import (
     ReferenceCase,
@@ -186,6 +186,6 @@ def compare_outputs(
             f"{case.reference}"
         )
     iou = logit_overlap(case.logits, logits, or_median=manifest.weights_are_random)
-    unfair = "" if iou is not None else f"; no IoU: less than {FEWEST:.0%} on one side of 0.5"
-    yield replace(compare_logits(case, logits), iou_at_half=iou, computed_by=how + unfair)
+    no_iou = f"; no IoU: less than {LEAST_FRACTION:.0%} on one side of 0.5" if iou is None else ""
+    yield replace(compare_logits(case, logits), iou_at_half=iou, computed_by=how + no_iou)
     yield replace(compare_mask_with_reference(case, mask, manifest.mask_form), computed_by=how)

@@ -156,7 +156,7 @@ def test_a_tolerance_that_nothing_meets(
     trained: Path, quantized: Path, scenes: list[Probe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the float32 graph itself is outside."""
-    monkeypatch.setattr(layers_to_keep, "_ENOUGH", -1.0)
+    monkeypatch.setattr(layers_to_keep, "_SAFE_FRACTION", -1.0)
     with pytest.raises(ExportError, match=r"even with all layers in float32: raise --tolerance"):
         find(trained, quantized, scenes, 0)
 
