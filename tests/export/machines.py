@@ -1,4 +1,4 @@
-"""Machines that are made up, for the tests of `dsunet-export doctor`."""
+"""Simulated machines, for the tests of `dsunet-export doctor`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RTX_KNOWS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 
 
 def doctor(*arguments: str) -> str:
-    """What the command prints, in this process."""
+    """Run the command in this process; return what it prints."""
     result = CliRunner().invoke(app, ["doctor", *arguments])
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -77,6 +77,6 @@ def impossible(machine: Machine) -> set[str]:
 
 
 def lacks(machine: Machine, name: str) -> list[tuple[str | None, str | None]]:
-    """What a task misses, and the remedies."""
+    """Return the missing requirements of a task, with the remedies."""
     (task,) = (task for task in check_tasks(machine) if task.name == name)
     return [(need.missing, need.remedy) for need in task.needs if need.missing is not None]

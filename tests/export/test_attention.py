@@ -1,4 +1,4 @@
-"""`--attention`: each form computes the same, and TensorRT fuses the one that it should."""
+"""`--attention`: all forms compute the same, and TensorRT fuses only the first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports of networks that find nothing, in the images of the export or at all."""
+"""Exports of networks that find no object, in the images of the export or in any."""
 
 from __future__ import annotations
 

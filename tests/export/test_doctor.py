@@ -1,4 +1,4 @@
-"""`dsunet-export doctor`: this machine, and one with next to nothing."""
+"""`dsunet-export doctor` on this machine, and with the base dependencies alone."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TestThisMachine:
         assert document["torch"]["cuda"] == torch.version.cuda
 
     def test_driver(self) -> None:
-        """As the runtime sees it."""
+        """The provider is available as the runtime finds it."""
         document = json.loads(doctor("--json"))
         problem, gpus = None, []
         try:
@@ -86,7 +86,7 @@ class TestThisMachine:
 
 
 class TestBaseDependencies:
-    """Where nothing but the base dependencies is installed."""
+    """The command where only the base dependencies are installed."""
 
     @pytest.fixture
     def site(self, tmp_path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Looking round a machine whose parts are made up."""
+"""The facts about a machine, some parts of which are simulated."""
 
 from __future__ import annotations
 

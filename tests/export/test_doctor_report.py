@@ -1,4 +1,4 @@
-"""What was found, as a table and as a document."""
+"""The report as a table and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be done on machines that are made up, and what is missing for the rest."""
+"""Tasks that can run on simulated machines, and what the others miss."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class TestMachines:
         assert remedy == "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
     def test_export_beside_onnxruntime_for_gpus(self) -> None:
-        """The extra would bring the ONNX Runtime for CPUs, which overwrites the other."""
+        """The extra would install ONNX Runtime for CPUs, which overwrites the other build."""
         machine = made_up(RTX_4090, without=("onnx", "onnxscript", "timm"))
         remedies = [remedy for _, remedy in lacks(machine, "export_onnx")]
         assert remedies == [

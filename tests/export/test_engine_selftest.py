@@ -1,4 +1,4 @@
-"""References of engines for frames of sizes that the export has none for."""
+"""References of engines for frame sizes without references of the export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.runtime.selftests import cases_for, give_selftest
 
 
 def cases_of(path: Path, low: tuple[int, int], high: tuple[int, int]) -> tuple[SelfTestCase, ...]:
-    """Of an engine with frames from `low` to `high`, which is its optimum too."""
+    """Return the cases of an engine with frames from `low` to `high`, which is also its optimum."""
     profile = OptimizationProfile("image", (1, *low, 3), (1, *high, 3), (4, *high, 3))
     return engine_selftest(path, read_manifest(path), [profile])
 

@@ -1,4 +1,4 @@
-"""Artifacts in float16 and bfloat16: what they hold, what is proven of them, what is refused."""
+"""Artifacts in float16 and bfloat16: their content, their verification, and refusals."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ class TestRefusals:
     def test_wrong_conversion(
         self, frames: Path, output: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A planted fault: the last convolution's weights lose their sign."""
+        """A planted fault: the weights of the last convolution lose their sign."""
         save = artifact.save
 
         def wrong(model: ir.Model, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A graph brought into float16: types, casts and weights, first on graphs that fit on a page."""
+"""Conversion of a graph to float16: types, casts and weights, first on small graphs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of a folder to compare on."""
+"""Sample images from a folder."""
 
 from __future__ import annotations
 

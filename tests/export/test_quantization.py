@@ -1,4 +1,4 @@
-"""The encoders' matmuls in 8-bit integers: which are quantised, how, and the loss of accuracy."""
+"""The encoders' matmuls in 8-bit integers: selection, quantisation and loss of accuracy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Self-tests that exports write: they pass here, and find what is wrong elsewhere."""
+"""Self-tests of exports: they pass on this machine, and find faults that are planted."""
 
 from __future__ import annotations
 

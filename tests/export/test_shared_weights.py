@@ -1,4 +1,4 @@
-"""Domains of one backbone: the frozen weights in one file, whatever was trained."""
+"""Domains of one backbone: the frozen weights are in one file, whatever the trained ones are."""
 
 from __future__ import annotations
 

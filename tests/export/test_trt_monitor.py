@@ -1,4 +1,4 @@
-"""How far a build has come, and stopping it."""
+"""Progress of a build, and its cancellation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TestProgress:
             run_cancellable(work, BuildProgress(), io.StringIO(), draw=True)
 
     def test_interruption(self) -> None:
-        """The build hears of it, and has ended when the interruption goes on."""
+        """The build is cancelled, and has ended when the interruption is raised again."""
         progress = BuildProgress()
         ended = threading.Event()
 
@@ -94,7 +94,7 @@ class TestProgress:
         leave.set()
 
     def test_of_tensorrt(self) -> None:
-        """Its monitor tells of every phase, and one that is cancelled builds nothing."""
+        """The monitor receives every phase, and a cancelled build returns nothing."""
         trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
 
         class Recorder(BuildProgress):

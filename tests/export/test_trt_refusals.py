@@ -1,4 +1,4 @@
-"""What `dsunet-export trt` does not build: a line that says why, and nothing is written."""
+"""Refusals of `dsunet-export trt`: one line with the reason, and no file."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class TestFailures:
     def test_graph_that_was_converted(
         self, float16: Path, float32: Path, older_engine: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is called what the user calls it."""
+        """The message names the file of the user."""
 
         def convert(onnx: Path, output: Path, *_: object) -> Manifest:
             shutil.copy(float16, output)

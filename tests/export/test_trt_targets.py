@@ -1,4 +1,4 @@
-"""What an engine is built for, and which flavor of TensorRT is taken."""
+"""The target of an engine: the GPUs, and the choice of the flavor of TensorRT."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class TestFlavor:
     def test_why_no_gpu_is_found(
         self, monkeypatch: pytest.MonkeyPatch, flavor: Flavor | None
     ) -> None:
-        """Not that there is none: nothing can ask for it."""
+        """The message does not say that there is no GPU: without a binding that is unknown."""
 
         def find() -> None:
             raise BackendError("no binding: pip install 'dsunet[cuda]'")
@@ -177,7 +177,7 @@ class TestFlavor:
     def test_not_installed(
         self, monkeypatch: pytest.MonkeyPatch, flavor: Flavor, extras: str
     ) -> None:
-        """The classic one builds for the GPU here, which it takes a binding to ask for."""
+        """The classic one builds for the GPU of this machine, which is found through a binding."""
         monkeypatch.setitem(sys.modules, flavor.module, None)
         match = "not installed: " + re.escape(install_command(extras))
         with pytest.raises(MissingExtraError, match=match):
@@ -209,7 +209,7 @@ class TestList:
     """`--gpu list`."""
 
     def flavors(self) -> dict[str, str]:
-        """What takes each GPU, by its name."""
+        """Return the flavors that build for each GPU, by its name."""
         table = list_gpus().partition("\n\n")[0].splitlines()[1:]
         rows = [re.split(r"  +", line.strip(), maxsplit=2) for line in table]
         return {name: takes for _, takes, names in rows for name in names.split(", ")}

@@ -1,4 +1,4 @@
-"""What a verification lets pass: limits belong to 99.9 % of the values and to the mean."""
+"""The limits of a verification apply to 99.9 % of the values and to the mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors layer by layer, on `nano` with faults planted in known places."""
+"""Errors of layers, on `nano` with faults planted in known places."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ class TestModel:
         assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
 
     def test_weights_in_other_files(self, tmp_path: Path) -> None:
-        """ONNX Runtime's backend wants them in a folder, OpenVINO's reads only files."""
+        """ONNX Runtime's backend reads them from a folder, OpenVINO's reads only files."""
         path = frames(tmp_path / "a.onnx", external=True)
         written(path, "-o", tmp_path / "m")
         written(path, "-o", tmp_path / "m", "--name", "b", "--backend", "openvino")

@@ -1,4 +1,4 @@
-"""The description of a verification: the worst of many comparisons in one line."""
+"""The text of a verification: the worst of many comparisons in one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.runtime import artifacts
 
 
 def comparison(image: str, largest: float, mean: float) -> Verification:
-    """Where 3 are allowed, and 0.1 on average."""
+    """Make a comparison with a tolerance of 3, and of 0.1 for the mean."""
     return Verification(image, "logits", largest, mean, 3.0, 0.1, "standard deviations", "a test")
 
 
