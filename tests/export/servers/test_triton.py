@@ -273,7 +273,7 @@ class TestVersions:
 
     def test_need_a_name(self, artifact: Path, tmp_path: Path) -> None:
         line = refused(artifact, artifact, "-o", tmp_path / "m", code=2)
-        assert "name it with --name" in line
+        assert "give its name with --name" in line
 
     def test_nothing_to_add_to(self, artifact: Path, tmp_path: Path) -> None:
         line = refused(artifact, "-o", tmp_path / "m", "--add")
