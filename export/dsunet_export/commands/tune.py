@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _POINTS, _CHOICE = "Points", "Choice"
 """The groups of options in the help."""
-_SECONDS = 10.0
+_DEFAULT_SECONDS = 10.0
 TUNE_EXAMPLES = examples(
     "dsunet-export tune model.pth --dataset CAMO=CAMO -o points",
     "dsunet-export tune model.pth --dataset CAMO=CAMO --dino-size 266 --images photos -o points",
@@ -149,7 +149,7 @@ def tune(
             help="Seconds to time each point and the reference, interleaved, without warm-up.",
             rich_help_panel=COMPUTATION,
         ),
-    ] = _SECONDS,
+    ] = _DEFAULT_SECONDS,
     as_json: Annotated[
         bool,
         typer.Option(

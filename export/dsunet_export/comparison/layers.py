@@ -116,11 +116,11 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
         for name in common
     ]
     quantized = any(read_manifest(path).precision.quantized for path in (a, b))
-    at_fault = first_beyond(layers, LAYER_ERROR_OF_8_BITS) if quantized else first_at_fault(layers)
+    at_fault = first_above(layers, LAYER_ERROR_OF_8_BITS) if quantized else first_at_fault(layers)
     return GraphComparison(layers, at_fault)
 
 
-def first_beyond(layers: Iterable[LayerError], allowed: float) -> LayerError | None:
+def first_above(layers: Iterable[LayerError], allowed: float) -> LayerError | None:
     """Return the first layer with a larger own error than allowed; None if there is none."""
     return next((layer for layer in layers if layer.own > allowed), None)
 
@@ -193,9 +193,9 @@ class _ArtifactGraph:
             if value is None or value in seen:
                 continue
             seen.add(value)
-            producer = value.producer()
-            if (name := unmerged_name(value)) in wanted:
-                found.add(name)
+            producer, source = value.producer(), unmerged_name(value)
+            if source in wanted:
+                found.add(source)
             elif producer is not None:
                 ahead.extend(producer.inputs)
         return found
