@@ -20,7 +20,7 @@ from dsunet import CheckpointError, TrainingError, inspect_checkpoint, load_mode
 from dsunet.network.config import Decoder
 from dsunet.training.run_folder import RunFolder
 from dsunet.training.state import load_state
-from dsunet_export.inspection import describe
+from dsunet_export.manifest_text import describe_manifest
 from dsunet_runtime import ArtifactError, read_manifest
 
 HISTORY = Path(__file__).parent / "data/history"
@@ -72,7 +72,7 @@ def test_onnx_files_of_manifest_2(name: str, tmp_path: Path) -> None:
     with dsunet_runtime.load(path) as segmenter:
         difference = segmenter(image).astype(int) - EXPECTED[name.replace("-", "_")]
     assert abs(difference).max() <= 1
-    text = describe(read_manifest(path))
+    text = describe_manifest(read_manifest(path))
     assert "random (seed 1)" in text
     assert ("matrix multiplications of the encoders" in text) is ("int8" in name)
 
@@ -91,7 +91,7 @@ def test_an_engine_of_manifest_2(tmp_path: Path) -> None:
     assert manifest.engine is not None
     assert manifest.engine.compute_capabilities == ("8.9",)
     assert manifest.engine.proof.weight_bytes > 0
-    assert "TensorRT for RTX" in describe(manifest)
+    assert "TensorRT for RTX" in describe_manifest(manifest)
 
 
 def test_a_run_of_version_1(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dsunet_export.errors import ExportError
 from dsunet_runtime.artifact.bounds import is_plain_name
 from dsunet_runtime.artifact.file_digest import FileDigest, digest
 from dsunet_runtime.artifact.file_kinds import ENGINE_SUFFIX, ONNX_SUFFIX, is_engine, is_onnx
+from dsunet_runtime.artifact.integrity import check_hashes, check_sizes, check_weights_files
 from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.artifact.manifest_file import encode_manifest, engine_manifest_file
 from dsunet_runtime.files import destination, is_unicode, staging_folder
@@ -38,6 +39,17 @@ def check_engine_output(output: Path) -> None:
     """Raise ExportError if an engine cannot have this name."""
     _check_output(output, is_engine(output), f"an engine ends in {ENGINE_SUFFIX} or .plan")
     _check_length(engine_manifest_file(output))
+
+
+def check_files(path: Path, manifest: Manifest) -> None:
+    """Compare the files of an artifact with its manifest: sizes, hashes and external weights.
+
+    Raises ArtifactError if one is missing, differs or is not listed.
+    """
+    check_sizes(path, manifest)
+    check_hashes(path, manifest)
+    if manifest.engine is None:
+        check_weights_files(path, manifest)
 
 
 def is_shared_name(name: str) -> bool:
@@ -73,7 +85,7 @@ def _check_length(beside: Path) -> None:
 
 
 @contextmanager
-def staging(output: Path) -> Iterator[Path]:
+def artifact_staging(output: Path) -> Iterator[Path]:
     """Provide a temporary folder beside `output`; on success, move its files there.
 
     If the context is left by an error, nothing is moved.  An existing artifact is replaced, weights
@@ -121,8 +133,8 @@ def shared_weights_file(output: Path, name: str, sha256: str) -> Path:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Raise ExportError if a file, staged or not, cannot be written in this context."""
+def write_errors(path: Path) -> Iterator[None]:
+    """Convert an OSError in this context to ExportError, which names the final folder of `path`."""
     try:
         yield
     except OSError as error:
@@ -146,14 +158,14 @@ def save(model: ir.Model, path: Path) -> None:
             f"{weights / 1e9:.1f} GB of the weights cannot be shared, which is too much for "
             f"{path.name}: keep fewer layers in float32, or omit --shared-weights"
         )
-    with writing(path):
+    with write_errors(path):
         ir.save(model, path, external_data=external)
 
 
 def write_artifact(
     model: ir.Model, path: Path, manifest: Manifest, shared_weights: str | None = None
 ) -> Manifest:
-    """Write a staged artifact; the manifest is returned with the digests of its files.
+    """Write a staged artifact; return the manifest with the digests of its files.
 
     `shared_weights` is the name for the file of the frozen weights; None to write none.
     """

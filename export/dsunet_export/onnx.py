@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import onnx_ir as ir
@@ -15,27 +17,26 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dsunet.network.model import DSUNet
-from dsunet_export.artifact import NOT_WRITTEN, replace_manifest, staging, write_artifact
+from dsunet_export.artifact import NOT_WRITTEN, artifact_staging, replace_manifest, write_artifact
 from dsunet_export.graph.attention import unfuse
 from dsunet_export.graph.forms import FramesGraph, TensorsGraph, example_inputs
+from dsunet_export.graph.session import compute_logits
 from dsunet_export.graph.trace import trace
 from dsunet_export.macs import count_macs
 from dsunet_export.options import IMAGES_COMPARED, ExportOptions, ExportPrecision, WeightsOrigin
-from dsunet_export.precision import (
-    PrecisionOptions,
-    reduce_precision,
-    verify_before,
+from dsunet_export.precision.reduction import ConvertedGraph, ReductionOptions, reduce_precision
+from dsunet_export.quantization.quantize import QuantizationOptions, quantize
+from dsunet_export.rewrites import REWRITES
+from dsunet_export.stopwatch import Report, Stopwatch
+from dsunet_export.verification.probes import GraphInputs, Probe, load_probes, make_probes
+from dsunet_export.verification.reference import compute_reference
+from dsunet_export.verification.reference_comparison import ReferenceCase
+from dsunet_export.verification.selftest_cases import make_selftest, with_tolerances
+from dsunet_export.verification.verify import (
+    verify_before_conversion,
     verify_float32,
     verify_reduced,
 )
-from dsunet_export.precision.session import compute_logits
-from dsunet_export.quantization import QuantizationOptions, quantize
-from dsunet_export.rewrites import REWRITES
-from dsunet_export.stopwatch import Report, Stopwatch
-from dsunet_export.verification.probes import GraphInputs, load_probes, make_probes
-from dsunet_export.verification.reference import compute_reference
-from dsunet_export.verification.selftest_cases import make_selftest, with_tolerances
-from dsunet_export.verification.verify import ReferenceCase
 from dsunet_runtime import __version__
 from dsunet_runtime.artifact.manifest import (
     IMAGENET_MEAN,
@@ -45,6 +46,7 @@ from dsunet_runtime.artifact.manifest import (
     Precision,
     Preprocessing,
     Rewrite,
+    SelfTestCase,
     TensorSpec,
 )
 
@@ -77,17 +79,10 @@ def export_onnx(
         VerificationError: It does not compute what the model computes.
     """
     model.eval()
-    inputs = _graph_inputs(model, options)
-    probes = make_probes(options.size)
-    images = load_probes(options.images, options.size) if options.images else []
-    compared = probes + images[:IMAGES_COMPARED]
-    with staging(output) as folder:
+    samples = _Samples.load(options)
+    with artifact_staging(output) as folder:
         watch = Stopwatch(report)
-        cases = [
-            ReferenceCase(probe, compute_reference(model, probe))
-            for probe in compared
-            if options.verify
-        ]
+        cases = _reference_cases(model, samples) if options.verify else []
         selftest = make_selftest(model, options)
         watch.step("compute the reference in PyTorch")
         macs = count_macs(model)
@@ -97,46 +92,14 @@ def export_onnx(
         graph = trace_model(model, options)
         rewrites += unfuse(graph, options.attention, macs)
         watch.step("trace")
-        precision, float32_logits = Precision(), list[NDArray[np.float32]]()
+        inputs = _graph_inputs(model, options)
+        graph, precision, float32_logits = _convert(graph, options, inputs, samples, cases, folder)
         if options.precision.is_quantized:
-            if cases:  # before minutes of calibration
-                prepared = map(inputs.prepare, probes)
-                outputs = compute_logits(graph, prepared, folder)
-                float32_logits = [output["logits"][0, 0] for output in outputs]
-                verify_before(cases[: len(probes)], float32_logits)
-            quantization = QuantizationOptions(
-                options.precision,
-                options.keep_fp32,
-                images,
-                only_computed=() if cases else probes,
-            )
-            graph, precision, found = quantize(graph, quantization, inputs, folder)
-            float32_logits += found
             watch.step("calibrate and quantise")
         elif options.precision is not ExportPrecision.FP32:
-            reduction = PrecisionOptions(
-                options.precision.compute, options.keep_fp32, probes + images, options.attention
-            )
-            graph, precision, float32_logits = reduce_precision(graph, reduction, inputs, folder)
             watch.step(f"convert to {precision.compute}")
+        manifest = _make_manifest(model, origin, options, macs, rewrites, precision, selftest)
         artifact = folder / output.name
-        manifest = Manifest(
-            model=model.config.to_dict(),
-            input_form=options.input_form,
-            mask_form=options.mask_form,
-            inputs=_input_specs(model, options),
-            outputs=_output_specs(model, options),
-            preprocessing=_preprocessing(model, options),
-            weights_origin=origin.description,
-            weights_are_random=origin.are_random,
-            checkpoint_sha256=origin.checkpoint_sha256,
-            macs=macs,
-            built_with=_versions(),
-            precision=precision,
-            rewrites=rewrites,
-            graph=NOT_WRITTEN,
-            selftest=selftest,
-        )
         manifest = write_artifact(
             graph, artifact, with_tolerances(manifest), options.shared_weights
         )
@@ -145,14 +108,106 @@ def export_onnx(
         model.to_empty(device="meta")
         watch.step("write")
         if options.verify:
-            if options.precision is ExportPrecision.FP32:
-                manifest = verify_float32(artifact, manifest, cases, folder)
-            else:
-                before = verify_before(cases, float32_logits[: len(cases)])
-                manifest = replace(manifest, verification=before)
-                manifest = verify_reduced(artifact, manifest, cases, folder)
-            replace_manifest(artifact, manifest)
+            manifest = _verify(artifact, manifest, cases, float32_logits, folder)
             watch.step("verify with ONNX Runtime")
+    return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """The images on which an export runs the network."""
+
+    probes: list[Probe]
+    """Random pixels and a photograph."""
+    images: list[Probe]
+    """The user's images, for other precisions than float32."""
+
+    @classmethod
+    def load(cls, options: ExportOptions) -> Self:
+        images = load_probes(options.images, options.size) if options.images else []
+        return cls(make_probes(options.size), images)
+
+    @property
+    def compared(self) -> list[Probe]:
+        """The images on which the artifact is compared with the reference."""
+        return self.probes + self.images[:IMAGES_COMPARED]
+
+
+def _reference_cases(model: DSUNet, samples: _Samples) -> list[ReferenceCase]:
+    return [ReferenceCase(probe, compute_reference(model, probe)) for probe in samples.compared]
+
+
+def _convert(
+    graph: ir.Model,
+    options: ExportOptions,
+    inputs: GraphInputs,
+    samples: _Samples,
+    cases: Sequence[ReferenceCase],
+    folder: Path,
+) -> ConvertedGraph:
+    """Convert a float32 graph to the precision of the options.
+
+    The logits that are returned begin with those of the cases, except in float32, which needs none.
+    `graph` cannot be used afterwards.
+    """
+    if options.precision is ExportPrecision.FP32:
+        return ConvertedGraph(graph, Precision(), [])
+    if options.precision.is_quantized:
+        return _quantize(graph, options, inputs, samples, cases, folder)
+    reduction = ReductionOptions(
+        options.precision.compute,
+        options.keep_fp32,
+        samples.probes + samples.images,
+        options.attention,
+    )
+    return reduce_precision(graph, reduction, inputs, folder)
+
+
+def _quantize(
+    graph: ir.Model,
+    options: ExportOptions,
+    inputs: GraphInputs,
+    samples: _Samples,
+    cases: Sequence[ReferenceCase],
+    folder: Path,
+) -> ConvertedGraph:
+    """Quantise a graph; if it is verified, verify it in float32 first, which takes seconds.
+
+    Calibration takes minutes.
+    """
+    probe_logits: list[NDArray[np.float32]] = []
+    if cases:
+        outputs = compute_logits(graph, map(inputs.prepare, samples.probes), folder)
+        probe_logits = [output["logits"][0, 0] for output in outputs]
+        verify_before_conversion(cases[: len(probe_logits)], probe_logits)
+    quantization = QuantizationOptions(
+        options.precision,
+        options.keep_fp32,
+        samples.images,
+        only_computed=() if cases else samples.probes,
+    )
+    quantized, precision, logits = quantize(graph, quantization, inputs, folder)
+    return ConvertedGraph(quantized, precision, probe_logits + logits)
+
+
+def _verify(
+    artifact: Path,
+    manifest: Manifest,
+    cases: Sequence[ReferenceCase],
+    float32_logits: Sequence[NDArray[np.float32]],
+    folder: Path,
+) -> Manifest:
+    """Compare a staged artifact with the reference, and write the results into its manifest.
+
+    `float32_logits` are those of the graph before a conversion; empty if there was none.
+    """
+    if not float32_logits:
+        manifest = verify_float32(artifact, manifest, cases, folder)
+    else:
+        before = verify_before_conversion(cases, float32_logits[: len(cases)])
+        manifest = replace(manifest, verification=before)
+        manifest = verify_reduced(artifact, manifest, cases, folder)
+    replace_manifest(artifact, manifest)
     return manifest
 
 
@@ -184,6 +239,35 @@ def trace_model(model: DSUNet, options: ExportOptions) -> ir.Model:
     graph = trace(module, inputs, output.name, dynamic, options.opset)
     graph.graph.outputs[0].shape = ir.Shape(output.shape)
     return graph
+
+
+def _make_manifest(
+    model: DSUNet,
+    origin: WeightsOrigin,
+    options: ExportOptions,
+    macs: int,
+    rewrites: tuple[Rewrite, ...],
+    precision: Precision,
+    selftest: tuple[SelfTestCase, ...],
+) -> Manifest:
+    """Describe an artifact that is not written and verified yet."""
+    return Manifest(
+        model=model.config.to_dict(),
+        input_form=options.input_form,
+        mask_form=options.mask_form,
+        inputs=_input_specs(model, options),
+        outputs=_output_specs(model, options),
+        preprocessing=_preprocessing(model, options),
+        weights_origin=origin.description,
+        weights_are_random=origin.are_random,
+        checkpoint_sha256=origin.checkpoint_sha256,
+        macs=macs,
+        built_with=_versions(),
+        precision=precision,
+        rewrites=rewrites,
+        graph=NOT_WRITTEN,
+        selftest=selftest,
+    )
 
 
 def _graph_inputs(model: DSUNet, options: ExportOptions) -> GraphInputs:

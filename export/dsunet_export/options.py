@@ -120,7 +120,7 @@ class ExportOptions:
         if self.precision.is_quantized and self.images is None:
             raise ExportError(
                 f"--precision {self.precision} needs images to calibrate on: give --images DIR "
-                "with some tens of images like those of the application"
+                "with a few dozen images that are typical of the application"
             )
         if self.precision is ExportPrecision.FP8 and self.opset < FLOAT8_OPSET:
             raise ExportError(f"--precision fp8 needs --opset {FLOAT8_OPSET} or later")

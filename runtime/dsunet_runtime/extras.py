@@ -55,15 +55,27 @@ def needs_extra(extras: str) -> Iterator[None]:
         if isinstance(error, ModuleNotFoundError):
             message = f"{missing_package(error)} is not installed: {install_command(extras)}"
         else:
-            message = does_not_load(f"a package of the extra {extras}", error, extras)
+            what = f"a package of the extra {extras}"
+            message = does_not_load(what, error, install_command(extras))
         raise MissingExtraError(message) from error
 
 
-def does_not_load(what: str, error: ImportError | OSError, extras: str) -> str:
-    """Return the message about a package that is installed but cannot be imported."""
+def is_absent(package: str, error: ImportError | OSError) -> bool:
+    """Return whether an import failed because there is no such package.
+
+    Otherwise the package is installed, and does not load: see `does_not_load`.
+    """
+    return isinstance(error, ModuleNotFoundError) and error.name == package
+
+
+def does_not_load(what: str, error: ImportError | OSError, command: str) -> str:
+    """Return the message on what is installed, but does not fit other packages or this machine.
+
+    `command` is the one that installs it.
+    """
     return (
         f"{what} is installed but does not load ({reason(error)}): install it again with "
-        f"`{install_command(extras)} --force-reinstall`"
+        f"`{command} --force-reinstall`"
     )
 
 

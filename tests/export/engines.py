@@ -1,4 +1,4 @@
-"""What the tests of engines have in common: small graphs, and GPUs that are not here."""
+"""Small graphs and simulated GPUs, for the tests of engines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SMALL = ("--size", "32x32:64x48:96x96")
 """A maximum that keeps builds quick and memory small."""
 CHANNELS = 64
 WEIGHTS = CHANNELS * 3 * 3 * 3 + CHANNELS + CHANNELS * CHANNELS
-"""Numbers in `graph`'s weights: those of the convolution, its bias, those of the matmul."""
+"""Number of elements in the weights of `graph`: convolution, its bias, matmul."""
 KEPT = (KeptInFloat32("kept/*", "a test's", 1),)
 RTX_4090 = Gpu(0, "NVIDIA GeForce RTX 4090", "8.9", 24 << 30, "0000:01:00.0")
 H100 = Gpu(0, "NVIDIA H100 80GB HBM3", "9.0", 80 << 30, "0000:01:00.0")
@@ -124,7 +124,7 @@ def trt(*arguments: object) -> Result:
 
 
 def built(*arguments: object, output: Path) -> tuple[Manifest, Engine]:
-    """The manifest of an engine, built by the command."""
+    """Build an engine with the command; return its manifest."""
     result = trt(*arguments, "-o", output)
     assert result.exit_code == 0, result.output
     manifest = read_manifest(output)
@@ -133,7 +133,7 @@ def built(*arguments: object, output: Path) -> tuple[Manifest, Engine]:
 
 
 def fails(*arguments: object, match: str, code: int = 1) -> None:
-    """One line with the reason, after the lines on flavor and steps; no traceback."""
+    """Return the line with the reason; before it are only those on flavor and steps."""
     result = trt(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     before = r"TensorRT.*, for [\d., ]+|[a-z0-9 ]+: \d+\.\d s"
@@ -142,19 +142,19 @@ def fails(*arguments: object, match: str, code: int = 1) -> None:
 
 
 def pretend_gpu(monkeypatch: pytest.MonkeyPatch, gpu: Gpu | None) -> None:
-    """Let this be the GPU of this machine."""
+    """Simulate a GPU of this machine."""
     cuda = FakeCuda((gpu,) if gpu else ())
     monkeypatch.setattr(dsunet_runtime.cuda, "find", lambda: cuda)
 
 
 def has_gpu() -> bool:
-    """Whether CUDA finds a GPU on this machine."""
+    """Return whether CUDA finds a GPU on this machine."""
     with contextlib.suppress(BackendError):
         return bool(local_gpu())
     return False
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let TensorRT for RTX be both flavors."""
+    """Use TensorRT for RTX as both flavors."""
     rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     monkeypatch.setitem(sys.modules, "tensorrt", rtx)

@@ -1,4 +1,4 @@
-"""Small ONNX graphs, written out."""
+"""Small ONNX graphs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def chain(*op_types: str) -> list[Line]:
 
 
 def casts(model: ir.Model) -> list[tuple[str, str]]:
-    """What is cast to what, in order."""
+    """Return the casts of a graph, in order."""
     return [
         (str(node.inputs[0].name), node.outputs[0].dtype.name)
         for node in model.graph

@@ -21,7 +21,7 @@ from dsunet.network.config import DinoConfig, HieraConfig
 from dsunet_export.artifact import weights_file
 from dsunet_export.cli import app
 from dsunet_export.graph.forms import example_inputs
-from dsunet_export.precision import convert_file
+from dsunet_export.precision.conversion import convert_file
 from dsunet_runtime import Manifest, read_manifest
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.file_digest import digest

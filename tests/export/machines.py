@@ -1,4 +1,4 @@
-"""Machines that are made up, for the tests of `dsunet-export doctor`."""
+"""Simulated machines, for the tests of `dsunet-export doctor`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from typer.testing import CliRunner
 
 from dsunet_export.cli import app
-from dsunet_export.doctor import check_tasks
 from dsunet_export.doctor.machine import (
     Cpu,
-    Driver,
+    InstalledProvider,
+    InstalledTensorRT,
+    InstalledTorch,
+    LocalGpu,
     Machine,
-    PresentGpu,
-    PresentProvider,
-    TensorRT,
-    Torch,
+    NvidiaDriver,
 )
 from dsunet_export.doctor.packages import Package, PackageState, find_packages
+from dsunet_export.doctor.tasks import check_tasks
 from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.provider import Provider
@@ -27,7 +27,7 @@ RTX_KNOWS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 
 
 def doctor(*arguments: str) -> str:
-    """What the command prints, in this process."""
+    """Run the command in this process; return what it prints."""
     result = CliRunner().invoke(app, ["doctor", *arguments])
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -57,17 +57,17 @@ def made_up(
         python="3.11.7",
         platform="linux x86_64",
         cpu=Cpu("Xeon", ("amx_bf16", "amx_int8", "avx512_bf16")),
-        driver=Driver("580.95.05", "13.0", None),
-        gpus=tuple(PresentGpu(gpu, gpu.memory - (1 << 30)) for gpu in gpus),
+        driver=NvidiaDriver("580.95.05", "13.0", None),
+        gpus=tuple(LocalGpu(gpu, gpu.memory - (1 << 30)) for gpu in gpus),
         packages=packages,
         onnxruntimes=("onnxruntime-gpu",),
-        providers={provider: PresentProvider(starts=True) for provider in Provider},
+        providers={provider: InstalledProvider(starts=True) for provider in Provider},
         tensorrt={
-            flavor: TensorRT(13, RTX_KNOWS if flavor is Flavor.RTX else None)
+            flavor: InstalledTensorRT(13, RTX_KNOWS if flavor is Flavor.RTX else None)
             for flavor in Flavor
             if flavor in installed
         },
-        torch=Torch("13.0", sees_gpu=True),
+        torch=InstalledTorch("13.0", sees_gpu=True),
     )
     return dataclasses.replace(machine, **changes)
 
@@ -77,6 +77,6 @@ def impossible(machine: Machine) -> set[str]:
 
 
 def lacks(machine: Machine, name: str) -> list[tuple[str | None, str | None]]:
-    """What a task misses, and the remedies."""
+    """Return the missing requirements of a task, with the remedies."""
     (task,) = (task for task in check_tasks(machine) if task.name == name)
     return [(need.missing, need.remedy) for need in task.needs if need.missing is not None]

@@ -1,4 +1,4 @@
-"""`--attention`: each form computes the same, and TensorRT fuses the one that it should."""
+"""`--attention`: all forms compute the same, and TensorRT fuses only the first."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from torch import nn
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.attention import attention_of, score_matmuls, unfuse
 from dsunet_export.graph.trace import trace
-from dsunet_export.inspection import kept_in_words
+from dsunet_export.manifest_text import kept_in_words
 from dsunet_export.options import Attention, ExportOptions, ExportPrecision
-from dsunet_export.precision import convert_file
+from dsunet_export.precision.conversion import convert_file
 from dsunet_export.precision.narrow import narrow
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.rewrites.explicit_attention import ExplicitViTAttention

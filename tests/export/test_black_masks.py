@@ -1,4 +1,4 @@
-"""Exports of networks that find nothing, in the images of the export or at all."""
+"""Exports of networks that find no object, in the images of the export or in any."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.export.comparison.test_layers import planted
 from tests.export.helpers import export, graph_of
 
 BIAS = "heads.2.bias"
-NOTE = "self-test: notices little: the network finds no object in its pictures"
+NOTE = "self-test: detects few faults: the network finds no object in its pictures"
 
 Lowered = Callable[[float], tuple[Path, ir.Model]]
 

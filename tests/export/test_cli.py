@@ -1,4 +1,4 @@
-"""`dsunet-export`, as users run it: what it refuses, writes and prints."""
+"""`dsunet-export`, as users run it: refusals, files and output."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ app(prog_name="dsunet-export")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """An empty folder, in which nothing must be left."""
+    """An empty folder, which must stay empty."""
     folder = tmp_path / "empty"
     folder.mkdir()
     yield folder
@@ -150,7 +150,7 @@ class TestOutput:
         fails(*NANO, "-o", tmp_path / "masks.onnx", match="is a folder: name a file", code=2)
 
     def test_names_that_cannot_be(self, folder: Path) -> None:
-        """Of the weights beside it, and in the manifest."""
+        """The name is also that of the weights beside it, and is in the manifest."""
         long = folder / ("x" * 247 + ".onnx")
         fails(*NANO, "-o", long, match="onnx.data cannot be written: File name too long", code=2)
         fails(*NANO, "-o", folder / "\udcff.onnx", match="so it must be UTF-8", code=2)
@@ -206,7 +206,7 @@ class TestNothingIsLeft:
         fails(*NANO, "-o", output, match="does not compute what the model computes: on random")
 
     def test_wrong_weights(self, output: Path, quick: ir.Model) -> None:
-        """Another model's graph."""
+        """The graph is that of another model."""
         fails(
             *NANO,
             "--seed",

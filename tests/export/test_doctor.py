@@ -1,4 +1,4 @@
-"""`dsunet-export doctor`: this machine, and one with next to nothing."""
+"""`dsunet-export doctor` on this machine, and with the base dependencies alone."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TestThisMachine:
         assert document["torch"]["cuda"] == torch.version.cuda
 
     def test_driver(self) -> None:
-        """As the runtime sees it."""
+        """The provider is available as the runtime finds it."""
         document = json.loads(doctor("--json"))
         problem, gpus = None, []
         try:
@@ -77,7 +77,8 @@ class TestThisMachine:
         if nvml.driver_version() is not None:
             pytest.skip("there is a driver here, so PyTorch is asked for its GPU")
         code = (
-            "import sys\nfrom dsunet_export.doctor import inspect_machine\ninspect_machine()\n"
+            "import sys\nfrom dsunet_export.doctor.machine import inspect_machine\n"
+            "inspect_machine()\n"
             "print(sorted({'torch', 'timm', 'onnx_ir', 'onnxruntime'} & set(sys.modules)))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -85,7 +86,7 @@ class TestThisMachine:
 
 
 class TestBaseDependencies:
-    """Where nothing but the base dependencies is installed."""
+    """The command where only the base dependencies are installed."""
 
     @pytest.fixture
     def site(self, tmp_path: Path) -> Path:

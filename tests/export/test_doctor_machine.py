@@ -1,4 +1,4 @@
-"""Looking round a machine whose parts are made up."""
+"""The facts about a machine, some parts of which are simulated."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import onnx
 import pytest
 
 import dsunet_export.doctor.machine as machine_module
-from dsunet_export.doctor import inspect_machine
-from dsunet_export.doctor.machine import Driver, Torch
+from dsunet_export.doctor.machine import InstalledTorch, NvidiaDriver, inspect_machine
 from dsunet_runtime import BackendError
 from dsunet_runtime.backends import onnxruntime as onnxruntime_backend
 from dsunet_runtime.backends.onnxruntime.execution_providers import official_name
@@ -37,10 +36,10 @@ class TestLooking:
         monkeypatch.setitem(sys.modules, "torch", seen)
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
         found = inspect_machine()
-        assert found.driver == Driver("580.95.05", "13.0", None)
+        assert found.driver == NvidiaDriver("580.95.05", "13.0", None)
         assert [present.gpu for present in found.gpus] == [RTX_4090, H100]
         assert found.gpus[0].free_memory == 12 << 30
-        assert found.torch == Torch("12.6", sees_gpu=True)
+        assert found.torch == InstalledTorch("12.6", sees_gpu=True)
 
     @pytest.mark.parametrize(
         "error", [ImportError("libnvinfer.so.10: cannot open"), OSError("bad\n image"), KeyError(1)]
@@ -76,7 +75,7 @@ class TestProviders:
     def test_tried_before_other_packages_bring_their_libraries(self) -> None:
         code = (
             "import sys\n"
-            "from dsunet_export.doctor import inspect_machine\n"
+            "from dsunet_export.doctor.machine import inspect_machine\n"
             "from dsunet_runtime.backends import selection\n"
             "def check(provider):\n"
             "    print(sorted({'torch', 'tensorrt', 'tensorrt_rtx'} & set(sys.modules)))\n"

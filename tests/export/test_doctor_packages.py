@@ -1,4 +1,4 @@
-"""Which packages are installed, and whether they load."""
+"""Installed packages, and whether they load."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _no_entry(uid: int) -> None:
 
 
 def test_extras_are_those_of_the_project() -> None:
-    """Every command that installs an extra brings what it is printed for."""
+    """Every printed command that installs an extra installs the missing package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     for package in find_packages().values():

@@ -1,4 +1,4 @@
-"""What was found, as a table and as a document."""
+"""The report as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from dsunet_export.doctor import as_document, as_table, check_tasks, inspect_machine
-from dsunet_export.doctor.machine import Driver, Machine
+from dsunet_export.doctor.doctor_report import format_report, report_document
+from dsunet_export.doctor.machine import Machine, NvidiaDriver, inspect_machine
+from dsunet_export.doctor.tasks import check_tasks
 from dsunet_runtime.extras import install_command
 from tests.export.engines import H100, RTX_4090
 from tests.export.machines import RTX_KNOWS, made_up
@@ -28,13 +29,15 @@ class TestTable:
         found = machine()
         tasks = check_tasks(found)
         commands = {need.remedy for task in tasks for need in task.needs}
-        for line in as_table(found, tasks).splitlines():
+        for line in format_report(found, tasks).splitlines():
             assert len(line) <= 100 or line.strip() in commands
             assert line == line.rstrip()
 
     def test_lists_what_is_installed(self) -> None:
         found = made_up(RTX_4090, H100)
-        rows = [" ".join(line.split()) for line in as_table(found, check_tasks(found)).splitlines()]
+        rows = [
+            " ".join(line.split()) for line in format_report(found, check_tasks(found)).splitlines()
+        ]
         assert "NVIDIA driver 580.95.05" in rows
         assert "CUDA of the driver 13.0 newest supported version" in rows
         assert "GPU 0 8.9 NVIDIA GeForce RTX 4090, 24.0 GiB, 23.0 GiB free" in rows
@@ -43,19 +46,19 @@ class TestTable:
         assert f"TensorRT for RTX 1.2.3 for CUDA 13, builds for {builds}" in rows
 
     def test_every_remedy_once(self) -> None:
-        found = made_up(driver=Driver(None, None, "no"), without=("timm", "sam2", "tensorrt"))
-        lines = [line.strip() for line in as_table(found, check_tasks(found)).splitlines()]
+        found = made_up(driver=NvidiaDriver(None, None, "no"), without=("timm", "sam2", "tensorrt"))
+        lines = [line.strip() for line in format_report(found, check_tasks(found)).splitlines()]
         assert lines.count(install_command("torch")) == 1
         assert lines.count("timm is not installed; sam2 is not installed") == 1
         assert sum("https://www.nvidia.com/drivers" in line for line in lines) == 1
 
     def test_says_no_more_than_needed_where_nothing_is_missing(self) -> None:
         found = made_up(RTX_4090)
-        assert "What is missing" not in as_table(found, check_tasks(found))
+        assert "What is missing" not in format_report(found, check_tasks(found))
 
     def test_document_can_be_json(self) -> None:
         found = made_up(RTX_4090, broken=("tensorrt",))
-        document = as_document(found, check_tasks(found))
+        document = report_document(found, check_tasks(found))
         again = json.loads(json.dumps(document))
         assert set(again) == {
             "python", "platform", "cpu", "driver", "gpus", "packages", "onnxruntimes", "providers",

@@ -1,4 +1,4 @@
-"""What can be done on machines that are made up, and what is missing for the rest."""
+"""Tasks that can run on simulated machines, and what the others miss."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import dataclasses
 
 import pytest
 
-from dsunet_export.doctor import as_table, check_tasks
-from dsunet_export.doctor.machine import Cpu, Driver, PresentProvider, Torch
+from dsunet_export.doctor.doctor_report import format_report
+from dsunet_export.doctor.machine import Cpu, InstalledProvider, InstalledTorch, NvidiaDriver
+from dsunet_export.doctor.tasks import check_tasks
 from dsunet_runtime.extras import install_command
 from dsunet_runtime.provider import Provider
 from tests.export.engines import H100, RTX_4090
@@ -21,7 +22,7 @@ class TestMachines:
         assert "for this NVIDIA GeForce RTX 4090 (8.9)" in str(build.remark)
 
     def test_no_driver(self) -> None:
-        machine = made_up(driver=Driver(None, None, "no NVIDIA driver works here"))
+        machine = made_up(driver=NvidiaDriver(None, None, "no NVIDIA driver works here"))
         assert impossible(machine) == {
             "build_tensorrt", "run_onnx_cuda", "run_onnx_tensorrt", "run_onnx_rtx",
             "run_engine_rtx", "run_engine_tensorrt",
@@ -40,7 +41,7 @@ class TestMachines:
         assert impossible(made_up(RTX_4090, without=("scikit-learn",))) == {"explain"}
         (train,) = (task for task in check_tasks(made_up(RTX_4090)) if task.name == "train")
         assert train.remark == "on a GPU"
-        blind = made_up(RTX_4090, torch=Torch("13.0", sees_gpu=False))
+        blind = made_up(RTX_4090, torch=InstalledTorch("13.0", sees_gpu=False))
         (train,) = (task for task in check_tasks(blind) if task.name == "train")
         assert train.remark == "on the CPU: PyTorch finds no GPU"
 
@@ -70,7 +71,7 @@ class TestMachines:
         assert remedy == "pip install --force-reinstall tensorrt==1.2.3"
 
     def test_driver_that_is_too_old(self) -> None:
-        machine = made_up(RTX_4090, driver=Driver("570.1", "12.8", None))
+        machine = made_up(RTX_4090, driver=NvidiaDriver("570.1", "12.8", None))
         assert impossible(machine) == {"build_tensorrt", "run_engine_rtx", "run_engine_tensorrt"}
         ((missing, remedy),) = lacks(machine, "run_engine_rtx")
         assert missing == "the driver supports CUDA up to 12.8, and this TensorRT for RTX needs 13"
@@ -78,7 +79,7 @@ class TestMachines:
 
     def test_no_binding(self) -> None:
         """Whether there is a GPU is then unknown, and none is reported as missing."""
-        driver = Driver("580.95.05", None, "neither cuda-python nor PyCUDA is installed")
+        driver = NvidiaDriver("580.95.05", None, "neither cuda-python nor PyCUDA is installed")
         machine = made_up(driver=driver, without=("cuda-python", "pycuda"))
         expected = [("cuda-python is not installed", install_command("cuda"))]
         assert lacks(machine, "run_engine_rtx") == expected
@@ -88,13 +89,13 @@ class TestMachines:
         assert impossible(made_up(RTX_4090, without=("cuda-python",))) == set()
 
     def test_cuda_that_does_not_start(self) -> None:
-        machine = made_up(driver=Driver("580.95.05", None, "CUDA_ERROR_NO_DEVICE"))
+        machine = made_up(driver=NvidiaDriver("580.95.05", None, "CUDA_ERROR_NO_DEVICE"))
         ((missing, remedy),) = lacks(machine, "run_engine_rtx")
         assert missing == "CUDA_ERROR_NO_DEVICE"
         assert "CUDA_VISIBLE_DEVICES" in str(remedy)
 
     def test_onnxruntime_for_the_cpu(self) -> None:
-        cpu = {Provider.CPU: PresentProvider(starts=True)}
+        cpu = {Provider.CPU: InstalledProvider(starts=True)}
         machine = made_up(RTX_4090, providers=cpu, onnxruntimes=("onnxruntime",))
         ((missing, remedy),) = lacks(machine, "run_onnx_cuda")
         assert missing == "the installed ONNX Runtime was built without provider cuda"
@@ -102,17 +103,17 @@ class TestMachines:
 
     def test_two_onnxruntimes(self) -> None:
         both = ("onnxruntime", "onnxruntime-gpu")
-        cpu = {Provider.CPU: PresentProvider(starts=True)}
+        cpu = {Provider.CPU: InstalledProvider(starts=True)}
         machine = made_up(RTX_4090, providers=cpu, onnxruntimes=both)
         ((_, remedy),) = lacks(machine, "run_onnx_cuda")
         expected = f"pip uninstall -y onnxruntime onnxruntime-gpu && {install_command('gpu')}"
         assert remedy == expected
-        assert "overwrite each other" in as_table(machine, check_tasks(machine))
+        assert "overwrite each other" in format_report(machine, check_tasks(machine))
 
     def test_provider_that_does_not_start(self) -> None:
         providers = {
-            Provider.CPU: PresentProvider(starts=True),
-            Provider.CUDA: PresentProvider(starts=False, problem="libcudnn.so.9 is not there"),
+            Provider.CPU: InstalledProvider(starts=True),
+            Provider.CUDA: InstalledProvider(starts=False, problem="libcudnn.so.9 is not there"),
         }
         machine = made_up(RTX_4090, providers=providers)
         ((missing, remedy),) = lacks(machine, "run_onnx_cuda")
@@ -120,7 +121,7 @@ class TestMachines:
         assert remedy == "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
     def test_export_beside_onnxruntime_for_gpus(self) -> None:
-        """The extra would bring the ONNX Runtime for CPUs, which overwrites the other."""
+        """The extra would install ONNX Runtime for CPUs, which overwrites the other build."""
         machine = made_up(RTX_4090, without=("onnx", "onnxscript", "timm"))
         remedies = [remedy for _, remedy in lacks(machine, "export_onnx")]
         assert remedies == [
@@ -139,7 +140,7 @@ class TestMachines:
         machine = made_up(RTX_4090, without=("onnxruntime-ep-nv-tensorrt-rtx",))
         assert impossible(machine) == {"run_onnx_rtx"}
         assert lacks(machine, "run_onnx_rtx")[0][1] == install_command("rtx-provider")
-        providers = {Provider.RTX: PresentProvider(starts=False, problem="finds no GPU")}
+        providers = {Provider.RTX: InstalledProvider(starts=False, problem="finds no GPU")}
         ((missing, remedy),) = lacks(made_up(RTX_4090, providers=providers), "run_onnx_rtx")
         assert missing == "finds no GPU"
         assert remedy.startswith("pip install --upgrade onnxruntime-ep-nv-tensorrt-rtx, and the ")
@@ -148,7 +149,7 @@ class TestMachines:
         machine = made_up(RTX_4090, without=("openvino",))
         assert impossible(machine) == {"run_onnx_openvino"}
         assert lacks(machine, "run_onnx_openvino")[0][1] == install_command("openvino")
-        providers = {Provider.OPENVINO: PresentProvider(starts=False, problem="no plugin")}
+        providers = {Provider.OPENVINO: InstalledProvider(starts=False, problem="no plugin")}
         ((missing, _),) = lacks(made_up(RTX_4090, providers=providers), "run_onnx_openvino")
         assert missing == "no plugin"
 
@@ -162,5 +163,5 @@ class TestMachines:
     )
     def test_what_openvino_gains(self, instructions: tuple[str, ...], words: str) -> None:
         machine = made_up(cpu=Cpu("Xeon", instructions), without=("openvino",))
-        report = " ".join(as_table(machine, check_tasks(machine)).split())
+        report = " ".join(format_report(machine, check_tasks(machine)).split())
         assert f"CPU Xeon; {words}" in report

@@ -1,4 +1,4 @@
-"""References of engines for frames of sizes that the export has none for."""
+"""References of engines for frame sizes without references of the export."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dsunet_export.tensorrt.engine_selftest import engine_cases
+from dsunet_export.tensorrt.engine_selftest import engine_selftest
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.manifest import OptimizationProfile, SelfTestCase
 from dsunet_runtime.selftest.coarse import Coarse
@@ -19,9 +19,9 @@ from tests.runtime.selftests import cases_for, give_selftest
 
 
 def cases_of(path: Path, low: tuple[int, int], high: tuple[int, int]) -> tuple[SelfTestCase, ...]:
-    """Of an engine with frames from `low` to `high`, which is its optimum too."""
+    """Return the cases of an engine with frames from `low` to `high`, which is also its optimum."""
     profile = OptimizationProfile("image", (1, *low, 3), (1, *high, 3), (4, *high, 3))
-    return engine_cases(path, read_manifest(path), [profile])
+    return engine_selftest(path, read_manifest(path), [profile])
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_graph_without_a_self_test(tmp_path: Path) -> None:
 def test_the_logits_have_one_size(tmp_path: Path) -> None:
     graph = give_selftest(artifacts.tensors(tmp_path / "tensors.onnx"), cases_for()[:1])
     manifest = read_manifest(graph)
-    assert engine_cases(graph, manifest, []) == manifest.selftest
+    assert engine_selftest(graph, manifest, []) == manifest.selftest
 
 
 def test_engines_have_them(float16: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Weights beside the graph, for models that one file cannot hold."""
+"""Weights beside the graph, for models that are too large for one file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Artifacts behind links: caches of downloads, and weights on another disk."""
+"""Artifacts that are links: download caches, and weights on another disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import dsunet.cli
 import dsunet_export.cli
 import dsunet_runtime.cli
 from dsunet_export import artifact
-from dsunet_export.precision import convert_file
+from dsunet_export.precision.conversion import convert_file
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.bench.roofline.ort_profile import count_graph, profile_onnx
@@ -54,7 +54,7 @@ def two_places(folder: Path, source: Path, data: Path) -> Path:
 
 
 def hard(folder: Path, source: Path, data: Path) -> Path:
-    """Both have a second name."""
+    """Both files are hard links."""
     for file in (source, data):
         (folder / f"other-{file.name}").write_bytes(file.read_bytes())
         os.link(folder / f"other-{file.name}", folder / file.name)

@@ -1,4 +1,4 @@
-"""A NaN among a real network's weights, after the artifact was verified: noticed when it runs."""
+"""A NaN among a network's weights, after the verification, is detected when the artifact runs."""
 
 from __future__ import annotations
 

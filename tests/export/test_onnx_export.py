@@ -35,7 +35,7 @@ NANO_CONFIG = DSUNetConfig.preset("nano")
 
 @dataclass(frozen=True)
 class Case:
-    """An export: its options, and what it must be."""
+    """An export: its options, and the expected properties."""
 
     config: DSUNetConfig
     options: tuple[object, ...]
@@ -86,7 +86,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export left behind."""
+    """The files and the output of an export."""
 
     case: Case
     model: DSUNet
@@ -99,7 +99,7 @@ class Exported:
         return dsunet_runtime.read_manifest(self.path)
 
     def expected_mask(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The published code's way, with the plain model."""
+        """Compute a mask as the published code does, with the plain model."""
         logits = reference_logits(self.model, image)
         return mask_from_logits(logits, image.shape[:2], self.case.mask)
 

@@ -1,4 +1,4 @@
-"""The provider `openvino` on an artifact with trained weights, which checks itself."""
+"""The provider `openvino` on an artifact with trained weights and a self-test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the graphs ask of a runtime, and a second runtime's opinion of them."""
+"""The operators and types that the graphs use, and their masks in a second runtime."""
 
 from __future__ import annotations
 

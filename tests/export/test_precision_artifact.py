@@ -1,4 +1,4 @@
-"""Artifacts in float16 and bfloat16: what they hold, what is proven of them, what is refused."""
+"""Artifacts in float16 and bfloat16: their content, their verification, and refusals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import dsunet_runtime
 from dsunet_export import artifact
 from dsunet_export.artifact import append_manifest
 from dsunet_export.errors import ExportError, VerificationError
-from dsunet_export.precision import convert_file
+from dsunet_export.precision.conversion import convert_file
 from dsunet_export.precision.rules import rules_for
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.file_digest import digest
@@ -243,7 +243,7 @@ class TestRefusals:
     def test_wrong_conversion(
         self, frames: Path, output: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A planted fault: the last convolution's weights lose their sign."""
+        """A planted fault: the weights of the last convolution lose their sign."""
         save = artifact.save
 
         def wrong(model: ir.Model, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`dsunet-export onnx --precision fp16`: its options, what it prints, what it refuses."""
+"""`dsunet-export onnx --precision fp16`: options, output and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A graph brought into float16: types, casts and weights, first on graphs that fit on a page."""
+"""Conversion of a graph to float16: types, casts and weights, first on small graphs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import onnx_ir as ir
 import pytest
 
 from dsunet_export.errors import ExportError
-from dsunet_export.precision import PrecisionOptions, reduce_precision
 from dsunet_export.precision.emulate_rounding import emulate_rounding
 from dsunet_export.precision.narrow import narrow
-from dsunet_export.precision.rules import RULES, Selection, rules_for
-from dsunet_export.precision.types import following_inputs, supports
+from dsunet_export.precision.reduction import ReductionOptions, reduce_precision
+from dsunet_export.precision.rules import RULES, KeptNodes, rules_for
+from dsunet_export.precision.types import supports, variable_type_inputs
 from dsunet_export.verification.probes import GraphInputs, make_probes
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import InputForm
@@ -137,7 +137,7 @@ def test_operators_without_bfloat16(op_type: str, opset: int, known: bool) -> No
     weights = {"w": random_weight(1, 1, 1, 1)}
     model = graph([("y", op_type, ["x", "w"], {})], weights, shape=(1, 1, 4, 4))
     (node,) = model.graph
-    assert list(following_inputs(node, opset)) == [0, 1]
+    assert list(variable_type_inputs(node, opset)) == [0, 1]
     assert supports(node, "bfloat16", opset) is known
     assert supports(node, "float16", opset)
 
@@ -230,7 +230,7 @@ class TestIntegers:
 def reduced(model: ir.Model, folder: Path) -> dict[str, str]:
     """Convert a small graph to float16; return what stays in float32, and why."""
     inputs = GraphInputs(InputForm.TENSORS, {"x": 4})
-    options = PrecisionOptions(Compute.FP16, (), make_probes((4, 4)))
+    options = ReductionOptions(Compute.FP16, (), make_probes((4, 4)))
     converted = reduce_precision(model, options, inputs, folder)
     return {kept.pattern: kept.reason for kept in converted.precision.kept_in_float32}
 
@@ -293,7 +293,7 @@ class TestSelection:
     NAMES = ("preprocess/Mul", "hiera.blocks.0/Gelu", "hiera.blocks.1/Gelu", "Resize")
 
     def test_each_node_is_counted_once(self) -> None:
-        selection = Selection(self.NAMES)
+        selection = KeptNodes(self.NAMES)
         selection.apply_rules(Compute.FP16)
         selection.request(["hiera.blocks.1/*", "*/Gelu"])
         counted = [(entry.pattern, entry.nodes) for entry in selection.entries]
@@ -306,14 +306,14 @@ class TestSelection:
     def test_rules_for_one_precision_only(self) -> None:
         kept = {}
         for compute in (Compute.FP16, Compute.BF16):
-            selection = Selection(["a/ConvTranspose", "a/Softmax_1", "a/Conv"])
+            selection = KeptNodes(["a/ConvTranspose", "a/Softmax_1", "a/Conv"])
             selection.apply_rules(compute)
             kept[compute] = selection.names
         assert kept[Compute.FP16] == {"a/Softmax_1"}
         assert kept[Compute.BF16] == {"a/Softmax_1", "a/ConvTranspose"}
 
     def test_a_pattern_that_matches_nothing(self) -> None:
-        selection = Selection(self.NAMES)
+        selection = KeptNodes(self.NAMES)
         with pytest.raises(ExportError, match=r"'hiera.block/Gelu' matches no.*blocks\.0/Gelu"):
             selection.request(["hiera.block/Gelu"])
 
@@ -324,7 +324,7 @@ REQUESTED = ("sff.2*", "dino.vit.norm/*")
 @pytest.mark.parametrize("compute", [Compute.FP16, Compute.BF16])
 def test_the_whole_network(traced: ir.Model, compute: Compute, tmp_path: Path) -> None:
     inputs = GraphInputs(InputForm.FRAMES, {})
-    options = PrecisionOptions(compute, REQUESTED, make_probes((40, 50)))
+    options = ReductionOptions(compute, REQUESTED, make_probes((40, 50)))
     patterns = [*(rule.pattern for rule in rules_for(compute)), *REQUESTED]
 
     def is_kept(name: str) -> bool:

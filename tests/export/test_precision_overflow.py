@@ -16,7 +16,7 @@ import dsunet_export.precision.reduction as reduction
 import dsunet_runtime
 from dsunet import DSUNetConfig, random_model
 from dsunet_export.errors import ExportError, VerificationError
-from dsunet_export.precision.magnitudes import measure
+from dsunet_export.precision.magnitudes import measure_magnitudes
 from dsunet_export.precision.rules import rules_for
 from dsunet_export.precision.tensor_statistics import TensorStatistics, check_finite
 from dsunet_export.verification.probes import GraphInputs, Probe, make_probes
@@ -36,7 +36,7 @@ class TestMagnitudes:
         probes = [Probe(str(k), np.full((4, 4, 3), k, np.uint8)) for k in images]
         outputs = [node.outputs[0] for node in model.graph]
         before = ir.to_proto(model)
-        magnitudes, logits = measure(model, outputs, probes, self.INPUTS, folder)
+        magnitudes, logits = measure_magnitudes(model, outputs, probes, self.INPUTS, folder)
         assert ir.to_proto(model) == before
         assert list(folder.iterdir()) == []
         assert len(logits) == len(images)
@@ -109,7 +109,7 @@ class TestMagnitudes:
         weight = np.full((1, 3, 4, 4), 1, np.float32)
         weight[0, 1, 2, 3] = np.nan
         model = graph([("y", "Max", ["x", "w"], {})], {"w": weight}, shape=(1, 3, 4, 4))
-        magnitudes, _ = measure(model, [], [], self.INPUTS, tmp_path)
+        magnitudes, _ = measure_magnitudes(model, [], [], self.INPUTS, tmp_path)
         with pytest.raises(ExportError, match="the weight w contains NaN"):
             magnitudes.peaks(model.graph.initializers["w"])
 
@@ -135,7 +135,7 @@ class TestMagnitudes:
         reduction.infer_types(traced)
         values = [node.outputs[0] for node in traced.graph if node.name in places]
         inputs = GraphInputs(InputForm.FRAMES, NANO.input_sizes)
-        magnitudes, _ = measure(traced, values, probes, inputs, tmp_path)
+        magnitudes, _ = measure_magnitudes(traced, values, probes, inputs, tmp_path)
         for value in values:
             (peak,) = magnitudes.peaks(value)
             assert peak.magnitude == pytest.approx(largest[str(value.name)], rel=1e-4)

@@ -1,4 +1,4 @@
-"""The tolerance of reduced precision: of which image, with which weights, for which fault."""
+"""The tolerance of reduced precision, by image, weights and fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of a folder to compare on."""
+"""Sample images from a folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dsunet_export.verification.probes import notes_on
+from dsunet_export.verification.probes import unused_in_words
 from dsunet_runtime import ImageError
 
 
@@ -16,11 +16,11 @@ def test_unused_files_of_a_folder_are_reported(tmp_path: Path) -> None:
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "b.png")
     (tmp_path / "notes.txt").touch()
-    assert notes_on(tmp_path) == [
+    assert unused_in_words(tmp_path) == [
         f"{tmp_path}: left out 1 file: .txt (1)",
         "several frames in a.gif: only the first is used",
     ]
-    assert notes_on(tmp_path / "b.png") == []
+    assert unused_in_words(tmp_path / "b.png") == []
 
 
 def test_all_images_that_cannot_be_read_are_listed_at_once(tmp_path: Path) -> None:
@@ -28,9 +28,9 @@ def test_all_images_that_cannot_be_read_are_listed_at_once(tmp_path: Path) -> No
     (tmp_path / "b.png").write_bytes(b"broken")
     (tmp_path / "c.jpg").symlink_to("absent")
     with pytest.raises(ImageError, match=r"2 images cannot be read; .*:\n.*b\.png: .*\n.*c\.jpg: "):
-        notes_on(tmp_path)
+        unused_in_words(tmp_path)
 
 
 def test_a_folder_without_images(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no images in this folder"):
-        notes_on(tmp_path)
+        unused_in_words(tmp_path)

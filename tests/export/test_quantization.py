@@ -1,4 +1,4 @@
-"""The encoders' matmuls in 8-bit integers: which are quantised, how, and the loss of accuracy."""
+"""The encoders' matmuls in 8-bit integers: selection, quantisation and loss of accuracy."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ import pytest
 from numpy.typing import NDArray
 
 from dsunet_export.errors import ExportError
+from dsunet_export.graph.session import compute_logits
+from dsunet_export.graph.values import array_of
 from dsunet_export.options import ExportPrecision
-from dsunet_export.precision.narrow import array_of
 from dsunet_export.precision.reduction import infer_types
-from dsunet_export.precision.session import compute_logits
-from dsunet_export.quantization import QuantizationOptions, quantize
 from dsunet_export.quantization.calibration import calibrate, ranges_of
 from dsunet_export.quantization.matmuls import find_matmuls
-from dsunet_export.quantization.quantize import NARROWEST
+from dsunet_export.quantization.quantize import NARROWEST, QuantizationOptions, quantize
 from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime.artifact.manifest import InputForm
 from tests.export.graphs import graph

@@ -24,10 +24,10 @@ from dsunet.checkpoints.demonstration import demonstration_checkpoint
 from dsunet.scenes import write_scenes
 from dsunet_export.cli import app
 from dsunet_export.comparison.layers import compare_graphs
-from dsunet_export.inspection import describe, verified_in_words
+from dsunet_export.manifest_text import describe_manifest, verified_in_words
 from dsunet_export.onnx import apply_rewrites, trace_model
 from dsunet_export.options import ExportOptions, ExportPrecision
-from dsunet_export.quantization import QuantizationOptions, quantize
+from dsunet_export.quantization.quantize import QuantizationOptions, quantize
 from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime.artifact.manifest import InputForm, Manifest
 from dsunet_runtime.images.decode import as_rgb
@@ -184,7 +184,7 @@ class TestArtifact:
         assert fault.node.rpartition("/")[0] == node.rpartition("/")[0]
 
     def test_inspect(self, artifact: Path) -> None:
-        lines = describe(dsunet_runtime.read_manifest(artifact))
+        lines = describe_manifest(dsunet_runtime.read_manifest(artifact))
         assert re.search(
             r"quantised +63 of 63 matrix multiplications of the encoders, 1\.2 M weights", lines
         )

@@ -1,4 +1,4 @@
-"""Each rewrite beside the plain model: in float64 the two agree, to rounding."""
+"""Each rewrite against the plain model: in float64 the two agree up to rounding."""
 
 from __future__ import annotations
 

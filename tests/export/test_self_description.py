@@ -1,4 +1,4 @@
-"""What a file says of itself to people without dsunet: in ONNX's own fields, read by onnx alone."""
+"""The description of an artifact in ONNX's own fields, read with the onnx package alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Self-tests that exports write: they pass here, and find what is wrong elsewhere."""
+"""Self-tests of exports: they pass on this machine, and find faults that are planted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import dsunet_runtime
-from dsunet_export.precision import convert_file
+from dsunet_export.precision.conversion import convert_file
 from dsunet_export.verification.selftest_cases import with_measured_tolerances, with_tolerances
 from dsunet_runtime import SelfTestError, read_manifest
 from dsunet_runtime.artifact.compute import Compute

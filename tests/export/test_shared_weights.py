@@ -1,4 +1,4 @@
-"""Domains of one backbone: the frozen weights in one file, whatever was trained."""
+"""Domains of one backbone: the frozen weights are in one file, whatever the trained ones are."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ import dsunet_runtime.cli
 from dsunet import DSUNet, DSUNetConfig, random_model
 from dsunet.network.config import NETWORKS, Decoder, Injection
 from dsunet_export import artifact
-from dsunet_export.artifact import staging, write_artifact
+from dsunet_export.artifact import artifact_staging, write_artifact
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.names import is_frozen
 from dsunet_export.onnx import apply_rewrites
 from dsunet_export.options import Attention, ExportOptions, ExportPrecision
-from dsunet_export.precision import PrecisionOptions, reduce_precision
-from dsunet_export.quantization import QuantizationOptions, quantize
+from dsunet_export.precision.reduction import ReductionOptions, reduce_precision
+from dsunet_export.quantization.quantize import QuantizationOptions, quantize
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime import Manifest, read_manifest
@@ -75,13 +75,13 @@ def write(
     """Convert a graph and write it as `export_onnx` does."""
     images = [Probe("noise", random_frames(1, 64, 80)[0])]
     inputs = GraphInputs.of(manifest)
-    with staging(output) as folder:
+    with artifact_staging(output) as folder:
         if precision.is_quantized:
             options = QuantizationOptions(precision, keep, images)
             model, found, _ = quantize(model, options, inputs, folder)
             manifest = replace(manifest, precision=found)
         elif precision is not ExportPrecision.FP32:
-            reduction = PrecisionOptions(precision.compute, keep, images, Attention.FUSED)
+            reduction = ReductionOptions(precision.compute, keep, images, Attention.FUSED)
             model, found, _ = reduce_precision(model, reduction, inputs, folder)
             manifest = replace(manifest, precision=found)
         return write_artifact(model, folder / output.name, manifest, shared)

@@ -1,4 +1,4 @@
-"""Tracing: the graph computes what the module computes, and says where its parts come from."""
+"""Tracing: the graph computes what the module computes, and its names are those of modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dsunet-export trt` with TensorRT for RTX, which builds real engines here without a GPU."""
+"""`dsunet-export trt` with TensorRT for RTX, which builds real engines without a GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TensorRT for RTX is told, and engines without weights."""
+"""The builder configuration of TensorRT for RTX, and engines without weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not instal
 
 
 def config(options: EngineOptions) -> Any:
-    """What TensorRT is told for an RTX 4090."""
+    """Create the builder configuration for an RTX 4090."""
     builder = rtx.Builder(log_of(rtx))
     return configure(builder, Target(Flavor.RTX, {"8.9": ()}, "a test"), options, ())
 

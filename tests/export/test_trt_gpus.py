@@ -1,4 +1,4 @@
-"""GPUs by the names that people and drivers give them."""
+"""GPUs by the names that users and drivers use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a build has come, and stopping it."""
+"""Progress of a build, and its cancellation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.configuration import EngineOptions, configure
-from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
+from dsunet_export.tensorrt.monitor import BuildProgress, make_monitor, run_cancellable
 from dsunet_export.tensorrt.targets import Target
 from dsunet_runtime.artifact.flavor import Flavor, typed_network
 from dsunet_runtime.backends.tensorrt.log import log_of
@@ -45,11 +45,11 @@ class TestProgress:
             return 7
 
         terminal = Terminal()
-        assert run_stoppable(work, progress, terminal, draw=True) == 7
+        assert run_cancellable(work, progress, terminal, draw=True) == 7
         assert "█" * 15 + "·" * 15 + " Timing tactics  0 s" in terminal.getvalue()
         assert terminal.getvalue().endswith("\r\x1b[K")
         for stream, draw in ((Terminal(), False), (io.StringIO(), True)):
-            run_stoppable(lambda: 7, progress, stream, draw=draw)
+            run_cancellable(lambda: 7, progress, stream, draw=draw)
             assert "Timing" not in stream.getvalue()
 
     def test_failure(self) -> None:
@@ -57,10 +57,10 @@ class TestProgress:
             raise ExportError("said in the thread")
 
         with pytest.raises(ExportError, match="said in the thread"):
-            run_stoppable(work, BuildProgress(), io.StringIO(), draw=True)
+            run_cancellable(work, BuildProgress(), io.StringIO(), draw=True)
 
     def test_interruption(self) -> None:
-        """The build hears of it, and has ended when the interruption goes on."""
+        """The build is cancelled, and has ended when the interruption is raised again."""
         progress = BuildProgress()
         ended = threading.Event()
 
@@ -72,7 +72,7 @@ class TestProgress:
 
         stream = io.StringIO()
         with pytest.raises(KeyboardInterrupt):
-            run_stoppable(work, progress, stream, draw=True)
+            run_cancellable(work, progress, stream, draw=True)
         assert ended.is_set()
         assert stream.getvalue().startswith("stopping at TensorRT's next step")
 
@@ -89,12 +89,12 @@ class TestProgress:
 
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            run_stoppable(work, progress, io.StringIO(), draw=True)
+            run_cancellable(work, progress, io.StringIO(), draw=True)
         assert time.monotonic() - began < 5
         leave.set()
 
     def test_of_tensorrt(self) -> None:
-        """Its monitor tells of every phase, and one that is cancelled builds nothing."""
+        """The monitor receives every phase, and a cancelled build returns nothing."""
         trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
 
         class Recorder(BuildProgress):
@@ -124,7 +124,7 @@ class TestProgress:
             progress = Recorder()
             if cancelled:
                 progress.cancelled.set()
-            monitor = monitor_of(trt, progress)
+            monitor = make_monitor(trt, progress)
             config.progress_monitor = monitor
             serialized = builder.build_serialized_network(network, config)
             assert (serialized is None) == cancelled

@@ -1,4 +1,4 @@
-"""The range of shapes that an engine takes."""
+"""Optimization profiles: the ranges of input shapes of an engine."""
 
 from __future__ import annotations
 

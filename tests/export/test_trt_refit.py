@@ -1,4 +1,4 @@
-"""Engines that take the trained weights of another domain: what is marked, and what is refused."""
+"""Engines that take the trained weights of another domain: marked weights, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `dsunet-export trt` does not build: a line that says why, and nothing is written."""
+"""Refusals of `dsunet-export trt`: one line with the reason, and no file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dsunet_export.tensorrt import builder
+from dsunet_export.precision import conversion
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.artifact.manifest import Manifest
@@ -159,13 +159,13 @@ class TestFailures:
     def test_graph_that_was_converted(
         self, float16: Path, float32: Path, older_engine: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is called what the user calls it."""
+        """The message names the file of the user."""
 
         def convert(onnx: Path, output: Path, *_: object) -> Manifest:
             shutil.copy(float16, output)
             return read_manifest(output)
 
-        monkeypatch.setattr(builder, "_convert", convert)
+        monkeypatch.setattr(conversion, "convert_file", convert)
         options = (*ADA, *SMALL, "--workspace", "1", "-o", older_engine)
         fails(float32, *options, match=r"cannot build small\.onnx: .* --workspace, or")
 
@@ -189,6 +189,6 @@ class TestFailures:
     def test_other_precision_without_its_packages(
         self, float32: Path, older_engine: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(sys.modules, "dsunet_export.precision", None)
+        monkeypatch.setitem(sys.modules, "dsunet_export.precision.conversion", None)
         match = "which converts it, is not installed: " + re.escape(install_command("export"))
         fails(float32, *ADA, "-o", older_engine, match=match)

@@ -1,4 +1,4 @@
-"""What an engine is built for, and which flavor of TensorRT is taken."""
+"""The target of an engine: the GPUs, and the choice of the flavor of TensorRT."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class TestFlavor:
     def test_why_no_gpu_is_found(
         self, monkeypatch: pytest.MonkeyPatch, flavor: Flavor | None
     ) -> None:
-        """Not that there is none: nothing can ask for it."""
+        """The message does not say that there is no GPU: without a binding that is unknown."""
 
         def find() -> None:
             raise BackendError("no binding: pip install 'dsunet[cuda]'")
@@ -177,11 +177,24 @@ class TestFlavor:
     def test_not_installed(
         self, monkeypatch: pytest.MonkeyPatch, flavor: Flavor, extras: str
     ) -> None:
-        """The classic one builds for the GPU here, which it takes a binding to ask for."""
+        """The classic one builds for the GPU of this machine, which is found through a binding."""
         monkeypatch.setitem(sys.modules, flavor.module, None)
         match = "not installed: " + re.escape(install_command(extras))
         with pytest.raises(MissingExtraError, match=match):
             choose_target(flavor=flavor, options=DEFAULTS)
+
+    def test_library_package_is_missing(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """TensorRT itself is installed, and the package with its libraries is not."""
+        (tmp_path / "tensorrt.py").write_text("import tensorrt_libraries_that_are_not_here")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+        match = (
+            r"^TensorRT is installed but does not load \(No module named 'tensorrt_lib.*reinstall`"
+        )
+        with pytest.raises(ExportError, match=match):
+            choose_target(flavor=Flavor.TENSORRT, options=DEFAULTS)
 
     def test_none_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for flavor in Flavor:
@@ -196,7 +209,7 @@ class TestList:
     """`--gpu list`."""
 
     def flavors(self) -> dict[str, str]:
-        """What takes each GPU, by its name."""
+        """Return the flavors that build for each GPU, by its name."""
         table = list_gpus().partition("\n\n")[0].splitlines()[1:]
         rows = [re.split(r"  +", line.strip(), maxsplit=2) for line in table]
         return {name: takes for _, takes, names in rows for name in names.split(", ")}

@@ -1,4 +1,4 @@
-"""What a verification lets pass: limits belong to 99.9 % of the values and to the mean."""
+"""The limits of a verification apply to 99.9 % of the values and to the mean."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from dsunet_export.errors import VerificationError
 from dsunet_export.verification.probes import Probe
-from dsunet_export.verification.verify import (
+from dsunet_export.verification.reference_comparison import (
     ReferenceCase,
-    check,
+    check_tolerance,
     compare_logits,
     compare_mask_with_reference,
     limits_in_words,
@@ -53,13 +53,13 @@ def changed(case: ReferenceCase, count: int, by: float) -> NDArray[np.float32]:
 def test_logits(case: ReferenceCase, count: int, by: float, passes: bool) -> None:
     result = compare_logits(case, changed(case, count, by))
     if passes:
-        check(result, case)
+        check_tolerance(result, case)
         assert result.max_abs_error == pytest.approx(by, rel=1e-3)
         return
     with pytest.raises(
         VerificationError, match=r"tolerance 0\.01 for 99\.9 %, 0\.001 for the mean"
     ):
-        check(result, case)
+        check_tolerance(result, case)
 
 
 def test_masks(case: ReferenceCase) -> None:
@@ -71,10 +71,10 @@ def test_masks(case: ReferenceCase) -> None:
         result = compare_mask_with_reference(case, other, form)
         assert result.max_abs_error == 32
         if passes:
-            check(result, case)
+            check_tolerance(result, case)
         else:
             with pytest.raises(VerificationError, match="differs by at most 32"):
-                check(result, case)
+                check_tolerance(result, case)
 
 
 def test_artifacts_of_earlier_versions_limit_the_largest(case: ReferenceCase) -> None:
@@ -82,4 +82,4 @@ def test_artifacts_of_earlier_versions_limit_the_largest(case: ReferenceCase) ->
     older = replace(result, p999_abs_error=None)
     assert limits_in_words(older) == "0.01, 0.001 for the mean"
     with pytest.raises(VerificationError):
-        check(older, case)
+        check_tolerance(older, case)

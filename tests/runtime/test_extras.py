@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shlex
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from dsunet_runtime import MissingExtraError, extras
+from dsunet_runtime import BackendError, MissingExtraError, extras
+from dsunet_runtime.backends.onnxruntime import import_onnxruntime
+from dsunet_runtime.backends.openvino import import_openvino
 from dsunet_runtime.extras import install_command, needs_extra
 from dsunet_runtime.lazy import lazy_attributes
 
@@ -36,6 +40,10 @@ def installed(monkeypatch: pytest.MonkeyPatch, folder: Path, origin: Any) -> Non
     monkeypatch.setattr(extras, "__file__", str(folder / "lib/site-packages/dsunet_runtime/e.py"))
     text = None if origin is None else json.dumps(origin)
     monkeypatch.setattr(metadata, "distribution", lambda name: _Installed(text))
+
+
+def _no_distribution(name: str) -> None:
+    raise metadata.PackageNotFoundError(name)
 
 
 def test_from_a_clone() -> None:
@@ -75,11 +83,8 @@ def test_from_elsewhere(
 
 
 def test_copied_without_its_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(name: str) -> None:
-        raise metadata.PackageNotFoundError(name)
-
     installed(monkeypatch, tmp_path, None)
-    monkeypatch.setattr(metadata, "distribution", nothing)
+    monkeypatch.setattr(metadata, "distribution", _no_distribution)
     assert install_command("cpu") == "pip install 'dsunet[cpu]'"
 
 
@@ -107,6 +112,66 @@ def test_a_package_that_does_not_fit_another(
     )
     with pytest.raises(MissingExtraError, match=match), needs_extra("cpu"):
         importlib.import_module("unfit")
+
+
+@pytest.mark.parametrize(
+    ("package", "title", "load", "command"),
+    [
+        ("openvino", "OpenVINO", import_openvino, install_command("openvino")),
+        ("onnxruntime", "ONNX Runtime", import_onnxruntime, install_command("cpu")),
+    ],
+)
+class TestLibraryOfABackend:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            "raise ImportError('libx.so.1: cannot open')",
+            "raise OSError('libx.so.1: cannot open')",
+            "import libx_that_it_needs",
+        ],
+    )
+    def test_does_not_load(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        package: str,
+        title: str,
+        load: Callable[[], Any],
+        command: str,
+        fault: str,
+    ) -> None:
+        monkeypatch.setattr(metadata, "distribution", _no_distribution)
+        monkeypatch.delitem(sys.modules, package, raising=False)
+        (tmp_path / f"{package}.py").write_text(fault)
+        monkeypatch.syspath_prepend(tmp_path)
+        match = (
+            rf"^{title} is installed but does not load \(.*libx.*\): install it again with "
+            rf"`{re.escape(command)} --force-reinstall`$"
+        )
+        with pytest.raises(BackendError, match=match):
+            load()
+
+    def test_is_not_installed(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        package: str,
+        title: str,
+        load: Callable[[], Any],
+        command: str,
+    ) -> None:
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(BackendError, match=f"^{title} is not installed: {re.escape(command)}"):
+            load()
+
+
+def test_gpu_build_that_does_not_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed again is the build that was there: the other would overwrite its files."""
+    monkeypatch.setattr(metadata, "distribution", lambda name: _Installed(None))
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    (tmp_path / "onnxruntime.py").write_text("raise OSError('libcudart.so: cannot open')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BackendError, match=r"\[gpu\].* --force-reinstall`$"):
+        import_onnxruntime()
 
 
 def test_a_name_that_this_distribution_lacks_is_not_a_missing_package() -> None:

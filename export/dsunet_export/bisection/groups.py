@@ -8,7 +8,7 @@ from dataclasses import dataclass
 DEPTH = 3
 """Number of levels: encoder (or module of the decoder), block, part of the block."""
 DEPTH_TO_MODULES = 4
-"""The same and single modules."""
+"""Number of levels with that of single modules, for 8 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Group:
         """Pattern for --keep-fp32 that matches exactly the nodes of this group."""
         return f"{self.path}*" if self.path.endswith("/") else f"{self.path}[./]*"
 
-    def holds(self, other: Group) -> bool:
+    def contains(self, other: Group) -> bool:
         """Return whether another group is this one or part of it."""
         return other == self or other.path.startswith((f"{self.path}.", f"{self.path}/"))
 
@@ -42,7 +42,7 @@ def group_of(name: str, level: int) -> Group:
     return Group(whole if len(path) >= length else f"{whole}/")
 
 
-def levels_of(names: Iterable[str], depth: int) -> list[dict[Group, list[str]]]:
+def group_levels(names: Iterable[str], depth: int) -> list[dict[Group, list[str]]]:
     """Return the groups of each level with the names of their nodes, in order."""
     found: list[dict[Group, list[str]]] = [{} for _ in range(depth)]
     for name in names:
@@ -53,4 +53,4 @@ def levels_of(names: Iterable[str], depth: int) -> list[dict[Group, list[str]]]:
 
 def parts_of(group: Group, finer: Mapping[Group, object]) -> list[Group]:
     """Return the groups of the next level that are part of a group."""
-    return [part for part in finer if group.holds(part)]
+    return [part for part in finer if group.contains(part)]

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from dsunet_export.artifact import temporary_folder
-from dsunet_export.bisection.groups import DEPTH, DEPTH_TO_MODULES, Group, levels_of, parts_of
+from dsunet_export.bisection.groups import DEPTH, DEPTH_TO_MODULES, Group, group_levels, parts_of
 from dsunet_export.bisection.search import minimize
 from dsunet_export.bisection.switches import Switchboard, add_quantization_switches, add_switches
 from dsunet_export.errors import ExportError
@@ -22,18 +22,22 @@ from dsunet_export.options import Attention, ExportPrecision
 from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.rules import REQUESTED
-from dsunet_export.precision.types import SELECTS, follows
-from dsunet_export.precision.verification import compare_outputs
+from dsunet_export.precision.types import MOVES_VALUES, has_variable_type
 from dsunet_export.quantization.quantized_matmuls import read_quantized_matmuls
 from dsunet_export.verification.probes import GraphInputs, Probe, make_probes
+from dsunet_export.verification.reference_comparison import (
+    SMALLEST_DIVISOR,
+    ReferenceCase,
+    fraction_of_tolerance,
+)
 from dsunet_export.verification.tolerances import tolerance_for
-from dsunet_export.verification.verify import SMALLEST_DIVISOR, ReferenceCase, fraction_of_tolerance
+from dsunet_export.verification.verify import compare_outputs
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.prediction.output_files import write_whole
 
-_ENOUGH = 0.95
+_SAFE_FRACTION = 0.95
 """Fraction of the tolerance that a result may have: the export rounds a little differently."""
 
 Levels = list[dict[Group, list[str]]]
@@ -52,9 +56,9 @@ class LayersToKeep:
     """Largest difference with `groups` in float32 too."""
     trials: int
     precision: ExportPrecision
-    """That of B."""
+    """Precision of B."""
     attention: Attention
-    """That of B: it is kept by rule."""
+    """Form of attention of B, which the search does not change."""
     given: tuple[str, ...] = ()
     """Patterns that B was exported with and that the result still needs."""
 
@@ -77,7 +81,7 @@ def find_layers_to_keep(
     tolerance: float,
     report: Callable[[str], None],
 ) -> LayersToKeep:
-    """Search for the smallest set of layers to keep in float32, beside those that B keeps by rule.
+    """Search for the smallest set of layers to keep in float32, beside those kept by rule.
 
     `a` is the float32 artifact, which is the reference, and `b` the same model in another
     precision.  A set is sufficient if every mask differs by at most `tolerance` levels on average,
@@ -161,14 +165,14 @@ class _Trials:
 
     def suffices(self, groups: Sequence[Group]) -> bool:
         """Whether some groups in float32 are enough, up to the first image that shows otherwise."""
-        return self.excess(groups, limit=_ENOUGH) <= _ENOUGH
+        return self.excess(groups, limit=_SAFE_FRACTION) <= _SAFE_FRACTION
 
     def excess(self, groups: Sequence[Group], limit: float = math.inf) -> float:
         """Return the largest difference with some groups in float32; above 1 is not allowed.
 
         An image above `limit` ends the trial, and the largest difference may then be larger.
         """
-        kept = frozenset(one for one in self._board.groups if any(g.holds(one) for g in groups))
+        kept = frozenset(one for one in self._board.groups if any(g.contains(one) for g in groups))
         if kept not in self._found:
             self._found[kept] = self._largest(kept, limit)
             named = ", ".join(group.path for group in groups) or "nothing"
@@ -228,12 +232,12 @@ def _narrowed(a: Path, b: Path, manifest: Manifest) -> tuple[ir.Model, Levels]:
     infer_types(model)
     entries = manifest.precision.kept_in_float32
     kept = [entry.pattern for entry in entries if entry.reason != REQUESTED]
-    levels = levels_of(
+    levels = group_levels(
         (
             str(node.name)
             for node in model.graph
-            if follows(node, model.opset_imports[""])
-            and node.op_type not in SELECTS
+            if has_variable_type(node, model.opset_imports[""])
+            and node.op_type not in MOVES_VALUES
             and "/" in str(node.name)  # in a module
             and not any(fnmatchcase(str(node.name), pattern) for pattern in kept)
         ),
@@ -253,7 +257,7 @@ def _quantized(a: Path, b: Path, manifest: Manifest) -> tuple[ir.Model, Levels]:
             f"{b} has matrix multiplications that {a} does not have: export both from one model, "
             "both with or both without --plain"
         )
-    levels = levels_of(matmuls, DEPTH_TO_MODULES)
+    levels = group_levels(matmuls, DEPTH_TO_MODULES)
     add_quantization_switches(model, _finest(levels), matmuls)
     return model, levels
 

@@ -17,9 +17,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dsunet_export.bisection.groups import Group
+from dsunet_export.graph.session import GraphSession, find_logits
+from dsunet_export.graph.values import is_float
 from dsunet_export.precision.magnitudes import sources
-from dsunet_export.precision.session import Session, find_logits
-from dsunet_export.precision.types import SELECTS, following_inputs, is_float
+from dsunet_export.precision.types import MOVES_VALUES, variable_type_inputs
 from dsunet_export.quantization.quantized_matmuls import QuantizedMatmul
 from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime.backends import Tensors
@@ -44,7 +45,7 @@ class Switchboard(Closeable):
         if logits not in model.graph.outputs:
             model.graph.outputs.append(logits)
         self._logits = str(logits.name)
-        self._session = Session(model, folder)
+        self._session = GraphSession(model, folder)
 
     def run(self, probe: Probe, kept: Collection[Group]) -> Tensors:
         """Compute the outputs for one image without rounding in these groups; adds `logits`."""
@@ -86,9 +87,9 @@ def add_switches(model: ir.Model, groups: Mapping[str, Group], data_type: ir.Dat
     following = dict(zip(nodes, [*nodes[1:], None], strict=True))
     for node in nodes:
         group = groups.get(str(node.name))
-        if group is None or node.op_type in SELECTS:
+        if group is None or node.op_type in MOVES_VALUES:
             continue
-        for index in list(following_inputs(node, opset)):
+        for index in list(variable_type_inputs(node, opset)):
             value = node.inputs[index]
             if not is_float(value) or {rounded_by.get(v) for v in sources(value)} == {group}:
                 continue

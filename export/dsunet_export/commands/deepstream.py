@@ -10,7 +10,8 @@ import typer
 
 from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
-from dsunet_export.servers.served import Artifact, check_model_name
+from dsunet_export.servers.checked_artifact import CheckedArtifact
+from dsunet_export.servers.model_folder import check_model_name
 from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT, as_wrong_usage, integer, output_folder
 from dsunet_runtime.extras import needs_extra
@@ -31,13 +32,14 @@ def deepstream(
     ],
     output: Annotated[
         Path,
-        output_folder("Folder for the configuration and the graph, made if need be."),
+        output_folder("Folder for the configuration and the graph.  Created if missing."),
     ],
     name: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Name in those of the files.  [default: that of the artifact's file]",
+            help="Name of the model, which is part of the names of both files.  [default: the name "
+            "of the artifact's file without its suffix]",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -45,8 +47,8 @@ def deepstream(
         str | None,
         typer.Option(
             metavar="HxW",
-            help="Height and width that frames are scaled to, and that the masks have, 1 to "
-            f"{LARGEST_SIDE} each.  [default: those of the artifact, if it takes one size]",
+            help="Height and width of the masks, to which nvinfer scales the frames, 1 to "
+            f"{LARGEST_SIDE} each.  [default: the artifact's, if its size is fixed]",
             rich_help_panel=_STREAMS,
         ),
     ] = None,
@@ -55,17 +57,17 @@ def deepstream(
         integer(
             low=1,
             high=LARGEST_BATCH,
-            help="Number of streams whose frames are joined.  [default: the artifact's batch, or "
-            "1]",
+            help="Number of streams whose frames form a batch.  [default: the artifact's batch, "
+            "or 1]",
             rich_help_panel=_STREAMS,
         ),
     ] = None,
 ) -> None:
     """Write a configuration for DeepStream's nvinfer.
 
-    Writes config_infer_NAME.txt with a pipeline to try, and NAME_nvinfer.onnx: the graph with
-    float32 inputs and outputs, as nvinfer feeds and reads them, verified to compute the same masks.
-    DeepStream was not available to test this with.
+    Writes config_infer_NAME.txt with an example pipeline, and NAME_nvinfer.onnx: the graph with the
+    float32 input and output that nvinfer requires, verified to compute the same masks.  Not tested
+    with DeepStream yet.
     """
     with as_wrong_usage(ExportError):
         if name is None:
@@ -76,7 +78,7 @@ def deepstream(
         from dsunet_export.servers.deepstream import DeepStreamOptions, write_deepstream
 
     options = DeepStreamOptions(name, height_width, batch)
-    for path in write_deepstream(output, Artifact.read(artifact), options):
+    for path in write_deepstream(output, CheckedArtifact.read(artifact), options):
         print(readable(path))
 
 

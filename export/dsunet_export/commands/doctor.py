@@ -26,13 +26,15 @@ def doctor(
     nothing on this machine.  PyTorch is imported only if there is an NVIDIA driver, because that
     takes seconds.  The exit code is 0 even if something is missing.
     """
-    from dsunet_export.doctor import as_document, as_table, check_tasks, inspect_machine
+    from dsunet_export.doctor.doctor_report import format_report, report_document
+    from dsunet_export.doctor.machine import inspect_machine
+    from dsunet_export.doctor.tasks import check_tasks
 
     # Packages may print while they are imported; keep that out of the report.
     with contextlib.redirect_stdout(sys.stderr):
         machine = inspect_machine()
     tasks = check_tasks(machine)
     if as_json:
-        print(json.dumps(as_document(machine, tasks), indent=2))
+        print(json.dumps(report_document(machine, tasks), indent=2))
     else:
-        print(as_table(machine, tasks))
+        print(format_report(machine, tasks))

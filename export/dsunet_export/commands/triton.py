@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dsunet_export.commands.shared_options import notice
 from dsunet_export.errors import ExportError
-from dsunet_export.servers.served import Artifact, check_model_name
+from dsunet_export.servers.checked_artifact import CheckedArtifact
+from dsunet_export.servers.model_folder import check_model_name
 from dsunet_export.servers.triton_options import (
     DEFAULT_BATCH,
     DEFAULT_DELAY,
@@ -22,7 +23,7 @@ from dsunet_export.servers.triton_options import (
     TritonOptions,
 )
 from dsunet_runtime.artifact.file_kinds import is_engine
-from dsunet_runtime.commands.command import complain, examples
+from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT, as_wrong_usage, integer, output_folder
 from dsunet_runtime.message_text import readable
 from dsunet_runtime.provider import MAX_THREADS
@@ -49,13 +50,14 @@ def triton(
     ],
     output: Annotated[
         Path,
-        output_folder("Model repository: a folder of models, made if need be."),
+        output_folder("Model repository: a folder of models.  Created if missing."),
     ],
     name: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Name of the model.  [default: that of the artifact's file; needed for several]",
+            help="Name of the model; required for several artifacts.  [default: the name of the "
+            "artifact's file without its suffix]",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -63,15 +65,15 @@ def triton(
         bool,
         typer.Option(
             "--add",
-            help="Add versions to a model of the repository.  Its configuration stays as it is.",
+            help="Add versions to a model of the repository, and keep its configuration.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
     versions: Annotated[
         ServedVersions | None,
         typer.Option(
-            help="Versions that are served.  all: each of them, as domains need it.  latest: the "
-            "last one.  [default: all]",
+            help="Versions that Triton serves.  all: every version, as for domains.  latest: the "
+            "last version only.  [default: all]",
             show_default=False,
             rich_help_panel=OUTPUT,
         ),
@@ -79,7 +81,8 @@ def triton(
     backend: Annotated[
         TritonBackend | None,
         typer.Option(
-            help="Backend of ONNX files.  Engines have tensorrt.  [default: onnxruntime]",
+            help="Triton's backend for ONNX files; engines always use tensorrt.  [default: "
+            "onnxruntime]",
             show_default=False,
             rich_help_panel=_EXECUTION,
         ),
@@ -87,7 +90,7 @@ def triton(
     device: Annotated[
         TritonDevice | None,
         typer.Option(
-            help="Where the model runs.  auto: on GPUs if Triton finds any.  [default: gpu for "
+            help="Device that runs the model.  auto: GPUs if Triton finds any.  [default: gpu for "
             "tensorrt, cpu for openvino, auto for onnxruntime]",
             show_default=False,
             rich_help_panel=_EXECUTION,
@@ -98,7 +101,7 @@ def triton(
         integer(
             low=1,
             high=MOST_INSTANCES,
-            help="Instances that run at the same time, on each device.  [default: 1]",
+            help="Number of concurrent instances on each device.  [default: 1]",
             rich_help_panel=_EXECUTION,
         ),
     ] = None,
@@ -117,8 +120,8 @@ def triton(
         integer(
             low=1,
             high=LARGEST_BATCH,
-            help="Largest batch that requests are joined to.  [default: that of the engine; "
-            f"{DEFAULT_BATCH} for an ONNX file]",
+            help="Largest batch that Triton makes of single requests.  [default: the engine's "
+            f"maximum; {DEFAULT_BATCH} for an ONNX file]",
             rich_help_panel=_BATCHES,
         ),
     ] = None,
@@ -127,8 +130,8 @@ def triton(
         integer(
             low=0,
             high=LARGEST_DELAY,
-            help="Microseconds that a request waits for others to be joined with.  [default: "
-            f"{DEFAULT_DELAY}]",
+            help="Longest time in microseconds that a request waits for a batch to fill.  "
+            f"[default: {DEFAULT_DELAY}]",
             rich_help_panel=_BATCHES,
         ),
     ] = None,
@@ -136,7 +139,7 @@ def triton(
     """Write a model repository for Triton Inference Server.
 
     Writes DIR/NAME with config.pbtxt, the artifacts as versions 1, 2, …, and warm-up requests from
-    the pictures of the artifact's self-test.  No Triton server was available to test this with.
+    the pictures of the artifact's self-test.  Not tested with a Triton server yet.
     """
     given = {
         "--versions": versions,
@@ -167,11 +170,10 @@ def triton(
             )
     from dsunet_export.servers.triton_repository import add_versions, create_model
 
-    read = [Artifact.read(path) for path in artifacts]
+    read = [CheckedArtifact.read(path) for path in artifacts]
     if add:
         written = add_versions(output / name, read)
     else:
-        notice = functools.partial(complain, "dsunet-export")
         written = create_model(output, read, options, notice)
     for version in written:
         linked = f", shares {', '.join(version.linked)}" if version.linked else ""
@@ -185,8 +187,8 @@ def _name_of(artifacts: list[Path]) -> str:
     """Name a model after its only artifact."""
     if len(artifacts) > 1:
         raise ExportError(
-            "several artifacts become versions of one model: name it with --name, or run the "
-            "command for each"
+            "several artifacts become versions of one model: give its name with --name, or run "
+            "the command once for each artifact"
         )
     name = artifacts[0].stem
     check_model_name(name)

@@ -1,7 +1,7 @@
 """The command `dsunet-export trt`.
 
-It imports TensorRT itself, when it runs, and needs neither PyTorch nor ONNX unless a float32 graph
-is to be converted.
+It imports TensorRT when it runs.  It needs no PyTorch, and ONNX only to convert a float32 graph and
+for `--refit`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from dsunet_export.commands.attention_option import PRECISION, ChosenAttention
+from dsunet_export.commands.shared_options import PRECISION, ChosenAttention
 from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE, Attention
 from dsunet_export.stopwatch import print_step
@@ -102,8 +102,8 @@ def trt(
     precision: Annotated[
         Compute | None,
         typer.Option(
-            help="Precision of the engine.  A float32 graph is converted first.  [default: that of "
-            "the graph, or fp16 if that is float32]",
+            help="Precision of the engine.  A float32 graph is converted first.  [default: the "
+            "graph's, or fp16 for a float32 graph]",
             show_default=False,
             rich_help_panel=PRECISION,
         ),
@@ -114,7 +114,7 @@ def trt(
         typer.Option(
             metavar="N|MIN:OPT:MAX",
             help=f"Batch sizes, 1 to {LARGEST_BATCH}.  Device memory is allocated for MAX, kernels "
-            "are tuned for OPT.  [default: that of the graph, or 1]",
+            "are tuned for OPT.  [default: the graph's, or 1]",
             rich_help_panel=_SHAPES,
         ),
     ] = None,
@@ -123,7 +123,7 @@ def trt(
         typer.Option(
             metavar="HxW|MIN:OPT:MAX",
             help=f"Image sizes of a frames graph, HEIGHTxWIDTH with sides from 1 to {LARGEST_SIDE}."
-            "  [default: that of the graph, or 64x64:720x1280:1920x1920]",
+            "  [default: the graph's, or 64x64:720x1280:1920x1920]",
             rich_help_panel=_SHAPES,
         ),
     ] = None,
@@ -196,11 +196,11 @@ def trt(
     one.
     """
     from dsunet_export.artifact import check_engine_output
-    from dsunet_export.inspection import verified_in_words
+    from dsunet_export.manifest_text import verified_in_words
     from dsunet_export.tensorrt.builder import build_engine, read_graph_manifest
     from dsunet_export.tensorrt.configuration import EngineOptions
-    from dsunet_export.tensorrt.description import summarize
-    from dsunet_export.tensorrt.flavors import title
+    from dsunet_export.tensorrt.engine_description import describe_engine
+    from dsunet_export.tensorrt.flavors import flavor_title
     from dsunet_export.tensorrt.profiles import Ranges, parse_batch, parse_size
     from dsunet_export.tensorrt.targets import parse_hardware, select_target
 
@@ -231,9 +231,9 @@ def trt(
     only = None if flavor is FlavorOption.AUTO else Flavor(flavor.value)
     target = select_target(only, hardware, options)
     numbers = ", ".join(target.compute_capabilities)
-    print(f"{title(target.flavor)} ({target.reason}), for {numbers}", file=sys.stderr)
+    print(f"{flavor_title(target.flavor)} ({target.reason}), for {numbers}", file=sys.stderr)
     manifest = build_engine(graph, output, target, options, print_step)
     if manifest.verification != before.verification:  # the graph was converted
         for line in verified_in_words(manifest):
             print(line)
-    print(summarize(output, manifest, ranges))
+    print(describe_engine(output, manifest, ranges))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 from pathlib import Path
@@ -15,8 +14,9 @@ from dsunet.commands.help_panels import COMPUTATION, DATA
 from dsunet.commands.named_folder import named_folder
 from dsunet.errors import ConfigError, EvaluationError
 from dsunet.network.config import MAX_IMAGE_SIZE
+from dsunet_export.commands.shared_options import notice
 from dsunet_export.options import ExportPrecision
-from dsunet_runtime.commands.command import complain, examples
+from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import (
     MAX_COUNT,
     OUTPUT,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _POINTS, _CHOICE = "Points", "Choice"
 """The groups of options in the help."""
-_SECONDS = 10.0
+_DEFAULT_SECONDS = 10.0
 TUNE_EXAMPLES = examples(
     "dsunet-export tune model.pth --dataset CAMO=CAMO -o points",
     "dsunet-export tune model.pth --dataset CAMO=CAMO --dino-size 266 --images photos -o points",
@@ -54,16 +54,16 @@ def tune(
         list[str],
         typer.Option(
             metavar="[NAME=]DIR",
-            help="Dataset to evaluate on, in its published folder layout.  Repeatable: the loss is "
-            "that on the worst.",
+            help="Dataset to evaluate on, in its published folder layout.  Repeatable: the largest "
+            "loss on any of them counts.",
             rich_help_panel=DATA,
         ),
     ],
     output: Annotated[
         Path,
         output_folder(
-            "Folder for fastest.onnx, tune.json and tune.html, and for what was measured of "
-            "each point, in points/, with which the same command continues."
+            "Folder for fastest.onnx, tune.json, tune.html, and points/ with the results of each "
+            "point, from which the same command continues."
         ),
     ],
     hiera_size: Annotated[
@@ -72,8 +72,8 @@ def tune(
             low=1,
             high=MAX_IMAGE_SIZE,
             metavar="PIXELS",
-            help="Side of Hiera's input, a multiple of 32.  Repeatable.  [default: that of the "
-            "network, and about 3/4 of it]",
+            help="Side of Hiera's input, a multiple of 32.  Repeatable.  [default: the network's, "
+            "and about 3/4 of it]",
             rich_help_panel=_POINTS,
         ),
     ] = None,
@@ -83,8 +83,8 @@ def tune(
             low=1,
             high=MAX_IMAGE_SIZE,
             metavar="PIXELS",
-            help="Side of DINOv2's input, a multiple of 14.  Repeatable.  [default: that of the "
-            "network, and about 3/4, 1/2 and 3/8 of it]",
+            help="Side of DINOv2's input, a multiple of 14.  Repeatable.  [default: the network's, "
+            "and about 3/4, 1/2 and 3/8 of it]",
             rich_help_panel=_POINTS,
         ),
     ] = None,
@@ -99,8 +99,8 @@ def tune(
     provider: Annotated[
         list[Provider] | None,
         typer.Option(
-            help="ONNX Runtime's execution provider, or OpenVINO.  Repeatable.  [default: all that "
-            "start on this machine]",
+            help="ONNX Runtime's execution provider, or OpenVINO.  Repeatable.  [default: all "
+            "that start on this machine]",
             rich_help_panel=_POINTS,
         ),
     ] = None,
@@ -108,7 +108,7 @@ def tune(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Sample images to calibrate int8 and fp8 on, others than those of --dataset.",
+            help="Sample images to calibrate int8 and fp8 on.  Do not use images of --dataset.",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -126,7 +126,7 @@ def tune(
         number(
             low=0,
             high=1,
-            help="Largest loss of S-measure that is accepted for speed.",
+            help="Largest accepted loss of S-measure.",
             rich_help_panel=_CHOICE,
         ),
     ] = 0.005,
@@ -136,7 +136,7 @@ def tune(
             low=0,
             high=MAX_COUNT,
             metavar="MINUTES",
-            help="Begin no further point after this time; the same command continues.  [default: "
+            help="Start no further point after this time; the same command continues.  [default: "
             "measure all points]",
             rich_help_panel=_CHOICE,
         ),
@@ -149,7 +149,7 @@ def tune(
             help="Seconds to time each point and the reference, interleaved, without warm-up.",
             rich_help_panel=COMPUTATION,
         ),
-    ] = _SECONDS,
+    ] = _DEFAULT_SECONDS,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -166,8 +166,8 @@ def tune(
     interleaved with the reference: the checkpoint's own sizes in fp32.  Prints the table, and
     writes the fastest artifact within --max-loss.
 
-    What was measured is kept with a hash of all that it depends on.  After an interruption the same
-    command measures what is missing.
+    Results are stored with a hash of everything that they depend on.  After an interruption the
+    same command measures the missing points.
     """
     with as_wrong_usage(EvaluationError):
         folders = [named_folder("--dataset", text) for text in dataset]
@@ -189,17 +189,16 @@ def tune(
         )
         from dsunet_export.operating_points.points import list_points
         from dsunet_export.operating_points.report import (
-            as_document,
-            draw,
-            write_report,
+            format_tuning,
+            tuning_document,
+            write_tuning,
         )
         from dsunet_export.operating_points.results import ResultFiles
-        from dsunet_export.operating_points.tune import tune as tune_points
+        from dsunet_export.operating_points.tune import tune_points
         from dsunet_export.options import WeightsOrigin
         from dsunet_runtime.bench.measurement import Schedule
         from dsunet_runtime.prediction.jobs import results_folder
 
-    notice = functools.partial(complain, "dsunet-export")
     test_sets = _test_sets(folders, limit)
     file = find_checkpoint(checkpoint, notice)
     config = open_checkpoint(file, weights=weights, notice=notice).model.config
@@ -245,10 +244,14 @@ def tune(
             seconds=None if budget is None else 60 * budget,
             report=report,
         )
-        print(json.dumps(as_document(tuning, about), indent=2) if as_json else draw(tuning))
+        print(
+            json.dumps(tuning_document(tuning, about), indent=2)
+            if as_json
+            else format_tuning(tuning)
+        )
         artifact = output / "fastest.onnx"
         export_point(tuning.fastest.point, artifact, load, origin, images)
-        write_report(tuning, about, output)  # it names the artifact, which must be there
+        write_tuning(tuning, about, output)  # it names the artifact, which must be there
         size = tuning.fastest.size / 1e6
         print(f"{readable(artifact)} {size:,.1f} MB", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""The command `dsunet-export verify`, which measures what an export costs in accuracy."""
+"""The command `dsunet-export verify`, which compares two models on images."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import typer
 from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey
 from dsunet.commands.help_panels import COMPUTATION
 from dsunet.torch_device import TorchDevice
+from dsunet_export.commands.shared_options import notice
 from dsunet_export.errors import VerificationError
 from dsunet_export.verification.tolerances import MASK_LEVELS, MASK_LEVELS_OF_8_BITS
 from dsunet_runtime.artifact.file_kinds import is_onnx
 from dsunet_runtime.commands.artifact_options import check_fallback_applies, cpu_fallback_option
-from dsunet_runtime.commands.command import complain, examples
+from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT, number, output_folder, text_to_write
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.extras import needs_extra
@@ -109,8 +110,8 @@ def verify(
             help="Search for the smallest set of layers that B must keep in float32 to be within "
             "the tolerance and within the limits of `dsunet-export onnx`, and write them "
             "for its --keep-fp32 @FILE.  A must be the float32 ONNX file and B the same model in "
-            "another precision, written with --no-verify if need be.  Uses the first four images, "
-            "the worst one, random pixels and a photograph.",
+            "another precision, exported with --no-verify if necessary.  Uses the first four "
+            "images, the worst one, random pixels and a photograph.",
             rich_help_panel=_LAYERS,
         ),
     ] = None,
@@ -146,13 +147,13 @@ def verify(
         from dsunet_export.comparison.compare import compare, few_probes, probes_for
         from dsunet_export.comparison.layers import compare_graphs
         from dsunet_export.comparison.model_pair import is_artifact, is_quantized, open_pair
-        from dsunet_export.comparison.summary import summarize
+        from dsunet_export.comparison.summary import summarize_comparison
         from dsunet_export.comparison.verify_report import (
-            as_document,
-            draw,
-            write_report,
+            comparison_document,
+            format_comparison,
+            write_comparison,
         )
-        from dsunet_export.verification.probes import notes_on
+        from dsunet_export.verification.probes import unused_in_words
     from dsunet_runtime.prediction.jobs import results_folder
 
     if (layers or bisect) and not (is_onnx(a) and is_onnx(b)):
@@ -172,8 +173,8 @@ def verify(
         eight_bits = is_quantized(a) or is_quantized(b)
         tolerance = MASK_LEVELS_OF_8_BITS if eight_bits else MASK_LEVELS
     probes = probes_for(a, b, images)
-    for line in notes_on(images) if images else []:
-        complain("dsunet-export", line)
+    for line in unused_in_words(images) if images else []:
+        notice(line)
     with results_folder(output):
         try:
             with open_pair(
@@ -185,8 +186,11 @@ def verify(
                 device=device,
                 provider=provider,
                 allow_cpu_fallback=allow_cpu_fallback,
+                notice=notice,
             ) as (first, second):
-                comparison = summarize(readable(a), readable(b), compare(first, second, probes))
+                comparison = summarize_comparison(
+                    readable(a), readable(b), compare(first, second, probes)
+                )
         except BackendError:
             # ONNX Runtime does not run a bfloat16 graph or one that overflows; bisection can.
             if bisect is not None:
@@ -195,11 +199,11 @@ def verify(
         if layers:
             comparison = replace(comparison, graphs=compare_graphs(a, b, images))
         if as_json:
-            print(json.dumps(as_document(comparison), indent=2))
+            print(json.dumps(comparison_document(comparison), indent=2))
         else:
-            print(draw(comparison, tolerance, all_measures=verbose))
+            print(format_comparison(comparison, tolerance, all_measures=verbose))
         if output is not None:
-            write_report(comparison, output)
+            write_comparison(comparison, output)
     worst, remedy = comparison.worst, _REMEDY
     if bisect is not None:
         was_found = _bisect(a, b, few_probes(a, b, images, also=worst.label), tolerance, bisect)

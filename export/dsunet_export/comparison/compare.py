@@ -24,8 +24,8 @@ from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.prediction.jobs import images_at
 
-FEW = 4
-"""Number of images for comparisons that take long."""
+FEW_IMAGES = 4
+"""Number of images for slow comparisons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +102,9 @@ def probes_for(a: Path, b: Path, images: Path | None) -> Iterable[Probe]:
 
 
 def few_probes(a: Path, b: Path, images: Path | None, also: str | None = None) -> list[Probe]:
-    """Load the first `FEW` images and the one labelled `also`, for comparisons that take long.
+    """Load the first `FEW_IMAGES` images and the one labelled `also`, for slow comparisons.
 
     Raises the exceptions of `probes_for`.
     """
     probes = enumerate(probes_for(a, b, images))
-    return [probe for index, probe in probes if index < FEW or probe.label == also]
+    return [probe for index, probe in probes if index < FEW_IMAGES or probe.label == also]

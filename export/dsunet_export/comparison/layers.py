@@ -27,7 +27,7 @@ from dsunet_export.graph.names import POSTPROCESS, PREPROCESS, is_in
 from dsunet_export.precision.emulate_rounding import emulate_rounding
 from dsunet_export.precision.narrow import DATA_TYPES
 from dsunet_export.precision.reduction import infer_types
-from dsunet_export.precision.types import SELECTS
+from dsunet_export.precision.types import MOVES_VALUES
 from dsunet_export.quantization.merge_matmuls import is_part, unmerged_name
 from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_export.verification.tolerances import (
@@ -38,7 +38,7 @@ from dsunet_export.verification.tolerances import (
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest_file import read_manifest
 
-_AT_ONCE = 8
+_TENSORS_AT_ONCE = 8
 """Number of tensors of each graph in memory at once, beside weights and tensors that are needed
 later: some 3 GB for `large`, whose largest tensors are attention maps of 240 MB."""
 _BLOCK = 1 << 20
@@ -102,8 +102,8 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
             graph.start(common, probes, folder)
         errors = {
             name: error
-            for start in range(0, len(common), _AT_ONCE)
-            for name, error in _errors(first, second, common[start:][:_AT_ONCE]).items()
+            for start in range(0, len(common), _TENSORS_AT_ONCE)
+            for name, error in _errors(first, second, common[start:][:_TENSORS_AT_ONCE]).items()
         }
     layers = [
         LayerError(
@@ -116,11 +116,11 @@ def compare_graphs(a: Path, b: Path, images: Path | None) -> GraphComparison:
         for name in common
     ]
     quantized = any(read_manifest(path).precision.quantized for path in (a, b))
-    at_fault = first_beyond(layers, LAYER_ERROR_OF_8_BITS) if quantized else first_at_fault(layers)
+    at_fault = first_above(layers, LAYER_ERROR_OF_8_BITS) if quantized else first_at_fault(layers)
     return GraphComparison(layers, at_fault)
 
 
-def first_beyond(layers: Iterable[LayerError], allowed: float) -> LayerError | None:
+def first_above(layers: Iterable[LayerError], allowed: float) -> LayerError | None:
     """Return the first layer with a larger own error than allowed; None if there is none."""
     return next((layer for layer in layers if layer.own > allowed), None)
 
@@ -159,7 +159,7 @@ class _ArtifactGraph:
             unmerged_name(value): node
             for node in self._model.graph
             for value in node.outputs
-            if value.dtype in self._types and (node.op_type not in SELECTS or is_part(value))
+            if value.dtype in self._types and (node.op_type not in MOVES_VALUES or is_part(value))
         }
         """Nodes by the names of their outputs, without nodes that only move values."""
         self.in_float32 = {
@@ -193,9 +193,9 @@ class _ArtifactGraph:
             if value is None or value in seen:
                 continue
             seen.add(value)
-            producer = value.producer()
-            if (name := unmerged_name(value)) in wanted:
-                found.add(name)
+            producer, source = value.producer(), unmerged_name(value)
+            if source in wanted:
+                found.add(source)
             elif producer is not None:
                 ahead.extend(producer.inputs)
         return found

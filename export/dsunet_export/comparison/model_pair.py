@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from dsunet_export.errors import ExportError
 from dsunet_runtime.artifact.file_kinds import is_engine, is_onnx
 from dsunet_runtime.artifact.manifest import MaskForm
 from dsunet_runtime.artifact.manifest_file import read_manifest
-from dsunet_runtime.commands.command import complain
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.selftest.policy import SelfTestPolicy
 
@@ -30,13 +28,16 @@ def open_pair(
     device: TorchDevice,
     provider: Provider | None,
     allow_cpu_fallback: bool,
+    notice: Callable[[str], None],
 ) -> Iterator[tuple[Predictor, Predictor]]:
     """Open both models, each with the options for its kind of file.
 
     A checkpoint uses the mask form and the input sizes of the artifact that it is compared with, so
-    that the difference is what the export changed.  Prints a line if its own sizes are others, or
-    if those of two artifacts or two checkpoints differ.  Raises ExportError if two artifacts have
-    different mask forms, and the exceptions of `open_predictor`.
+    that the difference is what the export changed.  `notice` is called with a line if its own sizes
+    are others, or if those of two artifacts or two checkpoints differ.
+
+    Raises ExportError if two artifacts have different mask forms, and the exceptions of
+    `open_predictor`.
     """
     manifests = {path: read_manifest(path) for path in (a, b) if is_artifact(path)}
     forms = {path: manifest.mask_form for path, manifest in manifests.items()}
@@ -47,7 +48,6 @@ def open_pair(
         )
     mask_form = next(iter(forms.values()), MaskForm.STRETCHED)
     sizes = next((manifest.preprocessing.sizes for manifest in manifests.values()), None)
-    notice = functools.partial(complain, "dsunet-export")
 
     def opened(path: Path) -> Predictor:
         if path not in manifests:

@@ -14,7 +14,7 @@ from typing import Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from dsunet_export.precision.session import Session
+from dsunet_export.graph.session import GraphSession
 from dsunet_runtime.backends import Tensors
 
 
@@ -59,7 +59,7 @@ class PiecewiseRun:
         with ExitStack() as stack:
             if nodes:
                 piece = _piece(self._model, nodes, inputs, outputs)
-                session = stack.enter_context(Session(piece, self._folder))
+                session = stack.enter_context(GraphSession(piece, self._folder))
             for index, known in enumerate(self._known):
                 given = {str(value.name): known[value] for value in inputs}
                 made = session.run(given, names) if nodes else {}

@@ -14,7 +14,7 @@ from dsunet_export.comparison.layers import GraphComparison
 from dsunet_export.verification.measures import MaskDifference, TensorDifference
 
 PERCENTILES = (50, 90, 99)
-GROWS_BETTER = frozenset({"cosine", "iou", "s_measure"})
+HIGHER_IS_BETTER = frozenset({"cosine", "iou", "s_measure"})
 """Measures for which higher is better; for all others lower is."""
 
 
@@ -36,7 +36,7 @@ class ImageDifference:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class MeasureSummary:
     """Percentiles of one measure over the images."""
 
     percentiles: tuple[float, ...]
@@ -59,7 +59,7 @@ class ModelComparison:
     """Errors of the layers, if they were compared (`--layers`)."""
 
     @property
-    def summaries(self) -> dict[str, dict[str, Summary]]:
+    def summaries(self) -> dict[str, dict[str, MeasureSummary]]:
         """Summaries by output and name of the measure."""
         found = {
             output: _summaries(self.rows, TensorDifference, lambda row, o=output: row.tensors[o])  # type: ignore[misc]
@@ -68,7 +68,7 @@ class ModelComparison:
         return {**found, "mask": _summaries(self.rows, MaskDifference, lambda row: row.mask)}
 
 
-def summarize(a: str, b: str, compared: Iterable[ImageComparison]) -> ModelComparison:
+def summarize_comparison(a: str, b: str, compared: Iterable[ImageComparison]) -> ModelComparison:
     """Collect the differences of all images; only the masks of the worst image are kept."""
     rows: list[ImageDifference] = []
     worst: ImageComparison | None = None
@@ -83,18 +83,18 @@ def summarize(a: str, b: str, compared: Iterable[ImageComparison]) -> ModelCompa
 
 def _summaries(
     rows: Sequence[ImageDifference], kind: type[Any], difference: Callable[[ImageDifference], Any]
-) -> dict[str, Summary]:
+) -> dict[str, MeasureSummary]:
     found = {}
     for field in dataclasses.fields(kind):
         values = {row.label: getattr(difference(row), field.name) for row in rows}
         known = {label: value for label, value in values.items() if value is not None}
         if known:
-            found[field.name] = _summary(known, smallest=field.name in GROWS_BETTER)
+            found[field.name] = _summary(known, smallest=field.name in HIGHER_IS_BETTER)
     return found
 
 
-def _summary(values: dict[str, float], *, smallest: bool) -> Summary:
+def _summary(values: dict[str, float], *, smallest: bool) -> MeasureSummary:
     ranks = [100 - p if smallest else p for p in PERCENTILES]
     percentiles = tuple(float(p) for p in np.percentile(list(values.values()), ranks))
     image = (min if smallest else max)(values, key=lambda label: values[label])
-    return Summary(percentiles, values[image], image)
+    return MeasureSummary(percentiles, values[image], image)

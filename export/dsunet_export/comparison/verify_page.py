@@ -12,7 +12,7 @@ from dsunet_export.comparison.summary import PERCENTILES, ModelComparison, measu
 from dsunet_runtime.svg import Axis, Plot
 
 
-def draw_page(comparison: ModelComparison, worst: Image.Image) -> str:
+def comparison_page(comparison: ModelComparison, worst: Image.Image) -> str:
     """Write the page, with the sheet of the worst image embedded."""
     caption = (
         f"Image, mask of A, mask of B, difference (white: {comparison.worst.mask.largest:g} levels)"

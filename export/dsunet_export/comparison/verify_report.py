@@ -14,7 +14,7 @@ from PIL import Image
 from dsunet.reports.contact_sheet import draw_sheet
 from dsunet_export.comparison.layers import GraphComparison, LayerError
 from dsunet_export.comparison.summary import PERCENTILES, ModelComparison, measure_title
-from dsunet_export.comparison.verify_page import draw_page
+from dsunet_export.comparison.verify_page import comparison_page
 from dsunet_runtime.prediction.jobs import make_folder
 from dsunet_runtime.prediction.output_files import write_whole
 
@@ -22,7 +22,9 @@ TILE = 384
 LAYERS_SHOWN = 15
 
 
-def draw(comparison: ModelComparison, tolerance: float, *, all_measures: bool = False) -> str:
+def format_comparison(
+    comparison: ModelComparison, tolerance: float, *, all_measures: bool = False
+) -> str:
     """Format the worst image in a line, and the layer at fault in another, if there are layers.
 
     `tolerance` is that of the mean difference of a mask, in levels.  With `all_measures`, tables
@@ -58,7 +60,7 @@ def _measures(comparison: ModelComparison) -> list[str]:
     return lines
 
 
-def as_document(comparison: ModelComparison) -> dict[str, Any]:
+def comparison_document(comparison: ModelComparison) -> dict[str, Any]:
     """Convert a comparison to JSON values: all measures, over the images and of each image."""
     graphs = comparison.graphs
     return {
@@ -78,7 +80,7 @@ def as_document(comparison: ModelComparison) -> dict[str, Any]:
     }
 
 
-def write_report(comparison: ModelComparison, folder: Path) -> None:
+def write_comparison(comparison: ModelComparison, folder: Path) -> None:
     """Write verify.json, verify.html and worst.png, each atomically.
 
     worst.png shows the image, both masks and their difference.  Raises OutputError if a file cannot
@@ -86,10 +88,10 @@ def write_report(comparison: ModelComparison, folder: Path) -> None:
     """
     make_folder(folder)
     worst = draw_worst(comparison)
-    document = json.dumps(as_document(comparison), indent=2) + "\n"
+    document = json.dumps(comparison_document(comparison), indent=2) + "\n"
     write_whole(folder / "worst.png", lambda file: worst.save(file, "PNG"))
     write_whole(folder / "verify.json", lambda file: file.write(document.encode()))
-    page = draw_page(comparison, worst)
+    page = comparison_page(comparison, worst)
     write_whole(folder / "verify.html", lambda file: file.write(page.encode()))
 
 

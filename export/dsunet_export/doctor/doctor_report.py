@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from dsunet_export.doctor.machine import Machine, PresentGpu
+from dsunet_export.doctor.machine import LocalGpu, Machine
 from dsunet_export.doctor.packages import Package, PackageState
 from dsunet_export.doctor.tasks import Task
 from dsunet_runtime.provider import Provider
@@ -21,7 +21,7 @@ Row = tuple[str, str, str]
 """Title, short value, description."""
 
 
-def as_document(machine: Machine, tasks: tuple[Task, ...]) -> dict[str, Any]:
+def report_document(machine: Machine, tasks: tuple[Task, ...]) -> dict[str, Any]:
     """Convert the report to JSON values.  Sizes are in bytes; null means unknown."""
     torch = machine.torch
     return {
@@ -80,10 +80,10 @@ def as_document(machine: Machine, tasks: tuple[Task, ...]) -> dict[str, Any]:
     }
 
 
-def as_table(machine: Machine, tasks: tuple[Task, ...]) -> str:
+def format_report(machine: Machine, tasks: tuple[Task, ...]) -> str:
     """Format the report in lines of at most 100 columns; commands are not wrapped."""
     lines = ["This machine"]
-    for row in _here(machine):
+    for row in _machine_rows(machine):
         lines += _wrap(row)
     lines += ["", "Tasks and their requirements"]
     for task in tasks:
@@ -99,12 +99,12 @@ def as_table(machine: Machine, tasks: tuple[Task, ...]) -> str:
     return "\n".join(lines)
 
 
-def _here(machine: Machine) -> Iterator[Row]:
+def _machine_rows(machine: Machine) -> Iterator[Row]:
     driver = machine.driver
     yield "Python", machine.python, ""
     yield "platform", machine.platform, ""
     yield "CPU", "", f"{machine.cpu.name}; {machine.cpu.openvino_gain}"
-    known = driver.version or ("installed" if driver.is_here else "missing")
+    known = driver.version or ("installed" if driver.is_installed else "missing")
     yield "NVIDIA driver", known, driver.problem or ""
     if driver.cuda is not None:
         yield "CUDA of the driver", driver.cuda, "newest supported version"
@@ -114,7 +114,7 @@ def _here(machine: Machine) -> Iterator[Row]:
         yield package.title, package.version or package.state, _state(package, machine)
 
 
-def _memory(present: PresentGpu) -> str:
+def _memory(present: LocalGpu) -> str:
     free = "" if present.free_memory is None else f", {present.free_memory / _GIB:.1f} GiB free"
     return f"{present.gpu.name}, {present.gpu.memory / _GIB:.1f} GiB{free}"
 

@@ -18,7 +18,7 @@ from dsunet_export.doctor.packages import (
     one_line,
     onnxruntimes,
 )
-from dsunet_export.tensorrt.flavors import load, rtx_compute_capabilities
+from dsunet_export.tensorrt.flavors import import_flavor, rtx_compute_capabilities
 from dsunet_runtime import processor
 from dsunet_runtime.artifact.flavor import Flavor, this_platform
 from dsunet_runtime.backends import selection
@@ -31,7 +31,7 @@ _OPENVINO_GAINS = {
     "amx": "AMX: use bf16 and int8 artifacts in OpenVINO",
     "avx512_bf16": "AVX512_BF16 without AMX: try bf16 artifacts in OpenVINO",
 }
-"""What to run with instructions that begin like this, the fastest first."""
+"""Advice by the beginning of the names of instructions, the fastest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Cpu:
 
     @property
     def openvino_gain(self) -> str:
-        """Whether OpenVINO computes bf16 and int8 artifacts much faster on this machine."""
+        """Advice on the artifacts that OpenVINO computes much faster on this machine."""
         for start, words in _OPENVINO_GAINS.items():
             if any(found.startswith(start) for found in self.fast_instructions):
                 return words
@@ -52,7 +52,7 @@ class Cpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Driver:
+class NvidiaDriver:
     """NVIDIA's driver."""
 
     version: str | None
@@ -63,12 +63,12 @@ class Driver:
     """Why CUDA cannot be used from Python; None if it can."""
 
     @property
-    def is_here(self) -> bool:
+    def is_installed(self) -> bool:
         return self.version is not None or self.cuda is not None
 
 
 @dataclass(frozen=True, slots=True)
-class PresentGpu:
+class LocalGpu:
     """A GPU of this machine."""
 
     gpu: Gpu
@@ -81,7 +81,7 @@ class PresentGpu:
 
 
 @dataclass(frozen=True, slots=True)
-class PresentProvider:
+class InstalledProvider:
     """A provider whose library is installed."""
 
     starts: bool | None
@@ -90,7 +90,7 @@ class PresentProvider:
 
 
 @dataclass(frozen=True, slots=True)
-class TensorRT:
+class InstalledTensorRT:
     """Properties of an installed flavor of TensorRT."""
 
     cuda: int | None
@@ -100,7 +100,7 @@ class TensorRT:
 
 
 @dataclass(frozen=True, slots=True)
-class Torch:
+class InstalledTorch:
     """CUDA support of the installed PyTorch."""
 
     cuda: str | None
@@ -117,16 +117,16 @@ class Machine:
     python: str
     platform: str
     cpu: Cpu
-    driver: Driver
-    gpus: tuple[PresentGpu, ...]
+    driver: NvidiaDriver
+    gpus: tuple[LocalGpu, ...]
     """In CUDA's order; empty if CUDA does not start."""
     packages: dict[str, Package]
     onnxruntimes: tuple[str, ...]
     """Installed distributions of ONNX Runtime."""
-    providers: dict[Provider, PresentProvider]
-    tensorrt: dict[Flavor, TensorRT]
+    providers: dict[Provider, InstalledProvider]
+    tensorrt: dict[Flavor, InstalledTensorRT]
     """The flavors that load."""
-    torch: Torch | None
+    torch: InstalledTorch | None
     """None if it is not installed."""
 
 
@@ -152,17 +152,17 @@ def inspect_machine() -> Machine:
     )
 
 
-def _find_gpus() -> tuple[Driver, tuple[PresentGpu, ...]]:
+def _find_gpus() -> tuple[NvidiaDriver, tuple[LocalGpu, ...]]:
     version = nvml.driver_version()
     try:
         cuda = find()
-        gpus = tuple(PresentGpu(gpu, nvml.free_memory(gpu)) for gpu in cuda.gpus())
-        return Driver(version, cuda.version(), None), gpus
+        gpus = tuple(LocalGpu(gpu, nvml.free_memory(gpu)) for gpu in cuda.gpus())
+        return NvidiaDriver(version, cuda.version(), None), gpus
     except Exception as error:  # a binding that does not load may raise anything
-        return Driver(version, None, one_line(error)), ()
+        return NvidiaDriver(version, None, one_line(error)), ()
 
 
-def _find_providers(driver: Driver) -> dict[Provider, PresentProvider]:
+def _find_providers(driver: NvidiaDriver) -> dict[Provider, InstalledProvider]:
     with contextlib.suppress(Exception):  # `find_packages` reports it
         import onnxruntime
 
@@ -174,20 +174,20 @@ def _find_providers(driver: Driver) -> dict[Provider, PresentProvider]:
     return {provider: _try(provider, driver) for provider in installed}
 
 
-def _try(provider: Provider, driver: Driver) -> PresentProvider:
-    if provider.on_gpu and not driver.is_here:
-        return PresentProvider(starts=None)
+def _try(provider: Provider, driver: NvidiaDriver) -> InstalledProvider:
+    if provider.on_gpu and not driver.is_installed:
+        return InstalledProvider(starts=None)
     try:
         selection.check_provider(provider)
     except BackendError as error:
-        return PresentProvider(starts=False, problem=one_line(error))
-    return PresentProvider(starts=True)
+        return InstalledProvider(starts=False, problem=one_line(error))
+    return InstalledProvider(starts=True)
 
 
-def _probe_tensorrt(flavor: Flavor) -> TensorRT:
-    trt = load(flavor)
+def _probe_tensorrt(flavor: Flavor) -> InstalledTensorRT:
+    trt = import_flavor(flavor)
     known = rtx_compute_capabilities(trt) if flavor is Flavor.RTX else None
-    return TensorRT(_cuda_of(flavor.distribution), known)
+    return InstalledTensorRT(_cuda_of(flavor.distribution), known)
 
 
 def _cuda_of(package: str) -> int | None:
@@ -198,9 +198,9 @@ def _cuda_of(package: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _probe_torch(driver: Driver) -> Torch:
-    if not driver.is_here:
-        return Torch(_torch_cuda(), sees_gpu=None)
+def _probe_torch(driver: NvidiaDriver) -> InstalledTorch:
+    if not driver.is_installed:
+        return InstalledTorch(_torch_cuda(), sees_gpu=None)
     try:
         import torch
 
@@ -208,9 +208,9 @@ def _probe_torch(driver: Driver) -> Torch:
             warnings.simplefilter("always")
             sees = torch.cuda.is_available()
         problem = one_line(caught[0].message) if caught and not sees else None
-        return Torch(torch.version.cuda, sees, problem)
+        return InstalledTorch(torch.version.cuda, sees, problem)
     except Exception as error:  # a broken package may raise anything
-        return Torch(_torch_cuda(), sees_gpu=False, problem=one_line(error))
+        return InstalledTorch(_torch_cuda(), sees_gpu=False, problem=one_line(error))
 
 
 def _torch_cuda() -> str | None:

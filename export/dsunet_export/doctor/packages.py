@@ -42,7 +42,7 @@ class Package:
     state: PackageState
     version: str | None = None
     reason: str | None = None
-    """What is wrong with it, in one line; None if nothing is."""
+    """Fault of the package, in one line; None if there is none."""
 
     @property
     def works(self) -> bool:
@@ -59,7 +59,7 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownPackage:
     title: str
     distribution: str
     extra: str
@@ -69,33 +69,33 @@ class _Known:
 
 
 _KNOWN = (
-    *(_Known(f.title, f.distribution, f.extra, f.module) for f in Flavor),
-    _Known("cuda-python", "cuda-python", "cuda", "cuda.bindings.driver"),
-    _Known("PyCUDA", "pycuda", "pycuda", "pycuda", quick=False),
-    _Known("OpenVINO", "openvino", "openvino", "openvino"),
-    _Known(
+    *(_KnownPackage(f.title, f.distribution, f.extra, f.module) for f in Flavor),
+    _KnownPackage("cuda-python", "cuda-python", "cuda", "cuda.bindings.driver"),
+    _KnownPackage("PyCUDA", "pycuda", "pycuda", "pycuda", quick=False),
+    _KnownPackage("OpenVINO", "openvino", "openvino", "openvino"),
+    _KnownPackage(
         "RTX plugin",
         "onnxruntime-ep-nv-tensorrt-rtx",
         "rtx-provider",
         "onnxruntime_ep_nv_tensorrt_rtx",
         quick=False,
     ),
-    _Known("PyTorch", "torch", "torch", "torch", quick=False),
-    _Known("torchvision", "torchvision", "torch", "torchvision", quick=False),
-    _Known("timm", "timm", "torch", "timm", quick=False),
-    _Known("sam2", "sam2", "torch", "sam2", quick=False),
-    _Known("PyWavelets", "PyWavelets", "torch", "pywt"),
-    _Known("safetensors", "safetensors", "torch", "safetensors"),
-    _Known("pysodmetrics", "pysodmetrics", "evaluate", "py_sod_metrics", quick=False),
-    _Known("Lightning Fabric", "lightning-fabric", "train", "lightning_fabric", quick=False),
-    _Known("Matplotlib", "matplotlib", "train", "matplotlib", quick=False),
-    _Known("scikit-learn", "scikit-learn", "train", "sklearn", quick=False),
-    _Known("onnx", "onnx", "export", "onnx"),
-    _Known("onnx-ir", "onnx-ir", "export", "onnx_ir", quick=False),
-    _Known("onnxscript", "onnxscript", "export", "onnxscript", quick=False),
+    _KnownPackage("PyTorch", "torch", "torch", "torch", quick=False),
+    _KnownPackage("torchvision", "torchvision", "torch", "torchvision", quick=False),
+    _KnownPackage("timm", "timm", "torch", "timm", quick=False),
+    _KnownPackage("sam2", "sam2", "torch", "sam2", quick=False),
+    _KnownPackage("PyWavelets", "PyWavelets", "torch", "pywt"),
+    _KnownPackage("safetensors", "safetensors", "torch", "safetensors"),
+    _KnownPackage("pysodmetrics", "pysodmetrics", "evaluate", "py_sod_metrics", quick=False),
+    _KnownPackage("Lightning Fabric", "lightning-fabric", "train", "lightning_fabric", quick=False),
+    _KnownPackage("Matplotlib", "matplotlib", "train", "matplotlib", quick=False),
+    _KnownPackage("scikit-learn", "scikit-learn", "train", "sklearn", quick=False),
+    _KnownPackage("onnx", "onnx", "export", "onnx"),
+    _KnownPackage("onnx-ir", "onnx-ir", "export", "onnx_ir", quick=False),
+    _KnownPackage("onnxscript", "onnxscript", "export", "onnxscript", quick=False),
 )
 _ONNXRUNTIME = {
-    name: _Known("ONNX Runtime", name, extra, "onnxruntime")
+    name: _KnownPackage("ONNX Runtime", name, extra, "onnxruntime")
     for name, extra in (("onnxruntime", "cpu"), ("onnxruntime-gpu", "gpu"))
 }
 """Two distributions of one package; each overwrites the files of the other."""
@@ -132,7 +132,7 @@ def one_line(error: object) -> str:
     return printable(text, _LONGEST_REASON)
 
 
-def _examine(known: _Known, oldest: dict[str, str]) -> Package:
+def _examine(known: _KnownPackage, oldest: dict[str, str]) -> Package:
     version = installed_version(known.distribution)
 
     def package(state: PackageState, reason: str | None = None) -> Package:
@@ -149,8 +149,8 @@ def _examine(known: _Known, oldest: dict[str, str]) -> Package:
         if absent and version is None:
             return package(PackageState.MISSING)
         return package(PackageState.BROKEN, one_line(error))
-    needed = oldest.get(_normal(known.distribution), "0")
-    if version is not None and _numbers(version) < _numbers(needed):
+    needed = oldest.get(_normalised_name(known.distribution), "0")
+    if version is not None and _version_numbers(version) < _version_numbers(needed):
         return package(PackageState.OLD, f"{needed} or later is needed")
     return package(PackageState.LOADS if known.quick else PackageState.INSTALLED)
 
@@ -169,14 +169,14 @@ def _oldest_versions() -> Iterator[tuple[str, str]]:
     for requirement in requirements:
         match = re.match(r"([\w.-]+?)\s*>=\s*([\d.]+)", requirement)
         if match is not None:
-            yield _normal(match[1]), match[2]
+            yield _normalised_name(match[1]), match[2]
 
 
-def _normal(distribution: str) -> str:
+def _normalised_name(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _version_numbers(version: str) -> tuple[int, ...]:
     """Parse `2.14.1+cu130` as (2, 14, 1)."""
     match = re.match(r"\d+(\.\d+)*", version)
     return tuple(int(number) for number in match[0].split(".")) if match else ()

@@ -25,14 +25,14 @@ class Need:
 
     what: str
     missing: str | None = None
-    """Why it is not met; None if it is met or that is not known yet."""
+    """Reason why it is not met; None if it is met, or if that is unknown."""
     remedy: str | None = None
-    """What to do about it, if possible a command."""
+    """Remedy, if possible a command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Something that this project can do, with its requirements."""
+    """A task that this project can do, with its requirements."""
 
     name: str
     """Key in the JSON report; the same in every version."""
@@ -81,12 +81,16 @@ def check_tasks(machine: Machine) -> tuple[Task, ...]:
             "build_rtx",
             "build engines, rtx",
             (_flavor(machine, Flavor.RTX),),
-            _reach(machine),
+            _targets(machine),
         ),
         Task(
             "build_tensorrt",
             "build engines, tensorrt",
-            (_flavor(machine, Flavor.TENSORRT), *_gpu(machine), *_newer(machine, Flavor.TENSORRT)),
+            (
+                _flavor(machine, Flavor.TENSORRT),
+                *_gpu(machine),
+                *_driver_version(machine, Flavor.TENSORRT),
+            ),
             f"for this {machine.gpus[0].title}" if machine.gpus else None,
         ),
         Task("run_onnx_cpu", "run ONNX, cpu", _provider(machine, Provider.CPU)),
@@ -100,14 +104,18 @@ def check_tasks(machine: Machine) -> tuple[Task, ...]:
             (
                 _flavor(machine, Flavor.RTX),
                 *_gpu(machine),
-                *_newer(machine, Flavor.RTX),
+                *_driver_version(machine, Flavor.RTX),
                 *_known_gpu(machine),
             ),
         ),
         Task(
             "run_engine_tensorrt",
             "run engines, tensorrt",
-            (_flavor(machine, Flavor.TENSORRT), *_gpu(machine), *_newer(machine, Flavor.TENSORRT)),
+            (
+                _flavor(machine, Flavor.TENSORRT),
+                *_gpu(machine),
+                *_driver_version(machine, Flavor.TENSORRT),
+            ),
         ),
     )
 
@@ -152,7 +160,7 @@ def _gpu(machine: Machine) -> Iterator[Need]:
     # The order of `dsunet_runtime.cuda.find`.
     binding = pycuda if cuda_python.state is PackageState.MISSING and pycuda.works else cuda_python
     yield _package(binding)
-    if not machine.driver.is_here:
+    if not machine.driver.is_installed:
         yield _NO_DRIVER
     elif binding.works and machine.driver.problem is not None:
         remedy = f"check CUDA_VISIBLE_DEVICES, or install a driver for this GPU: {_DRIVERS}"
@@ -163,7 +171,7 @@ def _gpu(machine: Machine) -> Iterator[Need]:
         yield Need(_GPU)
 
 
-def _newer(machine: Machine, flavor: Flavor) -> Iterator[Need]:
+def _driver_version(machine: Machine, flavor: Flavor) -> Iterator[Need]:
     """Yield the need for a new enough driver, if both versions are known."""
     trt, driver = machine.tensorrt.get(flavor), machine.driver.cuda
     if trt is None or trt.cuda is None or driver is None:
@@ -199,20 +207,20 @@ def _known_gpu(machine: Machine) -> Iterator[Need]:
         )
 
 
-def _reach(machine: Machine) -> str | None:
+def _targets(machine: Machine) -> str | None:
     """Describe the targets of TensorRT for RTX."""
     trt = machine.tensorrt.get(Flavor.RTX)
     if trt is None or trt.compute_capabilities is None:
         return None
-    reach = f"for {', '.join(trt.compute_capabilities)}"
+    targets = f"for {', '.join(trt.compute_capabilities)}"
     if not machine.gpus:
-        return f"{reach}; --strip-weights and --refit need a GPU on this machine"
+        return f"{targets}; --strip-weights and --refit need a GPU on this machine"
     known = [g.gpu.compute_capability in trt.compute_capabilities for g in machine.gpus]
     gpus = (
         f"{'' if ok else 'not '}for this {gpu.title}"
         for gpu, ok in zip(machine.gpus, known, strict=True)
     )
-    return f"{reach}: {', '.join(gpus)}"
+    return f"{targets}: {', '.join(gpus)}"
 
 
 def _provider(machine: Machine, provider: Provider) -> tuple[Need, ...]:
@@ -221,7 +229,7 @@ def _provider(machine: Machine, provider: Provider) -> tuple[Need, ...]:
     installed = _package(runtime)
     if provider is Provider.CPU:
         return (installed, *([_started(provider, found.problem)] if found else []))
-    driver = Need(_GPU) if machine.driver.is_here else _NO_DRIVER
+    driver = Need(_GPU) if machine.driver.is_installed else _NO_DRIVER
     if runtime.state is PackageState.MISSING:
         return (Need(installed.what, installed.missing, install_command("gpu")), driver)
     if not runtime.works:
@@ -239,9 +247,9 @@ def _rtx_provider(machine: Machine) -> tuple[Need, ...]:
     """Return the needs for running ONNX Runtime with its plugin for TensorRT for RTX."""
     needs = [_package(machine.packages[name]) for name in ("onnxruntime", _RTX_PLUGIN)]
     found = machine.providers.get(Provider.RTX)
-    if found is not None and machine.driver.is_here:
+    if found is not None and machine.driver.is_installed:
         needs.append(_started(Provider.RTX, found.problem))
-    return (*needs, Need(_GPU) if machine.driver.is_here else _NO_DRIVER)
+    return (*needs, Need(_GPU) if machine.driver.is_installed else _NO_DRIVER)
 
 
 def _openvino(machine: Machine) -> tuple[Need, ...]:

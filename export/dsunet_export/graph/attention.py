@@ -19,11 +19,11 @@ _BETWEEN = ("Cast", "Mul", "Div", "Add", "Transpose")
 
 
 def unfuse(model: ir.Model, attention: Attention, macs: int) -> tuple[Rewrite, ...]:
-    """Let softmax read transposed scores, in place, if `attention` asks for it.
+    """Compute softmax over transposed scores, in place, if `attention` is `unfused`.
 
-    Returns that for the manifest; `macs` is the network's number of multiply-adds, which does not
-    change.  TensorRT for RTX 1.7 has fused kernels also for a softmax that is written out, but
-    none for this form (docs/LOG.md).
+    Returns the entry for the manifest's rewrites; `macs` is the network's number of multiply-adds,
+    which does not change.  TensorRT for RTX 1.7 has fused kernels also for a softmax that is
+    written out, but none for this form (docs/LOG.md).
     """
     if attention is not Attention.UNFUSED:
         return ()
@@ -54,7 +54,7 @@ def score_matmuls(graph: ir.Graph) -> list[ir.Node]:
     matmuls = [node for node in found if node is not None]
     if not matmuls:
         raise ExportError(
-            "the graph has no attention whose scores could stay in float32: do without --attention"
+            "the graph has no attention whose scores could stay in float32: omit --attention"
         )
     return matmuls
 
@@ -66,7 +66,7 @@ def _is_over_last_axis(softmax: ir.Node) -> bool:
 
 def _rank(value: ir.Value) -> int:
     if value.shape is None:
-        raise ExportError(f"the graph does not tell the shape of {value.name}: export it again")
+        raise ExportError(f"the graph has no shape for {value.name}: export it again")
     return len(value.shape)
 
 

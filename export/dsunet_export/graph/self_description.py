@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself to people who open it without dsunet.
+"""The description of an artifact in its ONNX file, for people who open it without dsunet.
 
 ONNX has a producer, a text (`doc_string`) and metadata entries, which viewers such as Netron show.
 """
@@ -41,20 +41,24 @@ def _tensor(spec: TensorSpec) -> str:
 
 
 def _preprocessing(manifest: Manifest) -> str:
-    done = manifest.preprocessing
-    mean, std = (", ".join(f"{value:g}" for value in values) for values in (done.mean, done.std))
-    sizes = " and ".join(f"{side}×{side} ({name})" for name, side in done.sizes.items())
+    preprocessing = manifest.preprocessing
+    where = "in" if preprocessing.in_graph else "not in"
+    mean, std = (
+        ", ".join(f"{value:g}" for value in values)
+        for values in (preprocessing.mean, preprocessing.std)
+    )
+    sizes = " and ".join(f"{side}×{side} ({name})" for name, side in preprocessing.sizes.items())
     return (
-        f"{'in' if done.in_graph else 'not in'} the graph: the RGB image is resampled to {sizes} "
+        f"{where} the graph: the RGB image is resampled to {sizes} "
         "with an antialiased triangle filter on 8-bit values (Pillow's BILINEAR), divided by 255, "
         f"and normalised with mean {mean} and standard deviation {std} of red, green, blue"
     )
 
 
 def _postprocessing(manifest: Manifest) -> str:
-    place = "in" if manifest.input_form is InputForm.FRAMES else "not in"
+    where = "in" if manifest.input_form is InputForm.FRAMES else "not in"
     return (
-        f"{place} the graph: the logits are resized to the image bilinearly (half-pixel centres), "
+        f"{where} the graph: the logits are resized to the image bilinearly (half-pixel centres), "
         f"put through a sigmoid {_TO_MASK[manifest.mask_form]}"
     )
 
@@ -63,7 +67,10 @@ def _precision(manifest: Manifest) -> str:
     quantized, compute = manifest.precision.quantized, manifest.precision.compute
     if quantized is None:
         return compute
-    return f"{quantized.products} matrix products in {quantized.data_type}, the rest in {compute}"
+    return (
+        f"{quantized.products} matrix multiplications in {quantized.data_type}, the rest in "
+        f"{compute}"
+    )
 
 
 def _weights(manifest: Manifest) -> str:

@@ -1,10 +1,10 @@
 """The frozen weights of an artifact in a file that it shares with others.
 
-What is trained is 1.4 % of `large`; the encoders are the same in all artifacts of one backbone.
-Their weights go to a file that is named after its content.  Every frozen weight is stored as the
-precision of the export demands, also that of a layer which stays in float32, because of its images
-or of what was trained: such a layer reads its weight from the artifact's own file.  The shared file
-therefore depends on the frozen weights and on the precision alone.
+The trained weights are 1.4 % of `large`; the encoders are the same in all artifacts of one
+backbone.  Their weights go to a file that is named after its content.  It holds every frozen weight
+in the precision of the export, also those of layers that stay in float32, which depend on the
+sample images and the trained weights; such a layer reads its float32 weight from the artifact's own
+file.  The shared file therefore depends only on the frozen weights and on the precision.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from dsunet_export.artifact import shared_weights_file, writing
+from dsunet_export.artifact import shared_weights_file, write_errors
 from dsunet_export.graph.names import is_frozen
-from dsunet_export.precision.narrow import NUMPY_TYPES, array_of
-from dsunet_export.precision.types import is_float
+from dsunet_export.graph.values import array_of, is_float
+from dsunet_export.precision.narrow import NUMPY_TYPES
 from dsunet_export.quantization.quantize import quantized_weights
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.file_digest import FileDigest, digest
@@ -29,16 +29,16 @@ from dsunet_runtime.artifact.manifest import Precision
 from dsunet_runtime.files import destination, link_or_copy, resolved
 
 _Content = Callable[[], bytes]
-"""The bytes of a tensor, made when they are needed: together they may be gigabytes."""
+"""Returns the bytes of a tensor.  Called when they are needed: together they may be gigabytes."""
 _FEWEST = 64
 """Fewest elements of a weight in the shared file.  Smaller tensors are mostly shapes and axes,
 which libraries need when they read the graph."""
 _ALIGNMENT = 4096
-"""Of the offset of each weight, so that it can be mapped into memory."""
+"""Alignment of each weight in the file, in bytes, so that it can be mapped into memory."""
 
 
 class _SharedFile:
-    """The content of a shared file: tensors, each of them once, in the order of their SHA-256."""
+    """Content of a shared file: tensors without duplicates, in the order of their SHA-256."""
 
     def __init__(self) -> None:
         self._tensors: dict[bytes, tuple[int, _Content]] = {}
@@ -50,28 +50,28 @@ class _SharedFile:
         self._tensors[key] = len(found), content
         return key
 
-    def places(self) -> dict[bytes, range]:
-        """Return where each tensor is, in bytes."""
-        places, end = {}, 0
+    def byte_ranges(self) -> dict[bytes, range]:
+        """Return the range of each tensor in the file, in bytes, by its SHA-256."""
+        ranges, end = {}, 0
         for key in sorted(self._tensors):
             start = -(-end // _ALIGNMENT) * _ALIGNMENT
             end = start + self._tensors[key][0]
-            places[key] = range(start, end)
-        return places
+            ranges[key] = range(start, end)
+        return ranges
 
-    def pieces(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         """Yield the bytes of the file."""
         end = 0
-        for key, place in self.places().items():
-            yield bytes(place.start - end)
+        for key, byte_range in self.byte_ranges().items():
+            yield bytes(byte_range.start - end)
             yield self._tensors[key][1]()
-            end = place.stop
+            end = byte_range.stop
 
 
 def share_weights(model: ir.Model, artifact: Path, precision: Precision, name: str) -> None:
     """Move the frozen weights of a graph to a shared file beside a staged artifact.
 
-    If the artifact's final folder has the file already, the staged one is a second name of it.
+    If the artifact's final folder already has the file, the staged one is a link to it.
     Raises ExportError if the file cannot be written.
     """
     file, keys = _SharedFile(), dict[ir.Value, bytes]()
@@ -82,13 +82,13 @@ def share_weights(model: ir.Model, artifact: Path, precision: Precision, name: s
     for content in itertools.chain.from_iterable(others.values()):
         file.add(content)
     staged = _write(file, artifact, name)
-    places = file.places()
+    byte_ranges = file.byte_ranges()
     for value, key in keys.items():
-        tensor, place = _tensor(value), places[key]
+        tensor, byte_range = _tensor(value), byte_ranges[key]
         value.const_value = ir.ExternalTensor(
             staged.name,
-            place.start,
-            len(place),
+            byte_range.start,
+            len(byte_range),
             tensor.dtype,
             shape=ir.Shape(tensor.shape.numpy()),
             name=str(value.name),
@@ -97,7 +97,7 @@ def share_weights(model: ir.Model, artifact: Path, precision: Precision, name: s
 
 
 def _is_shared(value: ir.Value) -> bool:
-    """Whether one of the frozen modules holds or reads a weight that is large enough.
+    """Return whether a weight is large enough, and a frozen module holds or reads it.
 
     Equal weights have been merged, so that a trained one may be read by a frozen module.
     """
@@ -106,7 +106,7 @@ def _is_shared(value: ir.Value) -> bool:
 
 
 def _in_float32(graph: ir.Graph, precision: Precision) -> dict[ir.Value, list[_Content]]:
-    """Return frozen weights that stay in float32, with what the shared file has in their place."""
+    """Return the frozen weights in float32, with the tensors that replace them in the file."""
     if precision.quantized is not None:
         found = quantized_weights(graph, precision.quantized.data_type)
         return {
@@ -135,18 +135,18 @@ def _tensor(value: ir.Value) -> ir.TensorProtocol:
 
 
 def _write(file: _SharedFile, artifact: Path, name: str) -> Path:
-    """Write the file beside a staged artifact, unless it is there; return its path."""
+    """Write the file beside a staged artifact, or link the existing one; return its path."""
     sha256, size = hashlib.sha256(), 0
-    for piece in file.pieces():
-        sha256.update(piece)
-        size += len(piece)
+    for chunk in file.chunks():
+        sha256.update(chunk)
+        size += len(chunk)
     staged = shared_weights_file(artifact, name, sha256.hexdigest())
     existing = destination(staged) / staged.name
     wanted = FileDigest(staged.name, size, sha256.hexdigest())
-    with writing(staged):
+    with write_errors(staged):
         if existing.is_file() and digest(existing) == wanted:
             link_or_copy(resolved(existing), staged)
         else:
             with staged.open("wb") as opened:
-                opened.writelines(file.pieces())
+                opened.writelines(file.chunks())
     return staged

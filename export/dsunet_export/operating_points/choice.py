@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dsunet_export.operating_points.results import Result
+from dsunet_export.operating_points.results import PointResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +16,12 @@ class Loss:
 
     value: float
     standard_error: float
-    """Of the mean difference over the images; NaN for a single image."""
+    """Standard error of the mean difference over the images; NaN for a single image."""
     dataset: str
 
 
-def loss_of(result: Result, reference: Result) -> Loss:
-    """The largest loss of S-measure over the datasets; negative if all are better."""
+def loss_of(result: PointResult, reference: PointResult) -> Loss:
+    """Return the largest loss of S-measure over the datasets; negative if all are better."""
     losses = []
     for name, accuracy in result.accuracy.items():
         before = reference.accuracy[name]
@@ -32,8 +32,8 @@ def loss_of(result: Result, reference: Result) -> Loss:
     return max(losses, key=lambda loss: loss.value)
 
 
-def summary(result: Result, reference: Result) -> str:
-    """One line about a result."""
+def result_in_words(result: PointResult, reference: PointResult) -> str:
+    """Describe a result in one line."""
     if result is reference:
         return f"the reference, {1000 * result.timing.seconds:,.1f} ms"
     loss, timing = loss_of(result, reference), result.timing
@@ -43,8 +43,8 @@ def summary(result: Result, reference: Result) -> str:
     )
 
 
-def pareto_front(results: Sequence[Result], reference: Result) -> list[Result]:
-    """The results that no other one surpasses in time or loss without being worse in the other."""
+def pareto_front(results: Sequence[PointResult], reference: PointResult) -> list[PointResult]:
+    """Return the results that no other one surpasses without being worse in time or loss."""
     costs = [(one.timing.ratio, loss_of(one, reference).value) for one in results]
     return [
         one
@@ -53,10 +53,12 @@ def pareto_front(results: Sequence[Result], reference: Result) -> list[Result]:
     ]
 
 
-def fastest_within(results: Sequence[Result], reference: Result, max_loss: float) -> Result:
-    """The fastest result that loses at most `max_loss` on every dataset.
+def fastest_within(
+    results: Sequence[PointResult], reference: PointResult, max_loss: float
+) -> PointResult:
+    """Return the fastest result that loses at most `max_loss` on every dataset.
 
-    A result whose time cannot be told from the reference's is not faster than it.
+    A result whose time differs from the reference's only by noise is not faster than it.
     """
     faster = [
         one

@@ -1,4 +1,4 @@
-"""What the results depend on, and the providers of this machine."""
+"""The inputs of all results: checkpoint, images, versions and machine; available providers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def describe_inputs(
     images: Path | None,
     seconds: float,
 ) -> dict[str, Any]:
-    """Describe what every result depends on as plain values: files by hash, versions, machine."""
+    """Return the inputs of every result as plain values: hashes of files, versions, machine."""
     return {
         "checkpoint": origin.description,
         "checkpoint_sha256": origin.checkpoint_sha256,
@@ -63,7 +63,7 @@ def describe_inputs(
 
 
 def _sha256(paths: Iterable[Path]) -> str:
-    """SHA-256 of the names and contents of files, in order."""
+    """Return the SHA-256 of the names and contents of files, in order."""
     hashed = hashlib.sha256()
     for path in paths:
         hashed.update(os.fsencode(f"{path.name} {digest(path).sha256}\n"))

@@ -32,7 +32,7 @@ _SETTING = Setting(Origin.ARRAY, batch=1, streams=1)
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """What measures a point."""
+    """The functions that measure a point."""
 
     export: Callable[[Point, Path], Manifest]
     """Writes the artifact of a point to a path."""

@@ -1,4 +1,4 @@
-"""A point, and which points are tried.  Does not import PyTorch."""
+"""Operating points, and the list of those to measure.  Does not import PyTorch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DINO_FRACTIONS = (1, 0.75, 0.5, 0.375)
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Input sizes in pixels, precision, and what computes the artifact."""
+    """An operating point: input sizes in pixels, precision and provider."""
 
     hiera_size: int
     dino_size: int | None
@@ -28,7 +28,7 @@ class Point:
 
     @property
     def label(self) -> str:
-        """The point in words, such as `hiera 352, dino 266, int8, cpu`."""
+        """Description of the point, such as `hiera 352, dino 266, int8, cpu`."""
         dino = "" if self.dino_size is None else f", dino {self.dino_size}"
         return f"hiera {self.hiera_size}{dino}, {self.precision}, {self.provider}"
 
@@ -68,7 +68,7 @@ def list_points(
 def _default_sizes(
     config: DSUNetConfig, encoder: str, step: int, fractions: Sequence[float]
 ) -> list[int]:
-    """The multiples of `step` next to fractions of the own size that fit the network."""
+    """Return the multiples of `step` next to fractions of the network's size that fit it."""
     own = config.input_sizes[encoder]
     fitting = []
     for fraction in fractions:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dsunet.reports.html_page import element, page, table
-from dsunet_export.operating_points.choice import loss_of, summary
-from dsunet_export.operating_points.results import Result
-from dsunet_export.operating_points.tune import Tuning
+from dsunet_export.operating_points.choice import loss_of, result_in_words
+from dsunet_export.operating_points.results import PointResult
+from dsunet_export.operating_points.tune import TuningResult
 from dsunet_runtime.message_text import counted, readable
 from dsunet_runtime.plain_values import encode
 from dsunet_runtime.prediction.output_files import write_whole
@@ -22,25 +22,25 @@ _LEGEND = (
     "against the first row on the worst dataset, ± its standard error; ms: median time of one "
     "image, which on a busy machine differs from one row to the next; ratio: of that to the time "
     "of the first row in the same minutes, with its range over the rounds; noise: the rounds do "
-    "not tell which is faster."
+    "not show which is faster."
 )
 _LEAST_SPAN = 1e-3
-"""Of the axis of losses, where no point loses anything."""
+"""Smallest range of the axis of losses."""
 
 
-def draw(tuning: Tuning) -> str:
-    """Format the table as text, with what is not in it below."""
+def format_tuning(tuning: TuningResult) -> str:
+    """Format the table as text, with notes below it."""
     headings, rows = _headings(tuning), _rows(tuning)
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     lines = [
         "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in (headings, *rows)
     ]
-    return "\n".join([*lines, "", *notes(tuning)])
+    return "\n".join([*lines, "", *tuning_notes(tuning)])
 
 
-def notes(tuning: Tuning) -> list[str]:
-    """Lines below the table: what failed, what was not tried, and the fastest point."""
+def tuning_notes(tuning: TuningResult) -> list[str]:
+    """Return lines for below the table: legend, failures, points not tried, and the fastest one."""
     lines = [_LEGEND]
     lines += [f"not measured: {point.label}: {why}" for point, why in tuning.failures.items()]
     if tuning.not_tried:
@@ -55,14 +55,14 @@ def notes(tuning: Tuning) -> list[str]:
     else:
         saved = reference.macs / fastest.macs
         lines.append(
-            f"fastest {within}: {fastest.point.label}: {summary(fastest, reference)}, and "
+            f"fastest {within}: {fastest.point.label}: {result_in_words(fastest, reference)}, and "
             f"{saved:.2f} times fewer multiply-adds"
         )
     return [readable(line) for line in lines]
 
 
-def as_document(tuning: Tuning, about: dict[str, Any]) -> dict[str, Any]:
-    """The results as plain values for JSON; `about` describes what was measured, and where."""
+def tuning_document(tuning: TuningResult, about: dict[str, Any]) -> dict[str, Any]:
+    """Convert the results to JSON values; `about` is from `describe_inputs`."""
     front = [one.point for one in tuning.front]
     return {
         "format_version": 1,
@@ -79,14 +79,14 @@ def as_document(tuning: Tuning, about: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_report(tuning: Tuning, about: dict[str, Any], folder: Path) -> None:
+def write_tuning(tuning: TuningResult, about: dict[str, Any], folder: Path) -> None:
     """Write tune.json and tune.html.  Raises OutputError if that fails."""
-    document = json.dumps(as_document(tuning, about), indent=2) + "\n"
+    document = json.dumps(tuning_document(tuning, about), indent=2) + "\n"
     title = f"Operating points of {about['checkpoint']}"
     parts = [
         side_by_side([_plot(tuning)]),
         table(_headings(tuning)[1:], _rows(tuning)),
-        *(element("p", line) for line in notes(tuning)),
+        *(element("p", line) for line in tuning_notes(tuning)),
     ]
     _write(folder / "tune.json", document)
     _write(folder / "tune.html", page(title, parts))
@@ -96,7 +96,7 @@ def _write(path: Path, text: str) -> None:
     write_whole(path, lambda file: file.write(text.encode()))
 
 
-def _plain(result: Result, reference: Result, on_front: bool) -> dict[str, Any]:
+def _plain(result: PointResult, reference: PointResult, on_front: bool) -> dict[str, Any]:
     loss = loss_of(result, reference)
     values: dict[str, Any] = encode(result)
     for accuracy in values["accuracy"].values():
@@ -111,14 +111,14 @@ def _plain(result: Result, reference: Result, on_front: bool) -> dict[str, Any]:
     }
 
 
-def _headings(tuning: Tuning) -> list[str]:
+def _headings(tuning: TuningResult) -> list[str]:
     names = tuning.reference.accuracy
     scores = [f"{name} {score}" for name in names for score in ("S", "M")]
     settings = ["", "hiera", "dino", "precision", "provider", "G MACs", "MB"]
     return [*settings, *map(readable, scores), "loss", "±", "ms", "ratio", "range"]
 
 
-def _rows(tuning: Tuning) -> list[list[str]]:
+def _rows(tuning: TuningResult) -> list[list[str]]:
     front, fastest = tuning.front, tuning.fastest
     return [
         _row(one, tuning.reference, _FASTEST * (one is fastest) + _ON_FRONT * (one in front))
@@ -126,7 +126,7 @@ def _rows(tuning: Tuning) -> list[list[str]]:
     ]
 
 
-def _row(result: Result, reference: Result, mark: str) -> list[str]:
+def _row(result: PointResult, reference: PointResult, mark: str) -> list[str]:
     point, timing, loss = result.point, result.timing, loss_of(result, reference)
     noise = ", noise" if timing.within_noise else ""
     return [
@@ -150,7 +150,7 @@ def _row(result: Result, reference: Result, mark: str) -> list[str]:
     ]
 
 
-def _plot(tuning: Tuning) -> Plot:
+def _plot(tuning: TuningResult) -> Plot:
     front = tuning.front
     others = [one for one in tuning.results if one not in front]
     lines = {
@@ -170,5 +170,5 @@ def _plot(tuning: Tuning) -> Plot:
     )
 
 
-def _places(results: Sequence[Result], reference: Result) -> list[tuple[float, float]]:
+def _places(results: Sequence[PointResult], reference: PointResult) -> list[tuple[float, float]]:
     return [(one.timing.ratio, loss_of(one, reference).value) for one in results]

@@ -1,4 +1,4 @@
-"""What was measured of a point, kept in a file until its inputs change."""
+"""The result of a point, stored in a file until its inputs change."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What was measured of a point."""
+class PointResult:
+    """Accuracy, time and size of a point."""
 
     point: Point
     macs: int
@@ -57,33 +57,33 @@ class Result:
 
 
 class ResultFiles:
-    """One file for each point, named by a hash of all that its content depends on."""
+    """Files of results, one for each point, named by a hash of the inputs of the result."""
 
     def __init__(self, folder: Path, inputs: dict[str, Any]) -> None:
-        """Keep results in a folder, which is made with the first.
+        """Store results in a folder, which is created with the first.
 
-        `inputs` has what all points depend on, as plain values.
+        `inputs` are those of all points, as plain values.
         """
         self._folder = folder
         self._inputs = {"format_version": FORMAT_VERSION, **inputs}
 
     def path(self, point: Point) -> Path:
-        """Path of the file of a point."""
+        """Return the path of the file of a point."""
         content = json.dumps({**self._inputs, "point": encode(point)}, sort_keys=True)
         return self._folder / f"{hashlib.sha256(content.encode()).hexdigest()}.json"
 
-    def read(self, point: Point) -> Result | None:
-        """Read what was measured; None if there is nothing, or not all of it."""
+    def read(self, point: Point) -> PointResult | None:
+        """Read a result; None if there is no complete one."""
         try:
             with open_regular(self.path(point)) as file:
                 document = parse_object(file.read(MAX_BYTES + 1))
-            found = decode(Result, document, exact=True)
+            found = decode(PointResult, document, exact=True)
         except (OSError, JsonError, FieldError):
             return None
         return found if found.point == point else None
 
-    def write(self, result: Result) -> None:
-        """Keep a result.  Raises OutputError if it cannot be written."""
+    def write(self, result: PointResult) -> None:
+        """Store a result.  Raises OutputError if it cannot be written."""
         make_folder(self._folder)
         text = json.dumps(encode(result), indent=2) + "\n"
         write_whole(self.path(result.point), lambda file: file.write(text.encode()))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from dsunet.errors import DSUNetError
 from dsunet_export.errors import ExportError
-from dsunet_export.operating_points.choice import fastest_within, pareto_front, summary
+from dsunet_export.operating_points.choice import fastest_within, pareto_front, result_in_words
 from dsunet_export.operating_points.measurement import Instruments
 from dsunet_export.operating_points.points import Point
-from dsunet_export.operating_points.results import Result, ResultFiles
+from dsunet_export.operating_points.results import PointResult, ResultFiles
 from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.errors import RuntimeFault
@@ -20,34 +20,34 @@ from dsunet_runtime.files import staging_folder
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning:
-    """The results of all points, and the choice."""
+class TuningResult:
+    """The results of all points, and the chosen one."""
 
-    results: Sequence[Result]
+    results: Sequence[PointResult]
     """The first is the reference."""
     failures: dict[Point, str]
-    """Points that cannot be exported or run, and why."""
+    """Points that cannot be exported or run, with the reason."""
     not_tried: Sequence[Point]
-    """Points for which the time was not enough."""
+    """Points that the time limit left out."""
     max_loss: float
 
     @property
-    def reference(self) -> Result:
+    def reference(self) -> PointResult:
         """The network's own sizes in fp32."""
         return self.results[0]
 
     @property
-    def front(self) -> list[Result]:
-        """The results that no other one surpasses."""
+    def front(self) -> list[PointResult]:
+        """The Pareto front of time and loss."""
         return pareto_front(self.results, self.reference)
 
     @property
-    def fastest(self) -> Result:
+    def fastest(self) -> PointResult:
         """The fastest result within the loss."""
         return fastest_within(self.results, self.reference, self.max_loss)
 
 
-def tune(
+def tune_points(
     points: Sequence[Point],
     instruments: Instruments,
     files: ResultFiles,
@@ -56,12 +56,12 @@ def tune(
     max_loss: float,
     seconds: float | None,
     report: Callable[[int, Point, str], None],
-) -> Tuning:
-    """Measure every point, or read what was measured before.
+) -> TuningResult:
+    """Measure every point, or read its stored result.
 
     Args:
         points: The points; the first is the reference.
-        instruments: What exports, evaluates and times.
+        instruments: Functions that export, evaluate and time.
         files: The files of the results.
         folder: Folder for the artifacts while they are measured: two at a time.
         max_loss: Largest loss of S-measure of the fastest point.
@@ -73,7 +73,7 @@ def tune(
         ExportError, DSUNetError, RuntimeFault: The reference cannot be measured.
     """
     end = None if seconds is None else time.monotonic() + seconds
-    results: list[Result] = []
+    results: list[PointResult] = []
     failures: dict[Point, str] = {}
     not_tried = []
     with staging_folder(folder) as staging:
@@ -94,8 +94,8 @@ def tune(
                     continue
                 files.write(found)
             results.append(found)
-            report(number, point, summary(found, results[0]))
-    return Tuning(results, failures, not_tried, max_loss)
+            report(number, point, result_in_words(found, results[0]))
+    return TuningResult(results, failures, not_tried, max_loss)
 
 
 class _Artifacts:
@@ -113,7 +113,7 @@ class _Artifacts:
         return Runner(self.of(self._reference)[0], self._reference.provider)
 
     def of(self, point: Point) -> tuple[Path, Manifest]:
-        """The artifact of a point, exported unless it is the last one or the reference's."""
+        """Return the artifact of a point, exported unless it is the last or the reference's."""
         key, kept = _artifact_of(point), _artifact_of(self._reference)
         if key not in self._made:
             for other in self._made.keys() - {kept}:
@@ -126,15 +126,15 @@ class _Artifacts:
 
 
 def _artifact_of(point: Point) -> tuple[object, ...]:
-    """What decides on the artifact: all but the provider."""
+    """Return what identifies the artifact of a point: all but the provider."""
     return point.hiera_size, point.dino_size, point.precision
 
 
-def _measure(point: Point, artifacts: _Artifacts, instruments: Instruments) -> Result:
+def _measure(point: Point, artifacts: _Artifacts, instruments: Instruments) -> PointResult:
     reference = artifacts.reference()  # first: the artifact of one other point is kept at a time
     artifact, manifest = artifacts.of(point)
     files = [artifact, *(artifact.with_name(file.name) for file in manifest.files)]
-    return Result(
+    return PointResult(
         point,
         manifest.macs,
         sum(file.stat().st_size for file in files),

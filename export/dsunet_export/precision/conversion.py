@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from dsunet_export.artifact import replace_manifest, staging, write_artifact
+from dsunet_export.artifact import artifact_staging, replace_manifest, write_artifact
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.attention import unfuse
 from dsunet_export.graph.graph_file import graph_errors, load_graph
 from dsunet_export.options import Attention
-from dsunet_export.precision.reduction import PrecisionOptions, reduce_precision
-from dsunet_export.precision.verification import before_conversion, verify_reduced
+from dsunet_export.precision.reduction import ReductionOptions, reduce_precision
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.verification.probes import GraphInputs, make_probes
+from dsunet_export.verification.reference_comparison import ReferenceCase
 from dsunet_export.verification.selftest_cases import with_tolerances
-from dsunet_export.verification.verify import ReferenceCase
+from dsunet_export.verification.verify import before_conversion, verify_reduced
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import Manifest
 
@@ -40,17 +40,17 @@ def convert_file(
     """
     if Compute.of(manifest.precision.compute) is not Compute.FP32:
         raise ExportError(
-            f"{onnx_path} is {manifest.precision.compute} already: name the float32 artifact"
+            f"{onnx_path} is in {manifest.precision.compute} already: name the float32 artifact"
         )
     inputs = GraphInputs.of(manifest)
     probes = make_probes(inputs.size)
-    with staging(output) as folder:
+    with artifact_staging(output) as folder:
         watch = Stopwatch(report)
         model = load_graph(onnx_path, manifest)
         rewrites = manifest.rewrites + unfuse(model, attention, manifest.macs)
         with graph_errors(onnx_path):
             model, precision, logits = reduce_precision(
-                model, PrecisionOptions(compute, (), probes, attention), inputs, folder
+                model, ReductionOptions(compute, (), probes, attention), inputs, folder
             )
         cases = [
             ReferenceCase(probe, reference, reference="the float32 graph")

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from dsunet_export.precision.narrow import FLOAT, insert_cast
-from dsunet_export.precision.types import SELECTS
+from dsunet_export.graph.values import FLOAT, insert_cast
+from dsunet_export.precision.types import MOVES_VALUES
 
 
 def emulate_rounding(model: ir.Model, data_type: ir.DataType) -> None:
@@ -28,7 +28,7 @@ def emulate_rounding(model: ir.Model, data_type: ir.DataType) -> None:
                 _widen(graph, value, value)
                 continue
             value.dtype = FLOAT
-            if node.op_type not in SELECTS:  # their results are rounded already
+            if node.op_type not in MOVES_VALUES:  # their results are rounded already
                 _widen(graph, value, insert_cast(graph, value, data_type, f"{value.name}.rounded"))
 
 

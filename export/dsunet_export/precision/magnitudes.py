@@ -11,9 +11,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dsunet_export.errors import ExportError
-from dsunet_export.precision.narrow import array_of
+from dsunet_export.graph.values import array_of, is_float
 from dsunet_export.precision.tensor_statistics import check_finite, compute_statistics
-from dsunet_export.precision.types import SELECTS, is_float
+from dsunet_export.precision.types import MOVES_VALUES
 from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime.artifact.manifest import Peak
 
@@ -35,7 +35,7 @@ class Magnitudes:
         return self._peaks[name]
 
 
-def measure(
+def measure_magnitudes(
     model: ir.Model,
     values: Collection[ir.Value],
     probes: Sequence[Probe],
@@ -69,7 +69,7 @@ def sources(value: ir.Value) -> set[ir.Value]:
             continue
         seen.add(current)
         producer = current.producer()
-        if producer is None or producer.op_type not in SELECTS:
+        if producer is None or producer.op_type not in MOVES_VALUES:
             found.add(current)
         else:
             open_ends.extend(filter(is_float, producer.inputs))

@@ -6,27 +6,24 @@ nodes read them.  A tensor is cast at most once in each direction, and never the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection
 
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from dsunet_export.graph.names import PREPROCESS, is_in
+from dsunet_export.graph.values import FLOAT, array_of, insert_cast, is_float
 from dsunet_export.precision.types import (
-    SELECTS,
-    TAKES_ANY,
-    following_inputs,
-    follows,
-    is_float,
+    MOVES_VALUES,
+    TAKES_ANY_TYPE,
+    has_variable_type,
     makes_integers,
+    variable_type_inputs,
 )
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import NarrowedWeights
 
-FLOAT = ir.DataType.FLOAT
 DATA_TYPES = {Compute.FP16: ir.DataType.FLOAT16, Compute.BF16: ir.DataType.BFLOAT16}
 SMALLEST_NORMAL = {Compute.FP16: 2.0**-14, Compute.BF16: 2.0**-126}
 NUMPY_TYPES = {Compute.FP16: np.dtype(np.float16), Compute.BF16: np.dtype(ml_dtypes.bfloat16)}
@@ -52,9 +49,9 @@ def nodes_in_float32(graph: ir.Graph, kept: Collection[str], opset: int) -> set[
     them.  Inputs and outputs of the graph count as float32, and so do nodes that convert to
     integers if the node before them is kept.
     """
-    nodes = [node for node in graph if follows(node, opset)]
+    nodes = [node for node in graph if has_variable_type(node, opset)]
     fixed = {node for node in nodes if node.name in kept}
-    movers = [node for node in nodes if node.op_type in SELECTS and node not in fixed]
+    movers = [node for node in nodes if node.op_type in MOVES_VALUES and node not in fixed]
     from_float32, to_float32 = set(fixed), fixed | set(filter(makes_integers, graph))
     for node in movers:
         sources = [v for v in node.inputs if is_float(v) and not v.is_initializer()]
@@ -74,7 +71,9 @@ class _Narrowing:
         self.compute, self.data_type = compute, DATA_TYPES[compute]
         in_float32 = nodes_in_float32(model.graph, kept, self.opset)
         self.nodes = {
-            node for node in model.graph if follows(node, self.opset) and node not in in_float32
+            node
+            for node in model.graph
+            if has_variable_type(node, self.opset) and node not in in_float32
         }
         self.values = {value for node in self.nodes for value in node.outputs if is_float(value)}
         self.casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
@@ -82,9 +81,9 @@ class _Narrowing:
 
     def rewire(self, node: ir.Node) -> None:
         """Make a node read each input in the type that it needs."""
-        if node.op_type in TAKES_ANY:
+        if node.op_type in TAKES_ANY_TYPE:
             return
-        following = set(following_inputs(node, self.opset))
+        following = set(variable_type_inputs(node, self.opset))
         for index, value in enumerate(node.inputs):
             if not is_float(value):
                 continue
@@ -142,28 +141,3 @@ class _Narrowing:
             name = f"{value.name}.{data_type.name.lower()}"
             self.casts[value, data_type] = insert_cast(self.graph, value, data_type, name)
         return self.casts[value, data_type]
-
-
-def insert_cast(graph: ir.Graph, value: ir.Value, data_type: ir.DataType, name: str) -> ir.Value:
-    """Insert a cast of a value directly after its producer; node and result get the given name."""
-    node = ir.node("Cast", [value], {"to": int(data_type)}, name=name)
-    result = node.outputs[0]
-    result.name, result.dtype, result.shape = name, data_type, value.shape
-    insert_where_made(graph, value, [node])
-    return result
-
-
-def insert_where_made(graph: ir.Graph, value: ir.Value, nodes: Sequence[ir.Node]) -> None:
-    """Insert nodes that read a value after its producer, or first for inputs of the graph."""
-    producer = value.producer()
-    if producer is None:
-        graph.insert_before(graph[0], nodes)
-    else:
-        graph.insert_after(producer, nodes)
-
-
-def array_of(value: ir.Value) -> NDArray[Any]:
-    """Return the array of an initializer."""
-    if value.const_value is None:
-        raise ValueError(f"{value.name} is not an initializer")
-    return value.const_value.numpy()

@@ -14,11 +14,12 @@ from onnx_ir.passes import common as passes
 
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.attention import score_matmuls
+from dsunet_export.graph.values import is_float
 from dsunet_export.options import FLOAT16_MAX, Attention
-from dsunet_export.precision.magnitudes import Magnitudes, measure, sources
+from dsunet_export.precision.magnitudes import Magnitudes, measure_magnitudes, sources
 from dsunet_export.precision.narrow import narrow, nodes_in_float32
-from dsunet_export.precision.rules import Selection
-from dsunet_export.precision.types import follows, is_float, makes_integers, supports
+from dsunet_export.precision.rules import KeptNodes
+from dsunet_export.precision.types import has_variable_type, makes_integers, supports
 from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import FLOAT32_SCORES, Peak, Precision
@@ -30,13 +31,13 @@ the measured ones, and partial sums in float16 may exceed the sum itself."""
 BFLOAT16_OPSET = 22
 """First opset with bfloat16 convolutions.  Since opset 18, the oldest that is exported, the
 operators used here have changed only in the types that they take."""
-LAST_WHOLE = {Compute.FP16: 2**11, Compute.BF16: 2**8}
+LARGEST_EXACT = {Compute.FP16: 2**11, Compute.BF16: 2**8}
 """Largest number up to which a type represents every integer."""
 PEAKS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class PrecisionOptions:
+class ReductionOptions:
     """Parameters of `reduce_precision`."""
 
     compute: Compute
@@ -47,7 +48,7 @@ class PrecisionOptions:
     attention: Attention = Attention.FUSED
 
 
-class Converted(NamedTuple):
+class ConvertedGraph(NamedTuple):
     """A graph in another precision than float32."""
 
     model: ir.Model
@@ -58,8 +59,8 @@ class Converted(NamedTuple):
 
 
 def reduce_precision(
-    model: ir.Model, options: PrecisionOptions, inputs: GraphInputs, folder: Path
-) -> Converted:
+    model: ir.Model, options: ReductionOptions, inputs: GraphInputs, folder: Path
+) -> ConvertedGraph:
     """Convert a float32 graph to float16 or bfloat16.
 
     `model` cannot be used afterwards.  A temporary copy of the graph is written to `folder`.
@@ -70,33 +71,33 @@ def reduce_precision(
     if options.compute is Compute.BF16:
         model.opset_imports[""] = max(BFLOAT16_OPSET, model.opset_imports[""])
     opset = model.opset_imports[""]
-    nodes = [node for node in model.graph if follows(node, opset)]
-    selection = Selection(str(node.name) for node in nodes)
-    selection.apply_rules(options.compute)
-    selection.request(options.keep_fp32)
+    nodes = [node for node in model.graph if has_variable_type(node, opset)]
+    kept_nodes = KeptNodes(str(node.name) for node in nodes)
+    kept_nodes.apply_rules(options.compute)
+    kept_nodes.request(options.keep_fp32)
     if options.attention is Attention.FLOAT32:
         for node in score_matmuls(model.graph):
-            selection.keep(str(node.name), FLOAT32_SCORES)
+            kept_nodes.keep(str(node.name), FLOAT32_SCORES)
     for node in nodes:
         if not supports(node, options.compute.element_type, opset):
-            selection.keep(
+            kept_nodes.keep(
                 str(node.name),
                 f"{node.op_type} does not support {options.compute.element_type} in opset {opset}",
             )
-    _keep_whole_numbers(model.graph, options.compute, selection)
-    left = [node for node in nodes if node.name not in selection.names]
+    _keep_integers(model.graph, options.compute, kept_nodes)
+    left = [node for node in nodes if node.name not in kept_nodes.names]
     # bfloat16 has the range of float32.
     candidates = _values(left) if options.compute is Compute.FP16 else set()
-    magnitudes, logits = measure(model, candidates, options.probes, inputs, folder)
+    magnitudes, logits = measure_magnitudes(model, candidates, options.probes, inputs, folder)
     peaks: tuple[Peak, ...] = ()
     if options.compute is Compute.FP16:
-        _keep_what_overflows(left, magnitudes, selection)
-        in_float32 = nodes_in_float32(model.graph, selection.names, opset)
+        _keep_what_overflows(left, magnitudes, kept_nodes)
+        in_float32 = nodes_in_float32(model.graph, kept_nodes.names, opset)
         peaks = _largest([node for node in left if node not in in_float32], magnitudes)
-    weights = narrow(model, selection.names, options.compute)
-    kept = tuple(selection.entries)
+    weights = narrow(model, kept_nodes.names, options.compute)
+    kept = tuple(kept_nodes.entries)
     precision = Precision(options.compute.element_type, kept, peaks, weights)
-    return Converted(model, precision, logits)
+    return ConvertedGraph(model, precision, logits)
 
 
 def infer_types(model: ir.Model) -> None:
@@ -116,27 +117,27 @@ def _values(nodes: Sequence[ir.Node]) -> set[ir.Value]:
     return set(filter(is_float, values))
 
 
-def _keep_whole_numbers(graph: ir.Graph, compute: Compute, selection: Selection) -> None:
+def _keep_integers(graph: ir.Graph, compute: Compute, kept_nodes: KeptNodes) -> None:
     for node in filter(makes_integers, graph):
         found = {source for value in filter(is_float, node.inputs) for source in sources(value)}
         producers = {producer.name for v in found if (producer := v.producer()) is not None}
         for name in sorted(map(str, producers)):
-            selection.keep(
+            kept_nodes.keep(
                 name,
                 f"{node.name} converts it to integers, and {compute.element_type} cannot represent "
-                f"every integer above {LAST_WHOLE[compute]}",
+                f"every integer above {LARGEST_EXACT[compute]}",
             )
 
 
 def _keep_what_overflows(
-    nodes: Sequence[ir.Node], magnitudes: Magnitudes, selection: Selection
+    nodes: Sequence[ir.Node], magnitudes: Magnitudes, kept_nodes: KeptNodes
 ) -> None:
     for node in nodes:
         peaks = [peak for value in _values([node]) for peak in magnitudes.peaks(value)]
         too_large = [peak for peak in peaks if _overflows(peak)]
         if too_large:
             worst = max(too_large, key=lambda peak: peak.magnitude)
-            selection.keep(
+            kept_nodes.keep(
                 str(node.name),
                 f"{worst.tensor} reaches {worst.magnitude:.3g} on {worst.images}, "
                 f"less than ×{HEADROOM:g} headroom below the float16 maximum ({FLOAT16_MAX:.0f})",

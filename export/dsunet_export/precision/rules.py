@@ -61,14 +61,14 @@ REQUESTED = "requested with --keep-fp32"
 """Manifests hold this text, and `verify --bisect` looks for it there: do not change it."""
 
 
-class Selection:
+class KeptNodes:
     """The nodes that stay in float32, with the patterns that select them."""
 
     def __init__(
-        self, names: Iterable[str], kind: str = "node that computes in floating point"
+        self, names: Iterable[str], noun: str = "node that computes in floating point"
     ) -> None:
         self._names = list(names)
-        self._kind = kind
+        self._noun = noun
         self.names: set[str] = set()
         self.entries: list[KeptInFloat32] = []
 
@@ -83,7 +83,7 @@ class Selection:
             matches = [name for name in self._names if fnmatchcase(name, pattern)]
             if not matches:
                 raise ExportError(
-                    f"--keep-fp32 {quote(pattern)} matches no {self._kind}; {self._near(pattern)}"
+                    f"--keep-fp32 {quote(pattern)} matches no {self._noun}; {self._near(pattern)}"
                 )
             self._add(Rule(pattern, REQUESTED), matches)
 

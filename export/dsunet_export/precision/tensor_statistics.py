@@ -14,14 +14,14 @@ import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
 from dsunet_export.errors import ExportError
-from dsunet_export.precision.narrow import insert_where_made
-from dsunet_export.precision.session import compute_logits
+from dsunet_export.graph.session import compute_logits
+from dsunet_export.graph.values import insert_after_producer
 from dsunet_export.verification.probes import GraphInputs, Probe
 
 
 @dataclass(frozen=True, slots=True)
 class TensorStatistics:
-    """What a float32 graph computed on some images."""
+    """Statistics of the tensors of a float32 graph on sample images, and its logits."""
 
     images: list[str]
     """Label of each image."""
@@ -91,4 +91,4 @@ def _add_outputs(graph: ir.Graph, value: ir.Value, operators: Sequence[str]) -> 
         output.dtype = ir.DataType.INT64 if operator == "Size" else ir.DataType.FLOAT
         nodes.append(node)
         graph.outputs.append(output)
-    insert_where_made(graph, value, nodes)
+    insert_after_producer(graph, value, nodes)

@@ -7,16 +7,17 @@ of the node; an input of a fixed type, such as the scales of Resize, does not.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeGuard
 
 import onnx.defs
 import onnx_ir as ir
 
-TAKES_ANY = frozenset({"Cast", "Shape", "Size"})
+from dsunet_export.graph.values import is_float
+
+TAKES_ANY_TYPE = frozenset({"Cast", "Shape", "Size"})
 """Operators whose output type does not depend on their input type."""
 
 # fmt: off
-SELECTS = frozenset({
+MOVES_VALUES = frozenset({
     "Concat", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Pad", "Relu", "Reshape",
     "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 })
@@ -24,14 +25,9 @@ SELECTS = frozenset({
 """Operators that only move or select values, or insert zeros, and so never round."""
 
 
-def is_float(value: ir.Value | None) -> TypeGuard[ir.Value]:
-    """Return whether a value is a float32 tensor."""
-    return value is not None and value.dtype is ir.DataType.FLOAT
-
-
-def following_inputs(node: ir.Node, opset: int) -> Iterator[int]:
+def variable_type_inputs(node: ir.Node, opset: int) -> Iterator[int]:
     """Yield the indices of the float32 inputs that have the node's precision."""
-    if node.op_type in TAKES_ANY:
+    if node.op_type in TAKES_ANY_TYPE:
         return
     schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     for index, value in enumerate(node.inputs):
@@ -39,9 +35,9 @@ def following_inputs(node: ir.Node, opset: int) -> Iterator[int]:
             yield index
 
 
-def follows(node: ir.Node, opset: int) -> bool:
+def has_variable_type(node: ir.Node, opset: int) -> bool:
     """Return whether a node computes in float32 and has a type variable for its precision."""
-    return any(map(is_float, node.outputs)) or any(True for _ in following_inputs(node, opset))
+    return any(map(is_float, node.outputs)) or any(True for _ in variable_type_inputs(node, opset))
 
 
 def supports(node: ir.Node, element_type: str, opset: int) -> bool:
@@ -54,7 +50,7 @@ def supports(node: ir.Node, element_type: str, opset: int) -> bool:
         return True
     schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     allowed = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
-    read = {_type(schema.inputs, index) for index in following_inputs(node, opset)}
+    read = {_type(schema.inputs, index) for index in variable_type_inputs(node, opset)}
     given = {_type(schema.outputs, i) for i, value in enumerate(node.outputs) if is_float(value)}
     return given <= read and all(f"tensor({element_type})" in allowed[t] for t in read)
 

@@ -6,7 +6,3 @@ merge_matmuls  one matrix multiplication of several that share an activation
 quantize       QuantizeLinear and DequantizeLinear around each, by ONNX Runtime's quantiser
 float8         8-bit floats in place of the integers
 """
-
-from dsunet_export.quantization.quantize import QuantizationOptions, quantize
-
-__all__ = ["QuantizationOptions", "quantize"]

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from dsunet_export.precision.narrow import array_of
+from dsunet_export.graph.values import array_of
 from dsunet_export.quantization.calibration import LEVELS
 
 TYPE = np.dtype(ml_dtypes.float8_e4m3fn)

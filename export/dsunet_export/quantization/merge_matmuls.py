@@ -13,7 +13,7 @@ from itertools import takewhile
 import numpy as np
 import onnx_ir as ir
 
-from dsunet_export.precision.narrow import array_of
+from dsunet_export.graph.values import array_of
 from dsunet_export.quantization.matmuls import WeightMatmul
 
 _PART = ".part"

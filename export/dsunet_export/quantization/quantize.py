@@ -20,10 +20,10 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from dsunet_export.errors import ExportError
+from dsunet_export.graph.values import array_of
 from dsunet_export.options import FLOAT8_OPSET, ExportPrecision
-from dsunet_export.precision.narrow import array_of
-from dsunet_export.precision.reduction import Converted, infer_types
-from dsunet_export.precision.rules import Selection
+from dsunet_export.precision.reduction import ConvertedGraph, infer_types
+from dsunet_export.precision.rules import KeptNodes
 from dsunet_export.quantization.calibration import ActivationRange, calibrate, ranges_of
 from dsunet_export.quantization.float8 import to_float8
 from dsunet_export.quantization.matmuls import WeightMatmul, find_matmuls
@@ -59,7 +59,7 @@ class QuantizationOptions:
 
 def quantize(
     model: ir.Model, task: QuantizationOptions, inputs: GraphInputs, folder: Path
-) -> Converted:
+) -> ConvertedGraph:
     """Quantise the weight matmuls of both encoders whose activations have no extreme outliers.
 
     `model` cannot be used afterwards.  The logits are those of `only_computed`, then of `images`.
@@ -70,20 +70,20 @@ def quantize(
     """
     infer_types(model)
     matmuls = find_matmuls(model.graph)
-    selection = Selection(
+    kept_nodes = KeptNodes(
         (matmul.name for matmul in matmuls),
         "matrix multiplication of an encoder (only those are quantised)",
     )
-    selection.request(task.keep_fp32)
-    left = [matmul for matmul in matmuls if matmul.name not in selection.names]
+    kept_nodes.request(task.keep_fp32)
+    left = [matmul for matmul in matmuls if matmul.name not in kept_nodes.names]
     activations = {matmul.activation for matmul in left}
     probes = [*task.only_computed, *task.images]
     statistics = calibrate(model, activations, probes, inputs, folder)
     ranges = ranges_of(statistics, {image.label for image in task.images})
     in_integers = task.precision is ExportPrecision.INT8
     if in_integers:
-        _keep_noisy(left, ranges, selection)
-    chosen = [matmul for matmul in left if matmul.name not in selection.names]
+        _keep_noisy(left, ranges, kept_nodes)
+    chosen = [matmul for matmul in left if matmul.name not in kept_nodes.names]
     if not chosen:
         raise ExportError(
             f"no matrix multiplication is left for {task.precision}: use fewer --keep-fp32 "
@@ -92,7 +92,7 @@ def quantize(
     noisiest = max(ranges[str(matmul.activation.name)].noise for matmul in chosen)
     weights = sum(array_of(matmul.weight).size for matmul in chosen)
     precision = Precision(
-        kept_in_float32=tuple(selection.entries),
+        kept_in_float32=tuple(kept_nodes.entries),
         quantized=Quantization(
             "int8" if in_integers else FLOAT8,
             len(chosen),
@@ -107,7 +107,7 @@ def quantize(
         _separate_bias(model.graph, matmul)
     quantized = _quantize(model, merged, ranges, in_integers)
     infer_types(quantized)
-    return Converted(quantized, precision, statistics.logits)
+    return ConvertedGraph(quantized, precision, statistics.logits)
 
 
 def quantized_weights(graph: ir.Graph, data_type: str) -> dict[ir.Value, list[NDArray[Any]]]:
@@ -150,12 +150,12 @@ def _quantized(weight: NDArray[np.float32], in_integers: bool) -> list[NDArray[A
 
 
 def _keep_noisy(
-    matmuls: list[WeightMatmul], ranges: dict[str, ActivationRange], selection: Selection
+    matmuls: list[WeightMatmul], ranges: dict[str, ActivationRange], kept_nodes: KeptNodes
 ) -> None:
     for matmul in matmuls:
         measured = ranges[str(matmul.activation.name)]
         if measured.noise > NOISIEST:
-            selection.keep(
+            kept_nodes.keep(
                 matmul.name,
                 f"its input has outliers of {measured.largest / measured.rms:.0f} times the RMS: "
                 f"rounding to 8 bits adds {measured.noise:.0%} of noise",

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from dsunet_export.precision.narrow import array_of
+from dsunet_export.graph.values import array_of
 from dsunet_export.quantization.merge_matmuls import is_part, unmerged_name
 
 

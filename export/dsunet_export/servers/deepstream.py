@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsunet_export.artifact import save, writing
+from dsunet_export.artifact import save, write_errors
 from dsunet_export.errors import ExportError
+from dsunet_export.servers.checked_artifact import CheckedArtifact
+from dsunet_export.servers.model_folder import model_staging
 from dsunet_export.servers.nvinfer_config import NvinferModel, is_supported, make_nvinfer_config
 from dsunet_export.servers.nvinfer_graph import make_nvinfer_graph, verify_nvinfer_graph
-from dsunet_export.servers.served import Artifact, staging
 from dsunet_runtime.artifact.manifest import InputForm, Manifest
 
 _SEVERAL = 2
+"""Batch size with which a graph of a dynamic batch is verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,9 @@ class DeepStreamOptions:
     """Number of streams that are joined; None for the batch of the artifact, or 1."""
 
 
-def write_deepstream(folder: Path, artifact: Artifact, options: DeepStreamOptions) -> list[Path]:
+def write_deepstream(
+    folder: Path, artifact: CheckedArtifact, options: DeepStreamOptions
+) -> list[Path]:
     """Write the graph and the configuration; return their paths.
 
     Raises ExportError if nvinfer cannot run the artifact, if a file exists or cannot be written,
@@ -41,24 +45,24 @@ def write_deepstream(folder: Path, artifact: Artifact, options: DeepStreamOption
         _batch(artifact, options.batch),
         has_fixed_batch=isinstance(manifest.inputs[0].shape[0], int),
     )
-    places = [folder / name for name in (model.graph, model.config)]
-    for place in places:
-        if place.exists() or place.is_symlink():
-            raise ExportError(f"{place} exists: choose another --name, or remove it")
+    outputs = [folder / name for name in (model.graph, model.config)]
+    for path in outputs:
+        if path.exists() or path.is_symlink():
+            raise ExportError(f"{path} exists: choose another --name, or remove it")
     graph = make_nvinfer_graph(artifact.path, manifest, model.size)
-    with staging(folder) as staged:
+    with model_staging(folder) as staged:
         save(graph, staged / model.graph)
         verify_nvinfer_graph(
             staged / model.graph, artifact.path, model.size, _verified_batch(manifest)
         )
-        with writing(staged / model.config):
+        with write_errors(staged / model.config):
             (staged / model.config).write_text(make_nvinfer_config(model), encoding="utf-8")
         for file in sorted(staged.iterdir(), key=lambda file: file.name == model.config):
             file.rename(folder / file.name)
-    return places
+    return outputs
 
 
-def _check(artifact: Artifact) -> None:
+def _check(artifact: CheckedArtifact) -> None:
     """Raise ExportError if nvinfer cannot run an artifact."""
     manifest = artifact.manifest
     if manifest.engine is not None:
@@ -68,7 +72,7 @@ def _check(artifact: Artifact) -> None:
         )
     if manifest.input_form is not InputForm.FRAMES:
         raise ExportError(
-            f"{artifact.path}: nvinfer prepares one image, with one scale for all channels: export "
+            f"{artifact.path}: nvinfer prepares one input, with one scale for all channels: export "
             f"it with --input frames, which prepares the images in the graph"
         )
     precision = manifest.precision.element_type
@@ -79,7 +83,7 @@ def _check(artifact: Artifact) -> None:
         )
 
 
-def _size(artifact: Artifact, given: tuple[int, int] | None) -> tuple[int, int]:
+def _size(artifact: CheckedArtifact, given: tuple[int, int] | None) -> tuple[int, int]:
     height, width = artifact.manifest.inputs[0].shape[1:3]
     if isinstance(height, int) and isinstance(width, int):
         if given not in (None, (height, width)):
@@ -96,7 +100,7 @@ def _size(artifact: Artifact, given: tuple[int, int] | None) -> tuple[int, int]:
     return given
 
 
-def _batch(artifact: Artifact, given: int | None) -> int:
+def _batch(artifact: CheckedArtifact, given: int | None) -> int:
     batch = artifact.manifest.inputs[0].shape[0]
     if isinstance(batch, str):
         return given or 1

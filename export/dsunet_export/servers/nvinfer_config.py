@@ -19,7 +19,7 @@ _NCHW = 0
 
 @dataclass(frozen=True, slots=True)
 class NvinferModel:
-    """What a configuration says of a graph."""
+    """Properties of a graph that the configuration of nvinfer contains."""
 
     name: str
     precision: str
@@ -43,22 +43,22 @@ class NvinferModel:
 
     @property
     def engine(self) -> str:
-        """Name of the engine, as nvinfer itself chooses it."""
+        """Name that nvinfer gives the engine."""
         _, precision = _MODES[self.precision]
         return f"{self.graph}_b{self.batch}_gpu0_{precision}.engine"
 
 
 def is_supported(precision: str) -> bool:
-    """Whether nvinfer builds engines of a precision without calibrating them itself."""
+    """Return whether nvinfer builds engines of a precision without calibration of its own."""
     return precision in _MODES
 
 
 def make_nvinfer_config(model: NvinferModel) -> str:
-    """Return the text of the configuration file, beside which the graph is.
+    """Return the text of the configuration file, which must be in the folder of the graph.
 
     nvinfer scales frames to the size of the graph, and gives it `net-scale-factor` × (pixel −
-    `offsets`).  It parses the mask as a segmentation into one class, and attaches it to the frame
-    as it is, too (`output-tensor-meta`).
+    `offsets`).  It parses the mask as a segmentation into one class, and also attaches the tensor
+    itself to the frame (`output-tensor-meta`).
     """
     (height, width), (mode, _) = model.size, _MODES[model.precision]
     keys = {

@@ -1,9 +1,9 @@
-"""The graph of the frames form as DeepStream's nvinfer feeds and reads it.
+"""The graph of the frames form with the input and output that DeepStream's nvinfer requires.
 
 nvinfer writes float32 into the only input, N×C×H×W of a fixed size, and its engines cannot have
 8-bit outputs (`transform` in nvdsinfer_context_impl.cpp, `getLayerInfo` in
-nvdsinfer_model_builder.cpp of DeepStream's sources).  The graph gets other ends, in which the same
-numbers pass:
+nvdsinfer_model_builder.cpp of DeepStream's sources).  The graph gets another input and output
+for the same numbers:
 
     image   float32 N×3×H×W, RGB, integers of 0 to 255
     mask    float32 N×1×H×W, levels of 0 to 255 divided by 255
@@ -27,12 +27,12 @@ from dsunet_runtime.selftest.pictures import picture
 from dsunet_runtime.selftest.sizes import PICTURES
 
 INPUT, OUTPUT = "image", "mask"
-_FREE = ("Cast", "Shape")
-"""Operators that read the 8-bit image: no other does."""
+_READERS = ("Cast", "Shape")
+"""The only operators that read the 8-bit image."""
 
 
 def make_nvinfer_graph(artifact: Path, manifest: Manifest, size: tuple[int, int]) -> ir.Model:
-    """Load the graph of an artifact and change its ends.
+    """Load the graph of an artifact and change its input and output.
 
     Args:
         artifact: ONNX file of the frames form, whose files have been checked.
@@ -48,7 +48,7 @@ def make_nvinfer_graph(artifact: Path, manifest: Manifest, size: tuple[int, int]
     batch = manifest.inputs[0].shape[0]
     last = mask.producer()
     readers = {use.node.op_type for use in image.uses()}
-    if last is None or last.op_type != "Cast" or not readers <= {*_FREE}:
+    if last is None or last.op_type != "Cast" or not readers <= {*_READERS}:
         raise ExportError(f"{artifact}: not a graph that `dsunet-export onnx` writes: export again")
     planes = TensorSpec(INPUT, "float32", (batch, 3, *size), "NCHW", "RGB, integers of 0 to 255")
     levels = TensorSpec(OUTPUT, "float32", (batch, 1, *size), "NCHW", "0 to 255, divided by 255")
@@ -59,7 +59,7 @@ def make_nvinfer_graph(artifact: Path, manifest: Manifest, size: tuple[int, int]
 
 
 def _change_input(graph: ir.Graph, image: ir.Value, shape: ir.Shape) -> None:
-    """Let the graph take float32 N×3×H×W; a Cast reads it, which casts integers exactly."""
+    """Replace the input by float32 N×3×H×W, whose integers a Cast of the graph keeps exactly."""
     planes = ir.Value(name=INPUT, shape=shape, type=ir.TensorType(ir.DataType.FLOAT))
     transpose = ir.node("Transpose", [planes], {"perm": [0, 2, 3, 1]}, name="nvinfer/Transpose")
     image.replace_all_uses_with(transpose.outputs[0])
@@ -68,7 +68,7 @@ def _change_input(graph: ir.Graph, image: ir.Value, shape: ir.Shape) -> None:
 
 
 def _change_output(graph: ir.Graph, mask: ir.Value, last: ir.Node, shape: ir.Shape) -> None:
-    """Let the graph return float32 N×1×H×W, of 0 to 1, where its last Cast gave 8 bits."""
+    """Replace the 8-bit output of the last Cast by float32 N×1×H×W, from 0 to 1."""
     floor = ir.node("Floor", [last.inputs[0]], name="nvinfer/Floor")  # as the Cast truncates
     graph.insert_before(last, floor)
     last.replace_input_with(0, floor.outputs[0])
@@ -91,8 +91,8 @@ def verify_nvinfer_graph(graph: Path, artifact: Path, size: tuple[int, int], bat
     """Compare the masks of the changed graph and of the artifact, in ONNX Runtime.
 
     Args:
-        graph: The changed graph.
-        artifact: What it was made of.
+        graph: ONNX file of the changed graph.
+        artifact: The artifact that it was made of.
         size: Height and width of the images.
         batch: Number of images; the pictures of the self-test, the first again after the last.
 

@@ -1,4 +1,4 @@
-"""config.pbtxt: how Triton serves a model.
+"""The configuration of a model in Triton, config.pbtxt.
 
 The fields are those of `ModelConfig` in
 https://github.com/triton-inference-server/common/blob/main/protobuf/model_config.proto
@@ -31,9 +31,9 @@ def make_config(
     """Return the text of the file, for all versions of a model.
 
     Args:
-        manifest: That of any version.
+        manifest: The manifest of any version.
         options: Options of the model.
-        batching: How requests are joined.
+        batching: Dynamic batching of requests.
         samples: Warm-up requests; `warmup_file` names the files of their inputs.
     """
     backend = options.backend
@@ -73,8 +73,8 @@ def make_config(
 def _execution(options: TritonOptions) -> dict[str, int]:
     """Return the backend's parameters for instances that run at the same time, and threads.
 
-    OpenVINO's backend compiles a model once.  Its instances share the streams and threads of that,
-    and by default there is one stream, in which requests wait for each other.
+    OpenVINO's backend compiles a model once, and its instances share the streams and threads of the
+    compiled model.  By default that has one stream, in which requests wait for each other.
     """
     threads, count = options.threads, options.instances
     if options.backend is not TritonBackend.OPENVINO:
@@ -84,7 +84,7 @@ def _execution(options: TritonOptions) -> dict[str, int]:
 
 
 def describe_version(number: int, manifest: Manifest) -> str:
-    """Return the lines that say what a version is, which follow those of the file.
+    """Return the lines that describe a version, to be appended to the file.
 
     Triton returns them at /v2/models/NAME/config.
     """

@@ -15,7 +15,7 @@ from dsunet_runtime.message_text import quote
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How Triton joins requests."""
+    """Triton's dynamic batching: the batches that it makes of single requests."""
 
     largest: int
     """Triton's `max_batch_size`: 0 if requests are not joined, and shapes include the batch."""
@@ -70,7 +70,7 @@ def check_agreement(first: str, manifest: Manifest, other: str, second: Manifest
 
 
 def _interface(manifest: Manifest) -> dict[str, str]:
-    """What the versions of a model have in common, in words."""
+    """Return the properties that all versions of a model must share, as text."""
     preprocessing = manifest.preprocessing
     is_tensors = manifest.input_form is InputForm.TENSORS
     return {

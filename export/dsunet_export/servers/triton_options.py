@@ -1,4 +1,4 @@
-"""Options of a Triton model repository.  Importing this module does not import NumPy."""
+"""Options of a Triton model, checked without NumPy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from dsunet_export.errors import ExportError
-from dsunet_export.servers.served import check_model_name
+from dsunet_export.servers.model_folder import check_model_name
 from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.artifact.manifest import FLOAT8, Manifest
 
@@ -28,12 +28,12 @@ class TritonBackend(enum.StrEnum):
 
     @property
     def platform(self) -> str | None:
-        """Triton's name for the kind of file; OpenVINO's backend has none."""
+        """Triton's name for the file format; None for OpenVINO's backend."""
         return {"onnxruntime": "onnxruntime_onnx", "tensorrt": "tensorrt_plan"}.get(self)
 
     @property
     def file(self) -> str:
-        """Name of the file, or of its folder, in that of a version."""
+        """Name of the file, or of the folder of its files, in the folder of a version."""
         return "model.plan" if self is TritonBackend.TENSORRT else "model.onnx"
 
 
@@ -46,12 +46,12 @@ class TritonDevice(enum.StrEnum):
 
     @property
     def kind(self) -> str:
-        """Triton's name of it."""
+        """Triton's name of the device."""
         return f"KIND_{self.upper()}"
 
 
 class ServedVersions(enum.StrEnum):
-    """Values of `--versions`: which of a model's versions are served."""
+    """Values of `--versions`: the versions of a model that Triton serves."""
 
     ALL = "all"
     LATEST = "latest"
@@ -68,7 +68,7 @@ class TritonOptions:
     max_batch: int | None = None
     """None for the largest batch of an engine, and `DEFAULT_BATCH` for an ONNX file."""
     instances: int = 1
-    """Per device."""
+    """Number of instances on each device."""
     threads: int | None = None
     """CPU threads of each instance; None for one per core."""
     delay: int | None = None
@@ -94,7 +94,7 @@ class TritonOptions:
 
     @property
     def place(self) -> TritonDevice:
-        """Where instances run."""
+        """Device on which instances run."""
         if self.device is not None:
             return self.device
         return {
@@ -134,13 +134,13 @@ def _problem(manifest: Manifest, options: TritonOptions) -> str | None:
             )
         case TritonBackend.ONNXRUNTIME, "bfloat16":
             return (
-                "ONNX Runtime has not all operators in bf16, on CPUs and GPUs: add --backend "
-                "openvino, or export it with --precision fp16"
+                "ONNX Runtime does not support all operators in bf16: add --backend openvino, or "
+                "export it with --precision fp16"
             )
         case TritonBackend.OPENVINO, "float16":
             return (
                 "OpenVINO may compute fp16 in bfloat16, outside the artifact's tolerance, and its "
-                "backend in Triton has no setting against that: export it with --precision fp32 or "
-                "bf16"
+                "backend in Triton has no option to prevent that: export it with --precision fp32 "
+                "or bf16"
             )
     return None

@@ -5,8 +5,8 @@
     models/NAME/1/model.onnx   or model.plan; with further files a folder, for ONNX Runtime
     models/NAME/1/model.onnx.json  the manifest, which Triton does not read
 
-A model appears under its name when it is complete.  Files with weights that an earlier version has
-as well are second names of one file.
+A model appears under its name when it is complete.  A weights file that an earlier version already
+has is a hard link to it where the file system supports that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsunet_export.errors import ExportError
-from dsunet_export.servers.served import Artifact, staging
+from dsunet_export.servers.checked_artifact import CheckedArtifact
+from dsunet_export.servers.model_folder import model_staging
 from dsunet_export.servers.triton_config import describe_version, make_config, warmup_file
 from dsunet_export.servers.triton_model import Batching, check_agreement
 from dsunet_export.servers.triton_options import (
@@ -46,28 +47,30 @@ _DEVICE = re.compile(rf"\bkind\s*:\s*KIND_({'|'.join(TritonDevice).upper()})\b")
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version that was written."""
+    """A version of a model that was written."""
 
     number: int
-    artifact: Artifact
+    artifact: CheckedArtifact
     linked: tuple[str, ...] = ()
-    """Names of its files that are second names of an earlier version's."""
+    """Names of its files that are links to those of an earlier version."""
 
 
 def create_model(
     repository: Path,
-    artifacts: Sequence[Artifact],
+    artifacts: Sequence[CheckedArtifact],
     options: TritonOptions,
     notice: Callable[[str], None],
 ) -> list[Version]:
-    """Write a model whose versions 1, 2, … are the artifacts; `notice` is told of what it lacks.
+    """Write a model whose versions 1, 2, … are the artifacts.
+
+    `notice` is called with a line for each thing to know about the result.
 
     Raises ExportError if the model exists, if the artifacts do not agree, if the backend cannot
     serve them, or if the folder cannot be written.
     """
     model = repository / options.name
     if (repository / CONFIG).exists():
-        raise ExportError(f"{repository} is a model: give -o the repository that it is in")
+        raise ExportError(f"{repository} is the folder of a model: give its parent folder with -o")
     if model.exists() or model.is_symlink():
         raise ExportError(
             f"{model} exists: add a version to it with --add, choose another --name, or remove it"
@@ -81,14 +84,16 @@ def create_model(
         raise ExportError("--queue-delay has no effect, because no requests are joined: omit it")
     samples = make_samples(first.manifest, batching.largest)
     if not samples:
-        notice(f"{first.path} has no self-test that it takes, so there is no warm-up")
+        notice(
+            f"{first.path} has no self-test pictures that it accepts, so the model has no warm-up"
+        )
     if options.backend is TritonBackend.OPENVINO and first.manifest.precision.compute == "float32":
         notice(
-            "Triton lets OpenVINO compute float32 in bfloat16 on CPUs that have it: compare masks, "
-            "or use --backend onnxruntime"
+            "Triton lets OpenVINO compute float32 in bfloat16 on CPUs that support it: compare "
+            "masks, or use --backend onnxruntime"
         )
     config = make_config(first.manifest, options, batching, samples)
-    with staging(repository) as staged:
+    with model_staging(repository) as staged:
         folder = staged / model.name
         folder.mkdir()
         versions = _write_versions(folder, artifacts, options.backend, {}, 0)
@@ -98,7 +103,7 @@ def create_model(
     return versions
 
 
-def add_versions(model: Path, artifacts: Sequence[Artifact]) -> list[Version]:
+def add_versions(model: Path, artifacts: Sequence[CheckedArtifact]) -> list[Version]:
     """Add the artifacts as the next versions of a model, whose configuration stays as it is.
 
     Only their descriptions are appended to it.  Raises ExportError if there is no such model, and
@@ -109,7 +114,7 @@ def add_versions(model: Path, artifacts: Sequence[Artifact]) -> list[Version]:
     backend, device = _BACKEND.search(code), _DEVICE.search(code)
     if not (numbers and backend):
         raise ExportError(
-            f"{model}: has no versions, or no known `backend` in {CONFIG}: name a model that "
+            f"{model} has no versions, or no known `backend` in {CONFIG}: name a model that "
             f"`dsunet-export triton` wrote"
         )
     place = TritonDevice(device[1].lower()) if device else None
@@ -120,7 +125,7 @@ def add_versions(model: Path, artifacts: Sequence[Artifact]) -> list[Version]:
         check_agreement(
             str(last), _read_manifest(last, options.backend), str(artifact.path), artifact.manifest
         )
-    with staging(model) as staged:
+    with model_staging(model) as staged:
         versions = _write_versions(
             staged, artifacts, options.backend, _weights(model, options.backend), numbers[-1]
         )
@@ -131,7 +136,7 @@ def add_versions(model: Path, artifacts: Sequence[Artifact]) -> list[Version]:
 
 def _write_versions(
     folder: Path,
-    artifacts: Sequence[Artifact],
+    artifacts: Sequence[CheckedArtifact],
     backend: TritonBackend,
     weights: dict[FileDigest, Path],
     before: int,
@@ -142,15 +147,15 @@ def _write_versions(
     """
     versions = []
     for number, artifact in enumerate(artifacts, before + 1):
-        place = folder / str(number)
+        target = folder / str(number)
         files = artifact.manifest.files
         if files and backend is TritonBackend.ONNXRUNTIME:
-            place /= backend.file  # ONNX Runtime's backend wants several files in such a folder
-        place.mkdir(parents=True)
-        shutil.copyfile(artifact.path, place / backend.file)
+            target /= backend.file  # where ONNX Runtime's backend looks for several files
+        target.mkdir(parents=True)
+        shutil.copyfile(artifact.path, target / backend.file)
         linked = []
         for file in files:
-            new = place / file.name
+            new = target / file.name
             if earlier := weights.get(file):
                 link_or_copy(earlier, new)
                 if new.samefile(earlier):
@@ -213,7 +218,7 @@ def _numbers(model: Path) -> list[int]:
 
 
 def _manifest_file(version: Path, backend: TritonBackend) -> Path:
-    """Return the path of a version's manifest: of an engine, that beside it."""
+    """Return the path of a version's manifest."""
     return engine_manifest_file(version / backend.file)
 
 
@@ -229,7 +234,7 @@ def _read_manifest(version: Path, backend: TritonBackend) -> Manifest:
 
 
 def _weights(model: Path, backend: TritonBackend) -> dict[FileDigest, Path]:
-    """Return the external weights of a model's versions, as far as they are whole."""
+    """Return the external weights of a model's versions; damaged files are left out."""
     found = {}
     for number in _numbers(model):
         folder = model / str(number)

@@ -1,4 +1,4 @@
-"""The pictures of an artifact's self-test as the requests that warm a model up.
+"""Triton's warm-up requests: the pictures of an artifact's self-test.
 
 Triton sends a sample `batch_size` times, as requests of one image that it joins to a batch.  The
 first picture is sent as the largest batch as well; the others are not, for a quick start on CPUs.
@@ -27,18 +27,18 @@ from dsunet_runtime.selftest.pictures import picture
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture, or with shapes that include the batch several, at some batches."""
+    """A warm-up request: one picture, or several if shapes include the batch."""
 
     name: str
-    """That of its first picture; also the beginning of the names of its files."""
+    """Name of its first picture, with which the names of its files begin."""
     inputs: Tensors
-    """As Triton's `dims` have them: without the batch, unless shapes include it."""
+    """Tensors with the shapes of Triton's `dims`: without the batch, unless shapes include it."""
     batches: tuple[int, ...]
-    """Triton's `batch_size` of each warm-up."""
+    """Triton's `batch_size` for each repetition of the request."""
 
 
 def make_samples(manifest: Manifest, largest: int) -> list[Sample]:
-    """Draw the pictures that an artifact takes.
+    """Make the warm-up requests of an artifact from the pictures that it accepts.
 
     Args:
         manifest: The artifact's; empty if it has no self-test.
@@ -64,7 +64,7 @@ def make_samples(manifest: Manifest, largest: int) -> list[Sample]:
 
 
 def raw(tensor: NDArray[Any]) -> bytes:
-    """Return a tensor as Triton reads it: row-major, little-endian."""
+    """Return the bytes of a tensor in Triton's layout: row-major, little-endian."""
     return tensor.astype(tensor.dtype.newbyteorder("<")).tobytes()
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dsunet_export.artifact import check_name, staging, writing
+from dsunet_export.artifact import artifact_staging, check_files, check_name, write_errors
 from dsunet_export.errors import ExportError
-from dsunet_export.options import Attention, ExportPrecision
 from dsunet_export.stopwatch import Report, Stopwatch
 from dsunet_export.tensorrt.build_log import BuildLog
 from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_timing_cache
-from dsunet_export.tensorrt.engine_selftest import engine_cases
-from dsunet_export.tensorrt.flavors import title, version
-from dsunet_export.tensorrt.monitor import BuildProgress, monitor_of, run_stoppable
+from dsunet_export.tensorrt.engine_selftest import engine_selftest
+from dsunet_export.tensorrt.flavors import flavor_title, flavor_version
+from dsunet_export.tensorrt.monitor import BuildProgress, make_monitor, run_cancellable
 from dsunet_export.tensorrt.network import layers_of, parse_graph
+from dsunet_export.tensorrt.precision_choice import choose_precision
 from dsunet_export.tensorrt.precision_report import report_precision
 from dsunet_export.tensorrt.profiles import make_profiles, without_fixed_sides
 from dsunet_export.tensorrt.refit import mark_trained_weights, shared_weights_of
@@ -26,9 +26,7 @@ from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.file_digest import FileDigest, digest
 from dsunet_runtime.artifact.file_kinds import is_engine
 from dsunet_runtime.artifact.flavor import Flavor, this_platform, typed_network
-from dsunet_runtime.artifact.integrity import check_hashes, check_sizes, check_weights_files
 from dsunet_runtime.artifact.manifest import (
-    FLOAT8,
     Engine,
     Manifest,
     OptimizationProfile,
@@ -39,15 +37,10 @@ from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.errors import MissingExtraError
 from dsunet_runtime.extras import install_command, missing_package
 
-_AMPERE = 8.0
-"""First compute capability with bfloat16."""
-_ADA = 8.9
-"""First compute capability with 8-bit floats."""
-
 
 @dataclass(frozen=True, slots=True)
-class _ParsedGraph:
-    """The graph that TensorRT parses."""
+class _GraphToBuild:
+    """The graph that an engine is built from."""
 
     file: Path
     manifest: Manifest
@@ -56,11 +49,13 @@ class _ParsedGraph:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """The results of TensorRT's build."""
+class _Build:
+    """What TensorRT has built."""
 
-    serialized: Any
+    plan: Any
+    """The content of the engine's file."""
     timing_cache: Any
+    """Its content; None if none is to be saved."""
     precision: PrecisionReport
 
 
@@ -87,43 +82,38 @@ def build_engine(
             the tolerance.
     """
     manifest = _read_graph(onnx)
-    compute = _precision(onnx, manifest, options)
+    precision = choose_precision(onnx, manifest, target, options)
     shared = shared_weights_of(onnx, manifest) if options.refit else None
     profiles = make_profiles(manifest, options.ranges)
     if target.flavor is Flavor.RTX:
         profiles = without_fixed_sides(manifest, profiles)
-    _check_bfloat16(target, compute)
-    _check_float8(target, manifest)
     log = BuildLog(sys.stderr, options.verbosity)
-    with staging(output) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
-        graph = _ParsedGraph(onnx, manifest, onnx)
-        if compute.element_type != manifest.precision.compute:
-            file = Path(scratch) / f"{onnx.stem}.{compute}.onnx"
-            converted = _convert(onnx, file, manifest, compute, report, options.attention)
-            graph = _ParsedGraph(file, converted, onnx)
+    with artifact_staging(output) as folder, tempfile.TemporaryDirectory(dir=folder) as scratch:
+        graph = _converted(onnx, manifest, precision, Path(scratch), options, report)
         watch = Stopwatch(report)
-        selftest = engine_cases(onnx, graph.manifest, profiles)
+        selftest = engine_selftest(onnx, graph.manifest, profiles)
         if selftest != graph.manifest.selftest:
             watch.step("compute the references of the self-test")
-        plan = _build(graph, profiles, target, options, log)
+        build = _build(graph, profiles, target, options, log)
         watch.step("build")
         engine = folder / output.name
-        with writing(engine):
-            engine.write_bytes(plan.serialized)
+        with write_errors(engine):
+            engine.write_bytes(build.plan)
         manifest = replace(
             graph.manifest,
             graph=replace(manifest.graph, name=onnx.name),
             files=(),
             profiles=profiles,
             selftest=selftest,
-            built_with={**graph.manifest.built_with, target.flavor.module: version(target.flavor)},
-            engine=_describe(engine, target, options, plan, log, shared),
+            built_with=graph.manifest.built_with
+            | {target.flavor.module: flavor_version(target.flavor)},
+            engine=_describe(engine, target, options, build.precision, log, shared),
         )
-        with writing(engine):
+        with write_errors(engine):
             document = manifest.to_json(indent=2) + "\n"
             engine_manifest_file(engine).write_bytes(document.encode())
     if options.timing_cache is not None:
-        save_timing_cache(plan.timing_cache, options.timing_cache)
+        save_timing_cache(build.timing_cache, options.timing_cache)
     return manifest
 
 
@@ -138,92 +128,47 @@ def read_graph_manifest(onnx: Path) -> Manifest:
 def _read_graph(onnx: Path) -> Manifest:
     """Read the manifest of an ONNX artifact and check its files."""
     manifest = read_graph_manifest(onnx)
-    check_sizes(onnx, manifest)
-    check_hashes(onnx, manifest)
-    check_weights_files(onnx, manifest)
+    check_files(onnx, manifest)
     return manifest
 
 
-def _precision(onnx: Path, manifest: Manifest, options: EngineOptions) -> Compute:
-    """Select the precision of the engine.  Raises ExportError if the graph cannot have it."""
-    own = Compute.of(manifest.precision.compute)
-    asked = options.precision or (Compute.FP16 if own is Compute.FP32 else own)
-    if asked is own:
-        if options.attention is not Attention.FUSED:
-            attention = Attention.UNFUSED if own is Compute.FP32 else options.attention
-            raise ExportError(
-                f"--attention changes a float32 graph while it is converted to 16 bits, and {onnx} "
-                f"stays in {own}: export it again with `dsunet-export onnx --precision "
-                f"{ExportPrecision.of(manifest.precision)} --attention {attention}`"
-            )
-        return asked
-    if own is not Compute.FP32:
-        raise ExportError(
-            f"{onnx} is in {own} and cannot be converted to {asked}: export it again with "
-            f"`dsunet-export onnx --precision {asked}`"
-        )
-    if options.strip_weights or options.refit:
-        option = "--strip-weights" if options.strip_weights else "--refit"
-        raise ExportError(
-            f"{option} needs a graph in {asked}, from which the runtime reads the weights, and "
-            f"{onnx} is in {own}: export it with `dsunet-export onnx --precision {asked}` first"
-        )
-    return asked
-
-
-def _check_bfloat16(target: Target, compute: Compute) -> None:
-    """Raise ExportError if bfloat16 is requested for a GPU without it."""
-    oldest = target.compute_capabilities[0]
-    if compute is Compute.BF16 and float(oldest) < _AMPERE:
-        raise ExportError(
-            f"bf16 needs compute capability 8.0 or later, and the target is {oldest}: use "
-            f"--precision fp16"
-        )
-
-
-def _check_float8(target: Target, manifest: Manifest) -> None:
-    """Raise ExportError if the graph has 8-bit floats and a GPU does not."""
-    oldest = target.compute_capabilities[0]
-    if manifest.precision.element_type == FLOAT8 and float(oldest) < _ADA:
-        raise ExportError(
-            f"fp8 needs compute capability 8.9 or later, and the target is {oldest}: export the "
-            f"graph with --precision int8 or fp16"
-        )
-
-
-def _convert(
+def _converted(
     onnx: Path,
-    output: Path,
     manifest: Manifest,
-    compute: Compute,
+    precision: Compute,
+    folder: Path,
+    options: EngineOptions,
     report: Report,
-    attention: Attention,
-) -> Manifest:
-    """Convert the graph to another precision, and return its manifest."""
+) -> _GraphToBuild:
+    """Convert a graph to the precision of the engine, in a folder; or return it as it is."""
+    if precision.element_type == manifest.precision.compute:
+        return _GraphToBuild(onnx, manifest, onnx)
     try:
-        from dsunet_export.precision import convert_file
+        from dsunet_export.precision.conversion import convert_file
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{onnx} is in {manifest.precision.compute}, and {missing_package(error)}, which "
             f"converts it, is not installed: {install_command('export')}, or export it with "
-            f"--precision {compute}"
+            f"--precision {precision}"
         ) from error
-    return convert_file(onnx, output, manifest, compute, report, attention)
+    file = folder / f"{onnx.stem}.{precision}.onnx"
+    converted = convert_file(onnx, file, manifest, precision, report, options.attention)
+    return _GraphToBuild(file, converted, onnx)
 
 
 def _build(
-    graph: _ParsedGraph,
+    graph: _GraphToBuild,
     profiles: tuple[OptimizationProfile, ...],
     target: Target,
     options: EngineOptions,
     log: BuildLog,
-) -> _Plan:
+) -> _Build:
     """Run TensorRT's builder, with a progress bar unless its log is printed."""
     progress = BuildProgress()
     trt = target.flavor.load()
     logger = log_of(trt)
 
-    def work() -> _Plan:
+    def build() -> _Build:
         with logger.forwarding_to(log.add):
             builder = trt.Builder(logger)
             network = typed_network(trt, builder)
@@ -232,39 +177,38 @@ def _build(
             if options.refit:
                 mark_trained_weights(network, graph.file, graph.manifest)
             config = configure(builder, target, options, profiles)
-            monitor = monitor_of(trt, progress)
+            monitor = make_monitor(trt, progress)
             config.progress_monitor = monitor
-            serialized = builder.build_serialized_network(network, config)
-            if serialized is None and not progress.cancelled.is_set():
+            plan = builder.build_serialized_network(network, config)
+            if plan is None and not progress.cancelled.is_set():
                 nodes = {layer.name for layer in layers_of(network)}
-                raise ExportError(
-                    f"{title(target.flavor)} cannot build {graph.source.name}: {log.reason(nodes)}"
-                )
+                title = flavor_title(target.flavor)
+                raise ExportError(f"{title} cannot build {graph.source.name}: {log.reason(nodes)}")
             del parser  # not before the build: it holds the weights
             cache = config.get_timing_cache() if options.timing_cache is not None else None
-            return _Plan(serialized, cache and cache.serialize(), precision)
+            return _Build(plan, cache and cache.serialize(), precision)
 
-    return run_stoppable(work, progress, sys.stderr, draw=not options.verbosity)
+    return run_cancellable(build, progress, sys.stderr, draw=not options.verbosity)
 
 
 def _describe(
     engine: Path,
     target: Target,
     options: EngineOptions,
-    plan: _Plan,
+    precision: PrecisionReport,
     log: BuildLog,
     shared: FileDigest | None,
 ) -> Engine:
     return Engine(
         file=digest(engine),
         flavor=target.flavor,
-        tensorrt_version=version(target.flavor),
+        tensorrt_version=flavor_version(target.flavor),
         platform=this_platform(),
         compute_capabilities=target.compute_capabilities,
         gpus=target.gpus,
         weights_stripped=options.strip_weights,
         optimization_level=options.optimization_level,
-        proof=plan.precision,
+        proof=precision,
         activation_bytes=log.activation_bytes,
         weight_bytes=log.weight_bytes,
         shared_weights=shared,

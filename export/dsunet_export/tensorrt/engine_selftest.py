@@ -1,4 +1,4 @@
-"""The self-test of an engine for frames of sizes of which the graph has no references."""
+"""The self-test of an engine, also for frame sizes for which the graph has no references."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _NUMBERS = (0, 1)
 """The pictures: two, for a batch."""
 
 
-def engine_cases(
+def engine_selftest(
     onnx: Path, manifest: Manifest, profiles: Sequence[OptimizationProfile]
 ) -> tuple[SelfTestCase, ...]:
     """Return the references of an engine with these profiles.
 
     Args:
         onnx: The graph that the user named, which its export compared with PyTorch.
-        manifest: That of the graph that the engine is built from, which may be a conversion.
-        profiles: The engine's.
+        manifest: The manifest of the graph that the engine is built from, which may be converted.
+        profiles: The profiles of the engine.
 
     Returns:
         The manifest's own references if the engine takes frames of one of their sizes.  Otherwise

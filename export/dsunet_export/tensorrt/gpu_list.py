@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dsunet_export.errors import ExportError
-from dsunet_export.tensorrt.flavors import load, rtx_compute_capabilities, title
+from dsunet_export.tensorrt.flavors import flavor_title, import_flavor, rtx_compute_capabilities
 from dsunet_export.tensorrt.gpus import describe_gpus
 from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.errors import MissingExtraError
@@ -18,11 +18,11 @@ def list_gpus() -> str:
     rtx: tuple[str, ...] = RTX_BUILDS_FOR
     for flavor, where in ((Flavor.RTX, "on any machine"), (Flavor.TENSORRT, "on the target GPU")):
         try:
-            trt = load(flavor)
+            trt = import_flavor(flavor)
         except (ExportError, MissingExtraError) as error:
             lines.append(f"{flavor}: builds {where}; {error}")
             continue
-        lines.append(f"{flavor}: builds {where}; {title(flavor)} is installed")
+        lines.append(f"{flavor}: builds {where}; {flavor_title(flavor)} is installed")
         if flavor is Flavor.RTX:
             rtx = rtx_compute_capabilities(trt)
     return "\n".join([describe_gpus(rtx), "", *lines])

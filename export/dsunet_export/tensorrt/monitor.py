@@ -60,7 +60,7 @@ class BuildProgress:
             return self._furthest, self._phases[-1].name if self._phases else "Reading the graph"
 
 
-def monitor_of(trt: Any, progress: BuildProgress) -> Any:
+def make_monitor(trt: Any, progress: BuildProgress) -> Any:
     """Create a progress monitor for TensorRT that reports to `progress`."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
@@ -79,10 +79,10 @@ def monitor_of(trt: Any, progress: BuildProgress) -> Any:
     return Monitor()
 
 
-def run_stoppable(
-    work: Callable[[], T], progress: BuildProgress, stream: TextIO, *, draw: bool
+def run_cancellable(
+    function: Callable[[], T], progress: BuildProgress, stream: TextIO, *, draw: bool
 ) -> T:
-    """Run `work` in a thread that can be cancelled, and return its result.
+    """Run a function in a thread that can be cancelled, and return its result.
 
     With `draw`, progress is drawn on `stream` if that is a terminal.
 
@@ -96,7 +96,7 @@ def run_stoppable(
 
     def run() -> None:
         try:
-            result.append(work())
+            result.append(function())
         except BaseException as error:
             failure.append(error)
         finally:

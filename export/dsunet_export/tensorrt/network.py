@@ -9,7 +9,7 @@ from dsunet_export.errors import ExportError
 from dsunet_runtime.message_text import printable
 
 # Descriptions of parser errors that contain no information.
-_SILENT = ("", "false")
+_EMPTY_DESCRIPTIONS = ("", "false")
 
 
 def parse_graph(trt: Any, network: Any, logger: Any, graph: Path, source: Path) -> Any:
@@ -33,9 +33,9 @@ def _reason(parser: Any) -> str:
     if not parser.num_errors:
         return "TensorRT cannot parse it and reports no reason: -v prints its log"
     error = parser.get_error(0)
-    kind = error.code().name.replace("_", " ").lower()
-    said = printable(error.desc())
-    reason = kind if said in _SILENT else f"{kind}: {said}"
+    code = error.code().name.replace("_", " ").lower()
+    description = printable(error.desc())
+    reason = code if description in _EMPTY_DESCRIPTIONS else f"{code}: {description}"
     if not error.node_operator():
         return f"TensorRT cannot parse it ({reason}): export it again"
     operator = printable(error.node_operator(), 80)

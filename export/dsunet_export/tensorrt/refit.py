@@ -77,7 +77,7 @@ def trained_weights(onnx: Path, manifest: Manifest) -> list[str]:
 
 
 def _is_constant(readers: list[str | None]) -> bool:
-    """Whether only frozen modules or the image arithmetic read a weight."""
+    """Return whether only frozen modules or the image arithmetic read a weight."""
     return all(
         is_frozen(name) or is_in(PREPROCESS, name) or is_in(POSTPROCESS, name) for name in readers
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from dsunet_export.errors import ExportError
 from dsunet_export.tensorrt.configuration import EngineOptions
-from dsunet_export.tensorrt.flavors import load, rtx_compute_capabilities, title
+from dsunet_export.tensorrt.flavors import flavor_title, import_flavor, rtx_compute_capabilities
 from dsunet_export.tensorrt.gpus import find_gpu
 from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.errors import BackendError, MissingExtraError
@@ -28,7 +28,7 @@ _TURING = "7.5"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an engine is built with and for."""
+    """The flavor that an engine is built with, and the GPUs that it is built for."""
 
     flavor: Flavor
     hardware: Hardware
@@ -65,7 +65,7 @@ def choose_target(
         options: The options that the engine will be built with.
 
     Returns:
-        What `build_engine` takes.
+        The target, for `build_engine`.
 
     Raises:
         ExportError: A name is unknown, or no installed flavor can build such an engine.
@@ -116,7 +116,7 @@ def select_target(flavor: Flavor | None, requested: Hardware, options: EngineOpt
     with the reason if none supports GPUs and options.
     """
     if flavor is not None:
-        load(flavor)
+        import_flavor(flavor)
         return Target(flavor, _HARDWARE[flavor](requested, options), "as requested")
     installed = [candidate for candidate in Flavor if find_spec(candidate.module)]
     if not installed:
@@ -128,7 +128,7 @@ def select_target(flavor: Flavor | None, requested: Hardware, options: EngineOpt
     refusals: list[str] = []
     for candidate in installed:
         try:
-            load(candidate)
+            import_flavor(candidate)
             return Target(candidate, _HARDWARE[candidate](requested, options), reason)
         except ExportError as error:
             refusals.append(str(error))
@@ -159,7 +159,7 @@ def _rtx_hardware(requested: Hardware, options: EngineOptions) -> Hardware:
     ]
     if unknown:
         raise ExportError(
-            f"{title(Flavor.RTX)} does not build for {', '.join(unknown)}, only for "
+            f"{flavor_title(Flavor.RTX)} does not build for {', '.join(unknown)}, only for "
             f"{', '.join(known)}: {'' if len(unknown) == len(hardware) else 'leave it out, or '}"
             "use --flavor tensorrt on a machine with that GPU"
         )

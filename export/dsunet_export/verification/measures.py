@@ -18,7 +18,7 @@ MASK_THRESHOLD = 127.5
 """Threshold 0.5 in levels of 0 to 255: higher levels are inside the object."""
 NEAR = 8
 """Distance from the threshold, in levels, within which a crossing counts as a flip."""
-FEWEST = 0.01
+LEAST_FRACTION = 0.01
 """Fraction of the logits that must lie on either side of zero for an IoU to be computed: for a mask
 of a few pixels it has no meaning."""
 _SMALLEST = 1e-3
@@ -121,11 +121,11 @@ def logit_overlap(
 ) -> float | None:
     """Return the IoU at probability 0.5 of two maps of logits.
 
-    If less than a fraction `FEWEST` of the reference lies on one side of 0.5, returns None; or with
-    `or_median`, for random weights, uses the median of the reference as the threshold.
+    If less than `LEAST_FRACTION` of the reference lies on one side of 0.5, returns None; with
+    `or_median`, for random weights, uses the median of the reference as the threshold instead.
     """
     fraction, threshold = float((reference > 0).mean()), 0.0
-    if not FEWEST <= fraction <= 1 - FEWEST:
+    if not LEAST_FRACTION <= fraction <= 1 - LEAST_FRACTION:
         if not or_median:
             return None
         threshold = float(np.median(reference))

@@ -55,8 +55,8 @@ def load_probes(folder: Path, size: tuple[int, int] | None) -> list[Probe]:
     return [load_probe(path, size) for path in images_at(folder)]
 
 
-def notes_on(folder: Path) -> list[str]:
-    """List what of an image folder is not used: other files, and frames after the first.
+def unused_in_words(folder: Path) -> list[str]:
+    """Describe the parts of an image folder that are not used: other files, and further frames.
 
     Only the files' headers are read.  Raises ImageError with the list of unreadable images.
     """

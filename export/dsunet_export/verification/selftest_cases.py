@@ -1,4 +1,4 @@
-"""The self-test of an artifact: what the model computes in PyTorch, and how far it may be off."""
+"""References and tolerances of an artifact's self-test.  PyTorch computes the references."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SIZES = ((120, 160), (120, 160), (211, 97))
 """Height and width of each picture where frames may have any: two of one size, for a batch.  In the
 tensors form only these two, since the encoders' sizes are fixed."""
 _SMALLEST = 1e-6
-"""Lower bound of the deviation of logits."""
+"""Lower bound of the standard deviation of logits."""
 
 
 def make_selftest(model: DSUNet, options: ExportOptions) -> tuple[SelfTestCase, ...]:
@@ -76,10 +76,10 @@ def with_tolerances(manifest: Manifest) -> Manifest:
 
 
 def with_measured_tolerances(manifest: Manifest, outputs: Sequence[Tensors]) -> Manifest:
-    """Set the tolerances by what the artifact itself computes for the pictures.
+    """Set the tolerances by the errors of the artifact itself on the pictures.
 
-    `outputs` are those of the graph for each of `selftest_probes`, with its rounding.  Whether they
-    are good enough is for the verification to say; the self-test compares machines.
+    `outputs` are those of the graph for each of `selftest_probes`, with its rounding.  They are not
+    verified here: the self-test compares machines, not artifacts.
     """
     margin = SELFTEST_MARGIN_8_BITS if manifest.precision.quantized else SELFTEST_MARGIN
     cases = []
@@ -98,7 +98,7 @@ def _has_levels(manifest: Manifest) -> bool:
 
 
 def _least_levels(case: SelfTestCase) -> float:
-    """Difference of the block means of a mask that is allowed in any precision."""
+    """Return the difference of the block means of a mask that is allowed in any precision."""
     fraction = min(1.0, _contrast(case) / SELFTEST_CONTRAST)
     return max(SELFTEST_LEVELS * fraction, SELFTEST_FEWEST_LEVELS)
 
@@ -108,7 +108,7 @@ def _contrast(case: SelfTestCase) -> float:
 
 
 def _std(case: SelfTestCase) -> float:
-    """Deviation of logits."""
+    """Return the standard deviation of logits."""
     return max(float(np.std(case.points)), _SMALLEST)
 
 

@@ -1,7 +1,7 @@
-"""How far results may differ: the limits of all comparisons, each with the evidence for it.
+"""The limits of all comparisons, each with the evidence for it.
 
-`measures` has what they limit.  The self-test's own limits are in the manifest, where the export
-writes them; `dsunet_runtime` has none.
+They limit the differences of `measures`.  The self-test's own limits are in the manifest, where the
+export writes them; `dsunet_runtime` has none.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Tolerance:
     logits_mean: float
     """Mean difference of the logits, in the same unit."""
     widest_mask: float
-    """Upper bound on that of a mask, in levels of 0 to 255.  Stretching a mask whose
+    """Upper bound of the tolerance of a mask, in levels of 0 to 255.  Stretching a mask whose
     probabilities are all similar amplifies rounding without bound; a larger tolerance could hide a
     fault."""
     mask_mean_fraction: float
-    """Tolerance of the mean difference of a mask, as a fraction of that of the largest."""
+    """Tolerance of the mean difference of a mask, as a fraction of the mask's tolerance."""
     mask_follows_logits: bool = True
     """Whether the tolerance of a mask is derived from that of its logits where that is smaller."""
     iou: float = 0.0
@@ -60,7 +60,7 @@ may differ far more, where attention selects another token.  Unrelated maps diff
 and have an IoU of one third.  Faults that this tolerance hides, such as one wrong weight, are found
 by the comparison of the float32 graph, which has a smaller one."""
 LENIENT_IN_8_BITS = replace(LENIENT, logits_mean=0.4)
-"""The same for 8 bits, whose ranges are calibrated on images, and not on random pixels.  Measured
+"""`LENIENT` for 8 bits, whose ranges are calibrated on images, and not on random pixels.  Measured
 with the demonstration checkpoint in fp8 on random pixels: a mean of 0.26."""
 STRICT = replace(LENIENT, logits_mean=0.1, mask_mean_fraction=0.01, iou=0.95)
 """Tolerance for trained weights on images: 2.55 levels of a mask on average.  The random weights
@@ -86,8 +86,8 @@ MASK_LEVELS = 1.0
 255.  Measured with the demonstration checkpoint: 0.01 between PyTorch and float32, 0.1 in float16;
 with faults of float16 planted, 5 and more."""
 MASK_LEVELS_OF_8_BITS = 255 * EIGHT_BITS.mask_mean_fraction
-"""As the export allows.  Measured with two demonstration checkpoints, on images and random pixels:
-int8 up to 1.8, fp8 up to 2.1 and 2.6."""
+"""The same for models quantised to 8 bits: the limit of the export.  Measured with two
+demonstration checkpoints, on images and random pixels: int8 up to 1.8, fp8 up to 2.1 and 2.6."""
 
 LAYER_ERROR = 1e-3
 """Relative error that every layer may have: two float16 roundings."""
@@ -107,14 +107,15 @@ SELFTEST_CONTRAST = 128.0
 """Range of a mask in levels below which the self-test allows less, in proportion: in a mask of
 small probabilities rounding is small, and so is what a fault changes."""
 SELFTEST_FEWEST_LEVELS = 0.02
-"""What it allows in any mask: one level at one of its 64 points, after `SELFTEST_POINTS`, and at
-four more."""
+"""Difference that the self-test allows in any mask: one level at one of its 64 points, after
+`SELFTEST_POINTS`, and at four more."""
 SELFTEST_POINTS = 4.0
-"""Difference at points, in that of the block means: at edges, single points differ more."""
+"""Tolerance at points, as a multiple of that of the block means: at edges, single points differ
+more."""
 SELFTEST_MARGIN = 6.0
-"""Where the rounding of the artifact itself, computed at the export, is more than a sixth of that,
-the self-test allows this many times as much.  Measured with two demonstration checkpoints: OpenVINO
+"""Multiple of the artifact's own rounding error, computed at the export, that the self-test allows
+if that is larger than the tolerances above.  Measured with two demonstration checkpoints: OpenVINO
 is 1.5 and 3.6 times as far off as the emulated rounding in bfloat16."""
 SELFTEST_MARGIN_8_BITS = 3.0
-"""The same in 8 bits, where the rounding is large and is computed, not emulated: OpenVINO is 1.0
-times as far off as ONNX Runtime in int8, and 1.2 times in fp8."""
+"""`SELFTEST_MARGIN` in 8 bits, where the rounding is large and is computed, not emulated: OpenVINO
+is 1.0 times as far off as ONNX Runtime in int8, and 1.2 times in fp8."""

@@ -1,171 +1,191 @@
 """Verify that an artifact computes what the model computes.
 
-The artifact is run through `dsunet_runtime`, as its users run it.
+The graph is run twice: for its logits, with the rounding of every tensor emulated, so that overflow
+shows as on a GPU; and as users run it, where ONNX Runtime supports that.  A comparison of masks
+alone is not sufficient: where the network finds no object, they are black in any case.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import dsunet_runtime
+from dsunet_export.artifact import replace_manifest
 from dsunet_export.errors import VerificationError
-from dsunet_export.verification.measures import AbsoluteErrors
-from dsunet_export.verification.probes import Probe
-from dsunet_export.verification.tolerances import FLOAT32, Tolerance
-from dsunet_runtime.artifact.manifest import InputForm, MaskForm, Verification
-from dsunet_runtime.errors import RuntimeFault
-from dsunet_runtime.masks.mask_from_logits import mask_from_logits, sigmoid
+from dsunet_export.graph.graph_file import load_graph
+from dsunet_export.graph.session import compute_logits
+from dsunet_export.options import ExportPrecision
+from dsunet_export.precision.emulate_rounding import emulate_rounding
+from dsunet_export.precision.narrow import DATA_TYPES
+from dsunet_export.verification.measures import LEAST_FRACTION, logit_overlap
+from dsunet_export.verification.probes import GraphInputs, Probe
+from dsunet_export.verification.reference_comparison import (
+    ReferenceCase,
+    check_tolerance,
+    compare_artifact,
+    compare_logits,
+    compare_mask_with_reference,
+)
+from dsunet_export.verification.selftest_cases import selftest_probes, with_measured_tolerances
+from dsunet_export.verification.tolerances import tolerance_for
+from dsunet_runtime.artifact.compute import Compute
+from dsunet_runtime.artifact.manifest import InputForm, Manifest, Verification
+from dsunet_runtime.backends import Tensors
+from dsunet_runtime.masks.mask_from_logits import mask_from_logits
 
-_MASK_RANGE = 255
-SMALLEST_DIVISOR = 1e-30
-"""Lower bound of a divisor."""
-TOGETHER = 2
-"""Batch size for artifacts with a dynamic batch: enough to test it, with little memory."""
+_OTHER_REMEDIES = {
+    ExportPrecision.FP16: "use --precision bf16 if values overflow",
+    ExportPrecision.BF16: "use --precision fp16, which rounds less",
+    ExportPrecision.INT8: "calibrate on more --images",
+    ExportPrecision.FP8: "calibrate on more --images",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class ReferenceCase:
-    """An image with its reference logits and the tolerance for an artifact's output."""
+def verify_before_conversion(
+    cases: Sequence[ReferenceCase], logits: Sequence[NDArray[np.float32]]
+) -> tuple[Verification, ...]:
+    """Compare the logits S×S of the float32 graph, before its conversion, with the reference.
 
-    probe: Probe
-    logits: NDArray[np.float32]
-    """S×S."""
-    reference: str = "PyTorch"
-    """What computed the logits."""
-    tolerance: Tolerance = FLOAT32
-    remedy: str = "use --no-verify to write it anyway"
-    """What to do outside the tolerance."""
-
-
-def verify(artifact: Path, cases: Sequence[ReferenceCase]) -> tuple[Verification, ...]:
-    """Run an artifact with `dsunet_runtime` and compare it with the reference of each case.
-
-    Raises VerificationError if a difference is outside the tolerance or the artifact does not run.
+    The float32 tolerance applies, so that faults are found which rounding would hide later, such as
+    a wrong weight.  Raises VerificationError outside the tolerance.
     """
+    return tuple(map(before_conversion, _verify_logits(cases, logits)))
+
+
+def _verify_logits(
+    cases: Sequence[ReferenceCase], logits: Sequence[NDArray[np.float32]]
+) -> list[Verification]:
     results = []
-    try:
-        with dsunet_runtime.load(artifact) as segmenter:
-            for start in range(0, len(cases), TOGETHER):
-                some = cases[start : start + TOGETHER]
-                prepared = [segmenter.prepare(case.probe.image) for case in some]
-                outputs = segmenter.infer(prepared)
-                for case, ready, output in zip(some, prepared, outputs, strict=True):
-                    if segmenter.manifest.input_form is InputForm.TENSORS:
-                        result = compare_logits(case, output["logits"][0])
-                    else:
-                        mask = segmenter.finish(output, ready)
-                        result = compare_mask_with_reference(
-                            case, mask, segmenter.manifest.mask_form
-                        )
-                    check(result, case)
-                    results.append(result)
-    except RuntimeFault as fault:
-        raise VerificationError(f"the artifact does not run: {fault}") from fault
-    return tuple(results)
+    for case, found in zip(cases, logits, strict=True):
+        result = compare_logits(case, found)
+        check_tolerance(result, case)
+        results.append(result)
+    return results
 
 
-def check(result: Verification, case: ReferenceCase) -> None:
-    """Raise VerificationError if a comparison is outside the tolerance of its case."""
-    if fraction_of_tolerance(result, case.tolerance.iou) <= 1:  # NaN is not
-        return
-    least = "" if result.iou_at_half is None else f" (IoU: at least {case.tolerance.iou})"
-    raise VerificationError(
-        f"the artifact does not compute what the model computes: on {in_words(result)}{least}; "
-        f"nothing was written: {case.remedy}"
-    )
+def before_conversion(result: Verification) -> Verification:
+    """Mark a comparison as one of the float32 graph, before the conversion."""
+    return replace(result, computed_by=f"{result.computed_by}, before the conversion")
 
 
-def fraction_of_tolerance(result: Verification, least_iou: float = 0.0) -> float:
-    """Return the largest of the differences, each divided by what is allowed; above 1 is outside.
+def compute_rounded(
+    artifact: Path, manifest: Manifest, probes: Iterable[Probe], folder: Path
+) -> list[Tensors]:
+    """Compute the outputs and logits of an artifact, with the rounding of 16 bits emulated."""
+    compute = Compute.of(manifest.precision.compute)
+    model = load_graph(artifact, manifest)
+    if compute is not Compute.FP32:
+        emulate_rounding(model, DATA_TYPES[compute])
+    inputs = GraphInputs.of(manifest)
+    return compute_logits(model, map(inputs.prepare, probes), folder)
 
-    NaN if a difference is NaN, and infinite if one is.
+
+def verify_float32(
+    artifact: Path, manifest: Manifest, cases: Sequence[ReferenceCase], folder: Path
+) -> Manifest:
+    """Compare a float32 artifact with the reference of each case: logits, and masks if it has them.
+
+    Returns the manifest with the comparisons added, and with the tolerances of its self-test
+    measured.  Raises VerificationError if a difference is outside the tolerance.
     """
-    fractions = [
-        limited_error(result) / max(result.tolerance, SMALLEST_DIVISOR),
-        result.mean_abs_error / max(result.mean_tolerance, SMALLEST_DIVISOR),
+    with_masks = cases if manifest.input_form is InputForm.FRAMES else []
+    probes = [case.probe for case in with_masks] + selftest_probes(manifest)
+    outputs = compute_rounded(artifact, manifest, probes, folder)
+    logits = [output["logits"][0, 0] for output in outputs[: len(with_masks)]]
+    results = _verify_logits(with_masks, logits)
+    as_run = _verify_as_run(artifact, manifest, cases, results)
+    manifest = replace(manifest, verification=(*results, *as_run))
+    return with_measured_tolerances(manifest, outputs[len(with_masks) :])
+
+
+def _verify_as_run(
+    artifact: Path,
+    manifest: Manifest,
+    cases: Sequence[ReferenceCase],
+    results: Sequence[Verification],
+) -> tuple[Verification, ...]:
+    """Run an artifact as its users do.
+
+    `results` are written to its manifest first.  They show that it computes finite numbers;
+    without them the runtime would report black masks as those of NaN.
+    """
+    replace_manifest(artifact, replace(manifest, verification=tuple(results)))
+    return compare_artifact(artifact, cases)
+
+
+def verify_reduced(
+    artifact: Path, manifest: Manifest, cases: Sequence[ReferenceCase], folder: Path
+) -> Manifest:
+    """Compare an artifact of reduced precision with the reference of each case.
+
+    Each case gets the tolerance for its kind of image and weights (`tolerance_for`).  Returns the
+    manifest with the comparisons added, and with the tolerances of its self-test measured.  Raises
+    VerificationError if a difference is outside the tolerance or a value is not finite.
+    """
+    compute = Compute.of(manifest.precision.compute)
+    remedy = remedy_for(ExportPrecision.of(manifest.precision))
+    cases = [
+        replace(
+            case,
+            tolerance=tolerance_for(manifest, is_noise=case.probe.is_noise),
+            remedy=remedy,
+        )
+        for case in cases
     ]
-    if result.iou_at_half is not None:
-        fractions.append((1 - result.iou_at_half) / max(1 - least_iou, SMALLEST_DIVISOR))
-    return float(np.max(fractions))
+    probes = [case.probe for case in cases] + selftest_probes(manifest)
+    outputs = compute_rounded(artifact, manifest, probes, folder)
+    for probe, output in zip(probes, outputs, strict=True):
+        if not np.isfinite(output["logits"]).all():
+            raise VerificationError(
+                f"the {manifest.precision.element_type} graph computes values that are not finite "
+                f"on {probe.label}; nothing was written: {remedy}"
+            )
+    results = []
+    for case, output in zip(cases, outputs[: len(cases)], strict=True):
+        for result in compare_outputs(case, output, manifest):
+            check_tolerance(result, case)
+            results.append(result)
+    if compute is not Compute.BF16:
+        as_run = _verify_as_run(artifact, manifest, cases, results)
+        if compute is Compute.FP16:  # for 8 bits it must pass, but is the same comparison
+            results += as_run
+    manifest = replace(manifest, verification=(*manifest.verification, *results))
+    return with_measured_tolerances(manifest, outputs[len(cases) :])
 
 
-def in_words(result: Verification) -> str:
-    """Describe a comparison."""
-    iou = result.iou_at_half
-    overlap = "" if iou is None else f", IoU at 0.5 {iou:.4f}"
+def remedy_for(precision: ExportPrecision) -> str:
+    """Return advice for an artifact of reduced precision that does not pass verification."""
     return (
-        f"{result.inputs}: {result.output} differs by at most {result.max_abs_error:.3g} (mean "
-        f"{result.mean_abs_error:.2g}) {result.tolerance_unit}, tolerance "
-        f"{limits_in_words(result)}{overlap}; {result.computed_by}"
+        f"to find the layers to keep in float32, export with --precision {precision} --no-verify "
+        f"and with --precision fp32, run `dsunet-export verify FP32.onnx {precision.upper()}.onnx "
+        f"--images DIR --bisect keep.txt`, then export with --precision {precision} --keep-fp32 "
+        f"@keep.txt; or {_OTHER_REMEDIES[precision]}"
     )
 
 
-def limited_error(result: Verification) -> float:
-    """The error that `result.tolerance` limits."""
-    return result.max_abs_error if result.p999_abs_error is None else result.p999_abs_error
+def compare_outputs(
+    case: ReferenceCase, output: Tensors, manifest: Manifest
+) -> Iterator[Verification]:
+    """Compare finite logits, and then the mask, of a graph of reduced precision with a reference.
 
-
-def limits_in_words(result: Verification) -> str:
-    """Format the limits of the errors; that of single pixels only if it is less than the range."""
-    mean = f"{result.mean_tolerance:.3g} for the mean"
-    if result.output == "mask" and result.tolerance >= _MASK_RANGE:
-        return mean
-    part = "" if result.p999_abs_error is None else " for 99.9 %"
-    return f"{result.tolerance:.3g}{part}, {mean}"
-
-
-def compare_logits(case: ReferenceCase, logits: NDArray[np.float32]) -> Verification:
-    """Compare logits S×S with those of the reference."""
-    return Verification(
-        inputs=case.probe.label,
-        output="logits",
-        **_fields(AbsoluteErrors.of(case.logits, logits, unit=_standard_deviation(case.logits))),
-        tolerance=case.tolerance.logits,
-        mean_tolerance=case.tolerance.logits_mean,
-        tolerance_unit="standard deviations",
-        computed_by=f"ONNX Runtime against {case.reference}",
-    )
-
-
-def compare_mask_with_reference(
-    case: ReferenceCase, mask: NDArray[np.uint8], form: MaskForm
-) -> Verification:
-    """Compare a mask H×W with the one computed from the reference logits."""
-    height, width, _ = case.probe.image.shape
-    largest = _mask_tolerance(case.logits, form, case.tolerance)
-    return Verification(
-        inputs=case.probe.label,
-        output="mask",
-        **_fields(AbsoluteErrors.of(mask_from_logits(case.logits, (height, width), form), mask)),
-        tolerance=largest,
-        mean_tolerance=case.tolerance.mask_mean_fraction * largest,
-        tolerance_unit="of 255 levels",
-        computed_by=f"ONNX Runtime against {case.reference}",
-    )
-
-
-def _fields(errors: AbsoluteErrors) -> dict[str, Any]:
-    return {f"{name}_abs_error": value for name, value in dataclasses.asdict(errors).items()}
-
-
-def _mask_tolerance(logits: NDArray[np.float32], form: MaskForm, tolerance: Tolerance) -> float:
-    """One level for truncation, plus the tolerance of the logits converted to levels."""
-    if not tolerance.mask_follows_logits:
-        return tolerance.widest_mask
-    levels = sigmoid(logits)
-    steepest = float((levels * (1 - levels)).max())
-    probability = steepest * tolerance.logits * _standard_deviation(logits)
-    if form is MaskForm.STRETCHED:
-        probability /= max(float(np.ptp(levels)), SMALLEST_DIVISOR)
-    return min(1 + 255 * probability, tolerance.widest_mask)
-
-
-def _standard_deviation(logits: NDArray[np.float32]) -> float:
-    return max(float(logits.std()), 1e-6)
+    `output` has the graph's outputs for one image, and its logits as `logits`.
+    """
+    logits, precision = output["logits"][0, 0], manifest.precision
+    if manifest.input_form is InputForm.FRAMES:
+        mask = output["mask"][0]
+    else:
+        mask = mask_from_logits(logits, case.probe.image.shape[:2], manifest.mask_form)
+    how = f"ONNX Runtime against {case.reference}"
+    if precision.compute != "float32":
+        how = (
+            f"ONNX Runtime with {precision.compute} rounding emulated on every tensor, against "
+            f"{case.reference}"
+        )
+    iou = logit_overlap(case.logits, logits, or_median=manifest.weights_are_random)
+    no_iou = f"; no IoU: less than {LEAST_FRACTION:.0%} on one side of 0.5" if iou is None else ""
+    yield replace(compare_logits(case, logits), iou_at_half=iou, computed_by=how + no_iou)
+    yield replace(compare_mask_with_reference(case, mask, manifest.mask_form), computed_by=how)

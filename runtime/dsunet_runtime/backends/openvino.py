@@ -24,7 +24,7 @@ from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.backends.cache_folder import cache_folder
 from dsunet_runtime.backends.graph_names import check_names
 from dsunet_runtime.errors import ArtifactError, BackendError, OutputError
-from dsunet_runtime.extras import install_command
+from dsunet_runtime.extras import does_not_load, install_command, is_absent
 from dsunet_runtime.files import is_unicode, link_or_copy, open_regular, resolved, staging_folder
 from dsunet_runtime.message_text import printable, reason
 from dsunet_runtime.prediction.output_files import write_whole
@@ -93,11 +93,14 @@ class OpenVinoBackend(Backend):
 
 
 def import_openvino() -> Any:
-    """Import the package.  Raises BackendError if it is not installed."""
+    """Import the package.  Raises BackendError if it is not installed or does not load."""
     try:
         import openvino
-    except ImportError as error:
-        raise BackendError(f"OpenVINO is not installed: {install_command('openvino')}") from error
+    except (ImportError, OSError) as error:
+        command = install_command("openvino")
+        if is_absent("openvino", error):
+            raise BackendError(f"OpenVINO is not installed: {command}") from error
+        raise BackendError(does_not_load("OpenVINO", error, command)) from error
     return openvino
 
 
@@ -113,7 +116,7 @@ def start() -> tuple[Any, str]:
     former one at its end.  With two cores, the last one would restore a stack that the first has
     freed, and the next signal, such as Ctrl-C, would be a segmentation fault (OpenVINO 2026.4).
 
-    Raises BackendError if OpenVINO is not installed or does not find the CPU.
+    Raises BackendError if OpenVINO is not installed, does not load or does not find the CPU.
     """
     with _starting:
         return _start()

@@ -13,8 +13,8 @@ from onnx import helper, numpy_helper
 
 from dsunet_export.precision.narrow import narrow
 from dsunet_export.precision.reduction import infer_types
-from dsunet_export.precision.rules import Selection
-from dsunet_export.precision.types import follows
+from dsunet_export.precision.rules import KeptNodes
+from dsunet_export.precision.types import has_variable_type
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import METADATA_KEY, Precision
@@ -61,7 +61,7 @@ def convert(source: Path, path: Path, *patterns: str) -> Path:
     del model.metadata_props[METADATA_KEY]
     infer_types(model)
     opset = model.opset_imports[""]
-    selection = Selection(str(node.name) for node in model.graph if follows(node, opset))
+    selection = KeptNodes(str(node.name) for node in model.graph if has_variable_type(node, opset))
     selection.apply_rules(Compute.FP16)
     selection.request(patterns)
     weights = narrow(model, selection.names, Compute.FP16)

@@ -155,7 +155,7 @@ def test_groups(name: str, groups: list[str]) -> None:
 
 def test_a_group_holds_its_parts_only() -> None:
     block = Group("dino.vit.blocks.1")
-    assert block.holds(Group("dino.vit.blocks.1.attn"))
-    assert block.holds(Group("dino.vit.blocks.1/"))
-    assert not block.holds(Group("dino.vit.blocks.11"))
-    assert not Group("dino.vit.blocks.1/").holds(Group("dino.vit.blocks.1.attn"))
+    assert block.contains(Group("dino.vit.blocks.1.attn"))
+    assert block.contains(Group("dino.vit.blocks.1/"))
+    assert not block.contains(Group("dino.vit.blocks.11"))
+    assert not Group("dino.vit.blocks.1/").contains(Group("dino.vit.blocks.1.attn"))

@@ -15,7 +15,7 @@ from dsunet_export.bisection import layers_to_keep
 from dsunet_export.bisection.layers_to_keep import LayersToKeep, find_layers_to_keep
 from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.errors import ExportError
-from dsunet_export.precision.narrow import array_of
+from dsunet_export.graph.values import array_of
 from dsunet_export.quantization.quantize import NARROWEST
 from dsunet_export.quantization.quantized_matmuls import read_quantized_matmuls
 from dsunet_export.verification.probes import Probe, load_probes
@@ -156,7 +156,7 @@ def test_a_tolerance_that_nothing_meets(
     trained: Path, quantized: Path, scenes: list[Probe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the float32 graph itself is outside."""
-    monkeypatch.setattr(layers_to_keep, "_ENOUGH", -1.0)
+    monkeypatch.setattr(layers_to_keep, "_SAFE_FRACTION", -1.0)
     with pytest.raises(ExportError, match=r"even with all layers in float32: raise --tolerance"):
         find(trained, quantized, scenes, 0)
 

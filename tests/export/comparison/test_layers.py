@@ -1,4 +1,4 @@
-"""Errors layer by layer, on `nano` with faults planted in known places."""
+"""Errors of layers, on `nano` with faults planted in known places."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from dsunet_export.comparison.layers import LayerError, compare_graphs, first_at_fault, first_beyond
+from dsunet_export.comparison.layers import LayerError, compare_graphs, first_above, first_at_fault
 from dsunet_export.errors import ExportError
 from dsunet_export.verification.probes import make_probes
 from dsunet_runtime import read_manifest
@@ -93,8 +93,8 @@ def test_the_command_names_it(frames: Path, tmp_path: Path) -> None:
 def test_any_loss_is_more_than_a_share_of_nothing() -> None:
     layers = [LayerError("a", "a", 0.0, 0.0), LayerError("b", "b", 0.3, 0.0)]
     assert first_at_fault(layers) == layers[1]
-    assert first_beyond(layers, 0.2) == layers[1]
-    assert first_beyond(layers, 0.5) is None
+    assert first_above(layers, 0.2) == layers[1]
+    assert first_above(layers, 0.5) is None
 
 
 def test_what_stays_in_float32_is_not_at_fault() -> None:

@@ -12,7 +12,7 @@ import pytest
 from dsunet_export.comparison import piecewise
 from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.comparison.piecewise import PiecewiseRun
-from dsunet_export.precision.session import Session
+from dsunet_export.graph.session import GraphSession
 from tests.export.graphs import Line, graph, random_weight
 
 LINES: list[Line] = [
@@ -71,13 +71,13 @@ def test_few_tensors_at_once_and_every_node_once(
     outputs: list[int] = []
     nodes: list[str] = []
 
-    class Counted(Session):
+    class Counted(GraphSession):
         def __init__(self, model: ir.Model, folder: Path) -> None:
             outputs.append(len(model.graph.outputs))
             nodes.extend(str(node.name) for node in model.graph)
             super().__init__(model, folder)
 
-    monkeypatch.setattr(piecewise, "Session", Counted)
+    monkeypatch.setattr(piecewise, "GraphSession", Counted)
     layers = compare_graphs(frames, frames, None).layers
     assert len(layers) > 300
     assert len(outputs) > 2 * len(layers) / 10

@@ -92,7 +92,7 @@ def test_the_result_is_printed_before_it_is_written(
     def fail(*arguments: object) -> None:
         raise OutputError("verify.json: cannot be written: No space left on device")
 
-    monkeypatch.setattr("dsunet_export.comparison.verify_report.write_report", fail)
+    monkeypatch.setattr("dsunet_export.comparison.verify_report.write_comparison", fail)
     a = artifacts.tensors(tmp_path / "a.onnx", scale=3, dino=False)
     result = verify(a, a, "--images", folder, "--json", "-o", tmp_path / "report")
     assert result.exit_code == 1

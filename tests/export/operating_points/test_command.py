@@ -1,4 +1,4 @@
-"""The command, with real exports of a small network, and the instruments one by one."""
+"""The command with real exports of a small network, and the functions that measure."""
 
 from __future__ import annotations
 

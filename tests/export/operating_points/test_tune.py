@@ -17,9 +17,9 @@ from dsunet_export.errors import VerificationError
 from dsunet_export.operating_points.choice import fastest_within, loss_of, pareto_front
 from dsunet_export.operating_points.measurement import Instruments
 from dsunet_export.operating_points.points import Point, list_points
-from dsunet_export.operating_points.report import as_document, draw, write_report
-from dsunet_export.operating_points.results import Accuracy, Result, ResultFiles, Timing
-from dsunet_export.operating_points.tune import Tuning, tune
+from dsunet_export.operating_points.report import format_tuning, tuning_document, write_tuning
+from dsunet_export.operating_points.results import Accuracy, PointResult, ResultFiles, Timing
+from dsunet_export.operating_points.tune import TuningResult, tune_points
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.provider import Provider
@@ -69,7 +69,7 @@ class Laboratory:
         ratio = self.ratios[int(size)]
         return Timing(ratio / 10, ratio, ratio - 0.01, ratio + 0.01, int(size) in self.noisy)
 
-    def tune(self, folder: Path, points: list[Point], **changes: Any) -> Tuning:
+    def tune(self, folder: Path, points: list[Point], **changes: Any) -> TuningResult:
         instruments = Instruments(self.export, self.evaluate, self.time)
         given: dict[str, Any] = {
             "max_loss": 0.005,
@@ -77,7 +77,9 @@ class Laboratory:
             "report": lambda number, point, found: None,
             **changes,
         }
-        return tune(points, instruments, ResultFiles(folder / "points", ABOUT), folder, **given)
+        return tune_points(
+            points, instruments, ResultFiles(folder / "points", ABOUT), folder, **given
+        )
 
 
 def _named(name: str) -> SimpleNamespace:
@@ -118,9 +120,9 @@ def test_what_is_faster_by_chance_is_not_chosen(laboratory: Laboratory, tmp_path
     assert laboratory.tune(tmp_path, points_of(112, 168)).fastest.point.dino_size == 168
 
 
-def result(ratio: float, accuracy: dict[str, Accuracy], dino: int = 1) -> Result:
+def result(ratio: float, accuracy: dict[str, Accuracy], dino: int = 1) -> PointResult:
     point = Point(160, dino, FP32, Provider.CPU)
-    return Result(point, 1, 1, accuracy, Timing(ratio, ratio, ratio, ratio, False))
+    return PointResult(point, 1, 1, accuracy, Timing(ratio, ratio, ratio, ratio, False))
 
 
 def test_loss_and_its_error() -> None:
@@ -133,7 +135,7 @@ def test_loss_and_its_error() -> None:
 
 
 def test_pareto_front() -> None:
-    def one(ratio: float, s_measure: float) -> Result:
+    def one(ratio: float, s_measure: float) -> PointResult:
         return result(ratio, {"a": Accuracy(s_measure, 0, (s_measure,))})
 
     reference = one(1.0, 0.9)
@@ -156,7 +158,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         laboratory.tune(tmp_path / "resumed", points)
     laboratory.stops_at, laboratory.exports = None, []
     resumed = laboratory.tune(tmp_path / "resumed", points)
-    assert as_document(resumed, ABOUT) == as_document(whole, ABOUT)
+    assert tuning_document(resumed, ABOUT) == tuning_document(whole, ABOUT)
     left = [point for point in points if (point.dino_size or 0) <= stop]
     assert laboratory.exports == [*points[:1], *left[stop == 224 :]]
     assert not list((tmp_path / "resumed").glob("**/*.onnx"))
@@ -182,7 +184,7 @@ def test_a_damaged_result_is_measured_again(
     laboratory.exports = []
     again = laboratory.tune(tmp_path, points)
     assert laboratory.exports == points
-    assert as_document(again, ABOUT) == as_document(whole, ABOUT)
+    assert tuning_document(again, ABOUT) == tuning_document(whole, ABOUT)
 
 
 def test_a_result_of_another_point_is_not_read(laboratory: Laboratory, tmp_path: Path) -> None:
@@ -199,7 +201,7 @@ def test_the_budget(laboratory: Laboratory, tmp_path: Path) -> None:
     found = laboratory.tune(tmp_path, points, seconds=0)
     assert [one.point for one in found.results] == points[:1]
     assert found.not_tried == points[1:]
-    assert "not tried, because the time of --budget was over: 2 points" in draw(found)
+    assert "not tried, because the time of --budget was over: 2 points" in format_tuning(found)
     laboratory.tune(tmp_path, points[:2])
     found = laboratory.tune(tmp_path, points, seconds=0)
     assert [one.point for one in found.results] == points[:2]
@@ -209,7 +211,9 @@ def test_a_point_that_fails_is_left_out(laboratory: Laboratory, tmp_path: Path) 
     laboratory.refuses = 112
     found = laboratory.tune(tmp_path, points_of(168, 112, 56))
     assert [one.point.dino_size for one in found.results] == [224, 168, 56]
-    assert "not measured: hiera 160, dino 112, fp32, cpu: outside the tolerance" in draw(found)
+    assert "not measured: hiera 160, dino 112, fp32, cpu: outside the tolerance" in format_tuning(
+        found
+    )
     laboratory.refuses = 224
     (tmp_path / "new").mkdir()
     with pytest.raises(VerificationError):
@@ -262,7 +266,7 @@ class TestPoints:
 
 def test_report(laboratory: Laboratory, tmp_path: Path) -> None:
     found = laboratory.tune(tmp_path, points_of(168, 112, 56))
-    write_report(found, ABOUT, tmp_path)
+    write_tuning(found, ABOUT, tmp_path)
     document = json.loads((tmp_path / "tune.json").read_text())
     assert document["fastest"]["dino_size"] == 112
     assert [one["on_front"] for one in document["points"]] == [True] * 4
@@ -270,12 +274,12 @@ def test_report(laboratory: Laboratory, tmp_path: Path) -> None:
     page = (tmp_path / "tune.html").read_text()
     assert page.count("<circle") == 5  # four on the front, and the chosen one again
     assert page.count("<polyline") == 1
-    for line in draw(found).splitlines():
+    for line in format_tuning(found).splitlines():
         assert line.startswith(">*") is (" 112 " in line and "  0.700  " in line), line
 
 
 def test_without_any_loss_the_plot_still_has_an_axis(tmp_path: Path) -> None:
     one = result(1.0, {"a": Accuracy(0.9, 0.1, (0.9,))})
-    write_report(Tuning([one], {}, [], 0.005), ABOUT, tmp_path)
+    write_tuning(TuningResult([one], {}, [], 0.005), ABOUT, tmp_path)
     document = json.loads((tmp_path / "tune.json").read_text())
     assert document["points"][0]["loss_standard_error"] is None

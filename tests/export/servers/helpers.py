@@ -1,4 +1,4 @@
-"""What the tests of the servers' files have in common."""
+"""Artifacts and commands for the tests of the files for servers."""
 
 from __future__ import annotations
 

@@ -135,7 +135,10 @@ class TestModel:
     def test_of_the_tensors_form(self, tmp_path: Path) -> None:
         path = artifacts.tensors(tmp_path / "a.onnx")
         result = written(path, "-o", tmp_path)
-        assert "has no self-test that it takes, so there is no warm-up" in result.stderr
+        assert (
+            "has no self-test pictures that it accepts, so the model has no warm-up"
+            in result.stderr
+        )
         model = Model(tmp_path / "a")
         assert [list(spec.dims) for spec in model.config.input] == [[3, 16, 16], [3, 14, 14]]
         generator = np.random.default_rng(0)
@@ -175,7 +178,7 @@ class TestModel:
         assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
 
     def test_weights_in_other_files(self, tmp_path: Path) -> None:
-        """ONNX Runtime's backend wants them in a folder, OpenVINO's reads only files."""
+        """ONNX Runtime's backend reads them from a folder, OpenVINO's reads only files."""
         path = frames(tmp_path / "a.onnx", external=True)
         written(path, "-o", tmp_path / "m")
         written(path, "-o", tmp_path / "m", "--name", "b", "--backend", "openvino")
@@ -271,7 +274,7 @@ class TestVersions:
 
     def test_need_a_name(self, artifact: Path, tmp_path: Path) -> None:
         line = refused(artifact, artifact, "-o", tmp_path / "m", code=2)
-        assert "name it with --name" in line
+        assert "give its name with --name" in line
 
     def test_nothing_to_add_to(self, artifact: Path, tmp_path: Path) -> None:
         line = refused(artifact, "-o", tmp_path / "m", "--add")
@@ -394,7 +397,7 @@ class TestRefusals:
         ("precision", "options", "match"),
         [
             (Precision("bfloat16"), "", "add --backend openvino, or export it with --precision"),
-            (Precision("bfloat16"), "--device gpu", "has not all operators in bf16"),
+            (Precision("bfloat16"), "--device gpu", "does not support all operators in bf16"),
             (Precision("float16"), "--backend openvino", "export it with --precision fp32 or bf16"),
             (
                 Precision("float32", quantized=Quantization("float8e4m3fn", 1, 1, 1, 1, None)),
@@ -437,7 +440,7 @@ class TestRefusals:
         written(artifact, "-o", tmp_path / "m")
         before = tree(tmp_path / "m")
         line = refused(artifact, "-o", tmp_path / "m/a")
-        assert f"{tmp_path}/m/a is a model: give -o the repository that it is in" in line
+        assert f"{tmp_path}/m/a is the folder of a model: give its parent folder with -o" in line
         assert tree(tmp_path / "m") == before
 
     def test_existing_model(self, artifact: Path, tmp_path: Path) -> None:
@@ -479,7 +482,7 @@ class TestRefusals:
         def locked(parent: Path) -> None:
             raise PermissionError(errno.EACCES, "Permission denied", str(parent))
 
-        monkeypatch.setattr("dsunet_export.servers.served.staging_folder", locked)
+        monkeypatch.setattr("dsunet_export.servers.model_folder.staging_folder", locked)
         line = refused(artifact, "-o", tmp_path / "m")
         assert f"cannot write to {tmp_path}/m: Permission denied" in line
 

@@ -9,7 +9,7 @@ import pytest
 
 from dsunet_export.errors import ExportError
 from dsunet_export.options import read_patterns
-from dsunet_export.precision.rules import Selection
+from dsunet_export.precision.rules import KeptNodes
 from tests.fuzz.harness import Sample, Target
 from tests.fuzz.mutation import change_lines
 
@@ -24,6 +24,6 @@ def patterns(folder: Path, patch: pytest.MonkeyPatch) -> Target:
 
 
 def _kept(path: Path) -> Any:
-    selection = Selection(_NODES)
+    selection = KeptNodes(_NODES)
     selection.request(read_patterns([f"@{path}"]))
     return selection.names

@@ -27,7 +27,7 @@ from dsunet_runtime.backends.onnxruntime.libraries import loaded_libraries
 from dsunet_runtime.backends.onnxruntime.placement import check_placement, record_placement
 from dsunet_runtime.cuda import nvml
 from dsunet_runtime.errors import ArtifactError, BackendError
-from dsunet_runtime.extras import install_command
+from dsunet_runtime.extras import does_not_load, install_command, is_absent
 from dsunet_runtime.files import is_unicode, map_file, resolved
 from dsunet_runtime.message_text import reason
 from dsunet_runtime.provider import Provider
@@ -134,7 +134,7 @@ def check_provider(provider: Provider) -> None:
 
 
 def installed_providers() -> list[Provider]:
-    """Return the providers of the installed ONNX Runtime; none if it is not installed."""
+    """Return the providers of the installed ONNX Runtime; none if none is, or it does not load."""
     try:
         return available_providers(import_onnxruntime())
     except BackendError:
@@ -142,17 +142,30 @@ def installed_providers() -> list[Provider]:
 
 
 def import_onnxruntime() -> Any:
-    """Import the package.  Raises BackendError if it is not installed."""
+    """Import the package.  Raises BackendError if it is not installed or does not load."""
     # Telemetry would contact Microsoft, and write an identifier into the home folder.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
-    except ImportError as error:
-        raise BackendError(
-            f"ONNX Runtime is not installed: {install_command('cpu')}, "
-            f"or {install_command('gpu')} for an NVIDIA GPU"
-        ) from error
+    except (ImportError, OSError) as error:
+        if is_absent("onnxruntime", error):
+            raise BackendError(
+                f"ONNX Runtime is not installed: {install_command('cpu')}, "
+                f"or {install_command('gpu')} for an NVIDIA GPU"
+            ) from error
+        command = install_command("gpu" if _is_gpu_build_installed() else "cpu")
+        raise BackendError(does_not_load("ONNX Runtime", error, command)) from error
     return onnxruntime
+
+
+def _is_gpu_build_installed() -> bool:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        distribution("onnxruntime-gpu")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def session_options(runtime: Any, threads: int | None, manifest: Manifest | None = None) -> Any:

@@ -16,7 +16,8 @@ from dsunet_runtime.artifact.manifest import Engine, InputForm, Manifest
 from dsunet_runtime.artifact.shapes import batch_range, input_ranges
 from dsunet_runtime.cuda import Cuda, Gpu, find
 from dsunet_runtime.errors import BackendError
-from dsunet_runtime.message_text import printable, reason, shorten
+from dsunet_runtime.extras import does_not_load, is_absent
+from dsunet_runtime.message_text import printable, shorten
 
 
 def check_platform(path: Path, manifest: Manifest) -> None:
@@ -35,18 +36,18 @@ def check_platform(path: Path, manifest: Manifest) -> None:
 def load_flavor(path: Path, manifest: Manifest) -> Any:
     """Import the Python package of the engine's flavor.
 
-    Raises BackendError unless the installed version is the one that built the engine: no other
-    release of either flavor can load it.
+    Raises BackendError if it does not load, or unless the installed version is the one that built
+    the engine: no other release of either flavor can load it.
     """
     engine = engine_of(manifest)
     install = f"pip install {engine.flavor.distribution}=={engine.tensorrt_version}"
     try:
         module = engine.flavor.load()
     except (ImportError, OSError) as error:
-        raise BackendError(
-            f"{path}: needs {engine.flavor.title}, which is not installed: {install} "
-            f"({reason(error)})"
-        ) from error
+        needs = f"{path}: needs {engine.flavor.title}, which"
+        if is_absent(engine.flavor.module, error):
+            raise BackendError(f"{needs} is not installed: {install}") from error
+        raise BackendError(does_not_load(needs, error, install)) from error
     if module.__version__ != engine.tensorrt_version:
         raise BackendError(
             f"{path}: built with {engine.flavor.title} {engine.tensorrt_version}, which the "

@@ -23,7 +23,24 @@ class TestMachine:
         self, machine: Machine, engine: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(__import__("sys").modules, "tensorrt_rtx", None)
-        fails_to_load(engine, r"needs TensorRT for RTX, .*pip install tensorrt-rtx==1\.7\.1\.116")
+        fails_to_load(
+            engine,
+            r"needs TensorRT for RTX, which is not installed: "
+            r"pip install tensorrt-rtx==1\.7\.1\.116$",
+        )
+
+    def test_installed_but_does_not_load(
+        self, machine: Machine, engine: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def load(flavor: Flavor) -> None:
+            raise OSError("libtensorrt_rtx.so.1: cannot open")
+
+        monkeypatch.setattr(Flavor, "load", load)
+        fails_to_load(
+            engine,
+            r"needs TensorRT for RTX, which is installed but does not load \(libtensorrt_rtx.*"
+            r"`pip install tensorrt-rtx==1\.7\.1\.116 --force-reinstall`$",
+        )
 
     def test_other_version(self, machine: Machine, engine: Path) -> None:
         machine.use(Flavor.RTX, version="1.8.0.1")

@@ -13,14 +13,14 @@ import onnxruntime
 from dsunet_export.artifact import save
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.names import POSTPROCESS, is_in
-from dsunet_export.precision.types import is_float
+from dsunet_export.graph.values import is_float
 from dsunet_runtime.backends import Tensors
 from dsunet_runtime.backends.onnxruntime import disable_float8_fusion
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.message_text import reason
 
 
-class Session(Closeable):
+class GraphSession(Closeable):
     """An ONNX Runtime session of a graph, with a temporary file in `folder`.
 
     Nodes run in graph order, so that tensors which are only measured are released early.  Raises
@@ -61,12 +61,12 @@ class Session(Closeable):
         self._scratch.cleanup()
 
 
-def run(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> list[Tensors]:
+def compute_outputs(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> list[Tensors]:
     """Compute the outputs of a graph for each of the inputs, with ONNX Runtime on the CPU.
 
     A temporary file is written to `folder`.  Raises ExportError if the graph does not run.
     """
-    with Session(model, folder) as session:
+    with GraphSession(model, folder) as session:
         return [session.run(values, session.outputs) for values in inputs]
 
 
@@ -76,7 +76,7 @@ def compute_logits(model: ir.Model, inputs: Iterable[Tensors], folder: Path) -> 
     before = list(declared)
     if logits not in before:
         declared.append(logits)
-    found = run(model, inputs, folder)
+    found = compute_outputs(model, inputs, folder)
     declared[:] = before
     return [{**outputs, "logits": outputs[str(logits.name)]} for outputs in found]
 

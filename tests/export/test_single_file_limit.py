@@ -1,4 +1,4 @@
-"""Graphs whose weights lie in their file or beside it, before and after a conversion."""
+"""Graphs with weights in their file or beside it, before and after a conversion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.export.engines import ADA, built
 from tests.export.helpers import NANO, convert, export, random_frames
 
 INSIDE, BETWEEN, BESIDE = 10**9, 5_000_000, 1_000_000
-"""Limits: nano has 7.8 MB of weights in float32, 3.9 in float16 and less in 8 bits."""
+"""Limits in bytes: nano has 7.8 MB of weights in float32, 3.9 in float16 and less in 8 bits."""
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def limit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 
 
 def check(path: Path, limit: int) -> None:
-    """It is whole in another place, runs there, and its weights lie in one file or in two."""
+    """Check that an artifact is complete and runs in another folder, in one file or in two."""
     moved = path.parent.with_name("moved")
     path.parent.rename(moved)
     path = moved / path.name
@@ -86,7 +86,7 @@ def test_conversion(source: Path, limit: int, compute: Compute, tmp_path: Path) 
     indirect=["limit"],
 )
 def test_export(limit: int, options: list[str], tmp_path: Path, photo: NDArray[np.uint8]) -> None:
-    """On the way the float32 graph is measured, with its weights beside it."""
+    """The float32 graph, which is run first, has its weights beside it."""
     output = tmp_path / "out" / "nano.onnx"
     if options[0] in ("int8", "fp8"):
         images = tmp_path / "images"

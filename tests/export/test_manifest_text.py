@@ -1,4 +1,4 @@
-"""The description of a verification: the worst of many comparisons in one line."""
+"""The text of a verification: the worst of many comparisons in one line."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from dsunet import DSUNetConfig
-from dsunet_export.inspection import describe, verified_in_words
+from dsunet_export.manifest_text import describe_manifest, verified_in_words
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.manifest import Manifest, Rewrite, Verification
 from tests.runtime import artifacts
 
 
 def comparison(image: str, largest: float, mean: float) -> Verification:
-    """Where 3 are allowed, and 0.1 on average."""
+    """Make a comparison with a tolerance of 3, and of 0.1 for the mean."""
     return Verification(image, "logits", largest, mean, 3.0, 0.1, "standard deviations", "a test")
 
 
@@ -61,4 +61,4 @@ def test_names_of_rewrites_in_older_manifests(manifest: Manifest) -> None:
     read = Manifest.from_json(older.to_json())
     assert [rewrite.name for rewrite in read.rewrites] == list(names)
     for name in names:
-        assert f"  {name} " in describe(read)
+        assert f"  {name} " in describe_manifest(read)

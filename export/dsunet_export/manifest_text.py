@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 from dsunet.network.config import DSUNetConfig
 from dsunet_export.options import FLOAT16_MAX
-from dsunet_export.tensorrt.description import engine_rows
-from dsunet_export.verification.verify import fraction_of_tolerance, in_words
+from dsunet_export.tensorrt.engine_description import engine_rows
+from dsunet_export.verification.reference_comparison import (
+    comparison_in_words,
+    fraction_of_tolerance,
+)
 from dsunet_runtime.artifact.manifest import (
     InputForm,
     Manifest,
@@ -18,15 +21,15 @@ from dsunet_runtime.artifact.manifest import (
 )
 from dsunet_runtime.message_text import readable, shorten
 
-_PATTERNS = 4
+_PATTERNS_SHOWN = 4
 """Maximum number of patterns in a line."""
-_FAINT = 4
+_LOW_CONTRAST = 4
 """Range of a mask in levels below which shuffled weights may pass the self-test.  Measured with the
 demonstration checkpoint and a constant taken from its logits: all of 27 modules are noticed with a
 range of 7, none with 1."""
 
 
-def describe(manifest: Manifest, each: bool = False) -> str:
+def describe_manifest(manifest: Manifest, each: bool = False) -> str:
     """Format a manifest as lines of a name and a value; `each` lists every comparison and node."""
     rows = list(_rows(manifest, each))
     width = max(len(name) for name, _ in rows) + 2
@@ -83,12 +86,12 @@ def kept_in_words(precision: Precision, each: bool = False) -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for kept in precision.kept_in_float32:
         by_reason.setdefault(kept.reason, []).append(f"{kept.pattern} ({kept.nodes} nodes)")
-    shown = len(precision.kept_in_float32) if each else _PATTERNS
+    shown = len(precision.kept_in_float32) if each else _PATTERNS_SHOWN
     return [f"{shorten(kept, shown)}: {reason}" for reason, kept in by_reason.items()]
 
 
 def quantized_in_words(quantized: Quantization) -> str:
-    """Describe which matrix multiplications are quantised."""
+    """Describe the quantised matrix multiplications."""
     noise = quantized.noise
     most = f"; rounding adds at most {noise:.1%} of noise to an input" if noise else ""
     return (
@@ -115,22 +118,22 @@ def verified_in_words(manifest: Manifest, each: bool = False) -> list[str]:
     """
     checks = manifest.verification
     if each or len(checks) < 2:
-        return [in_words(check) for check in checks]
+        return [comparison_in_words(check) for check in checks]
     worst = max(checks, key=fraction_of_tolerance)
-    return [f"{len(checks)} comparisons, the worst: {in_words(worst)}"]
+    return [f"{len(checks)} comparisons, the worst: {comparison_in_words(worst)}"]
 
 
 def selftest_in_words(manifest: Manifest) -> list[str]:
-    """Say if the self-test notices little, because its masks are almost uniform; else empty."""
+    """Warn of a self-test that detects few faults, as its masks are almost uniform; else empty."""
     if manifest.input_form is InputForm.TENSORS or not manifest.selftest:
         return []
     range_ = max(max(case.points) - min(case.points) for case in manifest.selftest)
-    if range_ >= _FAINT:
+    if range_ >= _LOW_CONTRAST:
         return []
     return [
-        f"notices little: the network finds no object in its pictures, whose masks have a range of "
-        f"{range_:.0f} levels; one of an export with --mask stretched or --input tensors notices "
-        "more"
+        "detects few faults: the network finds no object in its pictures, whose masks have a range "
+        f"of {range_:.0f} levels; an export with --mask stretched or --input tensors has one that "
+        "detects more"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Killed processes and full disks leave no half of an artifact, and nothing that stays."""
+"""Killed processes and full disks leave no partial artifact and no temporary files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 
 def kill_when_something_appears(folder: Path, *arguments: object) -> list[Path]:
-    """Start a command, kill it as soon as a folder has a file, and give what is in there."""
+    """Start a command, kill it as soon as a folder has a file; return the files in it."""
     program = "from dsunet_export.cli import app; app(prog_name='dsunet-export')"
     command = [sys.executable, "-c", program, *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:

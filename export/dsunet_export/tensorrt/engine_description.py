@@ -31,7 +31,7 @@ def engine_rows(manifest: Manifest, engine: Engine) -> Iterator[tuple[str, str]]
     yield "  file", f"{_megabytes(engine.file.size)}, sha256 {engine.file.sha256}"
 
 
-def summarize(path: Path, manifest: Manifest, ranges: Ranges) -> str:
+def describe_engine(path: Path, manifest: Manifest, ranges: Ranges) -> str:
     """Describe an engine that was written to `path`, in up to three lines.
 
     The second line names files to keep with it, the third other frame sizes than requested.

@@ -1,15 +1,21 @@
-"""The option `--attention` of `dsunet-export onnx` and `trt`."""
+"""Options that several commands of `dsunet-export` share, and how commands print notices."""
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated
 
 import typer
 
 from dsunet_export.options import Attention
+from dsunet_runtime.commands.command import complain
 
-PRECISION = "Precision"
-"""The group of options in the help."""
+PROGRAM = "dsunet-export"
+PRECISION, VERIFICATION = "Precision", "Verification"
+"""Groups of options in the help."""
+
+notice = functools.partial(complain, PROGRAM)
+"""Print a line on stderr, such as which network of a checkpoint is used."""
 
 ChosenAttention = Annotated[
     Attention,
@@ -20,5 +26,15 @@ ChosenAttention = Annotated[
         "it has none.  unfused: softmax over transposed scores, for which it has none in any "
         "precision.",
         rich_help_panel=PRECISION,
+    ),
+]
+
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "-v",
+        "--verbose",
+        help="Print every comparison, not only the worst.",
+        rich_help_panel=VERIFICATION,
     ),
 ]
