@@ -80,7 +80,7 @@ HieraSize = Annotated[
         low=1,
         high=MAX_IMAGE_SIZE,
         metavar="PIXELS",
-        help="Side of Hiera's input, a multiple of 32.  [default: that of the network]",
+        help="Side of Hiera's input, a multiple of 32 from 128.  [default: that of the network]",
         rich_help_panel=MODEL,
     ),
 ]

@@ -58,6 +58,15 @@ ONNX_EXAMPLES = examples(
 
 
 def onnx(
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="Checkpoint file, or a run folder of `dsunet train`.  Omit it with "
+            "--random-weights.",
+        ),
+    ] = None,
+    *,
     output: Annotated[
         Path,
         typer.Option(
@@ -69,14 +78,6 @@ def onnx(
             rich_help_panel=OUTPUT,
         ),
     ],
-    checkpoint: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="Checkpoint file, or a run folder of `dsunet train`.  Omit it with "
-            "--random-weights.",
-        ),
-    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(

@@ -46,12 +46,12 @@ class InputForm(enum.StrEnum):
 class MaskForm(enum.StrEnum):
     """Conversion of probabilities to an 8-bit mask, after resampling to the size of the image."""
 
+    PROBABILITY = "probability"
+    """The probability times 255, rounded to the nearest integer (ties up)."""
     STRETCHED = "stretched"
     """As in the paper: each mask is stretched to the range 0 to 255, then truncated to 8 bits.
 
     This amplifies noise: the mask of an image without an object reaches 255, too."""
-    PROBABILITY = "probability"
-    """The probability times 255, rounded to the nearest integer (ties up)."""
 
 
 @dataclass(frozen=True, slots=True)
