@@ -44,7 +44,7 @@ from dsunet_runtime.artifact.manifest import InputForm
 from dsunet_runtime.bench.measurement import Schedule
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.cpp.binding import Library, find_onnxruntime
+from tests.cpp.c_interface import Library, find_onnxruntime
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 1280, 720

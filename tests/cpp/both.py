@@ -9,7 +9,7 @@ import dsunet_runtime
 from dsunet_runtime import ArtifactError, RuntimeFault, read_manifest
 from dsunet_runtime.artifact.file_kinds import is_engine
 from dsunet_runtime.artifact.read import check_hashes, check_sizes
-from tests.cpp.binding import CallError, Library
+from tests.cpp.c_interface import CallError, Library
 
 MOST = (1 << 63) - 1
 """The C library reads larger integers as this one."""

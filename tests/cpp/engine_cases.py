@@ -16,8 +16,8 @@ from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.artifact.manifest import digest
 from dsunet_runtime.artifact.read import read_manifest
 from dsunet_runtime.backends.tensorrt import compatibility
-from tests.cpp import binding
-from tests.cpp.binding import (
+from tests.cpp import c_interface
+from tests.cpp.c_interface import (
     BGR,
     BGRA,
     BT601_LIMITED,
@@ -78,7 +78,7 @@ class Case:
     def open(self, **options: Any) -> Segmenter:
         return self.runtime.open(self.path, **{"library": self.library, **options})
 
-    def refusal(self, status: int = binding.BACKEND, **options: Any) -> str:
+    def refusal(self, status: int = c_interface.BACKEND, **options: Any) -> str:
         """The message with which it is not opened."""
         with pytest.raises(CallError) as caught:
             self.open(**options)

@@ -15,8 +15,8 @@ from random import Random
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.document import seal
 from dsunet_runtime.json_text import JsonError
-from tests.cpp.binding import Library
 from tests.cpp.both import of_c, of_pythons_checks, refusals, shortened
+from tests.cpp.c_interface import Library
 from tests.runtime import artifacts, engines
 from tests.runtime.test_forged_manifests import change, writer
 

@@ -15,7 +15,7 @@ from tests.cpp.builds import ROOT, build_with, run
 from tests.cpp.fuzz_corpus import make_corpus
 
 SECONDS = os.environ.get("DSUNET_FUZZ_SECONDS")
-TARGETS = ("manifest", "opening", "frames")
+TARGETS = ("manifest", "artifact", "frames")
 FOUND = ROOT / "build/fuzz"
 """Where inputs that break something are kept."""
 RUNS = 5000

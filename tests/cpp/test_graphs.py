@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from dsunet_runtime import read_manifest
-from tests.cpp.binding import BACKEND, CallError, Library, mask_of, packed
 from tests.cpp.both import of_c, of_python
+from tests.cpp.c_interface import BACKEND, CallError, Library, mask_of, packed
 from tests.runtime import artifacts
 
 

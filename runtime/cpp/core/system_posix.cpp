@@ -1,3 +1,4 @@
+// The interface of system.hpp for Linux and other POSIX systems.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
@@ -149,7 +150,7 @@ std::string library_file(const std::string &name) { return "lib" + name + ".so";
 
 namespace {
 
-// Of the environment, which two threads may not read and write at once.
+// Guards the environment, which two threads must not read and write at once.
 std::mutex environment_mutex;
 
 }  // namespace

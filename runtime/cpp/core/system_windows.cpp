@@ -1,4 +1,4 @@
-// As system_posix.cpp; no test has run it: there is no Windows among the machines that test this.
+// The interface of system.hpp for Windows.  It compiles with MinGW, and has never been run.
 #define NOMINMAX
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
