@@ -1,9 +1,9 @@
 """Accuracy of the demonstration checkpoint: tables and figures of docs/DEMONSTRATION.md.
 
-Held-out drawn scenes (of another seed than the training's) and held-out composites are evaluated
-with PyTorch and with an artifact of each precision, and again with the maps of an encoder replaced.
-The masks of each artifact are compared with those of the float32 one, also on photographs.  The
-figures show scenes at equal intervals in the order of their S-measure, worst first, and
+Synthetic scenes of another seed than the training's and held-out composites are evaluated with
+PyTorch and with an artifact of each precision, and again with the maps of an encoder replaced.  The
+masks of each artifact are compared with those of the float32 one, also on photographs.  The figures
+show scenes at equal intervals in the order of their S-measure, worst first, and
 photographs of scikit-image, none of them selected by the result.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from common import write
+from common import make_parser, write
 from demonstration_sheets import draw_photographs, draw_scenes, photographs
 from numpy.typing import NDArray
 
@@ -89,15 +89,21 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--checkpoint", type=Path, default=demonstration_checkpoint())
+    parser = make_parser(__doc__)
     parser.add_argument(
-        "--composites", type=Path, required=True, help="dataset of held-out composites"
+        "--checkpoint",
+        type=Path,
+        default=demonstration_checkpoint(),
+        help="Checkpoint to evaluate (default: the demonstration checkpoint).",
     )
     parser.add_argument(
-        "--calibration", type=Path, required=True, help="folder of images for 8-bit artifacts"
+        "--composites", type=Path, required=True, help="Dataset of held-out composites."
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        required=True,
+        help="Folder of calibration images for 8-bit artifacts.",
     )
     parser.add_argument(
         "--scored",
@@ -105,7 +111,7 @@ def parse_arguments() -> argparse.Namespace:
         nargs=2,
         default=[],
         metavar=("IMAGE", "MASK"),
-        help="photograph that is scored, and of which only the mask is drawn",
+        help="Photograph with its ground truth, which is scored; only its mask is shown.",
     )
     return parser.parse_args()
 
@@ -170,7 +176,7 @@ def scores_by_kind(result: Result, kinds: dict[str, Kind]) -> dict[str, Any]:
 
 
 def losses_of(evaluation: DatasetResults) -> dict[str, Any]:
-    """How far the saved masks of each artifact are from those of the float32 one, by model."""
+    """Compare the saved masks of each artifact with those of the float32 one, by model."""
     _, float32, *others = evaluation.results
     first = [one.case.prediction for one in float32.scored]
     return {
@@ -183,7 +189,7 @@ def losses_of(evaluation: DatasetResults) -> dict[str, Any]:
 
 
 def losses_on_photographs(artifacts: dict[str, Path]) -> dict[str, Any]:
-    """The same on the photographs of scikit-image, by precision."""
+    """Compare the masks of the photographs of scikit-image, by precision."""
     masks = {}
     for name, path in artifacts.items():
         with open_predictor(path) as predictor:

@@ -25,7 +25,7 @@ from typing import Any
 from unittest.mock import patch
 
 from common import add_schedule_options, in_new_process, schedule_of, write
-from gpu_calls import add_machine, open_device, reason_of
+from gpu_calls import machine_parser, open_device, reason_of
 from gpu_frames import frames_artifact, make_frames, mask_parity
 
 import dsunet_runtime
@@ -60,11 +60,13 @@ WITHOUT_A_GPU = "8.0"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = machine_parser(__doc__)
+    parser.add_argument(
+        "--inferences",
+        type=int,
+        default=10_000,
+        help="Number of calls for the growth of memory (default: %(default)s).",
     )
-    add_machine(parser)
-    parser.add_argument("--inferences", type=int, default=10_000)
     parser.add_argument(
         "--attempt",
         choices=TARGETS,
@@ -93,7 +95,7 @@ def main() -> None:
             begun = time.perf_counter()
             try:
                 result[name] = measure()
-            except Exception as error:  # of any library; continue with the others
+            except Exception as error:  # whatever a library raises: the others go on
                 found["left_out"][f"{name} of {preset}"] = reason_of(error)
             print(f"{preset} {name}: {time.perf_counter() - begun:.1f} s", flush=True)
             write("gpu_rtx", found, gpu)
@@ -167,7 +169,7 @@ def attempt(graph: Path, member: str, gpu: Gpu | None) -> dict[str, Any]:
             segmenter.batch(list(make_frames(1).numpy()))
         outcome = "runs"
         reason = None
-    except Exception as error:  # of any library; it is the result
+    except Exception as error:  # whatever a library raises: it is the result
         reason = reason_of(error)
     log = [line for line in output.getvalue().splitlines() if line.startswith("[")]
     return {"outcome": outcome, "reason": reason, "log": log[-40:]}

@@ -7,7 +7,6 @@ its message.  With `--device cpu`, the CPU provider is used, to test the script.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +15,7 @@ from typing import Any
 
 from common import write
 from gpu_artifacts import demonstration_artifact
-from gpu_calls import add_machine, open_device, reason_of
+from gpu_calls import machine_parser, open_device, reason_of
 from gpu_frames import frames_artifact
 
 import dsunet_runtime
@@ -26,11 +25,7 @@ LARGE = (ExportPrecision.FP16, ExportPrecision.FP32)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_machine(parser)
-    arguments = parser.parse_args()
+    arguments = machine_parser(__doc__).parse_args()
     gpu = open_device(arguments.device)
     found: dict[str, Any] = {"preset": arguments.preset, "artifacts": {}}
     artifacts = {

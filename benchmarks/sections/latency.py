@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sections import plots
 from sections.section import Results, Section, of_presets
-from sections.tables import Document, circumstances, digits, duration, over, relative, table, timing
+from sections.tables import Document, circumstances, digits, duration, over, table, timing
 
 
 def latency(results: Results) -> Section | None:
@@ -55,18 +55,10 @@ def quantised(results: Results) -> Section | None:
         ["`quantised.py`: `tensors` form, batch 1, randomly initialised weights, interleaved."],
     )
     for preset, document in found.items():
-        rows = [
-            [
-                words,
-                f"{document['bytes'][variant] / 1e9:,.2f} GB",
-                timing(document["times"][variant]),
-                relative(document["int8_over"][variant]) if variant != "int8" else "",
-            ]
-            for variant, words in _QUANTISED_VARIANTS.items()
-        ]
+        sizes = {name: f"{size / 1e9:,.2f} GB" for name, size in document["bytes"].items()}
         section.blocks += [
             f"### `{preset}`",
-            table(["", "size", "median (range)", "time of the last row / this row"], rows),
+            variants_table(document, _QUANTISED_VARIANTS, sizes=sizes),
             circumstances(document),
         ]
     return section if found else None
@@ -86,18 +78,10 @@ def cpu_providers(results: Results) -> Section | None:
         ["`cpu_providers.py`: `tensors` form, batch 1, randomly initialised weights, interleaved."],
     )
     for preset, document in found.items():
-        rows = [
-            [
-                words,
-                timing(document["times"][variant]),
-                relative(document["over_first"][variant]) if index else "",
-            ]
-            for index, (variant, words) in enumerate(_CPU_PROVIDERS.items())
-        ]
         instructions = ", ".join(document["instructions"]) or "none"
         section.blocks += [
             f"### `{preset}`",
-            table(["", "median (range)", "time of this row / the first"], rows),
+            variants_table(document, _CPU_PROVIDERS, over_first=True),
             f"Instructions for bfloat16 and 8 bits: {instructions}.",
             circumstances(document),
         ]
@@ -113,16 +97,31 @@ _CPU_PROVIDERS = {
 }
 
 
-def variants_table(document: Document, words: Mapping[str, str]) -> str:
-    """Format one row per variant, with the time of the last variant relative to it."""
+def variants_table(
+    document: Document,
+    words: Mapping[str, str],
+    *,
+    over_first: bool = False,
+    sizes: Mapping[str, str] | None = None,
+) -> str:
+    """Format one row per variant that was measured, with a ratio of times.
+
+    Args:
+        document: A result file with `times` by variant.
+        words: Labels of the variants, in the order of the rows.
+        over_first: Divide the time of each row by that of the first, instead of the time of the
+            last row by that of each.
+        sizes: Texts of a column before the times, by variant.
+    """
     times = {
         variant: document["times"][variant] for variant in words if variant in document["times"]
     }
-    last = [*times][-1]
-    return table(
-        ["", "median (range)", "time of the last row / this row"],
-        [
-            [words[variant], timing(time), "" if variant == last else over(times[last], time)]
-            for variant, time in times.items()
-        ],
-    )
+    base = [*times][0 if over_first else -1]
+    rows = []
+    for variant, time in times.items():
+        pair = (time, times[base]) if over_first else (times[base], time)
+        size = [sizes[variant]] if sizes else []
+        faster = "" if variant == base else over(*pair)
+        rows.append([words[variant], *size, timing(time), faster])
+    ratio = "time of this row / the first" if over_first else "time of the last row / this row"
+    return table(["", *(["size"] if sizes else []), "median (range)", ratio], rows)

@@ -112,7 +112,7 @@ def demonstration(results: Results) -> Section | None:
     return Section(
         "The demonstration checkpoint",
         [
-            f"`demonstration.py`: {images['drawn']} held-out drawn scenes of seed "
+            f"`demonstration.py`: {images['drawn']} held-out synthetic scenes of seed "
             f"{document['seed']} and {images['composites']} held-out composites "
             f"([details](../docs/DEMONSTRATION.md)). int8 and fp8 are calibrated on "
             f"{document['calibration']} other images; `engine` is fp16 with the rounding of every "
