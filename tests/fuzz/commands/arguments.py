@@ -1,4 +1,4 @@
-"""Command lines from the options that commands declare, and values that do not fit them."""
+"""Command lines from the options that commands declare, with values that do not fit."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ VALID = {
     "dsunet-run selftest": "frames.onnx",
     "dsunet-run bench": "frames.onnx --seconds 0 --rounds 1 --no-cold-start --image photo.png",
 }
-"""A short run of each command but `doctor`, which takes seconds and has no values."""
+"""A short run of each command; `doctor` takes seconds and has no values."""
 
 _FILES = (
     "",
@@ -134,11 +134,11 @@ class Option:
 
     flags: tuple[str, ...]
     types: tuple[type, ...]
-    """Of its values, one after the other; none for a flag."""
+    """Types of its values, in order; empty for a flag."""
 
 
 def declared_options(app: typer.Typer) -> Iterator[tuple[str, list[Option]]]:
-    """The options of an app's commands, by the commands' names."""
+    """Yield the name of each command of an app with its options."""
     for command in app.registered_commands:
         function = command.callback
         assert function is not None
@@ -163,7 +163,7 @@ def _types(hint: Any) -> tuple[type, ...]:
 
 
 def draw_arguments(random: Random, valid: str, options: list[Option]) -> list[str]:
-    """Those of a valid run with some values, options or words changed."""
+    """Change some values, options or words of a valid command line."""
     arguments = shlex.split(valid)
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         match random.randrange(6):
@@ -179,7 +179,7 @@ def draw_arguments(random: Random, valid: str, options: list[Option]) -> list[st
 
 
 def _option(random: Random, option: Option) -> list[str]:
-    """The option with values that fit its types more or less."""
+    """Return the option with values that mostly fit its types."""
     flag = random.choice(option.flags)
     values = [_value(random, kind) for kind in option.types]
     if len(values) == 1 and flag.startswith("--") and random.random() < 0.3:

@@ -1,4 +1,4 @@
-"""One command line in this process: its exit code and what it says, within bounds."""
+"""A command line run in this process, within limits: its exit code and stderr."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.fuzz.commands.writes import WRITES
 from tests.fuzz.harness import FuzzFault, bounded, check_message
 
 _SECONDS = 4
-"""After which a command that works is interrupted, as by Ctrl-C."""
+"""Seconds after which a command that computes is interrupted, as by Ctrl-C."""
 _MEMORY = 1 << 30
 _LONG = 200
 _LINES = 30
-"""Of stderr at most: a line, or a line and a list of twenty."""
+"""Limit for the lines of stderr: a line, or a line and a list of twenty."""
 
 APPS = {
     "dsunet": dsunet.cli.app,
@@ -33,9 +33,9 @@ APPS = {
 
 
 def check(program: str, code: int, error: str, arguments: list[str]) -> None:
-    """Raise FuzzFault unless the end of a command says what it should.
+    """Raise FuzzFault unless exit code and stderr are those of a command that ends in order.
 
-    What was typed may be repeated whole, and as the path that it names.
+    Messages may repeat an argument whole, and as the path that it names.
     """
     for word in (word for argument in arguments for word in (argument, *argument.split("="))):
         for form in (word, str(Path(word))):
@@ -55,7 +55,7 @@ def check(program: str, code: int, error: str, arguments: list[str]) -> None:
 
 
 def run(program: str, arguments: list[str], folder: Path) -> tuple[int, str]:
-    """The exit code and stderr of a command in a folder."""
+    """Run a command in a folder; return its exit code and stderr."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     code = 0
     before, tempdir, stdin = Path.cwd(), tempfile.tempdir, sys.stdin
@@ -88,7 +88,7 @@ def run(program: str, arguments: list[str], folder: Path) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def _interrupted() -> Iterator[None]:
-    """Interrupt what works for too long; raise FuzzFault if it was waiting."""
+    """Interrupt a body that computes for too long; raise FuzzFault if it was waiting."""
     started, used = time.monotonic(), time.process_time()
     waited = False
 
@@ -107,4 +107,4 @@ def _interrupted() -> Iterator[None]:
         for name in ("SIGTERM", "SIGHUP"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     if waited:
-        raise FuzzFault("waits for what never comes")
+        raise FuzzFault("waits without end")

@@ -1,4 +1,4 @@
-"""Changes by somebody who puts the checksum right: what stands behind it is attacked too."""
+"""Changes with a valid checksum, which reach the code after its check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHECKSUM = re.compile(rb"dsunet-sha256:[0-9a-f]{64}")
 
 
 def forged(change: Change) -> Change:
-    """The same change, with the file's checksum (`dsunet.checkpoints.checksum`) computed anew."""
+    """Return the change with an updated checksum (`dsunet.checkpoints.checksum`)."""
 
     def with_checksum(random: Random, data: bytes) -> bytes:
         changed = change(random, data)
@@ -34,7 +34,7 @@ def forged(change: Change) -> Change:
 
 
 def change_sealed(random: Random, data: bytes) -> bytes:
-    """A manifest with a value changed, and its own digest computed anew."""
+    """Change a value of a manifest, and update its digest."""
     try:
         values = parse(data.decode())
         others = Pairs(pair for pair in values if pair[0] != document.DIGEST_FIELD)
