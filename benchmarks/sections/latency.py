@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from sections import plots
-from sections.section import Results, Section, of_presets
-from sections.tables import Document, circumstances, digits, duration, over, table, timing
+from sections.section import Results, Section, preset_section
+from sections.tables import Document, digits, duration, over, table, timing
 
 
 def latency(results: Results) -> Section | None:
-    found = of_presets(results, "latency_cpu")
-    section = Section(
+    return preset_section(
+        results,
+        "latency_cpu",
         "Latency of one image on a CPU",
-        [
-            "`latency.py`: `tensors` form, batch 1, float32, randomly initialised weights, "
-            "interleaved."
-        ],
+        "`latency.py`: `tensors` form, batch 1, float32, randomly initialised weights, "
+        "interleaved.",
+        _latency,
+        plot=("latency_cpu.svg", lambda found: plots.rounds(found, _LATENCY_VARIANTS)),
     )
-    for preset, document in found.items():
-        section.blocks += [
-            f"### `{preset}`",
-            variants_table(document, _LATENCY_VARIANTS),
-        ]
-        if document.get("compile_s"):
-            section.blocks.append(
-                f"The first call with `torch.compile`, which compiles, takes "
-                f"{duration(document['compile_s'])}."
-            )
-        plain, ours = (
-            document["macs"][f"onnxruntime_{variant}"] for variant in ("bare", "rewritten")
+
+
+def _latency(document: Document) -> Iterator[str]:
+    yield variants_table(document, _LATENCY_VARIANTS)
+    if document.get("compile_s"):
+        yield (
+            f"The first call with `torch.compile`, which compiles, takes "
+            f"{duration(document['compile_s'])}."
         )
-        section.blocks += [
-            f"Multiply-adds: {digits(plain / 1e9)} G in the bare export, {digits(ours / 1e9)} G "
-            "with `dsunet-export onnx`.",
-            circumstances(document),
-        ]
-    section.show("latency_cpu.svg", plots.rounds(found, _LATENCY_VARIANTS))
-    return section if found else None
+    plain, ours = (document["macs"][f"onnxruntime_{variant}"] for variant in ("bare", "rewritten"))
+    yield (
+        f"Multiply-adds: {digits(plain / 1e9)} G in the bare export, {digits(ours / 1e9)} G "
+        "with `dsunet-export onnx`."
+    )
 
 
 _LATENCY_VARIANTS = {
@@ -49,19 +44,18 @@ _LATENCY_VARIANTS = {
 
 
 def quantised(results: Results) -> Section | None:
-    found = of_presets(results, "quantised")
-    section = Section(
+    return preset_section(
+        results,
+        "quantised",
         "INT8 on a CPU",
-        ["`quantised.py`: `tensors` form, batch 1, randomly initialised weights, interleaved."],
+        "`quantised.py`: `tensors` form, batch 1, randomly initialised weights, interleaved.",
+        _quantised,
     )
-    for preset, document in found.items():
-        sizes = {name: f"{size / 1e9:,.2f} GB" for name, size in document["bytes"].items()}
-        section.blocks += [
-            f"### `{preset}`",
-            variants_table(document, _QUANTISED_VARIANTS, sizes=sizes),
-            circumstances(document),
-        ]
-    return section if found else None
+
+
+def _quantised(document: Document) -> Iterator[str]:
+    sizes = {name: f"{size / 1e9:,.2f} GB" for name, size in document["bytes"].items()}
+    yield variants_table(document, _QUANTISED_VARIANTS, sizes=sizes)
 
 
 _QUANTISED_VARIANTS = {
@@ -72,20 +66,19 @@ _QUANTISED_VARIANTS = {
 
 
 def cpu_providers(results: Results) -> Section | None:
-    found = of_presets(results, "cpu_providers")
-    section = Section(
+    return preset_section(
+        results,
+        "cpu_providers",
         "ONNX Runtime and OpenVINO on a CPU",
-        ["`cpu_providers.py`: `tensors` form, batch 1, randomly initialised weights, interleaved."],
+        "`cpu_providers.py`: `tensors` form, batch 1, randomly initialised weights, interleaved.",
+        _cpu_providers,
     )
-    for preset, document in found.items():
-        instructions = ", ".join(document["instructions"]) or "none"
-        section.blocks += [
-            f"### `{preset}`",
-            variants_table(document, _CPU_PROVIDERS, over_first=True),
-            f"Instructions for bfloat16 and 8 bits: {instructions}.",
-            circumstances(document),
-        ]
-    return section if found else None
+
+
+def _cpu_providers(document: Document) -> Iterator[str]:
+    yield variants_table(document, _CPU_PROVIDERS, over_first=True)
+    instructions = ", ".join(document["instructions"]) or "none"
+    yield f"Instructions for bfloat16 and 8 bits: {instructions}."
 
 
 _CPU_PROVIDERS = {
