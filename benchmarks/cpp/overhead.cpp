@@ -1,4 +1,5 @@
-// A mask by ONNX Runtime's C call alone, and through the C interface of dsunet, on the same buffers.
+// A mask by ONNX Runtime's C call alone, and through the C interface of dsunet, on the same
+// buffers.
 //
 //     overhead ARTIFACT BACKENDS ONNXRUNTIME_LIBRARY WIDTH HEIGHT ROUNDS SECONDS
 //

@@ -1,4 +1,4 @@
-"""What the libFuzzer targets start from: `python -m tests.cpp.fuzz_corpus FOLDER`.
+"""Write the initial corpora of the libFuzzer targets: `python -m tests.cpp.fuzz_corpus FOLDER`.
 
 A folder for each target, and `a.onnx`, an artifact that takes frames of any size.
 """
@@ -67,9 +67,9 @@ def forged(manifests: list[dict[str, object]]) -> list[dict[str, object]]:
     return [values for values in found if len(json.dumps(values)) < 10_000]
 
 
-def parts(kind: int, graph: bytes, manifest: bytes) -> bytes:
-    """Two files, as artifact.cpp takes them."""
-    return bytes([kind]) + len(graph).to_bytes(2, "little") + graph + manifest
+def parts(first_byte: int, graph: bytes, manifest: bytes) -> bytes:
+    """Encode two files, as artifact.cpp takes them."""
+    return bytes([first_byte]) + len(graph).to_bytes(2, "little") + graph + manifest
 
 
 def sample(folder: Path, name: str, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Manifests that say anything, with a digest that fits: C and Python agree about every one.
+"""Forged manifests with a valid digest: C and Python agree about every one.
 
 Known differences: integers beyond 63 bits are read as the largest of 63 bits; and where Python
 trusts the hash of the graph, C also refuses a graph that reads files that its manifest does not

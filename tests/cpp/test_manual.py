@@ -1,4 +1,4 @@
-"""docs/cpp.md says what the sources do."""
+"""docs/cpp.md matches the sources."""
 
 from __future__ import annotations
 

@@ -11,14 +11,13 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <mutex>
-#include <random>
 
 #include "system.hpp"
+#include "temporary_name.hpp"
 
 namespace dsunet_runtime {
 namespace {
@@ -35,19 +34,6 @@ void write_all(int descriptor, const std::string &content) {
     if (count < 0 && errno != EINTR) fail(errno);
     if (count > 0) written += static_cast<std::size_t>(count);
   }
-}
-
-// The name that Python gives temporary files too, so that either removes what killed processes
-// left.
-std::string temporary_name(const std::string &folder) {
-  std::random_device random;
-  std::string name = folder + "/.dsunet-";
-  for (int word = 0; word < 4; ++word) {
-    char digits[9];
-    std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(random()));
-    name += digits;
-  }
-  return name + ".tmp";
 }
 
 std::string folder_of(const std::string &path) {
