@@ -42,7 +42,7 @@ from gpu_calls import (
     torch_call,
 )
 from gpu_ceiling import add_side_option, measure_ceiling
-from gpu_compiled import Choices, attention_times, choosing, compiled
+from gpu_compiled import Choices, attention_times, compiled, with_choices
 from gpu_frames import Frames, frames_artifact, make_frames, mask_parity
 from torch import Tensor
 
@@ -164,7 +164,7 @@ def make_variants(arguments: argparse.Namespace, found: dict[str, Any]) -> dict[
         fast = compiled(copy.deepcopy(eager), backend)
 
         def compiled_call(variant: str, image: Tensor) -> Call:
-            chosen = choosing(fast, COMPILED.get(variant, Choices()))
+            chosen = with_choices(fast, COMPILED.get(variant, Choices()))
             with torch.inference_mode():
                 levels = (chosen(image=image).int() - eager(image=image).int()).abs()
             found["parity"][f"{variant} and torch_eager, batch {len(image)}"] = {

@@ -81,9 +81,11 @@ def main() -> None:
         return
     found: dict[str, Any] = {"attempts": {}, "presets": {}, "left_out": {}}
     with ThreadPoolExecutor(len(TARGETS)) as pool:
-        found["attempts"] = dict(zip(TARGETS, pool.map(attempt_apart, TARGETS), strict=True))
+        found["attempts"] = dict(
+            zip(TARGETS, pool.map(attempt_in_new_process, TARGETS), strict=True)
+        )
     write("gpu_rtx", found, gpu)
-    runs = [member for member, attempt in found["attempts"].items() if attempt["outcome"] == "runs"]
+    runs = [member for member, one in found["attempts"].items() if one["outcome"] == "runs"]
     if not runs or gpu is None:
         found["left_out"]["measurements"] = "no engine runs here: see `attempts`"
         write("gpu_rtx", found, gpu)
@@ -91,7 +93,7 @@ def main() -> None:
     for preset in dict.fromkeys((TRIED, arguments.preset)):
         result: dict[str, Any] = {}
         found["presets"][preset] = result
-        for name, measure in measures(preset, runs[0], arguments, gpu).items():
+        for name, measure in measurements_of(preset, runs[0], arguments, gpu).items():
             begun = time.perf_counter()
             try:
                 result[name] = measure()
@@ -101,7 +103,7 @@ def main() -> None:
             write("gpu_rtx", found, gpu)
 
 
-def attempt_apart(member: str) -> dict[str, Any]:
+def attempt_in_new_process(member: str) -> dict[str, Any]:
     """Run `attempt` in a new process, which may crash."""
     try:
         result: dict[str, Any] = in_new_process(__file__, *sys.argv[1:], "--attempt", member)
@@ -111,10 +113,10 @@ def attempt_apart(member: str) -> dict[str, Any]:
     return result
 
 
-def measures(
+def measurements_of(
     preset: str, member: str, arguments: argparse.Namespace, gpu: Gpu
 ) -> dict[str, Callable[[], Any]]:
-    """Return the measurements of a preset by name, in order."""
+    """Return the measurements of a preset by name, in their order."""
     schedule = schedule_of(arguments)
     engine = arguments.work / f"{preset}_{member}.engine"
 

@@ -21,7 +21,7 @@ from gpu_frames import frames_artifact
 import dsunet_runtime
 from dsunet_export.options import ExportPrecision
 
-LARGE = (ExportPrecision.FP16, ExportPrecision.FP32)
+PRESET_PRECISIONS = (ExportPrecision.FP16, ExportPrecision.FP32)
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     artifacts = {
         **{
             f"{arguments.preset}_{one}": partial(frames_artifact, arguments.preset, one)
-            for one in LARGE
+            for one in PRESET_PRECISIONS
         },
         **{f"demonstration_{one}": partial(demonstration_artifact, one) for one in ExportPrecision},
     }
