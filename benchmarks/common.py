@@ -32,13 +32,42 @@ _PACKAGES = (
 )
 
 
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """Create the parser of a script whose docstring is the description, with its line breaks."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def preset_parser(
+    description: str | None, preset: str, *, rounds: int = 10, seconds: float = 10
+) -> argparse.ArgumentParser:
+    """Create a parser with --preset and the options of the schedule; the values are defaults."""
+    parser = make_parser(description)
+    add_preset_option(parser, preset)
+    add_schedule_options(parser, rounds=rounds, seconds=seconds)
+    return parser
+
+
+def add_preset_option(parser: argparse.ArgumentParser, preset: str) -> None:
+    """Add --preset."""
+    parser.add_argument(
+        "--preset", default=preset, help="Preset of the network (default: %(default)s)."
+    )
+
+
+def add_rounds_option(parser: argparse.ArgumentParser, rounds: int) -> None:
+    """Add --rounds."""
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, help="Number of rounds (default: %(default)s)."
+    )
+
+
 def add_schedule_options(
     parser: argparse.ArgumentParser, *, rounds: int = 10, seconds: float = 10
 ) -> None:
     """Add the options that `schedule_of` reads."""
-    parser.add_argument(
-        "--rounds", type=int, default=rounds, help="Number of rounds (default: %(default)s)."
-    )
+    add_rounds_option(parser, rounds)
     parser.add_argument(
         "--seconds",
         type=float,
@@ -80,6 +109,11 @@ def summary(seconds: list[float]) -> dict[str, Any]:
         "max_s": max(seconds),
         "all_s": seconds,
     }
+
+
+def summaries(times: Mapping[str, list[float]]) -> dict[str, dict[str, Any]]:
+    """Median and range of each variant, for result files."""
+    return {name: summary(seconds) for name, seconds in times.items()}
 
 
 def ratio(new: list[float], old: list[float]) -> dict[str, Any]:

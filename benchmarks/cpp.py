@@ -1,4 +1,4 @@
-"""Cost of the C and C++ runtime: against ONNX Runtime's C call, and against Python.
+"""Cost of the C and C++ runtime, compared with ONNX Runtime's C call and with Python.
 
 bare, rgb, bgr   ONNX Runtime's C call, and `dsunet_segment` on the same buffers: RGB without gaps,
                  which is not copied, and BGR, which is converted; one thread, call by call
@@ -6,8 +6,8 @@ python, c        a decoded image to its mask: `Segmenter`, and `dsunet_segment` 
 start            new processes from start to the first mask: the C example, and Python
 size             bytes of the stripped libraries
 
-Each is interleaved.  The limit for what `rgb` adds to `bare`, median over the rounds, is 1 % or
-50 µs, whichever is larger.
+The variants of each measurement are interleaved.  The limit for what `rgb` adds to `bare`, median
+over the rounds, is 1 % or 50 µs, whichever is larger.
 
 Conditions: ONNX Runtime of the Python package, CPU, frames form of 1280×720, float32, randomly
 initialised weights.  The library is built by `make test-cpp`.
@@ -15,7 +15,6 @@ initialised weights.  The library is built by `make test-cpp`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -28,11 +27,12 @@ from typing import Any
 
 import numpy as np
 from common import (
-    add_schedule_options,
     measure_interleaved_calls,
+    preset_parser,
     print_times,
     ratio,
     schedule_of,
+    summaries,
     summary,
     write,
 )
@@ -44,7 +44,7 @@ from dsunet_runtime.artifact.manifest import InputForm
 from dsunet_runtime.bench.measurement import Schedule
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.cpp.binding import Library, find_onnxruntime
+from tests.cpp.c_interface import Library, find_onnxruntime
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 1280, 720
@@ -57,12 +57,13 @@ PYTHON = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = preset_parser(__doc__, "nano", rounds=20, seconds=20)
+    parser.add_argument(
+        "--build",
+        type=Path,
+        default=ROOT / "build/cpp",
+        help="Folder of the build (default: %(default)s).",
     )
-    parser.add_argument("--preset", default="nano")
-    parser.add_argument("--build", type=Path, default=ROOT / "build/cpp")
-    add_schedule_options(parser, rounds=20, seconds=20)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         artifact = Path(scratch) / f"{arguments.preset}.onnx"
@@ -94,7 +95,7 @@ def overhead(artifact: Path, build: Path, schedule: Schedule) -> dict[str, Any]:
     within = statistics.median(added) <= allowed
     print(f"added {1e6 * statistics.median(added):.1f} µs, allowed {1e6 * allowed:.1f} µs")
     return {
-        "times": {name: summary(seconds) for name, seconds in times.items()},
+        "times": summaries(times),
         "added": summary(added),
         "allowed_s": allowed,
         "within_bound": within,
@@ -114,13 +115,13 @@ def against_python(artifact: Path, build: Path, schedule: Schedule) -> dict[str,
         times = measure_interleaved_calls(calls, schedule)
     print_times(times)
     return {
-        "times": {name: summary(seconds) for name, seconds in times.items()},
+        "times": summaries(times),
         "c_over_python": ratio(times["c"], times["python"]),
     }
 
 
 def starts(artifact: Path, build: Path, rounds: int, scratch: Path) -> dict[str, Any]:
-    """Measure new processes, in turns, until the first mask of an image file is there."""
+    """Measure new processes, interleaved, from their start to the first mask of an image file."""
     image, mask = scratch / "image.ppm", scratch / "mask.pgm"
     pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     Image.fromarray(pixels).save(image)
@@ -136,7 +137,7 @@ def starts(artifact: Path, build: Path, rounds: int, scratch: Path) -> dict[str,
             times[name].append(time.perf_counter() - start)
     print_times(times)
     return {
-        "times": {name: summary(seconds) for name, seconds in times.items()},
+        "times": summaries(times),
         "c_over_python": ratio(times["c"], times["python"]),
     }
 

@@ -9,7 +9,6 @@ cores, interleaved in one process.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -17,26 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from common import (
-    add_schedule_options,
     measure_interleaved_calls,
+    preset_parser,
     print_times,
     ratio,
     schedule_of,
-    summary,
+    summaries,
     write,
 )
-from exports import export_ours, new_model
+from exports import calibration_images, export_ours, new_model
 
 import dsunet_runtime
-from dsunet.scenes import write_scenes
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime import processor
 from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.bench.workload import Call
 from dsunet_runtime.provider import Provider
 
-CALIBRATION = 4
-"""Number of calibration images; the latency does not depend on the ranges."""
 FIRST = "onnxruntime_fp32"
 VARIANTS = {
     FIRST: (Provider.CPU, ExportPrecision.FP32),
@@ -48,16 +44,11 @@ VARIANTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--preset", default="large")
-    add_schedule_options(parser)
+    parser = preset_parser(__doc__, "large")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_scenes(folder / "scenes", CALIBRATION, seed=0)
-        images = folder / "scenes/Image"
+        images = calibration_images(folder)
         graphs = {
             precision: export(arguments.preset, precision, folder, images)
             for precision in sorted({precision for _, precision in VARIANTS.values()})
@@ -78,7 +69,7 @@ def measure(
     print_times(times)
     return {
         "instructions": processor.fast_instructions(),
-        "times": {name: summary(seconds) for name, seconds in times.items()},
+        "times": summaries(times),
         "over_first": {
             name: ratio(seconds, times[FIRST]) for name, seconds in times.items() if name != FIRST
         },

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from common import write
+from common import make_parser, write
 from demonstration_sheets import draw_photographs, draw_scenes, photographs
 from numpy.typing import NDArray
 
@@ -89,15 +89,21 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--checkpoint", type=Path, default=demonstration_checkpoint())
+    parser = make_parser(__doc__)
     parser.add_argument(
-        "--composites", type=Path, required=True, help="dataset of held-out composites"
+        "--checkpoint",
+        type=Path,
+        default=demonstration_checkpoint(),
+        help="Checkpoint to evaluate (default: the demonstration checkpoint).",
     )
     parser.add_argument(
-        "--calibration", type=Path, required=True, help="folder of images for 8-bit artifacts"
+        "--composites", type=Path, required=True, help="Dataset of held-out composites."
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        required=True,
+        help="Folder of calibration images for 8-bit artifacts.",
     )
     parser.add_argument(
         "--scored",
@@ -105,7 +111,7 @@ def parse_arguments() -> argparse.Namespace:
         nargs=2,
         default=[],
         metavar=("IMAGE", "MASK"),
-        help="photograph that is scored, and of which only the mask is drawn",
+        help="Photograph with its ground truth, which is scored; only its mask is shown.",
     )
     return parser.parse_args()
 
@@ -173,7 +179,7 @@ def scores_by_kind(result: ModelResult, kinds: dict[str, SceneKind]) -> dict[str
 
 
 def losses_of(evaluation: DatasetResults) -> dict[str, Any]:
-    """How far the saved masks of each artifact are from those of the float32 one, by model."""
+    """Compare the saved masks of each artifact with those of the float32 one, by model."""
     _, float32, *others = evaluation.results
     first = [one.case.prediction for one in float32.scored]
     return {
@@ -186,7 +192,7 @@ def losses_of(evaluation: DatasetResults) -> dict[str, Any]:
 
 
 def losses_on_photographs(artifacts: dict[str, Path]) -> dict[str, Any]:
-    """The same on the photographs of scikit-image, by precision."""
+    """Compare the masks of the photographs of scikit-image, by precision."""
     masks = {}
     for name, path in artifacts.items():
         with open_predictor(path) as predictor:

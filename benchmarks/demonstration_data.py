@@ -25,8 +25,8 @@ ZENITH, HORIZON = (86, 130, 190), (205, 220, 232)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("packages", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("packages", type=Path, help="Folder with the extracted packages.")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="Folder to write.")
     arguments = parser.parse_args()
     sources: dict[str, dict[str, list[str]]] = json.loads(SOURCES.read_text())
     files = [file for part in sources.values() for files in part.values() for file in files]

@@ -1,16 +1,16 @@
-"""Write a checkpoint of `pico` to start from, with what fits of a checkpoint of `nano`.
+"""Write an initial checkpoint of `pico` with weights of a checkpoint of `nano`.
 
-Encoders and injection have the same widths.  The decoder has half the channels: those are kept
+Encoders and injection have the same widths.  The decoder has half the channels: it keeps those
 whose weights have the largest norms, added up over all tensors of the decoder.  DINOv2's position
-embeddings are resampled.  docs/distillation.md has what comes of it.
+embeddings are resampled.  docs/distillation.md has the results.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
+from common import make_parser
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
@@ -22,15 +22,20 @@ _POSITIONS = "dino.vit.pos_embed"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--teacher", type=Path, default=demonstration_checkpoint())
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        default=demonstration_checkpoint(),
+        help="Checkpoint of `nano` (default: the demonstration checkpoint).",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="Checkpoint to write.")
     arguments = parser.parse_args()
     save_model(make_student(load_model(arguments.teacher)), arguments.output)
 
 
 def make_student(teacher: DSUNet) -> DSUNet:
-    """The student with the weights that it keeps of its teacher."""
+    """Create the student with the selected weights of its teacher."""
     student = DSUNet(DSUNetConfig.preset(STUDENT))
     theirs, own = teacher.state_dict(), student.state_dict()
     old, new = teacher.config.dino.map_size, student.config.dino.map_size

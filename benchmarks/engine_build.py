@@ -12,7 +12,6 @@ compiles each of them.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import tempfile
@@ -20,7 +19,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import in_new_process, peak_bytes, ratio, summary, write
+from common import (
+    add_preset_option,
+    add_rounds_option,
+    in_new_process,
+    make_parser,
+    peak_bytes,
+    ratio,
+    summary,
+    write,
+)
 
 from dsunet_export.options import ExportPrecision
 
@@ -54,7 +62,7 @@ def build(path: Path, capability: str) -> tuple[bytes, dict[str, Any]]:
     if not trt.OnnxParser(network, log).parse_from_file(str(path)):
         raise RuntimeError(lines[-1])
     config = builder.create_builder_config()
-    # What a graph declares as float32 is computed as that, as `dsunet-export trt` has it.
+    # As in `dsunet-export trt`: float32 is not computed in TF32.
     config.clear_flag(trt.BuilderFlag.TF32)
     config.num_compute_capabilities = 1
     config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
@@ -77,10 +85,14 @@ def build(path: Path, capability: str) -> tuple[bytes, dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", default="large")
-    parser.add_argument("--capability", default="SM89")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = make_parser(__doc__)
+    add_preset_option(parser, "large")
+    parser.add_argument(
+        "--capability",
+        default="SM89",
+        help="Compute capability, as TensorRT for RTX names it (default: %(default)s).",
+    )
+    add_rounds_option(parser, 3)
     parser.add_argument(
         "--build",
         type=Path,

@@ -13,7 +13,6 @@ The results of all three must be identical to the last digit.
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import tempfile
@@ -24,7 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import py_sod_metrics as sod
-from common import ratio, summary, write
+from common import add_rounds_option, make_parser, ratio, summaries, summary, write
 from scipy.ndimage import gaussian_filter
 
 from dsunet.evaluation.metrics import Scores, summarize
@@ -36,10 +35,20 @@ SHAPE = (300, 400)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        default=300,
+        help="Number of predictions with ground truth (default: %(default)s).",
+    )
+    add_rounds_option(parser, 5)
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count(),
+        help="Processes of `scorer` (default: one per core).",
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cases = write_cases(Path(folder), arguments.pairs)
@@ -75,7 +84,7 @@ def main() -> None:
             "shape": SHAPE,
             "workers": arguments.workers,
             "opening_s": opening,
-            "times": {name: summary(seconds) for name, seconds in times.items()},
+            "times": summaries(times),
             "images_per_second": {
                 name: arguments.pairs / summary(seconds)["median_s"]
                 for name, seconds in times.items()

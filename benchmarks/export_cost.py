@@ -7,13 +7,21 @@ set of the process.  `ours` includes the verification: two images by PyTorch and
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
 from pathlib import Path
 
-from common import in_new_process, peak_bytes, ratio, summary, write
+from common import (
+    add_preset_option,
+    add_rounds_option,
+    in_new_process,
+    make_parser,
+    peak_bytes,
+    ratio,
+    summary,
+    write,
+)
 from exports import export_plain, new_model
 
 from dsunet.network.model import DSUNet
@@ -47,9 +55,9 @@ VARIANTS = {"bare": run_bare, "ours": run_ours}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", default="large")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = make_parser(__doc__)
+    add_preset_option(parser, "large")
+    add_rounds_option(parser, 5)
     parser.add_argument(
         "--variant",
         choices=VARIANTS,

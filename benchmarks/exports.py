@@ -1,4 +1,4 @@
-"""The two exports that are compared: by PyTorch's exporter, and by this project.
+"""The exports that are compared, by PyTorch's exporter and by this project, and their inputs.
 
 By default the weights are randomly initialised, the form is `tensors`, and the batch is 1.
 """
@@ -13,6 +13,7 @@ import torch
 
 from dsunet import DSUNetConfig, random_model
 from dsunet.network.model import DSUNet
+from dsunet.scenes import write_scenes
 from dsunet_export.graph.forms import TensorsGraph, example_inputs
 from dsunet_export.onnx import export_onnx
 from dsunet_export.options import ExportOptions, ExportPrecision, WeightsOrigin
@@ -36,8 +37,19 @@ def export_plain(
         warnings.simplefilter("ignore")
         program = torch.onnx.export(module, inputs, dynamo=True, verbose=False)
     if program is None:
-        raise RuntimeError("PyTorch gave no program")
+        raise RuntimeError("torch.onnx.export returned no program")
     program.save(path, external_data=True)
+
+
+def calibration_images(folder: Path, count: int = 4) -> Path:
+    """Return a folder of synthetic scenes, which are written unless they exist.
+
+    A few are sufficient where only the latency is measured: it does not depend on the ranges.
+    """
+    scenes = folder / "scenes"
+    if not scenes.is_dir():
+        write_scenes(scenes, count, seed=0, workers=1)
+    return scenes / "Image"
 
 
 def export_ours(model: DSUNet, path: Path, **options: Any) -> Manifest:

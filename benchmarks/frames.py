@@ -10,19 +10,18 @@ other.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from common import (
-    add_schedule_options,
     measure_interleaved_calls,
+    preset_parser,
     print_times,
     ratio,
     schedule_of,
-    summary,
+    summaries,
     write,
 )
 
@@ -37,11 +36,7 @@ SIZES = {"720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--preset", default="nano")
-    add_schedule_options(parser)
+    parser = preset_parser(__doc__, "nano")
     arguments = parser.parse_args()
     from exports import export_ours, new_model
 
@@ -70,7 +65,7 @@ def measure(forms: dict[InputForm, Path], schedule: Schedule) -> dict[str, Any]:
             found[name] = {
                 "height": size[0],
                 "width": size[1],
-                "times": {variant: summary(seconds) for variant, seconds in times.items()},
+                "times": summaries(times),
                 "frames_over_tensors": ratio(times["frames"], times["tensors"]),
             }
     return found

@@ -13,14 +13,13 @@ Variants that this machine does not support are skipped; the result file contain
 
 from __future__ import annotations
 
-import argparse
 import gc
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common import add_schedule_options, print_times, ratio, schedule_of, summary, write
+from common import preset_parser, print_times, ratio, schedule_of, summaries, write
 from gpu_calls import (
     measure_with_monitor,
     onnxruntime_call,
@@ -44,11 +43,7 @@ PRECISIONS = (ExportPrecision.FP32, ExportPrecision.FP16)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--preset", default="large")
-    add_schedule_options(parser)
+    parser = preset_parser(__doc__, "large")
     arguments = parser.parse_args()
     gpu = open_device(TorchDevice.CUDA)
     assert gpu is not None
@@ -88,7 +83,7 @@ def left_out(gpu: Gpu) -> dict[str, str]:
 def summarise(times: Mapping[str, list[float]]) -> dict[str, Any]:
     """Summarise all variants, with the ratios of this project's export to the plain one."""
     return {
-        "times": {name: summary(seconds) for name, seconds in times.items()},
+        "times": summaries(times),
         "ours_over_plain": {
             f"{runner}_{precision}": ratio(times[ours], times[f"{runner}_plain_{precision}"])
             for runner in RUNNERS

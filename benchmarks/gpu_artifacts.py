@@ -5,29 +5,26 @@ An export that fails is reported, and the others go on.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import time
 import traceback
 from pathlib import Path
 
-from exports import export_ours
-from gpu_calls import add_machine
+from exports import calibration_images, export_ours
+from gpu_calls import machine_parser
 from gpu_frames import frames_artifact
 
 from dsunet import load_model
 from dsunet.checkpoints.demonstration import demonstration_checkpoint
-from dsunet.scenes import write_scenes
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.artifact.manifest import InputForm
 
 SCENES = 32
+"""Number of calibration images."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_machine(parser)
-    arguments = parser.parse_args()
+    arguments = machine_parser(__doc__).parse_args()
     exports = [
         *(
             functools.partial(frames_artifact, preset, precision, arguments.work)
@@ -54,17 +51,9 @@ def demonstration_artifact(precision: ExportPrecision, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         options = {"input_form": InputForm.FRAMES, "batch": None, "precision": precision}
         if precision.is_quantized:
-            options["images"] = calibration_images(folder)
+            options["images"] = calibration_images(folder, SCENES)
         export_ours(load_model(demonstration_checkpoint()), path, **options)
     return path
-
-
-def calibration_images(folder: Path) -> Path:
-    """Return a folder of synthetic scenes, which are written unless they exist."""
-    scenes = folder / "scenes"
-    if not scenes.is_dir():
-        write_scenes(scenes, SCENES, seed=0, workers=1)
-    return scenes / "Image"
 
 
 if __name__ == "__main__":

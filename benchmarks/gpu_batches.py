@@ -32,8 +32,8 @@ import torch
 from common import add_schedule_options, print_times, schedule_of, summary, write
 from exports import new_model
 from gpu_calls import (
-    add_machine,
     captured,
+    machine_parser,
     measure_with_monitor,
     onnxruntime_call,
     open_device,
@@ -41,8 +41,8 @@ from gpu_calls import (
     reason_of,
     torch_call,
 )
-from gpu_ceiling import measure_ceiling
-from gpu_compiled import Choices, attention_times, choosing, compiled
+from gpu_ceiling import add_side_option, measure_ceiling
+from gpu_compiled import Choices, attention_times, compiled, with_choices
 from gpu_frames import Frames, frames_artifact, make_frames, mask_parity
 from torch import Tensor
 
@@ -66,14 +66,27 @@ Maker = Callable[[Tensor], Call]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = machine_parser(__doc__)
+    parser.add_argument(
+        "--name",
+        default="batches",
+        help="Name of the result file, gpu_NAME.json (default: %(default)s).",
     )
-    add_machine(parser)
-    parser.add_argument("--name", default="batches", help="Of the result file: gpu_NAME.json.")
-    parser.add_argument("--variants", nargs="+", choices=(*ARTIFACTS, *TORCH), required=True)
-    parser.add_argument("--batches", type=int, nargs="+", default=[8, 1, 4])
-    parser.add_argument("--side", type=int, default=8192, help="Of the matrices (%(default)s).")
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        choices=(*ARTIFACTS, *TORCH),
+        required=True,
+        help="Variants to measure, interleaved.",
+    )
+    parser.add_argument(
+        "--batches",
+        type=int,
+        nargs="+",
+        default=[8, 1, 4],
+        help="Numbers of images per call (default: 8 1 4).",
+    )
+    add_side_option(parser)
     add_schedule_options(parser, rounds=5, seconds=2)
     arguments = parser.parse_args()
     gpu = open_device(arguments.device)
@@ -136,22 +149,22 @@ def make_variants(arguments: argparse.Namespace, found: dict[str, Any]) -> dict[
             found["macs"][variant] = read_manifest(artifact).macs
             makers[variant] = session_maker(open_session(artifact, provider))
             found["parity"][variant] = mask_parity(Runner(artifact, provider), artifact)
-        except Exception as error:  # as above
+        except Exception as error:  # whatever a library raises
             found["left_out"][variant] = reason_of(error)
-    asked = [variant for variant in TORCH if variant in arguments.variants]
+    wanted = [variant for variant in TORCH if variant in arguments.variants]
     if arguments.device == "cpu":
-        asked = [variant for variant in asked if not variant.endswith("captured")]
+        wanted = [variant for variant in wanted if not variant.endswith("captured")]
         found["left_out"]["captured"] = "a CPU has no CUDA graphs"
-    if asked:
+    if wanted:
         model = new_model(arguments.preset)
-        found["macs"] |= dict.fromkeys(asked, count_macs(model))
+        found["macs"] |= dict.fromkeys(wanted, count_macs(model))
         eager = Frames(model, torch.float16).eval().to(arguments.device)
         found["attention_s"] = attention_times(eager.model, 8, arguments.device)
         backend = next(iter(found["attention_s"]), None)
         fast = compiled(copy.deepcopy(eager), backend)
 
         def compiled_call(variant: str, image: Tensor) -> Call:
-            chosen = choosing(fast, COMPILED.get(variant, Choices()))
+            chosen = with_choices(fast, COMPILED.get(variant, Choices()))
             with torch.inference_mode():
                 levels = (chosen(image=image).int() - eager(image=image).int()).abs()
             found["parity"][f"{variant} and torch_eager, batch {len(image)}"] = {
@@ -166,7 +179,7 @@ def make_variants(arguments: argparse.Namespace, found: dict[str, Any]) -> dict[
             "torch_eager_captured": lambda image: captured(eager, {"image": image}),
             **{one: functools.partial(compiled_call, one) for one in ("torch_compiled", *COMPILED)},
         }
-        makers |= {variant: variants[variant] for variant in asked}
+        makers |= {variant: variants[variant] for variant in wanted}
     return makers
 
 

@@ -8,7 +8,6 @@ Kernels: the slowest kernels by PyTorch's profiler, with their fraction of the t
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import statistics
 import time
@@ -19,8 +18,8 @@ from typing import Any
 import torch
 from common import write
 from exports import new_model
-from gpu_calls import add_machine, open_device, synchronize
-from gpu_ceiling import measure_ceiling
+from gpu_calls import machine_parser, open_device, synchronize
+from gpu_ceiling import add_side_option, measure_ceiling
 from gpu_compiled import attention_times, compiled, parts
 from gpu_frames import Frames, make_frames
 from torch import Tensor
@@ -32,13 +31,14 @@ from dsunet_runtime.bench.roofline.ceiling import Ceiling
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = machine_parser(__doc__)
+    parser.add_argument(
+        "--batch", type=int, default=8, help="Number of images per call (default: %(default)s)."
     )
-    add_machine(parser)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--side", type=int, default=8192, help="Of the matrices (%(default)s).")
+    parser.add_argument(
+        "--repeats", type=int, default=10, help="Number of timed calls (default: %(default)s)."
+    )
+    add_side_option(parser)
     arguments = parser.parse_args()
     gpu = open_device(arguments.device)
     ceiling = measure_ceiling(arguments.device, arguments.side)

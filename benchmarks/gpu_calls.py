@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import measure_interleaved_calls
+from common import add_preset_option, make_parser, measure_interleaved_calls
 from torch import Tensor
 
 from dsunet.torch_device import TorchDevice
@@ -27,11 +27,15 @@ from dsunet_runtime.cuda import Gpu, find
 from dsunet_runtime.provider import Provider
 
 
-def add_machine(parser: argparse.ArgumentParser) -> None:
-    """Add the options --preset, --device and --work."""
-    parser.add_argument("--preset", default="large")
+def machine_parser(description: str | None) -> argparse.ArgumentParser:
+    """Create a parser with the options --preset, --device and --work."""
+    parser = make_parser(description)
+    add_preset_option(parser, "large")
     parser.add_argument(
-        "--device", choices=(TorchDevice.CUDA, TorchDevice.CPU), default=TorchDevice.CUDA
+        "--device",
+        choices=(TorchDevice.CUDA, TorchDevice.CPU),
+        default=TorchDevice.CUDA,
+        help="Device that computes (default: %(default)s).",
     )
     parser.add_argument(
         "--work",
@@ -39,6 +43,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
         default=Path("build/gpu"),
         help="Folder for artifacts (default: %(default)s).",
     )
+    return parser
 
 
 def open_device(device: str) -> Gpu | None:
@@ -47,7 +52,7 @@ def open_device(device: str) -> Gpu | None:
         return None
     if not torch.cuda.is_available():
         raise SystemExit(
-            f"{Path(sys.argv[0]).name}: PyTorch finds no NVIDIA GPU here: run it where "
+            f"{Path(sys.argv[0]).name}: PyTorch finds no NVIDIA GPU: run it where "
             "`dsunet-export doctor` shows one, with its driver"
         )
     torch.backends.cudnn.allow_tf32 = False
@@ -118,12 +123,12 @@ def onnxruntime_call(session: Any, inputs: Mapping[str, Tensor]) -> Call:
 
     binding = session.io_binding()
     elements = {torch.float16: np.float16, torch.float32: np.float32, torch.uint8: np.uint8}
-    (where,) = {value.device.type for value in inputs.values()}
+    (device,) = {value.device.type for value in inputs.values()}
     for name, value in inputs.items():
         shape = tuple(value.shape)
-        binding.bind_input(name, where, 0, elements[value.dtype], shape, value.data_ptr())
+        binding.bind_input(name, device, 0, elements[value.dtype], shape, value.data_ptr())
     for output in session.get_outputs():
-        binding.bind_output(output.name, where)
+        binding.bind_output(output.name, device)
 
     # The binding stores addresses and does not keep tensors alive.
     def call(alive: object = inputs) -> None:

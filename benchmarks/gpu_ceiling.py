@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 
@@ -11,8 +12,18 @@ from gpu_calls import synchronize
 from dsunet_runtime.bench.roofline.ceiling import Ceiling
 
 
+def add_side_option(parser: argparse.ArgumentParser) -> None:
+    """Add --side, which `measure_ceiling` takes."""
+    parser.add_argument(
+        "--side",
+        type=int,
+        default=8192,
+        help="Side of the matrices of the ceiling (default: %(default)s).",
+    )
+
+
 def measure_ceiling(device: str, side: int) -> Ceiling:
-    """Return the best of several runs."""
+    """Measure the best of several runs: matrices side×side in float16, and a copy of 512 MiB."""
     a, b = (torch.randn(side, side, device=device).half() for _ in range(2))
     source = torch.ones(512 << 20, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)

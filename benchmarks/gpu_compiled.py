@@ -4,7 +4,7 @@ Encoder blocks of one kind share one compiled function; other modules are compil
 Inductor's own CUDA graphs are bound to the thread that records them, and each measurement has its
 own thread; therefore graphs are captured by `gpu_calls.captured`.
 
-Two choices are made at each call, without compiling again: see `choosing`.
+Two choices are made at each call, without compiling again: see `with_choices`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Choices:
 _CHOSEN = [Choices()]
 
 
-def choosing(call: Callable[..., Any], choices: Choices) -> Callable[..., Any]:
+def with_choices(call: Callable[..., Any], choices: Choices) -> Callable[..., Any]:
     """Wrap a call of the compiled model to make these choices."""
 
     def chosen(**inputs: Tensor) -> Any:
@@ -77,7 +77,7 @@ def compiled(frames: Frames, attention: str | None) -> Callable[..., Any]:
     _separate_gelu(frames.model)
     _compile_parts(frames)
     _separate_streams(frames.model)
-    return _preferring(frames, attention)
+    return _with_attention(frames, attention)
 
 
 def _hold_constants(frames: Frames) -> None:
@@ -237,7 +237,7 @@ def attention_times(model: nn.Module, batch: int, device: str) -> dict[str, floa
     return dict(sorted(found.items(), key=lambda one: one[1]))
 
 
-def _preferring(call: Callable[..., Any], first: str | None) -> Callable[..., Any]:
+def _with_attention(call: Callable[..., Any], first: str | None) -> Callable[..., Any]:
     """Wrap a call to prefer an attention backend where it has a kernel."""
     if first is None:
         return call

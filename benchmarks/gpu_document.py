@@ -20,7 +20,7 @@ DOCUMENT = "session.json"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="Results folder of `gpu_session.sh`.")
     folder = parser.parse_args().folder
     document = json.dumps(make_document(folder))
     (folder / DOCUMENT).write_text(document + "\n")

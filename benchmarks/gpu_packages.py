@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 
-from common import write
+from common import make_parser, write
 
 from dsunet_runtime.cuda import Gpu, find
 from dsunet_runtime.errors import BackendError
@@ -23,26 +22,26 @@ NEEDED = {
     "lightning_fabric": "training",
     "pytest": "the tests",
 }
-"""By import name, what goes without."""
+"""Packages by import name, with the parts of the session that need them."""
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    make_parser(__doc__).parse_args()
     left_out = {
-        name: f"not installed, so without {use}"
+        name: f"not installed: left out: {use}"
         for name, use in NEEDED.items()
         if importlib.util.find_spec(name) is None
     }
     gpu = first_gpu()
     if gpu is None:
-        left_out["gpu"] = "no NVIDIA GPU is found here, so nothing is measured on one"
+        left_out["gpu"] = "no NVIDIA GPU was found: nothing is measured on one"
     for name, reason in left_out.items():
         print(f"{name}: {reason}")
     write("gpu_packages", {"left_out": left_out}, gpu)
 
 
 def first_gpu() -> Gpu | None:
-    """CUDA's first, if it shows one."""
+    """Return the first GPU, or None without one."""
     try:
         return next(iter(find().gpus()), None)
     except BackendError:

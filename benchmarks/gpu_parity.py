@@ -13,7 +13,6 @@ NaN and infinity fail, and so does float32 outside the tolerances of the oracle'
 
 from __future__ import annotations
 
-import argparse
 import copy
 import functools
 import sys
@@ -25,7 +24,7 @@ from typing import Any
 import torch
 from common import write
 from exports import new_model
-from gpu_calls import add_machine, open_device
+from gpu_calls import machine_parser, open_device
 from gpu_frames import Frames, make_frames
 from torch import Tensor
 
@@ -51,11 +50,7 @@ SCENES, SCENES_SEED = 8, 7
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_machine(parser)
-    arguments = parser.parse_args()
+    arguments = machine_parser(__doc__).parse_args()
     gpu = open_device(arguments.device)
     found: dict[str, Any] = {"preset": arguments.preset, "oracle": {}, "random": {}, "trained": {}}
     cases: dict[str, Callable[[], Case]] = {
@@ -74,13 +69,13 @@ def main() -> None:
         write("gpu_parity", found, gpu)
     results = [one for name in cases for one in found[name].values()]
     if not all(one["finite"] for one in results):
-        raise SystemExit("gpu_parity.py: some logits are no numbers: see `finite`")
+        raise SystemExit("gpu_parity.py: some logits are NaN or infinite: see `finite`")
     exact = [found[name]["float32"] for name in cases]
     if any(
         one["largest"] > DECODER_TOLERANCE or one["relative_rms"] > DECODER_RMS_TOLERANCE
         for one in exact
     ):
-        raise SystemExit("gpu_parity.py: float32 is further away than its tolerance")
+        raise SystemExit("gpu_parity.py: float32 is outside its tolerance")
 
 
 Case = tuple[DSUNet, tuple[Tensor, ...], Tensor]
@@ -115,15 +110,15 @@ def trained_case() -> Case:
 @torch.inference_mode()
 def compute(model: DSUNet, images: tuple[Tensor, ...], dtype: torch.dtype, device: str) -> Tensor:
     """Fine logits, computed by a copy of the model in a type on a device."""
-    there = copy.deepcopy(model).to(device, dtype)
-    logits: Tensor = there(*(image.to(device, dtype) for image in images)).fine
+    reduced = copy.deepcopy(model).to(device, dtype)
+    logits: Tensor = reduced(*(image.to(device, dtype) for image in images)).fine
     return logits.float().cpu()
 
 
 def difference(found: Tensor, expected: Tensor, level: float) -> dict[str, Any]:
     """Compare logits, and the masks above a level, with the reference."""
-    spread = expected.double().std()
-    errors = (found.double() - expected) / spread
+    deviation = expected.double().std()
+    errors = (found.double() - expected) / deviation
     ours, theirs = found > level, expected > level
     return {
         "finite": bool(found.isfinite().all()),

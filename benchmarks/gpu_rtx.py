@@ -25,7 +25,7 @@ from typing import Any
 from unittest.mock import patch
 
 from common import add_schedule_options, in_new_process, schedule_of, write
-from gpu_calls import add_machine, open_device, reason_of
+from gpu_calls import machine_parser, open_device, reason_of
 from gpu_frames import frames_artifact, make_frames, mask_parity
 
 import dsunet_runtime
@@ -61,11 +61,13 @@ WITHOUT_A_GPU = "8.0"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = machine_parser(__doc__)
+    parser.add_argument(
+        "--inferences",
+        type=int,
+        default=10_000,
+        help="Number of calls for the growth of memory (default: %(default)s).",
     )
-    add_machine(parser)
-    parser.add_argument("--inferences", type=int, default=10_000)
     parser.add_argument(
         "--attempt",
         choices=TARGETS,
@@ -80,9 +82,11 @@ def main() -> None:
         return
     found: dict[str, Any] = {"attempts": {}, "presets": {}, "left_out": {}}
     with ThreadPoolExecutor(len(TARGETS)) as pool:
-        found["attempts"] = dict(zip(TARGETS, pool.map(attempt_apart, TARGETS), strict=True))
+        found["attempts"] = dict(
+            zip(TARGETS, pool.map(attempt_in_new_process, TARGETS), strict=True)
+        )
     write("gpu_rtx", found, gpu)
-    runs = [member for member, attempt in found["attempts"].items() if attempt["outcome"] == "runs"]
+    runs = [member for member, one in found["attempts"].items() if one["outcome"] == "runs"]
     if not runs or gpu is None:
         found["left_out"]["measurements"] = "no engine runs here: see `attempts`"
         write("gpu_rtx", found, gpu)
@@ -90,17 +94,17 @@ def main() -> None:
     for preset in dict.fromkeys((TRIED, arguments.preset)):
         result: dict[str, Any] = {}
         found["presets"][preset] = result
-        for name, measure in measures(preset, runs[0], arguments, gpu).items():
+        for name, measure in measurements_of(preset, runs[0], arguments, gpu).items():
             begun = time.perf_counter()
             try:
                 result[name] = measure()
-            except Exception as error:  # of any library; continue with the others
+            except Exception as error:  # whatever a library raises: the others go on
                 found["left_out"][f"{name} of {preset}"] = reason_of(error)
             print(f"{preset} {name}: {time.perf_counter() - begun:.1f} s", flush=True)
             write("gpu_rtx", found, gpu)
 
 
-def attempt_apart(member: str) -> dict[str, Any]:
+def attempt_in_new_process(member: str) -> dict[str, Any]:
     """Run `attempt` in a new process, which may crash."""
     try:
         result: dict[str, Any] = in_new_process(__file__, *sys.argv[1:], "--attempt", member)
@@ -110,10 +114,10 @@ def attempt_apart(member: str) -> dict[str, Any]:
     return result
 
 
-def measures(
+def measurements_of(
     preset: str, member: str, arguments: argparse.Namespace, gpu: Gpu
 ) -> dict[str, Callable[[], Any]]:
-    """Return the measurements of a preset by name, in order."""
+    """Return the measurements of a preset by name, in their order."""
     schedule = schedule_of(arguments)
     engine = arguments.work / f"{preset}_{member}.engine"
 
@@ -168,7 +172,7 @@ def attempt(graph: Path, member: str, gpu: Gpu | None) -> dict[str, Any]:
             segmenter.batch(list(make_frames(1).numpy()))
         outcome = "runs"
         reason = None
-    except Exception as error:  # of any library; it is the result
+    except Exception as error:  # whatever a library raises: it is the result
         reason = reason_of(error)
     log = [line for line in output.getvalue().splitlines() if line.startswith("[")]
     return {"outcome": outcome, "reason": reason, "log": log[-40:]}

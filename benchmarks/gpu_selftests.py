@@ -7,7 +7,6 @@ its message.  With `--device cpu`, the CPU provider is used, to test the script.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,27 +15,23 @@ from typing import Any
 
 from common import write
 from gpu_artifacts import demonstration_artifact
-from gpu_calls import add_machine, open_device, reason_of
+from gpu_calls import machine_parser, open_device, reason_of
 from gpu_frames import frames_artifact
 
 import dsunet_runtime
 from dsunet_export.options import ExportPrecision
 
-LARGE = (ExportPrecision.FP16, ExportPrecision.FP32)
+PRESET_PRECISIONS = (ExportPrecision.FP16, ExportPrecision.FP32)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_machine(parser)
-    arguments = parser.parse_args()
+    arguments = machine_parser(__doc__).parse_args()
     gpu = open_device(arguments.device)
     found: dict[str, Any] = {"preset": arguments.preset, "artifacts": {}}
     artifacts = {
         **{
             f"{arguments.preset}_{one}": partial(frames_artifact, arguments.preset, one)
-            for one in LARGE
+            for one in PRESET_PRECISIONS
         },
         **{f"demonstration_{one}": partial(demonstration_artifact, one) for one in ExportPrecision},
     }

@@ -47,7 +47,7 @@ if [[ -z $list && ( $# -ne 2 || ! -d ${1-} ) ]]; then
 fi
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-brought=$(cd "${1:-.}" && pwd)
+packages=$(cd "${1:-.}" && pwd)
 work=${TMPDIR:-/tmp}/dsunet-gpu-session
 python=$work/venv/bin/python
 preset=large device=cuda
@@ -63,21 +63,21 @@ machine=(--preset "$preset" --device "$device" --work "$work")
 
 # Create an environment with the packages of the existing Python and those in PACKAGES.
 install() {
-    local there=${PYTHON:-python3} site wheel wheels=()
-    "$there" -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+    local system_python=${PYTHON:-python3} site wheel wheels=()
+    "$system_python" -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
     nvidia-smi || echo "nvidia-smi does not run"
-    [[ -e $python ]] || "$there" -m venv --without-pip "$work/venv"
+    [[ -e $python ]] || "$system_python" -m venv --without-pip "$work/venv"
     site=$("$python" -c 'import site; print(site.getsitepackages()[0])')
-    "$there" -c 'import site; print(*site.getsitepackages(), sep="\n")' >"$site/there.pth"
-    for wheel in "$brought"/*.whl; do
+    "$system_python" -c 'import site; print(*site.getsitepackages(), sep="\n")' >"$site/system.pth"
+    for wheel in "$packages"/*.whl; do
         [[ ! -e $wheel ]] || wheels+=("$wheel")
     done
     if ((${#wheels[@]})); then
-        "$there" -m pip --python "$python" install --quiet --no-index --no-deps --no-compile \
+        "$system_python" -m pip --python "$python" install --quiet --no-index --no-deps --no-compile \
             --no-cache-dir --upgrade "${wheels[@]}"
     fi
     mkdir -p "$work/pieces"
-    for piece in "$brought"/*.tar.xz*; do
+    for piece in "$packages"/*.tar.xz*; do
         [[ ! -e $piece ]] || cp "$piece" "$work/pieces"
     done
     for first in "$work"/pieces/*.tar.xz "$work"/pieces/*.tar.xz.00; do
@@ -88,14 +88,14 @@ install() {
             cp -r "$work/unpacked/." "$site"
             rm "${first%.00}"*
         else
-            echo "not whole yet: $first"
+            echo "not complete yet: $first"
         fi
     done
-    # What runs already goes on; it holds the lock that later steps wait for.
-    # On few of the cores, so that it does not disturb the measurements.
-    local few=()
-    if (($(nproc) >= 8)); then few=(taskset -c "$(($(nproc) * 5 / 8))-$(($(nproc) - 1))"); fi
-    setsid flock --nonblock "$work/exporting" "${few[@]}" "$python" "$root/benchmarks/gpu_artifacts.py" \
+    # An export that runs already goes on; it holds the lock that later steps wait for.
+    # The export uses few of the cores, so that it does not disturb the measurements.
+    local cores=()
+    if (($(nproc) >= 8)); then cores=(taskset -c "$(($(nproc) * 5 / 8))-$(($(nproc) - 1))"); fi
+    setsid flock --nonblock "$work/exporting" "${cores[@]}" "$python" "$root/benchmarks/gpu_artifacts.py" \
         --preset "$preset" --device "$device" --work "$work" >>"$results/gpu_artifacts.log" 2>&1 </dev/null &
     cd "$root/benchmarks"
     "$python" gpu_packages.py
@@ -118,7 +118,7 @@ step() {
 script() { step "$1" "$2" "$3" "$python" "$root/benchmarks/$4" "${@:5}"; }
 
 export -f install
-export brought root work python results preset device
+export packages root work python results preset device
 quick=(--rounds 3 --seconds 1) tests=() few=() branches=() photographs=(--images 32 --workers 8)
 if [[ $dry ]]; then
     quick=(--rounds 2 --seconds 0.2) tests=(tests/runtime/cuda/test_contract.py)

@@ -5,7 +5,6 @@ The exit code is pytest's.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -13,14 +12,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from common import write
+from common import make_parser, write
 
 PATHS = ["tests/model", "tests/runtime", "tests/export"]
 """Folders of the tests with the marker `gpu`."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument(
         "paths", nargs="*", default=PATHS, help="Paths of tests (default: %(default)s)."
     )

@@ -1,4 +1,4 @@
-"""Scaling with the batch, from 1 to 8, and with the number of images in a folder, 10 and 1,000.
+"""Scaling with the batch, 1 to 8, and with the number of images in a folder, 10 and 1,000.
 
 Batches: `frames` form, from copies of a decoded image of 1280×720 to masks, interleaved.
 Folders: `dsunet-run predict` in a new process, from its start to its end, on JPEG files of 320×240,
@@ -9,7 +9,6 @@ Conditions: CPU, float32, randomly initialised weights, all cores.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import shutil
 import statistics
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import add_schedule_options, in_new_process, schedule_of, summary, write
+from common import in_new_process, preset_parser, schedule_of, summary, write
 
 from dsunet_runtime.artifact.manifest import InputForm
 from dsunet_runtime.bench.benchmark import BenchOptions, run_benchmark
@@ -40,11 +39,7 @@ print(peak_resident())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--preset", default="nano")
-    add_schedule_options(parser)
+    parser = preset_parser(__doc__, "nano")
     parser.add_argument(
         "--folder-rounds",
         type=int,

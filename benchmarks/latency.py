@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from common import (
-    add_schedule_options,
     measure_interleaved_calls,
+    preset_parser,
     print_times,
     ratio,
     schedule_of,
-    summary,
+    summaries,
     write,
 )
 
@@ -35,11 +35,7 @@ PLAIN, OURS = "onnxruntime_bare", "onnxruntime_rewritten"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--preset", default="large")
-    add_schedule_options(parser)
+    parser = preset_parser(__doc__, "large")
     parser.add_argument(
         "--no-compile", action="store_true", help="Skip torch.compile, which needs a C++ compiler."
     )
@@ -98,7 +94,7 @@ def measure(arguments: argparse.Namespace, sessions: dict[str, Any]) -> dict[str
     )
     print_times(times)
     return {
-        "times": {name: summary(seconds) for name, seconds in times.items()},
+        "times": summaries(times),
         "compile_s": None if arguments.no_compile else first_call,
         "ours_over": {
             name: ratio(times[OURS], seconds) for name, seconds in times.items() if name != OURS

@@ -1,15 +1,14 @@
-"""What a checkpoint loses when parts of its encoders are left out, without training afterwards.
+"""Accuracy of a checkpoint with parts of its encoders removed, without training afterwards.
 
-Whole blocks of DINOv2 are left out: the last k, or every second.  Attention heads of DINOv2 and
-hidden units of the MLPs of both encoders are left out by magnitude: in each block, those whose
-weights in and out have the smallest product of norms.  The parts are removed, not set to zero, so
-that the multiply-adds are those of the smaller network.  Every variant is evaluated on the same
-synthetic scenes, of a seed that was not trained on.
+Whole blocks of DINOv2 are removed: the last k, or every second.  Attention heads of DINOv2 and
+hidden units of the MLPs of both encoders are removed by magnitude: in each block, those with the
+smallest product of the norms of their input and output weights.  Parts are removed, not set to
+zero, so that the multiply-adds are those of the smaller network.  Every variant is evaluated on the
+same held-out synthetic scenes.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import write
+from common import make_parser, write
 from torch import Tensor, nn
 
 from dsunet import checkpoint_sha256, demonstration_checkpoint, load_model
@@ -35,15 +34,18 @@ KEPT_HIDDEN = (0.75, 0.5, 0.25)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=demonstration_checkpoint(),
+        help="Checkpoint to prune (default: the demonstration checkpoint).",
     )
-    parser.add_argument("--checkpoint", type=Path, default=demonstration_checkpoint())
     arguments = parser.parse_args()
     model = load_model(arguments.checkpoint)
     with tempfile.TemporaryDirectory() as folder:
-        write_scenes(Path(folder) / "drawn", SCENES, SEED)
-        pairs = find_pairs(*find_dataset_folders(Path(folder) / "drawn", Split.TEST)).pairs
+        write_scenes(Path(folder) / "scenes", SCENES, SEED)
+        pairs = find_pairs(*find_dataset_folders(Path(folder) / "scenes", Split.TEST)).pairs
         found = {}
         for name, prune in variants(model):
             pruned = copy.deepcopy(model)
@@ -67,12 +69,12 @@ def main() -> None:
 
 
 def variants(model: DSUNet) -> Iterator[tuple[str, Callable[[DSUNet], None]]]:
-    """Every variant by its name, beginning with the whole model."""
+    """Yield the name of each variant and its function on a model, the whole model first."""
     depth, heads = model.config.dino.depth, model.config.dino.num_heads
     yield "whole", lambda _: None
     for count in range(1, depth):
-        left_out = range(depth - count, depth)
-        yield f"DINOv2 without the last {count}", without_blocks(left_out)
+        removed = range(depth - count, depth)
+        yield f"DINOv2 without the last {count}", without_blocks(removed)
     yield "DINOv2 without blocks 1, 3, …", without_blocks(range(0, depth, 2))
     yield "DINOv2 without blocks 2, 4, …", without_blocks(range(1, depth, 2))
     for kept in range(heads - 1, 0, -1):
@@ -83,11 +85,11 @@ def variants(model: DSUNet) -> Iterator[tuple[str, Callable[[DSUNet], None]]]:
         yield f"Hiera, {part:.0%} of the MLPs", with_hidden("hiera", part)
 
 
-def without_blocks(left_out: range) -> Callable[[DSUNet], None]:
-    """Leave blocks of DINOv2 out, counted from 0."""
+def without_blocks(removed: range) -> Callable[[DSUNet], None]:
+    """Remove blocks of DINOv2, numbered from 0."""
 
     def prune(model: DSUNet) -> None:
-        for number in left_out:
+        for number in removed:
             dino_blocks(model)[number] = nn.Identity()
 
     return prune

@@ -10,7 +10,6 @@ all cores, interleaved.  For the accuracy with trained weights see demonstration
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,31 +17,23 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from common import (
-    add_schedule_options,
     measure_interleaved_calls,
+    preset_parser,
     print_times,
     ratio,
     schedule_of,
-    summary,
+    summaries,
     write,
 )
-from exports import export_ours, export_plain, new_model
+from exports import calibration_images, export_ours, export_plain, new_model
 from onnxruntime.quantization import quantize_dynamic
 
-from dsunet.scenes import write_scenes
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.bench.workload import Call
 
-CALIBRATION = 4
-"""Number of calibration images; the latency does not depend on the ranges."""
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--preset", default="large")
-    add_schedule_options(parser)
+    parser = preset_parser(__doc__, "large")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         graphs = make_graphs(arguments.preset, Path(folder))
@@ -55,7 +46,7 @@ def main() -> None:
         {
             "preset": arguments.preset,
             "bytes": sizes,
-            "times": {name: summary(seconds) for name, seconds in times.items()},
+            "times": summaries(times),
             "int8_over": {n: ratio(times["int8"], times[n]) for n in ("fp32", "dynamic")},
         },
     )
@@ -65,9 +56,8 @@ def make_graphs(preset: str, folder: Path) -> dict[str, Path]:
     graphs = {name: folder / name / "graph.onnx" for name in ("fp32", "int8", "dynamic", "bare")}
     for path in graphs.values():
         path.parent.mkdir()
-    write_scenes(folder / "scenes", CALIBRATION, seed=0)
     export_ours(new_model(preset), graphs["fp32"])
-    images = folder / "scenes" / "Image"
+    images = calibration_images(folder)
     export_ours(new_model(preset), graphs["int8"], precision=ExportPrecision.INT8, images=images)
     bare = graphs.pop("bare")
     export_plain(new_model(preset), bare)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from pathlib import Path
 
-from common import RESULTS
+from common import RESULTS, make_parser
 from sections import SECTIONS
 
 HEADING = """# Benchmark results
@@ -20,8 +19,15 @@ under which conditions."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent, metavar="DIR")
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path(__file__).parent,
+        metavar="DIR",
+        help="Folder to write to (default: benchmarks/).",
+    )
     output = parser.parse_args().output
     files = make_readme(RESULTS)
     plots = output / "plots"

@@ -16,7 +16,6 @@ Conditions: CPU, float32, randomly initialised weights, all cores.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import tracemalloc
@@ -27,10 +26,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from common import (
-    add_schedule_options,
     measure_interleaved_calls,
+    preset_parser,
     print_times,
     schedule_of,
+    summaries,
     summary,
     write,
 )
@@ -50,7 +50,7 @@ FRACTION, SECONDS = 0.03, 2e-4
 FRAME = (720, 1280)
 """Height and width."""
 WARM_UP_CALLS = 50
-LOOKS = 20
+SAMPLES = 20
 """Number of memory samples."""
 
 
@@ -62,17 +62,13 @@ class Opened(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--preset", default="nano")
+    parser = preset_parser(__doc__, "nano", rounds=100, seconds=30)
     parser.add_argument(
         "--calls",
         type=int,
         default=2000,
         help="Number of calls for the memory measurement (default: %(default)s).",
     )
-    add_schedule_options(parser, rounds=100, seconds=30)
     arguments = parser.parse_args()
     from exports import export_ours, new_model
 
@@ -131,7 +127,7 @@ def compare(bare: Call, with_runner: Call, schedule: Schedule) -> dict[str, Any]
         f"{'within' if within else 'OVER'} the bound"
     )
     return {
-        "times": {name: summary(seconds) for name, seconds in times.items()},
+        "times": summaries(times),
         "added": summary(added),
         "allowed_s": allowed,
         "within_bound": within,
@@ -140,26 +136,26 @@ def compare(bare: Call, with_runner: Call, schedule: Schedule) -> dict[str, Any]
 
 def watch_memory(call: Call, calls: int) -> dict[str, Any]:
     """Measure memory over calls, and the peak allocation of Python and NumPy during a call."""
-    step = max(1, calls // LOOKS)
+    step = max(1, calls // SAMPLES)
     # Preallocated, so that recording takes no further memory.
-    seen = np.zeros((LOOKS + 1, 3), np.int64)
+    samples = np.zeros((SAMPLES + 1, 3), np.int64)
     tracemalloc.start()
     for _ in range(WARM_UP_CALLS):
         call()
-    for look in range(LOOKS + 1):
-        seen[look] = look * step, resident() or 0, tracemalloc.get_traced_memory()[0]
+    for sample in range(SAMPLES + 1):
+        samples[sample] = sample * step, resident() or 0, tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
-        for _ in range(step if look < LOOKS else 1):
+        for _ in range(step if sample < SAMPLES else 1):
             call()
     now, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    done, *growth = (seen[-1] - seen[0]).tolist()
+    done, *growth = (samples[-1] - samples[0]).tolist()
     print(f"{done} calls: resident {growth[0]:+,} bytes, traced {growth[1]:+,}")
     return {
         "calls": done,
         "growth_bytes": dict(zip(("resident", "traced"), growth, strict=True)),
         "traced_during_a_call_bytes": peak - now,
-        "measured": dict(zip(("calls", "resident", "traced"), seen.T.tolist(), strict=True)),
+        "measured": dict(zip(("calls", "resident", "traced"), samples.T.tolist(), strict=True)),
     }
 
 

@@ -1,13 +1,12 @@
-"""What the self-test of an artifact notices: the weights of one module after the other shuffled.
+"""Sensitivity of the self-test of artifacts to shuffled weights, module by module.
 
-For each module: how far the reference pictures are off, as a fraction of their tolerance (above 1
-fails), and how much the masks of the photographs in assets/ change.  A module whose shuffled
+For each module: the difference from the references, as a fraction of its tolerance (above 1 fails),
+and the change of the masks of the photographs in assets/.  A module whose shuffled
 weights hardly change a mask may pass.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import re
 import tempfile
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from common import write
+from common import make_parser, write
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -37,10 +36,13 @@ Masks = list[NDArray[np.uint8]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "artifacts",
+        nargs="+",
+        type=Path,
+        help="Artifacts in frames form, with their weights inside.",
     )
-    parser.add_argument("artifacts", nargs="+", type=Path, help="in frames form, one file each")
     arguments = parser.parse_args()
     found = {path.stem: list(measure(path)) for path in arguments.artifacts}
     for name, modules in found.items():
@@ -50,7 +52,7 @@ def main() -> None:
 
 
 def measure(artifact: Path) -> Iterator[dict[str, Any]]:
-    """The entry of each module, in the order of the graph."""
+    """Yield the result of each module, in the order of the graph."""
     model, manifest = onnx.load(artifact), read_manifest(artifact)
     del model.metadata_props[:]  # `run` writes the manifest again
     _, intact = run(model, manifest)
@@ -69,7 +71,7 @@ def measure(artifact: Path) -> Iterator[dict[str, Any]]:
 
 
 def modules_of(model: onnx.ModelProto) -> dict[str, list[onnx.TensorProto]]:
-    """The weights of the graph by the module that they belong to."""
+    """Return the weights of the graph by their module."""
     modules: dict[str, list[onnx.TensorProto]] = {}
     types = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8)
     for weight in model.graph.initializer:
@@ -90,7 +92,7 @@ def shuffle(weights: Sequence[onnx.TensorProto], generator: np.random.Generator)
 
 
 def run(model: onnx.ModelProto, manifest: Manifest) -> tuple[float, Masks]:
-    """The largest excess of the self-test, and the photographs' masks."""
+    """Return the largest excess of the self-test, and the masks of the photographs."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "shuffled.onnx"
         path.write_bytes(model.SerializeToString())

@@ -4,9 +4,9 @@ Three loops train the same network from the same weights on the same batches: `p
 in the published code; `ours`; and `ours_cached`, with a filled feature cache.
 
 Conditions: frozen encoders, randomly initialised weights, float32 unless `--precision` is given.
-Workers decode and resample in all three.  The time of a step includes waiting for the batch.  All
-loops run in one process, interleaved: each round times some steps of each and starts with another
-loop; the first round is not counted.  Filling the cache is timed separately.
+Worker processes decode and resample in all three.  The time of a step includes waiting for the
+batch.  All loops run in one process, interleaved: each round times some steps of each and starts
+with another loop; the first round is not counted.  Filling the cache is timed separately.
 
 Peak memory is measured in a new process for each variant: the resident set on a CPU, PyTorch's
 allocations on a GPU.
@@ -26,7 +26,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from common import in_new_process, peak_bytes, ratio, summary, write
+from common import (
+    add_preset_option,
+    add_rounds_option,
+    in_new_process,
+    make_parser,
+    peak_bytes,
+    ratio,
+    summaries,
+    summary,
+    write,
+)
 from gpu_calls import synchronize
 from PIL import Image
 from torch import Tensor
@@ -150,7 +160,7 @@ def our_step(model: DSUNet, options: TrainingOptions, data: TrainingData) -> Ste
 
 
 def trainable(config: DSUNetConfig) -> DSUNet:
-    """Random weights, of which only the paper's are trained."""
+    """Create a model with randomly initialised weights and frozen encoders."""
     model = random_model(config)
     freeze_encoders(model)
     return model
@@ -186,7 +196,7 @@ def measure_speed(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]
     for name, rate in images.items():
         print(f"{name:12}{rate:8.2f} images/s")
     return {
-        "step": {name: summary(seconds) for name, seconds in times.items()},
+        "step": summaries(times),
         "images_per_s": images,
         "ours_over_published": ratio(times["ours"], times["published"]),
         "cached_over_published": ratio(times["ours_cached"], times["published"]),
@@ -196,7 +206,7 @@ def measure_speed(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]
 
 
 def measure_memory(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
-    """Peak of a few steps here, in this process."""
+    """Measure the peak memory of a few steps in this process."""
     options = run_options(arguments, folder, checkpointing=arguments.variant == "checkpointing")
     step = our_step(trainable(config_of(arguments)), options, find_training_data(options))
     for _ in range(2):
@@ -224,23 +234,38 @@ def config_of(arguments: argparse.Namespace) -> DSUNetConfig:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--batch", type=int, default=8)
+    parser = make_parser(__doc__)
+    add_preset_option(parser, "tiny")
+    parser.add_argument(
+        "--batch", type=int, default=8, help="Number of images per step (default: %(default)s)."
+    )
     parser.add_argument(
         "--steps",
         type=int,
         default=3,
         help="Number of steps per loop and round (default: %(default)s).",
     )
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=32)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--device", choices=list(TorchDevice), default=TorchDevice.AUTO)
+    add_rounds_option(parser, 5)
+    parser.add_argument(
+        "--images", type=int, default=32, help="Number of synthetic scenes (default: %(default)s)."
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="Processes that decode images (default: %(default)s).",
+    )
+    parser.add_argument(
+        "--device",
+        choices=list(TorchDevice),
+        default=TorchDevice.AUTO,
+        help="Device that trains (default: %(default)s).",
+    )
     parser.add_argument(
         "--precision",
         choices=(TrainingPrecision.FP32, TrainingPrecision.BF16),
         default=TrainingPrecision.FP32,
+        help="Precision of the training (default: %(default)s).",
     )
     parser.add_argument(
         "--variant",

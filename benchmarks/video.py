@@ -12,7 +12,6 @@ time        of smoothing, per frame, on one core
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import py_sod_metrics as sod
-from common import write
+from common import make_parser, write
 from exports import export_ours
 from numpy.typing import NDArray
 from video_clips import NAMES, SHAPE, Clip, make_clip, moved
@@ -38,9 +37,7 @@ Image = NDArray[np.uint8]
 
 
 def main() -> None:
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    make_parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         artifact = Path(folder) / "nano.onnx"
         export_ours(
@@ -104,10 +101,10 @@ def flicker(clip: Clip, masks: Sequence[Image]) -> float:
 
 
 def flicker_in_motion(clip: Clip, masks: Sequence[Image]) -> float:
-    """Mean change in what moves, along its movement, in levels; not where it begins again."""
+    """Mean change in moving parts, along their movement, in levels; without jumps back."""
     changes = [
-        np.abs(moved(old.astype(int), by) - new)[there & moved(np.ones(SHAPE, bool), by)]
-        for old, new, by, there in zip(
+        np.abs(moved(old.astype(int), by) - new)[moving & moved(np.ones(SHAPE, bool), by)]
+        for old, new, by, moving in zip(
             masks, masks[1:], clip.movements, clip.moving[1:], strict=False
         )
         if by is not None

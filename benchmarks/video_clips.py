@@ -1,11 +1,11 @@
-"""Clips with known ground truth: drawn objects before a drawn background, noise, H.264.
+"""Synthetic clips with known ground truth: moving objects, the noise of a sensor, and H.264.
 
 still   nothing moves
 slow    an object moves by 2 pixels per frame
 fast    an object moves by 24 pixels per frame
 pan     the camera moves by 3 pixels per frame
-cut     half of `slow`, and another scene
-fade    from black and to black
+cut     `slow`, with another scene in the second half
+fade    a fade from black, and one to black
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames, and what is known about them."""
+    """Frames with their ground truth and movement."""
 
     images: list[Image]
     """H×W×3, after encoding and decoding."""
@@ -149,7 +149,7 @@ def moved(pixels: Any, by: tuple[int, int]) -> Any:
 
 
 def _as_seen(images: list[Floats]) -> list[Image]:
-    """With the noise of a sensor, in light that changes."""
+    """Add the noise of a sensor and a slow change of light."""
     rng = np.random.default_rng(_SEED)
     seen = []
     for index, image in enumerate(images):

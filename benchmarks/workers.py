@@ -1,4 +1,4 @@
-"""One process, several, and Ray on one machine, computing the same images.
+"""Throughput of one process, of several, and of Ray on one machine, on the same images.
 
 process          `dsunet-run predict` without options
 workers_1        `--workers 1`
@@ -12,13 +12,12 @@ outcome, without the start of Python; the time of an image is that after the fir
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from common import summary, write
+from common import add_rounds_option, make_parser, summaries, write
 
 from dsunet_runtime.artifact.manifest import InputForm
 from dsunet_runtime.masks.renderings import Mask
@@ -38,11 +37,11 @@ VARIANTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--images", type=int, default=200, help="Number of images (default: %(default)s)."
     )
-    parser.add_argument("--images", type=int, default=200, help="Number of images.")
-    parser.add_argument("--rounds", type=int, default=5, help="Number of rounds.")
+    add_rounds_option(parser, 5)
     arguments = parser.parse_args()
     # Not above: worker processes import this file, and would wait for PyTorch.
     from exports import export_ours
@@ -73,8 +72,8 @@ def measure(graph: Path, images: Path, masks: Path, rounds: int) -> dict[str, An
             seconds[name].append(each)
             print(f"{name:12} start {start:6.2f} s, {1 / each:6.1f} images/s", flush=True)
     return {
-        "start": {name: summary(values) for name, values in starts.items()},
-        "image": {name: summary(values) for name, values in seconds.items()},
+        "start": summaries(starts),
+        "image": summaries(seconds),
     }
 
 

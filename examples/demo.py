@@ -44,12 +44,12 @@ def main() -> None:
     mask_photograph(float32)
     build(float16)
 
-    watch = time.perf_counter()
+    start = time.perf_counter()
     scenes = FOLDER / "scenes"
     run("dsunet", "generate", "-o", scenes, "--count", SCENES, "--seed", SCENES_SEED)
     models = [checkpoint, float32, float16]
     table = run("dsunet", "evaluate", *models, "--dataset", f"held-out={scenes}")
-    tell("generate, predict, evaluate", watch, f"{SCENES} scenes, three models")
+    print_row("generate, predict, evaluate", start, f"{SCENES} scenes, three models")
 
     for check in manifest.verification:
         print(
@@ -61,7 +61,7 @@ def main() -> None:
     print("The checkpoint is small: docs/DEMONSTRATION.md has what it can do, and what it cannot")
 
 
-def tell(stage: str, start: float, result: str) -> None:
+def print_row(stage: str, start: float, result: str) -> None:
     """Print a row of the table."""
     print(f"{stage:28}{time.perf_counter() - start:8.2f}  {result}", flush=True)
 
@@ -74,7 +74,7 @@ def run(program: str, *arguments: object) -> str:
 
 def export(checkpoint: Path, output: Path, precision: ExportPrecision) -> dsunet_runtime.Manifest:
     """Export the checkpoint as a verified artifact."""
-    watch = time.perf_counter()
+    start = time.perf_counter()
     origin = WeightsOrigin(checkpoint.name, checkpoint_sha256(checkpoint))
     # The paper's form of masks, so that the metrics of the artifacts are comparable with PyTorch's.
     options = ExportOptions(mask_form=MaskForm.STRETCHED, precision=precision)
@@ -86,22 +86,24 @@ def export(checkpoint: Path, output: Path, precision: ExportPrecision) -> dsunet
         f"{output.relative_to(ROOT)}, {output.stat().st_size / 1e6:,.1f} MB, "
         f"{manifest.macs / 1e9:,.2f} G multiply-adds, {fewer:.1%} fewer than the unoptimised graph"
     )
-    tell(f"export, verify, {manifest.precision.compute}", watch, result)
+    print_row(f"export, verify, {manifest.precision.compute}", start, result)
     return manifest
 
 
 def mask_photograph(artifact: Path) -> None:
     """Write the mask and the overlay of the photograph."""
     with dsunet_runtime.load(artifact) as segmenter:
-        watch = time.perf_counter()
+        start = time.perf_counter()
         mask = segmenter(PHOTOGRAPH)
-        tell("photograph to mask", watch, f"{mask.shape[1]}×{mask.shape[0]}, ONNX Runtime, CPU")
+        print_row(
+            "photograph to mask", start, f"{mask.shape[1]}×{mask.shape[0]}, ONNX Runtime, CPU"
+        )
     run("dsunet_runtime", "predict", artifact, PHOTOGRAPH, "-o", FOLDER, "--overlay")
 
 
 def build(artifact: Path) -> None:
     """Build an engine of the float16 artifact."""
-    watch = time.perf_counter()
+    start = time.perf_counter()
     output = FOLDER / "nano.engine"
     options = EngineOptions()
     target = choose_target([GPU], options=options)
@@ -112,7 +114,7 @@ def build(artifact: Path) -> None:
         proof = (
             f"{built.file.size / 1e6:,.1f} MB, {fraction:.1%} of the weights' bytes in float16, "
         )
-    tell(f"engine for {GPU}", watch, f"{output.relative_to(ROOT)}, {proof}built, not run")
+    print_row(f"engine for {GPU}", start, f"{output.relative_to(ROOT)}, {proof}built, not run")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python examples/gpu_video.py nano.engine clip.mp4
 
 Needs TorchCodec with CUDA (`pip install torchcodec`, and FFmpeg's libraries) beside PyTorch.  It
-prints how much of each frame is inside of the objects; only these numbers come to the host.
+prints the fraction of each frame that is inside objects; only these numbers are copied to the host.
 """
 
 from __future__ import annotations

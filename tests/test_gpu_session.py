@@ -126,7 +126,7 @@ def test_packages_come_in_pieces(tmp_path: Path, stubbed: dict[str, str]) -> Non
         (brought / f"package.tar.xz.0{number}").write_bytes(piece)
         run("--only", 0, brought, tmp_path / "results", **stubbed)
         said = (tmp_path / "results/gpu_packages.log").read_text()
-        assert ("not whole yet" in said) == (number == 0)
+        assert ("not complete yet" in said) == (number == 0)
     (library,) = (tmp_path / "dsunet-gpu-session/venv").rglob("library.so")
     assert library.read_bytes() == content
 

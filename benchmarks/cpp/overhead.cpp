@@ -1,12 +1,10 @@
-// A mask by ONNX Runtime's C call alone, and through the C interface of dsunet,
-// on the same buffers.
+// A mask by ONNX Runtime's C call alone, and through the C interface of dsunet, on the same
+// buffers.
 //
-//     overhead ARTIFACT BACKENDS ONNXRUNTIME_LIBRARY WIDTH HEIGHT ROUNDS
-//     SECONDS
+//     overhead ARTIFACT BACKENDS ONNXRUNTIME_LIBRARY WIDTH HEIGHT ROUNDS SECONDS
 //
-// Prints the median seconds of a call in each round as JSON.  Both sessions use
-// one thread: threads that wait for the next call of one session would disturb
-// the other.
+// Prints the median seconds of a call in each round as JSON.  Both sessions use one thread: threads
+// that wait for the next call of one session would disturb the other.
 #include <dlfcn.h>
 #include <onnxruntime_c_api.h>
 
@@ -105,7 +103,7 @@ int main(int, char **arguments) {
   std::vector<std::vector<double>> medians(calls.size());
   for (int round = -1; round < rounds; ++round) {  // the first is a warm-up
     std::vector<std::vector<double>> found(calls.size());
-    // Call by call in turns: the machine's speed changes within a round.
+    // Interleaved call by call: the machine's speed changes within a round.
     for (double spent = 0; spent < seconds / rounds;) {
       for (std::size_t number = 0; number < calls.size(); ++number) {
         found[number].push_back(seconds_of(calls[number].second));

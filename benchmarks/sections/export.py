@@ -2,83 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from sections.section import Results, Section, of_presets
-from sections.tables import circumstances, digits, relative, table, timing
+from sections.section import Results, Section, preset_section
+from sections.tables import Document, digits, relative, table, timing
 
 
 def export_cost(results: Results) -> Section | None:
-    found = of_presets(results, "export_cost")
-    section = Section(
+    return preset_section(
+        results,
+        "export_cost",
         "Export",
+        "`export_cost.py`: from a model in memory to files, each run in a new process, "
+        "interleaved. The bare `torch.onnx.export` of the original model is not verified.",
+        _export_cost,
+    )
+
+
+def _export_cost(document: Document) -> Iterator[str]:
+    bare, ours = document["variants"]["bare"], document["variants"]["ours"]
+    steps = {name: time for name, time in ours["steps"].items() if name != "total"}
+    yield table(
+        ["", "median (range)", "peak memory"],
         [
-            "`export_cost.py`: from a model in memory to files, each run in a new process, "
-            "interleaved. The bare `torch.onnx.export` of the original model is not verified."
+            [
+                "bare `torch.onnx.export`",
+                timing(bare["steps"]["total"]),
+                f"{digits(bare['peak_gb'])} GB",
+            ],
+            [
+                "`dsunet-export onnx`, verified",
+                timing(ours["steps"]["total"]),
+                f"{digits(ours['peak_gb'])} GB",
+            ],
+            *([f"step: {name}", timing(time), ""] for name, time in steps.items()),
+            ["time of `dsunet-export onnx` / bare", relative(document["ours_over_bare"]), ""],
         ],
     )
-    for preset, document in found.items():
-        bare, ours = document["variants"]["bare"], document["variants"]["ours"]
-        steps = {name: time for name, time in ours["steps"].items() if name != "total"}
-        section.blocks += [
-            f"### `{preset}`",
-            table(
-                ["", "median (range)", "peak memory"],
-                [
-                    [
-                        "bare `torch.onnx.export`",
-                        timing(bare["steps"]["total"]),
-                        f"{digits(bare['peak_gb'])} GB",
-                    ],
-                    [
-                        "`dsunet-export onnx`, verified",
-                        timing(ours["steps"]["total"]),
-                        f"{digits(ours['peak_gb'])} GB",
-                    ],
-                    *([f"step: {name}", timing(time), ""] for name, time in steps.items()),
-                    [
-                        "time of `dsunet-export onnx` / bare",
-                        relative(document["ours_over_bare"]),
-                        "",
-                    ],
-                ],
-            ),
-            circumstances(document),
-        ]
-    return section if found else None
 
 
 def engine_build(results: Results) -> Section | None:
-    found = of_presets(results, "engine_build")
-    section = Section(
+    return preset_section(
+        results,
+        "engine_build",
         "Engine builds",
+        "`engine_build.py`: TensorRT for RTX, FP16, `tensors` form, batch 1, built without a "
+        "GPU by the same code, each in a new process, interleaved. Plain is a "
+        "`torch.onnx.export` of `model.half()`.",
+        _engine_build,
+        heading_of=lambda document: f", {document['capability']}",
+    )
+
+
+def _engine_build(document: Document) -> Iterator[str]:
+    plain, ours = document["variants"]["plain"], document["variants"]["ours"]
+    yield table(
+        ["", "plain", "`dsunet-export`"],
         [
-            "`engine_build.py`: TensorRT for RTX, FP16, `tensors` form, batch 1, built without a "
-            "GPU by the same code, each in a new process, interleaved. Plain is a "
-            "`torch.onnx.export` of `model.half()`."
+            *(
+                [words, show(plain[name]), show(ours[name])]
+                for name, (words, show) in _ENGINE_ROWS.items()
+            ),
+            [
+                "build time of `dsunet-export` / plain",
+                "",
+                relative(document["build_ours_over_plain"]),
+            ],
         ],
     )
-    for preset, document in found.items():
-        plain, ours = document["variants"]["plain"], document["variants"]["ours"]
-        section.blocks += [
-            f"### `{preset}`, {document['capability']}",
-            table(
-                ["", "plain", "`dsunet-export`"],
-                [
-                    *(
-                        [words, show(plain[name]), show(ours[name])]
-                        for name, (words, show) in _ENGINE_ROWS.items()
-                    ),
-                    [
-                        "build time of `dsunet-export` / plain",
-                        "",
-                        relative(document["build_ours_over_plain"]),
-                    ],
-                ],
-            ),
-            circumstances(document),
-        ]
-    return section if found else None
 
 
 def _megabytes(value: float) -> str:

@@ -5,34 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sections.latency import variants_table
-from sections.section import Results, Section, of_presets
+from sections.section import Results, Section, preset_section
 from sections.tables import Document, circumstances, duration, relative, table, timing
 
 
 def gpu(results: Results) -> Section | None:
-    found = of_presets(results, "gpu")
-    section = Section(
+    return preset_section(
+        results,
+        "gpu",
         "Latency of one image on a GPU",
-        [
-            "`gpu.py`: `tensors` form, batch 1, randomly initialised weights, inputs and outputs "
-            "in GPU memory, no TF32, interleaved. Both engines of TensorRT for RTX are built by "
-            "the same code."
-        ],
+        "`gpu.py`: `tensors` form, batch 1, randomly initialised weights, inputs and outputs "
+        "in GPU memory, no TF32, interleaved. Both engines of TensorRT for RTX are built by "
+        "the same code.",
+        _gpu,
     )
-    for preset, document in found.items():
-        section.blocks.append(f"### `{preset}`")
-        for precision in ("fp32", "fp16"):
-            variants = {f"{variant}_{precision}": words for variant, words in _GPU_VARIANTS.items()}
-            section.blocks += [f"In {precision}:", variants_table(document, variants)]
-            section.blocks += [
-                f"{words}, time of `dsunet-export` / plain export: {relative(faster)}"
-                for runner, words in _RUNNERS.items()
-                if (faster := document["ours_over_plain"].get(f"{runner}_{precision}"))
-            ]
-        section.blocks += [f"Not measured: {line}" for line in document["left_out"].values()]
-        section.blocks += [f"Warning: {line}" for line in document["warnings"]]
-        section.blocks.append(circumstances(document))
-    return section if found else None
+
+
+def _gpu(document: Document) -> Iterator[str]:
+    for precision in ("fp32", "fp16"):
+        variants = {f"{variant}_{precision}": words for variant, words in _GPU_VARIANTS.items()}
+        yield f"In {precision}:"
+        yield variants_table(document, variants)
+        for runner, words in _RUNNERS.items():
+            if faster := document["ours_over_plain"].get(f"{runner}_{precision}"):
+                yield f"{words}, time of `dsunet-export` / plain export: {relative(faster)}"
+    yield from (f"Not measured: {line}" for line in document["left_out"].values())
+    yield from (f"Warning: {line}" for line in document["warnings"])
 
 
 _GPU_VARIANTS = {

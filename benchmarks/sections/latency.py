@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from sections import plots
-from sections.section import Results, Section, of_presets
-from sections.tables import Document, circumstances, digits, duration, over, relative, table, timing
+from sections.section import Results, Section, preset_section
+from sections.tables import Document, digits, duration, over, table, timing
 
 
 def latency(results: Results) -> Section | None:
-    found = of_presets(results, "latency_cpu")
-    section = Section(
+    return preset_section(
+        results,
+        "latency_cpu",
         "Latency of one image on a CPU",
-        [
-            "`latency.py`: `tensors` form, batch 1, float32, randomly initialised weights, "
-            "interleaved."
-        ],
+        "`latency.py`: `tensors` form, batch 1, float32, randomly initialised weights, "
+        "interleaved.",
+        _latency,
+        plot=("latency_cpu.svg", lambda found: plots.rounds(found, _LATENCY_VARIANTS)),
     )
-    for preset, document in found.items():
-        section.blocks += [
-            f"### `{preset}`",
-            variants_table(document, _LATENCY_VARIANTS),
-        ]
-        if document.get("compile_s"):
-            section.blocks.append(
-                f"The first call with `torch.compile`, which compiles, takes "
-                f"{duration(document['compile_s'])}."
-            )
-        plain, ours = (
-            document["macs"][f"onnxruntime_{variant}"] for variant in ("bare", "rewritten")
+
+
+def _latency(document: Document) -> Iterator[str]:
+    yield variants_table(document, _LATENCY_VARIANTS)
+    if document.get("compile_s"):
+        yield (
+            f"The first call with `torch.compile`, which compiles, takes "
+            f"{duration(document['compile_s'])}."
         )
-        section.blocks += [
-            f"Multiply-adds: {digits(plain / 1e9)} G in the bare export, {digits(ours / 1e9)} G "
-            "with `dsunet-export onnx`.",
-            circumstances(document),
-        ]
-    section.show("latency_cpu.svg", plots.rounds(found, _LATENCY_VARIANTS))
-    return section if found else None
+    plain, ours = (document["macs"][f"onnxruntime_{variant}"] for variant in ("bare", "rewritten"))
+    yield (
+        f"Multiply-adds: {digits(plain / 1e9)} G in the bare export, {digits(ours / 1e9)} G "
+        "with `dsunet-export onnx`."
+    )
 
 
 _LATENCY_VARIANTS = {
@@ -49,27 +44,18 @@ _LATENCY_VARIANTS = {
 
 
 def quantised(results: Results) -> Section | None:
-    found = of_presets(results, "quantised")
-    section = Section(
+    return preset_section(
+        results,
+        "quantised",
         "INT8 on a CPU",
-        ["`quantised.py`: `tensors` form, batch 1, randomly initialised weights, interleaved."],
+        "`quantised.py`: `tensors` form, batch 1, randomly initialised weights, interleaved.",
+        _quantised,
     )
-    for preset, document in found.items():
-        rows = [
-            [
-                words,
-                f"{document['bytes'][variant] / 1e9:,.2f} GB",
-                timing(document["times"][variant]),
-                relative(document["int8_over"][variant]) if variant != "int8" else "",
-            ]
-            for variant, words in _QUANTISED_VARIANTS.items()
-        ]
-        section.blocks += [
-            f"### `{preset}`",
-            table(["", "size", "median (range)", "time of the last row / this row"], rows),
-            circumstances(document),
-        ]
-    return section if found else None
+
+
+def _quantised(document: Document) -> Iterator[str]:
+    sizes = {name: f"{size / 1e9:,.2f} GB" for name, size in document["bytes"].items()}
+    yield variants_table(document, _QUANTISED_VARIANTS, sizes=sizes)
 
 
 _QUANTISED_VARIANTS = {
@@ -80,28 +66,19 @@ _QUANTISED_VARIANTS = {
 
 
 def cpu_providers(results: Results) -> Section | None:
-    found = of_presets(results, "cpu_providers")
-    section = Section(
+    return preset_section(
+        results,
+        "cpu_providers",
         "ONNX Runtime and OpenVINO on a CPU",
-        ["`cpu_providers.py`: `tensors` form, batch 1, randomly initialised weights, interleaved."],
+        "`cpu_providers.py`: `tensors` form, batch 1, randomly initialised weights, interleaved.",
+        _cpu_providers,
     )
-    for preset, document in found.items():
-        rows = [
-            [
-                words,
-                timing(document["times"][variant]),
-                relative(document["over_first"][variant]) if index else "",
-            ]
-            for index, (variant, words) in enumerate(_CPU_PROVIDERS.items())
-        ]
-        instructions = ", ".join(document["instructions"]) or "none"
-        section.blocks += [
-            f"### `{preset}`",
-            table(["", "median (range)", "time of this row / the first"], rows),
-            f"Instructions for bfloat16 and 8 bits: {instructions}.",
-            circumstances(document),
-        ]
-    return section if found else None
+
+
+def _cpu_providers(document: Document) -> Iterator[str]:
+    yield variants_table(document, _CPU_PROVIDERS, over_first=True)
+    instructions = ", ".join(document["instructions"]) or "none"
+    yield f"Instructions for bfloat16 and 8 bits: {instructions}."
 
 
 _CPU_PROVIDERS = {
@@ -113,16 +90,31 @@ _CPU_PROVIDERS = {
 }
 
 
-def variants_table(document: Document, words: Mapping[str, str]) -> str:
-    """Format one row per variant, with the time of the last variant relative to it."""
+def variants_table(
+    document: Document,
+    words: Mapping[str, str],
+    *,
+    over_first: bool = False,
+    sizes: Mapping[str, str] | None = None,
+) -> str:
+    """Format one row per variant that was measured, with a ratio of times.
+
+    Args:
+        document: A result file with `times` by variant.
+        words: Labels of the variants, in the order of the rows.
+        over_first: Divide the time of each row by that of the first, instead of the time of the
+            last row by that of each.
+        sizes: Texts of a column before the times, by variant.
+    """
     times = {
         variant: document["times"][variant] for variant in words if variant in document["times"]
     }
-    last = [*times][-1]
-    return table(
-        ["", "median (range)", "time of the last row / this row"],
-        [
-            [words[variant], timing(time), "" if variant == last else over(times[last], time)]
-            for variant, time in times.items()
-        ],
-    )
+    base = [*times][0 if over_first else -1]
+    rows = []
+    for variant, time in times.items():
+        pair = (time, times[base]) if over_first else (times[base], time)
+        size = [sizes[variant]] if sizes else []
+        faster = "" if variant == base else over(*pair)
+        rows.append([words[variant], *size, timing(time), faster])
+    ratio = "time of this row / the first" if over_first else "time of the last row / this row"
+    return table(["", *(["size"] if sizes else []), "median (range)", ratio], rows)

@@ -25,10 +25,10 @@ def flicker(results: Results) -> Section | None:
     return Section(
         "Flicker of masks in videos",
         [
-            "`video.py`: the demonstration checkpoint on drawn clips with known ground truth, 60 "
-            "frames of 640×360 through H.264. Flicker: mean change of the mask from frame to frame "
-            "where the image does not change, in levels of 255; in motion: along the movement, in "
-            "what moves. Time of smoothing per frame.",
+            "`video.py`: the demonstration checkpoint on synthetic clips with known ground truth, "
+            "60 frames of 640×360 through H.264. Flicker: mean change of the mask from frame to "
+            "frame where the image does not change, in levels of 255; in motion: along the "
+            "movement, in moving parts. Time of smoothing per frame.",
             table(["clip", "K", "flicker", "in motion", "S-measure", "time"], rows),
             circumstances(document),
         ],

@@ -9,14 +9,14 @@ import dsunet_runtime
 from dsunet_runtime import ArtifactError, RuntimeFault, read_manifest
 from dsunet_runtime.artifact.file_kinds import is_engine
 from dsunet_runtime.artifact.integrity import check_hashes, check_sizes
-from tests.cpp.binding import CallError, Library
+from tests.cpp.c_interface import CallError, Library
 
 MOST = (1 << 63) - 1
 """The C library reads larger integers as this one."""
 
 
 def refusals(library: Library, path: Path, **options: Any) -> tuple[str | None, str | None]:
-    """What Python and C say; C compares all hashes, as Python does."""
+    """Return the messages of Python and of C, which compares all hashes too."""
     return of_python(path), of_c(
         library, path, verify_hashes=1, threads=threads_for(path) or 0, **options
     )
@@ -35,7 +35,7 @@ def of_python(path: Path) -> str | None:
 
 
 def of_pythons_checks(path: Path) -> str | None:
-    """What Python says of an engine before it needs TensorRT."""
+    """Return the message of Python's checks of an engine, which need no TensorRT."""
     try:
         manifest = read_manifest(path)
         check_sizes(path, manifest)
@@ -54,7 +54,7 @@ def of_c(library: Library, path: Path | bytes, **options: Any) -> str | None:
 
 
 def shortened(message: str | None) -> str | None:
-    """A message with integers as C reads them."""
+    """Return a message with integers as C reads them."""
     for value in (1 << 63, (1 << 64) - 1):
         message = message and message.replace(f"{value:,}", f"{MOST:,}")
         message = message and message.replace(str(value), str(MOST))

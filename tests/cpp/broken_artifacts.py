@@ -1,4 +1,4 @@
-"""Broken ONNX artifacts, by what is wrong with them."""
+"""Broken ONNX artifacts, by a name of the defect."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def case(make: Make) -> Make:
 
 
 FROM_ONNXRUNTIME: dict[str, Make] = {}
-"""Those that ONNX Runtime refuses, in words that its Python package adds to."""
+"""Artifacts that ONNX Runtime refuses; its Python package adds words to the message."""
 
 
 def of_onnxruntime(make: Make) -> Make:
@@ -135,7 +135,7 @@ CASES |= {
 
 
 def with_document(document: Callable[[str], str]) -> Make:
-    """An artifact whose manifest is another text."""
+    """Make an artifact whose manifest is another text."""
 
     def make(folder: Path) -> Path:
         path = artifacts.frames(folder / "a.onnx")
@@ -149,7 +149,7 @@ def with_document(document: Callable[[str], str]) -> Make:
 
 
 def with_field(text: str) -> Make:
-    """A manifest whose first field is another."""
+    """Make an artifact with another first field in its manifest."""
     return with_document(lambda document: "{" + text + "," + document[1:])
 
 
@@ -282,7 +282,7 @@ def other_names_in_the_manifest(folder: Path) -> Path:
 
 
 def with_specs(**changes: dict[str, Any]) -> Make:
-    """Input and output as the manifest has them are others."""
+    """Make an artifact with other inputs and outputs in its manifest."""
 
     def make(folder: Path) -> Path:
         path = artifacts.frames(folder / "a.onnx")

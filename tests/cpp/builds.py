@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOUND = (
+BUILD_VARIABLES = (
     "ONNXRUNTIME_INCLUDE_DIR", "nlohmann_json_DIR", "TENSORRT_INCLUDE_DIR", "CUDA_INCLUDE_DIR",
     "CUDA_NVCC", "DSUNET_TENSORRT",
 )  # fmt: skip
-"""What a build has found that another needs too."""
+"""Variables of CMake that another build needs too."""
 
 WITH_ALL_HEADERS = pytest.mark.parametrize("library", ["dsunet", "newest"], indirect=True)
 """Tests of ONNX Runtime's backend with the headers that were found, and with the newest."""
@@ -28,14 +28,14 @@ def build_with(build: Path, name: str, targets: tuple[str, ...], *definitions: s
         "cmake", "-S", ROOT / "runtime/cpp", "-B", folder, "-G", "Ninja",
         f"-DCMAKE_CXX_COMPILER={clang}", f"-DCMAKE_C_COMPILER={clang.replace('++', '')}",
         "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DDSUNET_EXAMPLES=OFF",
-        *(f"-D{name}={cached(build, name)}" for name in FOUND), *definitions,
+        *(f"-D{name}={cached(build, name)}" for name in BUILD_VARIABLES), *definitions,
     )  # fmt: skip
     run("cmake", "--build", folder, "--target", *targets)
     return folder
 
 
 def find_clang() -> str:
-    """Clang's compiler for C++, beside ninja; skip without them."""
+    """Return clang's compiler for C++; skip without it or without ninja."""
     clang = next(filter(shutil.which, ("clang++", "clang++-14")), None)
     if clang is None or not shutil.which("ninja"):
         pytest.skip("clang++ or ninja is not installed: apt-get install clang ninja-build")
@@ -43,7 +43,7 @@ def find_clang() -> str:
 
 
 def cached(build: Path, name: str) -> str:
-    """A value in CMake's cache; empty if it has none."""
+    """Return a value of CMake's cache; empty if it has none."""
     lines = (build / "CMakeCache.txt").read_text().splitlines()
     return next((line.partition("=")[2] for line in lines if line.startswith(f"{name}:")), "")
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from dsunet_runtime.artifact.flavor import Flavor
-from tests.cpp.binding import Library, find_onnxruntime
+from tests.cpp.c_interface import Library, find_onnxruntime
 from tests.cpp.engine_cases import FLAVORS, Case
+from tests.cpp.example_programs import Examples
 from tests.cpp.stand_ins import StandIn
+from tests.runtime import artifacts
 from tests.runtime.fake_cuda import GPU
 
 BUILD = Path(os.environ.get("DSUNET_CPP_BUILD", Path(__file__).parents[2] / "build/cpp"))
@@ -39,6 +41,18 @@ def library(build: Path, onnxruntime_library: Path, request: pytest.FixtureReque
     if not backends.exists():
         pytest.skip("there are no newest headers of ONNX Runtime: see get_headers.sh")
     return Library(build / "libdsunet_runtime.so", backends)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """An artifact that takes frames of any size."""
+    return artifacts.frames(tmp_path / "a.onnx")
+
+
+@pytest.fixture
+def examples(build: Path, onnxruntime_library: Path) -> Examples:
+    """The built examples."""
+    return Examples(build / "examples", onnxruntime_library)
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from dsunet_runtime.artifact.file_digest import digest
 from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.backends.tensorrt import compatibility
-from tests.cpp import binding
-from tests.cpp.binding import (
+from tests.cpp import c_interface
+from tests.cpp.c_interface import (
     BGR,
     BGRA,
     BT601_LIMITED,
@@ -51,7 +51,7 @@ def version_of(stand_ins: Path, flavor: Flavor) -> str:
 
 
 class Case:
-    """An engine of a flavor, and how to open it."""
+    """An engine of a flavor, with the libraries to open it."""
 
     def __init__(self, runtime: Library, stand_ins: Path, folder: Path, flavor: Flavor) -> None:
         self.runtime = runtime
@@ -68,7 +68,7 @@ class Case:
         engines.frames(self.path, **given)
 
     def alter(self, text: str, **changes: Any) -> None:
-        """Give the engine another content, and its manifest the hash of that and other changes."""
+        """Replace the engine's content and update the hash in its manifest, with other changes."""
         self.path.write_text(text)
         manifest = read_manifest(self.path)
         assert manifest.engine is not None
@@ -78,8 +78,8 @@ class Case:
     def open(self, **options: Any) -> Segmenter:
         return self.runtime.open(self.path, **{"library": self.library, **options})
 
-    def refusal(self, status: int = binding.BACKEND, **options: Any) -> str:
-        """The message with which it is not opened."""
+    def refusal(self, status: int = c_interface.BACKEND, **options: Any) -> str:
+        """Open it, which must fail with a status; return the message."""
         with pytest.raises(CallError) as caught:
             self.open(**options)
         assert caught.value.status == status, caught.value

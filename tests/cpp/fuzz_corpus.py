@@ -1,4 +1,4 @@
-"""What the libFuzzer targets start from: `python -m tests.cpp.fuzz_corpus FOLDER`.
+"""Write the initial corpora of the libFuzzer targets: `python -m tests.cpp.fuzz_corpus FOLDER`.
 
 A folder for each target, and `a.onnx`, an artifact that takes frames of any size.
 """
@@ -24,7 +24,7 @@ SEED = 5
 
 def make_corpus(folder: Path) -> None:
     """Write the samples of all targets; existing files stay."""
-    made = folder / "artifacts"
+    made = folder / "files"
     made.mkdir(parents=True, exist_ok=True)
     onnx = [
         artifacts.frames(folder / "a.onnx"),
@@ -40,16 +40,16 @@ def make_corpus(folder: Path) -> None:
         content = path.read_bytes()
         graph = content[: read_manifest(path).graph.size]
         text = json.dumps(values).encode()
-        sample(folder / "opening", path.stem, b"\0" + content)
-        sample(folder / "opening", f"{path.stem}-made", parts(2, graph, text))
+        sample(folder / "artifact", path.stem, b"\0" + content)
+        sample(folder / "artifact", f"{path.stem}-made", parts(2, graph, text))
     text = engine_manifest_file(engine).read_bytes()
-    sample(folder / "opening", "engine", parts(1, engine.read_bytes(), text))
+    sample(folder / "artifact", "engine", parts(1, engine.read_bytes(), text))
     text = json.dumps(manifests[-1]).encode()
-    sample(folder / "opening", "engine-made", parts(3, engine.read_bytes(), text))
+    sample(folder / "artifact", "engine-made", parts(3, engine.read_bytes(), text))
     for number, start in enumerate(
         (b"\x89PNG", b"<html>", b"\x80\x02}", b"PK\3\4", b"{}", b"ftrt")
     ):
-        sample(folder / "opening", f"other-{number}", b"\0" + start + bytes(40))
+        sample(folder / "artifact", f"other-{number}", b"\0" + start + bytes(40))
     random = Random(SEED)
     for number in range(FORGED):
         sample(folder / "frames", f"{number}", random.randbytes(200))
@@ -67,9 +67,9 @@ def forged(manifests: list[dict[str, object]]) -> list[dict[str, object]]:
     return [values for values in found if len(json.dumps(values)) < 10_000]
 
 
-def parts(kind: int, graph: bytes, manifest: bytes) -> bytes:
-    """Two files, as opening.cpp takes them."""
-    return bytes([kind]) + len(graph).to_bytes(2, "little") + graph + manifest
+def parts(first_byte: int, graph: bytes, manifest: bytes) -> bytes:
+    """Encode two files, as artifact.cpp takes them."""
+    return bytes([first_byte]) + len(graph).to_bytes(2, "little") + graph + manifest
 
 
 def sample(folder: Path, name: str, content: bytes) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.cpp import binding
-from tests.cpp.binding import BGR, NV12, RGB, CallError, Library
+from tests.cpp import c_interface
+from tests.cpp.c_interface import BGR, NV12, RGB, CallError, Library
 from tests.cpp.engine_cases import LAYOUTS, Batch, Case, Layout, check, enqueue, images
 from tests.cpp.stand_ins import StandIn
 from tests.runtime import artifacts
@@ -241,7 +241,7 @@ def test_memory_that_is_not_of_the_gpu(
     with case.open() as segmenter:
         with pytest.raises(CallError) as caught:
             enqueue(segmenter, batch.given, batch.wanted, stream)
-        assert caught.value.status == binding.IMAGE
+        assert caught.value.status == c_interface.IMAGE
         assert str(caught.value) == (
             f"{name} is not in the memory of GPU 0 ({GPU.name}): copy it there, or call "
             f"dsunet_segment for frames in host memory"
@@ -300,4 +300,4 @@ def test_onnx_files_take_host_memory_only(library: Library, tmp_path: Path) -> N
     (image,) = images((8, 8))
     levels = np.zeros((8, 8), np.uint8)
     with library.open(path) as segmenter, pytest.raises(CallError, match="engines only"):
-        enqueue(segmenter, [binding.packed(image)], [binding.mask_of(levels)], None)
+        enqueue(segmenter, [c_interface.packed(image)], [c_interface.mask_of(levels)], None)

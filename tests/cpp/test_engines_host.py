@@ -10,8 +10,8 @@ import pytest
 
 from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.cuda import nvml
-from tests.cpp import binding
-from tests.cpp.binding import CallError, Library
+from tests.cpp import c_interface
+from tests.cpp.c_interface import CallError, Library
 from tests.cpp.engine_cases import Case, attempt, check, images
 from tests.cpp.stand_ins import OUT_OF_MEMORY, StandIn
 from tests.runtime.fake_cuda import GPU
@@ -115,7 +115,7 @@ def test_a_call_of_cuda_fails_while_it_runs(case: Case, gpu: StandIn, call: str)
             gpu.fail(call, 0)
             check(segmenter, images((12, 13), (8, 8)))
     found = {(error.status, str(error)) for error in errors if error}
-    assert found == {(binding.BACKEND, f"CUDA failed: {call}: CUDA_ERROR_UNKNOWN")}
+    assert found == {(c_interface.BACKEND, f"CUDA failed: {call}: CUDA_ERROR_UNKNOWN")}
 
 
 def test_too_little_memory(case: Case, gpu: StandIn) -> None:
@@ -134,7 +134,7 @@ def test_tensorrt_fails_to_run(case: Case, gpu: StandIn, call: str, message: str
         gpu.fail(call)
         with pytest.raises(CallError, match=f"TensorRT failed: {message}$") as caught:
             segmenter(*images((9, 9)))
-        assert caught.value.status == binding.BACKEND
+        assert caught.value.status == c_interface.BACKEND
         gpu.fail(call, 0)
         for side in (9, 8, 9):
             check(segmenter, images((side, side)))

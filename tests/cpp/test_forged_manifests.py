@@ -1,4 +1,4 @@
-"""Manifests that say anything, with a digest that fits: C and Python agree about every one.
+"""Forged manifests with a valid digest: C and Python agree about every one.
 
 Known differences: integers beyond 63 bits are read as the largest of 63 bits; and where Python
 trusts the hash of the graph, C also refuses a graph that reads files that its manifest does not
@@ -15,8 +15,8 @@ from random import Random
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.document import seal
 from dsunet_runtime.json_text import JsonError
-from tests.cpp.binding import Library
 from tests.cpp.both import of_c, of_pythons_checks, refusals, shortened
+from tests.cpp.c_interface import Library
 from tests.runtime import artifacts, engines
 from tests.runtime.artifact.test_forged_manifests import change, writer
 

@@ -15,11 +15,11 @@ from tests.cpp.builds import ROOT, build_with, run
 from tests.cpp.fuzz_corpus import make_corpus
 
 SECONDS = os.environ.get("DSUNET_FUZZ_SECONDS")
-TARGETS = ("manifest", "opening", "frames")
+TARGETS = ("manifest", "artifact", "frames")
 FOUND = ROOT / "build/fuzz"
-"""Where inputs that break something are kept."""
+"""Folder for inputs that break something."""
 RUNS = 5000
-"""Some seconds; a number of seconds would be too few runs where other work takes the processor."""
+"""Some seconds of work.  A limit in seconds would mean few runs on a busy machine."""
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -1,4 +1,4 @@
-"""Graphs that do not keep to their manifests."""
+"""Graphs that do not match their manifests."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from dsunet_runtime import read_manifest
-from tests.cpp.binding import BACKEND, CallError, Library, mask_of, packed
 from tests.cpp.both import of_c, of_python
+from tests.cpp.c_interface import BACKEND, CallError, Library, mask_of, packed
 from tests.runtime import artifacts
 
 
@@ -32,7 +32,7 @@ def test_a_graph_that_reads_what_the_manifest_does_not_name(
 
 
 class TestGraphsThatComputeSomethingElse:
-    """The manifest determines what is allocated: a graph that does not keep to it is an error."""
+    """The manifest determines what is allocated: a graph that does not match it is an error."""
 
     def write(
         self, path: Path, nodes: list[onnx.NodeProto], dtype: int, shape: list[object]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dsunet_runtime
-from tests.cpp.builds import FOUND, cached
+from tests.cpp.builds import BUILD_VARIABLES, cached
 from tests.runtime import artifacts
 
 SOURCES = Path(__file__).parents[2] / "runtime/cpp"
@@ -28,9 +28,9 @@ def run(*command: str | Path, **variables: str) -> str:
     return result.stdout
 
 
-def found(build: Path) -> list[str]:
-    """The options that give another build what this one has found."""
-    return [f"-D{name}={cached(build, name)}" for name in FOUND]
+def variables_of(build: Path) -> list[str]:
+    """Return the options with which another build finds the same headers."""
+    return [f"-D{name}={cached(build, name)}" for name in BUILD_VARIABLES]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_a_subproject(build: Path, tmp_path: Path) -> None:
         f'add_executable(consumer "{CONSUMER}/consumer.cpp")\n'
         "target_link_libraries(consumer PRIVATE dsunet::runtime)\n"
     )
-    said = run("cmake", "-S", tmp_path, "-B", tmp_path / "build", *found(build))
+    said = run("cmake", "-S", tmp_path, "-B", tmp_path / "build", *variables_of(build))
     assert re.search(r"^--   backends: +ONNX Runtime", said, re.M)
     for what in ("examples", "tests", "installation"):
         assert re.search(rf"^--   {what}: +none$", said, re.M)
@@ -117,7 +117,7 @@ def test_a_build_of_several_configurations(build: Path, tmp_path: Path) -> None:
         pytest.skip("ninja is not installed: apt-get install ninja-build")
     run(
         "cmake", "-S", SOURCES, "-B", tmp_path, "-G", "Ninja Multi-Config",
-        "-DDSUNET_EXAMPLES=OFF", "-DDSUNET_TENSORRT=OFF", *found(build),
+        "-DDSUNET_EXAMPLES=OFF", "-DDSUNET_TENSORRT=OFF", *variables_of(build),
     )  # fmt: skip
     targets = run("ninja", "-C", tmp_path, "-f", "build-Release.ninja", "-t", "targets", "all")
     (library,) = re.findall(r"^(\S+)/libdsunet_runtime\.so: ", targets, re.M)
@@ -133,7 +133,7 @@ def test_an_installation_for_windows(build: Path, tmp_path: Path) -> None:
     run(
         "cmake", "-S", SOURCES, "-B", tmp_path, "-DCMAKE_SYSTEM_NAME=Windows",
         f"-DCMAKE_CXX_COMPILER={compiler}", f"-DCMAKE_C_COMPILER={compiler.replace('g++', 'gcc')}",
-        "-DDSUNET_EXAMPLES=OFF", "-DDSUNET_TENSORRT=OFF", *found(build),
+        "-DDSUNET_EXAMPLES=OFF", "-DDSUNET_TENSORRT=OFF", *variables_of(build),
     )  # fmt: skip
     script = (tmp_path / "cmake_install.cmake").read_text()
     pattern = r'DESTINATION "\$\{CMAKE_INSTALL_PREFIX\}/(\S+)" TYPE \S+ FILES "\S+/(\S+\.dll)"'

@@ -1,4 +1,4 @@
-"""docs/cpp.md says what the sources do."""
+"""docs/cpp.md matches the sources."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_every_option_of_cmake_is_in_the_manual() -> None:
 
 
 def test_coefficients_of_nv12() -> None:
-    header = (SOURCES / "core/pixels.hpp").read_text()
+    header = (SOURCES / "core/images/pixels.hpp").read_text()
     source = dict(re.findall(r"(DSUNET_BT\w+):?\n +return \{(.+)\};", header))
     table = dict(re.findall(r"^\| `(DSUNET_BT\w+)` \| (.+) \|$", PAGE, re.M))
     assert {name: row.split(" | ") for name, row in table.items()} == {

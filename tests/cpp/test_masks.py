@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet_runtime.artifact.manifest import SelfTestCase, Verification
-from tests.cpp.binding import BGR, MEMORY, CallError, Library, Segmenter, mask_of, packed
 from tests.cpp.builds import WITH_ALL_HEADERS
+from tests.cpp.c_interface import BGR, MEMORY, CallError, Library, Segmenter, mask_of, packed
 from tests.runtime import artifacts
 
 SIZES = ((40, 60), (33, 17), (1, 1), (1, 9), (7, 1), (40, 60), (121, 255))

@@ -12,14 +12,22 @@ from numpy.typing import NDArray
 import dsunet_runtime
 from dsunet_runtime import Frame as PythonFrame
 from dsunet_runtime import PixelFormat, YuvEncoding
-from tests.cpp import binding
-from tests.cpp.binding import Library, Segmenter, mask_of
+from tests.cpp.c_interface import (
+    BGR,
+    BGRA,
+    NV12,
+    RGB,
+    RGBA,
+    Frame,
+    Library,
+    Mask,
+    Segmenter,
+    mask_of,
+    packed,
+)
 from tests.runtime import artifacts
 
-FORMATS = dict(
-    zip(PixelFormat, (binding.RGB, binding.BGR, binding.RGBA, binding.BGRA, binding.NV12),
-        strict=True)
-)  # fmt: skip
+FORMATS = dict(zip(PixelFormat, (RGB, BGR, RGBA, BGRA, NV12), strict=True))
 ENCODINGS = dict(zip(YuvEncoding, range(4), strict=True))
 CHANNELS = {PixelFormat.RGB: 3, PixelFormat.BGR: 3, PixelFormat.RGBA: 4, PixelFormat.BGRA: 4}
 PACKED = sorted(CHANNELS)
@@ -53,7 +61,7 @@ def region_fields(region: tuple[int, int, int, int] | None) -> dict[str, int]:
     return dict(zip(("x", "y", "region_width", "region_height"), region or (), strict=bool(region)))
 
 
-def masked(segmenter: Segmenter, frame: binding.Frame, gap: int = 0, threshold: int = 0) -> Bytes:
+def masked(segmenter: Segmenter, frame: Frame, gap: int = 0, threshold: int = 0) -> Bytes:
     """The mask of a frame, written with `gap` bytes between rows, which must stay as they are."""
     width, height = frame.region_width or frame.width, frame.region_height or frame.height
     buffer = np.full((height, width + gap), 77, np.uint8)
@@ -74,7 +82,7 @@ def test_packed_formats(
 ) -> None:
     channels = CHANNELS[pixel_format]
     buffer = noise(HEIGHT, WIDTH * channels + gap)
-    frame = binding.Frame(
+    frame = Frame(
         data=buffer.ctypes.data, width=WIDTH, height=HEIGHT, stride=buffer.shape[1],
         format=FORMATS[pixel_format], **region_fields(region),
     )  # fmt: skip
@@ -102,10 +110,10 @@ def test_nv12(
     stride, chroma_rows = WIDTH + 1 + gap, (HEIGHT + 1) // 2
     luma, chroma = noise(HEIGHT, stride), noise(chroma_rows, stride)
     whole = np.concatenate([luma, chroma])
-    frame = binding.Frame(
+    frame = Frame(
         data=(luma if is_apart else whole).ctypes.data, width=WIDTH, height=HEIGHT, stride=stride,
         chroma=chroma.ctypes.data if is_apart else None, chroma_stride=stride if is_apart else 0,
-        format=binding.NV12, encoding=ENCODINGS[encoding], **region_fields(region),
+        format=NV12, encoding=ENCODINGS[encoding], **region_fields(region),
     )  # fmt: skip
     expected = python(
         PythonFrame.from_buffer(
@@ -122,8 +130,12 @@ def test_all_colours_of_nv12(segmenter: Segmenter, python: dsunet_runtime.Segmen
     for level in range(0, 256, 36):
         whole = np.concatenate([np.full((512, 512), level, np.uint8), chroma])
         for encoding, number in ENCODINGS.items():
-            frame = binding.Frame(
-                data=whole.ctypes.data, width=512, height=512, format=binding.NV12, encoding=number
+            frame = Frame(
+                data=whole.ctypes.data,
+                width=512,
+                height=512,
+                format=NV12,
+                encoding=number,
             )
             expected = python(
                 PythonFrame.from_buffer(whole, 512, 512, PixelFormat.NV12, encoding=encoding)
@@ -135,11 +147,9 @@ def test_rows_from_the_bottom(segmenter: Segmenter) -> None:
     """A negative stride: `data` is the first row of the picture, the last in memory."""
     image = noise(HEIGHT, WIDTH, 3)
     upside_down = np.ascontiguousarray(image[::-1])
-    frame = binding.Frame(
-        data=upside_down[-1].ctypes.data, width=WIDTH, height=HEIGHT, stride=-3 * WIDTH
-    )
+    frame = Frame(data=upside_down[-1].ctypes.data, width=WIDTH, height=HEIGHT, stride=-3 * WIDTH)
     levels = np.empty((HEIGHT, WIDTH), np.uint8)
-    mask = binding.Mask(data=levels[-1].ctypes.data, stride=-WIDTH)
+    mask = Mask(data=levels[-1].ctypes.data, stride=-WIDTH)
     segmenter.segment([frame], [mask])
     assert np.array_equal(levels[::-1], artifacts.expected_frames_mask(image))
 
@@ -153,9 +163,9 @@ def test_nv12_from_the_bottom(
     upright = PythonFrame(
         np.ascontiguousarray(luma[::-1]), "nv12", chroma=np.ascontiguousarray(chroma[::-1])
     )
-    frame = binding.Frame(
+    frame = Frame(
         data=luma[-1].ctypes.data, width=width, height=HEIGHT, stride=-width,
-        chroma=chroma[-1].ctypes.data, format=binding.NV12,
+        chroma=chroma[-1].ctypes.data, format=NV12,
     )  # fmt: skip
     assert np.array_equal(masked(segmenter, frame), python(upright))
 
@@ -167,7 +177,7 @@ def test_thresholds(segmenter: Segmenter, threshold: int, gap: int, count: int) 
     image = noise(HEIGHT, WIDTH, 3)
     buffers = np.zeros((count, HEIGHT, WIDTH + gap), np.uint8)
     segmenter.segment(
-        [binding.packed(image)] * count, [mask_of(one[:, :WIDTH], threshold) for one in buffers]
+        [packed(image)] * count, [mask_of(one[:, :WIDTH], threshold) for one in buffers]
     )
     expected = np.where(artifacts.expected_frames_mask(image) >= threshold, 255, 0)
     for one in buffers:
@@ -180,7 +190,7 @@ def test_formats_and_sizes_in_one_call(library: Library, tmp_path: Path, batch: 
     given, expected = [], []
     for number, pixel_format in enumerate([*PACKED, *PACKED]):
         image = noise(HEIGHT + number % 2, WIDTH, CHANNELS[pixel_format])
-        given.append(binding.packed(image, FORMATS[pixel_format]))
+        given.append(packed(image, FORMATS[pixel_format]))
         expected.append((image, pixel_format))
     with library.open(path) as segmenter, dsunet_runtime.load(path) as python:
         found = [np.empty(image.shape[:2], np.uint8) for image, _ in expected]

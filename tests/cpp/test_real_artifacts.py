@@ -13,7 +13,7 @@ from PIL import Image
 import dsunet_runtime
 from dsunet import demonstration_checkpoint
 from dsunet_runtime.selftest.comparison import run_selftest
-from tests.cpp.binding import OK, Library, SelfTestResult, c
+from tests.cpp.c_interface import OK, Library, SelfTestResult, c
 from tests.export.helpers import export
 from tests.made_once import made_once
 from tests.once_per_structure import once_per_structure

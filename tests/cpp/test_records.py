@@ -12,7 +12,7 @@ import pytest
 
 from dsunet_runtime import read_manifest
 from dsunet_runtime.selftest import record
-from tests.cpp.binding import ALWAYS, NEVER, OK, SELFTEST, CallError, Library
+from tests.cpp.c_interface import ALWAYS, NEVER, OK, SELFTEST, CallError, Library
 from tests.runtime import artifacts
 from tests.runtime.artifact.test_broken_artifacts import replace_by
 from tests.runtime.selftests import cases_for, give_selftest

@@ -15,7 +15,6 @@ import pytest
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.document import seal
 from dsunet_runtime.artifact.manifest_file import engine_manifest_file
-from tests.cpp.binding import CallError, Library
 from tests.cpp.both import of_c, of_pythons_checks, refusals
 from tests.cpp.broken_artifacts import (
     CASES,
@@ -26,6 +25,7 @@ from tests.cpp.broken_artifacts import (
     with_document,
     with_field,
 )
+from tests.cpp.c_interface import CallError, Library
 from tests.runtime import artifacts, engines
 from tests.runtime.artifact.test_broken_artifacts import change_manifest, replace_by, weights_of
 

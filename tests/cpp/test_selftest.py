@@ -12,8 +12,8 @@ import dsunet_runtime
 from dsunet_runtime import SelfTestError, read_manifest
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.selftest.comparison import check_passed, run_selftest
-from tests.cpp import binding
-from tests.cpp.binding import CallError, Library
+from tests.cpp import c_interface
+from tests.cpp.c_interface import CallError, Library
 from tests.runtime import artifacts, selftests
 
 
@@ -53,14 +53,14 @@ def test_a_fault_is_named_in_the_same_words(
     with dsunet_runtime.load(path) as python, pytest.raises(SelfTestError) as expected:
         check_passed(run_selftest(python), python.manifest, Provider.CPU)
     with library.open(path) as segmenter:
-        result = binding.SelfTestResult()
-        status = library.calls.dsunet_selftest(segmenter.handle, binding.c.byref(result))
-        assert status == binding.SELFTEST
+        result = c_interface.SelfTestResult()
+        status = library.calls.dsunet_selftest(segmenter.handle, c_interface.c.byref(result))
+        assert status == c_interface.SELFTEST
         assert library.calls.dsunet_last_error().decode() == str(expected.value)
         assert 0 < result.failed <= result.comparisons  # filled in nonetheless
 
 
-@pytest.mark.parametrize("policy", [binding.AUTO, binding.NEVER])
+@pytest.mark.parametrize("policy", [c_interface.AUTO, c_interface.NEVER])
 def test_not_asked_for_on_the_cpu(library: Library, tmp_path: Path, policy: int) -> None:
     path = artifact(tmp_path / "a.onnx", weights=np.float32([0, 0, 1]))
     with library.open(path, selftest=policy):
@@ -70,8 +70,8 @@ def test_not_asked_for_on_the_cpu(library: Library, tmp_path: Path, policy: int)
 def test_asked_for_at_opening(library: Library, tmp_path: Path) -> None:
     path = artifact(tmp_path / "a.onnx", weights=np.float32([0, 0, 1]))
     with pytest.raises(CallError, match=r"a\.onnx: this machine does not compute .*NEVER") as fault:
-        library.open(path, selftest=binding.ALWAYS)
-    assert fault.value.status == binding.SELFTEST
+        library.open(path, selftest=c_interface.ALWAYS)
+    assert fault.value.status == c_interface.SELFTEST
 
 
 def test_none_in_the_artifact(library: Library, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.backends.tensorrt.compatibility import engine_of
 from dsunet_runtime.cuda import Cuda
-from tests.cpp.binding import BGR, RGB, CallError, Frame, Library, Mask, Segmenter
+from tests.cpp.c_interface import BGR, RGB, CallError, Frame, Library, Mask, Segmenter
 from tests.cpp.engine_cases import LAYOUTS, Layout, check, enqueue, images
 from tests.runtime import artifacts, engine_builds
 from tests.runtime.gpu.conftest import cuda, flavor

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cpp.binding import CallError, Library
 from tests.cpp.builds import run
+from tests.cpp.c_interface import CallError, Library
 from tests.runtime import artifacts
 
 THREADS, ROUNDS = 8, 20

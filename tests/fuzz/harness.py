@@ -1,4 +1,4 @@
-"""What a case is, and what it must not do.
+"""Cases, and the contract that they check.
 
 A case changes one file of a sample and reads it with the project's own reader.  Either the result
 is that of the unchanged file, or the reader raises an error of its own with one short printable
@@ -25,16 +25,16 @@ from typing import Any, Protocol
 from tests.fuzz.mutation import Change
 
 LONGEST_MESSAGE = 600
-"""Characters of a message; the folder's name, whose length is the user's affair, not counted."""
+"""Limit for the characters of a message, without the folder's name, which the user chose."""
 SECONDS = 10.0
-"""Of the processor, for one case: a hundred times what the slowest reader takes of a whole file."""
+"""Limit for the CPU time of a case: a hundred times that of the slowest reader."""
 WAITING_SECONDS = 60
-"""Of the clock, after which a case counts as hanging; the machine may be busy."""
+"""Wall-clock time after which a case counts as hanging; the machine may be busy."""
 _ADDRESS_SPACE = 4 << 30
 
 
 class Outcome(enum.StrEnum):
-    """How a case ended that is no fault."""
+    """The outcome of a case that is no fault."""
 
     SAME = "same"
     """The result is that of the unchanged file."""
@@ -45,15 +45,15 @@ class Outcome(enum.StrEnum):
 
 
 class Attack(Protocol):
-    """Something to attack: a case is known by a seed and a number."""
+    """A target of the fuzzer.  A seed and a number identify a case."""
 
     name: str
 
     def prepare(self, folder: Path) -> None:
-        """What is done once, before the first case."""
+        """Prepare once, before the first case."""
 
     def run(self, seed: int, number: int, folder: Path) -> Outcome:
-        """One case.  Raises FuzzFault; the folder, made by it, then holds what to look at."""
+        """Run one case in a new folder.  Raises FuzzFault; the folder then has the case's files."""
 
 
 class FuzzFault(Exception):  # noqa: N818 - what a case is about, not an error of this code
@@ -62,18 +62,18 @@ class FuzzFault(Exception):  # noqa: N818 - what a case is about, not an error o
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A folder of valid files, and which of them may be changed, and how."""
+    """Valid files, and the changes that may be made to them."""
 
     entry: str
-    """The file that the reader is given."""
+    """Name of the file that is given to the reader."""
     files: dict[str, bytes]
     changes: dict[str, Change]
-    """By the names of the files to change."""
+    """Changes by file name."""
     is_protected: bool = False
-    """Whether other content must be noticed."""
+    """Whether the reader must detect other content."""
 
     def write(self, folder: Path, changed: Mapping[str, bytes] | None = None) -> Path:
-        """Write the files, with changes if there are some, and name the entry."""
+        """Write the files, with changes if there are any; return the path of the entry."""
         folder.mkdir(parents=True)
         for name, content in {**self.files, **(changed or {})}.items():
             (folder / name).parent.mkdir(exist_ok=True)
@@ -87,14 +87,14 @@ class Target:
 
     name: str
     read: Callable[[Path], Any]
-    """From the sample's entry to something that can be compared."""
+    """Reads the entry of a sample; results can be compared."""
     samples: list[Sample]
     errors: tuple[type[Exception], ...]
-    """Those of the package."""
+    """Exceptions of the package."""
     memory: int = 512 << 20
-    """Bytes that a case may add: no sample is larger than a megabyte."""
+    """Limit for the memory of a case in bytes; no sample is larger than a megabyte."""
     whole: list[Any] = field(default_factory=list)
-    """What `read` gives for each unchanged sample."""
+    """Results of `read` for the unchanged samples."""
 
     def prepare(self, folder: Path) -> None:
         """Read the unchanged samples."""
@@ -102,7 +102,7 @@ class Target:
             self.whole.append(self.read(sample.write(folder / f"whole{number}")))
 
     def run(self, seed: int, number: int, folder: Path) -> Outcome:
-        """One case.  Raises FuzzFault; the folder then holds the files."""
+        """Run one case.  Raises FuzzFault; the folder then has the files."""
         random = Random(f"{seed} {self.name} {number}")
         index = random.randrange(len(self.samples))
         sample = self.samples[index]
@@ -143,8 +143,8 @@ def check_message(message: str) -> None:
 
 @contextlib.contextmanager
 def bounded(largest: int) -> Iterator[None]:
-    """Raise FuzzFault if what runs inside takes too long or too much memory."""
-    before = _resident("VmRSS")
+    """Raise FuzzFault if the body takes too much time, or more than `largest` bytes."""
+    before = _memory("VmRSS")
     _reset_peak()
     start = time.process_time()
     raised: BaseException | None = None
@@ -152,9 +152,9 @@ def bounded(largest: int) -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             yield
-        except BaseException as error:  # what it took says more
+        except BaseException as error:  # the limits are checked first
             raised = error
-    seconds, memory = time.process_time() - start, _resident("VmHWM") - before
+    seconds, memory = time.process_time() - start, _memory("VmHWM") - before
     if seconds > SECONDS:
         raise FuzzFault(f"took {seconds:.1f} s") from raised
     if memory > largest:
@@ -179,17 +179,17 @@ def _alarm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _limited_address_space() -> Iterator[None]:
-    """So that what asks for terabytes fails instead of taking the machine down."""
+    """Limit the address space, so that huge allocations fail."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (_resident("VmSize") + _ADDRESS_SPACE, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (_memory("VmSize") + _ADDRESS_SPACE, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def _resident(name: str) -> int:
-    """Bytes of this process, by the kernel's name for them."""
+def _memory(name: str) -> int:
+    """A memory figure of this process in bytes, by its name in /proc/self/status."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) << 10
@@ -197,7 +197,7 @@ def _resident(name: str) -> int:
 
 
 def _reset_peak() -> None:
-    """Let VmHWM begin anew."""
+    """Reset VmHWM to VmRSS."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -215,7 +215,7 @@ class Fault:
 
     @property
     def command(self) -> str:
-        """What runs this case alone."""
+        """The command that runs this case alone."""
         options = f"--target {self.target} --seed {self.seed} --case {self.number}"
         return f'make fuzz FUZZ="{options}"'
 

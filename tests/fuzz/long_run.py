@@ -1,4 +1,4 @@
-"""A long run, by `make fuzz`: all targets on all cores, in a log that a later run goes on with.
+"""A long run, by `make fuzz`: all targets on all cores, with a log that a later run continues.
 
 The log has one JSON object a line: a finished chunk of cases with its outcomes, or a fault with the
 command that runs it again.  The files of faults are kept beside it.
@@ -25,7 +25,7 @@ from tests.fuzz.targets import TARGETS, parts
 
 _CHUNK = 1000
 _MINUTES = 10
-"""After which a case is taken for one that hangs where Python cannot interrupt it."""
+"""Minutes after which a case counts as hanging in code that Python cannot interrupt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a chunk."""
+    """The outcomes of a chunk."""
 
     chunk: Chunk
     counts: Counter[str]
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_chunk(chunk: Chunk, kept: Path, reached: Any = None) -> tuple[Counter[str], list[Fault]]:
-    """Run cases in this process; `reached` is told each number before its case begins."""
+    """Run cases in this process; `reached` gets each number before its case begins."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         target = TARGETS[chunk.target].build(folder / "samples", patch)
@@ -108,12 +108,18 @@ def run_chunk(chunk: Chunk, kept: Path, reached: Any = None) -> tuple[Counter[st
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("make fuzz FUZZ=…", description=__doc__)
-    parser.add_argument("--cases", type=int, default=100_000, help="of all targets together")
-    parser.add_argument("--target", action="append", choices=list(TARGETS), help="repeatable")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--case", type=int, help="only this one, of one --target")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--log", type=Path, default=Path("build/fuzz/log.jsonl"))
+    parser.add_argument("--cases", type=int, default=100_000, help="number of cases of all targets")
+    parser.add_argument(
+        "--target", action="append", choices=list(TARGETS), help="target to run; repeatable"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of all cases")
+    parser.add_argument(
+        "--case", type=int, help="run only the case of this number, of one --target"
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="number of processes")
+    parser.add_argument(
+        "--log", type=Path, default=Path("build/fuzz/log.jsonl"), help="log to continue"
+    )
     return parser
 
 
@@ -122,8 +128,8 @@ def _chunks(target: str, seed: int, cases: int) -> Iterator[Chunk]:
         yield Chunk(target, seed, first, min(_CHUNK, cases - first))
 
 
-class _Running:
-    """A chunk in a process of its own."""
+class _ChunkProcess:
+    """A process that runs a chunk."""
 
     def __init__(self, chunk: Chunk, kept: Path) -> None:
         context = multiprocessing.get_context("spawn")
@@ -133,15 +139,15 @@ class _Running:
         self._last = chunk.first
         self._receiver, sender = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=_in_a_process, args=(chunk, kept, self._reached, sender)
+            target=_run_in_process, args=(chunk, kept, self._reached, sender)
         )
         self._process.start()
         sender.close()
 
     def finished(self) -> Result | None:
-        """What became of it, or None if it is still at it.
+        """Return the outcomes, or None while it runs.
 
-        A case at which the process died or stays for minutes is a fault, and ends the chunk.
+        A case that ends the process or hangs for minutes is a fault, and ends the chunk.
         """
         if self._reached.value != self._last:
             self._last, self._advanced = self._reached.value, time.monotonic()
@@ -167,11 +173,11 @@ class _Running:
 
 
 def _run_all(chunks: Sequence[Chunk], jobs: int, kept: Path) -> Iterator[Result]:
-    """The chunks as they finish."""
-    waiting, running = list(reversed(chunks)), list[_Running]()
+    """Yield the results of chunks as they finish."""
+    waiting, running = list(reversed(chunks)), list[_ChunkProcess]()
     while waiting or running:
         while waiting and len(running) < jobs:
-            running.append(_Running(waiting.pop(), kept))
+            running.append(_ChunkProcess(waiting.pop(), kept))
         for one in list(running):
             result = one.finished()
             if result is None:
@@ -183,9 +189,9 @@ def _run_all(chunks: Sequence[Chunk], jobs: int, kept: Path) -> Iterator[Result]
             yield result
 
 
-def _in_a_process(chunk: Chunk, kept: Path, reached: Any, sender: Any) -> None:
+def _run_in_process(chunk: Chunk, kept: Path, reached: Any, sender: Any) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)  # libtiff and others print what they find
+    os.dup2(null, 2)  # libtiff and others print errors
     try:
         sender.send(run_chunk(chunk, kept, reached))
     except BaseException as error:  # of this code: what readers raise is counted
@@ -193,7 +199,7 @@ def _in_a_process(chunk: Chunk, kept: Path, reached: Any, sender: Any) -> None:
 
 
 def _read(log: Path, seed: int) -> set[Chunk]:
-    """The chunks of a seed that a log has."""
+    """Read the chunks of a seed from a log."""
     return {
         Chunk(entry["target"], seed, entry["first"], entry["cases"])
         for entry in _entries(log)
@@ -208,7 +214,7 @@ def _entries(log: Path) -> list[dict[str, Any]]:
 
 
 def _summarize(log: Path, seed: int) -> int:
-    """Print what the log has of a seed."""
+    """Print the outcomes of a seed; return 1 if there are faults."""
     totals: dict[str, Counter[str]] = {}
     for entry in _entries(log):
         if entry.get("seed") == seed:

@@ -1,4 +1,4 @@
-"""A few thousand cases of every run; `make fuzz` runs a hundred thousand."""
+"""A few thousand cases; `make fuzz` runs a hundred thousand."""
 
 from __future__ import annotations
 

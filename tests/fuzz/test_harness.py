@@ -1,4 +1,4 @@
-"""A case that breaks the contract is found, and said with the command that runs it again."""
+"""A case that breaks the contract is reported with the command that runs it again."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tests.fuzz import harness
-from tests.fuzz.commands.drawing import declared_options
-from tests.fuzz.commands.running import APPS, run
+from tests.fuzz.commands.arguments import declared_options
+from tests.fuzz.commands.execution import APPS, run
 from tests.fuzz.harness import FuzzFault, Outcome, Sample, Target, run_cases
 from tests.fuzz.long_run import main
 
@@ -116,7 +116,7 @@ def test_writes_outside_the_folder_are_noticed(
     outside = tmp_path / "outside"
 
     def write(*arguments: Any, **options: Any) -> None:
-        with contextlib.suppress(OSError):  # as a command that says so and goes on
+        with contextlib.suppress(OSError):  # as a command that reports it and goes on
             outside.write_text("x")
 
     monkeypatch.setitem(APPS, "dsunet", write)
@@ -125,7 +125,7 @@ def test_writes_outside_the_folder_are_noticed(
     assert not outside.exists()
 
 
-def test_options_are_read_off_the_commands() -> None:
+def test_options_are_those_of_the_commands() -> None:
     options = {
         flag for _, found in declared_options(APPS["dsunet"]) for o in found for flag in o.flags
     }

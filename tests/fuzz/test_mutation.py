@@ -1,4 +1,4 @@
-"""Changes are reproducible, take valid files apart and put them together again, and forge."""
+"""Changes are reproducible, keep the structure of files, and forge valid checksums."""
 
 from __future__ import annotations
 
@@ -110,5 +110,5 @@ def test_forged_checksums_match() -> None:
 def test_forged_manifests_are_whole(tmp_path: Path) -> None:
     content = read_manifest(artifacts.frames(tmp_path / "a.onnx")).to_json()
     changed = [change_sealed(Random(seed), content.encode()).decode() for seed in range(30)]
-    # Where the whole document became a text or a number, there is no field to hold a digest.
+    # If the document has become a text or a number, there is no field for a digest.
     assert sum(map(document.is_whole, changed)) > 25

@@ -1,10 +1,10 @@
-// What all backends do at their interface: the artifact of a request, exceptions as failures.
+// Shared code of the backends' interfaces: the artifact of a request, and exceptions as failures.
 #pragma once
 
 #include <cstdio>
 
-#include "../core/artifact.hpp"
-#include "../core/error.hpp"
+#include "../core/artifact/read.hpp"
+#include "../core/errors.hpp"
 #include "interface.h"
 
 namespace dsunet_runtime {

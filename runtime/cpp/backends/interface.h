@@ -8,7 +8,7 @@
 #ifndef DSUNET_BACKEND_INTERFACE_H
 #define DSUNET_BACKEND_INTERFACE_H
 
-#include "../core/pixels.hpp"
+#include "../core/images/pixels.hpp"
 #include "dsunet/runtime.h"
 
 extern "C" {
@@ -44,9 +44,9 @@ typedef struct dsunet_batch {
 typedef struct dsunet_backend_table {
   int32_t interface_version;
   const char *version; /* the dsunet release */
-  /* Most lanes that are useful at once; 0: any number. */
+  /* The greatest number of lanes that is useful at once; 0: any number. */
   int32_t most_lanes;
-  /* Whether `run` takes the caller's memory; otherwise only that of `reserve`. */
+  /* 1: `run` takes any host memory.  0: only the buffers of `reserve`. */
   int32_t takes_any_memory;
 
   dsunet_status (*open)(const dsunet_backend_request *, void **backend, dsunet_failure *);
@@ -55,7 +55,7 @@ typedef struct dsunet_backend_table {
   /* Device, driver and libraries, one per line; empty for the provider `cpu`. */
   const char *(*machine)(const void *backend);
 
-  /* A lane computes one batch at a time, beside other lanes. */
+  /* A lane computes one batch at a time; several lanes compute at once. */
   dsunet_status (*open_lane)(void *backend, void **lane, dsunet_failure *);
   void (*close_lane)(void *lane);
 
@@ -66,8 +66,8 @@ typedef struct dsunet_backend_table {
   /* Compute a batch, and wait for it. */
   dsunet_status (*run)(void *lane, const dsunet_batch *, dsunet_failure *);
 
-  /* dsunet_segment_device, with frames of one size that were checked; NULL if the backend does not
-   * support it. */
+  /* Enqueue the work of dsunet_segment_device.  Frames are checked, and have one size.  NULL if the
+   * backend does not support it. */
   dsunet_status (*enqueue)(void *backend, const dsunet_runtime::FrameView *frames,
                            const dsunet_runtime::MaskView *masks, size_t count, void *stream,
                            dsunet_failure *);

@@ -1,4 +1,4 @@
-// Names of the GPUs and the driver's version, from NVIDIA's management library.
+// Names of the GPUs and the driver's version, from NVIDIA's management library (cuda/nvml.py).
 #pragma once
 
 #include <string>

@@ -3,17 +3,17 @@
 #include <algorithm>
 #include <sstream>
 
-#include "error.hpp"
+#include "errors.hpp"
 #include "memory.hpp"
 #include "system.hpp"
 
 namespace dsunet_runtime {
 namespace {
 
-// In this library, whatever the address of an exported function is resolved to.
+// An address inside this library.  Those of exported functions may be inside the program.
 const char kAnchor = 0;
 
-// The status of a call to a backend as an exception.
+// Throws Fault unless a call of a backend succeeded.
 void require(dsunet_status status, const dsunet_failure &failure) {
   if (status != DSUNET_OK) throw Fault(status, failure.message);
 }
@@ -40,15 +40,15 @@ const dsunet_backend_table *load(const std::string &name, const std::string &fol
 
 }  // namespace
 
-Lane::Lane(const dsunet_backend_table &table, void *backend) : table_(table) {
+BackendLane::BackendLane(const dsunet_backend_table &table, void *backend) : table_(table) {
   dsunet_failure failure{};
   require(table_.open_lane(backend, &lane_, &failure), failure);
 }
 
-Lane::~Lane() { table_.close_lane(lane_); }
+BackendLane::~BackendLane() { table_.close_lane(lane_); }
 
-dsunet_batch Lane::reserve(std::int64_t count, std::int64_t height, std::int64_t width,
-                           std::uint8_t **frames) {
+dsunet_batch BackendLane::reserve(std::int64_t count, std::int64_t height, std::int64_t width,
+                                  std::uint8_t **frames) {
   dsunet_failure failure{};
   dsunet_batch batch{nullptr, nullptr, count, height, width};
   if (count * height * width > largest_) check_memory_for_batch(count, height, width);
@@ -58,7 +58,7 @@ dsunet_batch Lane::reserve(std::int64_t count, std::int64_t height, std::int64_t
   return batch;
 }
 
-void Lane::run(const dsunet_batch &batch) {
+void BackendLane::run(const dsunet_batch &batch) {
   dsunet_failure failure{};
   require(table_.run(lane_, &batch, &failure), failure);
 }

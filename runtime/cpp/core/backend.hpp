@@ -1,4 +1,4 @@
-// A backend: a shared object of this build that runs networks with one SDK.
+// A backend: a shared object, built with this library, that runs networks with one SDK.
 #pragma once
 
 #include <memory>
@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "../backends/interface.h"
-#include "artifact.hpp"
+#include "artifact/read.hpp"
 
 namespace dsunet_runtime {
 
-// What a caller asks for; the fields of dsunet_options, checked.
+// The fields of dsunet_options, checked.
 struct OpenOptions {
   std::string provider;  // empty for engines
   std::int32_t threads = 0, device = 0;
@@ -19,19 +19,20 @@ struct OpenOptions {
   std::string library, provider_library, backends;
 };
 
-// Buffers and state for one batch at a time.
-class Lane {
+// A lane of a backend, which computes one batch at a time, with its buffers.
+class BackendLane {
  public:
-  Lane(const dsunet_backend_table &table, void *backend);
-  ~Lane();
-  Lane(const Lane &) = delete;
-  Lane &operator=(const Lane &) = delete;
+  BackendLane(const dsunet_backend_table &table, void *backend);
+  ~BackendLane();
+  BackendLane(const BackendLane &) = delete;
+  BackendLane &operator=(const BackendLane &) = delete;
 
   // The lane's buffers for a batch: `frames` and `masks` point to them.  Throws Fault if the memory
   // is not available.
   dsunet_batch reserve(std::int64_t count, std::int64_t height, std::int64_t width,
                        std::uint8_t **frames);
 
+  // Compute a batch, and wait for it.  Throws Fault.
   void run(const dsunet_batch &batch);
 
  private:
@@ -48,17 +49,21 @@ class Backend {
   Backend(const Backend &) = delete;
   Backend &operator=(const Backend &) = delete;
 
+  // The greatest number of lanes that is useful at once; 0: any number.
   std::size_t most_lanes() const { return static_cast<std::size_t>(table_->most_lanes); }
+  // Whether lanes run batches in the caller's memory, and not only in their own buffers.
   bool takes_any_memory() const { return table_->takes_any_memory != 0; }
-  std::unique_ptr<Lane> open_lane() { return std::make_unique<Lane>(*table_, backend_); }
+  std::unique_ptr<BackendLane> open_lane() {
+    return std::make_unique<BackendLane>(*table_, backend_);
+  }
 
   // Device, driver and libraries; empty for the provider `cpu`.
   std::vector<std::string> machine() const;
 
-  // See dsunet_segment_device: as many masks as frames, which have one size.
   // Throws Fault if the backend takes no frames in GPU memory.
   void require_device_frames() const;
 
+  // See dsunet_segment_device.  There are as many masks as frames, which have one size.
   void enqueue(const std::vector<FrameView> &frames, const std::vector<MaskView> &masks,
                void *stream);
 

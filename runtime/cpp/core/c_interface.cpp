@@ -2,9 +2,9 @@
 
 #include <cstring>
 
-#include "error.hpp"
+#include "errors.hpp"
 #include "segmenter.hpp"
-#include "selftest.hpp"
+#include "selftest/policy.hpp"
 #include "structs.hpp"
 
 struct dsunet_segmenter {
@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::int32_t kMostThreads = 1024;
 
-// A later version can tell its structs by their size only if these have no padding at the end.
+// Structs are told apart by their size, so they must have no padding at the end.
 static_assert(sizeof(dsunet_options) == offsetof(dsunet_options, backends) + sizeof(void *));
 static_assert(sizeof(dsunet_frame) == offsetof(dsunet_frame, region_height) + sizeof(std::int32_t));
 static_assert(sizeof(dsunet_mask) == offsetof(dsunet_mask, reserved) + sizeof(std::int32_t));
@@ -30,7 +30,7 @@ static_assert(sizeof(dsunet_selftest_result) ==
 constexpr std::size_t kLargestStruct = 4096;
 constexpr std::size_t kMostFrames = std::size_t{1} << 20;
 
-// The message of the last call that failed in this thread; its memory is kept.
+// The message of the last call that failed in this thread.  Its memory is reused.
 std::string &last_error() {
   thread_local std::string message;
   return message;
@@ -51,7 +51,7 @@ dsunet_status guarded(const Body &body) noexcept {
   return status_of(fail, body);
 }
 
-// Messages that are put together are built where they are thrown: no call allocates memory for one.
+// Takes a literal, so that a call that succeeds allocates nothing for a message.
 void require(bool holds, const char *message) {
   if (!holds) throw argument_fault(message);
 }
@@ -62,7 +62,7 @@ Handle &opened(Handle *segmenter) {
   return *segmenter;
 }
 
-// Every struct begins with its size.
+// Throws Fault unless the struct has a size, with which it begins.
 template <class Struct>
 void require_struct(const Struct *given, const char *name, const char *macro) {
   if (given == nullptr) throw argument_fault(std::string(name) + " is NULL: give its address");
@@ -203,7 +203,7 @@ dsunet_status dsunet_describe(const dsunet_segmenter *segmenter, dsunet_descript
     result.precision = manifest.precision.element_type().c_str();
     result.machine = one.machine().c_str();
     result.manifest = one.artifact().document.c_str();
-    hand_out(result, description);
+    fill_in(result, description);
   });
 }
 
@@ -229,8 +229,8 @@ dsunet_status dsunet_selftest(dsunet_segmenter *segmenter, dsunet_selftest_resul
   return guarded([&] {
     Segmenter &one = opened(segmenter).segmenter;
     if (result != nullptr) require_struct(result, "result", "DSUNET_SELFTEST_RESULT_INIT");
-    const std::vector<Comparison> found = run_selftest(one);
-    if (result != nullptr) hand_out(result_of(found), result);
+    const std::vector<Comparison> found = run_and_record_selftest(one);
+    if (result != nullptr) fill_in(result_of(found), result);
     check(found, one);
   });
 }

@@ -1,8 +1,8 @@
 #include "memory.hpp"
 
-#include "error.hpp"
+#include "errors.hpp"
+#include "message_text.hpp"
 #include "system.hpp"
-#include "text.hpp"
 
 namespace dsunet_runtime {
 namespace {

@@ -1,4 +1,4 @@
-// Check of the available memory before large allocations, as in Python (memory.py).
+// A check of the available memory before large allocations (memory.py).
 //
 // Linux overcommits memory and kills a process that uses too much of it.
 #pragma once

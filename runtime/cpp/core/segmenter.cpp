@@ -4,27 +4,13 @@
 #include <cstring>
 #include <exception>
 
-#include "error.hpp"
-#include "file_kinds.hpp"
-#include "pictures.hpp"
-#include "selftest.hpp"
+#include "artifact/file_kinds.hpp"
+#include "errors.hpp"
+#include "selftest/policy.hpp"
 #include "structs.hpp"
 
 namespace dsunet_runtime {
 namespace {
-
-// Test images of the search for blank masks (blank_masks.py).
-constexpr std::int64_t kSide = 256;
-constexpr std::int64_t kFewestPixels = 64;
-constexpr int kTestPictures = 2;
-constexpr double kContrast = 64;
-
-constexpr const char *kAllBlank =
-    "the network computes NaN or infinity: this mask is blank, and so are those of test images "
-    "that "
-    "show an object: export it again without `--no-verify`, so that it is compared with PyTorch; "
-    "with "
-    "`--precision fp16`, keep more of it in float32 by `--keep-fp32`";
 
 Artifact opened(const std::string &path, const OpenOptions &options) {
   Artifact artifact = read_artifact(path);
@@ -32,8 +18,8 @@ Artifact opened(const std::string &path, const OpenOptions &options) {
       (!options.provider.empty() || options.threads != 0 || options.allow_cpu_fallback)) {
     throw backend_fault(
         path +
-        ": provider, threads and allow_cpu_fallback apply to ONNX files only, and this "
-        "is an engine: omit them, or open the ONNX file");
+        ": provider, threads and allow_cpu_fallback apply to ONNX files only, and this is an "
+        "engine: omit them, or open the ONNX file");
   }
   if (artifact.manifest.input_form != InputForm::kFrames) {
     throw artifact_fault(
@@ -43,7 +29,7 @@ Artifact opened(const std::string &path, const OpenOptions &options) {
         (artifact.is_engine() ? ", and build the engine of that" : ""));
   }
   check_sizes(artifact);
-  // What a provider keeps must not be of a damaged file.
+  // A provider must not keep what it compiled from a damaged file.
   const bool keeps_compiled = options.provider == "tensorrt" || options.provider == "rtx";
   if (options.verify_hashes || keeps_compiled) check_hashes(artifact);
   if (!artifact.is_engine()) check_external_names(artifact);
@@ -77,14 +63,14 @@ void apply_threshold(std::uint8_t *levels, std::size_t count, std::int32_t thres
   }
 }
 
-// Write the mask of a frame from its levels, which may be where it belongs already.
+// Write the mask of a frame from its levels, which may already be in the memory of the mask.
 void write_mask(const std::uint8_t *levels, const FrameView &frame, const MaskView &mask) {
   const auto width = static_cast<std::size_t>(frame.width);
-  const bool is_there = levels == mask.data;
-  if (is_there && mask.threshold == 0) return;
+  const bool is_in_place = levels == mask.data;
+  if (is_in_place && mask.threshold == 0) return;
   for (std::int32_t row = 0; row < frame.height; ++row) {
     std::uint8_t *line = mask.data + row * mask.stride;
-    if (!is_there) std::memcpy(line, levels + static_cast<std::size_t>(row) * width, width);
+    if (!is_in_place) std::memcpy(line, levels + static_cast<std::size_t>(row) * width, width);
     if (mask.threshold != 0) apply_threshold(line, width, mask.threshold);
   }
 }
@@ -108,31 +94,12 @@ void check_same_size(const FrameView &first, const FrameView &other) {
                     " (width×height): enqueue those of one size at once");
 }
 
-std::int64_t test_side(const Range &range) {
-  return range.maximum == 0 ? std::max(kSide, range.minimum) : range.optimum;
-}
-
-// Whether a stretched mask has no 0 or nothing else; whether one of probabilities is uniform.
-bool is_blank(const std::uint8_t *levels, std::size_t count, MaskForm form) {
-  const auto [low, high] = std::minmax_element(levels, levels + count);
-  return form == MaskForm::kStretched ? *low != 0 || *high == 0 : *low == *high;
-}
-
-// Whether the masks of the test images, of any size, are not blank for certain.
-bool finds_something(const Manifest &manifest) {
-  return std::any_of(
-      manifest.selftest.begin(), manifest.selftest.end(), [](const SelfTestCase &one) {
-        const auto [low, high] = std::minmax_element(one.points.begin(), one.points.end());
-        return one.picture < kTestPictures && *high - *low >= kContrast;
-      });
-}
-
 }  // namespace
 
 // A workspace that no other call uses, until the end of the scope.
-class Segmenter::Borrowed {
+class Segmenter::BorrowedWorkspace {
  public:
-  explicit Borrowed(Segmenter &segmenter) : segmenter_(segmenter) {
+  explicit BorrowedWorkspace(Segmenter &segmenter) : segmenter_(segmenter) {
     std::unique_lock lock(segmenter_.mutex_);
     while (workspace_ == nullptr) {
       segmenter_.returned_.wait(lock, [this] { return !segmenter_.free_.empty() || can_open(); });
@@ -145,7 +112,7 @@ class Segmenter::Borrowed {
     }
   }
 
-  ~Borrowed() {
+  ~BorrowedWorkspace() {
     {
       const std::lock_guard lock(segmenter_.mutex_);
       segmenter_.free_.push_back(workspace_);  // within its capacity
@@ -153,8 +120,8 @@ class Segmenter::Borrowed {
     segmenter_.returned_.notify_one();
   }
 
-  Borrowed(const Borrowed &) = delete;
-  Borrowed &operator=(const Borrowed &) = delete;
+  BorrowedWorkspace(const BorrowedWorkspace &) = delete;
+  BorrowedWorkspace &operator=(const BorrowedWorkspace &) = delete;
 
   Workspace &operator*() const { return *workspace_; }
 
@@ -198,14 +165,15 @@ Segmenter::Segmenter(const std::string &path, const OpenOptions &options)
     : artifact_(opened(path, options)),
       provider_(provider_of(artifact_, options)),
       backend_(std::make_unique<Backend>(artifact_, with_provider(options, artifact_))),
-      ranges_(frame_ranges(artifact_.manifest)) {
+      ranges_(frame_ranges(artifact_.manifest)),
+      blank_masks_(artifact_.manifest, ranges_) {
   machine_parts_ = backend_->machine();
   machine_ = join(machine_parts_, ", ");
   apply_selftest_policy(*this, options.selftest);
 }
 
 void Segmenter::segment(const dsunet_frame *frames, const dsunet_mask *masks, std::size_t count) {
-  const Borrowed borrowed(*this);
+  const BorrowedWorkspace borrowed(*this);
   Workspace &workspace = *borrowed;
   take_all(workspace, frames, masks, count);
   while (!workspace.pending.empty()) {
@@ -236,8 +204,8 @@ void Segmenter::segment_device(const dsunet_frame *frames, const dsunet_mask *ma
 
 void Segmenter::compute_levels(const PicturesOfBatch &draw, std::int64_t count, std::int64_t height,
                                std::int64_t width, std::vector<std::uint8_t> &levels) {
-  const Borrowed borrowed(*this);
-  Lane &lane = *(*borrowed).lane;
+  const BorrowedWorkspace borrowed(*this);
+  BackendLane &lane = *(*borrowed).lane;
   const auto pixels = static_cast<std::size_t>(height * width);
   std::uint8_t *input = nullptr;
   const dsunet_batch batch = lane.reserve(count, height, width, &input);
@@ -282,7 +250,7 @@ void Segmenter::take_chunk(Workspace &workspace) const {
   pending.erase(std::remove_if(pending.begin(), pending.end(), is_taken), pending.end());
 }
 
-// Without a copy of the frames or of the masks where neither is needed.
+// Frames and masks are copied only where that is needed.
 void Segmenter::run_chunk(Workspace &workspace) {
   const auto &frames = workspace.chunk;
   const auto &masks = workspace.chunk_masks;
@@ -307,10 +275,10 @@ void Segmenter::run_chunk(Workspace &workspace) {
   workspace.lane->run(batch);
   for (std::size_t place = 0; place < frames.size(); ++place) {
     const std::uint8_t *levels = batch.masks + pixels * place;
-    notice(levels, pixels);
+    blank_masks_.add(levels, pixels);
     write_mask(levels, first, masks[place]);
   }
-  require_numbers(*workspace.lane);
+  blank_masks_.check(*workspace.lane);
 }
 
 void Segmenter::check_size(const FrameView &frame) const {
@@ -321,38 +289,6 @@ void Segmenter::check_size(const FrameView &frame) const {
                     std::to_string(frame.height) + " (width×height) and this artifact takes " +
                     ranges_.width.in_words() + "×" + ranges_.height.in_words() +
                     ": resize the image, or " + remedy);
-}
-
-void Segmenter::notice(const std::uint8_t *levels, std::size_t count) {
-  if (!computes_ && !is_blank(levels, count, artifact_.manifest.mask_form)) computes_ = true;
-}
-
-// Throws Fault if all masks so far were blank, and those of test pictures are too.
-void Segmenter::require_numbers(Lane &lane) {
-  if (computes_) return;
-  const Manifest &manifest = artifact_.manifest;
-  const bool may_find_nothing = manifest.mask_form == MaskForm::kProbability &&
-                                !manifest.verification.empty() && !finds_something(manifest);
-  if (may_find_nothing || test_side(ranges_.height) * test_side(ranges_.width) < kFewestPixels)
-    return;
-  const std::lock_guard lock(blank_mutex_);
-  if (!has_tried_pictures_) compute_test_pictures(lane);
-  has_tried_pictures_ = true;
-  if (!computes_) throw backend_fault(kAllBlank);
-}
-
-void Segmenter::compute_test_pictures(Lane &lane) {
-  const std::int64_t height = test_side(ranges_.height), width = test_side(ranges_.width);
-  const auto pixels = static_cast<std::size_t>(height * width);
-  std::uint8_t *input = nullptr;
-  const dsunet_batch batch = lane.reserve(ranges_.batch.minimum, height, width, &input);
-  for (int number = 0; number < kTestPictures && !computes_; ++number) {
-    for (std::int64_t place = 0; place < batch.count; ++place) {
-      draw_picture(number, height, width, input + 3 * pixels * static_cast<std::size_t>(place));
-    }
-    lane.run(batch);
-    notice(batch.masks, pixels);
-  }
 }
 
 }  // namespace dsunet_runtime

@@ -1,5 +1,5 @@
-// Structs of the C interface, which may be those of another version: their size says what they
-// have.
+// Structs of the C interface, which may be those of another version: their size determines their
+// fields.
 #pragma once
 
 #include <algorithm>
@@ -8,8 +8,8 @@
 
 namespace dsunet_runtime {
 
-// An item of the caller's array as this version knows it: fields that the caller's version lacks
-// are 0.
+// An item of the caller's array with the fields of this version; those that the caller's version
+// lacks are 0.
 template <class Struct>
 Struct item(const Struct *items, std::size_t index = 0) {
   const std::size_t size = items->struct_size;
@@ -19,7 +19,7 @@ Struct item(const Struct *items, std::size_t index = 0) {
   return result;
 }
 
-// Whether an item sets fields that this version does not know.
+// Whether an item sets fields that this version does not have.
 template <class Struct>
 bool sets_later_fields(const Struct *items, std::size_t index = 0) {
   const std::size_t size = items->struct_size;
@@ -28,9 +28,9 @@ bool sets_later_fields(const Struct *items, std::size_t index = 0) {
                                               [](unsigned char byte) { return byte != 0; });
 }
 
-// Fill in the fields that the caller's version has.
+// Write those fields of a result that the caller's version has.
 template <class Struct>
-void hand_out(const Struct &result, Struct *given) {
+void fill_in(const Struct &result, Struct *given) {
   const std::size_t size = given->struct_size;
   std::memcpy(given, &result, std::min(sizeof result, size));
   given->struct_size = size;

@@ -1,4 +1,4 @@
-// What differs between operating systems: files, shared libraries, environment variables.
+// The interface to the operating system: files, shared libraries, environment variables, memory.
 //
 // `system_posix.cpp` and `system_windows.cpp` implement it; nothing else includes their headers.
 #pragma once
@@ -58,7 +58,7 @@ class RegularFile {
   std::uint64_t size_;
 };
 
-// The content of a file in memory, read when it is touched.
+// A file that is mapped into memory: pages are read at the first access.
 class MappedFile {
  public:
   explicit MappedFile(const std::string &path);
@@ -111,6 +111,7 @@ using NativePath = std::wstring;
 using NativePath = std::string;
 #endif
 NativePath native(const std::string &path);
+
 // The bytes that can be allocated without swapping, within a container's limit; none if unknown.
 std::optional<std::uint64_t> available_memory();
 
@@ -122,8 +123,8 @@ bool is_folder(const std::string &path);
 // Write a file as a whole: other processes see the old one or the new one.  Throws FileError.
 void write_whole(const std::string &path, const std::string &content);
 
-// Create a folder that only this user can read, if there is none.  Whether only this user can write
-// it.
+// Create a folder that only this user can read, if there is none.  Returns whether the folder can
+// be used: it belongs to this user, and not all users can write to it.
 bool own_folder(const std::string &path);
 
 // Names and sizes of the loaded libraries whose file names begin with one of these, sorted; empty

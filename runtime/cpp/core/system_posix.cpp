@@ -1,3 +1,4 @@
+// The interface of system.hpp for Linux and other POSIX systems.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
@@ -10,14 +11,13 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <mutex>
-#include <random>
 
 #include "system.hpp"
+#include "temporary_name.hpp"
 
 namespace dsunet_runtime {
 namespace {
@@ -34,19 +34,6 @@ void write_all(int descriptor, const std::string &content) {
     if (count < 0 && errno != EINTR) fail(errno);
     if (count > 0) written += static_cast<std::size_t>(count);
   }
-}
-
-// The name that Python gives temporary files too, so that either removes what killed processes
-// left.
-std::string temporary_name(const std::string &folder) {
-  std::random_device random;
-  std::string name = folder + "/.dsunet-";
-  for (int word = 0; word < 4; ++word) {
-    char digits[9];
-    std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(random()));
-    name += digits;
-  }
-  return name + ".tmp";
 }
 
 std::string folder_of(const std::string &path) {
@@ -149,7 +136,7 @@ std::string library_file(const std::string &name) { return "lib" + name + ".so";
 
 namespace {
 
-// Of the environment, which two threads may not read and write at once.
+// Guards the environment, which two threads must not read and write at once.
 std::mutex environment_mutex;
 
 }  // namespace

@@ -1,4 +1,4 @@
-// As system_posix.cpp; no test has run it: there is no Windows among the machines that test this.
+// The interface of system.hpp for Windows.  It compiles with MinGW, and has never been run.
 #define NOMINMAX
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
@@ -6,11 +6,10 @@
 #include <psapi.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
-#include <random>
 
 #include "system.hpp"
+#include "temporary_name.hpp"
 
 namespace dsunet_runtime {
 namespace {
@@ -50,18 +49,6 @@ HANDLE handle_of(std::intptr_t handle) { return reinterpret_cast<HANDLE>(handle)
 std::string folder_of(const std::string &path) {
   const std::size_t slash = path.find_last_of("/\\");
   return slash == std::string::npos ? "." : path.substr(0, slash);
-}
-
-// The name that Python gives temporary files too.
-std::string temporary_name(const std::string &folder) {
-  std::random_device random;
-  std::string name = folder + "/.dsunet-";
-  for (int word = 0; word < 4; ++word) {
-    char digits[9];
-    std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(random()));
-    name += digits;
-  }
-  return name + ".tmp";
 }
 
 void write_all(const std::string &path, const std::string &content) {

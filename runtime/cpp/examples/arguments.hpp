@@ -18,27 +18,26 @@ class UsageError : public std::runtime_error {
 
 class Arguments {
  public:
-  // Throws UsageError unless there are `places` words beside the options, and all options are
-  // known.
-  Arguments(int count, char **words, std::size_t places, const std::set<std::string> &options,
+  // Throws UsageError unless there are `count` positional arguments, and all options are known.
+  Arguments(int word_count, char **words, std::size_t count, const std::set<std::string> &options,
             const std::set<std::string> &switches, const std::string &usage)
       : usage_("usage: " + usage) {
-    for (int index = 1; index < count; ++index) {
+    for (int index = 1; index < word_count; ++index) {
       const std::string word = words[index];
-      if (options.count(word) != 0 && index + 1 < count) {
+      if (options.count(word) != 0 && index + 1 < word_count) {
         values_[word] = words[++index];
       } else if (switches.count(word) != 0) {
         values_[word] = "";
       } else if (word.empty() || word[0] != '-') {
-        places_.push_back(word);
+        positionals_.push_back(word);
       } else {
         throw UsageError(usage_);
       }
     }
-    if (places_.size() != places) throw UsageError(usage_);
+    if (positionals_.size() != count) throw UsageError(usage_);
   }
 
-  const std::string &operator[](std::size_t place) const { return places_[place]; }
+  const std::string &operator[](std::size_t index) const { return positionals_[index]; }
 
   bool has(const std::string &option) const { return values_.count(option) != 0; }
 
@@ -66,7 +65,7 @@ class Arguments {
 
  private:
   std::string usage_;
-  std::vector<std::string> places_;
+  std::vector<std::string> positionals_;
   std::map<std::string, std::string> values_;
 };
 

@@ -1,5 +1,5 @@
-// The latency of an artifact, as `dsunet-run bench --json` reports it: the same keys, of which
-// those that are not measured here are null, and the same percentiles.
+// The latency of an artifact, reported with the keys and percentiles of `dsunet-run bench --json`.
+// Keys that only Python measures are null.
 //
 //     latency nano.onnx [--batch 4] [--streams 2] [--seconds 10] [--image photo.ppm]
 #include <cmath>
@@ -11,9 +11,9 @@
 
 #include "arguments.hpp"
 #include "dsunet/runtime.hpp"
+#include "durations.hpp"
 #include "json_text.hpp"
 #include "netpbm.hpp"
-#include "timing.hpp"
 
 namespace {
 
@@ -28,7 +28,7 @@ struct WarmUp {
   bool is_stable;
 };
 
-// One batch with its masks, which one thread computes again and again.
+// A call on one batch, which one thread repeats.
 class Call {
  public:
   Call(dsunet::Segmenter &segmenter, const Image &image, std::size_t batch)
@@ -133,7 +133,7 @@ JsonObject json_of(const Percentiles &found) {
       .add("calls", found.calls);
 }
 
-// What was measured, with all settings.
+// The measurement, with its settings.
 struct Result {
   std::string artifact;
   dsunet::Description description;

@@ -25,10 +25,10 @@ static inline int read_number(FILE *file) {
   for (; next >= '0' && next <= '9' && number < 100000; next = fgetc(file)) {
     number = 10 * number + (next - '0');
   }
-  return number; /* the one byte of white space behind it is read too */
+  return number; /* the byte of white space after it has been read too */
 }
 
-/* Read a PPM file of 8 bits.  NULL, or what is wrong. */
+/* Read a PPM file of 8 bits.  Returns NULL, or the reason of the failure. */
 static inline const char *read_ppm(const char *path, ppm_image *result) {
   FILE *file = fopen(path, "rb");
   size_t size;
@@ -55,7 +55,8 @@ static inline const char *read_ppm(const char *path, ppm_image *result) {
   return NULL;
 }
 
-/* Write a mask as a PGM file; if that fails, the file is left empty.  NULL, or what is wrong. */
+/* Write a mask as a PGM file; if that fails, the file is left empty.  Returns NULL, or the reason
+ * of the failure. */
 static inline const char *write_pgm(const char *path, const unsigned char *levels, int width,
                                     int height) {
   const size_t size = (size_t)width * (size_t)height;

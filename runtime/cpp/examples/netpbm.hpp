@@ -1,4 +1,4 @@
-// As netpbm.h, with vectors and exceptions.
+// The functions of netpbm.h with vectors and exceptions.
 #pragma once
 
 #include <cstdint>

@@ -3,10 +3,9 @@
 //     segment_video nano.onnx clip.mp4 overlay.mp4 --as overlay
 //     segment_video nano.onnx 0 'cut-out/%05d.png' --as cutout --frames 100
 //
-// The latency that it prints is that of frames as they are seen: from when the camera or the
-// decoder returned a frame until its result was written.  A camera does not wait: of the frames
-// that arrive while one is computed, only the newest is used, and the others are counted as
-// dropped.
+// The latency that it prints is the time from when the camera or the decoder returned a frame until
+// its result was written.  A camera does not wait: of the frames that arrive while one is computed,
+// only the newest is used, and the others are counted as dropped.
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
@@ -19,7 +18,7 @@
 
 #include "arguments.hpp"
 #include "dsunet/runtime.hpp"
-#include "timing.hpp"
+#include "durations.hpp"
 
 namespace {
 

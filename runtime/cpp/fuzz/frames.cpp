@@ -1,6 +1,5 @@
-// Frames and masks of any fields through the C interface, in buffers that have exactly the size
-// that dsunet/runtime.h asks for.  Masks are compared with arithmetic that reads each pixel by
-// itself.
+// Frames and masks with any fields through the C interface, in buffers of exactly the size that
+// dsunet/runtime.h requires.  Masks are compared with arithmetic that reads each pixel by itself.
 //
 // DSUNET_FUZZ_ARTIFACT and DSUNET_FUZZ_BACKENDS name an artifact of frames of any size, and the
 // folder of the backend in tests/stand_in_backend.cpp.
@@ -66,7 +65,7 @@ struct Rows {
   std::unique_ptr<Bytes> bytes;
   std::uint8_t *first = nullptr;
 
-  // Whether it is of a size to try.
+  // Allocate it.  Returns false for sizes that are not tried.
   bool make(std::int64_t rows, std::int64_t row, std::ptrdiff_t stride, std::int64_t extra = 0) {
     if (rows < 1 || row < 1 || rows > 1000 || row > 4000) return false;
     if (stride < -kMostOfStride || stride > kMostOfStride) return false;
@@ -81,7 +80,7 @@ struct Rows {
   }
 };
 
-struct One {
+struct Case {
   dsunet_frame frame = DSUNET_FRAME_INIT;
   dsunet_mask mask = DSUNET_MASK_INIT;
   Rows luma, chroma, levels;
@@ -94,7 +93,7 @@ struct One {
     return frame.x == 0 && frame.y == 0 && frame.region_width == 0 && frame.region_height == 0;
   }
 
-  // Whether the memory for it can be given.
+  // Draw all fields.  Returns false for sizes that are not tried.
   bool draw(FuzzedDataProvider &input) {
     frame.width = drawn(input, 1, 40);
     frame.height = drawn(input, 1, 20);
@@ -190,10 +189,10 @@ struct One {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size) {
   FuzzedDataProvider input(data, size);
-  std::vector<One> all(input.ConsumeIntegralInRange<std::size_t>(1, 4));
+  std::vector<Case> all(input.ConsumeIntegralInRange<std::size_t>(1, 4));
   std::vector<dsunet_frame> frames;
   std::vector<dsunet_mask> masks;
-  for (One &one : all) {
+  for (Case &one : all) {
     if (!one.draw(input)) return 0;
     frames.push_back(one.frame);
     masks.push_back(one.mask);
@@ -201,9 +200,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
   // No size of a struct is odd.  Smaller ones would make it another frame.
   if (input.ConsumeIntegralInRange(0, 20) == 0) frames.back().struct_size |= 1;
   std::vector<Bytes> before;
-  for (const One &one : all) before.push_back(*one.levels.bytes);
+  for (const Case &one : all) before.push_back(*one.levels.bytes);
   if (dsunet_segment(segmenter(), frames.data(), masks.data(), frames.size()) == DSUNET_OK) {
-    for (const One &one : all) {
+    for (const Case &one : all) {
       if (!one.is_right()) __builtin_trap();
     }
     return 0;

@@ -1,5 +1,5 @@
-// Manifests, as they are and with a digest that fits.  The mutator also exchanges whole values.
-#include "../core/manifest.hpp"
+// Manifests, unchanged and with a valid digest.  The mutator also replaces whole values.
+#include "../core/artifact/manifest.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "../core/error.hpp"
-#include "../core/shapes.hpp"
+#include "../core/artifact/shapes.hpp"
+#include "../core/errors.hpp"
 #include "sealed.hpp"
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t *data, std::size_t size, std::size_t most);

@@ -1,10 +1,10 @@
-// Documents with a digest that fits, so that a fuzzer comes past it.
+// Documents with a valid digest, so that a fuzzer reaches the code after the check.
 #pragma once
 
 #include <string>
 #include <string_view>
 
-#include "../core/json.hpp"
+#include "../core/artifact/document.hpp"
 #include "../core/sha256.hpp"
 
 namespace dsunet_runtime::fuzz {

@@ -1,9 +1,9 @@
-// Counts the allocations of calls in a steady state, beside those of bare ONNX Runtime on the same
-// buffers: what this library adds.
+// Counts the allocations of calls in a steady state, and those of ONNX Runtime alone on the same
+// buffers.  The difference is what this library adds.
 //
 //     dsunet_allocations ARTIFACT LIBRARY
 //
-// Prints a line for each kind of call: its name, the allocations of so many calls of this library,
+// Prints a line for each kind of call: its name, the allocations of kCalls calls of this library,
 // and those of ONNX Runtime.
 #include <dlfcn.h>
 #include <onnxruntime_c_api.h>
@@ -21,7 +21,7 @@
 
 #include "dsunet/runtime.hpp"
 
-// The C library's own functions; those below take their places in the whole process.
+// The C library's own functions; those below replace them in the whole process.
 // NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): glibc's names
 extern "C" {
 void *__libc_malloc(std::size_t);

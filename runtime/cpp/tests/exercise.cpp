@@ -1,5 +1,5 @@
-// Goes through all calls of the C interface, with good and bad input and from several threads, and
-// compares the masks.  Tests run it with sanitizers.
+// Calls all functions of the C interface, with valid and invalid input and from several threads,
+// and compares the masks.  Tests run it with sanitizers.
 //
 //     dsunet_exercise FOLDER
 //

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "../examples/timing.hpp"
+#include "../examples/durations.hpp"
 
 int main(int count, char **words) {
   std::vector<double> values;

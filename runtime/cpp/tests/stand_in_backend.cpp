@@ -1,7 +1,7 @@
 // A backend in the place of ONNX Runtime's, which computes (R + 2 G + 5 B) / 8.
 //
-// DSUNET_STAND_IN_MACHINE: what it says of the machine.  DSUNET_STAND_IN_FAULT: it computes
-// something else.  DSUNET_STAND_IN_NO_BUFFERS: it has no memory for frames and masks of its own.
+// DSUNET_STAND_IN_MACHINE: the machine that it reports.  DSUNET_STAND_IN_FAULT: it computes wrong
+// masks.  DSUNET_STAND_IN_NO_BUFFERS: it has no buffers for frames and masks.
 #include <cstdlib>
 #include <new>
 #include <vector>
@@ -32,7 +32,7 @@ dsunet_status open_lane(void *, void **lane, dsunet_failure *failure) {
 
 void close_lane(void *lane) { delete static_cast<Lane *>(lane); }
 
-// Buffers that have exactly the size, so that a sanitizer sees what is beyond.
+// Buffers of exactly the size, so that a sanitizer reports accesses beyond it.
 dsunet_status reserve(void *lane, std::int64_t count, std::int64_t height, std::int64_t width,
                       std::uint8_t **frames, std::uint8_t **masks, dsunet_failure *failure) {
   return dsunet_runtime::guarded(failure, [&] {

@@ -1,4 +1,5 @@
-// The C++ wrapper: owners, views and exceptions.  Argument: an artifact of (R + 2 G + 5 B) / 8.
+// Tests of the C++ wrapper: owners, views and exceptions.  Its argument is an artifact that
+// computes (R + 2 G + 5 B) / 8.
 #include <cstdio>
 #include <cstdlib>
 #include <limits>

@@ -1,4 +1,4 @@
-"""The stand-ins of CUDA's driver and of TensorRT, by ctypes."""
+"""Control of the stand-ins of CUDA's driver and of TensorRT, by ctypes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_DEVICE, OUT_OF_MEMORY, UNKNOWN = 100, 2, 999
 
 
 class DeviceArray:
-    """Device memory, which tests read and write directly.  `array` begins at its address."""
+    """Device memory, which tests read and write directly as `array`."""
 
     def __init__(self, address: int, size: int) -> None:
         self.address = address
@@ -38,14 +38,14 @@ class StandIn:
         self._calls.stand_in_allocate.argtypes = (c.c_size_t, c.c_int)
 
     def reset(self) -> None:
-        """A process without GPUs, in which nothing has happened."""
+        """Reset to the state of a new process without GPUs."""
         self._calls.stand_in_reset()
 
     def add_gpu(self, name: str, compute_capability: str) -> None:
         self._calls.stand_in_add_gpu(name.encode(), *map(int, compute_capability.split(".")))
 
     def fail(self, call: str, status: int = UNKNOWN, *, skipped: int = 0) -> None:
-        """From now on, or after some calls, a function fails; `status` 0 ends that."""
+        """Let a function fail, after some calls that succeed; `status` 0 ends that."""
         self._calls.stand_in_fail(call.encode(), status, skipped)
 
     def set(self, name: str, value: int) -> None:
@@ -53,7 +53,7 @@ class StandIn:
 
     @contextmanager
     def paused(self, call: str, entered: int = 1) -> Iterator[Callable[[], None]]:
-        """Calls of a function take until the end; what it yields waits for some to have begun."""
+        """Block calls of a function until the end; the yielded function waits for some of them."""
         before = self.calls(f"{call} entered")
         deadline = time.monotonic() + 30
 
@@ -69,26 +69,26 @@ class StandIn:
             self.set(f"pause {call}", 0)
 
     def calls(self, name: str) -> int:
-        """How often a function was called."""
+        """Return how often a function was called."""
         return int(self._calls.stand_in_calls(name.encode()))
 
     @property
     def held(self) -> str:
-        """What is not released."""
+        """Objects that are not released."""
         return self._calls.stand_in_held().decode()  # type: ignore[no-any-return]
 
     @property
     def faults(self) -> str:
-        """What real libraries would not survive."""
+        """Errors that real libraries would not survive."""
         return self._calls.stand_in_faults().decode()  # type: ignore[no-any-return]
 
     @property
     def waiting(self) -> int:
-        """How much work waits in streams."""
+        """Number of pieces of work that wait in streams."""
         return int(self._calls.stand_in_waiting())
 
     def allocate(self, size: int, gpu: int = 0) -> DeviceArray:
-        """Device memory that is freed by `reset`."""
+        """Allocate device memory, which `reset` frees."""
         return DeviceArray(self._calls.stand_in_allocate(size, gpu), size)
 
     def stream(self) -> int:

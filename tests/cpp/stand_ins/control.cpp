@@ -1,4 +1,4 @@
-// What tests ask of the stand-in of CUDA's driver; __init__.py calls it.
+// Control of the stand-in of CUDA's driver, which __init__.py calls.
 
 #include <cstdlib>
 #include <cstring>
@@ -32,8 +32,7 @@ STAND_IN_API void stand_in_add_gpu(const char *name, int major, int minor) {
   state().gpus.push_back({name, major, minor});
 }
 
-// From the call after the `skipped` next ones on, a function returns this
-// status; 0 ends that.
+// Let a function return this status after the next `skipped` calls; 0 ends that.
 STAND_IN_API void stand_in_fail(const char *call, int status, int skipped) {
   const Lock lock(state().mutex);
   if (status == 0) {
@@ -53,7 +52,7 @@ STAND_IN_API int stand_in_calls(const char *call) {
   return state().calls[call];
 }
 
-// What is not released, as text; valid until the next call.
+// Objects that are not released, as text; valid until the next call.
 STAND_IN_API const char *stand_in_held() {
   static std::string text;
   const Lock lock(state().mutex);
@@ -78,14 +77,13 @@ STAND_IN_API CUstream stand_in_stream() {
   return stream;
 }
 
-// Copy from the host to the host in a stream: the source is read, and the
-// target written, then.
+// Copy from the host to the host in a stream; memory is accessed when the work is done.
 STAND_IN_API void stand_in_copy(void *target, const void *source, std::size_t size,
                                 CUstream stream) {
   stand_in::enqueue(stream, [=] { std::memcpy(target, source, size); });
 }
 
-// How much work waits in streams.
+// The number of pieces of work that wait in streams.
 STAND_IN_API int stand_in_waiting() {
   const Lock lock(state().mutex);
   std::size_t count = 0;

@@ -1,4 +1,4 @@
-// CUDA's driver on host memory, which puts off everything until somebody waits for it: see gpu.hpp.
+// A stand-in of CUDA's driver on host memory; work is done when a thread waits for it: see gpu.hpp.
 
 #include <cstring>
 
@@ -26,7 +26,7 @@ int device_of(CUcontext context) {
   return static_cast<int>(reinterpret_cast<std::uintptr_t>(context)) - 1;
 }
 
-// A launch as the kernel carries it out: each block of rows and columns.
+// Call the body for each thread of a launch, as the kernel does.
 template <class Body>
 void for_each_thread(unsigned columns, unsigned rows, int width, int height, const Body &body) {
   for (unsigned block = 0; block < rows; ++block) {

@@ -1,9 +1,8 @@
 // The state of the stand-in of CUDA's driver: GPUs, memory, and work that waits in streams.
 //
-// Nothing that is put into a stream is done before a thread synchronises: then only what that
-// thread waits for.  So a wait that is missing between streams, or between the GPU and the host,
-// shows in the results; and so does memory that is written or freed too early.  (The same as
-// tests/runtime/fake_cuda.py.)
+// Work in streams is done only when a thread synchronises, and only the work that this thread waits
+// for.  So missing waits between streams, or between the GPU and the host, lead to wrong results,
+// as does memory that is written or freed too early.  tests/runtime/fake_cuda.py does the same.
 #pragma once
 
 #include <deque>
@@ -17,7 +16,7 @@
 
 namespace stand_in {
 
-// How far a stream has come.
+// A point in a stream.
 struct Mark {
   CUstream stream;
   bool is_done = false;
@@ -68,7 +67,7 @@ using Lock = std::lock_guard<std::recursive_mutex>;
 // Contexts that are current in this thread, the last on top.
 extern thread_local std::vector<CUcontext> contexts;
 
-// Count a call, and return its planned failure.
+// Count a call, and return the status that a test has planned for it.
 CUresult planned(const char *call);
 
 // The status with which a call of CUDA ends before it does anything.
@@ -79,7 +78,8 @@ void put(CUstream stream, Work work);
 // Put a mark into a stream, which is done when all work before it is.
 MarkPointer mark(CUstream stream);
 
-// Do what must be done, or, if a test wants it, one piece of work of every stream in turn.
+// Do the work before a mark; with the setting `interleaved`, one piece of every stream after the
+// other.
 CUresult carry_out(const MarkPointer &until);
 
 // Memory of a device, or with -1 of the host.

@@ -1,10 +1,9 @@
-// TensorRT on the stand-in of CUDA's driver, with the arithmetic of
+// A stand-in of TensorRT on that of CUDA's driver, with the arithmetic of
 // tests/runtime/artifacts.py.
 //
-// An engine is a JSON document (tests/runtime/fake_tensorrt.py).  Its context
-// reads and writes device memory when the stream comes to it, in two steps with
-// an intermediate result of the context, so that two runs that are not ordered
-// spoil each other.
+// An engine is a JSON document (tests/runtime/fake_tensorrt.py).  Its context reads and writes
+// device memory when the stream comes to it, in two steps with an intermediate result of the
+// context, so that two runs that are not ordered give wrong results.
 
 #include <NvInferRuntime.h>
 
@@ -52,7 +51,7 @@ class Held {
   int users_ = 0;
 };
 
-// What must be released after something else.
+// A use of an object, which must be released after its user.
 class Use {
  public:
   explicit Use(Held &held) : held_(held) { ++held_.users_; }

@@ -1,4 +1,4 @@
-"""What a process writes outside a folder, refused and noticed by an audit hook."""
+"""Detection of writes outside a folder, by an audit hook."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class Writes:
-    """Refuses what this process would write outside a folder, by an audit hook."""
+    """Refuses writes of this process outside a folder."""
 
     _EVENTS = frozenset(
         {
@@ -37,12 +37,12 @@ class Writes:
 
     @contextlib.contextmanager
     def only_in(self, folder: Path, arguments: list[str]) -> Iterator[None]:
-        """Refuse and, where no argument names the place, raise FuzzFault in the end."""
+        """Refuse writes outside a folder; raise FuzzFault for paths that no argument names."""
         if not self._is_added:
             sys.addaudithook(self._audit)
             self._is_added = True
         words = [word for argument in arguments for word in (argument, argument.partition("=")[2])]
-        # Beside what is named lies the file that is written before it is renamed.
+        # The temporary file of an output is in the folder of the output.
         self._named = [str(_absolute(word).parent) for word in words if word.startswith(("/", "."))]
         self._outside: list[str] = []
         self._allowed = f"{folder}/"
@@ -70,9 +70,9 @@ class Writes:
 
 
 def _absolute(path: str) -> Path:
-    """Without `..`, links as they are."""
+    """Make a path absolute, without `..`; links are not resolved."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
 
 
 WRITES = Writes()
-"""Of this process; an audit hook stays for good."""
+"""The one of this process: an audit hook cannot be removed."""

@@ -1,13 +1,22 @@
-"""Changes to files that know what is in them: most of what they write still has the right shape.
+"""Changes to files, by format: most of them leave the structure valid.
+
+byte_changes       bytes of any file
+forgery            changes with a valid checksum
+image_files        image files
+json_documents     JSON
+protobuf           protobuf messages
+safetensors_files  safetensors files
+text_lists         lists with one item a line
+torch_files        files of torch.save
 
 A change takes a generator and the bytes of a file, and returns other bytes.  The same generator
-state and bytes give the same result in every run, so a case is known by its seed and number.
+state and bytes give the same result in every run, so that a seed and a number identify a case.
 """
 
 from __future__ import annotations
 
 from tests.fuzz.mutation.byte_changes import Change, change_bytes, one_of
-from tests.fuzz.mutation.forging import change_sealed, forged
+from tests.fuzz.mutation.forgery import change_sealed, forged
 from tests.fuzz.mutation.image_files import change_image
 from tests.fuzz.mutation.json_documents import change_json
 from tests.fuzz.mutation.protobuf import change_protobuf

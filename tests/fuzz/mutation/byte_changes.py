@@ -1,4 +1,4 @@
-"""Changes to bytes of any kind: bits, blocks, ends, and numbers where types end."""
+"""Changes to bytes of any file: bits, blocks, ends, and limits of integer types."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from random import Random
 from typing import Literal, TypeVar
 
 Change = Callable[[Random, bytes], bytes]
-"""From the bytes of a file to other bytes."""
+"""Makes other bytes of the bytes of a file."""
 
 INTEGERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
-"""Ends of types, and what lies beside them."""
+"""Limits of integer types, and numbers beside them."""
 
 _Item = TypeVar("_Item")
 
 
 def change_bytes(random: Random, data: bytes) -> bytes:
-    """One change of any kind, sometimes a few."""
+    """Make one change, sometimes a few."""
     for _ in range(random.choice((1, 1, 1, 2, 5))):
         data = random.choice(_CHANGES)(random, data)
     return data
 
 
 def one_of(*changes: Change) -> Change:
-    """Whichever of the changes the generator picks."""
+    """Return a change that makes one of these, at random."""
     return lambda random, data: random.choice(changes)(random, data)
 
 
 def change_list(random: Random, items: Sequence[_Item]) -> list[_Item]:
-    """The same items, with one left out, repeated, moved, or the rest cut off."""
+    """Omit, repeat or move one of the items, or cut off the rest."""
     changed = list(items)
     if not changed:
         return changed
@@ -48,7 +48,7 @@ def change_list(random: Random, items: Sequence[_Item]) -> list[_Item]:
 def overwrite_number(
     random: Random, data: bytes, offset: int, size: int, byteorder: Literal["big", "little"]
 ) -> bytes:
-    """The unsigned number of `size` bytes at `offset` replaced by one of `INTEGERS`."""
+    """Replace the unsigned number of `size` bytes at `offset` by one of `INTEGERS`."""
     number = random.choice(INTEGERS) % (1 << (8 * size))
     return data[:offset] + number.to_bytes(size, byteorder) + data[offset + size :]
 

@@ -12,7 +12,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def change_image(random: Random, data: bytes) -> bytes:
-    """A file of any format: a part of it changed, and checksums put right; or bytes anywhere."""
+    """Change a part of a file of any format, with valid checksums, or bytes anywhere."""
     if random.random() < 0.3:
         return change_bytes(random, data)
     if data.startswith(_PNG):
@@ -27,7 +27,7 @@ def change_image(random: Random, data: bytes) -> bytes:
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
-    """One chunk, with its length and checksum."""
+    """Encode a chunk, with its length and checksum."""
     return (
         struct.pack(">I", len(content))
         + kind
@@ -37,7 +37,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Kinds and contents; what does not fit is left out."""
+    """Return kinds and contents of the chunks that are complete."""
     chunks = []
     position = len(_PNG)
     while position + 12 <= len(data):
@@ -49,7 +49,7 @@ def png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def join_png(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """A file of these chunks."""
+    """Write a file of these chunks."""
     return _PNG + b"".join(png_chunk(kind, content) for kind, content in chunks)
 
 
@@ -77,7 +77,7 @@ def _change_png(random: Random, data: bytes) -> bytes:
 
 
 def _other_header(random: Random, header: bytes) -> bytes:
-    """Another width or height, or another depth, colour type, compression, filter, interlace."""
+    """Change width, height, depth, colour type, compression, filter or interlace."""
     if random.random() < 0.5:
         return overwrite_number(random, header, random.choice((0, 4)), 4, "big")
     at = random.randrange(8, 13)
@@ -87,7 +87,7 @@ def _other_header(random: Random, header: bytes) -> bytes:
 
 
 def _recompressed(random: Random, content: bytes) -> bytes:
-    """Rows changed before they are compressed: filters, values, too few, too many."""
+    """Change the rows before they are compressed: filters, values, their number."""
     try:
         rows = zlib.decompress(content)
     except zlib.error:
@@ -135,7 +135,7 @@ def _change_jpeg(random: Random, data: bytes) -> bytes:
 
 
 def _change_tiff(random: Random, data: bytes) -> bytes:
-    """One of the first directory's entries: its tag, type, count or value."""
+    """Change the tag, type, count or value of an entry of the first directory."""
     order = ("little", "<") if data.startswith(b"II") else ("big", ">")
     if len(data) < 8:
         return change_bytes(random, data)
@@ -177,6 +177,6 @@ def _change_riff(random: Random, data: bytes) -> bytes:
 
 
 def _change_start(random: Random, data: bytes) -> bytes:
-    """Of a format without parts that are known here: its first bytes, where sizes are."""
+    """Change the first bytes, where sizes are, of a format whose parts are not parsed."""
     start = min(64, len(data))
     return change_bytes(random, data[:start]) + data[start:]

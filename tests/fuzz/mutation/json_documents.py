@@ -25,7 +25,7 @@ HOSTILE_TEXTS = (
     "x" * 300,
     "x" * 100_000,
 )
-"""What a message must not repeat as it is."""
+"""Texts that a message must not repeat unchanged."""
 
 _NUMBERS = (
     "0",
@@ -51,17 +51,17 @@ _NUMBERS = (
 
 
 class Literal(str):
-    """Text that stands in the document as it is."""
+    """Text that is written into the document unchanged."""
 
     __slots__ = ()
 
 
 class Pairs(list[list[Any]]):
-    """An object as its [key, value] pairs, of which some may have the same key."""
+    """An object as its [key, value] pairs; keys may repeat."""
 
 
 def change_json(random: Random, data: bytes) -> bytes:
-    """A document with one or a few values, fields or characters changed; UTF-8 as the input."""
+    """Change one or a few values, fields or characters of a document in UTF-8."""
     if random.random() < 0.2:
         return random.choice((change_bytes, _change_text))(random, data)
     try:
@@ -75,12 +75,12 @@ def change_json(random: Random, data: bytes) -> bytes:
 
 
 def parse(text: str) -> Any:
-    """A document whose objects are `Pairs`."""
+    """Parse a document; its objects are `Pairs`."""
     return json.loads(text, object_pairs_hook=lambda pairs: Pairs(map(list, pairs)))
 
 
 def write(value: Any, separator: str = "") -> str:
-    """What `parse` reads, with `Literal` as it is."""
+    """Write a value of `parse`, with each `Literal` unchanged."""
     if isinstance(value, Literal):
         return str(value)
     if isinstance(value, Pairs):
@@ -92,7 +92,7 @@ def write(value: Any, separator: str = "") -> str:
 
 
 def change_value(random: Random, document: Any) -> Any:
-    """The document with one of its values, chosen evenly among all, changed."""
+    """Change one of the document's values, each with the same probability."""
     root = [document]
     container, index = random.choice(list(_places(root)))
     container[index] = _other(random, container[index])
@@ -100,7 +100,7 @@ def change_value(random: Random, document: Any) -> Any:
 
 
 def _places(container: Any) -> Iterator[tuple[Any, int]]:
-    """Every list or pair with the index of a value in it."""
+    """Yield every list or pair with the index of a value in it."""
     for index, value in enumerate(container):
         if isinstance(value, Pairs):
             yield container, index
@@ -155,7 +155,7 @@ def _other_text(random: Random, text: str) -> Any:
 
 
 def hostile_value(random: Random) -> Any:
-    """A value that stands for no sensible field."""
+    """Return a value that no field should have."""
     depth = random.choice((50, 500, 3000, 100_000))
     return random.choice(
         (
@@ -171,7 +171,7 @@ def hostile_value(random: Random) -> Any:
 
 
 def _change_text(random: Random, data: bytes) -> bytes:
-    """What is nearly JSON."""
+    """Make text that is almost JSON."""
     match random.randrange(5):
         case 0:
             return b"\xef\xbb\xbf" + data

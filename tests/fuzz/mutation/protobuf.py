@@ -14,14 +14,14 @@ _SIZES = {_FIXED64: 8, _FIXED32: 4}
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a message as it is on disk."""
+    """A field of a message, as it is on disk."""
 
     number: int
     wire: int
     payload: bytes
-    """For a varint its bytes, for what has a length what follows it."""
+    """The bytes of a varint or of a fixed number, or those after a length."""
     length: int | None = None
-    """What is written as the length, if not the payload's."""
+    """The length that is written; None: that of the payload."""
 
     def __bytes__(self) -> bytes:
         tag = varint(self.number << 3 | self.wire)
@@ -32,9 +32,9 @@ class Field:
 
 
 def change_protobuf(random: Random, data: bytes, change_document: Change = change_json) -> bytes:
-    """A message with one or two of its fields changed, or bytes anywhere.
+    """Change one or two fields of a message, or bytes anywhere.
 
-    `change_document` is for fields that hold JSON.
+    `change_document` changes fields that hold JSON.
     """
     if random.random() < 0.2:
         return change_bytes(random, data)
@@ -44,7 +44,7 @@ def change_protobuf(random: Random, data: bytes, change_document: Change = chang
 
 
 def varint(number: int) -> bytes:
-    """Seven bits a byte, least first."""
+    """Encode a number as seven bits a byte, the least significant first."""
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)
@@ -53,7 +53,7 @@ def varint(number: int) -> bytes:
 
 
 def parse(data: bytes) -> list[Field]:
-    """The fields of a message, one level deep.  Raises ValueError if these bytes are none."""
+    """Parse the fields of a message, one level deep.  Raises ValueError for other bytes."""
     fields = []
     position = 0
     while position < len(data):

@@ -22,7 +22,7 @@ _METADATA = "__metadata__"
 
 
 def change_safetensors(random: Random, data: bytes) -> bytes:
-    """A file with its header or its data changed; offsets and lengths mostly still fit."""
+    """Change the header or the data of a file; most offsets and lengths stay valid."""
     try:
         (length,) = struct.unpack_from("<Q", data)
         header, values = parse(data[8 : 8 + length].decode()), data[8 + length :]
@@ -48,7 +48,7 @@ def change_safetensors(random: Random, data: bytes) -> bytes:
 
 
 def join(header: str, values: bytes) -> bytes:
-    """A file whose header has the right length."""
+    """Write a file with the length of its header."""
     encoded = header.encode(errors="surrogatepass")
     return struct.pack("<Q", len(encoded)) + encoded + values
 

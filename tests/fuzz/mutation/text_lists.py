@@ -23,7 +23,7 @@ _LINES = (
 
 
 def change_lines(random: Random, data: bytes) -> bytes:
-    """A line more, fewer, other or repeated; other line ends; or bytes anywhere."""
+    """Change, omit or repeat lines, or change line ends, or bytes anywhere."""
     if random.random() < 0.3:
         return change_bytes(random, data)
     lines = data.split(b"\n")

@@ -1,4 +1,4 @@
-"""Changes to what `torch.save` writes: members of its zip archive, opcodes of its pickle."""
+"""Changes to files of `torch.save`: members of the zip archive, opcodes of the pickle."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _GLOBALS = (
 
 
 def change_torch_zip(random: Random, data: bytes) -> bytes:
-    """An archive with a member changed, left out, repeated or renamed; its checksums are right."""
+    """Change, omit, repeat or rename a member of an archive; checksums stay valid."""
     if random.random() < 0.2:
         return change_bytes(random, data)
     try:
@@ -50,16 +50,16 @@ def change_torch_zip(random: Random, data: bytes) -> bytes:
 
 @functools.lru_cache
 def read_members(data: bytes) -> tuple[tuple[str, bytes], ...]:
-    """Names and contents, in the archive's order."""
+    """Return names and contents, in the order of the archive."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return tuple((info.filename, archive.read(info)) for info in archive.infolist())
 
 
 def write_members(members: list[tuple[str, bytes]], compression: int) -> bytes:
-    """An archive of these members; names may be there twice."""
+    """Write an archive of these members; names may repeat."""
     written = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(written, "w", compression) as archive:
-        warnings.simplefilter("ignore")  # of names that are there twice
+        warnings.simplefilter("ignore")  # of repeated names
         for name, content in members:
             info = zipfile.ZipInfo(name)
             info.compress_type = compression
@@ -71,9 +71,9 @@ def write_members(members: list[tuple[str, bytes]], compression: int) -> bytes:
 
 
 def change_pickle(random: Random, data: bytes) -> bytes:
-    """A stream of opcodes with one of them changed, left out, repeated or moved.
+    """Change, omit, repeat or move an opcode of a pickle.
 
-    Of a stream that has several pickles one after the other, as PyTorch's older format, any.
+    PyTorch's older format has several pickles one after the other: one of them is changed.
     """
     if random.random() < 0.2:
         return change_bytes(random, data)
@@ -84,7 +84,7 @@ def change_pickle(random: Random, data: bytes) -> bytes:
             opcodes = _opcodes(data, start)
             streams.append(list(opcodes))
             start += sum(map(len, opcodes))
-    except Exception:  # what follows is no pickle: pickletools raises whatever it trips over
+    except Exception:  # the rest is no pickle; pickletools raises any exception
         pass
     if not streams:
         return change_bytes(random, data)
@@ -96,7 +96,7 @@ def change_pickle(random: Random, data: bytes) -> bytes:
 
 @functools.lru_cache
 def _opcodes(data: bytes, start: int) -> tuple[bytes, ...]:
-    """Each opcode of the pickle at `start` with its argument."""
+    """Return each opcode of the pickle at `start` with its argument."""
     stream = io.BytesIO(data[start:])
     positions = [position or 0 for _, _, position in pickletools.genops(stream)]
     ends = [*positions[1:], stream.tell()]
@@ -115,7 +115,7 @@ def _change_opcodes(random: Random, opcodes: Sequence[bytes]) -> list[bytes]:
 
 
 def _change_opcode(random: Random, opcode: bytes) -> bytes:
-    """Another argument for a number, a text or a global; else any bytes."""
+    """Replace the argument of a number, a text or a global; other opcodes by any bytes."""
     match opcode[:1]:
         case b"K" | b"M" | b"J":
             number = random.choice((*INTEGERS, 1000))
@@ -139,7 +139,7 @@ def _length_and_integer(number: int) -> bytes:
 
 
 def saved(payload: Any, *, zipped: bool = True) -> bytes:
-    """What `torch.save` writes of an object."""
+    """Return the file of an object, as `torch.save` writes it."""
     import torch
 
     written = io.BytesIO()

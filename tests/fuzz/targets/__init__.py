@@ -1,4 +1,12 @@
-"""The readers that are attacked, by name; each is built when it is asked for."""
+"""The fuzzer's targets by name; each is built on demand.
+
+artifacts      readers of ONNX files and engines
+checkpoints    readers of checkpoints and encoders
+command_lines  the commands of all three programs
+images         readers of images and masks
+lists          the reader of `--keep-fp32 @FILE`
+training       readers of a run's files
+"""
 
 from __future__ import annotations
 
@@ -14,10 +22,10 @@ from tests.fuzz.targets import artifacts, checkpoints, command_lines, images, li
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A target, and how many of a hundred cases are its."""
+    """A target, and its percentage of the cases."""
 
     build: Callable[[Path, pytest.MonkeyPatch], Attack]
-    """From a folder to work in, and what undoes changes to modules."""
+    """Builds the target in a working folder; the patch undoes changes to modules."""
     percent: int
 
 
@@ -39,6 +47,6 @@ TARGETS = {
 
 
 def parts(names: Sequence[str] | None, cases: int) -> dict[str, int]:
-    """How many of the cases each of the named targets has; None stands for all targets."""
+    """Divide a number of cases among the named targets; None stands for all."""
     chosen = {name: TARGETS[name].percent for name in names or TARGETS}
     return {name: round(cases * part / sum(chosen.values())) for name, part in chosen.items()}

@@ -71,8 +71,8 @@ def engine(folder: Path, patch: pytest.MonkeyPatch) -> Target:
         [
             _sample(plain, changes, ("a.engine.json", "a.engine")),
             _sample(stripped, changes, ("b.engine.json", "b.engine", "b.onnx")),
-            # Not of the stripped one: what TensorRT does with an engine without weights that a
-            # forged description calls whole, the fake cannot tell.
+            # Not the stripped one: the fake does not model TensorRT's reaction to an engine without
+            # weights whose forged manifest has them.
             _sample(plain, sealed, ("a.engine.json",), is_protected=False),
         ],
         (dsunet_runtime.RuntimeFault,),
@@ -85,7 +85,7 @@ def _masked(path: Path) -> Any:
 
 
 def _masked_on_gpu(path: Path) -> Any:
-    """On a GPU that no case before has used."""
+    """Use a new GPU for each case."""
     with pytest.MonkeyPatch.context() as patch:
         Machine(FakeCuda(), patch)
         return _masked(path)
@@ -112,7 +112,7 @@ def _onnx_samples(folder: Path) -> list[Sample]:
 def _sample(
     path: Path, changes: dict[str, Any], names: tuple[str, ...], *, is_protected: bool = True
 ) -> Sample:
-    """The files of these names beside a path, which all may be changed."""
+    """Make a sample of the files beside a path; those of `names` may be changed."""
     found = path.parent.glob(f"{path.stem}.*")
     return Sample(
         path.name,

@@ -96,7 +96,7 @@ def encoders(folder: Path, patch: pytest.MonkeyPatch) -> Target:
 
 
 def digest_of(model: nn.Module) -> str:
-    """Of everything in a model's state."""
+    """Digest of all tensors of a model's state."""
     digest = hashlib.sha256()
     for key, tensor in model.state_dict().items():
         digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -105,7 +105,7 @@ def digest_of(model: nn.Module) -> str:
 
 
 def _only_small(patch: pytest.MonkeyPatch) -> None:
-    """Let files without a configuration be compared with one small network, and no large ones."""
+    """Replace the presets by one small network, with which files are compared."""
     for module in (
         dsunet.checkpoints.checkpoint,
         dsunet.checkpoints.pretrained,

@@ -1,6 +1,6 @@
-"""The commands themselves, with the options that they have and values that nobody should give.
+"""The commands themselves, with their options and invalid values.
 
-What takes minutes is replaced: exports, builds and epochs end at once, and work that is dealt to
+Steps that take minutes are replaced: exports, builds and epochs end at once, and work of other
 processes is done in this one.
 """
 
@@ -20,8 +20,8 @@ from PIL import Image
 from dsunet import random_model, save_model
 from dsunet_runtime import RuntimeFault
 from dsunet_runtime.masks.foreground import check_installed
-from tests.fuzz.commands.drawing import VALID, declared_options, draw_arguments
-from tests.fuzz.commands.running import APPS, check, run
+from tests.fuzz.commands.arguments import VALID, declared_options, draw_arguments
+from tests.fuzz.commands.execution import APPS, check, run
 from tests.fuzz.harness import FuzzFault, Outcome
 from tests.runtime import artifacts, engines
 from tests.runtime.selftests import cases_for, give_selftest
@@ -35,10 +35,10 @@ class CommandLines:
     name = "commands"
 
     def prepare(self, folder: Path) -> None:
-        """Write what the command lines name, and read what they have as options."""
+        """Write the files that command lines name, and read the options of the commands."""
         import matplotlib.font_manager  # noqa: F401 - its first import writes to the home folder
 
-        check_installed()  # which keeps compiled code
+        check_installed()  # which writes compiled code
         self._templates = folder / "templates"
         _write_files(self._templates)
         self._options = {
@@ -48,7 +48,7 @@ class CommandLines:
         }
 
     def run(self, seed: int, number: int, folder: Path) -> Outcome:
-        """One command line.  Raises FuzzFault that says it."""
+        """Run one command line.  Raises FuzzFault with it."""
         random = Random(f"{seed} {self.name} {number}")
         name = random.choice(sorted(VALID))
         program, command = name.split()
@@ -69,7 +69,7 @@ class CommandLines:
 
 
 def commands(folder: Path, patch: pytest.MonkeyPatch) -> CommandLines:
-    """Command lines, with all that takes long replaced."""
+    """Command lines, with slow steps replaced."""
 
     def stop(*arguments: Any, **options: Any) -> Any:
         raise RuntimeFault("stopped here")
@@ -107,7 +107,7 @@ def _write_files(folder: Path) -> None:
 
 
 def _copy(templates: Path, folder: Path) -> None:
-    """Hard links would let a command that writes into a file spoil the next case."""
+    """Copy the files: with hard links, a command could change those of the next case."""
     shutil.copytree(templates, folder)
     for name in ("pipe", "pipe.onnx"):
         os.mkfifo(folder / name)

@@ -23,7 +23,7 @@ _HEIGHT, _WIDTH = 24, 30
 _PIXELS = np.random.default_rng(0).integers(0, 256, (_HEIGHT, _WIDTH, 4), np.uint8)
 _DISC = np.hypot(*(np.mgrid[:_HEIGHT, :_WIDTH] - 12)) < 8
 _LARGEST_IMAGE = 3 << 30
-"""Memory: Pillow's limit is 179 million pixels of 4 bytes, and there are two copies meanwhile."""
+"""Bytes: Pillow's limit is 179 million pixels of 4 bytes, of which there are two copies."""
 
 
 def image(folder: Path, patch: pytest.MonkeyPatch) -> Target:

@@ -1,4 +1,4 @@
-"""Readers of what training leaves: kept features, states, and configurations of runs."""
+"""Readers of a run's files: feature cache, state and configuration."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _cache(folder: Path) -> FeatureCache:
 def state(folder: Path, patch: pytest.MonkeyPatch) -> Target:
     """`load_state` into a run that was set up in the same way."""
     torch.manual_seed(0)
-    model: Any = torch.nn.Linear(4, 3)  # a state is read in the same way whatever was trained
+    model: Any = torch.nn.Linear(4, 3)  # the format does not depend on the model
     fabric = training_run.make_fabric(_options(folder))
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.ones(1, 4)).sum().backward()
@@ -103,7 +103,7 @@ def state(folder: Path, patch: pytest.MonkeyPatch) -> Target:
 
 
 def configuration(folder: Path, patch: pytest.MonkeyPatch) -> Target:
-    """`resume` of a run folder, as far as the options and the data, which nothing reads here."""
+    """`resume` of a run folder, until it would read the data."""
     found = types.SimpleNamespace(sha256="2" * 64)
     launched: list[tuple[TrainingOptions, RunConfig]] = []
     patch.setattr(training_run, "_check_folders", lambda options, folder: None)
@@ -124,13 +124,13 @@ def configuration(folder: Path, patch: pytest.MonkeyPatch) -> Target:
 
 
 def _change_configuration(random: Random, data: bytes) -> bytes:
-    """Any change but null in the place of the checksum, by which users say that they edited it."""
+    """Make any change except a checksum of null, with which users mark edited files."""
     changed = change_json(random, data)
     return data if b'"checksum": null' in changed else changed
 
 
 def _with_forged(name: str, files: dict[str, bytes], change: Change) -> list[Sample]:
-    """A file that is damaged, and the same by somebody who computes its checksum anew."""
+    """Make samples of a damaged file, and of one with an updated checksum."""
     return [
         Sample(name, files, {name: change}, is_protected=True),
         Sample(name, files, {name: forged(change)}),

@@ -1,4 +1,4 @@
-// One batch at a time in a session: buffers, and tensors over memory that was seen before.
+// A lane of a session: buffers for one batch, and tensors over the memory of earlier batches.
 #pragma once
 
 #include <array>
@@ -13,15 +13,15 @@ class Lane {
  public:
   explicit Lane(const Session &session) : session_(session) {}
 
-  // Buffers of at least this size; they grow, which invalidates those before.
+  // Buffers of at least this size.  When they grow, earlier ones become invalid.
   void reserve(std::int64_t count, std::int64_t height, std::int64_t width, std::uint8_t **frames,
                std::uint8_t **masks);
 
   void run(const dsunet_batch &batch);
 
  private:
-  // Tensors over the memory of one batch.  Cameras and decoders give the same few buffers again and
-  // again, so that in a steady state no tensor is created.
+  // Tensors over the memory of one batch.  Cameras and decoders reuse a few buffers, so that in a
+  // steady state no tensor is created.
   struct Tensors {
     dsunet_batch batch;
     Owned<OrtValue> image, mask;

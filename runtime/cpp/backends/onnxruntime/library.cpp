@@ -1,7 +1,7 @@
 #include "library.hpp"
 
-#include "../../core/error.hpp"
-#include "../../core/text.hpp"
+#include "../../core/errors.hpp"
+#include "../../core/message_text.hpp"
 
 namespace dsunet_runtime::onnxruntime {
 namespace {
@@ -11,7 +11,7 @@ constexpr const char *kHowToFind =
     ": install it, and name its library (library in dsunet_options, or the environment variable "
     "DSUNET_ONNXRUNTIME_LIBRARY); the Python package onnxruntime has it in onnxruntime/capi/";
 
-// For want of memory, ONNX Runtime has no code of its own.
+// ONNX Runtime has no error code for insufficient memory.
 bool is_out_of_memory(const std::string &message) {
   return message.find("Failed to allocate memory") != std::string::npos ||
          message.find("bad_alloc") != std::string::npos;

@@ -1,4 +1,4 @@
-// ONNX Runtime's library, which is loaded at run time, and its objects as owners.
+// ONNX Runtime's library, which is loaded at run time, and owners of its objects.
 #pragma once
 
 #include <onnxruntime_c_api.h>
@@ -10,7 +10,7 @@
 
 namespace dsunet_runtime::onnxruntime {
 
-// The oldest ONNX Runtime whose functions are used without asking.
+// The oldest supported version.  Functions of later ones are called only after `has_api`.
 constexpr std::uint32_t kOldestApi = 18;
 
 class Library {
@@ -30,7 +30,7 @@ class Library {
   std::string message_of(OrtStatus *status) const;
 
   // Throws Fault with ONNX Runtime's message, unless the status is success: DSUNET_ERROR_MEMORY
-  // where memory was too little, or DSUNET_ERROR_BACKEND.
+  // if memory is insufficient, otherwise DSUNET_ERROR_BACKEND.
   void require(OrtStatus *status) const;
 
  private:

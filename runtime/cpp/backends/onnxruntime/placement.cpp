@@ -1,11 +1,11 @@
-// Where ONNX Runtime computes the nodes of a graph: a GPU that is not used is an error.
+// Check that ONNX Runtime computes a graph on the GPU (backends/onnxruntime/placement.py).
 
 #include <array>
 #include <string>
 #include <vector>
 
-#include "../../core/error.hpp"
-#include "../../core/text.hpp"
+#include "../../core/errors.hpp"
+#include "../../core/message_text.hpp"
 #include "session.hpp"
 
 namespace dsunet_runtime::onnxruntime {
@@ -42,13 +42,13 @@ void check_placement(const Library &library, OrtSession *session, const std::str
 #if ORT_API_VERSION >= 24
   const OrtEpAssignedSubgraph *const *parts = nullptr;
   std::size_t part_count = 0, heavy = 0;
-  std::vector<std::string> left;
+  std::vector<std::string> on_cpu;
   library.require(library->Session_GetEpGraphAssignmentInfo(session, &parts, &part_count));
   for (std::size_t part = 0; part < part_count; ++part) {
-    const char *where = nullptr;
+    const char *assigned = nullptr;
     const OrtEpAssignedNode *const *nodes = nullptr;
     std::size_t node_count = 0;
-    library.require(library->EpAssignedSubgraph_GetEpName(parts[part], &where));
+    library.require(library->EpAssignedSubgraph_GetEpName(parts[part], &assigned));
     library.require(library->EpAssignedSubgraph_GetNodes(parts[part], &nodes, &node_count));
     for (std::size_t node = 0; node < node_count; ++node) {
       const char *type = nullptr, *name = nullptr;
@@ -56,14 +56,14 @@ void check_placement(const Library &library, OrtSession *session, const std::str
       library.require(library->EpAssignedNode_GetName(nodes[node], &name));
       if (!is_heavy(type)) continue;
       ++heavy;
-      if (official_name("cpu") == where) left.push_back(std::string(type) + " " + name);
+      if (official_name("cpu") == assigned) on_cpu.push_back(std::string(type) + " " + name);
     }
   }
-  if (!left.empty()) {
+  if (!on_cpu.empty()) {
     throw backend_fault(path + ": the provider '" + provider + "' leaves " +
-                        with_commas(static_cast<std::int64_t>(left.size())) + " of " +
+                        with_commas(static_cast<std::int64_t>(on_cpu.size())) + " of " +
                         with_commas(static_cast<std::int64_t>(heavy)) +
-                        " matrix multiplications and convolutions to the CPU (" + shorten(left) +
+                        " matrix multiplications and convolutions to the CPU (" + shorten(on_cpu) +
                         "): export with another --precision or --opset, update the provider, or " +
                         kAllow);
   }

@@ -4,16 +4,16 @@
 #include <cstdlib>
 #include <deque>
 
-#include "../../core/error.hpp"
-#include "../../core/file_kinds.hpp"
-#include "../../core/text.hpp"
+#include "../../core/artifact/file_kinds.hpp"
+#include "../../core/errors.hpp"
+#include "../../core/message_text.hpp"
 #include "../guard.hpp"
 #include "../nvml.hpp"
 
 namespace dsunet_runtime::onnxruntime {
 namespace {
 
-// Arguments of ONNX Runtime's functions.
+// Keys of ONNX Runtime's session options.
 constexpr const char *kRecordPlacement = "session.record_ep_graph_assignment_info";
 constexpr const char *kLeaveQuantized = "session.disable_quant_qdq";
 constexpr std::size_t kMostNames = 4;
@@ -78,7 +78,7 @@ void Session::open(const Artifact &artifact, const dsunet_backend_request &reque
   const Owned<OrtSessionOptions> options(raw, library_->ReleaseSessionOptions);
   library_.require(library_->SetSessionLogSeverityLevel(raw, ORT_LOGGING_LEVEL_FATAL));
   library_.require(library_->SetIntraOpNumThreads(raw, request.threads));
-  // Fusion of 8-bit floats into operators that support integers only.
+  // Otherwise 8-bit floats are fused into operators that support integers only.
   if (artifact.manifest.precision.element_type() == "float8e4m3fn") {
     library_.require(library_->AddSessionConfigEntry(raw, kLeaveQuantized, "1"));
   }

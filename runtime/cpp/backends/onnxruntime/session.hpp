@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "../interface.h"
+#include "execution_providers.hpp"
 #include "library.hpp"
-#include "providers.hpp"
 
 namespace dsunet_runtime::onnxruntime {
 
@@ -40,7 +40,7 @@ class Session {
 };
 
 // Throws Fault if a session computes matrix multiplications or convolutions on the CPU
-// (placement.py).
+// (backends/onnxruntime/placement.py).
 void check_placement(const Library &library, OrtSession *session, const std::string &path,
                      const std::string &provider);
 

@@ -14,7 +14,7 @@ constexpr std::int32_t kLanes = 2;
 template <class Body>
 dsunet_status guarded_on(const Device &device, dsunet_failure *failure, const Body &body) noexcept {
   return guarded(failure, [&] {
-    const Current current(device);
+    const CurrentContext current(device);
     body();
   });
 }
@@ -38,7 +38,7 @@ dsunet_status open_lane(void *backend, void **lane, dsunet_failure *failure) {
 void close_lane(void *lane) {
   const auto *closed = static_cast<Lane *>(lane);
   if (closed == nullptr) return;
-  const Current current(closed->device(), std::nothrow);
+  const CurrentContext current(closed->device(), std::nothrow);
   delete closed;
 }
 

@@ -4,21 +4,21 @@
 #include <array>
 #include <utility>
 
-#include "../../core/error.hpp"
-#include "../../core/file_kinds.hpp"
-#include "../../core/shapes.hpp"
-#include "../../core/text.hpp"
+#include "../../core/artifact/file_kinds.hpp"
+#include "../../core/artifact/shapes.hpp"
+#include "../../core/errors.hpp"
+#include "../../core/message_text.hpp"
 
 namespace dsunet_runtime::tensorrt {
 namespace {
 
-// What TensorRT for RTX 1 builds engines for.
-constexpr std::array kOfRtx{"7.5", "8.0", "8.6", "8.9", "12.0", "12.1"};
+// Compute capabilities for which TensorRT for RTX 1 builds engines.
+constexpr std::array kRtxCapabilities{"7.5", "8.0", "8.6", "8.9", "12.0", "12.1"};
 
 constexpr std::array<std::pair<const char *, const char *>, 3> kPrecisions{
     {{"fp32", "float32"}, {"fp16", "float16"}, {"bf16", "bfloat16"}}};
 
-// What replaces the manifest's values in the command.
+// Values of the command that replace those in the manifest.
 struct Changes {
   std::optional<Flavor> flavor;
   std::string compute_capability;
@@ -133,8 +133,8 @@ Gpu choose_gpu(const Artifact &artifact, const Driver &driver, int number) {
   }
   const Gpu &gpu = gpus[static_cast<std::size_t>(number)];
   if (!contains(engine.compute_capabilities, gpu.compute_capability)) {
-    const bool is_known =
-        std::find(kOfRtx.begin(), kOfRtx.end(), gpu.compute_capability) != kOfRtx.end();
+    const bool is_known = std::find(kRtxCapabilities.begin(), kRtxCapabilities.end(),
+                                    gpu.compute_capability) != kRtxCapabilities.end();
     Changes changes;
     changes.flavor = is_known ? engine.flavor : Flavor::kTensorRT;
     changes.compute_capability = gpu.compute_capability;

@@ -1,10 +1,11 @@
-// Compatibility of an engine with this machine, checked by its manifest before it is opened.
+// Compatibility of an engine with this machine, checked by its manifest before it is opened
+// (backends/tensorrt/compatibility.py).
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "../../core/artifact.hpp"
+#include "../../core/artifact/read.hpp"
 #include "cuda.hpp"
 
 namespace dsunet_runtime::tensorrt {

@@ -3,8 +3,8 @@
 #include <array>
 #include <utility>
 
-#include "../../core/error.hpp"
-#include "../../core/text.hpp"
+#include "../../core/errors.hpp"
+#include "../../core/message_text.hpp"
 
 namespace dsunet_runtime::tensorrt {
 namespace {
@@ -37,7 +37,7 @@ void find(const SharedLibrary &library, const char *name, Function *&function) {
 
 }  // namespace
 
-const char *const kFreeMemory =
+const char *const kMemoryRemedy =
     "stop other processes on the GPU, or build the engine with a smaller `--batch` or `--size`";
 
 Driver::Driver() : library_(loaded()) {
@@ -60,7 +60,7 @@ std::string Driver::name_of(CUresult status) const {
 void Driver::require(CUresult status, const char *function) const {
   if (status == CUDA_SUCCESS) return;
   if (status == CUDA_ERROR_OUT_OF_MEMORY) {
-    throw backend_fault(std::string("not enough free GPU memory: ") + kFreeMemory);
+    throw backend_fault(std::string("not enough free GPU memory: ") + kMemoryRemedy);
   }
   throw backend_fault(std::string("CUDA failed: ") + function + ": " + name_of(status));
 }
@@ -116,15 +116,15 @@ bool Device::holds(const void *address) const {
   return ordinal == gpu_.index;
 }
 
-Current::Current(const Device &device) : driver_(device.driver()), is_pushed_(true) {
+CurrentContext::CurrentContext(const Device &device) : driver_(device.driver()), is_pushed_(true) {
   driver_.require(driver_.cuCtxPushCurrent(device.context()), "cuCtxPushCurrent");
 }
 
-Current::Current(const Device &device, std::nothrow_t) noexcept
+CurrentContext::CurrentContext(const Device &device, std::nothrow_t) noexcept
     : driver_(device.driver()),
       is_pushed_(driver_.cuCtxPushCurrent(device.context()) == CUDA_SUCCESS) {}
 
-Current::~Current() {
+CurrentContext::~CurrentContext() {
   CUcontext context = nullptr;
   if (is_pushed_) driver_.cuCtxPopCurrent(&context);
 }

@@ -1,7 +1,7 @@
-// The CUDA driver, which is loaded at run time, and its objects as owners.
+// The CUDA driver, which is loaded at run time, and owners of its objects.
 //
 // As in Python (dsunet_runtime/cuda), a device uses its primary context, which is current only
-// within `Current`.  Everything that belongs to a device is created and released within it.
+// within `CurrentContext`.  Everything that belongs to a device is created and released within it.
 #pragma once
 
 #include <cuda.h>
@@ -14,7 +14,7 @@
 
 namespace dsunet_runtime::tensorrt {
 
-// The functions that are used.  Some names are macros of cuda.h, of names with versions.
+// The functions that are used.  Some names are macros of cuda.h for names with a version.
 #define DSUNET_FOR_EACH_CUDA_FUNCTION(use)                                                        \
   use(cuInit) use(cuDriverGetVersion) use(cuDeviceGetCount) use(cuDeviceGet) use(cuDeviceGetName) \
       use(cuDeviceGetAttribute) use(cuDevicePrimaryCtxRetain) use(cuDevicePrimaryCtxRelease)      \
@@ -28,8 +28,8 @@ namespace dsunet_runtime::tensorrt {
 // NOLINTNEXTLINE(bugprone-macro-parentheses): a declaration
 #define DSUNET_DECLARE(name) decltype(&::name) name = nullptr;
 
-// What to do if a GPU has too little memory (cuda/errors.py).
-extern const char *const kFreeMemory;
+// The remedy if GPU memory is insufficient (cuda/errors.py).
+extern const char *const kMemoryRemedy;
 
 class Driver {
  public:
@@ -85,16 +85,16 @@ class Device {
 };
 
 // Makes the device's context current in this thread, until the end of the scope.
-class Current {
+class CurrentContext {
  public:
-  explicit Current(const Device &device);
+  explicit CurrentContext(const Device &device);
 
   // For destructors: on a lost GPU, calls within fail, and are ignored.
-  Current(const Device &device, std::nothrow_t) noexcept;
+  CurrentContext(const Device &device, std::nothrow_t) noexcept;
 
-  ~Current();
-  Current(const Current &) = delete;
-  Current &operator=(const Current &) = delete;
+  ~CurrentContext();
+  CurrentContext(const CurrentContext &) = delete;
+  CurrentContext &operator=(const CurrentContext &) = delete;
 
  private:
   const Driver &driver_;
@@ -116,7 +116,7 @@ class Stream {
   CUstream stream_ = nullptr;
 };
 
-// An event without timing; who waits for it on the host sleeps.
+// An event without timing.  A host thread that waits for it sleeps.
 class Event {
  public:
   explicit Event(const Driver &driver);

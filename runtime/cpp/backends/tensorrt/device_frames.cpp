@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "../../core/error.hpp"
+#include "../../core/errors.hpp"
 #include "kernels.hpp"
 
 namespace dsunet_runtime::tensorrt {

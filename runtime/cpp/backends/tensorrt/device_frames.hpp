@@ -2,7 +2,7 @@
 // write them, otherwise by kernels that convert.
 #pragma once
 
-#include "../../core/pixels.hpp"
+#include "../../core/images/pixels.hpp"
 #include "execution.hpp"
 
 namespace dsunet_runtime::tensorrt {

@@ -10,9 +10,9 @@
 #include <array>
 #include <set>
 
-#include "../../core/error.hpp"
-#include "../../core/shapes.hpp"
-#include "../../core/text.hpp"
+#include "../../core/artifact/shapes.hpp"
+#include "../../core/errors.hpp"
+#include "../../core/message_text.hpp"
 #include "compatibility.hpp"
 #include "cuda.hpp"
 
@@ -148,7 +148,7 @@ void check_validity(nvinfer1::IRuntime &runtime, const MappedFile &content,
   }
   std::string remedy = "build it again: " + rebuild_command(artifact);
   if (has(Cause::kINSUFFICIENT_GPU_MEMORY)) {
-    remedy = kFreeMemory;
+    remedy = kMemoryRemedy;
   } else if (has(Cause::kOLD_CUDA_DRIVER) || has(Cause::kOLD_CUDA_RUNTIME) ||
              has(Cause::kCUDA_ERROR)) {
     remedy = "update the NVIDIA driver";

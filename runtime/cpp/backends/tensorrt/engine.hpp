@@ -1,4 +1,5 @@
-// An engine in GPU memory with one execution context, whichever flavor of TensorRT runs it.
+// An engine in GPU memory with one execution context, of either flavor of TensorRT
+// (backends/tensorrt/engine.py).
 //
 // `engine.cpp` is compiled once for each flavor whose headers are found: the classes of the flavors
 // have the same names and other virtual functions.
@@ -10,7 +11,7 @@
 #include <memory>
 #include <string>
 
-#include "../../core/artifact.hpp"
+#include "../../core/artifact/read.hpp"
 #include "../../core/system.hpp"
 
 namespace dsunet_runtime::tensorrt {
@@ -45,7 +46,7 @@ class LoadedEngine {
 // Alignment in bytes that TensorRT requires of addresses.
 constexpr std::size_t kAlignment = 256;
 
-// What is compiled for a flavor.
+// The code that is compiled for a flavor.
 struct Sdk {
   // Version of its headers, whose virtual functions are those of a library of this major version.
   int major, minor;

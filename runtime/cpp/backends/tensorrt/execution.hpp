@@ -1,5 +1,5 @@
-// Runs of an engine, which share its execution context: one after the other on the GPU, whichever
-// threads and streams they come from.  Copies overlap with them.
+// Runs of an engine, which share its execution context: one after the other on the GPU, from any
+// threads and streams.  Copies overlap with them (backends/tensorrt/execution.py).
 #pragma once
 
 #include <mutex>
@@ -44,7 +44,7 @@ class Execution {
   // Wait until no run is on the GPU.
   void synchronize() const { done_.synchronize(); }
 
-  // The same at the end: on a lost GPU nothing runs, which the call that lost it has reported.
+  // The same for destructors: errors are ignored.  On a lost GPU nothing runs.
   void finish() const noexcept;
 
  private:

@@ -1,12 +1,13 @@
-// What a CUDA kernel does for one pixel.  The host compiler reads this too: launches use the
+// The work of the CUDA kernels for one pixel.  Host code includes this too: launches use the
 // constants, and tests call the functions.
 #pragma once
 
-#include "../../core/pixels.hpp"
+#include "../../core/images/pixels.hpp"
 
 namespace dsunet_runtime::tensorrt {
 
-// Threads of a block, along a row; blocks along the columns, which CUDA limits, take turns.
+// Threads of a block, along a row.  CUDA limits the number of blocks along the columns, so that
+// each computes several rows of tall frames.
 constexpr std::int32_t kThreads = 256;
 constexpr std::int32_t kMostBlocksOfRows = 65535;
 

@@ -1,4 +1,4 @@
-// Buffers for one batch at a time, from and to host memory.
+// A lane of an engine: one batch at a time, from and to host memory.
 #pragma once
 
 #include "../interface.h"
@@ -11,7 +11,7 @@ class Lane {
  public:
   Lane(const Device &device, Execution &execution);
 
-  // Buffers of pinned memory of at least this size; they grow, which invalidates those before.
+  // Buffers of pinned memory of at least this size.  When they grow, earlier ones become invalid.
   void reserve(const BatchShape &shape, std::uint8_t **frames, std::uint8_t **masks);
 
   // Compute the batch that is in the buffers, and wait for it.

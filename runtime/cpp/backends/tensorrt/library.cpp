@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "../../core/error.hpp"
-#include "../../core/text.hpp"
+#include "../../core/errors.hpp"
+#include "../../core/message_text.hpp"
 #include "compatibility.hpp"
 
 namespace dsunet_runtime::tensorrt {

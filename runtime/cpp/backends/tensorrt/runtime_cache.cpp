@@ -3,10 +3,10 @@
 #include <filesystem>
 #include <limits>
 
-#include "../../core/file_kinds.hpp"
+#include "../../core/artifact/file_kinds.hpp"
+#include "../../core/message_text.hpp"
 #include "../../core/sha256.hpp"
 #include "../../core/system.hpp"
-#include "../../core/text.hpp"
 
 namespace dsunet_runtime::tensorrt {
 namespace {

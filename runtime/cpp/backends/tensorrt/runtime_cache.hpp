@@ -1,4 +1,5 @@
-// The file of kernels that TensorRT for RTX has compiled on this GPU, next to the engine.
+// The file of kernels that TensorRT for RTX has compiled on this GPU, next to the engine
+// (backends/tensorrt/runtime_cache.py).
 #pragma once
 
 #include <string>

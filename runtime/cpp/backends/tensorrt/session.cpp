@@ -2,7 +2,7 @@
 
 #include <new>
 
-#include "../../core/text.hpp"
+#include "../../core/message_text.hpp"
 #include "../guard.hpp"
 #include "../nvml.hpp"
 #include "compatibility.hpp"
@@ -37,7 +37,7 @@ Session::Session(const Artifact &artifact, const dsunet_backend_request &request
   if (flavor == Flavor::kRtx) {
     cache_.emplace(artifact.path, device_.gpu().name, driver, library_.version());
   }
-  const Current current(device_);
+  const CurrentContext current(device_);
   try {
     start(artifact);
   } catch (...) {
@@ -47,7 +47,7 @@ Session::Session(const Artifact &artifact, const dsunet_backend_request &request
 }
 
 Session::~Session() {
-  const Current current(device_, std::nothrow);
+  const CurrentContext current(device_, std::nothrow);
   try {
     if (cache_) cache_->save(engine_->compiled_kernels());
   } catch (...) {
@@ -63,7 +63,7 @@ void Session::start(const Artifact &artifact) {
   if (cache_) cache_->save(engine_->compiled_kernels());
 }
 
-// In this order, since work on streams uses what it belongs to.
+// In this order: work on streams uses the engine and the buffers.
 void Session::release() {
   if (execution_) execution_->finish();
   device_frames_.reset();

@@ -18,8 +18,8 @@ class Session {
   // match its manifest.
   explicit Session(const dsunet_backend_request &request);
 
-  // Waits for work on streams, and writes the kernels that runs have compiled.  Lanes are closed
-  // before.
+  // Waits for work on streams, and writes the kernels that runs have compiled.  Lanes must be
+  // closed first.
   ~Session();
 
   Session(const Session &) = delete;

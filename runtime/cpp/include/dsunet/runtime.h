@@ -1,5 +1,7 @@
 /* The C interface of the dsunet runtime: from an artifact and a frame to a mask.
  *
+ * The mask of an RGB frame of 1280×720, `pixels`, as one byte per pixel in `levels`:
+ *
  *     dsunet_segmenter *segmenter = NULL;
  *     if (dsunet_open("dsunet.onnx", NULL, &segmenter) != DSUNET_OK) {
  *       fprintf(stderr, "%s\n", dsunet_last_error());
@@ -9,20 +11,27 @@
  *     frame.data = pixels; frame.width = 1280; frame.height = 720;
  *     dsunet_mask mask = DSUNET_MASK_INIT;
  *     mask.data = levels;
- *     dsunet_status status = dsunet_segment(segmenter, &frame, &mask, 1);
+ *     if (dsunet_segment(segmenter, &frame, &mask, 1) != DSUNET_OK) {
+ *       fprintf(stderr, "%s\n", dsunet_last_error());
+ *     }
  *     dsunet_close(&segmenter);
  *
- * Every function returns a status; `dsunet_last_error` then has one line that says what is wrong
- * and what to do.  No C++ exception leaves the library.
+ * Errors.  Functions that can fail return a status; `dsunet_last_error` then has one line that says
+ * what is wrong and what to do.  No C++ exception leaves the library.  After an error the segmenter
+ * can be used further, unless the GPU itself is lost: then every call fails.
  *
- * Threads.  All functions may be called from several threads at once, also with the same segmenter,
- * except that `dsunet_close` must be the last call with its segmenter.  On ONNX Runtime concurrent
- * calls run side by side; each uses buffers of its own, which are kept for later calls.  On
- * TensorRT the GPU runs them one after the other, and copies overlap.
+ * Threads.  All functions may be called from several threads at once, also with the same segmenter.
+ * Exception: when `dsunet_close` is called, no other call with that segmenter may be running.  On
+ * ONNX Runtime concurrent calls run side by side; each uses buffers of its own, which are kept for
+ * later calls.  On TensorRT the GPU runs them one after the other, and copies overlap.
+ *
+ * Ownership.  The library copies options and strings, and does not access frames and masks
+ * after a call; only `dsunet_segment_device` does so until its work is done.  A segmenter
+ * belongs to the caller, who closes it.  Strings that the library returns belong to the library.
  *
  * Structs begin with their size, so that later versions can add fields at the end: initialise them
- * with the macros.  A field that the loaded library does not know has to be 0.  Strings are UTF-8
- * and end in NUL.
+ * with the macros.  A field that the loaded library does not have must be 0.  Strings are UTF-8 and
+ * end in NUL.
  */
 #ifndef DSUNET_RUNTIME_H
 #define DSUNET_RUNTIME_H
@@ -50,18 +59,18 @@ extern "C" {
 /* The interface version of the loaded library, to compare with DSUNET_INTERFACE_VERSION. */
 DSUNET_API int32_t dsunet_interface_version(void);
 
-/* The version of the dsunet release, such as "0.1.0". */
+/* The version of the dsunet release, such as "0.1.0"; valid while the library is loaded. */
 DSUNET_API const char *dsunet_version(void);
 
 typedef enum dsunet_status {
   DSUNET_OK = 0,
-  DSUNET_ERROR_ARGUMENT = 1, /* a call is wrong: NULL, a size, an unknown value */
+  DSUNET_ERROR_ARGUMENT = 1, /* NULL, a wrong size or count, an unknown value */
   DSUNET_ERROR_ARTIFACT = 2, /* damaged, incomplete, or of an unsupported format */
   DSUNET_ERROR_BACKEND = 3,  /* missing, or cannot run the artifact on this machine */
-  DSUNET_ERROR_IMAGE = 4,    /* a frame does not fit the artifact */
+  DSUNET_ERROR_IMAGE = 4,    /* a frame or a mask is not valid, or does not fit the artifact */
   DSUNET_ERROR_SELFTEST = 5, /* masks differ from the references in the artifact */
   DSUNET_ERROR_MEMORY = 6,   /* out of host memory */
-  DSUNET_ERROR_INTERNAL = 7  /* a fault of this library */
+  DSUNET_ERROR_INTERNAL = 7  /* a defect of this library */
 } dsunet_status;
 
 /* The message of the last call in this thread that failed: one line, valid until the next call in
@@ -71,11 +80,11 @@ DSUNET_API const char *dsunet_last_error(void);
 /* An artifact that is loaded and ready to compute masks. */
 typedef struct dsunet_segmenter dsunet_segmenter;
 
-/* When the artifact's self-test runs. */
+/* When `dsunet_open` runs the artifact's self-test. */
 typedef enum dsunet_selftest_policy {
   /* The first time on each machine (device, driver, libraries); never on ONNX Runtime's provider
-   * `cpu`.  Where it passed is kept in ARTIFACT.selftest.json, as in Python; a failure takes an
-   * earlier pass back. */
+   * `cpu`.  ARTIFACT.selftest.json records the machines on which it passed, as in Python; a failure
+   * removes the machine from it. */
   DSUNET_SELFTEST_AUTO = 0,
   DSUNET_SELFTEST_ALWAYS = 1,
   DSUNET_SELFTEST_NEVER = 2
@@ -83,26 +92,27 @@ typedef enum dsunet_selftest_policy {
 
 typedef struct dsunet_options {
   size_t struct_size;
-  /* What computes an ONNX file: `cpu` (NULL is the same), `cuda`, `tensorrt` or `rtx`.  `tensorrt`
-   * and `rtx` set the environment variable NVIDIA_TF32_OVERRIDE to 0, unless it is set.  NULL for
-   * engines. */
+  /* ONNX Runtime's execution provider: `cpu` (NULL is the same), `cuda`, `tensorrt` or `rtx`.  NULL
+   * for engines. */
   const char *provider;
-  /* Number of CPU threads per operation; 0 is one per core.  0 for engines. */
+  /* Number of CPU threads per operation, 1 to 1024; 0: one per core.  0 for engines. */
   int32_t threads;
-  /* Number of the CUDA device. */
+  /* Number of the CUDA device, from 0, in CUDA's order. */
   int32_t device;
   int32_t selftest; /* dsunet_selftest_policy */
-  /* Whether a provider on a GPU may leave matrix multiplications and convolutions to the CPU. */
+  /* 1: a provider on a GPU may leave matrix multiplications and convolutions to the CPU.  0: that
+   * is an error. */
   int32_t allow_cpu_fallback;
-  /* Whether to compare the SHA-256 of all files with the manifest, which reads them completely.
-   * Sizes, and the digest of the manifest itself, are always compared; the SHA-256 too where a
-   * provider keeps what it compiled (`tensorrt`, `rtx`). */
+  /* 1: compare the SHA-256 of all files with the manifest, which reads them completely.  Sizes, and
+   * the digest of the manifest itself, are always compared, and for `tensorrt` and `rtx`, which
+   * keep what they compile, the SHA-256 too. */
   int32_t verify_hashes;
   /* Path of ONNX Runtime's or TensorRT's library.  NULL: the environment variable
    * DSUNET_ONNXRUNTIME_LIBRARY or DSUNET_TENSORRT_LIBRARY, or else the system's search path.
-   * The NVIDIA driver's library is on that path, or DSUNET_CUDA_LIBRARY names it. */
+   * Engines also need the NVIDIA driver's library: on that path, or named by DSUNET_CUDA_LIBRARY.
+   */
   const char *library;
-  /* Path of the plugin that is the provider `rtx`.  NULL: the environment variable
+  /* Path of the library of the plugin `rtx`.  NULL: the environment variable
    * DSUNET_RTX_PROVIDER_LIBRARY. */
   const char *provider_library;
   /* Folder of this library's backends.  NULL: the folder `dsunet` beside this library. */
@@ -114,7 +124,8 @@ typedef struct dsunet_options {
 /* Load an artifact: an ONNX file (NAME.onnx) or an engine (NAME.engine, NAME.plan) that
  * `dsunet-export` wrote in the frames form.
  *
- * `options` may be NULL.  On success `*segmenter` has to be closed; otherwise it is NULL.
+ * `options` may be NULL: all defaults.  On success `*segmenter` must be closed with `dsunet_close`;
+ * otherwise it is NULL.  Returns any of the errors above but DSUNET_ERROR_IMAGE.
  *
  * For ONNX files, the environment variable ORT_DISABLE_TELEMETRY is set to 1, and for `tensorrt`
  * and `rtx` NVIDIA_TF32_OVERRIDE to 0, unless they are set.  A program whose other threads read the
@@ -122,18 +133,19 @@ typedef struct dsunet_options {
 DSUNET_API dsunet_status dsunet_open(const char *path, const dsunet_options *options,
                                      dsunet_segmenter **segmenter);
 
-/* Release everything, and set `*segmenter` to NULL; copies of the pointer must not be used any
- * more. NULL, and a pointer to NULL, do nothing. */
+/* Release everything, and set `*segmenter` to NULL.  Waits for work that `dsunet_segment_device`
+ * has enqueued.  Copies of the pointer, and strings of `dsunet_describe`, become invalid.  NULL and
+ * a pointer to NULL are ignored. */
 DSUNET_API void dsunet_close(dsunet_segmenter **segmenter);
 
-/* The sizes that one dimension may have. */
+/* The range of sizes of one dimension; both ends are included. */
 typedef struct dsunet_range {
   int32_t minimum;
-  int32_t optimum; /* what an engine is optimised for */
+  int32_t optimum; /* the size that an engine is optimised for */
   int32_t maximum; /* 0: no limit */
 } dsunet_range;
 
-/* Pointers are valid until the segmenter is closed. */
+/* What an artifact takes and computes.  Strings are valid until the segmenter is closed. */
 typedef struct dsunet_description {
   size_t struct_size;
   int32_t is_engine;
@@ -151,6 +163,7 @@ typedef struct dsunet_description {
 #define DSUNET_DESCRIPTION_INIT \
   {sizeof(dsunet_description), 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL, NULL, NULL, NULL}
 
+/* Fill in the description.  Returns DSUNET_ERROR_ARGUMENT for NULL and wrong structs. */
 DSUNET_API dsunet_status dsunet_describe(const dsunet_segmenter *segmenter,
                                          dsunet_description *description);
 
@@ -164,7 +177,8 @@ typedef enum dsunet_pixel_format {
   DSUNET_NV12 = 4
 } dsunet_pixel_format;
 
-/* What NV12 means.  With 16 fractional bits, integers, >> rounding down, and limits 0 and 255:
+/* The conversion of NV12 to RGB, in integers with 16 fractional bits; >> rounds down, and results
+ * are limited to 0 and 255:
  *
  *     y = cy·(Y − y0);  u = U − 128;  v = V − 128
  *     R = (y + crv·v + 32768) >> 16
@@ -172,7 +186,7 @@ typedef enum dsunet_pixel_format {
  *     B = (y + cbu·u + 32768) >> 16
  *
  * The pixels of a 2×2 square have the same U and V.  The integers are those of ITU-R BT.601 and
- * BT.709 (core/pixels.hpp), and the same as in Python. */
+ * BT.709 (docs/cpp.md has the table), and the same as in Python. */
 typedef enum dsunet_yuv_encoding {
   DSUNET_BT601_LIMITED = 0,
   DSUNET_BT601_FULL = 1,
@@ -180,15 +194,16 @@ typedef enum dsunet_yuv_encoding {
   DSUNET_BT709_FULL = 3
 } dsunet_yuv_encoding;
 
-/* An image in memory.  Sides are at most 2²⁰ pixels, strides 2³² bytes. */
+/* An image in memory, which the library only reads.  Sides are at most 2²⁰ pixels, strides 2³²
+ * bytes. */
 typedef struct dsunet_frame {
   size_t struct_size;
-  const void *data; /* the first row; of NV12, of Y */
+  const void *data; /* the top row; for NV12, that of Y */
   int32_t width;
   int32_t height;
-  ptrdiff_t stride; /* bytes from one row to the next; negative for images that begin at the bottom;
-                     * 0: rows follow each other without a gap */
-  const void *chroma;      /* NV12: the first row of U and V.  NULL: `height` rows after `data` */
+  ptrdiff_t stride;   /* bytes from one row to the next; negative: the bottom row is the first in
+                       * memory; 0: rows without gaps */
+  const void *chroma; /* NV12: the top row of U and V.  NULL: `height` rows after `data` */
   ptrdiff_t chroma_stride; /* 0: that of Y, or without a gap if Y has none */
   int32_t format;          /* dsunet_pixel_format */
   int32_t encoding;        /* dsunet_yuv_encoding, of NV12 */
@@ -201,11 +216,12 @@ typedef struct dsunet_frame {
 
 #define DSUNET_FRAME_INIT {sizeof(dsunet_frame), NULL, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0}
 
-/* Where a mask is written: one byte for each pixel of the frame, or of its region. */
+/* Memory of a mask, which the library writes: one byte for each pixel of the frame, or of its
+ * region. */
 typedef struct dsunet_mask {
   size_t struct_size;
   void *data;
-  ptrdiff_t stride; /* as in a frame */
+  ptrdiff_t stride; /* as in dsunet_frame */
   /* 0: levels from 0, outside, to 255, inside.  1 to 255: 255 where the level is at least this, and
    * 0 elsewhere. */
   int32_t threshold;
@@ -222,16 +238,17 @@ typedef struct dsunet_mask {
  *
  * Copies.  Frames are converted into a buffer of the segmenter.  There is no copy if those of a
  * batch have the format RGB without gaps between rows, no narrower region, and are adjacent in
- * memory in their order; one frame alone always is.  Masks are copied out of such a buffer, unless
- * those of a batch have no gaps and are adjacent.  Batches that an artifact requires to be larger
- * are filled up in a buffer.  On TensorRT, all frames and masks pass through pinned memory.  Masks
- * must not overlap frames or each other.
+ * memory in their order; a single frame counts as adjacent.  Masks are copied out of such a buffer,
+ * unless those of a batch have no gaps and are adjacent.  If an artifact requires larger batches,
+ * they are filled up in a buffer.  On TensorRT, all frames and masks pass through pinned memory.
+ * Masks must not overlap frames or each other.
  *
- * After the first call for a size and number of frames, nothing is allocated by this library, if
- * frames and masks that are not copied come from the same few buffers: up to 16 of them are
- * remembered. What ONNX Runtime allocates within a run is its own.
+ * Memory.  After the first call for a size and number of frames, this library allocates nothing, if
+ * frames and masks that are not copied come from at most 16 pairs of buffers.  ONNX Runtime may
+ * allocate memory within a run.
  *
- * If a frame or a mask is refused, no mask is written.  `count` is at most 2²⁰. */
+ * `count` is 1 to 2²⁰.  After DSUNET_ERROR_ARGUMENT and DSUNET_ERROR_IMAGE no mask is written;
+ * after other errors the content of the masks is undefined. */
 DSUNET_API dsunet_status dsunet_segment(dsunet_segmenter *segmenter, const dsunet_frame *frames,
                                         const dsunet_mask *masks, size_t count);
 
@@ -240,8 +257,9 @@ DSUNET_API dsunet_status dsunet_segment(dsunet_segmenter *segmenter, const dsune
  * All pointers are device addresses in the segmenter's GPU; `stream` is a `cudaStream_t`,
  * `CUstream`, or NULL for the default stream, of that GPU's primary context.  All frames have the
  * same size, and `count` is a batch that the engine takes.  The frames must have been filled by
- * earlier work on the stream and stay allocated until the work is done; masks are read by later
- * work on it.
+ * earlier work on the stream.  Frames and masks must stay allocated until the work is done, and
+ * later work on the stream may read the masks.  The structs and arrays may be reused after the
+ * call.
  *
  * Copies.  None of the frames if all have the format RGB without gaps, and are adjacent in memory
  * from a multiple of 256 bytes on; none of the masks if all have no gaps and no threshold, and are
@@ -250,19 +268,22 @@ DSUNET_API dsunet_status dsunet_segment(dsunet_segmenter *segmenter, const dsune
  *
  * The stream must not be under capture by a CUDA graph.  The call does not wait for the GPU, except
  * in the first one of a larger size whose frames or masks are converted.  On a default stream, the
- * work is put on a stream of the segmenter between what was enqueued before and after it. */
+ * work is put on a stream of the segmenter, after earlier and before later work on the default
+ * stream.  After an error, work that was enqueued before it is still done: synchronise the stream
+ * before memory is freed.  Returns DSUNET_ERROR_BACKEND for ONNX files. */
 DSUNET_API dsunet_status dsunet_segment_device(dsunet_segmenter *segmenter,
                                                const dsunet_frame *frames, const dsunet_mask *masks,
                                                size_t count, void *stream);
 
-/* The comparison of a self-test that is furthest from its reference. */
+/* The outcome of a self-test.  The fields from `batch` on describe the comparison that is furthest
+ * from its reference. */
 typedef struct dsunet_selftest_result {
   size_t struct_size;
-  int32_t comparisons;
-  int32_t failed;
+  int32_t comparisons; /* number of all */
+  int32_t failed;      /* number of those outside their tolerance */
   int32_t batch;
-  int32_t place; /* index in the batch */
-  int32_t picture;
+  int32_t place;   /* index in the batch */
+  int32_t picture; /* number of the self-test's picture, from 0 */
   int32_t width;
   int32_t height;
   double blocks; /* mean difference of block means, in levels */
@@ -275,8 +296,9 @@ typedef struct dsunet_selftest_result {
   {sizeof(dsunet_selftest_result), 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0}
 
 /* Compare what this machine computes with the references in the manifest, at batch 1, 2 and the
- * largest, and record the outcome as with DSUNET_SELFTEST_ALWAYS. DSUNET_ERROR_SELFTEST if it
- * differs; the result is filled in nonetheless.  `result` may be NULL. */
+ * largest, and record the outcome as with DSUNET_SELFTEST_ALWAYS.  Returns DSUNET_ERROR_SELFTEST if
+ * a comparison is outside its tolerance, with the result filled in, and DSUNET_ERROR_ARTIFACT if
+ * the artifact has no self-test for the sizes that it takes.  `result` may be NULL. */
 DSUNET_API dsunet_status dsunet_selftest(dsunet_segmenter *segmenter,
                                          dsunet_selftest_result *result);
 

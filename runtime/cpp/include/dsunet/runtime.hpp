@@ -4,8 +4,9 @@
 //     std::vector<std::uint8_t> levels(1280 * 720);
 //     segmenter.segment(dsunet::rgb(pixels, 1280, 720), dsunet::mask(levels.data()));
 //
-// All functions throw dsunet::Error, except destructors and moves.  `dsunet/runtime.h` says what
-// may be called from several threads, and which path copies what.
+// All functions throw dsunet::Error, except destructors and moves.  Frames and masks are views: the
+// caller keeps their memory.  `dsunet/runtime.h` documents threads, ownership and copies, which are
+// the same here.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +20,7 @@
 
 namespace dsunet {
 
-// What went wrong, and what to do: one line.
+// An error of the C interface: its status, and one line that says what is wrong and what to do.
 class Error : public std::runtime_error {
  public:
   Error(dsunet_status status, const std::string &message)
@@ -36,9 +37,9 @@ inline void require(dsunet_status status) {
   if (status != DSUNET_OK) throw Error(status, dsunet_last_error());
 }
 
-// The options of an artifact; see dsunet_options.
+// The options of dsunet_open; see dsunet_options.  Fields that are not set are the defaults.
 struct Options {
-  std::string provider;  // empty: `cpu` for ONNX files, nothing else for engines
+  std::string provider;  // empty: `cpu` for ONNX files; always empty for engines
   int threads = 0;
   int device = 0;
   dsunet_selftest_policy selftest = DSUNET_SELFTEST_AUTO;
@@ -52,7 +53,7 @@ using Mask = dsunet_mask;
 using Description = dsunet_description;
 using SelfTestResult = dsunet_selftest_result;
 
-// A frame of any packed format.  `stride` is in bytes; 0 is rows without gaps.
+// A frame of any packed format.  `data` is the top row; `stride` is in bytes, 0: rows without gaps.
 inline Frame frame(dsunet_pixel_format format, const void *data, int width, int height,
                    std::ptrdiff_t stride = 0) {
   Frame result = DSUNET_FRAME_INIT;
@@ -72,7 +73,7 @@ inline Frame bgr(const void *data, int width, int height, std::ptrdiff_t stride 
   return frame(DSUNET_BGR, data, width, height, stride);
 }
 
-// Planes Y and UV; without `chroma`, UV follows Y.
+// A frame of planes Y and UV.  Without `chroma`, the plane UV is `height` rows after `luma`.
 inline Frame nv12(const void *luma, int width, int height, std::ptrdiff_t stride = 0,
                   const void *chroma = nullptr, std::ptrdiff_t chroma_stride = 0,
                   dsunet_yuv_encoding encoding = DSUNET_BT601_LIMITED) {
@@ -83,7 +84,7 @@ inline Frame nv12(const void *luma, int width, int height, std::ptrdiff_t stride
   return result;
 }
 
-// A frame's region of interest, in pixels.
+// A frame with a region of interest, in pixels.
 inline Frame region(Frame whole, int x, int y, int width, int height) {
   whole.x = x;
   whole.y = y;
@@ -92,7 +93,7 @@ inline Frame region(Frame whole, int x, int y, int width, int height) {
   return whole;
 }
 
-// A mask of levels, or with a threshold of 0 and 255.
+// A mask of levels; with a threshold of 1 to 255, of 255 where a level is at least that, else of 0.
 inline Mask mask(void *data, std::ptrdiff_t stride = 0, int threshold = 0) {
   Mask result = DSUNET_MASK_INIT;
   result.data = data;
@@ -101,7 +102,7 @@ inline Mask mask(void *data, std::ptrdiff_t stride = 0, int threshold = 0) {
   return result;
 }
 
-// A loaded artifact.  It can be moved, not copied.
+// A loaded artifact.  It can be moved, not copied; calls of one that was moved from throw Error.
 class Segmenter {
  public:
   // Throws Error; see dsunet_open.
@@ -141,12 +142,12 @@ class Segmenter {
     segment(frames.data(), masks.data(), frames.size());
   }
 
-  // The same from arrays, without an allocation.
+  // The same from arrays of `count` frames and masks, without an allocation.
   void segment(const Frame *frames, const Mask *masks, std::size_t count) {
     require(dsunet_segment(segmenter_, frames, masks, count));
   }
 
-  // The mask of one frame, without gaps.
+  // Return the mask of one frame, or of its region: height × width bytes, without gaps.
   std::vector<std::uint8_t> segment(const Frame &frame, int threshold = 0) {
     const bool is_whole = frame.region_width == 0 && frame.region_height == 0;
     const int width = is_whole ? frame.width : frame.region_width;
@@ -164,15 +165,15 @@ class Segmenter {
     require(dsunet_segment_device(segmenter_, frames.data(), masks.data(), frames.size(), stream));
   }
 
-  // Its pointers are valid as long as the segmenter.
+  // Describe the artifact.  Strings are valid as long as this object, or the one it is moved to.
   Description describe() const {
     Description description = DSUNET_DESCRIPTION_INIT;
     require(dsunet_describe(segmenter_, &description));
     return description;
   }
 
-  // Compare masks with the references in the artifact: they differ if `failed` is more than 0.
-  // Throws Error if they cannot be computed.
+  // Compare masks with the references in the artifact.  It fails if `failed` is above 0.  Throws
+  // Error if the masks cannot be computed.
   SelfTestResult selftest() {
     SelfTestResult result = DSUNET_SELFTEST_RESULT_INIT;
     const dsunet_status status = dsunet_selftest(segmenter_, &result);
@@ -180,7 +181,7 @@ class Segmenter {
     return result;
   }
 
-  // The handle, for functions of the C interface; this object keeps it.
+  // The handle, for functions of the C interface.  This object owns it.
   dsunet_segmenter *get() const noexcept { return segmenter_; }
 
  private:
@@ -188,7 +189,7 @@ class Segmenter {
     return text.empty() ? nullptr : text.c_str();
   }
 
-  // Room for a mask; none for sides below 1, which the library refuses with its own sentence.
+  // Memory for a mask; empty for sides below 1, which the library refuses with its own message.
   static std::vector<std::uint8_t> levels_for(int width, int height) {
     if (width < 1 || height < 1) return {};
     try {
