@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "../core/artifact/read.hpp"
+#include "../core/artifact/manifest_file.hpp"
 
 namespace dsunet_runtime {
 

@@ -3,7 +3,7 @@
 
 #include <cstdio>
 
-#include "../core/artifact/read.hpp"
+#include "../core/artifact/manifest_file.hpp"
 #include "../core/errors.hpp"
 #include "interface.h"
 

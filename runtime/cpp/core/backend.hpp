@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "../backends/interface.h"
-#include "artifact/read.hpp"
+#include "artifact/manifest_file.hpp"
 
 namespace dsunet_runtime {
 

@@ -4,7 +4,7 @@
 
 #include "errors.hpp"
 #include "segmenter.hpp"
-#include "selftest/policy.hpp"
+#include "selftest/apply_policy.hpp"
 #include "structs.hpp"
 
 struct dsunet_segmenter {

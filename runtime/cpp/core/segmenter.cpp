@@ -5,8 +5,9 @@
 #include <exception>
 
 #include "artifact/file_kinds.hpp"
+#include "artifact/integrity.hpp"
 #include "errors.hpp"
-#include "selftest/policy.hpp"
+#include "selftest/apply_policy.hpp"
 #include "structs.hpp"
 
 namespace dsunet_runtime {

@@ -11,9 +11,9 @@
 #include <fstream>
 #include <string>
 
+#include "../core/artifact/integrity.hpp"
 #include "../core/artifact/onnx_metadata.hpp"
 #include "../core/artifact/onnx_weights.hpp"
-#include "../core/artifact/read.hpp"
 #include "../core/errors.hpp"
 #include "sealed.hpp"
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "../../core/artifact/read.hpp"
+#include "../../core/artifact/manifest_file.hpp"
 #include "library.hpp"
 
 namespace dsunet_runtime::onnxruntime {

@@ -5,6 +5,7 @@
 #include <deque>
 
 #include "../../core/artifact/file_kinds.hpp"
+#include "../../core/artifact/integrity.hpp"
 #include "../../core/errors.hpp"
 #include "../../core/message_text.hpp"
 #include "../guard.hpp"

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "../../core/artifact/read.hpp"
+#include "../../core/artifact/manifest_file.hpp"
 #include "cuda.hpp"
 
 namespace dsunet_runtime::tensorrt {

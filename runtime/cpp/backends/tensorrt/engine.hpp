@@ -11,7 +11,7 @@
 #include <memory>
 #include <string>
 
-#include "../../core/artifact/read.hpp"
+#include "../../core/artifact/manifest_file.hpp"
 #include "../../core/system.hpp"
 
 namespace dsunet_runtime::tensorrt {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "../../core/artifact/read.hpp"
+#include "../../core/artifact/manifest_file.hpp"
 #include "../../core/system.hpp"
 #include "engine.hpp"
 

@@ -1,23 +1,12 @@
-// An artifact on disk: its manifest, and checks of the files that belong to it (artifact/read.py).
+// Whether the files of an artifact are those that its manifest describes (artifact/integrity.py).
 #pragma once
 
 #include <map>
 #include <string>
 
-#include "manifest.hpp"
+#include "manifest_file.hpp"
 
 namespace dsunet_runtime {
-
-struct Artifact {
-  std::string path;
-  Manifest manifest;
-  std::string document;  // the manifest's text
-
-  bool is_engine() const { return manifest.engine.has_value(); }
-};
-
-// Read an artifact's manifest: from the end of an ONNX file, or beside an engine.  Throws Fault.
-Artifact read_artifact(const std::string &path);
 
 // Throws Fault unless every file of the artifact exists and has the size that its manifest names.
 void check_sizes(const Artifact &artifact);

@@ -1,5 +1,6 @@
 // When the self-test runs, and the record of the machines on which it passed:
-// ARTIFACT.selftest.json, which Python reads and writes too (selftest/policy.py).
+// ARTIFACT.selftest.json, which Python reads and writes too (selftest/apply_policy.py,
+// selftest/record.py).
 #pragma once
 
 #include <vector>

@@ -1,4 +1,4 @@
-#include "policy.hpp"
+#include "apply_policy.hpp"
 
 #include <algorithm>
 
