@@ -35,7 +35,7 @@ from dsunet.evaluation.reliance import Encoder, Replacement, s_measure_without
 from dsunet.evaluation.results import DatasetResults, ModelResult
 from dsunet.evaluation.scorer import Scorer
 from dsunet.evaluation.table import format_table
-from dsunet.evaluation.testsets import TestSet
+from dsunet.evaluation.test_sets import TestSet
 from dsunet.scenes import SceneKind, write_scenes
 from dsunet_export.artifact import write_artifact
 from dsunet_export.graph.graph_file import load_graph

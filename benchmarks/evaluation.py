@@ -28,7 +28,7 @@ from scipy.ndimage import gaussian_filter
 
 from dsunet.evaluation.metrics import Scores, summarize
 from dsunet.evaluation.scorer import Scorer, score_case
-from dsunet.evaluation.testsets import Case
+from dsunet.evaluation.test_sets import Case
 from dsunet_runtime.progress import Progress
 
 SHAPE = (300, 400)

@@ -32,7 +32,7 @@ from gpu_calls import (
 from dsunet.torch_device import TorchDevice
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.artifact.flavor import Flavor, rtx_name
-from dsunet_runtime.backends.onnxruntime import check_provider
+from dsunet_runtime.backends.onnxruntime.backend import check_provider
 from dsunet_runtime.bench.workload import Call
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import BackendError

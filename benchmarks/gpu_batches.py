@@ -49,7 +49,7 @@ from torch import Tensor
 from dsunet_export.macs import count_macs
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.artifact.manifest_file import read_manifest
-from dsunet_runtime.backends.onnxruntime import check_provider
+from dsunet_runtime.backends.onnxruntime.backend import check_provider
 from dsunet_runtime.bench.workload import Call, Runner
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.provider import Provider

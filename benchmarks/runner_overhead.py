@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.manifest import InputForm
 from dsunet_runtime.artifact.manifest_file import read_manifest
-from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from dsunet_runtime.backends.onnxruntime.backend import OnnxRuntimeBackend
 from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.bench.memory_use import resident
 from dsunet_runtime.bench.workload import Call

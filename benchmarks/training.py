@@ -55,8 +55,8 @@ from dsunet.training.progress_report import ProgressReport
 from dsunet.training.recomputation import recompute_blocks
 from dsunet.training.run import make_fabric
 from dsunet.training.step import Stepper
-from dsunet.training.trained_network import TrainedNetwork
 from dsunet.training.training_data import TrainingData, find_training_data
+from dsunet.training.training_network import TrainingNetwork
 
 Step = Callable[[], None]
 """Performs one training step."""
@@ -143,7 +143,7 @@ def our_step(model: DSUNet, options: TrainingOptions, data: TrainingData) -> Ste
         del sides["dino"]
     if options.checkpointing:
         recompute_blocks(model)
-    stepper = Stepper(fabric, options, TrainedNetwork(model, options))
+    stepper = Stepper(fabric, options, TrainingNetwork(model, options))
     plan = BatchPlan(len(data.pairs), options.batch, options.seed)
     samples = Samples(data.pairs, sides, seed=0, maps=cache.read if cache else None)
     keys = [step for epoch in range(1000) for step in plan.steps(epoch)]

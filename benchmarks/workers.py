@@ -22,10 +22,10 @@ from common import add_rounds_option, make_parser, summaries, write
 from dsunet_runtime.artifact.manifest import InputForm
 from dsunet_runtime.masks.renderings import Mask
 from dsunet_runtime.prediction.jobs import Destination, OutputKind, plan
-from dsunet_runtime.scale.dispatch import dispatch
-from dsunet_runtime.scale.parallelism import LOCAL, Parallelism
-from dsunet_runtime.scale.worker import LoadOptions
 from dsunet_runtime.selftest.policy import SelfTestPolicy
+from dsunet_runtime.workers.dispatch import dispatch
+from dsunet_runtime.workers.parallelism import LOCAL, Parallelism
+from dsunet_runtime.workers.worker import LoadOptions
 
 FIRST = "process"
 VARIANTS = {

@@ -1,7 +1,8 @@
 """DSU-Net: SAM2 and DINOv2 joined into a U-Net for segmentation.
 
-Importing this package does not import PyTorch; the names that need it load when first used, and
-raise MissingExtraError if it is not installed.
+The names in `__all__` are the public API.  All other modules are internal and may change without
+notice.  Importing this package does not import PyTorch; the names that need it load when first
+used, and raise MissingExtraError if it is not installed.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from dsunet_runtime.errors import MissingExtraError
 from dsunet_runtime.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from dsunet.checkpoints.checkpoint import load_model, save_model
     from dsunet.checkpoints.inspection import CheckpointInfo, inspect_checkpoint
+    from dsunet.checkpoints.load_and_save import load_model, save_model
     from dsunet.checkpoints.pretrained import load_encoders
     from dsunet.checkpoints.weight_files import checkpoint_sha256
     from dsunet.network.input_sizes import resize_inputs
@@ -61,10 +62,10 @@ _NEED_TORCH = {
     "checkpoint_sha256": "dsunet.checkpoints.weight_files",
     "inspect_checkpoint": "dsunet.checkpoints.inspection",
     "load_encoders": "dsunet.checkpoints.pretrained",
-    "load_model": "dsunet.checkpoints.checkpoint",
+    "load_model": "dsunet.checkpoints.load_and_save",
     "random_model": "dsunet.network.random_weights",
     "resize_inputs": "dsunet.network.input_sizes",
-    "save_model": "dsunet.checkpoints.checkpoint",
+    "save_model": "dsunet.checkpoints.load_and_save",
 }
 
 

@@ -15,7 +15,7 @@ from dsunet.commands import (
     train,
 )
 from dsunet.errors import DSUNetError
-from dsunet_runtime.commands.command import make_app
+from dsunet_runtime.commands.app import make_app
 from dsunet_runtime.errors import RuntimeFault
 
 app = make_app(

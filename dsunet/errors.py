@@ -19,7 +19,7 @@ _MAX_LISTED = 20
 
 
 class DSUNetError(Exception):
-    """Base class of this package's errors; each message says what to do."""
+    """Base class of this package's errors; each message contains the remedy."""
 
 
 class ConfigError(DSUNetError):

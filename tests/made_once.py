@@ -1,4 +1,4 @@
-"""What several worker processes of one test run need, made by the first that asks."""
+"""What several worker processes of one test run need, made by the first process that needs it."""
 
 from __future__ import annotations
 

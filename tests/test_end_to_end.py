@@ -14,10 +14,10 @@ from PIL import Image
 
 import dsunet_runtime
 from dsunet import load_model
-from dsunet_export.verification.probes import Probe
+from dsunet_export.probes import Probe
 from dsunet_export.verification.reference import compute_reference
 from dsunet_runtime.artifact.manifest import MaskForm
-from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from dsunet_runtime.backends.onnxruntime.backend import OnnxRuntimeBackend
 from dsunet_runtime.masks.mask_from_logits import mask_from_logits
 from dsunet_runtime.provider import Provider
 from tests.fill_weights import fill_one, inputs

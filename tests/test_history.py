@@ -90,7 +90,7 @@ def test_an_engine_of_manifest_2(tmp_path: Path) -> None:
     manifest = read_manifest(tmp_path / "old.engine")
     assert manifest.engine is not None
     assert manifest.engine.compute_capabilities == ("8.9",)
-    assert manifest.engine.proof.weight_bytes > 0
+    assert manifest.engine.precision_report.weight_bytes > 0
     assert "TensorRT for RTX" in describe_manifest(manifest)
 
 

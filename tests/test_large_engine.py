@@ -27,7 +27,11 @@ def test_half_precision_fuses(tmp_path: Path) -> None:
     assert built.compute_capabilities == ("8.9",)
     assert built.activation_bytes is not None
     assert built.activation_bytes < MOST_ACTIVATION_BYTES
-    assert built.proof.weight_bytes_reduced > 0.99 * built.proof.weight_bytes > 1e9
+    assert (
+        built.precision_report.weight_bytes_reduced
+        > 0.99 * built.precision_report.weight_bytes
+        > 1e9
+    )
     assert built.file.size == engine.stat().st_size
 
 

@@ -91,6 +91,26 @@ def test_architecture_lists_every_module(package: str) -> None:
     assert listed == there
 
 
+def folders_of(package: Path) -> list[Path]:
+    return [file.parent for file in package.rglob("__init__.py") if file.parent != package]
+
+
+FOLDERS = [folder for package in PACKAGES.values() for folder in folders_of(package)]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_a_folder_lists_its_modules(folder: Path) -> None:
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    rows = re.findall(r"^(\w+(?:, \w+)*)  +\S", docstring, flags=re.MULTILINE)
+    listed = [name for row in rows for name in row.split(", ")]
+    modules = {
+        path.stem
+        for path in folder.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert sorted(listed) == sorted(modules - {"__init__"})
+
+
 @pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
 def test_pages_name_what_exists(page: str) -> None:
     text = (ROOT / page).read_text()

@@ -18,7 +18,7 @@ from dsunet.evaluation.predictors import Predictor, open_predictor
 from dsunet.evaluation.report_files import write_report
 from dsunet.evaluation.results import DatasetResults
 from dsunet.evaluation.scorer import Scorer
-from dsunet.evaluation.testsets import TestSet
+from dsunet.evaluation.test_sets import TestSet
 from dsunet.training import TrainingOptions, resume, train
 from dsunet.training.progress_report import ProgressReport
 from dsunet.training.run_folder import RunFolder

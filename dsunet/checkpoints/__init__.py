@@ -1,6 +1,6 @@
 """Checkpoint files: reading, writing, and matching of their weights to a network.
 
-checkpoint       load_model and save_model
+load_and_save    load_model and save_model
 open_checkpoint  the network in a checkpoint file: the model that its keys and shapes match
 pretrained       load_encoders: official SAM2 and DINOv2 weights
 inspection       inspect_checkpoint: what a checkpoint contains

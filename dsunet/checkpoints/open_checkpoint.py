@@ -18,7 +18,7 @@ from dsunet.checkpoints.weight_files import WeightFile, read_weights
 from dsunet.errors import CheckpointError
 from dsunet.network.config import PRESETS, Decoder, DSUNetConfig, Injection
 from dsunet.network.model import DSUNet, build_empty
-from dsunet.network.parameters import count_parameters, count_trained_parameters
+from dsunet.network.parameters import count_parameters, count_trainable_parameters
 from dsunet_runtime.message_text import shorten
 
 _MIN_BYTES_PER_PARAMETER = 2
@@ -121,7 +121,7 @@ def open_checkpoint(
 def _check_size(file: WeightFile, header: Header) -> None:
     """Raise CheckpointError if the configuration has more parameters than the file can hold."""
     whole = header.content is Content.WHOLE
-    count = (count_parameters if whole else count_trained_parameters)(header.config)
+    count = (count_parameters if whole else count_trainable_parameters)(header.config)
     size = file.path.stat().st_size
     if count * _MIN_BYTES_PER_PARAMETER > size:
         raise CheckpointError(

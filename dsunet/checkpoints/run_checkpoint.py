@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dsunet.errors import CheckpointError
-from dsunet.training.run_folder import RunFolder
 
+BEST, LAST = "best.safetensors", "checkpoint.safetensors"
+"""File names of the checkpoints in a run folder."""
 Notice = Callable[[str], None]
 """Receives one-line notices about a file, for the log or the terminal."""
 
@@ -24,13 +25,12 @@ def find_checkpoint(path: str | Path, notice: Notice | None = None) -> Path:
         is_folder = False
     if not is_folder:
         return path
-    run = RunFolder(path)
-    for file in (run.best, run.checkpoint):
+    for file in (path / BEST, path / LAST):
         if file.is_file():
             if notice is not None:
                 notice(f"{path}: using {file.name}")
             return file
     raise CheckpointError(
         f"{path} is a folder without a checkpoint: give a checkpoint file, or a run folder with "
-        f"{run.best.name} or {run.checkpoint.name}"
+        f"{BEST} or {LAST}"
     )

@@ -12,10 +12,10 @@ import typer
 from dsunet.commands.help_panels import DATA
 from dsunet.commands.named_folder import named_folder
 from dsunet.commands.train import train
-from dsunet.commands.training_options.command import is_given, options_from
+from dsunet.commands.training_options.command_line import is_given, options_from
 from dsunet.errors import EvaluationError
 from dsunet.training.options import TrainingOptions
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.options import OUTPUT, as_wrong_usage, output_folder
 from dsunet_runtime.plain_values import decode, encode
 
@@ -69,7 +69,7 @@ def ablate(
     from dsunet.ablation.ablate import ablate as run
     from dsunet.ablation.ablation_table import format_ablation_table
     from dsunet.evaluation.results import results_document
-    from dsunet.evaluation.testsets import TestSet, check_dataset_names
+    from dsunet.evaluation.test_sets import TestSet, check_dataset_names
 
     test_sets = [TestSet.of_dataset(name, folder) for name, folder in folders]
     with as_wrong_usage(EvaluationError):

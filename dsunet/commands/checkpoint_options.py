@@ -10,7 +10,7 @@ import typer
 
 from dsunet.commands.help_panels import MODEL
 from dsunet.network.config import MAX_IMAGE_SIZE
-from dsunet_runtime.commands.command import complain
+from dsunet_runtime.commands.app import complain
 from dsunet_runtime.commands.options import file_to_write, integer
 from dsunet_runtime.message_text import printable
 

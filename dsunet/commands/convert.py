@@ -14,7 +14,7 @@ from dsunet.commands.checkpoint_options import (
     WeightsKey,
     notice,
 )
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.message_text import readable
 
 EXAMPLES = examples(
@@ -38,7 +38,7 @@ def convert(
     The file holds float32 weights, the model's configuration and a checksum.
     """
     from dsunet import load_model, save_model
-    from dsunet_runtime.prediction.jobs import make_folder
+    from dsunet_runtime.files import make_folder
 
     model = load_model(checkpoint, sam2=sam2, dinov2=dinov2, weights=weights, notice=notice)
     make_folder(output.parent)

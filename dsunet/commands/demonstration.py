@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dsunet.commands.checkpoint_options import CheckpointToWrite
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.message_text import readable
 
 EXAMPLES = examples("dsunet demonstration -o demonstration.safetensors")
@@ -15,8 +15,7 @@ def demonstration(output: CheckpointToWrite) -> None:
     It is the preset nano, trained from scratch on images of `dsunet generate`.
     """
     from dsunet import demonstration_checkpoint
-    from dsunet_runtime.prediction.jobs import make_folder
-    from dsunet_runtime.prediction.output_files import write_whole
+    from dsunet_runtime.files import make_folder, write_whole
 
     make_folder(output.parent)
     content = demonstration_checkpoint().read_bytes()

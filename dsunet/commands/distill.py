@@ -9,7 +9,7 @@ import typer
 
 from dsunet import training
 from dsunet.commands.help_panels import TEACHER
-from dsunet.commands.training_options.command import (
+from dsunet.commands.training_options.command_line import (
     interruption_with_resume_command,
     options_from,
     with_training_options,
@@ -17,7 +17,7 @@ from dsunet.commands.training_options.command import (
 from dsunet.commands.training_options.defaults import DISTILLATION_DEFAULT, MAX_RATE
 from dsunet.errors import TrainingError
 from dsunet.training.options import Distillation
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.options import as_wrong_usage, number
 
 EXAMPLES = examples(

@@ -18,12 +18,12 @@ from dsunet.evaluation.table_format import TableFormat
 from dsunet.torch_device import TorchDevice
 from dsunet_runtime.artifact.file_kinds import is_engine, is_onnx
 from dsunet_runtime.artifact.manifest import InputForm, MaskForm
+from dsunet_runtime.commands.app import complain, examples
 from dsunet_runtime.commands.artifact_options import (
     check_fallback_applies,
     cpu_fallback_option,
     selftest_option,
 )
-from dsunet_runtime.commands.command import complain, examples
 from dsunet_runtime.commands.options import (
     MAX_COUNT,
     MAX_WORKERS,
@@ -40,7 +40,7 @@ from dsunet_runtime.selftest.policy import SelfTestPolicy
 if TYPE_CHECKING:
     from dsunet.evaluation.predictors import Predictor
     from dsunet.evaluation.results import DatasetResults
-    from dsunet.evaluation.testsets import TestSet
+    from dsunet.evaluation.test_sets import TestSet
 
 _WORST = 8
 
@@ -274,7 +274,7 @@ def _test_sets(
     predictions: Path | None,
     limit: int | None,
 ) -> list[TestSet]:
-    from dsunet.evaluation.testsets import TestSet, check_dataset_names
+    from dsunet.evaluation.test_sets import TestSet, check_dataset_names
 
     if masks is None:
         test_sets = [TestSet.of_dataset(name, folder) for name, folder in folders]

@@ -12,7 +12,7 @@ from dsunet.commands.checkpoint_options import WeightsKey, notice
 from dsunet.commands.help_panels import COMPUTATION, MODEL
 from dsunet.errors import ConfigError, DataError
 from dsunet.network.config import PRESETS, DSUNetConfig
-from dsunet_runtime.commands.command import complain, examples
+from dsunet_runtime.commands.app import complain, examples
 from dsunet_runtime.commands.options import (
     MAX_COUNT,
     MAX_SEED,
@@ -133,12 +133,12 @@ def explain(
         with as_wrong_usage(ConfigError):
             DSUNetConfig.preset(preset)
     with needs_extra("train"):
-        from dsunet.checkpoints.checkpoint import load_model
+        from dsunet.checkpoints.load_and_save import load_model
         from dsunet.explain.figure import ProjectedMap, write_figure
         from dsunet.explain.maps import WeightSource, feature_maps, open_encoders
         from dsunet.explain.projections import embed, principal_colours
     from dsunet.data.image_files import decode_file
-    from dsunet_runtime.prediction.jobs import make_folder
+    from dsunet_runtime.files import make_folder
     from dsunet_runtime.progress import StatusLine
 
     decoded = decode_file(image)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dsunet.commands.help_panels import COMPUTATION, DATA
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.options import (
     MAX_COUNT,
     MAX_SEED,

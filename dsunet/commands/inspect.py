@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet.commands.checkpoint_options import CheckpointToRead, WeightsKey, notice
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.message_text import readable, shorten
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from dsunet.commands.help_panels import COMPUTATION
 from dsunet.torch_device import TorchDevice
 from dsunet_runtime.artifact.bounds import MAX_DIMENSION
 from dsunet_runtime.artifact.manifest import MaskForm
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.options import OUTPUT, integer
 from dsunet_runtime.commands.predict_arguments import PredictArguments
 from dsunet_runtime.commands.predict_options import (
@@ -109,8 +109,8 @@ def predict(
 
     from dsunet import load_model
     from dsunet.evaluation.predictors import TorchPredictor
+    from dsunet_runtime.commands.run_jobs import report_outcomes
     from dsunet_runtime.prediction.jobs import Plan
-    from dsunet_runtime.prediction.run_jobs import report_outcomes
 
     if isinstance(work, Plan):
         for line in work.left_out:
@@ -129,9 +129,9 @@ def _write_results(
     predictor: TorchPredictor, work: VideoJob | Plan, batch: int, *, as_json: bool
 ) -> bool:
     """Compute and write the results; return whether none failed."""
+    from dsunet_runtime.commands.run_jobs import run_jobs
+    from dsunet_runtime.commands.run_video import run_video
     from dsunet_runtime.prediction.jobs import Plan, results_folder
-    from dsunet_runtime.prediction.run_jobs import run_jobs
-    from dsunet_runtime.video.run_video import run_video
 
     if not isinstance(work, Plan):
         return run_video("dsunet", predictor, work, batch, as_json=as_json)

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from dsunet import training
-from dsunet.commands.training_options.command import (
+from dsunet.commands.training_options.command_line import (
     interruption_with_resume_command,
     options_from,
     with_training_options,
 )
 from dsunet.training.run_folder import RunFolder
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.options import OUTPUT
 
 _CHANGEABLE = ("epochs", "workers")

@@ -28,8 +28,8 @@ _ORDER, _FLIP, _BLEND, _MISMATCH = 0, 1, 2, 3  # separate random streams
 Sample = dict[str, Tensor]
 """The inputs `hiera` 3×S×S and `dino` 3×T×T, ImageNet-normalised, and `mask` 1×S×S, 0 to 1, all
 float32.  With a feature cache, DINOv2's maps `map0`, ... D×s×s, float16, replace `dino`.  Among
-images without masks, `labelled` (bool) says whether `mask` is one; otherwise it is 0.  A teacher's
-inputs are `teacher_hiera` and `teacher_dino`."""
+images without masks, `labelled` (bool) indicates whether `mask` is one; otherwise it is 0.  A
+teacher's inputs are `teacher_hiera` and `teacher_dino`."""
 
 
 class SampleKey(NamedTuple):

@@ -2,7 +2,7 @@
 
 evaluate      evaluation of models, or of saved masks, on datasets
 predictors    models behind one interface: checkpoints, ONNX files, engines
-testsets      ground-truth masks and their images
+test_sets     ground-truth masks and their images
 scorer        metrics in worker processes
 metrics       the metrics of one image and of a dataset
 pair_scores   the metrics of a model on pairs, in this process
@@ -11,7 +11,7 @@ results       the results of an evaluation, also as JSON
 published     the published values
 table         the table as plain text
 paper_table   the tables as Markdown and LaTeX
-table_format    the formats of tables
+table_format  the formats of tables
 html_report   the report as HTML
 report_files  the files of a report
 """

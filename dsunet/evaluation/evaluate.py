@@ -15,7 +15,7 @@ from dsunet.errors import DataError, EvaluationError
 from dsunet.evaluation.predictors import Predictor
 from dsunet.evaluation.results import DatasetResults, ModelResult
 from dsunet.evaluation.scorer import ScoredMask, Scorer, predict_cases
-from dsunet.evaluation.testsets import TestSet, check_fit
+from dsunet.evaluation.test_sets import TestSet, check_fit
 from dsunet_runtime.files import resolved, staging_folder
 from dsunet_runtime.progress import Progress
 

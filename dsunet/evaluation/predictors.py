@@ -25,7 +25,7 @@ from dsunet_runtime.artifact.manifest import (
     Preprocessing,
 )
 from dsunet_runtime.artifact.manifest_file import read_manifest
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.forms import EncoderTensors, Prepared

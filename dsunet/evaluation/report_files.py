@@ -14,9 +14,8 @@ from dsunet.evaluation.metrics import summarize
 from dsunet.evaluation.paper_table import format_paper_table
 from dsunet.evaluation.results import METRICS, DatasetResults, results_document
 from dsunet.evaluation.table_format import TableFormat
+from dsunet_runtime.files import make_folder, write_whole
 from dsunet_runtime.message_text import readable
-from dsunet_runtime.prediction.jobs import make_folder
-from dsunet_runtime.prediction.output_files import write_whole
 
 
 def write_report(evaluation: Sequence[DatasetResults], folder: Path, worst: int) -> None:

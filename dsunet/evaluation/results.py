@@ -12,7 +12,7 @@ from typing import Any
 from dsunet.evaluation.metrics import Scores, summarize
 from dsunet.evaluation.published import PublishedRow, published_images, rows_for
 from dsunet.evaluation.scorer import ScoredMask
-from dsunet.evaluation.testsets import TestSet
+from dsunet.evaluation.test_sets import TestSet
 from dsunet_runtime.message_text import readable
 
 METRICS = tuple(field.name for field in dataclasses.fields(Scores))

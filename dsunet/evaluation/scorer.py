@@ -18,10 +18,11 @@ from dsunet.data.image_files import read_mask, read_prediction
 from dsunet.errors import DataError, EvaluationError, message_with_list
 from dsunet.evaluation.metrics import ImageScores, score_image
 from dsunet.evaluation.predictors import Predictor
-from dsunet.evaluation.testsets import Case, TestSet
+from dsunet.evaluation.test_sets import Case, TestSet
 from dsunet.process_pool import open_pool
 from dsunet_runtime.closeable import Closeable
-from dsunet_runtime.prediction.jobs import Job, make_folder
+from dsunet_runtime.files import make_folder
+from dsunet_runtime.prediction.jobs import Job
 from dsunet_runtime.prediction.ordered_map import map_ready
 from dsunet_runtime.prediction.predict_jobs import predict_jobs
 from dsunet_runtime.progress import Progress

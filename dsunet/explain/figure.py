@@ -15,7 +15,7 @@ from PIL import Image
 
 from dsunet.explain.maps import FeatureMap
 from dsunet.explain.projections import Embedding, PrincipalColours
-from dsunet_runtime.prediction.output_files import write_whole
+from dsunet_runtime.files import write_whole
 
 _PANEL = 2.6  # inches
 _DPI = 110

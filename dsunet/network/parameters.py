@@ -14,10 +14,10 @@ MLP_RATIO = 4
 def count_parameters(config: DSUNetConfig) -> int:
     """Number of parameters of a DSUNet with this configuration, without buffers."""
     dino = _dino(config.dino) if config.injection.hiera_levels else 0
-    return _hiera(config.hiera) + dino + count_trained_parameters(config)
+    return _hiera(config.hiera) + dino + count_trainable_parameters(config)
 
 
-def count_trained_parameters(config: DSUNetConfig) -> int:
+def count_trainable_parameters(config: DSUNetConfig) -> int:
     """Number of parameters without those of the two frozen encoders."""
     channels, width = config.hiera.channels, config.decoder_channels
     adapters = sum(

@@ -19,9 +19,9 @@ from dsunet.errors import DataError
 from dsunet.process_pool import open_pool
 from dsunet.scenes.image_sources import Sources, find_sources
 from dsunet.scenes.scene import GENERATOR, Scene, SceneKind, check_seed, make_scene
-from dsunet_runtime.prediction.jobs import make_folder
+from dsunet_runtime.files import make_folder, write_whole
 from dsunet_runtime.prediction.ordered_map import map_ready
-from dsunet_runtime.prediction.output_files import write_mask, write_whole
+from dsunet_runtime.prediction.output_files import write_mask
 from dsunet_runtime.progress import Progress
 
 IMAGES, MASKS, SUMMARY = "Image", "Mask", "scenes.json"

@@ -61,7 +61,7 @@ def background_from_photographs(
 
 
 def _crop(photograph: NDArray[np.uint8], shape: Shape, rng: np.random.Generator) -> Colours:
-    """A random crop with the aspect ratio of `shape`, resized_field to it, perhaps mirrored."""
+    """A random crop with the aspect ratio of `shape`, resized to it, perhaps mirrored."""
     height, width = photograph.shape[:2]
     scale = min(height / shape[0], width / shape[1]) * rng.uniform(*_CROP)
     high, wide = shape[0] * scale, shape[1] * scale

@@ -10,7 +10,7 @@ loss                the paper's loss
 distillation        the losses of a student from its teacher
 schedule            the learning rate
 initial_model       the model at the start, and the part of it that is trained
-trained_network     that model with the parts that only training has
+training_network    that model with the parts that only training has
 training_data       the images and masks of a run, checked and hashed
 loader              batches from worker processes
 feature_cache       the frozen DINOv2's feature maps on disk

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dsunet.training.run_folder import LogRow
+from dsunet_runtime.files import write_whole
 from dsunet_runtime.message_text import printable
-from dsunet_runtime.prediction.output_files import write_whole
 
 _VALIDATION = {"val_s": "S-measure (validation)", "val_mae": "MAE (validation)"}
 _DOTS_UP_TO = 30

@@ -10,7 +10,7 @@ from torch import Tensor
 from dsunet.data.samples import Sample
 from dsunet.network.model import DSUNet
 from dsunet.training.options import TrainingOptions
-from dsunet.training.trained_network import Outputs
+from dsunet.training.training_network import Outputs
 
 _PREFIX = "teacher_"
 """Prefix of the names of the teacher's inputs in a batch."""

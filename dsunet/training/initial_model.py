@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dsunet.checkpoints.checkpoint import load_model
 from dsunet.checkpoints.header import Content
+from dsunet.checkpoints.load_and_save import load_model
 from dsunet.checkpoints.pretrained import load_encoders
 from dsunet.checkpoints.run_checkpoint import Notice
 from dsunet.checkpoints.weight_files import read_start
@@ -75,7 +75,7 @@ def trains_encoders(model: DSUNet) -> bool:
     return all(parameter.requires_grad for parameter in model.parameters())
 
 
-def trained_state(model: DSUNet) -> dict[str, Tensor]:
+def trainable_state(model: DSUNet) -> dict[str, Tensor]:
     """The part of the model's state dict that training changes: all but frozen encoders."""
     content = Content.WHOLE if trains_encoders(model) else Content.TRAINED
     return content.select(model.state_dict())

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dsunet.checkpoints.checkpoint import save_model
+from dsunet.checkpoints.load_and_save import save_model
 from dsunet.data.samples import BatchPlan, Sample, Samples
 from dsunet.errors import TrainingError
 from dsunet.evaluation.predictors import TorchPredictor
@@ -29,8 +29,8 @@ from dsunet.training.schedule import learning_rate
 from dsunet.training.state import Position, load_state, save_state
 from dsunet.training.step import Stepper
 from dsunet.training.tensorboard import TensorBoardLog
-from dsunet.training.trained_network import TrainedNetwork
 from dsunet.training.training_data import TrainingData, evenly_spaced
+from dsunet.training.training_network import TrainingNetwork
 from dsunet.training.validation import validate, write_overlays
 
 OVERLAYS = 6
@@ -58,7 +58,7 @@ class TrainingLoop:
         self._folder, self._id, self._report, self._cache = folder, run, report, cache
         self._model = model
         distillation = None if teacher is None else DistillationLoss(fabric, teacher, options)
-        self._network = TrainedNetwork(
+        self._network = TrainingNetwork(
             model, options, distillation.channels if distillation else ()
         )
         self._dino = model.dino

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from dsunet.checkpoints.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
+from dsunet.checkpoints.run_checkpoint import BEST, LAST
 from dsunet.errors import ConfigError, TrainingError
 from dsunet.network.config import ABSENT_IN_EARLIER_FILES, DSUNetConfig
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.errors import OutputError
-from dsunet_runtime.files import open_regular
+from dsunet_runtime.files import open_regular, write_whole
 from dsunet_runtime.json_text import MAX_BYTES, parse_object
 from dsunet_runtime.message_text import reason
 from dsunet_runtime.plain_values import FieldError, decode, encode
-from dsunet_runtime.prediction.output_files import write_whole
 
 CONFIG_VERSION = 6
 """Version 3 added `dino_loss` and `drop_hiera`; version 4 replaced the latter by `blend_hiera`;
@@ -82,8 +82,8 @@ class RunFolder:
         self.config = path / "config.json"
         self.log = path / "log.csv"
         self.curve = path / "curve.png"
-        self.checkpoint = path / "checkpoint.safetensors"
-        self.best = path / "best.safetensors"
+        self.checkpoint = path / LAST
+        self.best = path / BEST
         self.state = path / "state" / "state.pt"
         self.overlays = path / "overlays"
         self.tensorboard = path / "tensorboard"

@@ -20,9 +20,9 @@ from torch.optim import Optimizer
 
 from dsunet.checkpoints.checksum import PLACEHOLDER, Checksum, verify_checksum, write_with_checksum
 from dsunet.errors import TrainingError
-from dsunet.training.initial_model import trained_state
+from dsunet.training.initial_model import trainable_state
 from dsunet.training.run_folder import LogRow
-from dsunet.training.trained_network import TrainedNetwork
+from dsunet.training.training_network import TrainingNetwork
 from dsunet_runtime.message_text import printable, reason
 
 STATE_VERSION = 2
@@ -67,7 +67,7 @@ class Position:
 def save_state(
     path: Path,
     run: str,
-    network: TrainedNetwork,
+    network: TrainingNetwork,
     optimizer: Optimizer,
     fabric: Fabric,
     position: Position,
@@ -95,7 +95,7 @@ def save_state(
 
 
 def load_state(
-    path: Path, run: str, network: TrainedNetwork, optimizer: Optimizer, fabric: Fabric
+    path: Path, run: str, network: TrainingNetwork, optimizer: Optimizer, fabric: Fabric
 ) -> Position:
     """Load a saved state into the model and optimizer of its run, and return its position.
 
@@ -146,9 +146,9 @@ def _read(path: Path, run: str) -> dict[str, Any]:
     return state
 
 
-def _tensors(network: TrainedNetwork) -> dict[str, Tensor]:
+def _tensors(network: TrainingNetwork) -> dict[str, Tensor]:
     """The tensors that training changes, also those that checkpoints do not contain."""
-    return trained_state(network.model) | network.extra_state()
+    return trainable_state(network.model) | network.extra_state()
 
 
 def _fill(tensors: dict[str, Tensor], saved: dict[str, Tensor]) -> None:

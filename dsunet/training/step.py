@@ -12,7 +12,7 @@ from dsunet.data.samples import Sample, SampleKey, random_blend, random_mismatch
 from dsunet.training.distillation import DistillationLoss
 from dsunet.training.loss import stage_losses
 from dsunet.training.options import TrainingOptions
-from dsunet.training.trained_network import MISMATCHES, TrainedNetwork
+from dsunet.training.training_network import MISMATCHES, TrainingNetwork
 
 
 class Stepper:
@@ -22,7 +22,7 @@ class Stepper:
         self,
         fabric: Fabric,
         options: TrainingOptions,
-        network: TrainedNetwork,
+        network: TrainingNetwork,
         distillation_loss: DistillationLoss | None = None,
     ) -> None:
         self._fabric = fabric

@@ -11,7 +11,7 @@ from dsunet.evaluation.metrics import summarize
 from dsunet.evaluation.pair_scores import mean_s_measure, score_pairs
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.reports.contact_sheet import draw_sheet
-from dsunet_runtime.prediction.output_files import write_whole
+from dsunet_runtime.files import write_whole
 
 _TILE = 256
 

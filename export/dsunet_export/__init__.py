@@ -4,8 +4,9 @@
     origin = WeightsOrigin(checkpoint.name, dsunet.checkpoint_sha256(checkpoint))
     export_onnx(dsunet.load_model(checkpoint), origin, Path("nano.onnx"), options, print)
 
-Importing this package imports neither PyTorch nor ONNX nor TensorRT.  Each name is loaded at its
-first use, and raises MissingExtraError if a package that it needs is not installed.
+The names in `__all__` are the public API.  All other modules are internal and may change without
+notice.  Importing this package imports neither PyTorch nor ONNX nor TensorRT.  Each name is loaded
+at its first use, and raises MissingExtraError if a package that it needs is not installed.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def write_artifact(
     `shared_weights` is the name for the file of the frozen weights; None to write none.
     """
     from dsunet_export.graph.self_description import describe_itself
-    from dsunet_export.graph.shared_weights import share_weights
+    from dsunet_export.shared_weights import share_weights
 
     describe_itself(model, manifest)
     if shared_weights is not None:

@@ -7,13 +7,13 @@ from dsunet_export.commands.deepstream import DEEPSTREAM_EXAMPLES, deepstream
 from dsunet_export.commands.doctor import DOCTOR_EXAMPLES, doctor
 from dsunet_export.commands.inspect import INSPECT_EXAMPLES, inspect
 from dsunet_export.commands.onnx import ONNX_EXAMPLES, onnx
-from dsunet_export.commands.shared_options import PROGRAM
+from dsunet_export.commands.options import PROGRAM
 from dsunet_export.commands.triton import TRITON_EXAMPLES, triton
 from dsunet_export.commands.trt import TRT_EXAMPLES, trt
 from dsunet_export.commands.tune import TUNE_EXAMPLES, tune
 from dsunet_export.commands.verify import VERIFY_EXAMPLES, verify
 from dsunet_export.errors import ExportError
-from dsunet_runtime.commands.command import make_app
+from dsunet_runtime.commands.app import make_app
 from dsunet_runtime.errors import RuntimeFault
 
 app = make_app(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 
 class ExportError(Exception):
-    """Base class of the errors of this package; the message says what to do."""
+    """Base class of the errors of this package; the message contains the remedy."""
 
 
 class VerificationError(ExportError):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from dsunet.network.config import DSUNetConfig
 from dsunet_export.options import FLOAT16_MAX
-from dsunet_export.tensorrt.engine_description import engine_rows
-from dsunet_export.verification.reference_comparison import (
+from dsunet_export.tensorrt.engine_text import engine_rows
+from dsunet_export.verification.compare_artifact import (
     comparison_in_words,
     fraction_of_tolerance,
 )
@@ -95,7 +95,7 @@ def quantized_in_words(quantized: Quantization) -> str:
     noise = quantized.noise
     most = f"; rounding adds at most {noise:.1%} of noise to an input" if noise else ""
     return (
-        f"{quantized.products} of {quantized.candidates} matrix multiplications of the encoders, "
+        f"{quantized.matmuls} of {quantized.candidates} matrix multiplications of the encoders, "
         f"{quantized.weights / 1e6:,.1f} M weights, in {quantized.data_type}; calibrated on "
         f"{quantized.images} images{most}"
     )
@@ -138,7 +138,7 @@ def selftest_in_words(manifest: Manifest) -> list[str]:
 
 
 def _weights_in_words(weights: NarrowedWeights) -> str:
-    fraction = weights.narrowed / max(weights.narrowed + weights.kept, 1)
+    fraction = weights.reduced / max(weights.reduced + weights.kept, 1)
     return (
         f"{fraction:.2%} converted; of these {weights.subnormal:,} became subnormal and "
         f"{weights.zeroed:,} became zero"

@@ -24,15 +24,15 @@ from dsunet_export.graph.session import compute_logits
 from dsunet_export.graph.trace import trace
 from dsunet_export.macs import count_macs
 from dsunet_export.options import IMAGES_COMPARED, ExportOptions, ExportPrecision, WeightsOrigin
-from dsunet_export.precision.reduction import ConvertedGraph, ReductionOptions, reduce_precision
+from dsunet_export.precision.convert_graph import ConversionOptions, ConvertedGraph, convert_graph
+from dsunet_export.probes import GraphInputs, Probe, load_probes, make_probes
 from dsunet_export.quantization.quantize import QuantizationOptions, quantize
 from dsunet_export.rewrites import REWRITES
 from dsunet_export.stopwatch import Report, Stopwatch
-from dsunet_export.verification.probes import GraphInputs, Probe, load_probes, make_probes
+from dsunet_export.verification.compare_artifact import ReferenceCase
 from dsunet_export.verification.reference import compute_reference
-from dsunet_export.verification.reference_comparison import ReferenceCase
 from dsunet_export.verification.selftest_cases import make_selftest, with_tolerances
-from dsunet_export.verification.verify import (
+from dsunet_export.verification.verify_artifact import (
     verify_before_conversion,
     verify_float32,
     verify_reduced,
@@ -154,13 +154,13 @@ def _convert(
         return ConvertedGraph(graph, Precision(), [])
     if options.precision.is_quantized:
         return _quantize(graph, options, inputs, samples, cases, folder)
-    reduction = ReductionOptions(
+    reduction = ConversionOptions(
         options.precision.compute,
         options.keep_fp32,
         samples.probes + samples.images,
         options.attention,
     )
-    return reduce_precision(graph, reduction, inputs, folder)
+    return convert_graph(graph, reduction, inputs, folder)
 
 
 def _quantize(

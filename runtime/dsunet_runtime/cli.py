@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dsunet_runtime.commands.app import make_app
 from dsunet_runtime.commands.bench import BENCH_EXAMPLES, bench
-from dsunet_runtime.commands.command import make_app
 from dsunet_runtime.commands.predict import PREDICT_EXAMPLES, predict
 from dsunet_runtime.commands.selftest import SELFTEST_EXAMPLES, selftest
 from dsunet_runtime.errors import RuntimeFault

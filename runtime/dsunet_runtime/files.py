@@ -24,6 +24,9 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from dsunet_runtime.errors import OutputError
+from dsunet_runtime.message_text import reason
+
 if sys.platform != "win32":
     import fcntl
 
@@ -99,6 +102,27 @@ def staged_file(path: Path) -> Iterator[BinaryIO]:
             beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file atomically (see `staged_file`).  Raises OutputError if that fails."""
+    try:
+        with staged_file(path) as file:
+            write(file)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be written: {reason(error)}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder to write to.  Raises OutputError if it is not a writable folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"{folder}: is a file: name a folder") from error
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be created: {reason(error)}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder}: is not writable: name another folder")
 
 
 @contextmanager

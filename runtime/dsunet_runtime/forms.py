@@ -18,7 +18,7 @@ from dsunet_runtime.artifact.manifest import (
     TensorSpec,
 )
 from dsunet_runtime.artifact.shapes import input_ranges
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError, ImageError
 from dsunet_runtime.images.decode import ImageLike, decode_image, encoder_input
 from dsunet_runtime.masks.blank_masks import NOT_FINITE

@@ -20,6 +20,8 @@ _Kind = TypeVar("_Kind")
 SystemText = Annotated[str, "may be a path"]
 """Text that may be a path, and so may not be valid UTF-8."""
 
+KEY = "key"
+"""Key of a field's metadata: the field's name in the document, where it is another."""
 _BYTES = "bytes"
 """Key of a path that is not valid UTF-8: its bytes in hexadecimal digits."""
 _NAMES: dict[Any, str] = {
@@ -64,8 +66,7 @@ def encode(value: Any) -> Any:
     """
     if dataclasses.is_dataclass(value):
         kind: Any = type(value)
-        kinds, _ = _fields(kind)
-        return {name: _encode_field(of, getattr(value, name)) for name, of in kinds.items()}
+        return {one.key: _encode_field(one.kind, getattr(value, one.name)) for one in _fields(kind)}
     if isinstance(value, dict):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -119,28 +120,42 @@ def _decode(kind: Any, value: Any, path: str, exact: bool) -> Any:
 def _decode_object(kind: Any, value: Any, path: str, exact: bool) -> Any:
     if not isinstance(value, dict):
         raise _misfit(kind, value, path)
-    kinds, required = _fields(kind)
-    if missing := (kinds.keys() if exact else required) - value.keys():
+    fields = _fields(kind)
+    required = {one.key for one in fields if exact or one.is_required}
+    if missing := required - value.keys():
         raise FieldError(f"{path or 'it'} lacks {', '.join(sorted(missing))}")
-    if exact and (unknown := value.keys() - kinds.keys()):
+    if exact and (unknown := value.keys() - {one.key for one in fields}):
         raise FieldError(f"{path or 'it'} has unknown fields: {shorten(sorted(unknown))}")
     return kind(
         **{
-            name: _decode(of, value[name], _inside(path, name), exact)
-            for name, of in kinds.items()
-            if name in value
+            one.name: _decode(one.kind, value[one.key], _inside(path, one.key), exact)
+            for one in fields
+            if one.key in value
         }
     )
 
 
+class _Field(typing.NamedTuple):
+    name: str
+    key: str
+    """Name in the document."""
+    kind: Any
+    is_required: bool
+
+
 @functools.cache
-def _fields(kind: Any) -> tuple[dict[str, Any], set[str]]:
-    """The types of a dataclass's fields, and the names of the fields without a default."""
+def _fields(kind: Any) -> tuple[_Field, ...]:
     hints = typing.get_type_hints(kind, include_extras=True)
-    fields = dataclasses.fields(kind)
     absent = dataclasses.MISSING
-    required = {f.name for f in fields if f.default is absent and f.default_factory is absent}
-    return {f.name: hints[f.name] for f in fields}, required
+    return tuple(
+        _Field(
+            field.name,
+            field.metadata.get(KEY, field.name),
+            hints[field.name],
+            field.default is absent and field.default_factory is absent,
+        )
+        for field in dataclasses.fields(kind)
+    )
 
 
 def _system_text(value: Any) -> str | None:

@@ -18,7 +18,7 @@ from dsunet_runtime.artifact.integrity import check_hashes, check_sizes
 from dsunet_runtime.artifact.manifest import InputForm, Manifest, MaskForm
 from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.artifact.shapes import batch_range
-from dsunet_runtime.backends import Backend, Tensors, closed
+from dsunet_runtime.backends.interface import Backend, Tensors, closed
 from dsunet_runtime.backends.selection import OnnxOptions, open_backend
 from dsunet_runtime.choices import one_of
 from dsunet_runtime.closeable import Closeable
@@ -78,7 +78,8 @@ def load(
             `dsunet-export trt --refit`; both exported with the same `--shared-weights`.  The
             self-test then runs at every load, with that file's references, unless it is `never`.
         mask_form: How probabilities become an 8-bit mask (see `MaskForm`) with an artifact in the
-            tensors form, instead of as its manifest says.  In the frames form the graph does that.
+            tensors form, instead of the form in its manifest.  In the frames form, the graph does
+            that.
 
     Returns:
         A segmenter.  Use it as a context manager, or call `close` when it is no longer needed.
@@ -137,7 +138,7 @@ def _with_mask_form(path: Path, manifest: Manifest, name: str) -> Manifest:
 
 
 def _load_engine(path: Path, domain: Path | None) -> tuple[Manifest, Backend]:
-    from dsunet_runtime.backends.tensorrt import TensorRTBackend
+    from dsunet_runtime.backends.tensorrt.backend import TensorRTBackend
 
     manifest = read_manifest(path)
     check_sizes(path, manifest)

@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 from dsunet.data.pairs import Pair, find_pairs
 
-HALF = np.where(np.arange(40)[None] < 20, 0, 255).astype(np.uint8).repeat(30, axis=0)
+LEFT_HALF = np.where(np.arange(40)[None] < 20, 0, 255).astype(np.uint8).repeat(30, axis=0)
 """A mask of 30×40 pixels: its right half is inside."""
 
 
@@ -24,7 +24,7 @@ def write_image(path: Path, size: tuple[int, int] = (40, 30), **options: object)
 
 
 def write_mask(path: Path, mask: Image.Image | None = None, **options: object) -> Path:
-    (mask or Image.fromarray(HALF)).save(path, **options)
+    (mask or Image.fromarray(LEFT_HALF)).save(path, **options)
     return path
 
 

@@ -14,7 +14,7 @@ from dsunet.data.checks import check_pairs
 from dsunet.data.pairs import find_pairs
 from dsunet.errors import DataError
 from tests.data_and_scenes.folders import (
-    HALF,
+    LEFT_HALF,
     cut_in_half,
     folder,
     found,
@@ -90,7 +90,7 @@ def test_all_defects_are_listed_at_once(images: Path, masks: Path) -> None:
 def test_long_lists_are_cut_kind_by_kind(images: Path, masks: Path) -> None:
     for number in range(30):
         write_image(images / f"{number:02}.jpg")
-        write_mask(masks / f"{number:02}.png", Image.fromarray(HALF // 255))
+        write_mask(masks / f"{number:02}.png", Image.fromarray(LEFT_HALF // 255))
     for number in range(40):
         write_mask(masks / f"lone{number:02}.png")
     lines = complaint(images, masks)
@@ -128,7 +128,7 @@ class TestOrientation:
         assert line.endswith(
             "is 30×40 pixels, its mask 40×30: EXIF rotates the image but not the mask"
         )
-        write_mask(masks / "a.png", Image.fromarray(HALF).rotate(90, expand=True))
+        write_mask(masks / "a.png", Image.fromarray(LEFT_HALF).rotate(90, expand=True))
         assert notes(images, masks) == []
 
     @pytest.mark.parametrize("orientation", [2, 3, 4])
@@ -147,7 +147,7 @@ class TestOrientation:
     @pytest.mark.parametrize("orientation", range(2, 9))
     def test_of_squares_none_shows(self, images: Path, masks: Path, orientation: int) -> None:
         write_image(images / "a.jpg", (30, 30), exif=turned(orientation))
-        write_mask(masks / "a.png", Image.fromarray(HALF[:, :30]))
+        write_mask(masks / "a.png", Image.fromarray(LEFT_HALF[:, :30]))
         assert len(complaint(images, masks)) == 2
 
     def test_a_mask_that_is_turned(self, images: Path, masks: Path) -> None:
@@ -189,7 +189,7 @@ class TestSizes:
 
 
 def test_unused_frames_are_reported(images: Path, masks: Path) -> None:
-    frames = [Image.fromarray(HALF), Image.fromarray(255 - HALF)]
+    frames = [Image.fromarray(LEFT_HALF), Image.fromarray(255 - LEFT_HALF)]
     frames[0].save(images / "a.gif", save_all=True, append_images=frames[1:])
     frames[0].save(masks / "a.tif", save_all=True, append_images=frames[1:])
     assert notes(images, masks) == ["several frames in a.gif, a.tif: only the first is used"]
@@ -198,7 +198,7 @@ def test_unused_frames_are_reported(images: Path, masks: Path) -> None:
 def test_names_that_are_no_utf8(images: Path, masks: Path) -> None:
     name = os.fsdecode(b"caf\xe9")
     write_image(images / f"{name}.jpg")
-    write_mask(masks / f"{name}.png", Image.fromarray(HALF // 255))
+    write_mask(masks / f"{name}.png", Image.fromarray(LEFT_HALF // 255))
     with pytest.raises(DataError) as caught:
         notes(images, masks)
     assert name in str(caught.value)

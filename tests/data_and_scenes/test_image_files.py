@@ -13,7 +13,13 @@ from PIL import Image, TiffImagePlugin
 
 from dsunet.data.image_files import read_image, read_mask, read_prediction
 from dsunet.errors import DataError
-from tests.data_and_scenes.folders import HALF, cut_in_half, turned, write_image, write_mask
+from tests.data_and_scenes.folders import (
+    LEFT_HALF,
+    cut_in_half,
+    turned,
+    write_image,
+    write_mask,
+)
 
 Reader = Callable[[Path], NDArray[np.uint8]]
 
@@ -21,10 +27,10 @@ Reader = Callable[[Path], NDArray[np.uint8]]
 class TestReadingMasks:
     @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA"])
     def test_the_same_in_every_mode(self, tmp_path: Path, mode: str) -> None:
-        path = write_mask(tmp_path / "a.png", Image.fromarray(HALF).convert(mode))
+        path = write_mask(tmp_path / "a.png", Image.fromarray(LEFT_HALF).convert(mode))
         mask = read_mask(path)
         assert mask.dtype == np.uint8
-        np.testing.assert_array_equal(mask, HALF)
+        np.testing.assert_array_equal(mask, LEFT_HALF)
 
     def test_grey_levels_are_kept(self, tmp_path: Path) -> None:
         grey = np.arange(1200, dtype=np.uint8).reshape(30, 40)
@@ -33,19 +39,19 @@ class TestReadingMasks:
         )
 
     def test_16_bits_keep_the_high_byte(self, tmp_path: Path) -> None:
-        wide = Image.fromarray(HALF.astype(np.uint16) * 257)
-        np.testing.assert_array_equal(read_mask(write_mask(tmp_path / "a.png", wide)), HALF)
+        wide = Image.fromarray(LEFT_HALF.astype(np.uint16) * 257)
+        np.testing.assert_array_equal(read_mask(write_mask(tmp_path / "a.png", wide)), LEFT_HALF)
 
     def test_a_palette_in_any_order(self, tmp_path: Path) -> None:
-        image = Image.fromarray((HALF == 0).astype(np.uint8), "P")
+        image = Image.fromarray((LEFT_HALF == 0).astype(np.uint8), "P")
         image.putpalette([255, 255, 255, 0, 0, 0])
-        np.testing.assert_array_equal(read_mask(write_mask(tmp_path / "a.png", image)), HALF)
+        np.testing.assert_array_equal(read_mask(write_mask(tmp_path / "a.png", image)), LEFT_HALF)
 
     def test_a_grey_jpeg_of_three_channels(self, tmp_path: Path) -> None:
-        Image.fromarray(HALF).convert("RGB").save(tmp_path / "a.jpg", quality=70)
+        Image.fromarray(LEFT_HALF).convert("RGB").save(tmp_path / "a.jpg", quality=70)
         mask = read_mask(tmp_path / "a.jpg").astype(int)
-        assert np.abs(mask - HALF).max() < 40  # JPEG rings at the edge
-        np.testing.assert_array_equal(mask > 128, HALF > 128)
+        assert np.abs(mask - LEFT_HALF).max() < 40  # JPEG rings at the edge
+        np.testing.assert_array_equal(mask > 128, LEFT_HALF > 128)
 
     def test_an_empty_mask(self, tmp_path: Path) -> None:
         assert not read_mask(write_mask(tmp_path / "a.png", Image.new("L", (40, 30)))).any()
@@ -53,10 +59,13 @@ class TestReadingMasks:
     @pytest.mark.parametrize(
         ("image", "complaint"),
         [
-            (Image.fromarray(HALF.astype(np.uint16)), "16 bits, but no value above 255"),
-            (Image.merge("RGB", [Image.fromarray(HALF), *[Image.new("L", (40, 30))] * 2]), "colou"),
+            (Image.fromarray(LEFT_HALF.astype(np.uint16)), "16 bits, but no value above 255"),
             (
-                Image.merge("LA", [Image.new("L", (40, 30), 255), Image.fromarray(HALF)]),
+                Image.merge("RGB", [Image.fromarray(LEFT_HALF), *[Image.new("L", (40, 30))] * 2]),
+                "colou",
+            ),
+            (
+                Image.merge("LA", [Image.new("L", (40, 30), 255), Image.fromarray(LEFT_HALF)]),
                 "transparent pixels",
             ),
         ],
@@ -78,7 +87,7 @@ class TestReadingMasks:
         cut_in_half(write_mask(tmp_path / "b.png", Image.fromarray(noise)))
         with pytest.raises(DataError, match=r"b\.png: damaged.*truncated"):
             read_mask(tmp_path / "b.png")
-        Image.fromarray(HALF.astype(np.float32)).save(tmp_path / "c.tif")
+        Image.fromarray(LEFT_HALF.astype(np.float32)).save(tmp_path / "c.tif")
         with pytest.raises(DataError, match=r"c\.tif: floating-point"):
             read_mask(tmp_path / "c.tif")
 
@@ -176,7 +185,7 @@ class TestLabels:
         np.testing.assert_array_equal(mask, np.asarray(image) >> 8)
 
     def test_a_few_stray_pixels_of_16_bits_are_no_labels(self, tmp_path: Path) -> None:
-        mask = HALF.astype(np.uint16) * 257
+        mask = LEFT_HALF.astype(np.uint16) * 257
         mask[3, :5] = 1
         np.testing.assert_array_equal(
             read_mask(write_mask(tmp_path / "a.png", Image.fromarray(mask))), mask >> 8
@@ -201,7 +210,7 @@ class TestLabels:
         np.testing.assert_array_equal(mask, np.asarray(image))
 
     def test_a_few_stray_pixels_are_no_labels(self, tmp_path: Path) -> None:
-        mask = HALF.copy()
+        mask = LEFT_HALF.copy()
         mask[3, :5] = 1
         np.testing.assert_array_equal(
             read_mask(write_mask(tmp_path / "a.png", Image.fromarray(mask))), mask
@@ -209,7 +218,7 @@ class TestLabels:
 
     @pytest.mark.parametrize("header", [b"P6 40 30 16383\n", b"P6 40 30 4095\n"])
     def test_colour_of_16_bits_would_hide_labels(self, tmp_path: Path, header: bytes) -> None:
-        wide = np.repeat(HALF[..., None], 3, axis=2).astype(">u2") * 16
+        wide = np.repeat(LEFT_HALF[..., None], 3, axis=2).astype(">u2") * 16
         (tmp_path / "a.ppm").write_bytes(header + wide.astype(">u2").tobytes())
         with pytest.raises(DataError, match=r"has 16 bits a channel, .*: save it as a grey"):
             read_mask(tmp_path / "a.ppm")
@@ -223,9 +232,9 @@ class TestLabels:
     def test_white_is_zero_in_16_bits(self, tmp_path: Path) -> None:
         directory = TiffImagePlugin.ImageFileDirectory_v2()
         directory[262] = 0  # PhotometricInterpretation
-        inverted = Image.fromarray((255 - HALF).astype(np.uint16) * 257)
+        inverted = Image.fromarray((255 - LEFT_HALF).astype(np.uint16) * 257)
         inverted.save(tmp_path / "a.tif", tiffinfo=directory)
-        np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), HALF)
+        np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), LEFT_HALF)
 
     @pytest.mark.parametrize("quality", [30, 75, 95, 100])
     def test_masks_as_jpeg(self, tmp_path: Path, quality: int) -> None:

@@ -45,7 +45,7 @@ def test_a_perfect_mask_and_its_opposite() -> None:
     assert (worst.mae, worst.iou, worst.dice, worst.f_adaptive) == (1, 0, 0, 0)
 
 
-def test_iou_and_dice_are_means_over_images_above_one_half() -> None:
+def test_iou_and_dice_are_means_over_images_at_threshold_0_5() -> None:
     ground_truth = np.zeros((10, 10), np.uint8)
     ground_truth[2:6, 2:6] = 255  # 16 pixels
     half = ground_truth.copy()

@@ -17,7 +17,7 @@ from dsunet.evaluation.results import DatasetResults, ModelResult
 from dsunet.evaluation.scorer import ScoredMask
 from dsunet.evaluation.table import HEADINGS, format_table
 from dsunet.evaluation.table_format import TableFormat
-from dsunet.evaluation.testsets import Case, TestSet
+from dsunet.evaluation.test_sets import Case, TestSet
 from tests.evaluation.library import run_directly
 from tests.evaluation.pairs import Mask, pairs_of_all_kinds
 

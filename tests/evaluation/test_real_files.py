@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from dsunet.cli import app
 from dsunet.data.layouts import is_generic
-from dsunet.evaluation.testsets import TestSet
+from dsunet.evaluation.test_sets import TestSet
 from tests.evaluation.library import run_directly
 from tests.runtime import artifacts
 

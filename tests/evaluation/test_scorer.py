@@ -22,7 +22,7 @@ from dsunet.errors import DataError, EvaluationError
 from dsunet.evaluation.evaluate import mask_folder
 from dsunet.evaluation.metrics import summarize
 from dsunet.evaluation.scorer import Scorer, score_case
-from dsunet.evaluation.testsets import Case, TestSet, check_fit
+from dsunet.evaluation.test_sets import Case, TestSet, check_fit
 from dsunet_runtime.progress import Progress
 from tests.data_and_scenes.folders import turned
 from tests.evaluation.library import run_directly

@@ -20,8 +20,8 @@ from dsunet import DSUNet, DSUNetConfig
 from dsunet.network.config import DinoConfig, HieraConfig
 from dsunet_export.artifact import weights_file
 from dsunet_export.cli import app
+from dsunet_export.convert_artifact import convert_artifact
 from dsunet_export.graph.forms import example_inputs
-from dsunet_export.precision.conversion import convert_file
 from dsunet_runtime import Manifest, read_manifest
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.file_digest import digest
@@ -64,7 +64,7 @@ def convert(
 ) -> Manifest:
     """Convert a float32 artifact as `dsunet-export trt` does; `changes` are of its manifest."""
     manifest = replace(read_manifest(source), **changes)
-    return convert_file(source, output, manifest, compute, lambda step, seconds: None)
+    return convert_artifact(source, output, manifest, compute, lambda step, seconds: None)
 
 
 def command(*arguments: object, program: str = "dsunet-export") -> subprocess.CompletedProcess[str]:

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from timm.layers.attention import Attention as ViTAttention
 from torch import nn
 
+from dsunet_export.convert_artifact import convert_artifact
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.attention import attention_of, score_matmuls, unfuse
 from dsunet_export.graph.trace import trace
 from dsunet_export.manifest_text import kept_in_words
 from dsunet_export.options import Attention, ExportOptions, ExportPrecision
-from dsunet_export.precision.conversion import convert_file
-from dsunet_export.precision.narrow import narrow
-from dsunet_export.precision.reduction import infer_types
+from dsunet_export.precision.convert_graph import infer_types
+from dsunet_export.precision.convert_nodes import narrow
 from dsunet_export.rewrites.explicit_attention import ExplicitViTAttention
-from dsunet_export.tensorrt.network import parse_graph
+from dsunet_export.tensorrt.parse_graph import parse_graph
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.flavor import Flavor, typed_network
@@ -186,7 +186,9 @@ class TestEngines:
         output = tmp_path / "x.onnx"
         manifest = read_manifest(frames)
         form = Attention.UNFUSED
-        converted = convert_file(frames, output, manifest, Compute.FP16, lambda *step: None, form)
+        converted = convert_artifact(
+            frames, output, manifest, Compute.FP16, lambda *step: None, form
+        )
         assert axes_of_softmax(typed(output)) == [-2] * ATTENTIONS
         assert converted.rewrites[-1].name == "unfused-attention"
 

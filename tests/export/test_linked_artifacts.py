@@ -15,7 +15,7 @@ import dsunet.cli
 import dsunet_export.cli
 import dsunet_runtime.cli
 from dsunet_export import artifact
-from dsunet_export.precision.conversion import convert_file
+from dsunet_export.convert_artifact import convert_artifact
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.bench.roofline.ort_profile import count_graph, profile_onnx
@@ -89,7 +89,7 @@ def linked(layout: Layout, frames_beside: Path, tmp_path_factory: pytest.TempPat
 def half(frames_beside: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("half") / "half.onnx"
     manifest = read_manifest(frames_beside)
-    convert_file(frames_beside, output, manifest, Compute.FP16, lambda step, seconds: None)
+    convert_artifact(frames_beside, output, manifest, Compute.FP16, lambda step, seconds: None)
     return output
 
 
@@ -166,5 +166,5 @@ def test_conversion(linked: Path, tmp_path: Path) -> None:
     """As `trt` converts a float32 graph."""
     manifest = read_manifest(linked)
     output = tmp_path / "half.onnx"
-    convert_file(linked, output, manifest, Compute.FP16, lambda step, seconds: None)
+    convert_artifact(linked, output, manifest, Compute.FP16, lambda step, seconds: None)
     assert output.stat().st_size > 3_000_000

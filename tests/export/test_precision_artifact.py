@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 import dsunet_runtime
 from dsunet_export import artifact
 from dsunet_export.artifact import append_manifest
+from dsunet_export.convert_artifact import convert_artifact
 from dsunet_export.errors import ExportError, VerificationError
-from dsunet_export.precision.conversion import convert_file
 from dsunet_export.precision.rules import rules_for
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.file_digest import digest
@@ -100,7 +100,7 @@ def test_description(frames_fp16: Path, frames: Path) -> None:
     ]
     assert 0 < precision.peaks[-1].magnitude < precision.peaks[0].magnitude < 65504 / 4
     assert precision.weights is not None
-    assert precision.weights.narrowed > 0.99 * 1.9e6
+    assert precision.weights.reduced > 0.99 * 1.9e6
     checks = [(c.computed_by, c.output) for c in after.verification]
     pytorch, graph = "ONNX Runtime against PyTorch", "ONNX Runtime against the float32 graph"
     assert {c.computed_by for c in before.verification} == {pytorch}
@@ -113,7 +113,7 @@ def test_description(frames_fp16: Path, frames: Path) -> None:
     assert [c.mean_abs_error for c in before.verification] == [
         c.mean_abs_error for c in after.verification[:4]
     ]
-    overlaps = [c.iou_at_half for c in after.verification[4:] if c.output == "logits"]
+    overlaps = [c.iou for c in after.verification[4:] if c.output == "logits"]
     assert all(0.99 < iou < 1 for iou in overlaps if iou is not None)
     assert None not in overlaps
 
@@ -227,7 +227,7 @@ def test_weights_beside_the_graph(
     (file,) = manifest.files
     assert file.name == "half.onnx.data"
     assert manifest.precision.weights is not None
-    assert file.size == pytest.approx(2 * manifest.precision.weights.narrowed, rel=0.01)
+    assert file.size == pytest.approx(2 * manifest.precision.weights.reduced, rel=0.01)
 
 
 class TestRefusals:
@@ -272,7 +272,7 @@ class TestRefusals:
         faults = {Compute.FP16: "heads.2/Conv is", Compute.BF16: "the logits are"}
         for compute, fault in faults.items():
             with pytest.raises(ExportError, match=f"{fault} not finite on random .*checkpoint"):
-                convert_file(
+                convert_artifact(
                     source, tmp_path / "x.onnx", manifest, compute, lambda *arguments: None
                 )
         assert list(tmp_path.iterdir()) == [source]

@@ -12,12 +12,12 @@ import onnx_ir as ir
 import pytest
 
 from dsunet_export.errors import ExportError
+from dsunet_export.precision.convert_graph import ConversionOptions, convert_graph
+from dsunet_export.precision.convert_nodes import narrow
 from dsunet_export.precision.emulate_rounding import emulate_rounding
-from dsunet_export.precision.narrow import narrow
-from dsunet_export.precision.reduction import ReductionOptions, reduce_precision
 from dsunet_export.precision.rules import RULES, KeptNodes, rules_for
 from dsunet_export.precision.types import supports, variable_type_inputs
-from dsunet_export.verification.probes import GraphInputs, make_probes
+from dsunet_export.probes import GraphInputs, make_probes
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import InputForm
 from tests.export.graphs import Line, casts, chain, dtypes, graph, random_weight
@@ -115,7 +115,7 @@ class TestWeights:
             "w": "FLOAT16", "both": "FLOAT", "both.float16": "FLOAT16",
         }  # fmt: skip
         np.testing.assert_array_equal(stored["w"].numpy(), weights["w"].astype(np.float16))
-        assert (result.narrowed, result.kept) == (32, 16)
+        assert (result.reduced, result.kept) == (32, 16)
 
     @pytest.mark.parametrize(
         ("compute", "subnormal", "zeroed"), [(Compute.FP16, 2, 1), (Compute.BF16, 0, 0)]
@@ -230,8 +230,8 @@ class TestIntegers:
 def reduced(model: ir.Model, folder: Path) -> dict[str, str]:
     """Convert a small graph to float16; return what stays in float32, and why."""
     inputs = GraphInputs(InputForm.TENSORS, {"x": 4})
-    options = ReductionOptions(Compute.FP16, (), make_probes((4, 4)))
-    converted = reduce_precision(model, options, inputs, folder)
+    options = ConversionOptions(Compute.FP16, (), make_probes((4, 4)))
+    converted = convert_graph(model, options, inputs, folder)
     return {kept.pattern: kept.reason for kept in converted.precision.kept_in_float32}
 
 
@@ -324,14 +324,14 @@ REQUESTED = ("sff.2*", "dino.vit.norm/*")
 @pytest.mark.parametrize("compute", [Compute.FP16, Compute.BF16])
 def test_the_whole_network(traced: ir.Model, compute: Compute, tmp_path: Path) -> None:
     inputs = GraphInputs(InputForm.FRAMES, {})
-    options = ReductionOptions(compute, REQUESTED, make_probes((40, 50)))
+    options = ConversionOptions(compute, REQUESTED, make_probes((40, 50)))
     patterns = [*(rule.pattern for rule in rules_for(compute)), *REQUESTED]
 
     def is_kept(name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in patterns)
 
     weights = set(traced.graph.initializers)
-    traced, precision, _ = reduce_precision(traced, options, inputs, tmp_path)
+    traced, precision, _ = convert_graph(traced, options, inputs, tmp_path)
     checked(traced)
     assert list(tmp_path.iterdir()) == []
     assert precision.compute == compute.element_type
@@ -361,5 +361,5 @@ def test_the_whole_network(traced: ir.Model, compute: Compute, tmp_path: Path) -
         elif value.dtype is narrow_type:
             assert not any(is_kept(user) for user in users), name
     assert precision.weights is not None
-    sizes = precision.weights.narrowed, precision.weights.kept
+    sizes = precision.weights.reduced, precision.weights.kept
     assert sizes[0] > 0.95 * sum(sizes)

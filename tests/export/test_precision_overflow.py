@@ -12,14 +12,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import dsunet_export.precision.reduction as reduction
+import dsunet_export.precision.convert_graph as reduction
 import dsunet_runtime
 from dsunet import DSUNetConfig, random_model
 from dsunet_export.errors import ExportError, VerificationError
 from dsunet_export.precision.magnitudes import measure_magnitudes
 from dsunet_export.precision.rules import rules_for
 from dsunet_export.precision.tensor_statistics import TensorStatistics, check_finite
-from dsunet_export.verification.probes import GraphInputs, Probe, make_probes
+from dsunet_export.probes import GraphInputs, Probe, make_probes
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import InputForm
 from tests.export.graphs import graph

@@ -74,7 +74,7 @@ class TestTolerance:
                 for c in manifest.verification
                 if c.output == "logits" and c.computed_by.startswith(ROUNDED)
             ]
-            found[source] = [(c.iou_at_half, c.computed_by) for c in logits]
+            found[source] = [(c.iou, c.computed_by) for c in logits]
         unsaid = f"{ROUNDED}; no IoU: less than 1% on one side of 0.5"
         assert found[frames] == [(None, unsaid)] * 2
         assert all(by == ROUNDED and 0.98 < iou < 1 for iou, by in found[shifted])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dsunet_export.verification.probes import unused_in_words
+from dsunet_export.probes import unused_in_words
 from dsunet_runtime import ImageError
 
 

@@ -18,11 +18,11 @@ from dsunet_export.errors import ExportError
 from dsunet_export.graph.session import compute_logits
 from dsunet_export.graph.values import array_of
 from dsunet_export.options import ExportPrecision
-from dsunet_export.precision.reduction import infer_types
+from dsunet_export.precision.convert_graph import infer_types
+from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.calibration import calibrate, ranges_of
 from dsunet_export.quantization.matmuls import find_matmuls
 from dsunet_export.quantization.quantize import NARROWEST, QuantizationOptions, quantize
-from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime.artifact.manifest import InputForm
 from tests.export.graphs import graph
 from tests.export.helpers import random_frames
@@ -72,7 +72,7 @@ def int8(probes: Sequence[Probe], only_computed: Sequence[Probe] = ()) -> Quanti
     return QuantizationOptions(ExportPrecision.INT8, (), probes, only_computed)
 
 
-class TestProducts:
+class TestMatmuls:
     def test_all_of_the_encoders_that_have_a_weight(self, traced: ir.Model) -> None:
         found = {matmul.name for matmul in find_matmuls(traced.graph)}
         weighted = {
@@ -92,7 +92,7 @@ class TestProducts:
 
 
 class TestCalibration:
-    def test_spreads_are_numpys(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
+    def test_statistics_equal_numpy(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
         model, probes = one_matmul(weight, gain=7), images(4)
         infer_types(model)
         (matmul,) = find_matmuls(model.graph)
@@ -145,7 +145,7 @@ class TestQuantized:
         assert np.abs(rounded - weight).max() > 1e-3  # or it was not quantised
         assert len(logits) == 3
         assert precision.quantized is not None
-        assert precision.quantized.products == precision.quantized.candidates == 1
+        assert precision.quantized.matmuls == precision.quantized.candidates == 1
         assert (precision.quantized.weights, precision.quantized.images) == (3 * WIDTH, 2)
 
     def test_floats_of_8_bits(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
@@ -217,7 +217,7 @@ class TestQuantized:
         operators = Counter(node.op_type for node in quantized.graph)
         assert (operators["MatMul"], operators["QuantizeLinear"]) == (1, 1)
         assert precision.quantized is not None
-        assert precision.quantized.products == 2
+        assert precision.quantized.matmuls == 2
         (result,) = compute_logits(quantized, [FRAMES.prepare(probes[0])], tmp_path)
         assert result["second"].shape == (1, 8, 10, 7)
         np.testing.assert_array_equal(result["second"], result["logits"][..., :7])
@@ -250,7 +250,7 @@ class TestQuantized:
         assert found is not None
         assert int(found[1]) == round(read.max() / np.sqrt((read**2).mean()))
         assert precision.quantized is not None
-        assert (precision.quantized.products, precision.quantized.candidates) == (1, 2)
+        assert (precision.quantized.matmuls, precision.quantized.candidates) == (1, 2)
 
     def test_keep_fp32(self, tmp_path: Path, weight: NDArray[np.float32]) -> None:
         for pattern, complaint in (

@@ -27,8 +27,8 @@ from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.manifest_text import describe_manifest, verified_in_words
 from dsunet_export.onnx import apply_rewrites, trace_model
 from dsunet_export.options import ExportOptions, ExportPrecision
+from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.quantize import QuantizationOptions, quantize
-from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime.artifact.manifest import InputForm, Manifest
 from dsunet_runtime.images.decode import as_rgb
 from dsunet_runtime.masks.mask_from_logits import mask_from_logits
@@ -91,7 +91,7 @@ class TestArtifact:
         precision = dsunet_runtime.read_manifest(artifact).precision
         assert (precision.compute, precision.element_type) == ("float32", "int8")
         assert precision.quantized is not None
-        assert precision.quantized.products == precision.quantized.candidates
+        assert precision.quantized.matmuls == precision.quantized.candidates
         assert precision.quantized.images == 8
         assert 0 < precision.quantized.noise < 0.2
         # 1.2 M of 1.9 M weights take a byte instead of four.
@@ -171,7 +171,7 @@ class TestArtifact:
         assert manifest.precision.quantized == before.quantized
         assert manifest.engine is not None
         assert before.quantized is not None
-        assert manifest.engine.proof.weight_bytes_quantized == before.quantized.weights
+        assert manifest.engine.precision_report.weight_bytes_quantized == before.quantized.weights
 
     def test_layer_by_layer(self, trained: Path, artifact: Path, tmp_path: Path) -> None:
         """No layer is at fault for being of 8 bits."""

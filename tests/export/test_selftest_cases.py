@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import dsunet_runtime
-from dsunet_export.precision.conversion import convert_file
+from dsunet_export.convert_artifact import convert_artifact
 from dsunet_export.verification.selftest_cases import with_measured_tolerances, with_tolerances
 from dsunet_runtime import SelfTestError, read_manifest
 from dsunet_runtime.artifact.compute import Compute
@@ -22,7 +22,7 @@ from dsunet_runtime.selftest.comparison import check_passed, run_selftest
 from tests.export.comparison.test_layers import planted
 from tests.runtime import artifacts
 
-INT8 = Quantization("int8", products=1, candidates=1, weights=1, images=1, noise=0.1)
+INT8 = Quantization("int8", matmuls=1, candidates=1, weights=1, images=1, noise=0.1)
 
 
 def test_a_float32_export_passes_closely(trained: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_wrong_weight_fails(trained: Path, tmp_path: Path, place: str) -> None
 
 def converted(trained: Path, folder: Path, compute: Compute) -> Path:
     path = folder / f"{compute.element_type}.onnx"
-    convert_file(trained, path, read_manifest(trained), compute, lambda step, seconds: None)
+    convert_artifact(trained, path, read_manifest(trained), compute, lambda step, seconds: None)
     return path
 
 

@@ -32,10 +32,10 @@ from dsunet_export.errors import ExportError
 from dsunet_export.graph.names import is_frozen
 from dsunet_export.onnx import apply_rewrites
 from dsunet_export.options import Attention, ExportOptions, ExportPrecision
-from dsunet_export.precision.reduction import ReductionOptions, reduce_precision
+from dsunet_export.precision.convert_graph import ConversionOptions, convert_graph
+from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.quantize import QuantizationOptions, quantize
 from dsunet_export.rewrites import REWRITES
-from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime import Manifest, read_manifest
 from dsunet_runtime.artifact.integrity import check_hashes
 from tests.export.helpers import NANO, SMALL, export, graph_of, random_frames
@@ -81,8 +81,8 @@ def write(
             model, found, _ = quantize(model, options, inputs, folder)
             manifest = replace(manifest, precision=found)
         elif precision is not ExportPrecision.FP32:
-            reduction = ReductionOptions(precision.compute, keep, images, Attention.FUSED)
-            model, found, _ = reduce_precision(model, reduction, inputs, folder)
+            reduction = ConversionOptions(precision.compute, keep, images, Attention.FUSED)
+            model, found, _ = convert_graph(model, reduction, inputs, folder)
             manifest = replace(manifest, precision=found)
         return write_artifact(model, folder / output.name, manifest, shared)
 
@@ -314,7 +314,7 @@ def test_without_its_file_or_with_another(pair: tuple[Path, Path]) -> None:
             dsunet_runtime.load(graph)
 
 
-def test_it_reads_what_is_said_of_it(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_inspect_matches_the_artifact(pair: tuple[Path, Path], tmp_path: Path) -> None:
     """A second export says that it reuses the file."""
     graph, file = pair
     os.link(file, tmp_path / "other-name")

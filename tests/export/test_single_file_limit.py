@@ -14,7 +14,7 @@ import dsunet_runtime
 from dsunet_export import artifact
 from dsunet_export.bisection.layers_to_keep import find_layers_to_keep
 from dsunet_export.comparison.layers import compare_graphs
-from dsunet_export.verification.probes import Probe
+from dsunet_export.probes import Probe
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.integrity import check_hashes
@@ -104,7 +104,9 @@ def test_engine(frames_beside: Path, limit: int, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     manifest, engine = built(frames_beside, *ADA, output=tmp_path / "nano.engine")
     assert manifest.precision.compute == "float16"
-    assert engine.proof.weight_bytes_reduced > 0.95 * engine.proof.weight_bytes
+    assert (
+        engine.precision_report.weight_bytes_reduced > 0.95 * engine.precision_report.weight_bytes
+    )
 
 
 @pytest.mark.parametrize("limit", [BETWEEN], indirect=True)

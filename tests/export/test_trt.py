@@ -69,22 +69,22 @@ class TestEngine:
     def test_proof(self, float16: Path, float32: Path, tmp_path: Path) -> None:
         """The graph computes in four layers: convolution, ReLU, product, maximum."""
         _, engine = built(float16, *ADA, *SMALL, output=tmp_path / "a.engine")
-        proof = engine.proof
-        assert (proof.layers, proof.layers_reduced) == (4, 4)
-        assert proof.weight_bytes == proof.weight_bytes_reduced == 2 * WEIGHTS
+        report = engine.precision_report
+        assert (report.layers, report.layers_reduced) == (4, 4)
+        assert report.weight_bytes == report.weight_bytes_reduced == 2 * WEIGHTS
         _, engine = built(
             float32, *ADA, *SMALL, "--precision", "fp32", output=tmp_path / "b.engine"
         )
-        proof = engine.proof
-        assert (proof.layers, proof.layers_reduced) == (4, 0)
-        assert (proof.weight_bytes, proof.weight_bytes_reduced) == (4 * WEIGHTS, 0)
+        report = engine.precision_report
+        assert (report.layers, report.layers_reduced) == (4, 0)
+        assert (report.weight_bytes, report.weight_bytes_reduced) == (4 * WEIGHTS, 0)
 
     def test_some_kept_in_float32(self, tmp_path: Path) -> None:
         kept = graph(tmp_path / "kept.onnx", kept=1)
         _, engine = built(kept, *ADA, *SMALL, output=tmp_path / "kept.engine")
-        proof = engine.proof
-        assert (proof.layers, proof.layers_reduced) == (5, 4)
-        assert proof.weight_bytes - proof.weight_bytes_reduced == 4 * 64
+        report = engine.precision_report
+        assert (report.layers, report.layers_reduced) == (5, 4)
+        assert report.weight_bytes - report.weight_bytes_reduced == 4 * 64
 
     def test_more_in_float32_than_allowed(self, tmp_path: Path, older_engine: Path) -> None:
         kept = graph(tmp_path / "kept.onnx", kept=64)
@@ -175,7 +175,7 @@ class TestEngine:
         manifest, _ = built(renamed, *ADA, *SMALL, output=tmp_path / "x.engine")
         assert manifest.graph == digest(renamed, manifest.graph.size)
 
-    def test_said(self, float16: Path, tmp_path: Path) -> None:
+    def test_is_reported(self, float16: Path, tmp_path: Path) -> None:
         output = tmp_path / "x.engine"
         result = trt(float16, *ADA, *SMALL, "-o", output)
         assert re.fullmatch(
@@ -209,10 +209,13 @@ class TestOfTheNetwork:
         assert manifest.graph == read_manifest(frames).graph
         assert manifest.profiles[0].maximum == (1, 1920, 1920, 3)
         # nano's 1.9 million parameters; batch norm and layer scale are folded away.
-        assert engine.proof.weight_bytes == pytest.approx(2 * 1.9e6, rel=0.05)
-        assert engine.proof.weight_bytes_reduced > 0.95 * engine.proof.weight_bytes
-        assert 0.8 < engine.proof.layers_reduced / engine.proof.layers < 1
-        assert engine.file.size > engine.proof.weight_bytes
+        assert engine.precision_report.weight_bytes == pytest.approx(2 * 1.9e6, rel=0.05)
+        assert (
+            engine.precision_report.weight_bytes_reduced
+            > 0.95 * engine.precision_report.weight_bytes
+        )
+        assert 0.8 < engine.precision_report.layers_reduced / engine.precision_report.layers < 1
+        assert engine.file.size > engine.precision_report.weight_bytes
         assert sorted(path.name for path in tmp_path.iterdir()) == [
             "nano.engine",
             "nano.engine.json",

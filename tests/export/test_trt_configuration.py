@@ -102,4 +102,4 @@ class TestStrippedWeights:
         assert stripped.engine.weights_stripped
         check_hashes(tmp_path / "stripped.engine", stripped)
         saved = whole.engine.file.size - stripped.engine.file.size
-        assert saved > 0.8 * whole.engine.proof.weight_bytes
+        assert saved > 0.8 * whole.engine.precision_report.weight_bytes

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from dsunet_export.errors import ExportError
-from dsunet_export.tensorrt.network import parse_graph
+from dsunet_export.tensorrt.parse_graph import parse_graph
 from dsunet_export.tensorrt.precision_report import report_precision
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.flavor import Flavor, typed_network
@@ -25,7 +25,7 @@ from tests.export.helpers import one_line
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
 
-PRODUCTS = ("stem/Conv", "head/MatMul")
+MATMULS = ("stem/Conv", "head/MatMul")
 WIDE, NARROW = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
@@ -46,14 +46,14 @@ def report(path: Path) -> PrecisionReport:
     return found
 
 
-def widen(graph: onnx.GraphProto, *products: str, behind: str | None = None) -> None:
+def widen(graph: onnx.GraphProto, *matmuls: str, behind: str | None = None) -> None:
     """Compute some nodes in float32: all their inputs are cast to it, and their output back.
 
     With `behind` there is an operator of that name between each weight and its cast.
     """
     nodes: list[Any] = []
     for node in graph.node:
-        if node.name not in products:
+        if node.name not in matmuls:
             nodes.append(node)
             continue
         weights = {weight.name for weight in graph.initializer}
@@ -74,7 +74,7 @@ def widen(graph: onnx.GraphProto, *products: str, behind: str | None = None) -> 
 
 def test_weights_that_are_cast_to_float32(honest: Path, tmp_path: Path) -> None:
     """Every byte is stored as float16, and none is computed with."""
-    planted = edited(honest, tmp_path / "x.onnx", lambda graph: widen(graph, *PRODUCTS))
+    planted = edited(honest, tmp_path / "x.onnx", lambda graph: widen(graph, *MATMULS))
     with pytest.raises(
         ExportError, match=r"only 0\.0% of the weights are float16 as TensorRT reads"
     ):
@@ -91,9 +91,9 @@ def test_some_weights_that_are_cast_to_float32(honest: Path, tmp_path: Path) -> 
 
 
 def test_casts_that_are_not_seen_beside_the_weights(honest: Path, tmp_path: Path) -> None:
-    """What the products compute tells then."""
+    """The computed types decide."""
     planted = edited(
-        honest, tmp_path / "x.onnx", lambda graph: widen(graph, *PRODUCTS, behind="Identity")
+        honest, tmp_path / "x.onnx", lambda graph: widen(graph, *MATMULS, behind="Identity")
     )
     match = (
         r"only 0 of 2 convolutions and .* float16 .* first others: stem/Conv, head/MatMul: export"
@@ -132,7 +132,7 @@ def test_weights_that_are_cast_to_float16(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written(honest: Path, tmp_path: Path) -> None:
-    planted = edited(honest, tmp_path / "planted.onnx", lambda graph: widen(graph, *PRODUCTS))
+    planted = edited(honest, tmp_path / "planted.onnx", lambda graph: widen(graph, *MATMULS))
     result = trt(planted, "--gpu", "rtx4090", "-o", tmp_path / "x.engine")
     assert (result.exit_code, result.stdout) == (1, "")
     *_, error = result.stderr.splitlines()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dsunet_export.precision import conversion
+import dsunet_export.convert_artifact
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.artifact.manifest import Manifest
@@ -165,7 +165,7 @@ class TestFailures:
             shutil.copy(float16, output)
             return read_manifest(output)
 
-        monkeypatch.setattr(conversion, "convert_file", convert)
+        monkeypatch.setattr(dsunet_export.convert_artifact, "convert_artifact", convert)
         options = (*ADA, *SMALL, "--workspace", "1", "-o", older_engine)
         fails(float32, *options, match=r"cannot build small\.onnx: .* --workspace, or")
 
@@ -189,6 +189,6 @@ class TestFailures:
     def test_other_precision_without_its_packages(
         self, float32: Path, older_engine: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(sys.modules, "dsunet_export.precision.conversion", None)
+        monkeypatch.setitem(sys.modules, "dsunet_export.convert_artifact", None)
         match = "which converts it, is not installed: " + re.escape(install_command("export"))
         fails(float32, *ADA, "-o", older_engine, match=match)

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dsunet_export.errors import VerificationError
-from dsunet_export.verification.probes import Probe
-from dsunet_export.verification.reference_comparison import (
+from dsunet_export.probes import Probe
+from dsunet_export.verification.compare_artifact import (
     ReferenceCase,
     check_tolerance,
     compare_logits,

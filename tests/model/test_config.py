@@ -11,7 +11,7 @@ import pytest
 from dsunet import ConfigError, DSUNetConfig, Injection
 from dsunet.network.config import PRESETS, Decoder, DinoConfig, HieraConfig
 from dsunet.network.model import build_empty
-from dsunet.network.parameters import count_parameters, count_trained_parameters
+from dsunet.network.parameters import count_parameters, count_trainable_parameters
 
 
 def test_defaults_are_the_papers_network() -> None:
@@ -90,7 +90,7 @@ def test_parameters_are_counted_without_building(name: str, injection: Injection
     model = build_empty(config)
     assert count_parameters(config) == sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert count_trained_parameters(config) == trained
+    assert count_trainable_parameters(config) == trained
 
 
 @pytest.mark.parametrize("decoder", Decoder)

@@ -76,7 +76,7 @@ def describe(
         gpus=(GPU.name,),
         weights_stripped=False,
         optimization_level=None,
-        proof=PrecisionReport(1, 0, 12, 0),
+        precision_report=PrecisionReport(1, 0, 12, 0),
         activation_bytes=None,
         weight_bytes=None,
     )

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dsunet_runtime import BackendError, MissingExtraError, extras
-from dsunet_runtime.backends.onnxruntime import import_onnxruntime
+from dsunet_runtime.backends.onnxruntime.backend import import_onnxruntime
 from dsunet_runtime.backends.openvino import import_openvino
 from dsunet_runtime.extras import install_command, needs_extra
 from dsunet_runtime.lazy import lazy_attributes

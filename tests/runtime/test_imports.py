@@ -39,7 +39,7 @@ def test_the_cuda_layer_imports_no_binding_before_it_is_used() -> None:
 
 
 def test_the_tensorrt_backend_imports_neither_pytorch_nor_tensorrt() -> None:
-    modules = imported_by("import dsunet_runtime.backends.tensorrt")
+    modules = imported_by("import dsunet_runtime.backends.tensorrt.backend")
     assert "numpy" in modules
     others = {"onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "pycuda"}
     assert not modules.intersection(others.union(HEAVY) - {"numpy", "PIL"})

@@ -24,7 +24,7 @@ from dsunet.errors import DataError, TrainingError
 from dsunet.evaluation.metrics import score_image, summarize
 from dsunet.evaluation.predictors import TorchPredictor
 from dsunet.evaluation.results import DatasetResults
-from dsunet.evaluation.testsets import TestSet
+from dsunet.evaluation.test_sets import TestSet
 from dsunet.torch_device import TorchDevice
 from dsunet.training.options import TrainingOptions, TrainingPrecision
 from dsunet.training.progress_report import ProgressReport

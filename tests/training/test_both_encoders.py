@@ -21,7 +21,7 @@ from dsunet.training import resume, train
 from dsunet.training.loss import stage_losses
 from dsunet.training.options import TrainingOptions
 from dsunet.training.step import Stepper
-from dsunet.training.trained_network import MISMATCHES, TrainedNetwork
+from dsunet.training.training_network import MISMATCHES, TrainingNetwork
 from tests.training.conftest import SMALL, small_run
 from tests.training.interruptions import after_three_steps, in_a_process
 from tests.training.test_resume import outcome
@@ -29,9 +29,9 @@ from tests.training.test_resume import outcome
 BOTH = {"train_encoders": True, "dino_loss": 0.5, "blend_hiera": 0.4, "mismatch": 0.3}
 
 
-def network(config: DSUNetConfig = SMALL, **changes: Any) -> TrainedNetwork:
+def network(config: DSUNetConfig = SMALL, **changes: Any) -> TrainingNetwork:
     model = random_model(config).eval()
-    return TrainedNetwork(model, small_run(Path("d"), Path("o"), **changes)).eval()
+    return TrainingNetwork(model, small_run(Path("d"), Path("o"), **changes)).eval()
 
 
 def batch(count: int = 3) -> Sample:

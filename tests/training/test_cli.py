@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from dsunet import training
 from dsunet.cli import app
-from dsunet.commands.training_options.command import options_from
+from dsunet.commands.training_options.command_line import options_from
 from dsunet.network.config import Decoder, DSUNetConfig, Injection
 from dsunet.training.options import TrainingOptions
 from dsunet_runtime.extras import install_command

@@ -18,8 +18,8 @@ from dsunet.training import run
 from dsunet.training.initial_model import initial_model
 from dsunet.training.options import Distillation, TrainingOptions
 from dsunet.training.step import Stepper
-from dsunet.training.trained_network import TrainedNetwork
 from dsunet.training.training_data import find_training_data
+from dsunet.training.training_network import TrainingNetwork
 from tests.training.conftest import SMALL, small_run, write_dataset
 
 SHARES = {1: [[0, 1, 2, 3]], 2: [[0, 2], [1, 3]]}
@@ -40,7 +40,7 @@ def one_step(fabric: Fabric, options: TrainingOptions) -> None:
 
     torch.set_num_threads(1)
     model = initial_model(options)
-    stepper = Stepper(fabric, options, TrainedNetwork(model, options))
+    stepper = Stepper(fabric, options, TrainingNetwork(model, options))
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()

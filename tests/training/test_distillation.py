@@ -27,8 +27,8 @@ from dsunet.training.distillation import TEMPERATURE, DistillationLoss, logit_lo
 from dsunet.training.options import Distillation, TrainingOptions
 from dsunet.training.run_folder import RunFolder
 from dsunet.training.step import Stepper
-from dsunet.training.trained_network import TrainedNetwork
 from dsunet.training.training_data import find_training_data
+from dsunet.training.training_network import TrainingNetwork
 from tests.training.conftest import SMALL, EncoderFiles, small_run
 from tests.training.interruptions import after_three_steps, in_a_process
 from tests.training.test_resume import outcome
@@ -67,12 +67,12 @@ def taught_run(dataset: Path, out: Path, teacher: Path, **changes: Any) -> Train
 
 def a_step(
     dataset: Path, teacher: Path, **changes: Any
-) -> tuple[TrainedNetwork, DistillationLoss, Sample, Stepper]:
+) -> tuple[TrainingNetwork, DistillationLoss, Sample, Stepper]:
     """The parts of the first step of a run, and its batch of four images."""
     options = taught_run(dataset, Path("o"), teacher, **changes)
     fabric = Fabric(accelerator="cpu", devices=1)
     distillation_loss = DistillationLoss(fabric, random_model(BIG, seed=5), options)
-    network = TrainedNetwork(
+    network = TrainingNetwork(
         random_model(SMALL).requires_grad_(True), options, distillation_loss.channels
     )
     stepper = Stepper(fabric, options, network, distillation_loss)

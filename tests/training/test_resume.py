@@ -31,7 +31,7 @@ from dsunet.training.progress_report import ProgressReport
 from dsunet.training.run_folder import RunFolder
 from dsunet.training.schedule import learning_rate
 from dsunet.training.state import Position, load_state, save_state, saved_position
-from dsunet.training.trained_network import TrainedNetwork
+from dsunet.training.training_network import TrainingNetwork
 from dsunet_runtime.files import clear_leftovers
 from tests.damage import damaged
 from tests.training.conftest import SMALL, EncoderFiles, small_run, write_dataset
@@ -127,7 +127,7 @@ def test_the_scaler_of_fp16_goes_on(tmp_path: Path) -> None:
         scaler = torch.amp.GradScaler("cpu", init_scale=8.0 if begins else 2.0)
         precision = MixedPrecision("16-mixed", device="cpu", scaler=scaler)
         fabric = Fabric(accelerator="cpu", devices=1, plugins=[precision])
-        network = TrainedNetwork(random_model(SMALL), options(tmp_path, tmp_path))
+        network = TrainingNetwork(random_model(SMALL), options(tmp_path, tmp_path))
         optimizer = torch.optim.AdamW(p for p in network.parameters() if p.requires_grad)
         if begins:
             save_state(tmp_path / "state.pt", "id", network, optimizer, fabric, Position(epoch=3))

@@ -25,7 +25,7 @@ from dsunet import (
     random_model,
     resize_inputs,
 )
-from dsunet.checkpoints.checkpoint import save_model
+from dsunet.checkpoints.load_and_save import save_model
 from dsunet.errors import DataError, TrainingError
 from dsunet.network.model import SegmentationLogits
 from dsunet.torch_device import TorchDevice

@@ -1,4 +1,9 @@
-"""Checkpoints of published code: a module for each network, with the names of its keys."""
+"""Checkpoints of published code: a module for each network, with the names of its keys.
+
+layout     PublicLayout, from the names of a checkpoint's keys to dsunet's
+dsu_net    those of DSU-Net
+sam2_unet  those of SAM2-UNet
+"""
 
 from __future__ import annotations
 

@@ -19,23 +19,23 @@ from dsunet_export.errors import ExportError
 from dsunet_export.graph.attention import attention_of
 from dsunet_export.graph.graph_file import graph_errors, load_graph
 from dsunet_export.options import Attention, ExportPrecision
-from dsunet_export.precision.narrow import DATA_TYPES
-from dsunet_export.precision.reduction import infer_types
+from dsunet_export.precision.convert_graph import infer_types
+from dsunet_export.precision.convert_nodes import DATA_TYPES
 from dsunet_export.precision.rules import REQUESTED
 from dsunet_export.precision.types import MOVES_VALUES, has_variable_type
+from dsunet_export.probes import GraphInputs, Probe, make_probes
 from dsunet_export.quantization.quantized_matmuls import read_quantized_matmuls
-from dsunet_export.verification.probes import GraphInputs, Probe, make_probes
-from dsunet_export.verification.reference_comparison import (
+from dsunet_export.verification.compare_artifact import (
     SMALLEST_DIVISOR,
     ReferenceCase,
     fraction_of_tolerance,
 )
 from dsunet_export.verification.tolerances import tolerance_for
-from dsunet_export.verification.verify import compare_outputs
+from dsunet_export.verification.verify_artifact import compare_outputs
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.artifact.manifest_file import read_manifest
-from dsunet_runtime.prediction.output_files import write_whole
+from dsunet_runtime.files import write_whole
 
 _SAFE_FRACTION = 0.95
 """Fraction of the tolerance that a result may have: the export rounds a little differently."""

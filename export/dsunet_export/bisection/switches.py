@@ -21,9 +21,9 @@ from dsunet_export.graph.session import GraphSession, find_logits
 from dsunet_export.graph.values import is_float
 from dsunet_export.precision.magnitudes import sources
 from dsunet_export.precision.types import MOVES_VALUES, variable_type_inputs
+from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.quantized_matmuls import QuantizedMatmul
-from dsunet_export.verification.probes import GraphInputs, Probe
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.closeable import Closeable
 
 _PREFIX = "keep:"

@@ -12,13 +12,13 @@ from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE
 from dsunet_export.servers.checked_artifact import CheckedArtifact
 from dsunet_export.servers.model_folder import check_model_name
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.options import OUTPUT, as_wrong_usage, integer, output_folder
 from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.message_text import quote, readable
 
 _STREAMS = "Streams"
-"""A group of options in the help."""
+"""Panel of options in the help."""
 DEEPSTREAM_EXAMPLES = examples(
     "dsunet-export deepstream dsunet.onnx --size 720x1280 -o config",
     "dsunet-export deepstream dsunet16.onnx --size 720x1280 --batch 4 -o config",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 
 DOCTOR_EXAMPLES = examples(
     "dsunet-export doctor",

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from dsunet_export.artifact import check_files
-from dsunet_export.commands.shared_options import Verbose
-from dsunet_runtime.commands.command import examples
+from dsunet_export.commands.options import Verbose
+from dsunet_runtime.commands.app import examples
 
 INSPECT_EXAMPLES = examples(
     "dsunet-export inspect dsunet.onnx",

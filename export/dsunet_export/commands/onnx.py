@@ -14,8 +14,8 @@ from dsunet.commands.checkpoint_options import DinoSize, Dinov2File, HieraSize, 
 from dsunet.commands.help_panels import MODEL
 from dsunet.network.config import PRESETS, Decoder, Injection
 from dsunet_export.artifact import check_onnx_output
-from dsunet_export.commands.onnx_model import ModelOptions, load_selected_model
-from dsunet_export.commands.shared_options import (
+from dsunet_export.commands.onnx_model import SelectedModel, load_selected_model
+from dsunet_export.commands.options import (
     PRECISION,
     VERIFICATION,
     ChosenAttention,
@@ -36,7 +36,7 @@ from dsunet_export.options import (
 )
 from dsunet_export.stopwatch import print_step
 from dsunet_runtime.artifact.manifest import InputForm, MaskForm
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.options import MAX_SEED, OUTPUT, as_wrong_usage, file_to_write, integer
 from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.message_text import quote, readable
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 DYNAMIC = "dynamic"
 
 _GRAPH = "Graph"
-"""A group of options in the help."""
+"""Panel of options in the help."""
 ONNX_EXAMPLES = examples(
     "dsunet-export onnx model.pth -o dsunet.onnx",
     "dsunet-export onnx runs/sod -o dsunet16.onnx --precision fp16",
@@ -221,7 +221,7 @@ def onnx(
         bool,
         typer.Option(
             "--no-verify",
-            help="Skip the comparison with PyTorch, which takes half of the time.",
+            help="Skip the comparison with PyTorch, which takes most of the time.",
             rich_help_panel=VERIFICATION,
         ),
     ] = False,
@@ -251,12 +251,12 @@ def onnx(
         )
     with needs_extra("export"):
         from dsunet_export.onnx import export_onnx
-        from dsunet_export.verification.probes import unused_in_words
+        from dsunet_export.probes import unused_in_words
 
     for line in unused_in_words(images) if images else []:  # fails before anything is loaded
         notice(line)
     model, origin = load_selected_model(
-        ModelOptions(
+        SelectedModel(
             checkpoint,
             preset,
             injection,

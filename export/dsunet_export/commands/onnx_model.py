@@ -10,7 +10,7 @@ import typer
 
 from dsunet.errors import ConfigError
 from dsunet.network.config import Decoder, DSUNetConfig, Injection, describe_sizes
-from dsunet_export.commands.shared_options import notice
+from dsunet_export.commands.options import notice
 from dsunet_export.options import WeightsOrigin
 from dsunet_runtime.commands.options import as_wrong_usage
 from dsunet_runtime.message_text import readable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelOptions:
+class SelectedModel:
     """The options of the panel `Model`, and the checkpoint; None where one is not given."""
 
     checkpoint: Path | None
@@ -36,7 +36,7 @@ class ModelOptions:
     dino_size: int | None
 
 
-def load_selected_model(options: ModelOptions) -> tuple[DSUNet, WeightsOrigin]:
+def load_selected_model(options: SelectedModel) -> tuple[DSUNet, WeightsOrigin]:
     """Load or create the model that the options select, with the origin of its weights.
 
     Prints other input sizes than the network's own, and how they change the multiply-adds.  Raises
@@ -48,7 +48,7 @@ def load_selected_model(options: ModelOptions) -> tuple[DSUNet, WeightsOrigin]:
     return _load_checkpoint(options, config)
 
 
-def _config(options: ModelOptions) -> DSUNetConfig | None:
+def _config(options: SelectedModel) -> DSUNetConfig | None:
     """Build the configuration that the options select; None to read it from the checkpoint."""
     given = {"injection": options.injection, "decoder": options.decoder}
     parts = {name: part for name, part in given.items() if part is not None}
@@ -61,7 +61,7 @@ def _config(options: ModelOptions) -> DSUNetConfig | None:
 
 
 def _create_random(
-    options: ModelOptions, config: DSUNetConfig | None
+    options: SelectedModel, config: DSUNetConfig | None
 ) -> tuple[DSUNet, WeightsOrigin]:
     from dsunet import random_model
 
@@ -78,7 +78,7 @@ def _create_random(
 
 
 def _load_checkpoint(
-    options: ModelOptions, config: DSUNetConfig | None
+    options: SelectedModel, config: DSUNetConfig | None
 ) -> tuple[DSUNet, WeightsOrigin]:
     from dsunet import checkpoint_sha256, load_model
     from dsunet.checkpoints.open_checkpoint import open_checkpoint

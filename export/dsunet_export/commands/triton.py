@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dsunet_export.commands.shared_options import notice
+from dsunet_export.commands.options import notice
 from dsunet_export.errors import ExportError
 from dsunet_export.servers.checked_artifact import CheckedArtifact
 from dsunet_export.servers.model_folder import check_model_name
@@ -23,13 +23,13 @@ from dsunet_export.servers.triton_options import (
     TritonOptions,
 )
 from dsunet_runtime.artifact.file_kinds import is_engine
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.options import OUTPUT, as_wrong_usage, integer, output_folder
 from dsunet_runtime.message_text import readable
 from dsunet_runtime.provider import MAX_THREADS
 
 _EXECUTION, _BATCHES = "Execution", "Batches"
-"""The groups of options in the help."""
+"""Panels of options in the help."""
 TRITON_EXAMPLES = examples(
     "dsunet-export triton dsunet.onnx -o models",
     "dsunet-export triton salient.onnx camouflaged.onnx --name dsunet -o models",

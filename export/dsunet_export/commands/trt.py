@@ -13,13 +13,13 @@ from typing import Annotated
 
 import typer
 
-from dsunet_export.commands.shared_options import PRECISION, ChosenAttention
+from dsunet_export.commands.options import PRECISION, ChosenAttention
 from dsunet_export.errors import ExportError
 from dsunet_export.options import LARGEST_BATCH, LARGEST_SIDE, Attention
 from dsunet_export.stopwatch import print_step
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.flavor import Flavor
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.options import (
     OUTPUT,
     as_wrong_usage,
@@ -47,7 +47,7 @@ def _print_gpus(names: list[str]) -> list[str]:
 
 
 _TARGET, _SHAPES, _BUILDER = "Target", "Shapes", "TensorRT"
-"""The groups of options in the help."""
+"""Panels of options in the help."""
 TRT_EXAMPLES = examples(
     "dsunet-export trt dsunet.onnx -o dsunet.engine --gpu rtx4090",
     "dsunet-export trt dsunet.onnx -o dsunet.engine --gpu rtx5090 --batch 1:4:8",
@@ -199,7 +199,7 @@ def trt(
     from dsunet_export.manifest_text import verified_in_words
     from dsunet_export.tensorrt.builder import build_engine, read_graph_manifest
     from dsunet_export.tensorrt.configuration import EngineOptions
-    from dsunet_export.tensorrt.engine_description import describe_engine
+    from dsunet_export.tensorrt.engine_text import describe_engine
     from dsunet_export.tensorrt.flavors import flavor_title
     from dsunet_export.tensorrt.profiles import Ranges, parse_batch, parse_size
     from dsunet_export.tensorrt.targets import parse_hardware, select_target

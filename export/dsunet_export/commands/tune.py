@@ -14,9 +14,9 @@ from dsunet.commands.help_panels import COMPUTATION, DATA
 from dsunet.commands.named_folder import named_folder
 from dsunet.errors import ConfigError, EvaluationError
 from dsunet.network.config import MAX_IMAGE_SIZE
-from dsunet_export.commands.shared_options import notice
+from dsunet_export.commands.options import notice
 from dsunet_export.options import ExportPrecision
-from dsunet_runtime.commands.command import examples
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.options import (
     MAX_COUNT,
     OUTPUT,
@@ -32,11 +32,11 @@ from dsunet_runtime.provider import Provider
 
 if TYPE_CHECKING:
     from dsunet import DSUNet
-    from dsunet.evaluation.testsets import TestSet
+    from dsunet.evaluation.test_sets import TestSet
     from dsunet_export.operating_points.points import Point
 
 _POINTS, _CHOICE = "Points", "Choice"
-"""The groups of options in the help."""
+"""Panels of options in the help."""
 _DEFAULT_SECONDS = 10.0
 TUNE_EXAMPLES = examples(
     "dsunet-export tune model.pth --dataset CAMO=CAMO -o points",
@@ -180,7 +180,7 @@ def tune(
         from dsunet.checkpoints.run_checkpoint import find_checkpoint
         from dsunet.evaluation.evaluate import check_test_sets
         from dsunet.evaluation.scorer import Scorer
-        from dsunet_export.operating_points.inputs import available_providers, describe_inputs
+        from dsunet_export.operating_points.inputs import describe_inputs, starting_providers
         from dsunet_export.operating_points.measurement import (
             Instruments,
             evaluate_artifact,
@@ -188,13 +188,13 @@ def tune(
             time_against,
         )
         from dsunet_export.operating_points.points import list_points
-        from dsunet_export.operating_points.report import (
+        from dsunet_export.operating_points.results import ResultFiles
+        from dsunet_export.operating_points.tune import tune_points
+        from dsunet_export.operating_points.tune_report import (
             format_tuning,
             tuning_document,
             write_tuning,
         )
-        from dsunet_export.operating_points.results import ResultFiles
-        from dsunet_export.operating_points.tune import tune_points
         from dsunet_export.options import WeightsOrigin
         from dsunet_runtime.bench.measurement import Schedule
         from dsunet_runtime.prediction.jobs import results_folder
@@ -208,7 +208,7 @@ def tune(
             hiera_size or [],
             dino_size or [],
             precisions,
-            provider or available_providers(),
+            provider or starting_providers(),
         )
     check_test_sets(test_sets, sys.stderr)
     origin = WeightsOrigin(readable(file.name), checkpoint_sha256(file))
@@ -257,7 +257,7 @@ def tune(
 
 
 def _test_sets(folders: list[tuple[str, Path]], limit: int | None) -> list[TestSet]:
-    from dsunet.evaluation.testsets import TestSet, check_dataset_names
+    from dsunet.evaluation.test_sets import TestSet, check_dataset_names
 
     found = [TestSet.of_dataset(name, folder) for name, folder in folders]
     with as_wrong_usage(EvaluationError):

@@ -14,12 +14,12 @@ import typer
 from dsunet.commands.checkpoint_options import Dinov2File, Sam2File, WeightsKey
 from dsunet.commands.help_panels import COMPUTATION
 from dsunet.torch_device import TorchDevice
-from dsunet_export.commands.shared_options import notice
+from dsunet_export.commands.options import notice
 from dsunet_export.errors import VerificationError
 from dsunet_export.verification.tolerances import MASK_LEVELS, MASK_LEVELS_OF_8_BITS
 from dsunet_runtime.artifact.file_kinds import is_onnx
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.artifact_options import check_fallback_applies, cpu_fallback_option
-from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT, number, output_folder, text_to_write
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.extras import needs_extra
@@ -27,10 +27,10 @@ from dsunet_runtime.message_text import readable
 from dsunet_runtime.provider import Provider
 
 if TYPE_CHECKING:
-    from dsunet_export.verification.probes import Probe
+    from dsunet_export.probes import Probe
 
 _COMPARISON, _LAYERS = "Comparison", "Layers"
-"""The groups of options in the help."""
+"""Panels of options in the help."""
 _REMEDY = (
     "find the layers to keep in float32 with --bisect keep.txt, which compares two ONNX files, or "
     "raise --tolerance"
@@ -145,15 +145,15 @@ def verify(
     with needs_extra("evaluate,export"):
         from dsunet_export.bisection.layers_to_keep import check_precisions
         from dsunet_export.comparison.compare import compare, few_probes, probes_for
-        from dsunet_export.comparison.layers import compare_graphs
-        from dsunet_export.comparison.model_pair import is_artifact, is_quantized, open_pair
-        from dsunet_export.comparison.summary import summarize_comparison
-        from dsunet_export.comparison.verify_report import (
+        from dsunet_export.comparison.comparison_report import (
             comparison_document,
             format_comparison,
             write_comparison,
         )
-        from dsunet_export.verification.probes import unused_in_words
+        from dsunet_export.comparison.layers import compare_graphs
+        from dsunet_export.comparison.model_pair import is_artifact, is_quantized, open_pair
+        from dsunet_export.comparison.summary import summarize_comparison
+        from dsunet_export.probes import unused_in_words
     from dsunet_runtime.prediction.jobs import results_folder
 
     if (layers or bisect) and not (is_onnx(a) and is_onnx(b)):

@@ -1,4 +1,4 @@
-"""Run two forms of one model on sample images and compare their outputs."""
+"""Run two versions of one model on sample images and compare their outputs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from dsunet.evaluation.predictors import Predictor
 from dsunet_export.comparison.model_pair import is_artifact
 from dsunet_export.errors import ExportError
+from dsunet_export.probes import GraphInputs, Probe, load_probe, make_probes
 from dsunet_export.verification.measures import (
     MaskDifference,
     TensorDifference,
     compare_masks,
     compare_tensors,
 )
-from dsunet_export.verification.probes import GraphInputs, Probe, load_probe, make_probes
 from dsunet_runtime.artifact.manifest_file import read_manifest
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.prediction.jobs import images_at
 
 FEW_IMAGES = 4

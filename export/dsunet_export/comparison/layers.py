@@ -24,12 +24,12 @@ from dsunet_export.comparison.piecewise import PiecewiseRun
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.graph_file import graph_errors, load_graph
 from dsunet_export.graph.names import POSTPROCESS, PREPROCESS, is_in
+from dsunet_export.precision.convert_graph import infer_types
+from dsunet_export.precision.convert_nodes import DATA_TYPES
 from dsunet_export.precision.emulate_rounding import emulate_rounding
-from dsunet_export.precision.narrow import DATA_TYPES
-from dsunet_export.precision.reduction import infer_types
 from dsunet_export.precision.types import MOVES_VALUES
+from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.merge_matmuls import is_part, unmerged_name
-from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_export.verification.tolerances import (
     LAYER_ERROR,
     LAYER_ERROR_OF_8_BITS,

@@ -65,7 +65,7 @@ def open_pair(
             path,
             mask_form=mask_form,
             provider=provider if is_onnx(path) else None,
-            selftest=SelfTestPolicy.NEVER,  # a wrong artifact is to be looked at
+            selftest=SelfTestPolicy.NEVER,  # one that fails can still be compared
             allow_cpu_fallback=allow_cpu_fallback and is_onnx(path),
         )
 

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from dsunet_export.graph.session import GraphSession
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 
 
 class PiecewiseRun:

@@ -9,6 +9,5 @@ names             names of modules: the image arithmetic, and the frozen encoder
 attention         attention in forms without fused kernels
 graph_file        the ONNX graph of an artifact, read from its files
 session           graphs run by ONNX Runtime that are not artifacts
-shared_weights    the frozen weights in a file that several artifacts share
 self_description  a description of the artifact in ONNX's own fields
 """

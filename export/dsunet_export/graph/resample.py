@@ -63,7 +63,7 @@ def resampling_windows(size: int, side: int, device: torch.device | None = None)
     The filter is a triangle that ends at the next pixel, of the input if the image is enlarged, of
     the output if it is reduced.  Distances are integers in units of 1 / (2 side) input pixels.
 
-    All arithmetic is in int32, because some runtimes compute int64 in 32 bits without a word
+    All arithmetic is in int32, because some runtimes silently compute int64 in 32 bits
     (OpenVINO).  It is exact up to a `size` of 4096 √side: 51,811 pixels for the smallest side, 160.
     """
     block = block_size(side)

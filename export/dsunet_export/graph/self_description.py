@@ -68,7 +68,7 @@ def _precision(manifest: Manifest) -> str:
     if quantized is None:
         return compute
     return (
-        f"{quantized.products} matrix multiplications in {quantized.data_type}, the rest in "
+        f"{quantized.matmuls} matrix multiplications in {quantized.data_type}, the rest in "
         f"{compute}"
     )
 

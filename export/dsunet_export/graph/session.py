@@ -14,8 +14,8 @@ from dsunet_export.artifact import save
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.names import POSTPROCESS, is_in
 from dsunet_export.graph.values import is_float
-from dsunet_runtime.backends import Tensors
-from dsunet_runtime.backends.onnxruntime import disable_float8_fusion
+from dsunet_runtime.backends.interface import Tensors
+from dsunet_runtime.backends.onnxruntime.backend import disable_float8_fusion
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.message_text import reason
 

@@ -6,5 +6,5 @@ measurement  export, evaluation and timing of one point
 results      the result of a point, stored in a file
 choice       the loss of a point, the Pareto front, and the fastest point within a loss
 tune         all points, one after the other
-report       table, JSON and HTML
+tune_report  table, JSON and HTML
 """

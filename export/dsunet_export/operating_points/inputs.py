@@ -11,7 +11,7 @@ from typing import Any
 
 import onnxruntime
 
-from dsunet.evaluation.testsets import TestSet
+from dsunet.evaluation.test_sets import TestSet
 from dsunet_export.doctor.machine import inspect_machine
 from dsunet_export.options import WeightsOrigin
 from dsunet_runtime import __version__, processor
@@ -23,7 +23,7 @@ from dsunet_runtime.provider import Provider
 _PACKAGES = ("torch", "onnx", "onnxscript", "timm", "sam2", "pysodmetrics")
 
 
-def available_providers() -> list[Provider]:
+def starting_providers() -> list[Provider]:
     """Return the providers that start on this machine, ONNX Runtime on the CPU first."""
     found = inspect_machine().providers
     return [provider for provider in Provider if provider in found and found[provider].starts]

@@ -13,7 +13,7 @@ from dsunet.evaluation.evaluate import mask_folder
 from dsunet.evaluation.predictors import open_predictor
 from dsunet.evaluation.results import ModelResult as Scored
 from dsunet.evaluation.scorer import Scorer, predict_cases
-from dsunet.evaluation.testsets import TestSet
+from dsunet.evaluation.test_sets import TestSet
 from dsunet.network.model import DSUNet
 from dsunet_export.onnx import export_onnx
 from dsunet_export.operating_points.points import Point

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dsunet_export.operating_points.points import Point
-from dsunet_runtime.files import open_regular
+from dsunet_runtime.files import make_folder, open_regular, write_whole
 from dsunet_runtime.json_text import MAX_BYTES, JsonError, parse_object
 from dsunet_runtime.plain_values import FieldError, decode, encode
-from dsunet_runtime.prediction.jobs import make_folder
-from dsunet_runtime.prediction.output_files import write_whole
 
 FORMAT_VERSION = 1
 

@@ -4,8 +4,7 @@ types              the nodes that have a precision, and operators that only move
 rules              the nodes that always stay in float32
 tensor_statistics  statistics of tensors on sample images, by added outputs
 magnitudes         the largest values on sample images, to find nodes that would overflow
-narrow             the conversion of the remaining nodes
+convert_nodes      the conversion of the remaining nodes
 emulate_rounding   the converted graph with its rounding emulated in float32
-reduction          the steps of the conversion of a graph
-conversion         the conversion of an artifact's file
+convert_graph      the steps of the conversion of a graph
 """

@@ -14,7 +14,7 @@ from dsunet_export.errors import ExportError
 from dsunet_export.graph.values import array_of, is_float
 from dsunet_export.precision.tensor_statistics import check_finite, compute_statistics
 from dsunet_export.precision.types import MOVES_VALUES
-from dsunet_export.verification.probes import GraphInputs, Probe
+from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.artifact.manifest import Peak
 
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.session import compute_logits
 from dsunet_export.graph.values import insert_after_producer
-from dsunet_export.verification.probes import GraphInputs, Probe
+from dsunet_export.probes import GraphInputs, Probe
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dsunet_export.precision.tensor_statistics import (
     check_finite,
     compute_statistics,
 )
-from dsunet_export.verification.probes import GraphInputs, Probe
+from dsunet_export.probes import GraphInputs, Probe
 
 LEVELS = 127
 """Positive steps of a symmetric 8-bit integer."""

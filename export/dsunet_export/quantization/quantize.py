@@ -22,13 +22,13 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.values import array_of
 from dsunet_export.options import FLOAT8_OPSET, ExportPrecision
-from dsunet_export.precision.reduction import ConvertedGraph, infer_types
+from dsunet_export.precision.convert_graph import ConvertedGraph, infer_types
 from dsunet_export.precision.rules import KeptNodes
+from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.calibration import ActivationRange, calibrate, ranges_of
 from dsunet_export.quantization.float8 import to_float8
 from dsunet_export.quantization.matmuls import WeightMatmul, find_matmuls
 from dsunet_export.quantization.merge_matmuls import merge_matmuls
-from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime.artifact.manifest import FLOAT8, Precision, Quantization
 
 NOISIEST = 0.2

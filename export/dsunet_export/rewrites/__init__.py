@@ -3,6 +3,13 @@
 Each rewrite changes the plain model in place, and a test compares the result with the plain model.
 A rewrite has one name: `fold_scales` is the function and its module, `fold-scales` its key in the
 manifest.
+
+fold_positions        Hiera's position embedding as a constant
+fold_scales           scales after linear operations, folded into their weights
+pad_after_projection  window attention that pads after the projections instead of before
+drop_unread_tokens    DINOv2's last block, only for the tokens that are read
+explicit_attention    attention written out as softmax(q kᵀ) v
+sff_on_tokens         SFF's attention on a token sequence
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from dsunet_export.graph.graph_file import load_graph
 from dsunet_export.graph.self_description import describe_itself
 from dsunet_runtime import load
 from dsunet_runtime.artifact.manifest import Manifest, TensorSpec
-from dsunet_runtime.backends.onnxruntime import import_onnxruntime, session_options
+from dsunet_runtime.backends.onnxruntime.backend import import_onnxruntime, session_options
 from dsunet_runtime.selftest.pictures import picture
 from dsunet_runtime.selftest.sizes import PICTURES
 

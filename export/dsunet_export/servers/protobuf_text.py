@@ -18,19 +18,19 @@ class Symbol:
     name: str
 
 
-Value: TypeAlias = "str | int | Symbol | tuple[int, ...] | Sequence[Field]"
+Value: TypeAlias = "str | int | Symbol | tuple[int, ...] | Sequence[TextField]"
 """A tuple of integers is a repeated field, a sequence of fields is a message."""
-Field: TypeAlias = tuple[str, Value]
+TextField: TypeAlias = tuple[str, Value]
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f"\\]')
 
 
-def render(message: Sequence[Field]) -> str:
+def render(message: Sequence[TextField]) -> str:
     """Return a message as text, one field per line."""
     return "".join(f"{line}\n" for line in _lines(message))
 
 
-def _lines(message: Sequence[Field], indent: str = "") -> Iterator[str]:
+def _lines(message: Sequence[TextField], indent: str = "") -> Iterator[str]:
     for name, value in message:
         match value:
             case str():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dsunet_export.servers.protobuf_text import Field, Symbol, render
+from dsunet_export.servers.protobuf_text import Symbol, TextField, render
 from dsunet_export.servers.triton_options import (
     DEFAULT_DELAY,
     ServedVersions,
@@ -37,7 +37,7 @@ def make_config(
         samples: Warm-up requests; `warmup_file` names the files of their inputs.
     """
     backend = options.backend
-    message: list[Field] = [("name", options.name)]
+    message: list[TextField] = [("name", options.name)]
     if backend.platform is not None:
         message.append(("platform", backend.platform))
     message += [
@@ -98,26 +98,26 @@ def warmup_file(sample: Sample, tensor: str) -> str:
     return f"{sample.name}.{tensor}"
 
 
-def _tensor(spec: TensorSpec, batching: Batching) -> list[Field]:
+def _tensor(spec: TensorSpec, batching: Batching) -> list[TextField]:
     shape = spec.shape[1:] if batching.largest else spec.shape
     dims = tuple(size if isinstance(size, int) else -1 for size in shape)
     return [("name", spec.name), ("data_type", Symbol(_TYPES[spec.dtype])), ("dims", dims)]
 
 
-def _version_policy(versions: ServedVersions) -> list[Field]:
+def _version_policy(versions: ServedVersions) -> list[TextField]:
     if versions is ServedVersions.ALL:
         return [("all", [])]
     return [("latest", [("num_versions", 1)])]
 
 
-def _parameter(key: str, value: str) -> Field:
+def _parameter(key: str, value: str) -> TextField:
     return "parameters", [("key", key), ("value", [("string_value", value)])]
 
 
-def _warmup(sample: Sample, batch: int) -> list[Field]:
-    message: list[Field] = [("name", f"{sample.name}, batch {batch}"), ("batch_size", batch)]
+def _warmup(sample: Sample, batch: int) -> list[TextField]:
+    message: list[TextField] = [("name", f"{sample.name}, batch {batch}"), ("batch_size", batch)]
     for name, tensor in sample.inputs.items():
-        value: list[Field] = [
+        value: list[TextField] = [
             ("data_type", Symbol(_TYPES[tensor.dtype.name])),
             ("dims", tensor.shape),
             ("input_data_file", warmup_file(sample, name)),

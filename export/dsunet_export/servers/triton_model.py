@@ -27,7 +27,7 @@ class Batching:
         """Return what an artifact allows.
 
         Triton leaves the batch out of shapes only if every tensor begins with a dynamic batch.
-        Raises ExportError if `options` ask for more.
+        Raises ExportError if `options` exceed that.
         """
         taken, given = batch_range(manifest), options.max_batch
         if any(isinstance(spec.shape[0], int) for spec in (*manifest.inputs, *manifest.outputs)):

@@ -63,7 +63,7 @@ def create_model(
 ) -> list[Version]:
     """Write a model whose versions 1, 2, … are the artifacts.
 
-    `notice` is called with a line for each thing to know about the result.
+    `notice` is called with one line for each notice.
 
     Raises ExportError if the model exists, if the artifacts do not agree, if the backend cannot
     serve them, or if the folder cannot be written.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.manifest import Manifest, SelfTestCase
 from dsunet_runtime.artifact.shapes import batch_range
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.forms import form_of
 from dsunet_runtime.memory import check_memory

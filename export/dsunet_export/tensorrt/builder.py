@@ -16,7 +16,7 @@ from dsunet_export.tensorrt.configuration import EngineOptions, configure, save_
 from dsunet_export.tensorrt.engine_selftest import engine_selftest
 from dsunet_export.tensorrt.flavors import flavor_title, flavor_version
 from dsunet_export.tensorrt.monitor import BuildProgress, make_monitor, run_cancellable
-from dsunet_export.tensorrt.network import layers_of, parse_graph
+from dsunet_export.tensorrt.parse_graph import layers_of, parse_graph
 from dsunet_export.tensorrt.precision_choice import choose_precision
 from dsunet_export.tensorrt.precision_report import report_precision
 from dsunet_export.tensorrt.profiles import make_profiles, without_fixed_sides
@@ -144,7 +144,7 @@ def _converted(
     if precision.element_type == manifest.precision.compute:
         return _GraphToBuild(onnx, manifest, onnx)
     try:
-        from dsunet_export.precision.conversion import convert_file
+        from dsunet_export.convert_artifact import convert_artifact
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{onnx} is in {manifest.precision.compute}, and {missing_package(error)}, which "
@@ -152,7 +152,7 @@ def _converted(
             f"--precision {precision}"
         ) from error
     file = folder / f"{onnx.stem}.{precision}.onnx"
-    converted = convert_file(onnx, file, manifest, precision, report, options.attention)
+    converted = convert_artifact(onnx, file, manifest, precision, report, options.attention)
     return _GraphToBuild(file, converted, onnx)
 
 
@@ -208,7 +208,7 @@ def _describe(
         gpus=target.gpus,
         weights_stripped=options.strip_weights,
         optimization_level=options.optimization_level,
-        proof=precision,
+        precision_report=precision,
         activation_bytes=log.activation_bytes,
         weight_bytes=log.weight_bytes,
         shared_weights=shared,

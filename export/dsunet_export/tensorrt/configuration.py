@@ -13,9 +13,8 @@ from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.flavor import Flavor, rtx_name
 from dsunet_runtime.artifact.manifest import OptimizationProfile
 from dsunet_runtime.errors import OutputError
-from dsunet_runtime.files import open_regular
+from dsunet_runtime.files import open_regular, write_whole
 from dsunet_runtime.message_text import reason
-from dsunet_runtime.prediction.output_files import write_whole
 
 if TYPE_CHECKING:
     from dsunet_export.tensorrt.targets import Target

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.names import PREPROCESS, is_in
-from dsunet_export.tensorrt.network import layers_of
+from dsunet_export.tensorrt.parse_graph import layers_of
 from dsunet_runtime.artifact.manifest import Precision, PrecisionReport, Quantization
 
 REQUIRED_FRACTION = 0.95

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dsunet.network.model import DSUNet
 from dsunet_export.errors import VerificationError
-from dsunet_export.verification.probes import GraphInputs, Probe
+from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.artifact.manifest import InputForm
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dsunet.network.model import DSUNet
 from dsunet_export.options import ExportOptions
-from dsunet_export.verification.probes import Probe
+from dsunet_export.probes import Probe
 from dsunet_export.verification.reference import compute_reference
 from dsunet_export.verification.tolerances import (
     FLOAT32,
@@ -23,7 +23,7 @@ from dsunet_export.verification.tolerances import (
 )
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import InputForm, Manifest, SelfTestCase
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.masks.mask_from_logits import mask_from_logits
 from dsunet_runtime.selftest.coarse import Coarse, case_of
 from dsunet_runtime.selftest.comparison import Comparison, coarse_output

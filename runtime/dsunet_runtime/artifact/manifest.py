@@ -18,7 +18,7 @@ from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.errors import ArtifactError
 from dsunet_runtime.json_text import JsonError, parse_object
 from dsunet_runtime.message_text import reason
-from dsunet_runtime.plain_values import FieldError, decode, encode
+from dsunet_runtime.plain_values import KEY, FieldError, decode, encode
 
 METADATA_KEY = "dsunet_manifest"
 FORMAT_VERSION = 2
@@ -111,7 +111,7 @@ class Peak:
 class NarrowedWeights:
     """Effect of the conversion on the weights; the fields count single values."""
 
-    narrowed: int
+    reduced: int = field(metadata={KEY: "narrowed"})
     """Stored in the reduced type."""
     kept: int
     """Stored in float32."""
@@ -130,7 +130,7 @@ class Quantization:
 
     data_type: str
     """`int8` or `float8e4m3fn`."""
-    products: int
+    matmuls: int = field(metadata={KEY: "products"})
     """Number of quantised matmuls."""
     candidates: int
     """Number of matmuls that have a weight."""
@@ -216,8 +216,7 @@ class Engine:
     """Whether the engine has no weights, and the runtime refits them from the ONNX file."""
     optimization_level: int | None
     """Builder optimisation level; None for TensorRT's default."""
-    proof: PrecisionReport
-    """The next format version calls it `precision_report`."""
+    precision_report: PrecisionReport = field(metadata={KEY: "proof"})
     activation_bytes: int | None
     """Device memory of one execution context at the profile's maximum, as reported by TensorRT;
     None if unknown."""
@@ -246,7 +245,7 @@ class Verification:
     computed_by: str = "ONNX Runtime"
     """The compared computations, for example `ONNX Runtime against PyTorch`.  Reduced precision is
     also emulated by rounding every tensor, because ONNX Runtime omits some roundings."""
-    iou_at_half: float | None = None
+    iou: float | None = field(default=None, metadata={KEY: "iou_at_half"})
     """IoU of the masks at threshold 0.5, that is logits above 0, if at least 1 % of the logits lie
     on either side.  Otherwise for randomly initialised weights: IoU of the logits above their
     median.  None in all other cases."""

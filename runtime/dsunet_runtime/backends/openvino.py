@@ -20,14 +20,20 @@ from numpy.typing import NDArray
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.integrity import weights_files
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.backends import Backend, Tensors
 from dsunet_runtime.backends.cache_folder import cache_folder
 from dsunet_runtime.backends.graph_names import check_names
+from dsunet_runtime.backends.interface import Backend, Tensors
 from dsunet_runtime.errors import ArtifactError, BackendError, OutputError
 from dsunet_runtime.extras import does_not_load, install_command, is_absent
-from dsunet_runtime.files import is_unicode, link_or_copy, open_regular, resolved, staging_folder
+from dsunet_runtime.files import (
+    is_unicode,
+    link_or_copy,
+    open_regular,
+    resolved,
+    staging_folder,
+    write_whole,
+)
 from dsunet_runtime.message_text import printable, reason
-from dsunet_runtime.prediction.output_files import write_whole
 from dsunet_runtime.processor import fast_instructions
 from dsunet_runtime.provider import Provider
 

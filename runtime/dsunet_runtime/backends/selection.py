@@ -7,7 +7,9 @@ from pathlib import Path
 
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.backends import Backend, onnxruntime, openvino
+from dsunet_runtime.backends import openvino
+from dsunet_runtime.backends.interface import Backend
+from dsunet_runtime.backends.onnxruntime import backend as onnxruntime
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.provider import MAX_THREADS, Provider
 

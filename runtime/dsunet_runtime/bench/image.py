@@ -11,7 +11,7 @@ from PIL import Image
 
 from dsunet_runtime.artifact.manifest import InputForm, Manifest
 from dsunet_runtime.artifact.shapes import input_ranges
-from dsunet_runtime.prediction.output_files import write_whole
+from dsunet_runtime.files import write_whole
 
 DEFAULT_SIZE = (720, 1280)
 """Default height and width of the input image."""

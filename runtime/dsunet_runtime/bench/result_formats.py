@@ -24,8 +24,7 @@ from dsunet_runtime.bench.roofline.roofline_table import (
     roofline_document,
     roofline_rows,
 )
-from dsunet_runtime.prediction.jobs import make_folder
-from dsunet_runtime.prediction.output_files import write_whole
+from dsunet_runtime.files import make_folder, write_whole
 
 _PACKAGES = (
     *("numpy", "pillow", "onnxruntime", "onnxruntime-gpu"),
@@ -55,7 +54,7 @@ def format_tables(results: BenchResults) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
-def results_document(results: BenchResults) -> dict[str, Any]:
+def bench_document(results: BenchResults) -> dict[str, Any]:
     """Return all results and the machine as plain values for JSON, in seconds and bytes."""
     relative_times = {id(one.measurement): one for one in results.relative_times}
     return {
@@ -92,13 +91,13 @@ def results_document(results: BenchResults) -> dict[str, Any]:
     }
 
 
-def write_report(results: BenchResults, folder: Path) -> None:
+def write_bench(results: BenchResults, folder: Path) -> None:
     """Write bench.json, bench.csv and bench.svg; with rooflines also roofline.csv and roofline.svg.
 
     Each file is written atomically.  Raises OutputError if one cannot be written.
     """
     files = {
-        "bench.json": json.dumps(results_document(results), indent=2) + "\n",
+        "bench.json": json.dumps(bench_document(results), indent=2) + "\n",
         "bench.csv": _as_csv(_csv_rows(results.measurements)),
         "bench.svg": draw_latency_plot(results.measurements),
     }

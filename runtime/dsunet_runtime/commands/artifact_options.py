@@ -59,7 +59,7 @@ def cpu_fallback_option(panel: str) -> Any:
     return typer.Option(
         "--allow-cpu-fallback",
         help="Continue if a provider on a GPU leaves matrix multiplications or convolutions to the "
-        "CPU.  [default: stop]",
+        "CPU.  [default: an error]",
         rich_help_panel=panel,
     )
 

@@ -11,12 +11,12 @@ import typer
 
 from dsunet_runtime.artifact.bounds import MAX_DIMENSION
 from dsunet_runtime.bench.origin import Origin
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.artifact_options import (
     check_fallback_applies,
     cpu_fallback_option,
     selftest_option,
 )
-from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT, integer, number, output_folder
 from dsunet_runtime.provider import MAX_THREADS, Provider
 from dsunet_runtime.selftest.policy import SelfTestPolicy
@@ -169,7 +169,7 @@ def bench(
         raise typer.BadParameter("give either --seconds or --calls, not both")
     from dsunet_runtime.bench.benchmark import BenchOptions, run_benchmark
     from dsunet_runtime.bench.measurement import Schedule
-    from dsunet_runtime.bench.result_formats import format_tables, results_document, write_report
+    from dsunet_runtime.bench.result_formats import bench_document, format_tables, write_bench
     from dsunet_runtime.prediction.jobs import results_folder
 
     schedule = Schedule(rounds=rounds, seconds=10.0 if seconds is None else seconds, calls=calls)
@@ -189,8 +189,6 @@ def bench(
     )
     with results_folder(output):
         results = run_benchmark(options, sys.stderr)
-        print(
-            json.dumps(results_document(results), indent=2) if as_json else format_tables(results)
-        )
+        print(json.dumps(bench_document(results), indent=2) if as_json else format_tables(results))
         if output is not None:
-            write_report(results, output)
+            write_bench(results, output)

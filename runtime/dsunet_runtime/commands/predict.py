@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsunet_runtime.artifact.bounds import MAX_DIMENSION
+from dsunet_runtime.commands.app import complain, examples
 from dsunet_runtime.commands.artifact_options import (
     ArtifactArgument,
     CpuFallbackOption,
@@ -16,7 +17,6 @@ from dsunet_runtime.commands.artifact_options import (
     SelfTestOption,
     check_provider_applies,
 )
-from dsunet_runtime.commands.command import complain, examples
 from dsunet_runtime.commands.options import integer
 from dsunet_runtime.commands.predict_arguments import PredictArguments
 from dsunet_runtime.commands.predict_options import (
@@ -39,13 +39,13 @@ from dsunet_runtime.commands.worker_options import (
     check_one_process,
     check_parallelism,
 )
-from dsunet_runtime.scale.parallelism import Parallelism
 from dsunet_runtime.selftest.policy import SelfTestPolicy
+from dsunet_runtime.workers.parallelism import Parallelism
 
 if TYPE_CHECKING:
     from dsunet_runtime.artifact.manifest import Manifest
-    from dsunet_runtime.scale.worker import LoadOptions
     from dsunet_runtime.video.job import VideoJob
+    from dsunet_runtime.workers.worker import LoadOptions
 
 _PROGRAM = "dsunet-run"
 
@@ -120,7 +120,7 @@ def predict(
     ).plan()
 
     from dsunet_runtime.prediction.jobs import Plan
-    from dsunet_runtime.scale.worker import LoadOptions
+    from dsunet_runtime.workers.worker import LoadOptions
 
     load_options = LoadOptions(artifact, provider, selftest, allow_cpu_fallback, domain)
     if not isinstance(plan, Plan):
@@ -128,8 +128,8 @@ def predict(
         _predict_video(load_options, plan, batch, as_json=as_json)
         return
 
-    from dsunet_runtime.prediction.run_jobs import report_outcomes
-    from dsunet_runtime.scale.dispatch import dispatch
+    from dsunet_runtime.commands.run_jobs import report_outcomes
+    from dsunet_runtime.workers.dispatch import dispatch
 
     with dispatch(load_options, plan, batch, parallelism) as (manifest, outcomes):
         _warn_of_random_weights(artifact, manifest)
@@ -142,7 +142,7 @@ def predict(
 def _predict_video(
     load_options: LoadOptions, video: VideoJob, batch: int | None, *, as_json: bool
 ) -> None:
-    from dsunet_runtime.video.run_video import run_video
+    from dsunet_runtime.commands.run_video import run_video
 
     with load_options.load() as segmenter:
         _warn_of_random_weights(load_options.artifact, segmenter.manifest)

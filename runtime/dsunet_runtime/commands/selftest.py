@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dsunet_runtime.artifact.file_kinds import is_engine
+from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.artifact_options import (
     ArtifactArgument,
     CpuFallbackOption,
@@ -15,7 +16,6 @@ from dsunet_runtime.commands.artifact_options import (
     ProviderOption,
     check_provider_applies,
 )
-from dsunet_runtime.commands.command import examples
 from dsunet_runtime.commands.options import OUTPUT
 from dsunet_runtime.errors import ArtifactError, SelfTestError
 from dsunet_runtime.provider import Provider

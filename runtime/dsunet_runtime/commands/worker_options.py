@@ -11,16 +11,16 @@ from dsunet_runtime.artifact.file_kinds import is_engine
 from dsunet_runtime.commands.options import MAX_WORKERS, integer
 from dsunet_runtime.message_text import quote
 from dsunet_runtime.provider import MAX_THREADS, Provider
-from dsunet_runtime.scale.parallelism import GPUS, LOCAL, Parallelism, needs_gpu
+from dsunet_runtime.workers.parallelism import LOCAL, ONE_PER_GPU, Parallelism, needs_gpu
 
 _PANEL = "Several processes"
 
 
 def _workers(text: str) -> str:
     is_number = text.isascii() and text.isdecimal() and len(text) < 5
-    if text != GPUS and not (is_number and 1 <= int(text) <= MAX_WORKERS):
+    if text != ONE_PER_GPU and not (is_number and 1 <= int(text) <= MAX_WORKERS):
         raise typer.BadParameter(
-            f"{quote(text)} is neither an integer from 1 to {MAX_WORKERS} nor {GPUS}"
+            f"{quote(text)} is neither an integer from 1 to {MAX_WORKERS} nor {ONE_PER_GPU}"
         )
     return text
 
@@ -40,7 +40,7 @@ WorkersOption = Annotated[
     typer.Option(
         "--workers",
         parser=_workers,
-        metavar=f"N|{GPUS}",
+        metavar=f"N|{ONE_PER_GPU}",
         help="Number of worker processes, among which the GPUs or CPU cores are divided, or gpus "
         f"for one per GPU.  [1 to {MAX_WORKERS}]  [default: no workers; with --ray: as many as "
         "fit]",
@@ -86,14 +86,14 @@ def check_parallelism(
         raise typer.BadParameter(
             f"--threads-per-worker applies to ONNX files only, and {artifact} is an engine"
         )
-    if parallelism.workers == GPUS and parallelism.ray is not None:
+    if parallelism.workers == ONE_PER_GPU and parallelism.ray is not None:
         raise typer.BadParameter(
-            f"--workers {GPUS} does not apply to --ray, which uses all GPUs of the cluster: name a "
-            f"number, or omit it"
+            f"--workers {ONE_PER_GPU} does not apply to --ray, which uses all GPUs of the cluster: "
+            f"name a number, or omit it"
         )
-    if parallelism.workers == GPUS and not needs_gpu(artifact, provider):
+    if parallelism.workers == ONE_PER_GPU and not needs_gpu(artifact, provider):
         raise typer.BadParameter(
-            f"--workers {GPUS} needs an engine, or a --provider on a GPU: name a number"
+            f"--workers {ONE_PER_GPU} needs an engine, or a --provider on a GPU: name a number"
         )
 
 

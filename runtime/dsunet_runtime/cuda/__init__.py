@@ -5,6 +5,13 @@
         print(gpu.name, gpu.compute_capability, gpu.memory, nvml.free_memory(gpu))
 
 Listing GPUs does not create a context.
+
+contract     the interface that both bindings implement
+cuda_python  cuda-python, NVIDIA's binding, which has wheels and needs no toolkit
+pycuda       PyCUDA, for programs that already use it
+libcuda      functions of the driver that PyCUDA lacks, through ctypes
+nvml         the state of a GPU, without a CUDA context
+errors       errors of CUDA calls, for both bindings
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ BLUR = "blur"
 _SIGMA = 1 / 50
 """Standard deviation of the blur, as a fraction of the longer side."""
 _REDUCED_SIGMA = 4
-"""That of the same blur in the reduced image in which it is computed, in pixels."""
+"""Standard deviation of the blur in the reduced image, in pixels."""
 
 
 class Backdrop(Protocol):

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.manifest import InputForm, Manifest, MaskForm
 from dsunet_runtime.artifact.shapes import Range, input_ranges
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.selftest.pictures import picture
 

@@ -5,5 +5,4 @@ predict_jobs  the steps of all jobs, each in threads of its own
 ordered_map   `map` in threads, in order, with a bounded number of items in progress
 output_files  masks and other renderings as files
 json_lines    the lines of `predict --json`
-run_jobs      a prediction on the command line: progress, errors, notices and a summary
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from dsunet_runtime.errors import ImageError, OutputError
-from dsunet_runtime.files import resolved
+from dsunet_runtime.files import make_folder, resolved
 from dsunet_runtime.images.decode import ImageLike
 from dsunet_runtime.images.folder import ImageFolder
 from dsunet_runtime.images.patterns import is_pattern, matching, root
@@ -150,18 +149,6 @@ def plan(
     return Plan(
         [*compress(jobs, waiting)], [*compress(jobs, skipped)], left_out, destination.folder
     )
-
-
-def make_folder(folder: Path) -> None:
-    """Create the folder for the results.  Raises OutputError if it is not a writable folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise OutputError(f"{folder}: is a file: name a folder") from error
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be created: {reason(error)}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder}: is not writable: name another folder")
 
 
 @contextmanager

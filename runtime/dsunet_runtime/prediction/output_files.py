@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dsunet_runtime.errors import OutputError
-from dsunet_runtime.files import staged_file
-from dsunet_runtime.message_text import reason
+from dsunet_runtime.files import write_whole
 from dsunet_runtime.standard_streams import STANDARD_STREAM, write_standard_output
 
 # Level 1 writes a mask of 12 megapixels three to five times as fast, for a fifth more bytes.
@@ -51,12 +48,3 @@ def write_pixels(
         write_standard_output(content.getvalue())
     else:
         write_whole(path, lambda file: image.save(file, **options))
-
-
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file atomically (see `files.staged_file`).  Raises OutputError if that fails."""
-    try:
-        with staged_file(path) as file:
-            write(file)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: cannot be written: {reason(error)}") from error

@@ -17,14 +17,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.errors import BackendError, ImageError, OutputError, RuntimeFault
+from dsunet_runtime.files import make_folder
 from dsunet_runtime.forms import Prepared
 from dsunet_runtime.images.decode import ImageLike
 from dsunet_runtime.masks.mask_from_logits import MaskStatistics
 from dsunet_runtime.masks.renderings import draw_renderings
 from dsunet_runtime.memory import check_memory
-from dsunet_runtime.prediction.jobs import Job, Output, make_folder
+from dsunet_runtime.prediction.jobs import Job, Output
 from dsunet_runtime.prediction.ordered_map import map_ahead, map_ready
 from dsunet_runtime.prediction.output_files import write_pixels
 from dsunet_runtime.standard_streams import STANDARD_STREAM

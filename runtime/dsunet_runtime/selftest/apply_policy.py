@@ -1,4 +1,4 @@
-"""The self-test when `load` opens an artifact, as the policy says."""
+"""The self-test when `load` opens an artifact, according to the policy."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dsunet_runtime.provider import Provider
 from dsunet_runtime.segmenter import Segmenter
 from dsunet_runtime.selftest.comparison import check_passed, run_selftest
 from dsunet_runtime.selftest.policy import SelfTestPolicy
-from dsunet_runtime.selftest.record import Machine, has_passed, record_outcome
+from dsunet_runtime.selftest.record import MachineKey, has_passed, record_outcome
 
 
 def apply_policy(
     segmenter: Segmenter,
     path: Path,
     provider: Provider | None,
-    machine: Machine,
+    machine: MachineKey,
     policy: SelfTestPolicy,
 ) -> None:
-    """Run the self-test of an artifact if the policy asks for it, and record the outcome.
+    """Run the self-test of an artifact if the policy requires it, and record the outcome.
 
     Args:
         segmenter: The loaded artifact.

@@ -13,7 +13,7 @@ import numpy as np
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import InputForm, Manifest, SelfTestCase
 from dsunet_runtime.artifact.shapes import batch_range
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.errors import ArtifactError, ImageError, SelfTestError
 from dsunet_runtime.forms import Prepared
 from dsunet_runtime.provider import Provider

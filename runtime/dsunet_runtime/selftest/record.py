@@ -9,21 +9,20 @@ from pathlib import Path
 
 from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.errors import OutputError
-from dsunet_runtime.files import exclusive_lock, open_regular
+from dsunet_runtime.files import exclusive_lock, open_regular, write_whole
 from dsunet_runtime.json_text import MAX_BYTES, parse_object
 from dsunet_runtime.plain_values import decode
-from dsunet_runtime.prediction.output_files import write_whole
 from dsunet_runtime.selftest.comparison import Comparison
 
 _MOST_MACHINES = 20
 """Machines in a record; the oldest are dropped."""
 
-Machine = tuple[str, ...]
+MachineKey = tuple[str, ...]
 """Device, driver and libraries (`Backend.machine`)."""
 
 
 def record_outcome(
-    path: Path, manifest: Manifest, machine: Machine, found: Sequence[Comparison]
+    path: Path, manifest: Manifest, machine: MachineKey, found: Sequence[Comparison]
 ) -> None:
     """Add a machine to the record if the test passed there, and remove it if not.
 
@@ -42,7 +41,7 @@ def record_outcome(
                 write_whole(record, lambda file: file.write(text))
 
 
-def has_passed(path: Path, manifest: Manifest, machine: Machine) -> bool:
+def has_passed(path: Path, manifest: Manifest, machine: MachineKey) -> bool:
     """Whether the record of an artifact contains a machine."""
     return machine in _machines(record_file(path), manifest)
 
@@ -52,11 +51,11 @@ def record_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.selftest.json")
 
 
-def _machines(record: Path, manifest: Manifest) -> tuple[Machine, ...]:
+def _machines(record: Path, manifest: Manifest) -> tuple[MachineKey, ...]:
     """The recorded machines; none if the record is damaged or belongs to another artifact."""
     with contextlib.suppress(OSError, ValueError):
         with open_regular(record) as file:
             document = parse_object(file.read(MAX_BYTES + 1))
         if document.get("manifest_sha256") == manifest.sha256:
-            return decode(tuple[Machine, ...], document.get("machines"), exact=True)
+            return decode(tuple[MachineKey, ...], document.get("machines"), exact=True)
     return ()

@@ -12,5 +12,4 @@ pipeline      the steps of all frames, overlapped
 encodings     containers and codecs of the videos that are written
 audio         audio streams, copied or encoded again
 writer        renderings as a video, or as a folder of images
-run_video     a video on the command line: progress, messages and a summary
 """

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.forms import Prepared
 from dsunet_runtime.masks.mask_from_logits import MaskStatistics
 from dsunet_runtime.masks.renderings import Rendering, draw_renderings

@@ -10,7 +10,7 @@ of three translations: none, and the two strongest by phase correlation, mostly 
 and of an object.  Frames across a cut have no weight.
 
 Images and masks are compared at the size at which the network computes its mask.  Only the
-difference between the smooth_masks and the original mask is resampled, so that edges stay sharp.
+difference between the smoothed and the original mask is resampled, so that edges stay sharp.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import onnx
 import onnx_ir as ir
 from onnx import helper, numpy_helper
 
-from dsunet_export.precision.narrow import narrow
-from dsunet_export.precision.reduction import infer_types
+from dsunet_export.precision.convert_graph import infer_types
+from dsunet_export.precision.convert_nodes import narrow
 from dsunet_export.precision.rules import KeptNodes
 from dsunet_export.precision.types import has_variable_type
 from dsunet_runtime import read_manifest

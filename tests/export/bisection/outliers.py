@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from dsunet_export.options import ExportPrecision
+from dsunet_export.probes import GraphInputs, Probe
 from dsunet_export.quantization.quantize import QuantizationOptions
 from dsunet_export.quantization.quantize import quantize as quantize_graph
-from dsunet_export.verification.probes import GraphInputs, Probe
 from dsunet_runtime import read_manifest
 from tests.export.helpers import graph_of
 from tests.runtime import artifacts

@@ -15,8 +15,8 @@ from dsunet_export.bisection.layers_to_keep import LayersToKeep, find_layers_to_
 from dsunet_export.bisection.switches import Switchboard
 from dsunet_export.errors import ExportError
 from dsunet_export.options import read_patterns
-from dsunet_export.verification.probes import Probe, load_probes
-from dsunet_runtime.backends import Tensors
+from dsunet_export.probes import Probe, load_probes
+from dsunet_runtime.backends.interface import Tensors
 from tests.export.bisection.faults import (
     Plant,
     convert,

@@ -16,9 +16,9 @@ from dsunet_export.bisection.layers_to_keep import LayersToKeep, find_layers_to_
 from dsunet_export.comparison.layers import compare_graphs
 from dsunet_export.errors import ExportError
 from dsunet_export.graph.values import array_of
+from dsunet_export.probes import Probe, load_probes
 from dsunet_export.quantization.quantize import NARROWEST
 from dsunet_export.quantization.quantized_matmuls import read_quantized_matmuls
-from dsunet_export.verification.probes import Probe, load_probes
 from tests.export.bisection.outliers import (
     MATMUL,
     NORM,

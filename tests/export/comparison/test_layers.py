@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dsunet_export.comparison.layers import LayerError, compare_graphs, first_above, first_at_fault
 from dsunet_export.errors import ExportError
-from dsunet_export.verification.probes import make_probes
+from dsunet_export.probes import make_probes
 from dsunet_runtime import read_manifest
 from tests.export.comparison.test_verify import verify
 from tests.export.helpers import NANO, export
@@ -90,7 +90,7 @@ def test_the_command_names_it(frames: Path, tmp_path: Path) -> None:
     assert node in (out / "verify.html").read_text()
 
 
-def test_any_loss_is_more_than_a_share_of_nothing() -> None:
+def test_any_loss_is_large_relative_to_zero() -> None:
     layers = [LayerError("a", "a", 0.0, 0.0), LayerError("b", "b", 0.3, 0.0)]
     assert first_at_fault(layers) == layers[1]
     assert first_above(layers, 0.2) == layers[1]

@@ -17,9 +17,9 @@ import dsunet_runtime
 from dsunet import DSUNetConfig, random_model, resize_inputs, save_model
 from dsunet.reports.contact_sheet import TITLE_HEIGHT
 from dsunet_export.cli import app
-from dsunet_export.comparison.verify_report import TILE
+from dsunet_export.comparison.comparison_report import TILE
 from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD, MaskForm
-from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from dsunet_runtime.backends.onnxruntime.backend import OnnxRuntimeBackend
 from dsunet_runtime.errors import OutputError, SelfTestError
 from dsunet_runtime.images.decode import encoder_input
 from tests.export.helpers import SMALL, command
@@ -92,7 +92,7 @@ def test_the_result_is_printed_before_it_is_written(
     def fail(*arguments: object) -> None:
         raise OutputError("verify.json: cannot be written: No space left on device")
 
-    monkeypatch.setattr("dsunet_export.comparison.verify_report.write_comparison", fail)
+    monkeypatch.setattr("dsunet_export.comparison.comparison_report.write_comparison", fail)
     a = artifacts.tensors(tmp_path / "a.onnx", scale=3, dino=False)
     result = verify(a, a, "--images", folder, "--json", "-o", tmp_path / "report")
     assert result.exit_code == 1

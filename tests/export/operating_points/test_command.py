@@ -17,10 +17,10 @@ from dsunet import demonstration_checkpoint, random_model, save_model
 from dsunet.evaluation.evaluate import evaluate_models
 from dsunet.evaluation.predictors import open_predictor
 from dsunet.evaluation.scorer import Scorer
-from dsunet.evaluation.testsets import TestSet
+from dsunet.evaluation.test_sets import TestSet
 from dsunet.scenes import write_scenes
 from dsunet_export.cli import app
-from dsunet_export.operating_points.inputs import available_providers, describe_inputs
+from dsunet_export.operating_points.inputs import describe_inputs, starting_providers
 from dsunet_export.operating_points.measurement import evaluate_artifact, time_against
 from dsunet_export.options import WeightsOrigin
 from dsunet_runtime.bench.measurement import Schedule
@@ -101,7 +101,7 @@ def test_results_depend_on_the_images(scenes: Path, tmp_path: Path) -> None:
 
 
 def test_the_cpu_is_always_there() -> None:
-    assert available_providers()[0] is Provider.CPU
+    assert starting_providers()[0] is Provider.CPU
 
 
 @pytest.mark.parametrize(

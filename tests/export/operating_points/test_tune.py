@@ -17,9 +17,9 @@ from dsunet_export.errors import VerificationError
 from dsunet_export.operating_points.choice import fastest_within, loss_of, pareto_front
 from dsunet_export.operating_points.measurement import Instruments
 from dsunet_export.operating_points.points import Point, list_points
-from dsunet_export.operating_points.report import format_tuning, tuning_document, write_tuning
 from dsunet_export.operating_points.results import Accuracy, PointResult, ResultFiles, Timing
 from dsunet_export.operating_points.tune import TuningResult, tune_points
+from dsunet_export.operating_points.tune_report import format_tuning, tuning_document, write_tuning
 from dsunet_export.options import ExportPrecision
 from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.provider import Provider

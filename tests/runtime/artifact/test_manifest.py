@@ -299,7 +299,7 @@ class TestBounds:
             ({"inputs": []}, "inputs must have at least one tensor"),
             ({"macs": 1.5}, "macs is 1.5, not an integer"),
             ({"macs": "x" * 1_000_000}, "macs is 'x+…', not an integer"),
-            ({"mask_form": ["\x1b[2J"]}, "mask_form is .*, not one of stretched, prob"),
+            ({"mask_form": ["\x1b[2J"]}, "mask_form is .*, not one of probability, stretched"),
             ({"graph": {"sha256": "../../x"}}, "has no valid size and SHA-256"),
             ({"graph": {"size": -1}}, "has no valid size and SHA-256"),
             ({"graph": {"size": (1 << 64) - 1}}, "has no valid size and SHA-256"),

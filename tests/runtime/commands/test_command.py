@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dsunet_runtime.commands.command import make_app
+from dsunet_runtime.commands.app import make_app
 from tests.runtime.commands.runner import COMMAND, run
 
 

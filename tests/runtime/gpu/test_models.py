@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import dsunet_runtime
 from dsunet_runtime import BackendError
 from dsunet_runtime.artifact.flavor import Flavor
-from dsunet_runtime.backends.onnxruntime import check_provider
+from dsunet_runtime.backends.onnxruntime.backend import check_provider
 from dsunet_runtime.images.decode import as_rgb
 from dsunet_runtime.provider import Provider
 from tests.runtime import engine_builds

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dsunet_runtime import BackendError, ImageError, OutputError, Segmenter
+from dsunet_runtime.files import make_folder
 from dsunet_runtime.forms import Prepared
-from dsunet_runtime.prediction.jobs import Job, make_folder, results_folder
+from dsunet_runtime.prediction.jobs import Job, results_folder
 from dsunet_runtime.prediction.predict_jobs import predict_jobs
 from tests.runtime.artifacts import expected_frames_mask
 from tests.runtime.plans import OVERLAY, jobs_of, outputs_of

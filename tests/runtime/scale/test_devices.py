@@ -6,7 +6,7 @@ import pytest
 
 from dsunet_runtime import BackendError
 from dsunet_runtime.cuda import nvml
-from dsunet_runtime.scale.devices import VISIBLE, cores, gpus
+from dsunet_runtime.workers.devices import VISIBLE, cores, gpus
 
 
 def test_all_gpus_of_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,13 +20,13 @@ from dsunet_runtime import ArtifactError
 from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.prediction.jobs import Job
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.scale import dispatch, processes
-from dsunet_runtime.scale.attempts import attempt
-from dsunet_runtime.scale.devices import VISIBLE
-from dsunet_runtime.scale.parallelism import Parallelism
-from dsunet_runtime.scale.units import Item, Unit
-from dsunet_runtime.scale.worker import MOST_ATTEMPTS, LoadOptions, Worker, WorkerOptions
 from dsunet_runtime.selftest.policy import SelfTestPolicy
+from dsunet_runtime.workers import dispatch, processes
+from dsunet_runtime.workers.attempts import attempt
+from dsunet_runtime.workers.devices import VISIBLE
+from dsunet_runtime.workers.parallelism import Parallelism
+from dsunet_runtime.workers.units import Item, Unit
+from dsunet_runtime.workers.worker import MOST_ATTEMPTS, LoadOptions, Worker, WorkerOptions
 from tests.runtime import artifacts
 from tests.runtime.scale.conftest import (
     ALWAYS,
@@ -217,9 +217,9 @@ class TestWorker:
 
 
 def test_variables_are_set_before_a_library_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "import sys, dsunet_runtime.scale.processes\nprint(*sys.modules)"
+    code = "import sys, dsunet_runtime.workers.processes\nprint(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    assert "dsunet_runtime.scale.worker" in modules.split()
+    assert "dsunet_runtime.workers.worker" in modules.split()
     assert not {"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "cuda", "ray"} & {
         *modules.split()
     }

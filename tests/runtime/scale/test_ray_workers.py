@@ -12,11 +12,11 @@ import pytest
 
 from dsunet_runtime import BackendError
 from dsunet_runtime.artifact.manifest_file import read_manifest
-from dsunet_runtime.scale import ray_workers
-from dsunet_runtime.scale.attempts import attempt
-from dsunet_runtime.scale.units import Unit
-from dsunet_runtime.scale.worker import MOST_ATTEMPTS, LoadOptions, WorkerOptions
 from dsunet_runtime.selftest.policy import SelfTestPolicy
+from dsunet_runtime.workers import ray_workers
+from dsunet_runtime.workers.attempts import attempt
+from dsunet_runtime.workers.units import Unit
+from dsunet_runtime.workers.worker import MOST_ATTEMPTS, LoadOptions, WorkerOptions
 from tests.runtime.scale.conftest import (
     ALWAYS,
     ONCE,

@@ -9,7 +9,7 @@ import pytest
 from dsunet_runtime.masks.backdrops import ImageBackdrop
 from dsunet_runtime.masks.renderings import Background, Mask
 from dsunet_runtime.prediction.jobs import Job, Output, OutputKind
-from dsunet_runtime.scale.units import Item, Unit, divide
+from dsunet_runtime.workers.units import Item, Unit, divide
 
 
 def jobs_of(count: int) -> list[Job]:

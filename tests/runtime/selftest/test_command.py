@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from dsunet_runtime import read_manifest
-from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from dsunet_runtime.backends.onnxruntime.backend import OnnxRuntimeBackend
 from dsunet_runtime.bench.cold_start import measure_cold_start
 from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.cli import app

@@ -21,7 +21,7 @@ from dsunet_runtime.artifact.manifest import (
     Precision,
     Rewrite,
 )
-from dsunet_runtime.backends import Backend, Tensors
+from dsunet_runtime.backends.interface import Backend, Tensors
 from dsunet_runtime.provider import Provider
 from dsunet_runtime.selftest.comparison import Comparison, batches, check_passed, run_selftest
 from tests.runtime import artifacts

@@ -13,7 +13,7 @@ import pytest
 
 import dsunet_runtime
 from dsunet_runtime import ArtifactError, BackendError, SelfTestError, read_manifest
-from dsunet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from dsunet_runtime.backends.onnxruntime.backend import OnnxRuntimeBackend
 from dsunet_runtime.selftest import apply_policy, record
 from dsunet_runtime.selftest.comparison import Comparison
 from tests.runtime import artifacts

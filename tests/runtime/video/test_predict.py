@@ -147,7 +147,7 @@ class TestVideoFile:
         assert "in.mkv: 1 attachment stream left out" in result.stderr
         assert result.exit_code == 0
 
-    def test_hdr_is_said(self, predict: Predict) -> None:
+    def test_hdr_is_reported(self, predict: Predict) -> None:
         tags = {"color_trc": 16, "color_primaries": 9, "colorspace": 9, "color_range": 1}
         write(Path("in.mp4"), scene(2), pixels="yuv420p10le", **tags)
         result = predict("in.mp4", "-o", "out.mp4")

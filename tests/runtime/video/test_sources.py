@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from dsunet_runtime import ImageError, load
+from dsunet_runtime.commands import run_video as run_module
+from dsunet_runtime.commands.run_video import run_video
 from dsunet_runtime.images.folder import SUFFIXES as IMAGE_SUFFIXES
 from dsunet_runtime.masks.renderings import Mask
 from dsunet_runtime.prediction.jobs import OutputKind
-from dsunet_runtime.video import run_video as run_module
 from dsunet_runtime.video.job import VideoJob
 from dsunet_runtime.video.reader import VideoReader
-from dsunet_runtime.video.run_video import run_video
 from dsunet_runtime.video.video_source import (
     SUFFIXES,
     Url,

@@ -46,7 +46,7 @@ void decode(const JsonValue &json, InputForm &result) {
 
 void decode(const JsonValue &json, MaskForm &result) {
   decode_name<MaskForm>(
-      json, {{"stretched", MaskForm::kStretched}, {"probability", MaskForm::kProbability}}, result);
+      json, {{"probability", MaskForm::kProbability}, {"stretched", MaskForm::kStretched}}, result);
 }
 
 void decode(const JsonValue &json, Flavor &result) {

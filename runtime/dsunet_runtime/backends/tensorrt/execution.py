@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from dsunet_runtime.artifact.shapes import Shape
-from dsunet_runtime.backends import closed
+from dsunet_runtime.backends.interface import closed
 from dsunet_runtime.cuda import Device, Graph, Stream
 from dsunet_runtime.errors import BackendError
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from dsunet_runtime.cuda import Gpu
 from dsunet_runtime.errors import OutputError
-from dsunet_runtime.files import open_regular
-from dsunet_runtime.prediction.output_files import write_whole
+from dsunet_runtime.files import open_regular, write_whole
 
 _SUFFIX = ".cache"
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.artifact.shapes import Shape, output_shapes
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.backends.tensorrt import execution
 from dsunet_runtime.closeable import Closeable
 from dsunet_runtime.cuda import Device

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsunet_runtime.backends.onnxruntime import import_onnxruntime, session_options
+from dsunet_runtime.backends.onnxruntime.backend import import_onnxruntime, session_options
 from dsunet_runtime.backends.onnxruntime.execution_providers import CPU
 from dsunet_runtime.bench.roofline.layer_profile import repeat
 

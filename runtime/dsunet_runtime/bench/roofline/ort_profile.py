@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dsunet_runtime.artifact.manifest import Manifest
-from dsunet_runtime.backends import Tensors
-from dsunet_runtime.backends.onnxruntime import (
+from dsunet_runtime.backends.interface import Tensors
+from dsunet_runtime.backends.onnxruntime.backend import (
     add_linked_weights,
     import_onnxruntime,
     session_options,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import Manifest, Precision
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.backends.tensorrt.compatibility import choose_gpu, find_cuda, load_flavor
 from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.bench.origin import Origin

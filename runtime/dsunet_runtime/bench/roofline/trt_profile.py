@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from dsunet_runtime.artifact.manifest import Manifest
 from dsunet_runtime.artifact.manifest_file import read_manifest
 from dsunet_runtime.artifact.shapes import Shape
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.backends.tensorrt.engine import LoadedEngine
 from dsunet_runtime.backends.tensorrt.execution import Execution
 from dsunet_runtime.backends.tensorrt.slots import Slot
@@ -134,7 +134,7 @@ def _recorder(trt: Any) -> Any:
 def _counted(
     path: Path, manifest: Manifest, inputs: Tensors
 ) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Count multiply-adds of the engine's ONNX graph; a note says so if that is not possible."""
+    """Count multiply-adds of the engine's ONNX graph; with a note if that is not possible."""
     graph = path.with_name(manifest.graph.name)
     try:
         found = read_manifest(graph) if graph.is_file() else None

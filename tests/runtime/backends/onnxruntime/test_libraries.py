@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dsunet_runtime.backends.onnxruntime import libraries as module
-from dsunet_runtime.backends.onnxruntime import machine_of
+from dsunet_runtime.backends.onnxruntime.backend import machine_of
 from dsunet_runtime.backends.onnxruntime.libraries import loaded_libraries
 from dsunet_runtime.provider import Provider
 

@@ -16,7 +16,7 @@ import pytest
 
 import dsunet_runtime
 from dsunet_runtime import BackendError
-from dsunet_runtime.backends.onnxruntime import session_options
+from dsunet_runtime.backends.onnxruntime.backend import session_options
 from dsunet_runtime.backends.onnxruntime.placement import check_placement, record_placement
 from dsunet_runtime.provider import Provider
 from tests.runtime import artifacts

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import dsunet_runtime
 from dsunet_runtime import BackendError, ImageError, Segmenter
 from dsunet_runtime.artifact.flavor import Flavor
-from dsunet_runtime.backends.tensorrt import TensorRTBackend
+from dsunet_runtime.backends.tensorrt.backend import TensorRTBackend
 from dsunet_runtime.backends.tensorrt.log import log_of
 from dsunet_runtime.cli import app
 from tests.runtime import artifacts, engines

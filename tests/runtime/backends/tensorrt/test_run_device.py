@@ -236,7 +236,7 @@ class TestTensors:
             lambda t: Packed(t, offset=256),
         ],
     )
-    def test_whoever_they_belong_to(
+    def test_tensors_of_any_library(
         self,
         segmenter: Segmenter,
         caller: Caller,
@@ -295,7 +295,7 @@ class TestTensors:
             lambda handle: SimpleNamespace(__cuda_stream__=(0, handle)),
         ],
     )
-    def test_whoever_the_stream_belongs_to(
+    def test_streams_of_any_library(
         self,
         segmenter: Segmenter,
         machine: Machine,

@@ -19,22 +19,22 @@ from dsunet_export.errors import VerificationError
 from dsunet_export.graph.graph_file import load_graph
 from dsunet_export.graph.session import compute_logits
 from dsunet_export.options import ExportPrecision
+from dsunet_export.precision.convert_nodes import DATA_TYPES
 from dsunet_export.precision.emulate_rounding import emulate_rounding
-from dsunet_export.precision.narrow import DATA_TYPES
-from dsunet_export.verification.measures import LEAST_FRACTION, logit_overlap
-from dsunet_export.verification.probes import GraphInputs, Probe
-from dsunet_export.verification.reference_comparison import (
+from dsunet_export.probes import GraphInputs, Probe
+from dsunet_export.verification.compare_artifact import (
     ReferenceCase,
     check_tolerance,
     compare_artifact,
     compare_logits,
     compare_mask_with_reference,
 )
+from dsunet_export.verification.measures import LEAST_FRACTION, logit_overlap
 from dsunet_export.verification.selftest_cases import selftest_probes, with_measured_tolerances
 from dsunet_export.verification.tolerances import tolerance_for
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import InputForm, Manifest, Verification
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.masks.mask_from_logits import mask_from_logits
 
 _OTHER_REMEDIES = {
@@ -187,5 +187,5 @@ def compare_outputs(
         )
     iou = logit_overlap(case.logits, logits, or_median=manifest.weights_are_random)
     no_iou = f"; no IoU: less than {LEAST_FRACTION:.0%} on one side of 0.5" if iou is None else ""
-    yield replace(compare_logits(case, logits), iou_at_half=iou, computed_by=how + no_iou)
+    yield replace(compare_logits(case, logits), iou=iou, computed_by=how + no_iou)
     yield replace(compare_mask_with_reference(case, mask, manifest.mask_form), computed_by=how)

@@ -68,7 +68,7 @@ def _frame_sizes(manifest: Manifest) -> tuple[Size, Size, Size]:
 
 
 def _precision_report(manifest: Manifest, engine: Engine) -> str:
-    report = engine.proof
+    report = engine.precision_report
     compute, quantized = manifest.precision.compute, manifest.precision.quantized
     integers = (
         f"{report.weight_bytes_quantized / 1e6:,.1f} MB of weights in {quantized.data_type}; of "

@@ -13,11 +13,11 @@ from dsunet_runtime.artifact.shapes import batch_range
 from dsunet_runtime.files import remove_leftovers, staging_folder
 from dsunet_runtime.prediction.jobs import Job, Plan, results_folder
 from dsunet_runtime.prediction.predict_jobs import Outcome, check_batch, predict_jobs
-from dsunet_runtime.scale import processes, ray_workers
-from dsunet_runtime.scale.devices import VISIBLE, cores, gpus
-from dsunet_runtime.scale.parallelism import Parallelism, needs_gpu
-from dsunet_runtime.scale.units import divide
-from dsunet_runtime.scale.worker import IndexedOutcome, LoadOptions, WorkerOptions
+from dsunet_runtime.workers import processes, ray_workers
+from dsunet_runtime.workers.devices import VISIBLE, cores, gpus
+from dsunet_runtime.workers.parallelism import Parallelism, needs_gpu
+from dsunet_runtime.workers.units import divide
+from dsunet_runtime.workers.worker import IndexedOutcome, LoadOptions, WorkerOptions
 
 Prediction = tuple[Manifest, Iterator[Outcome]]
 """The manifest of the artifact, and the outcomes of the jobs, in order or, with Ray, unordered."""

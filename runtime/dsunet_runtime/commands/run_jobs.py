@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Iterable
 
-from dsunet_runtime.commands.command import complain
+from dsunet_runtime.commands.app import complain
 from dsunet_runtime.images.decode import first_frames, no_objects
 from dsunet_runtime.masks.mask_from_logits import INSIDE
 from dsunet_runtime.message_text import counted

@@ -23,12 +23,12 @@ from dsunet_runtime.errors import BackendError, RuntimeFault
 from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.message_text import counted, printable, reason
 from dsunet_runtime.prediction.jobs import Job
-from dsunet_runtime.scale.attempts import attempt, count_attempts
-from dsunet_runtime.scale.child import Child, portable
-from dsunet_runtime.scale.devices import cores
-from dsunet_runtime.scale.parallelism import LOCAL
-from dsunet_runtime.scale.units import divide
-from dsunet_runtime.scale.worker import MOST_ATTEMPTS, IndexedOutcome, Worker, WorkerOptions
+from dsunet_runtime.workers.attempts import attempt, count_attempts
+from dsunet_runtime.workers.child import Child, portable
+from dsunet_runtime.workers.devices import cores
+from dsunet_runtime.workers.parallelism import LOCAL
+from dsunet_runtime.workers.units import divide
+from dsunet_runtime.workers.worker import MOST_ATTEMPTS, IndexedOutcome, Worker, WorkerOptions
 
 _CONNECT_SECONDS = 90
 """A local cluster starts in about 10 seconds on two cores."""

@@ -16,11 +16,11 @@ from dsunet_export.errors import ExportError
 from dsunet_export.graph.attention import score_matmuls
 from dsunet_export.graph.values import is_float
 from dsunet_export.options import FLOAT16_MAX, Attention
+from dsunet_export.precision.convert_nodes import narrow, nodes_in_float32
 from dsunet_export.precision.magnitudes import Magnitudes, measure_magnitudes, sources
-from dsunet_export.precision.narrow import narrow, nodes_in_float32
 from dsunet_export.precision.rules import KeptNodes
 from dsunet_export.precision.types import has_variable_type, makes_integers, supports
-from dsunet_export.verification.probes import GraphInputs, Probe
+from dsunet_export.probes import GraphInputs, Probe
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import FLOAT32_SCORES, Peak, Precision
 from dsunet_runtime.message_text import quote
@@ -37,8 +37,8 @@ PEAKS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class ReductionOptions:
-    """Parameters of `reduce_precision`."""
+class ConversionOptions:
+    """Parameters of `convert_graph`."""
 
     compute: Compute
     keep_fp32: Sequence[str]
@@ -58,8 +58,8 @@ class ConvertedGraph(NamedTuple):
     """Logits S×S of the graph before the conversion, for each sample image."""
 
 
-def reduce_precision(
-    model: ir.Model, options: ReductionOptions, inputs: GraphInputs, folder: Path
+def convert_graph(
+    model: ir.Model, options: ConversionOptions, inputs: GraphInputs, folder: Path
 ) -> ConvertedGraph:
     """Convert a float32 graph to float16 or bfloat16.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dsunet_runtime.commands.command import complain
+from dsunet_runtime.commands.app import complain
 from dsunet_runtime.errors import ImageError, OutputError
 from dsunet_runtime.files import staged_file
 from dsunet_runtime.masks.mask_from_logits import INSIDE

@@ -16,10 +16,10 @@ from dsunet_runtime.message_text import reason
 from dsunet_runtime.prediction.jobs import Job, OutputKind
 from dsunet_runtime.prediction.predict_jobs import Outcome, check_batch, predict_jobs
 from dsunet_runtime.provider import Provider
-from dsunet_runtime.scale.attempts import attempt, count_attempts
-from dsunet_runtime.scale.units import Unit
 from dsunet_runtime.segmenter import Segmenter
 from dsunet_runtime.selftest.policy import SelfTestPolicy
+from dsunet_runtime.workers.attempts import attempt, count_attempts
+from dsunet_runtime.workers.units import Unit
 
 MOST_ATTEMPTS = 3
 """Number of workers that may end during one batch, or one image."""

@@ -11,9 +11,9 @@ from dsunet.reports.html_page import element, page, table
 from dsunet_export.operating_points.choice import loss_of, result_in_words
 from dsunet_export.operating_points.results import PointResult
 from dsunet_export.operating_points.tune import TuningResult
+from dsunet_runtime.files import write_whole
 from dsunet_runtime.message_text import counted, readable
 from dsunet_runtime.plain_values import encode
-from dsunet_runtime.prediction.output_files import write_whole
 from dsunet_runtime.svg import Axis, Plot, side_by_side
 
 _FASTEST, _ON_FRONT = ">", "*"
@@ -45,7 +45,7 @@ def tuning_notes(tuning: TuningResult) -> list[str]:
     lines += [f"not measured: {point.label}: {why}" for point, why in tuning.failures.items()]
     if tuning.not_tried:
         lines.append(
-            "not tried, because the time of --budget was over: "
+            "not tried, because the time limit of --budget was reached: "
             f"{counted(len(tuning.not_tried), 'point')}; the same command continues"
         )
     fastest, reference = tuning.fastest, tuning.reference

@@ -10,9 +10,9 @@ from multiprocessing.connection import Connection, wait
 
 from dsunet_runtime.errors import BackendError
 from dsunet_runtime.prediction.predict_jobs import Outcome
-from dsunet_runtime.scale.child import Child, end_children
-from dsunet_runtime.scale.units import Unit
-from dsunet_runtime.scale.worker import MOST_ATTEMPTS, IndexedOutcome, Worker, WorkerOptions
+from dsunet_runtime.workers.child import Child, end_children
+from dsunet_runtime.workers.units import Unit
+from dsunet_runtime.workers.worker import MOST_ATTEMPTS, IndexedOutcome, Worker, WorkerOptions
 
 Environment = Mapping[str, str]
 """Environment variables of a worker, set before it loads a library."""

@@ -14,7 +14,7 @@ from PIL import Image
 
 from dsunet.errors import message_with_list
 from dsunet_runtime.artifact.manifest import IMAGENET_MEAN, IMAGENET_STD, InputForm, Manifest
-from dsunet_runtime.backends import Tensors
+from dsunet_runtime.backends.interface import Tensors
 from dsunet_runtime.errors import ImageError
 from dsunet_runtime.images.decode import as_rgb, encoder_input, first_frames, read_header
 from dsunet_runtime.message_text import counted, readable

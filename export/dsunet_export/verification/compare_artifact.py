@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet_export.errors import VerificationError
+from dsunet_export.probes import Probe
 from dsunet_export.verification.measures import AbsoluteErrors
-from dsunet_export.verification.probes import Probe
 from dsunet_export.verification.tolerances import FLOAT32, Tolerance
 from dsunet_runtime.artifact.manifest import InputForm, MaskForm, Verification
 from dsunet_runtime.errors import RuntimeFault
@@ -75,7 +75,7 @@ def check_tolerance(result: Verification, case: ReferenceCase) -> None:
     """Raise VerificationError if a comparison is outside the tolerance of its case."""
     if fraction_of_tolerance(result, case.tolerance.iou) <= 1:  # NaN is not
         return
-    least = "" if result.iou_at_half is None else f" (IoU: at least {case.tolerance.iou})"
+    least = "" if result.iou is None else f" (IoU: at least {case.tolerance.iou})"
     raise VerificationError(
         "the artifact does not compute what the model computes: on "
         f"{comparison_in_words(result)}{least}; nothing was written: {case.remedy}"
@@ -91,14 +91,14 @@ def fraction_of_tolerance(result: Verification, least_iou: float = 0.0) -> float
         limited_error(result) / max(result.tolerance, SMALLEST_DIVISOR),
         result.mean_abs_error / max(result.mean_tolerance, SMALLEST_DIVISOR),
     ]
-    if result.iou_at_half is not None:
-        fractions.append((1 - result.iou_at_half) / max(1 - least_iou, SMALLEST_DIVISOR))
+    if result.iou is not None:
+        fractions.append((1 - result.iou) / max(1 - least_iou, SMALLEST_DIVISOR))
     return float(np.max(fractions))
 
 
 def comparison_in_words(result: Verification) -> str:
     """Describe a comparison."""
-    iou = result.iou_at_half
+    iou = result.iou
     overlap = "" if iou is None else f", IoU at 0.5 {iou:.4f}"
     return (
         f"{result.inputs}: {result.output} differs by at most {result.max_abs_error:.3g} (mean "

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dsunet_export.options import Attention
-from dsunet_runtime.commands.command import complain
+from dsunet_runtime.commands.app import complain
 
 PROGRAM = "dsunet-export"
 PRECISION, VERIFICATION = "Precision", "Verification"

@@ -12,11 +12,10 @@ import numpy as np
 from PIL import Image
 
 from dsunet.reports.contact_sheet import draw_sheet
+from dsunet_export.comparison.comparison_page import comparison_page
 from dsunet_export.comparison.layers import GraphComparison, LayerError
 from dsunet_export.comparison.summary import PERCENTILES, ModelComparison, measure_title
-from dsunet_export.comparison.verify_page import comparison_page
-from dsunet_runtime.prediction.jobs import make_folder
-from dsunet_runtime.prediction.output_files import write_whole
+from dsunet_runtime.files import make_folder, write_whole
 
 TILE = 384
 LAYERS_SHOWN = 15

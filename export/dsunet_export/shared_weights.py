@@ -21,7 +21,7 @@ import onnx_ir as ir
 from dsunet_export.artifact import shared_weights_file, write_errors
 from dsunet_export.graph.names import is_frozen
 from dsunet_export.graph.values import array_of, is_float
-from dsunet_export.precision.narrow import NUMPY_TYPES
+from dsunet_export.precision.convert_nodes import NUMPY_TYPES
 from dsunet_export.quantization.quantize import quantized_weights
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.file_digest import FileDigest, digest

@@ -1,6 +1,6 @@
-"""The frame of the commands `dsunet`, `dsunet-export` and `dsunet-run`.
+"""The programs `dsunet`, `dsunet-export` and `dsunet-run`: what they have in common.
 
-It fixes the exit codes, the form of error messages and the layout of help texts.
+That is exit codes, the form of error messages and the layout of help texts.
 """
 
 import io

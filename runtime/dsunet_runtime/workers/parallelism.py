@@ -1,4 +1,4 @@
-"""How a prediction is spread over processes: by default, it runs in this one.
+"""How a prediction is divided among processes; by default, it runs in this one.
 
 Importing this module does not import NumPy.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from dsunet_runtime.artifact.file_kinds import is_engine
 from dsunet_runtime.provider import Provider
 
-GPUS = "gpus"
+ONE_PER_GPU = "gpus"
 """The number of workers is that of the GPUs."""
 LOCAL = "local"
 """A Ray cluster of this machine alone, for the time of the run."""
@@ -22,7 +22,7 @@ class Parallelism:
     """The workers of a prediction."""
 
     workers: str | None
-    """Number of workers, or `GPUS`; None for no workers, or with Ray for as many as fit."""
+    """Number of workers, or `ONE_PER_GPU`; None for no workers, or with Ray for as many as fit."""
     threads: int | None
     """CPU threads of each worker; None to divide the cores."""
     ray: str | None
@@ -31,7 +31,7 @@ class Parallelism:
     @property
     def count(self) -> int | None:
         """Number of workers; None if it follows from the number of GPUs or machines."""
-        return None if self.workers in (None, GPUS) else int(self.workers)
+        return None if self.workers in (None, ONE_PER_GPU) else int(self.workers)
 
     @property
     def is_this_process(self) -> bool:

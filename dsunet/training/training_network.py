@@ -29,7 +29,7 @@ class Outputs(NamedTuple):
     """With a teacher, the four fused maps N×C×H×W, finest first, with its numbers of channels."""
 
 
-class TrainedNetwork(nn.Module):
+class TrainingNetwork(nn.Module):
     """A DSU-Net with the parts that only training has.
 
     These are a head on DINOv2's map, blended images and mismatched encoders, and projections of the

@@ -10,17 +10,17 @@ from dsunet_export.errors import ExportError
 from dsunet_export.graph.attention import unfuse
 from dsunet_export.graph.graph_file import graph_errors, load_graph
 from dsunet_export.options import Attention
-from dsunet_export.precision.reduction import ReductionOptions, reduce_precision
+from dsunet_export.precision.convert_graph import ConversionOptions, convert_graph
+from dsunet_export.probes import GraphInputs, make_probes
 from dsunet_export.stopwatch import Report, Stopwatch
-from dsunet_export.verification.probes import GraphInputs, make_probes
-from dsunet_export.verification.reference_comparison import ReferenceCase
+from dsunet_export.verification.compare_artifact import ReferenceCase
 from dsunet_export.verification.selftest_cases import with_tolerances
-from dsunet_export.verification.verify import before_conversion, verify_reduced
+from dsunet_export.verification.verify_artifact import before_conversion, verify_reduced
 from dsunet_runtime.artifact.compute import Compute
 from dsunet_runtime.artifact.manifest import Manifest
 
 
-def convert_file(
+def convert_artifact(
     onnx_path: Path,
     output: Path,
     manifest: Manifest,
@@ -49,8 +49,8 @@ def convert_file(
         model = load_graph(onnx_path, manifest)
         rewrites = manifest.rewrites + unfuse(model, attention, manifest.macs)
         with graph_errors(onnx_path):
-            model, precision, logits = reduce_precision(
-                model, ReductionOptions(compute, (), probes, attention), inputs, folder
+            model, precision, logits = convert_graph(
+                model, ConversionOptions(compute, (), probes, attention), inputs, folder
             )
         cases = [
             ReferenceCase(probe, reference, reference="the float32 graph")
