@@ -67,7 +67,7 @@ def load_model(
     if checkpoint.content is Content.TRAINED:
         _load_encoders(checkpoint, sam2, dinov2, notice)
     elif sam2 is not None or dinov2 is not None:
-        raise CheckpointError(f"{checkpoint.path} includes its encoders: leave sam2 and dinov2 out")
+        raise CheckpointError(f"{checkpoint.path} includes its encoders: omit sam2 and dinov2")
     _load_tensors(checkpoint, notice)
     model = checkpoint.model
     if hiera_size is not None or dino_size is not None:

@@ -59,7 +59,7 @@ def load_encoders(
     if sam2 is None:
         raise CheckpointError("the model needs SAM2 weights: give the official file as sam2")
     if model.dino is None and dinov2 is not None:
-        raise CheckpointError("the model has no DINOv2 (injection none): leave dinov2 out")
+        raise CheckpointError("the model has no DINOv2 (injection none): omit dinov2")
     if model.dino is not None and dinov2 is None:
         raise CheckpointError("the model needs DINOv2 weights: give a file or timm:NAME as dinov2")
     # Read both before changing anything.

@@ -90,7 +90,7 @@ def _training_options(own: typer.Context, output: Path) -> TrainingOptions:
     given = {name: value for name, value in ctx.params.items() if is_given(ctx, name)}
     if wrong := sorted(given.keys() & {*_SET_BY_ABLATE}):
         names = ", ".join(f"--{name}" for name in wrong)
-        raise typer.BadParameter(f"dsunet ablate sets {names} for each network: leave {names} out")
+        raise typer.BadParameter(f"dsunet ablate sets {names} for each network: omit {names}")
     options = options_from({**given, "output": output})
     # Older versions of Typer leave paths and choices as text here.
     return decode(TrainingOptions, encode(options), exact=True)

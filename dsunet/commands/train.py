@@ -63,9 +63,7 @@ def train(
                     "; if the images or masks have moved, restore them at their path, or change "
                     f"the path in {RunFolder(resume).config} and set its checksum to null"
                 )
-            raise typer.BadParameter(
-                f"--resume takes the options of the run: leave {names} out{moved}"
-            )
+            raise typer.BadParameter(f"--resume takes the options of the run: omit {names}{moved}")
         with interruption_with_resume_command(resume):
             training.resume(resume, **changed)
         return

@@ -188,7 +188,7 @@ def open_predictor(
         if any(option is not None for option in given) or device is not TorchDevice.AUTO:
             raise EvaluationError(
                 f"{path}: --sam2, --dinov2, --weights and --device apply to checkpoints only: "
-                "leave them out"
+                "omit them"
             )
         computes_masks = read_manifest(path).input_form is InputForm.FRAMES
         return load(
@@ -200,7 +200,7 @@ def open_predictor(
         )
     if provider is not None:
         raise EvaluationError(
-            f"{path}: --provider applies to ONNX files only: use --device, or leave it out"
+            f"{path}: --provider applies to ONNX files only: use --device, or omit it"
         )
     from dsunet import load_model
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from dsunet.data.image_files import LAST_OUTSIDE
 from dsunet.explain.maps import FeatureMap
 from dsunet.explain.projections import Embedding, PrincipalColours
 from dsunet_runtime.files import write_whole
@@ -34,7 +35,7 @@ class Colouring:
     @classmethod
     def of_mask(cls, title: str, mask: NDArray[np.uint8]) -> Colouring:
         """Colour by a mask: orange where it is above 128, blue elsewhere."""
-        inside = (mask > 128)[:, :, None]
+        inside = (mask > LAST_OUTSIDE)[:, :, None]
         return cls(title, np.where(inside, _INSIDE, _OUTSIDE).astype(np.uint8))
 
     @classmethod

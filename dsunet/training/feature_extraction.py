@@ -36,7 +36,7 @@ def extract_features(
         return None
     if model.dino is None:
         raise TrainingError(
-            "--cache stores DINOv2's feature maps, and injection none has none: leave it out"
+            "--cache stores DINOv2's feature maps, and injection none has none: omit it"
         )
     cache = FeatureCache(
         options.cache,

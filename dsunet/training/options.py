@@ -185,7 +185,7 @@ class TrainingOptions:
         if self.distillation and (self.blend_hiera or self.mismatch):
             raise TrainingError(
                 "--blend-hiera and --mismatch change the inputs of the student, not those of the "
-                "teacher: leave them out"
+                "teacher: omit them"
             )
         if self.cache and self.train_encoders:
             raise TrainingError(
@@ -251,7 +251,7 @@ def _check_source(
     for_images, for_masks, for_datasets = names
     both = f"{for_images} and {for_masks}"
     if datasets and (images or masks):
-        raise TrainingError(f"{for_datasets} replaces {both}: leave {both} out")
+        raise TrainingError(f"{for_datasets} replaces {both}: omit {both}")
     if not datasets and not (images and masks):
         raise TrainingError(f"give either {both}, or {for_datasets}")
 

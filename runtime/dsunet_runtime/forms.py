@@ -36,7 +36,7 @@ class Prepared:
     """The network's inputs by name, without the batch axis."""
     is_first_of_several: bool = False
     """Whether the file has several frames, of which the first is used."""
-    profile: bytes | None = None
+    icc_profile: bytes | None = None
     """ICC profile of the values of `rgb`; None for sRGB."""
 
 
@@ -51,7 +51,7 @@ class Form(ABC):
             return replace(
                 prepared,
                 is_first_of_several=decoded.header.is_first_of_several,
-                profile=decoded.profile,
+                icc_profile=decoded.icc_profile,
             )
         except ImageError as error:
             if isinstance(image, str | os.PathLike):

@@ -14,7 +14,7 @@ from dsunet_runtime.errors import ImageError, OutputError
 from dsunet_runtime.images.decode import ImageLike, as_rgb
 from dsunet_runtime.masks import renderings
 from dsunet_runtime.masks.backdrops import ColourBackdrop, ImageBackdrop, parse_backdrop
-from dsunet_runtime.masks.mask_from_logits import INSIDE
+from dsunet_runtime.masks.mask_from_logits import MASK_THRESHOLD
 from dsunet_runtime.message_text import quote
 from dsunet_runtime.prediction.output_files import write_mask
 
@@ -33,16 +33,16 @@ class Result:
     Attributes:
         image: The upright image, uint8, H×W×3, RGB, 0 to 255.
         mask: uint8, H×W, 0 (outside) to 255 (inside).
-        profile: ICC profile of the image's values, from its file; None for sRGB.  The Pillow images
-            have it as `info["icc_profile"]`, which `save` writes to PNG files; for other formats,
-            use `save(…, icc_profile=result.profile)`.
+        icc_profile: ICC profile of the image's values, from its file; None for sRGB.  The Pillow
+            images have it as `info["icc_profile"]`, which `save` writes to PNG files; for other formats,
+            use `save(…, icc_profile=result.icc_profile)`.
     """
 
     image: NDArray[np.uint8]
     mask: NDArray[np.uint8]
-    profile: bytes | None = None
+    icc_profile: bytes | None = None
 
-    def binary(self, threshold: int | str = INSIDE) -> Image.Image:
+    def binary(self, threshold: int | str = MASK_THRESHOLD) -> Image.Image:
         """Return a grey image that is 255 where the mask is at or above a threshold, else 0.
 
         Args:
@@ -107,6 +107,6 @@ class Result:
 
     def _drawn(self, rendering: renderings.Rendering) -> Image.Image:
         drawn = Image.fromarray(rendering(self.image, self.mask))
-        if self.profile is not None and rendering.channels > 1:
-            drawn.info["icc_profile"] = self.profile
+        if self.icc_profile is not None and rendering.channels > 1:
+            drawn.info["icc_profile"] = self.icc_profile
         return drawn

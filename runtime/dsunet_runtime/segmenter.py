@@ -239,7 +239,7 @@ class Segmenter(Closeable):
         """
         prepared = self.prepare(image)
         (outputs,) = self.infer([prepared])
-        return Result(prepared.rgb, self.finish(outputs, prepared), prepared.profile)
+        return Result(prepared.rgb, self.finish(outputs, prepared), prepared.icc_profile)
 
     def batch(self, images: Sequence[ImageLike]) -> list[NDArray[np.uint8]]:
         """Compute the masks of several images.

@@ -72,9 +72,9 @@ class TestRefusals:
 
     def test_fixed_axes(self, tmp_path: Path, older_engine: Path) -> None:
         fixed = graph(tmp_path / "fixed.onnx", batch=2, side=48)
-        match = "fixed to 2 on axis N of 'image': leave --batch out, or .* `--batch dynamic`"
+        match = "fixed to 2 on axis N of 'image': omit --batch, or .* `--batch dynamic`"
         fails(fixed, *ADA, "--batch", "3", "-o", older_engine, match=match)
-        match = "fixed to 48 on axis H of 'image': leave --size out"
+        match = "fixed to 48 on axis H of 'image': omit --size"
         fails(fixed, *ADA, "--size", "64x48", "-o", older_engine, match=match)
 
     def test_bfloat16_on_turing(self, float32: Path, older_engine: Path) -> None:

@@ -52,7 +52,7 @@ def test_images_have_the_profile(segmenter: Segmenter, photo: NDArray[np.uint8])
     image = Image.fromarray(photo)
     image.info["icc_profile"] = profile
     result = segmenter.predict(image)
-    assert result.profile == profile
+    assert result.icc_profile == profile
     for drawn in (result.cutout(), result.background("red"), result.overlay()):
         assert drawn.info["icc_profile"] == profile
     assert "icc_profile" not in result.binary().info

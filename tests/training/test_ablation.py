@@ -325,7 +325,7 @@ class TestCommand:
             (("--unknown", "x"), 2, "No such option: --unknown"),
             (("--test", "x="), 2, "--test x=: give NAME=DIR or DIR"),
             (("--test", "CAMO=none"), 1, "none: is not a folder"),
-            (("--images", "x"), 2, "leave --images and --masks out"),
+            (("--images", "x"), 2, "omit --images and --masks"),
             (("--epochs", "0"), 2, "'--epochs': '0' is not an integer from 1"),
         ],
     )

@@ -42,11 +42,11 @@ def test_trains_and_goes_on(dataset: Path, tmp_path: Path) -> None:
         (["-o", "run"], 2, "give either --images and --masks, or --dataset"),
         (["--dataset", "d"], 2, "give a new run folder with -o DIR"),
         (["--resume", "nowhere"], 1, "config.json is missing"),
-        (["--resume", "run", "--lr", "1", "--epochs", "9"], 2, "leave --lr out"),
+        (["--resume", "run", "--lr", "1", "--epochs", "9"], 2, "omit --lr"),
         (
             ["--resume", "run", "--dataset", "d"],
             2,
-            "leave --dataset out; if the images or masks have moved, restore them at their path, "
+            "omit --dataset; if the images or masks have moved, restore them at their path, "
             "or change the path in run/config.json and set its checksum to null",
         ),
         (["-o", "run", "--dataset", "d", "--preset", "huge"], 2, "there is no preset 'huge'"),
@@ -63,7 +63,7 @@ def test_trains_and_goes_on(dataset: Path, tmp_path: Path) -> None:
         (
             ["-o", "r", "--dataset", "d", "--checkpoint", "c", "--decoder", "unet"],
             2,
-            "determines the decoder: leave --decoder out",
+            "determines the decoder: omit --decoder",
         ),
         (["-o", "r", "--dataset", "d", "--cache", "c", "--train-encoders"], 2, "one of them"),
     ],

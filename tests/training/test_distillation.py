@@ -303,7 +303,7 @@ class TestOptions:
 
     @pytest.mark.parametrize("changes", [{"blend_hiera": 0.5}, {"mismatch": 0.1}])
     def test_what_the_teacher_does_not_see_is_refused(self, changes: dict[str, float]) -> None:
-        with pytest.raises(TrainingError, match=r"--blend-hiera and --mismatch .* leave them out"):
+        with pytest.raises(TrainingError, match=r"--blend-hiera and --mismatch .* omit them"):
             taught_run(Path("d"), Path("o"), Path("t"), **changes)
 
     def test_paths_become_absolute(self) -> None:
@@ -345,7 +345,7 @@ def test_the_command(dataset: Path, tmp_path: Path) -> None:
         (["t", "-o", "run"], 2, "give either --images and --masks, or --dataset"),
         (["t", "-o", "run", "--dataset", "d", "--logit-loss", "0", "--map-loss", "0"], 2, "both 0"),
         (["t", "-o", "run", "--unlabelled", "nowhere"], 1, "nowhere: is not a folder"),
-        (["t", "-o", "r", "--dataset", "d", "--mismatch", "0.1"], 2, "leave them out"),
+        (["t", "-o", "r", "--dataset", "d", "--mismatch", "0.1"], 2, "omit them"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(

@@ -280,7 +280,7 @@ def test_paths_hold_in_any_working_directory(
     ("changes", "message"),
     [
         ({"datasets": ()}, "give either --images and --masks, or --dataset"),
-        ({"images": Path("i")}, "leave --images and --masks out"),
+        ({"images": Path("i")}, "omit --images and --masks"),
         ({"val_images": Path("i")}, "give either --val-images and --val-masks"),
         ({"batch": 10, "accumulate": 4}, "a multiple of 4"),
         ({"epochs": 0}, "--epochs is 0: it must be from 1 to 1,000,000,000"),

@@ -76,9 +76,7 @@ def options_from(given: dict[str, Any]) -> TrainingOptions:
         if preset is not None or parts:
             if "checkpoint" in given and preset is None:
                 option = next(iter(parts))
-                raise typer.BadParameter(
-                    f"--checkpoint determines the {option}: leave --{option} out"
-                )
+                raise typer.BadParameter(f"--checkpoint determines the {option}: omit --{option}")
             config = DSUNetConfig.preset(preset or "large").replace(**parts)
             config.resized(hiera_size=given.get("hiera_size"), dino_size=given.get("dino_size"))
             given["config"] = config

@@ -82,7 +82,7 @@ def evaluate_artifact(
             if result.undefined:
                 raise EvaluationError(
                     f"{test_set.name}: the S-measure of {result.undefined[0]} is undefined: the "
-                    "centroid of its ground truth is in the last row or column: leave it out"
+                    "centroid of its ground truth is in the last row or column: omit it"
                 )
             each = tuple(scored.scores.s_measure for scored in result.scored)
             found[test_set.name] = Accuracy(result.scores.s_measure, result.scores.mae, each)

@@ -160,7 +160,7 @@ def _rtx_hardware(requested: Hardware, options: EngineOptions) -> Hardware:
     if unknown:
         raise ExportError(
             f"{flavor_title(Flavor.RTX)} does not build for {', '.join(unknown)}, only for "
-            f"{', '.join(known)}: {'' if len(unknown) == len(hardware) else 'leave it out, or '}"
+            f"{', '.join(known)}: {'' if len(unknown) == len(hardware) else 'omit it, or '}"
             "use --flavor tensorrt on a machine with that GPU"
         )
     if _TURING in hardware and len(hardware) > 1:

@@ -1,6 +1,6 @@
 """Measures of the difference of two outputs.  `tolerances` limits them.
 
-There are two IoUs at 0.5.  That of masks is of levels above 127.5, as their users see them; in a
+There are two IoUs at 0.5.  That of masks is of levels from 128, as their users see them; in a
 stretched mask that is not probability 0.5.  That of logits is of probability 0.5 whatever becomes
 of the mask, and verification of an export uses it.
 """
@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-MASK_THRESHOLD = 127.5
-"""Threshold 0.5 in levels of 0 to 255: higher levels are inside the object."""
+from dsunet_runtime.masks.mask_from_logits import MASK_THRESHOLD
+
 NEAR = 8
 """Distance from the threshold, in levels, within which a crossing counts as a flip."""
 LEAST_FRACTION = 0.01
@@ -95,8 +95,9 @@ def compare_masks(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> MaskDifference:
     from dsunet.evaluation.metrics import score_image
 
     errors = AbsoluteErrors.of(a, b)
-    inside, found = a > MASK_THRESHOLD, b > MASK_THRESHOLD
-    near = np.maximum(np.abs(a - MASK_THRESHOLD), np.abs(b - MASK_THRESHOLD)) <= NEAR
+    inside, found = a >= MASK_THRESHOLD, b >= MASK_THRESHOLD
+    distances = (np.abs(mask - (MASK_THRESHOLD - 0.5)) for mask in (a, b))
+    near = np.maximum(*distances) <= NEAR
     crossing = inside != found
     ground_truth, prediction = (np.where(mask, 255, 0).astype(np.uint8) for mask in (inside, found))
     s_measure = score_image(prediction, ground_truth).s_measure

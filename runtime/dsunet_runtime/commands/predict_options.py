@@ -39,7 +39,7 @@ def _results_path(text: str | Path) -> Path:
     output_path(path)
     if names_folder(text) and path.suffix.lower() in FILE_SUFFIXES and not path.is_dir():
         raise typer.BadParameter(
-            f"{printable(text)} has the suffix of a file and the slash of a folder: leave one out"
+            f"{printable(text)} has the suffix of a file and the slash of a folder: omit one"
         )
     return path
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from dsunet_runtime.commands.app import complain
 from dsunet_runtime.images.decode import first_frames, no_objects
-from dsunet_runtime.masks.mask_from_logits import INSIDE
+from dsunet_runtime.masks.mask_from_logits import MASK_THRESHOLD
 from dsunet_runtime.message_text import counted
 from dsunet_runtime.prediction.jobs import Plan
 from dsunet_runtime.prediction.json_lines import outcome_line, skipped_line
@@ -78,7 +78,7 @@ def _notices(outcomes: list[Outcome]) -> list[str]:
         for outcome in outcomes
         if outcome.fault is None
         and outcome.highest_level is not None
-        and outcome.highest_level < INSIDE
+        and outcome.highest_level < MASK_THRESHOLD
     }
     if empty:
         notices.append(no_objects([*empty], max(empty.values())))

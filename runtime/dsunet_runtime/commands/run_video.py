@@ -12,7 +12,7 @@ from pathlib import Path
 from dsunet_runtime.commands.app import complain
 from dsunet_runtime.errors import ImageError, OutputError
 from dsunet_runtime.files import staged_file
-from dsunet_runtime.masks.mask_from_logits import INSIDE
+from dsunet_runtime.masks.mask_from_logits import MASK_THRESHOLD
 from dsunet_runtime.message_text import counted, reason
 from dsunet_runtime.prediction.jobs import results_folder
 from dsunet_runtime.prediction.json_lines import statistics_values
@@ -178,7 +178,7 @@ class _VideoRun:
             self._say(self._reader.damage)
         if not self._reader.frames:
             raise ImageError(f"{name}: none of its frames could be decoded")
-        if self.frames and self._highest < INSIDE:
+        if self.frames and self._highest < MASK_THRESHOLD:
             self._say(f"{name}: no object found: the highest value is {self._highest} of 255")
         seconds = time.perf_counter() - self._start
         summary = f"{counted(self.frames, 'frame')}, {seconds:.1f} s"

@@ -70,7 +70,7 @@ class Decoded:
     """H×W, upright: grey values of more than 8 bits, of which `rgb` has the high bytes."""
     bits: int = 8
     """Bits per value in the file, 8 to 16; bits of the values of `stored`, if it is not None."""
-    profile: bytes | None = None
+    icc_profile: bytes | None = None
     """ICC profile of the values of `rgb`; None for sRGB."""
 
 
@@ -200,7 +200,7 @@ def _decoded(image: Image.Image) -> Decoded:
         is_transparent=_is_transparent(image),
         stored=stored,
         bits=depth.bits,
-        profile=_rgb_profile(image),
+        icc_profile=_rgb_profile(image),
     )
 
 

@@ -241,7 +241,7 @@ def _check_levels(array: NDArray[np.uint8]) -> None:
 
 def _check_without_chroma(format_: PixelFormat, *chroma: object) -> None:
     if any(value is not None for value in chroma):
-        raise ImageError(f"{format_} has no chroma: leave it out, or use the format nv12")
+        raise ImageError(f"{format_} has no chroma: omit it, or use the format nv12")
 
 
 def _bytes_of(buffer: ReadableBuffer) -> memoryview:

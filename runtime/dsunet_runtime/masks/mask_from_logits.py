@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from dsunet_runtime.artifact.manifest import STRETCH_EPSILON, MaskForm
 
-INSIDE = 128
-"""Default threshold of masks, 0.5: the lowest level that counts as inside."""
+MASK_THRESHOLD = 128
+"""Threshold 0.5 in levels of 0 to 255: this level and higher ones are inside the object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class MaskStatistics:
             width,
             mean=float(counts @ np.arange(256)) / mask.size,
             maximum=int(counts.nonzero()[0][-1]),
-            inside=float(counts[INSIDE:].sum()) / mask.size,
+            inside=float(counts[MASK_THRESHOLD:].sum()) / mask.size,
         )
 
 

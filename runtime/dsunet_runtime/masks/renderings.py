@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from dsunet_runtime.masks.backdrops import Backdrop
 from dsunet_runtime.masks.foreground import foreground, opacity
-from dsunet_runtime.masks.mask_from_logits import INSIDE
+from dsunet_runtime.masks.mask_from_logits import MASK_THRESHOLD
 
 # Cyan contrasts with tissue and with foliage.
 _COLOUR = (0, 200, 255)
@@ -62,7 +62,7 @@ class Binary:
         threshold: 1 to 255; None for Otsu's threshold of each mask.
     """
 
-    threshold: int | None = INSIDE
+    threshold: int | None = MASK_THRESHOLD
     name = "binary"
     channels = 1
 
@@ -149,12 +149,12 @@ def otsu(mask: NDArray[np.uint8]) -> int:
     with np.errstate(invalid="ignore", divide="ignore"):  # one of the classes is empty
         variance = below * above * (sum_above / above - sum_below / below) ** 2.0
     variance = np.nan_to_num(variance)
-    return int(variance.argmax()) + 1 if variance.any() else INSIDE
+    return int(variance.argmax()) + 1 if variance.any() else MASK_THRESHOLD
 
 
 def _contour(mask: NDArray[np.uint8]) -> Image.Image:
     """Return 255 near the border of the object, else 0; the line is wider in larger images."""
     radius = max(1, round(min(mask.shape) / 400))
-    inside = Image.fromarray(np.where(mask >= INSIDE, 255, 0).astype(np.uint8))
+    inside = Image.fromarray(np.where(mask >= MASK_THRESHOLD, 255, 0).astype(np.uint8))
     # The mean in a box is between 0 and 255 only where the box crosses the border.
     return inside.filter(ImageFilter.BoxBlur(radius)).point(lambda v: 255 if 0 < v < 255 else 0)

@@ -26,7 +26,7 @@ def write_mask(mask: NDArray[np.uint8], path: Path) -> None:
 
 
 def write_pixels(
-    pixels: NDArray[np.uint8], path: Path, suffix: str, *, profile: bytes | None = None
+    pixels: NDArray[np.uint8], path: Path, suffix: str, *, icc_profile: bytes | None = None
 ) -> None:
     """Write an image to a file, or to standard output.
 
@@ -34,14 +34,14 @@ def write_pixels(
         pixels: H×W, H×W×3 or H×W×4, the last not for JPEG.
         path: The file, or `STANDARD_STREAM`.
         suffix: Suffix of the format: `.png`, `.jpg`, `.jpeg` or `.webp`.
-        profile: ICC profile of RGB for the file; None for H×W.
+        icc_profile: ICC profile of RGB for the file; None for H×W.
 
     Raises:
         OutputError: The file cannot be written.
         BrokenPipeError: The reader of standard output has closed it.
     """
     image = Image.fromarray(pixels)
-    options = {**_FORMATS[suffix.lower()], "icc_profile": profile}
+    options = {**_FORMATS[suffix.lower()], "icc_profile": icc_profile}
     if path == STANDARD_STREAM:
         content = io.BytesIO()
         image.save(content, **options)

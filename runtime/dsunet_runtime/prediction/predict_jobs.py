@@ -161,7 +161,7 @@ def _finish(segmenter: Steps, item: _Computed) -> Outcome:
         renderings = [output.kind.rendering for output in item.job.outputs]
         pixels = draw_renderings(renderings, prepared.rgb, mask)
         for output, drawing in zip(item.job.outputs, pixels, strict=True):
-            _write(output, drawing, prepared.profile)
+            _write(output, drawing, prepared.icc_profile)
     except BackendError as error:
         fault = BackendError(f"{item.job.image}: {error}")
     except OutputError as error:
@@ -176,8 +176,10 @@ def _finish(segmenter: Steps, item: _Computed) -> Outcome:
     )
 
 
-def _write(output: Output, pixels: NDArray[np.uint8], profile: bytes | None) -> None:
+def _write(output: Output, pixels: NDArray[np.uint8], icc_profile: bytes | None) -> None:
     if output.path != STANDARD_STREAM:
         make_folder(output.path.parent)  # may be a subfolder of the results
     is_colour = output.kind.rendering.channels > 1
-    write_pixels(pixels, output.path, output.kind.suffix, profile=profile if is_colour else None)
+    write_pixels(
+        pixels, output.path, output.kind.suffix, icc_profile=icc_profile if is_colour else None
+    )

@@ -187,4 +187,4 @@ def test_profiles_of_rgb_are_kept(mode: str, space: bytes, size: int, is_kept: b
     profile = (bytes(16) + space).ljust(size, b"\0")
     image = Image.new(mode, (3, 2))
     image.info["icc_profile"] = profile
-    assert decode_image(image).profile == (profile if is_kept else None)
+    assert decode_image(image).icc_profile == (profile if is_kept else None)

@@ -198,7 +198,7 @@ REFUSED: dict[str, tuple[Callable[[], Frame], str]] = {
     ),
     "chroma of a packed format": (
         lambda: Frame(noise(4, 4, 3), "bgr", chroma=noise(2, 4)),
-        "bgr has no chroma: leave it out, or use the format nv12",
+        "bgr has no chroma: omit it, or use the format nv12",
     ),
     "offset of chroma of a packed format": (
         lambda: Frame.from_buffer(bytes(48), 4, 4, "rgb", chroma_offset=0),
