@@ -34,8 +34,8 @@ class Result:
         image: The upright image, uint8, H×W×3, RGB, 0 to 255.
         mask: uint8, H×W, 0 (outside) to 255 (inside).
         icc_profile: ICC profile of the image's values, from its file; None for sRGB.  The Pillow
-            images have it as `info["icc_profile"]`, which `save` writes to PNG files; for other formats,
-            use `save(…, icc_profile=result.icc_profile)`.
+            images have it as `info["icc_profile"]`, which `save` writes to PNG files; for other
+            formats, use `save(…, icc_profile=result.icc_profile)`.
     """
 
     image: NDArray[np.uint8]
