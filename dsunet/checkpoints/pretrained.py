@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dsunet.checkpoints.mismatch import find_mismatch, to_float32
 from dsunet.checkpoints.run_checkpoint import Notice
 from dsunet.checkpoints.state_dicts import Network, choose_state_dict, find_state_dicts
-from dsunet.checkpoints.weight_files import read_weights
+from dsunet.checkpoints.weight_files import read_start, read_weights
 from dsunet.errors import CheckpointError
 from dsunet.network.config import PRESETS, TIMM_PREFIX, DinoConfig, DSUNetConfig
 from dsunet.network.input_sizes import resample_positions
@@ -56,12 +56,7 @@ def load_encoders(
     Raises:
         CheckpointError: A file is missing, cannot be read, or does not match the model.
     """
-    if sam2 is None:
-        raise CheckpointError("the model needs SAM2 weights: give the official file as sam2")
-    if model.dino is None and dinov2 is not None:
-        raise CheckpointError("the model has no DINOv2 (injection none): omit dinov2")
-    if model.dino is not None and dinov2 is None:
-        raise CheckpointError("the model needs DINOv2 weights: give a file or timm:NAME as dinov2")
+    sam2, dinov2 = check_sources(model.config, sam2, dinov2)
     # Read both before changing anything.
     trunk = _fit(_read_sam2(sam2, notice), model.hiera.trunk, sam2)
     if model.dino is not None and dinov2 is not None:
@@ -69,6 +64,26 @@ def load_encoders(
         vit = _fit(vit, model.dino.vit, dinov2)
         model.dino.vit.load_state_dict(vit, assign=True)
     model.hiera.trunk.load_state_dict(trunk, assign=True)
+
+
+def check_sources(
+    config: DSUNetConfig, sam2: str | Path | None, dinov2: str | Path | None
+) -> tuple[str | Path, str | Path | None]:
+    """Return the sources of a network's encoder weights, before the network is built.
+
+    Raises CheckpointError if one is missing, superfluous, or a file that cannot be opened.
+    """
+    needs_dinov2 = bool(config.injection.hiera_levels)
+    if sam2 is None:
+        raise CheckpointError("the model needs SAM2 weights: give the official file as sam2")
+    if not needs_dinov2 and dinov2 is not None:
+        raise CheckpointError("the model has no DINOv2 (injection none): omit dinov2")
+    if needs_dinov2 and dinov2 is None:
+        raise CheckpointError("the model needs DINOv2 weights: give a file or timm:NAME as dinov2")
+    for source in map(str, filter(None, (sam2, dinov2))):
+        if not source.startswith(TIMM_PREFIX):
+            read_start(Path(source))
+    return sam2, dinov2
 
 
 def encoder_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
 from dsunet.checkpoints.header import Content
 from dsunet.checkpoints.load_and_save import load_model
-from dsunet.checkpoints.pretrained import load_encoders
+from dsunet.checkpoints.pretrained import check_sources, load_encoders
 from dsunet.checkpoints.run_checkpoint import Notice
-from dsunet.checkpoints.weight_files import read_start
 from dsunet.errors import MissingEncodersError, TrainingError
-from dsunet.network.config import TIMM_PREFIX, DSUNetConfig
+from dsunet.network.config import DSUNetConfig
 from dsunet.network.model import DSUNet
 from dsunet.training.options import TrainingOptions
 
@@ -91,9 +88,8 @@ def _newly_initialised(
             f"frozen encoders need weights: give their official files with {files}, a --checkpoint "
             "that includes them, or --train-encoders to train everything from scratch"
         )
-    for source in map(str, filter(None, (options.sam2, options.dinov2))):
-        if not source.startswith(TIMM_PREFIX):
-            read_start(Path(source))  # a wrong path is reported before a network is built
+    if given:  # before a large network is built
+        check_sources(config, options.sam2, options.dinov2)
     model = DSUNet(config)
     if given:
         load_encoders(model, sam2=options.sam2, dinov2=options.dinov2, notice=notice)

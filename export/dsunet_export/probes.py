@@ -37,7 +37,7 @@ def make_probes(size: tuple[int, int] | None) -> list[Probe]:
 
     The default is the size of the photograph.  Both have one size, so that they fit into one batch.
     """
-    with resources.files("dsunet_export").joinpath("data/chelsea.jpg").open("rb") as file:
+    with resources.files("dsunet_export").joinpath("assets/chelsea.jpg").open("rb") as file:
         photograph = Image.open(file).convert("RGB")
     height, width = size or (photograph.height, photograph.width)
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -53,6 +53,11 @@ SMALL = DSUNetConfig(
 and 3 leave two whole ones and a rest of 2, one of 2, and a single one and a rest; 5 is odd.
 With a narrower decoder, random weights would leave DINOv2 without a say in the result."""
 
+SHALLOW = SMALL.replace(
+    hiera=replace(SMALL.hiera, stages=(1, 1, 2, 1), global_attention_blocks=(3,))
+)
+"""The same with the fewest blocks, which is traced in less time."""
+
 
 def export(*arguments: object) -> Result:
     """`dsunet-export onnx`, in this process."""

@@ -278,5 +278,5 @@ class TestRefusals:
         assert list(tmp_path.iterdir()) == [source]
 
     def test_what_is_reduced_already(self, frames_fp16: Path, output: Path) -> None:
-        with pytest.raises(ExportError, match="is float16 already: name the float32 artifact"):
+        with pytest.raises(ExportError, match="is in float16 already: name the float32 artifact"):
             convert(frames_fp16, output)

@@ -26,7 +26,7 @@ from dsunet_export.options import WeightsOrigin
 from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.provider import Provider
-from tests.export.helpers import SMALL
+from tests.export.helpers import SHALLOW
 from tests.runtime import artifacts
 
 
@@ -43,7 +43,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_from_a_checkpoint_to_the_fastest_artifact(scenes: Path, tmp_path: Path) -> None:
     checkpoint, out = tmp_path / "small.safetensors", tmp_path / "out"
-    save_model(random_model(SMALL, 3), checkpoint)
+    save_model(random_model(SHALLOW, 3), checkpoint)
     command = (
         checkpoint, "--dataset", f"a={scenes}", "--limit", 2, "--dino-size", 56, "--hiera-size",
         160, "--provider", "cpu", "--seconds", 0, "--max-loss", 1, "-o", out,

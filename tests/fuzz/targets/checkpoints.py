@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-import dsunet.checkpoints.load_and_save
+import dsunet.checkpoints.open_checkpoint
 import dsunet.checkpoints.pretrained
 from dsunet import load_model, random_model, save_model
 from dsunet.checkpoints.pretrained import load_encoders
@@ -107,7 +107,7 @@ def digest_of(model: nn.Module) -> str:
 def _only_small(patch: pytest.MonkeyPatch) -> None:
     """Replace the presets by one small network, with which files are compared."""
     for module in (
-        dsunet.checkpoints.load_and_save,
+        dsunet.checkpoints.open_checkpoint,
         dsunet.checkpoints.pretrained,
         dsunet.network.config,
     ):
