@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
-from dsunet import DSUNet, DSUNetConfig
-from dsunet.network.config import DinoConfig, HieraConfig
+from dsunet import DSUNet, DSUNetConfig, Injection
+from dsunet.network.config import Decoder, DinoConfig, HieraConfig
 from dsunet_export.artifact import weights_file
 from dsunet_export.cli import app
 from dsunet_export.convert_artifact import convert_artifact
@@ -53,10 +53,8 @@ SMALL = DSUNetConfig(
 and 3 leave two whole ones and a rest of 2, one of 2, and a single one and a rest; 5 is odd.
 With a narrower decoder, random weights would leave DINOv2 without a say in the result."""
 
-SHALLOW = SMALL.replace(
-    hiera=replace(SMALL.hiera, stages=(1, 1, 2, 1), global_attention_blocks=(3,))
-)
-"""The same with the fewest blocks, which is traced in less time."""
+SMALL_UNET = SMALL.replace(injection=Injection.NONE, decoder=Decoder.UNET)
+"""SAM2-UNet in that size, which is traced in a fifth of the time."""
 
 
 def export(*arguments: object) -> Result:

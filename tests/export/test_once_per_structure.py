@@ -13,12 +13,12 @@ from dsunet_export.macs import count_macs
 from dsunet_export.onnx import apply_rewrites, trace_model
 from dsunet_export.options import ExportOptions
 from dsunet_runtime.artifact.manifest import MaskForm
-from tests.export.helpers import SHALLOW
+from tests.export.helpers import SMALL_UNET
 from tests.once_per_structure import structure
 
 
 def deployed(seed: int) -> DSUNet:
-    model = random_model(SHALLOW, seed).eval()
+    model = random_model(SMALL_UNET, seed).eval()
     apply_rewrites(model, count_macs(model))
     return model
 
@@ -40,11 +40,11 @@ def test_other_weights_in_a_shared_trace_give_the_graph_of_their_own_trace(
 
 class TestStructure:
     def test_weights_do_not_count(self) -> None:
-        assert structure(random_model(SHALLOW, 0)) == structure(random_model(SHALLOW, 1))
+        assert structure(random_model(SMALL_UNET, 0)) == structure(random_model(SMALL_UNET, 1))
 
     @pytest.mark.parametrize("part", ["module", "setting", "form", "argument"])
     def test_all_else_does(self, part: str) -> None:
-        model, other = random_model(SHALLOW), random_model(SHALLOW)
+        model, other = random_model(SMALL_UNET), random_model(SMALL_UNET)
         if part == "module":
             del other.decoder[-1]
         if part == "setting":

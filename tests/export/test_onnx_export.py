@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 import dsunet_runtime
 from dsunet import DSUNet, DSUNetConfig, checkpoint_sha256, random_model, resize_inputs, save_model
-from dsunet.network.config import Decoder, Injection
+from dsunet.network.config import Injection
 from dsunet_runtime import Manifest
 from dsunet_runtime.artifact.manifest import InputForm, MaskForm
 from dsunet_runtime.masks.mask_from_logits import mask_from_logits
 from tests.export.engines import trt
 from tests.export.helpers import (
     SMALL,
+    SMALL_UNET,
     assert_same_masks,
     export,
     random_frames,
@@ -77,7 +78,7 @@ CASES = {
         plain=True,
     ),
     "sam2-unet": Case(
-        SMALL.replace(injection=Injection.NONE, decoder=Decoder.UNET),
+        SMALL_UNET,
         ("--mask", "stretched"),
         mask=MaskForm.STRETCHED,
     ),

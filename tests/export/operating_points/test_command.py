@@ -26,7 +26,7 @@ from dsunet_export.options import WeightsOrigin
 from dsunet_runtime.bench.measurement import Schedule
 from dsunet_runtime.bench.workload import Runner
 from dsunet_runtime.provider import Provider
-from tests.export.helpers import SHALLOW
+from tests.export.helpers import SMALL_UNET
 from tests.runtime import artifacts
 
 
@@ -43,20 +43,20 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_from_a_checkpoint_to_the_fastest_artifact(scenes: Path, tmp_path: Path) -> None:
     checkpoint, out = tmp_path / "small.safetensors", tmp_path / "out"
-    save_model(random_model(SHALLOW, 3), checkpoint)
+    save_model(random_model(SMALL_UNET, 3), checkpoint)
     command = (
-        checkpoint, "--dataset", f"a={scenes}", "--limit", 2, "--dino-size", 56, "--hiera-size",
-        160, "--provider", "cpu", "--seconds", 0, "--max-loss", 1, "-o", out,
+        checkpoint, "--dataset", f"a={scenes}", "--limit", 2, "--hiera-size", 128,
+        "--provider", "cpu", "--seconds", 0, "--max-loss", 1, "-o", out,
     )  # fmt: skip
     result = tune(*command)
     assert result.exit_code == 0, result.output
     document = json.loads((out / "tune.json").read_text())
-    assert [one["point"]["dino_size"] for one in document["points"]] == [98, 56]
+    assert [one["point"]["hiera_size"] for one in document["points"]] == [160, 128]
     assert document["points"][1]["macs"] < document["points"][0]["macs"]
     assert document["datasets"]["a"]["images"] == 2
     fastest = document["fastest"]
     manifest = dsunet_runtime.read_manifest(out / "fastest.onnx")
-    assert manifest.preprocessing.sizes == {"hiera": 160, "dino": fastest["dino_size"]}
+    assert manifest.preprocessing.sizes == {"hiera": fastest["hiera_size"]}
     assert manifest.verification
     assert {path.name for path in out.iterdir()} == {
         "fastest.onnx", "points", "tune.html", "tune.json",
