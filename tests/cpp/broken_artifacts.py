@@ -13,6 +13,7 @@ import onnx
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.manifest import METADATA_KEY, InputForm
 from dsunet_runtime.artifact.onnx_metadata import encode_metadata
+from dsunet_runtime.plain_values import encode
 from tests.runtime import artifacts, engines
 from tests.runtime.artifact.test_broken_artifacts import (
     change_manifest,
@@ -200,15 +201,13 @@ CASES |= {
     "name that terminals obey": with_values(
         files=[{"name": "\x1b[2J", "size": 1, "sha256": "0" * 64}]
     ),
-    "four cases": with_values(
-        selftest=[dataclasses.asdict(one) for one in (*cases_for(), *cases_for()[:1])]
-    ),
+    "four cases": with_values(selftest=[encode(one) for one in (*cases_for(), *cases_for()[:1])]),
     "manifest of an engine": lambda folder: _engine_manifest_in_onnx(folder),
 }
 
 
 def _engine_manifest_in_onnx(folder: Path) -> Path:
-    engine = dataclasses.asdict(read_manifest(engines.frames(folder / "e.engine")))
+    engine = encode(read_manifest(engines.frames(folder / "e.engine")))
     return with_values(engine=engine["engine"])(folder)
 
 
@@ -286,7 +285,7 @@ def with_specs(**changes: dict[str, Any]) -> Make:
 
     def make(folder: Path) -> Path:
         path = artifacts.frames(folder / "a.onnx")
-        values = dataclasses.asdict(read_manifest(path))
+        values = encode(read_manifest(path))
         changed = {name: [{**values[name][0], **change}] for name, change in changes.items()}
         change_manifest(path, **changed)
         return path

@@ -6,7 +6,6 @@ A folder for each target, and `a.onnx`, an artifact that takes frames of any siz
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from random import Random
 
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.manifest_file import engine_manifest_file
+from dsunet_runtime.plain_values import encode
 from tests.runtime import artifacts, engines
 from tests.runtime.artifact.test_forged_manifests import change
 from tests.runtime.selftests import cases_for, give_selftest
@@ -56,7 +56,7 @@ def make_corpus(folder: Path) -> None:
 
 
 def values_of(path: Path) -> dict[str, object]:
-    return dataclasses.asdict(read_manifest(path))
+    return encode(read_manifest(path))
 
 
 def forged(manifests: list[dict[str, object]]) -> list[dict[str, object]]:

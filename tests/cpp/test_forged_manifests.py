@@ -8,13 +8,13 @@ name, since it compares hashes only on request.
 from __future__ import annotations
 
 import copy
-import dataclasses
 from pathlib import Path
 from random import Random
 
 from dsunet_runtime import read_manifest
 from dsunet_runtime.artifact.document import seal
 from dsunet_runtime.json_text import JsonError
+from dsunet_runtime.plain_values import encode
 from tests.cpp.both import of_c, of_pythons_checks, refusals, shortened
 from tests.cpp.c_interface import Library
 from tests.runtime import artifacts, engines
@@ -26,7 +26,7 @@ NO_FILE = "its graph reads weights from 'a.onnx.data', which its manifest does n
 
 def forged_documents(path: Path, seed: int, cases: int) -> list[str]:
     random = Random(seed)
-    values = dataclasses.asdict(read_manifest(path))
+    values = encode(read_manifest(path))
     documents = []
     while len(documents) < cases:
         forged = copy.deepcopy(values)

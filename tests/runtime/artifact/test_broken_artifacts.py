@@ -27,6 +27,7 @@ from dsunet_runtime.artifact.flavor import Flavor
 from dsunet_runtime.artifact.manifest import METADATA_KEY, InputForm, Manifest
 from dsunet_runtime.artifact.onnx_metadata import encode_metadata, read_metadata
 from dsunet_runtime.backends.tensorrt.runtime_cache import cache_file
+from dsunet_runtime.plain_values import encode
 from tests.runtime import artifacts, engines, fake_tensorrt
 from tests.runtime.conftest import Machine
 from tests.runtime.fake_cuda import GPU
@@ -53,7 +54,7 @@ def change_metadata(path: Path, key: str, value: str) -> None:
 def change_manifest(path: Path, **changes: Any) -> None:
     """Fields of the manifest, with a digest that fits."""
     manifest = dsunet_runtime.read_manifest(path)
-    values = dataclasses.asdict(manifest) | changes
+    values = encode(manifest) | changes
     graph = path.read_bytes()[: manifest.graph.size]
     path.write_bytes(graph + encode_metadata(METADATA_KEY, seal(values)))
 
@@ -325,7 +326,7 @@ class TestWeightsBesideTheGraph:
         "name", ["../model.onnx.data", "/etc/hostname", "", "..", "a\0b", "a\x1b[2J", "a" * 256]
     )
     def test_outside_the_folder(self, pair: Path, name: str) -> None:
-        change_manifest(pair, files=[dataclasses.asdict(FileDigest(name, 1, "0" * 64))])
+        change_manifest(pair, files=[encode(FileDigest(name, 1, "0" * 64))])
         fails_to_load(pair, "not a plain file name")
 
     def test_hash_while_the_session_is_created(

@@ -7,7 +7,6 @@ Whoever forges one comes there.
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -23,6 +22,7 @@ from dsunet_runtime.artifact.manifest import METADATA_KEY
 from dsunet_runtime.artifact.manifest_file import engine_manifest_file
 from dsunet_runtime.artifact.onnx_metadata import encode_metadata
 from dsunet_runtime.json_text import JsonError
+from dsunet_runtime.plain_values import encode
 from tests.runtime import artifacts, engines
 from tests.runtime.conftest import Machine
 
@@ -51,7 +51,7 @@ def test_work_or_are_refused(artifact: Path) -> None:
     random = Random(SEED)
     image = np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)
     write = writer(artifact)
-    values = dataclasses.asdict(read_manifest(artifact))
+    values = encode(read_manifest(artifact))
     refused = 0
     for number in range(CASES):
         forged = copy.deepcopy(values)

@@ -21,6 +21,7 @@ from dsunet_runtime.artifact.integrity import check_hashes, check_sizes
 from dsunet_runtime.artifact.manifest import METADATA_KEY
 from dsunet_runtime.artifact.manifest_file import engine_manifest_file
 from dsunet_runtime.artifact.onnx_metadata import encode_metadata
+from dsunet_runtime.plain_values import encode
 from tests.runtime import artifacts, engines
 
 QUANTIZED = {"products": 3, "candidates": 4, "weights": 9, "images": 1, "noise": None}
@@ -123,12 +124,12 @@ class TestDigest:
         refuses(engine, "the manifest is damaged, or was changed")
 
     def test_a_manifest_from_before_there_was_a_digest(self, tensors: Path) -> None:
-        values = dataclasses.asdict(read_manifest(tensors)) | {"format_version": 1}
+        values = encode(read_manifest(tensors)) | {"format_version": 1}
         rewrite(tensors, json.dumps(values))
         refuses(tensors, r"format version 1 and this dsunet_runtime reads 2: export .* again")
 
     def test_a_later_format_version(self, tensors: Path) -> None:
-        values = dataclasses.asdict(read_manifest(tensors)) | {"format_version": 3}
+        values = encode(read_manifest(tensors)) | {"format_version": 3}
         rewrite(tensors, seal(values))
         refuses(tensors, r"format version 3 .* reads 2: update dsunet, or export .* again")
 
@@ -138,20 +139,20 @@ class TestDigest:
     def test_a_format_version_of_another_type(
         self, tensors: Path, version: object, shown: str
     ) -> None:
-        values = dataclasses.asdict(read_manifest(tensors)) | {"format_version": version}
+        values = encode(read_manifest(tensors)) | {"format_version": version}
         rewrite(tensors, seal(values))
         refuses(tensors, f"is not readable: format_version is {shown}, not an integer; export")
 
     def test_fields_that_later_versions_add(self, tensors: Path) -> None:
         """Within a format version they are for information, and what computes ignores them."""
         expected = read_manifest(tensors)
-        values = dataclasses.asdict(expected)
+        values = encode(expected)
         values["preprocessing"]["note"] = {"from": "later"}
         rewrite(tensors, seal(values | {"energy_per_image": 1.5}))
         assert read_manifest(tensors) == expected
 
     def test_a_value_that_later_versions_add(self, tensors: Path) -> None:
-        values = dataclasses.asdict(read_manifest(tensors)) | {"mask_form": "polygons"}
+        values = encode(read_manifest(tensors)) | {"mask_form": "polygons"}
         rewrite(tensors, seal(values))
         refuses(
             tensors, "update dsunet if a later one wrote it.*mask_form is 'polygons', not one of"
@@ -326,7 +327,7 @@ class TestBounds:
         ],
     )
     def test_what_no_artifact_is(self, tensors: Path, change: dict[str, Any], match: str) -> None:
-        rewrite(tensors, seal(merged(dataclasses.asdict(read_manifest(tensors)), change)))
+        rewrite(tensors, seal(merged(encode(read_manifest(tensors)), change)))
         refuses(tensors, f"a.onnx: the manifest does not describe an artifact: .*{match}")
 
     @pytest.mark.parametrize(
@@ -342,7 +343,7 @@ class TestBounds:
         ],
     )
     def test_tensors_that_no_artifact_has(self, tensors: Path, tensor: dict[str, Any]) -> None:
-        values = dataclasses.asdict(read_manifest(tensors))
+        values = encode(read_manifest(tensors))
         values["inputs"][0].update(tensor)
         rewrite(tensors, seal(values))
         refuses(tensors, "does not describe an artifact: .*'hiera' has the (shape|type)")
@@ -357,7 +358,7 @@ class TestBounds:
         ],
     )
     def test_engines_that_nothing_built(self, engine: Path, change: dict[str, Any]) -> None:
-        values = dataclasses.asdict(read_manifest(engine))
+        values = encode(read_manifest(engine))
         engine_manifest_file(engine).write_text(seal(merged(values, {"engine": change})))
         refuses(engine, "the manifest does not describe an artifact")
 
