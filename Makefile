@@ -40,6 +40,7 @@ check: check-cpp  ## check format, lint and types, and build the site of the man
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy examples/demo.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 check-cpp: $(INSTALLED)  ## check format and lint of runtime/cpp; lint where build/cpp is built

@@ -108,13 +108,16 @@ def build(artifact: Path) -> None:
     options = EngineOptions()
     target = choose_target([GPU], options=options)
     built = build_engine(artifact, output, target, options, lambda step, seconds: None).engine
-    proof = ""
+    description = ""
     if built is not None:
-        fraction = built.proof.weight_bytes_reduced / built.proof.weight_bytes
-        proof = (
+        report = built.precision_report
+        fraction = report.weight_bytes_reduced / report.weight_bytes
+        description = (
             f"{built.file.size / 1e6:,.1f} MB, {fraction:.1%} of the weights' bytes in float16, "
         )
-    print_row(f"engine for {GPU}", start, f"{output.relative_to(ROOT)}, {proof}built, not run")
+    print_row(
+        f"engine for {GPU}", start, f"{output.relative_to(ROOT)}, {description}built, not run"
+    )
 
 
 if __name__ == "__main__":
