@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dsunet.errors import DSUNetError
-from dsunet_export.commands.deepstream import DEEPSTREAM_EXAMPLES, deepstream
-from dsunet_export.commands.doctor import DOCTOR_EXAMPLES, doctor
-from dsunet_export.commands.inspect import INSPECT_EXAMPLES, inspect
-from dsunet_export.commands.onnx import ONNX_EXAMPLES, onnx
+from dsunet_export.commands import (
+    deepstream,
+    doctor,
+    inspect,
+    onnx,
+    triton,
+    trt,
+    tune,
+    verify,
+)
 from dsunet_export.commands.options import PROGRAM
-from dsunet_export.commands.triton import TRITON_EXAMPLES, triton
-from dsunet_export.commands.trt import TRT_EXAMPLES, trt
-from dsunet_export.commands.tune import TUNE_EXAMPLES, tune
-from dsunet_export.commands.verify import VERIFY_EXAMPLES, verify
 from dsunet_export.errors import ExportError
 from dsunet_runtime.commands.app import make_app
 from dsunet_runtime.errors import RuntimeFault
@@ -23,11 +25,11 @@ app = make_app(
     DSUNetError,
     RuntimeFault,
 )
-app.command(epilog=ONNX_EXAMPLES)(onnx)
-app.command(epilog=TRT_EXAMPLES)(trt)
-app.command(epilog=VERIFY_EXAMPLES)(verify)
-app.command(epilog=TUNE_EXAMPLES)(tune)
-app.command(epilog=INSPECT_EXAMPLES)(inspect)
-app.command(epilog=TRITON_EXAMPLES)(triton)
-app.command(epilog=DEEPSTREAM_EXAMPLES)(deepstream)
-app.command(epilog=DOCTOR_EXAMPLES)(doctor)
+app.command(epilog=onnx.EXAMPLES)(onnx.onnx)
+app.command(epilog=trt.EXAMPLES)(trt.trt)
+app.command(epilog=verify.EXAMPLES)(verify.verify)
+app.command(epilog=tune.EXAMPLES)(tune.tune)
+app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
+app.command(epilog=triton.EXAMPLES)(triton.triton)
+app.command(epilog=deepstream.EXAMPLES)(deepstream.deepstream)
+app.command(epilog=doctor.EXAMPLES)(doctor.doctor)

@@ -19,7 +19,7 @@ from dsunet_runtime.message_text import quote, readable
 
 _STREAMS = "Streams"
 """Panel of options in the help."""
-DEEPSTREAM_EXAMPLES = examples(
+EXAMPLES = examples(
     "dsunet-export deepstream dsunet.onnx --size 720x1280 -o config",
     "dsunet-export deepstream dsunet16.onnx --size 720x1280 --batch 4 -o config",
 )

@@ -11,7 +11,7 @@ import typer
 
 from dsunet_runtime.commands.app import examples
 
-DOCTOR_EXAMPLES = examples(
+EXAMPLES = examples(
     "dsunet-export doctor",
     "dsunet-export doctor --json > doctor.json",
 )

@@ -11,7 +11,7 @@ from dsunet_export.artifact import check_files
 from dsunet_export.commands.options import Verbose
 from dsunet_runtime.commands.app import examples
 
-INSPECT_EXAMPLES = examples(
+EXAMPLES = examples(
     "dsunet-export inspect dsunet.onnx",
     "dsunet-export inspect dsunet.engine --json",
 )

@@ -48,7 +48,7 @@ DYNAMIC = "dynamic"
 
 _GRAPH = "Graph"
 """Panel of options in the help."""
-ONNX_EXAMPLES = examples(
+EXAMPLES = examples(
     "dsunet-export onnx model.pth -o dsunet.onnx",
     "dsunet-export onnx runs/sod -o dsunet16.onnx --precision fp16",
     "dsunet-export onnx model.pth -o dsunet8.onnx --precision int8 --images photos",

@@ -30,7 +30,7 @@ from dsunet_runtime.provider import MAX_THREADS
 
 _EXECUTION, _BATCHES = "Execution", "Batches"
 """Panels of options in the help."""
-TRITON_EXAMPLES = examples(
+EXAMPLES = examples(
     "dsunet-export triton dsunet.onnx -o models",
     "dsunet-export triton salient.onnx camouflaged.onnx --name dsunet -o models",
     "dsunet-export triton new.onnx --name dsunet --add -o models",

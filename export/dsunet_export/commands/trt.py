@@ -48,7 +48,7 @@ def _print_gpus(names: list[str]) -> list[str]:
 
 _TARGET, _SHAPES, _BUILDER = "Target", "Shapes", "TensorRT"
 """Panels of options in the help."""
-TRT_EXAMPLES = examples(
+EXAMPLES = examples(
     "dsunet-export trt dsunet.onnx -o dsunet.engine --gpu rtx4090",
     "dsunet-export trt dsunet.onnx -o dsunet.engine --gpu rtx5090 --batch 1:4:8",
     "dsunet-export trt dsunet.onnx -o dsunet.plan --flavor tensorrt",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _POINTS, _CHOICE = "Points", "Choice"
 """Panels of options in the help."""
 _DEFAULT_SECONDS = 10.0
-TUNE_EXAMPLES = examples(
+EXAMPLES = examples(
     "dsunet-export tune model.pth --dataset CAMO=CAMO -o points",
     "dsunet-export tune model.pth --dataset CAMO=CAMO --dino-size 266 --images photos -o points",
     "dsunet-export tune model.pth --dataset CAMO=CAMO --limit 100 --budget 60 -o points",

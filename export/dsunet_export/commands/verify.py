@@ -40,7 +40,7 @@ _REMEDY_NOT_FOUND = (
     "--bisect found no layers whose rounding explains it: compare with --layers, or raise "
     "--tolerance"
 )
-VERIFY_EXAMPLES = examples(
+EXAMPLES = examples(
     "dsunet-export verify model.pth dsunet16.onnx --images photos -o report",
     "dsunet-export verify dsunet.onnx dsunet.engine --tolerance 0.5",
     "dsunet-export verify dsunet.onnx dsunet16.onnx --layers",

@@ -25,7 +25,7 @@ _MOST_CALLS, _MOST_ROUNDS = 10_000_000, 10_000
 """The duration of every call is kept in memory until the end."""
 _WORKLOAD, _MEASUREMENT = "Workload", "Measurement"
 
-BENCH_EXAMPLES = examples(
+EXAMPLES = examples(
     "dsunet-run bench nano.onnx",
     "dsunet-run bench nano.onnx nano16.onnx --batch 1 --batch 4 --seconds 2",
     "dsunet-run bench nano.onnx --provider cpu --provider openvino",

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 _PROGRAM = "dsunet-run"
 
-PREDICT_EXAMPLES = examples(
+EXAMPLES = examples(
     "dsunet-run predict nano.onnx photo.jpg -o photo_mask.png",
     "dsunet-run predict nano.onnx photos/ -o masks/ --overlay --batch 4",
     "dsunet-run predict nano.onnx photo.jpg -o cat.webp --cutout",

@@ -23,7 +23,7 @@ from dsunet_runtime.provider import Provider
 if TYPE_CHECKING:
     from dsunet_runtime.selftest.comparison import Comparison
 
-SELFTEST_EXAMPLES = examples(
+EXAMPLES = examples(
     "dsunet-run selftest nano.onnx",
     "dsunet-run selftest nano.onnx --provider cuda --json",
     "dsunet-run selftest nano.engine",
