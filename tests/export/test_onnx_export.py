@@ -253,7 +253,7 @@ def test_tensorrt_builds_frames_of_a_fixed_size(
     """
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     if exported.case.size == ("height", "width"):
-        pytest.skip("any size, which tests/export/test_trt.py builds")
+        pytest.skip("any size, which tests/export/tensorrt/test_build.py builds")
     engine = tmp_path / "fixed.engine"
     result = trt(exported.path, "-o", engine, "--gpu", "rtx4090", "--precision", precision)
     assert result.exit_code == 0, result.output

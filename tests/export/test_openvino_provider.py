@@ -11,7 +11,7 @@ import pytest
 import dsunet_runtime
 from dsunet_runtime import SelfTestError
 from dsunet_runtime.backends import openvino as backend
-from tests.export.test_portable_graph import pictures
+from tests.export.graph.test_portable_graph import pictures
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed")
 

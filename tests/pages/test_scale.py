@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.pages.commands import run_page
-from tests.runtime.scale.conftest import contents
+from tests.runtime.workers.conftest import contents
 
 
 def test_commands_in_their_order(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -17,7 +17,7 @@ from dsunet_runtime.workers import ray_workers
 from dsunet_runtime.workers.attempts import attempt
 from dsunet_runtime.workers.units import Unit
 from dsunet_runtime.workers.worker import MOST_ATTEMPTS, LoadOptions, WorkerOptions
-from tests.runtime.scale.conftest import (
+from tests.runtime.workers.conftest import (
     ALWAYS,
     ONCE,
     contents,

@@ -19,7 +19,7 @@ from dsunet_runtime.artifact.flavor import typed_network
 from dsunet_runtime.backends.tensorrt.log import log_of
 from tests.export.engines import RTX_4090, graph, has_gpu, pretend_gpu, trt
 from tests.export.helpers import export, one_line, random_frames
-from tests.export.test_trt_configuration import config
+from tests.export.tensorrt.test_configuration import config
 from tests.made_once import made_once
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")

@@ -28,7 +28,7 @@ from dsunet_runtime.workers.parallelism import Parallelism
 from dsunet_runtime.workers.units import Item, Unit
 from dsunet_runtime.workers.worker import MOST_ATTEMPTS, LoadOptions, Worker, WorkerOptions
 from tests.runtime import artifacts
-from tests.runtime.scale.conftest import (
+from tests.runtime.workers.conftest import (
     ALWAYS,
     ONCE,
     contents,

@@ -19,7 +19,7 @@ from dsunet_runtime.cuda import find, nvml
 from dsunet_runtime.extras import install_command
 from tests.export.machines import doctor
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BASE = ("numpy", "nvidia-ml-py", "pillow", "typer")
 TASKS = (
     "load_checkpoints", "train", "evaluate_checkpoints", "evaluate_masks", "explain", "export_onnx",

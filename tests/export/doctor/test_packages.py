@@ -13,7 +13,7 @@ import dsunet_export.doctor.packages as packages_module
 from dsunet_export.doctor.packages import PackageState, find_packages
 from dsunet_runtime.extras import install_command, missing_package
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_package_whose_files_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
