@@ -18,7 +18,7 @@ from PIL import Image
 import dsunet_runtime
 from dsunet_runtime import BackendError, ImageError, Segmenter
 from dsunet_runtime.artifact.manifest import MaskForm
-from dsunet_runtime.backends import onnxruntime as onnxruntime_backend
+from dsunet_runtime.backends.onnxruntime import backend as onnxruntime_backend
 from dsunet_runtime.extras import install_command
 from dsunet_runtime.images.decode import encoder_input
 from dsunet_runtime.masks.mask_from_logits import mask_from_logits

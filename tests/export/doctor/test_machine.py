@@ -15,7 +15,7 @@ import pytest
 import dsunet_export.doctor.machine as machine_module
 from dsunet_export.doctor.machine import InstalledTorch, NvidiaDriver, inspect_machine
 from dsunet_runtime import BackendError
-from dsunet_runtime.backends import onnxruntime as onnxruntime_backend
+from dsunet_runtime.backends.onnxruntime import backend as onnxruntime_backend
 from dsunet_runtime.backends.onnxruntime.execution_providers import official_name
 from dsunet_runtime.cuda import nvml
 from dsunet_runtime.provider import Provider
