@@ -225,7 +225,7 @@ class TestBackend:
             assert segmenter.manifest.mask_form is MaskForm.PROBABILITY
         for form, words in (
             ("stretched", "masks of the form probability: .*, or export with --mask stretched"),
-            ("polygons", "unknown mask_form 'polygons': use one of stretched, probability"),
+            ("polygons", "unknown mask_form 'polygons': use one of probability, stretched"),
         ):
             with pytest.raises(BackendError, match=words):
                 dsunet_runtime.load(frames_artifact, mask_form=form)
