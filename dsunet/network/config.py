@@ -242,7 +242,7 @@ class DSUNetConfig:
         """
         if dino_size is not None and not self.injection.hiera_levels:
             raise ConfigError(
-                "the network has no DINOv2 (injection none): leave out the size of its input"
+                "the network has no DINOv2 (injection none): omit the size of its input"
             )
         hiera_size, dino_size = (
             hiera_size or self.hiera.image_size,

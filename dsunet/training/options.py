@@ -179,8 +179,8 @@ class TrainingOptions:
             )
         if self.dino_loss and not self.train_encoders:
             raise TrainingError(
-                "--dino-loss trains DINOv2, which is frozen: add --train-encoders, or leave "
-                "--dino-loss out"
+                "--dino-loss trains DINOv2, which is frozen: add --train-encoders, or omit "
+                "--dino-loss"
             )
         if self.distillation and (self.blend_hiera or self.mismatch):
             raise TrainingError(

@@ -43,8 +43,8 @@ class TrainingNetwork(nn.Module):
         super().__init__()
         if not model.inject and (options.dino_loss or options.blend_hiera or options.mismatch):
             raise TrainingError(
-                "the network has no DINOv2 encoder (injection none): leave --dino-loss, "
-                "--blend-hiera and --mismatch out"
+                "the network has no DINOv2 encoder (injection none): omit --dino-loss, "
+                "--blend-hiera and --mismatch"
             )
         self.model = model
         self.dino_head: nn.Module | None = None

@@ -199,6 +199,6 @@ def test_checkpoints_are_those_of_the_network(dataset: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("changes", [{"blend_hiera": 0.5}, {"dino_loss": 1.0}, {"mismatch": 0.1}])
 def test_a_network_without_dinov2_is_refused(changes: dict[str, float]) -> None:
     with pytest.raises(
-        TrainingError, match=r"no DINOv2 encoder.*leave --dino-loss, --blend-hiera and"
+        TrainingError, match=r"no DINOv2 encoder.*omit --dino-loss, --blend-hiera and"
     ):
         network(SMALL.replace(injection=Injection.NONE), train_encoders=True, **changes)

@@ -112,8 +112,8 @@ def _profile(spec: TensorSpec, ranges: Ranges) -> OptimizationProfile:
             axes.append((dim, dim, dim))
         else:
             raise ExportError(
-                f"the graph is fixed to {dim} on axis {letter} of {spec.name!r}: leave {option} "
-                f"out, or export it again with `{option} dynamic`"
+                f"the graph is fixed to {dim} on axis {letter} of {spec.name!r}: omit {option}, "
+                f"or export it again with `{option} dynamic`"
             )
     low, best, high = zip(*axes, strict=True)
     return OptimizationProfile(spec.name, low, best, high)

@@ -201,7 +201,9 @@ def test_the_budget(laboratory: Laboratory, tmp_path: Path) -> None:
     found = laboratory.tune(tmp_path, points, seconds=0)
     assert [one.point for one in found.results] == points[:1]
     assert found.not_tried == points[1:]
-    assert "not tried, because the time of --budget was over: 2 points" in format_tuning(found)
+    assert "not tried, because the time limit of --budget was reached: 2 points" in format_tuning(
+        found
+    )
     laboratory.tune(tmp_path, points[:2])
     found = laboratory.tune(tmp_path, points, seconds=0)
     assert [one.point for one in found.results] == points[:2]
