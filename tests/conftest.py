@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 
 import pytest
 
@@ -9,11 +10,18 @@ from tests.threads import one_thread_per_session
 __all__ = ["one_thread_per_session"]
 
 
+LONGEST = ("pages", "test_chain.py", "test_command_lines.py", "training", "export")
+"""Folders and files of `tests/` with the longest files."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files, so that in the end no process waits for one that runs them."""
-    items.sort(
-        key=lambda item: item.path.parent.name != "pages" and item.path.name != "test_chain.py"
-    )
+
+    def rank(item: pytest.Item) -> int:
+        place = item.path.relative_to(Path(__file__).parent).parts[0]
+        return LONGEST.index(place) if place in LONGEST else len(LONGEST)
+
+    items.sort(key=rank)
 
 
 def pytest_collection_finish() -> None:

@@ -18,8 +18,8 @@ from dsunet_runtime.commands.options import (
     MAX_SEED,
     OUTPUT,
     as_wrong_usage,
-    file_to_write,
     integer,
+    output_file,
 )
 from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.message_text import readable
@@ -43,17 +43,7 @@ EXAMPLES = examples(
 
 def explain(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file.")],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            parser=file_to_write,
-            help="Figure to write, NAME.png.",
-            rich_help_panel=OUTPUT,
-        ),
-    ],
+    output: Annotated[Path, output_file("Figure to write, NAME.png.")],
     checkpoint: Annotated[
         Path | None,
         typer.Option(

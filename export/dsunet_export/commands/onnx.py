@@ -37,7 +37,7 @@ from dsunet_export.options import (
 from dsunet_export.stopwatch import print_step
 from dsunet_runtime.artifact.manifest import InputForm, MaskForm
 from dsunet_runtime.commands.app import examples
-from dsunet_runtime.commands.options import MAX_SEED, OUTPUT, as_wrong_usage, file_to_write, integer
+from dsunet_runtime.commands.options import MAX_SEED, OUTPUT, as_wrong_usage, integer, output_file
 from dsunet_runtime.extras import needs_extra
 from dsunet_runtime.message_text import quote, readable
 
@@ -67,17 +67,7 @@ def onnx(
         ),
     ] = None,
     *,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            parser=file_to_write,
-            help="ONNX file to write, NAME.onnx.",
-            rich_help_panel=OUTPUT,
-        ),
-    ],
+    output: Annotated[Path, output_file("ONNX file to write, NAME.onnx.")],
     preset: Annotated[
         str | None,
         typer.Option(

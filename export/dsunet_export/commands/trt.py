@@ -23,8 +23,8 @@ from dsunet_runtime.commands.app import examples
 from dsunet_runtime.commands.options import (
     OUTPUT,
     as_wrong_usage,
-    file_to_write,
     integer,
+    output_file,
     text_to_write,
 )
 
@@ -60,17 +60,7 @@ def trt(
     graph: Annotated[
         Path, typer.Argument(metavar="ONNX", help="ONNX file that `dsunet-export onnx` wrote.")
     ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            parser=file_to_write,
-            help="Engine file to write, NAME.engine or NAME.plan.",
-            rich_help_panel=OUTPUT,
-        ),
-    ],
+    output: Annotated[Path, output_file("Engine file to write, NAME.engine or NAME.plan.")],
     gpu: Annotated[
         list[str],
         typer.Option(

@@ -116,6 +116,18 @@ def output_folder(description: str) -> Any:
     )
 
 
+def output_file(description: str) -> Any:
+    """Create the option `-o` for a file."""
+    return typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        parser=file_to_write,
+        help=description,
+        rich_help_panel=OUTPUT,
+    )
+
+
 def output_path(path: Path | None) -> Path | None:
     """Typer callback for an output file or folder, which need not exist, nor its parents."""
     if path is None:
